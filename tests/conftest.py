@@ -1,0 +1,25 @@
+"""Real slides for every test that wants one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.samples import CMU_SLIDE, SHARED_SLIDES
+
+
+@pytest.fixture(scope="session")
+def cmu_slide() -> Path:
+    """A real Aperio slide: 2220 x 2967 px at 0.499 um/px, one level, with label, macro and thumbnail."""
+    if not CMU_SLIDE.exists():
+        pytest.fail(f"{CMU_SLIDE} is missing: run make data")
+    return CMU_SLIDE
+
+
+@pytest.fixture(scope="session")
+def shared_slides() -> Path:
+    """A folder of more slides, from several vendors, beside the repository where it is at hand."""
+    if not SHARED_SLIDES.is_dir():
+        pytest.skip(f"no {SHARED_SLIDES}")
+    return SHARED_SLIDES

@@ -1,0 +1,178 @@
+"""What a slide says of itself: pitch, objective, colour profile, associated images."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tifffile
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import ImageCms
+
+from tests.samples import noise, noise_levels, write_generic_pyramid, write_ome_pyramid, write_tiff
+from wsisr.errors import SlideError
+from wsisr.geometry import Size
+from wsisr.slides import SlideInfo, open_slide
+from wsisr.slides.ome import OmeFacts, ome_facts
+from wsisr.slides.pitch import COARSEST, FINEST, square_pitch
+
+SIZES = (Size(200, 160), Size(100, 80), Size(50, 40))
+PITCHES = st.floats(FINEST, COARSEST)
+
+
+def facts(path: Path, mpp: float | None = None) -> SlideInfo:
+    with open_slide(path, mpp) as slide:
+        return slide.info
+
+
+def test_a_real_slide(cmu_slide: Path) -> None:
+    info = facts(cmu_slide)
+    assert (info.path, info.vendor, info.size) == (cmu_slide, "aperio", Size(2220, 2967))
+    assert (info.mpp, info.objective, info.icc) == (0.499, 20.0, None)
+    assert info.level_mpp(0) == 0.499
+    assert info.associated == {"label": Size(387, 463), "macro": Size(1280, 431), "thumbnail": Size(574, 768)}
+    assert info.properties["aperio.AppMag"] == "20"
+
+
+@pytest.mark.parametrize("write", [write_generic_pyramid, write_ome_pyramid])
+def test_levels_know_their_size_downsample_and_pitch(tmp_path: Path, write: Any) -> None:
+    path = write(tmp_path / "pyramid.tif", noise_levels(*SIZES))
+    info = facts(path, mpp=0.25)
+    assert tuple(level.size for level in info.levels) == SIZES
+    assert [level.downsample for level in info.levels] == [1.0, 2.0, 4.0]
+    assert [info.level_mpp(number) for number in range(3)] == [0.25, 0.5, 1.0]
+
+
+@pytest.mark.parametrize("tile", [None, (64, 64)])
+@pytest.mark.parametrize(
+    ("resolution", "unit", "mpp"),
+    [
+        ((20_000, 20_000), "CENTIMETER", 0.5),
+        ((50_800, 50_800), "INCH", 0.5),
+        ((20_000, 20_200), "CENTIMETER", (0.5 + 1 / 2.02) / 2),
+        ((20_000, 21_000), "CENTIMETER", None),
+        ((72, 72), "INCH", None),
+        ((20_000, 20_000), "NONE", None),
+        ((0, 0), "CENTIMETER", None),
+        ((1e8, 1e8), "CENTIMETER", None),
+    ],
+)
+def test_pitch_of_a_plain_tiff_is_its_resolution_where_that_is_plausible(
+    tmp_path: Path, tile: Any, resolution: tuple[float, float], unit: str, mpp: float | None
+) -> None:
+    path = write_tiff(tmp_path / "image.tif", noise(SIZES[0]), tile=tile, resolution=resolution, resolutionunit=unit)
+    assert facts(path).mpp == (mpp if mpp is None else pytest.approx(mpp, rel=1e-6))
+
+
+@pytest.mark.parametrize(
+    ("size", "unit", "mpp"),
+    [(0.25, "µm", 0.25), (250.0, "nm", 0.25), (2.5e-4, "mm", 0.25), (0.0, "µm", None), (1.0, "pixel", None)],
+)
+def test_pitch_of_an_ome_tiff_is_its_physical_size(tmp_path: Path, size: float, unit: str, mpp: float | None) -> None:
+    ome = {"PhysicalSizeX": size, "PhysicalSizeXUnit": unit, "PhysicalSizeY": size, "PhysicalSizeYUnit": unit}
+    info = facts(write_ome_pyramid(tmp_path / "image.ome.tif", noise_levels(*SIZES), ome))
+    assert info.vendor == "ome"
+    assert info.mpp == (mpp if mpp is None else pytest.approx(mpp))
+
+
+def test_a_given_pitch_overrides_the_recorded_one(cmu_slide: Path) -> None:
+    assert facts(cmu_slide, mpp=0.3).mpp == 0.3
+
+
+@pytest.mark.parametrize("mpp", [0.0, -0.5, math.nan, math.inf, 500.0])
+def test_an_impossible_given_pitch_is_refused(cmu_slide: Path, mpp: float) -> None:
+    with pytest.raises(SlideError, match=r"no slide has pixels of .* um; give 0\.01 to 20 um/px"):
+        open_slide(cmu_slide, mpp)
+
+
+@given(x=PITCHES, ratio=st.floats(0.5, 2))
+def test_axes_that_agree_within_two_percent_give_their_mean_and_others_nothing(x: float, ratio: float) -> None:
+    y = x * ratio
+    pitch = square_pitch(x, y)
+    if pitch is None:
+        assert abs(x - y) > 0.0199 * x or not FINEST <= y <= COARSEST
+    else:
+        assert pitch == (x + y) / 2
+        assert abs(x - y) <= 0.0201 * pitch
+
+
+@given(x=PITCHES)
+def test_a_square_pixel_keeps_its_pitch_exactly(x: float) -> None:
+    assert square_pitch(x, x) == x
+
+
+@pytest.mark.parametrize("bad", [None, 0.0, -1.0, math.nan, math.inf, 352.8])
+def test_an_axis_that_cannot_be_gives_no_pitch(bad: float | None) -> None:
+    assert square_pitch(bad, 0.5) is None
+    assert square_pitch(0.5, bad) is None
+
+
+OME = """<OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06"><Instrument ID="I:0">
+<Objective ID="O:0" NominalMagnification="20"/>{lens}</Instrument><Image ID="Image:0">{settings}
+<Pixels ID="P:0" DimensionOrder="XYCZT" Type="uint8" SizeX="200" SizeY="160" SizeC="3" SizeZ="1" SizeT="1"
+PhysicalSizeX="0.5" PhysicalSizeY="0.5"><Channel ID="C:0" SamplesPerPixel="3"/><TiffData IFD="0" PlaneCount="1"/>
+</Pixels></Image></OME>"""
+OTHER_LENS = '<Objective ID="O:1" NominalMagnification="40"/>'
+
+
+@pytest.mark.parametrize(
+    ("lens", "settings", "objective"),
+    [
+        ("", "", 20.0),
+        (OTHER_LENS, '<ObjectiveSettings ID="O:1"/>', 40.0),
+        (OTHER_LENS, "", None),
+        ("", '<ObjectiveSettings ID="O:7"/>', None),
+    ],
+)
+def test_the_objective_is_the_one_the_image_names_or_the_only_one(
+    lens: str, settings: str, objective: float | None
+) -> None:
+    assert ome_facts(OME.format(lens=lens, settings=settings), SIZES[0]) == OmeFacts(0.5, objective)
+
+
+@pytest.mark.parametrize("xml", ["", "<OME", "<OME/>", "plain text", OME.format(lens="", settings="")])
+def test_xml_that_does_not_speak_of_this_image_says_nothing(xml: str) -> None:
+    assert ome_facts(xml, Size(1, 1)) == OmeFacts()
+
+
+def test_an_ome_objective_is_found_whichever_library_reads_the_pixels(tmp_path: Path) -> None:
+    xml = OME.format(lens="", settings="")
+    with tifffile.TiffWriter(tmp_path / "hybrid.tif") as writer:
+        for number, image in enumerate(noise_levels(*SIZES)):
+            description = xml if number == 0 else None
+            writer.write(
+                image,
+                tile=(64, 64),
+                photometric="rgb",
+                subfiletype=min(number, 1),
+                description=description,
+                metadata=None,
+            )
+    info = facts(tmp_path / "hybrid.tif")
+    assert (info.reader, info.vendor, info.mpp, info.objective, len(info.levels)) == ("openslide", "ome", 0.5, 20.0, 3)
+
+
+@pytest.mark.parametrize("tile", [None, (64, 64)])
+def test_the_colour_profile_is_given_as_stored(tmp_path: Path, tile: Any) -> None:
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    path = write_tiff(tmp_path / "image.tif", noise(SIZES[0]), tile=tile, iccprofile=profile)
+    assert facts(path).icc == profile
+
+
+def test_a_damaged_colour_profile_does_not_matter_for_opening(tmp_path: Path) -> None:
+    path = write_tiff(tmp_path / "image.tif", noise(SIZES[0]), tile=(64, 64), iccprofile=b"no profile")
+    assert facts(path).icc == b"no profile"
+
+
+def test_the_largest_image_is_the_slide_and_others_are_associated(tmp_path: Path) -> None:
+    path = tmp_path / "several.ome.tif"
+    with tifffile.TiffWriter(path, ome=True) as writer:
+        writer.write(noise(Size(30, 20)), photometric="rgb", metadata={"axes": "YXS", "Name": "Macro"})
+        writer.write(np.asarray(noise(SIZES[0])), photometric="rgb", metadata={"axes": "YXS", "Name": "Scan"})
+    info = facts(path)
+    assert info.size == SIZES[0]
+    assert info.associated == {"macro": Size(30, 20)}

@@ -1,0 +1,190 @@
+"""What is opened and what is refused: each refusal one line that names the file and says what to do."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tifffile
+
+from tests.samples import noise, noise_levels, write_generic_pyramid, write_ome_pyramid, write_tiff
+from wsisr.errors import SlideError
+from wsisr.geometry import Box, Size
+from wsisr.slides import open_slide
+
+SMALL = Size(100, 80)
+GREY = noise(SMALL)[..., 0]
+COLOURS = np.arange(3 * 256, dtype=np.uint16).reshape(3, 256)
+
+
+def refusal(path: Path | str) -> str:
+    with pytest.raises(SlideError) as caught:
+        open_slide(path)
+    line = str(caught.value)
+    assert line.startswith(str(path)), "names the file"
+    assert "\n" not in line
+    assert len(line) < 300 + len(str(path))
+    assert ";" in line, "says what now"
+    return line
+
+
+def test_a_missing_file(tmp_path: Path) -> None:
+    assert "No such file" in refusal(tmp_path / "missing.svs")
+
+
+def test_a_path_may_be_a_string(tmp_path: Path) -> None:
+    assert "No such file" in refusal(str(tmp_path / "missing.svs"))
+
+
+def test_a_path_below_a_file(cmu_slide: Path) -> None:
+    assert "Not a directory" in refusal(cmu_slide / "inside.svs")
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may read everything")
+def test_an_unreadable_file(tmp_path: Path) -> None:
+    path = write_tiff(tmp_path / "locked.tif", noise(SMALL))
+    path.chmod(0)
+    assert "Permission denied" in refusal(path)
+
+
+def test_a_folder_without_dicom_files(tmp_path: Path) -> None:
+    assert "folder without DICOM files" in refusal(tmp_path)
+
+
+def test_an_empty_file(tmp_path: Path) -> None:
+    (tmp_path / "empty.svs").touch()
+    assert "empty" in refusal(tmp_path / "empty.svs")
+
+
+@pytest.mark.parametrize("name", ["text.svs", "text.tif", "text.dcm", "text.ndpi", "text.mrxs", "text.vms"])
+def test_a_text_file_under_the_name_of_a_slide(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text("not a slide\n" * 100)
+    assert "not a slide" in refusal(tmp_path / name)
+
+
+@pytest.mark.parametrize("length", [4, 8, 10, 100, 5_000, 1_000_000])
+def test_a_slide_cut_before_its_directory(tmp_path: Path, cmu_slide: Path, length: int) -> None:
+    (tmp_path / "cut.svs").write_bytes(cmu_slide.read_bytes()[:length])
+    assert "damaged TIFF" in refusal(tmp_path / "cut.svs")
+
+
+Writer = Callable[[Path], Path]
+NOT_BRIGHTFIELD: dict[str, tuple[Writer, str]] = {
+    "16-bit colour": (lambda path: write_tiff(path, noise(SMALL).astype(np.uint16)), "16-bit"),
+    "16-bit grey": (lambda path: write_tiff(path, GREY.astype(np.uint16), photometric="minisblack"), "16-bit"),
+    "float": (lambda path: write_tiff(path, GREY.astype(np.float32), photometric="minisblack"), "32-bit"),
+    "bilevel": (lambda path: write_tiff(path, GREY > 100, photometric="minisblack"), "1-bit"),
+    "grey": (lambda path: write_tiff(path, GREY, photometric="minisblack"), "grayscale"),
+    "tiled grey": (lambda path: write_tiff(path, GREY, photometric="minisblack", tile=(32, 32)), "grayscale"),
+    "palette": (lambda path: write_tiff(path, GREY, photometric="palette", colormap=COLOURS), "palette"),
+    "tiled palette": (
+        lambda path: write_tiff(path, GREY, photometric="palette", colormap=COLOURS, tile=(32, 32)),
+        "palette",
+    ),
+    "channels": (
+        lambda path: write_tiff(
+            path, np.stack([GREY] * 3), photometric="minisblack", ome=True, metadata={"axes": "CYX"}
+        ),
+        "grayscale",
+    ),
+    "CMYK": (lambda path: write_tiff(path, np.dstack([noise(SMALL), GREY]), photometric="separated"), "not RGB"),
+    "focal planes": (
+        lambda path: write_tiff(path, np.stack([noise(SMALL)] * 3), ome=True, metadata={"axes": "ZYXS"}),
+        "stack of 3",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", NOT_BRIGHTFIELD)
+def test_what_is_not_8_bit_rgb_is_refused_by_name(tmp_path: Path, kind: str) -> None:
+    write, word = NOT_BRIGHTFIELD[kind]
+    assert word in refusal(write(tmp_path / "image.tif"))
+
+
+@pytest.mark.parametrize(
+    ("options", "word"),
+    [
+        ({"compression": "webp", "compressionargs": {"level": 100}}, "codec 50001"),
+        ({"planarconfig": "separate"}, "separate planes"),
+    ],
+)
+def test_rgb_that_no_reader_decodes_is_refused_with_a_way_out(
+    tmp_path: Path, options: dict[str, Any], word: str
+) -> None:
+    image = noise(SMALL)
+    pixels = np.moveaxis(image, -1, 0) if "planarconfig" in options else image
+    line = refusal(write_tiff(tmp_path / "image.tif", pixels, **options))
+    assert word in line
+    assert "vips" in line
+
+
+def test_a_compressed_strip_too_large_for_memory_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "huge.tif"
+    with tifffile.TiffWriter(path) as writer:
+        writer.write(
+            iter([b"\0" * 100]),
+            shape=(20_000, 20_000, 3),
+            dtype="uint8",
+            photometric="rgb",
+            rowsperstrip=20_000,
+            compression="zlib",
+        )
+    assert "20000 x 20000 px" in refusal(path)
+
+
+def test_xml_that_declares_entities_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "bomb.ome.tif"
+    xml = '<?xml version="1.0"?><!DOCTYPE x [<!ENTITY a "aaaa">]><OME>&a;</OME>'
+    tifffile.imwrite(path, noise(SMALL), photometric="rgb", description=xml, metadata=None)
+    assert "damaged TIFF" in refusal(path)
+
+
+def test_an_ome_tiff_that_names_another_file_reads_nothing_of_it(tmp_path: Path) -> None:
+    write_tiff(tmp_path / "other.tif", noise(Size(500, 400)))
+    uuid = "urn:uuid:11111111-2222-3333-4444-555555555555"
+    xml = (
+        '<OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06"><Image ID="Image:0"><Pixels ID="Pixels:0" '
+        'DimensionOrder="XYCZT" Type="uint8" SizeX="500" SizeY="400" SizeC="3" SizeZ="1" SizeT="1">'
+        f'<Channel ID="Channel:0:0" SamplesPerPixel="3"/><TiffData IFD="0" PlaneCount="1"><UUID FileName="other.tif">'
+        f"{uuid}</UUID></TiffData></Pixels></Image></OME>"
+    )
+    path = tmp_path / "points.ome.tif"
+    tifffile.imwrite(path, noise(SMALL), photometric="rgb", description=xml, metadata=None)
+    with open_slide(path) as slide:
+        assert slide.info.size == SMALL
+
+
+@pytest.mark.parametrize("compression", [None, "lzw", "jpeg"])
+def test_a_slide_that_ends_early_opens_and_names_the_box_that_is_lost(tmp_path: Path, compression: str | None) -> None:
+    path = write_tiff(tmp_path / "cut.tif", noise(Size(256, 256)), compression=compression, rowsperstrip=64)
+    path.write_bytes(path.read_bytes()[:-2000])
+    with open_slide(path) as slide:
+        assert slide.read(Box(0, 0, 60, 60), 0).shape == (60, 60, 3)
+        with pytest.raises(SlideError, match=r"level 0, x 200, y 200, 50 x 56 px cannot be decoded \(.+\); ") as caught:
+            slide.read(Box(200, 200, 250, 256), 0)
+        assert str(path) in str(caught.value)
+
+
+def test_a_pyramid_whose_smallest_level_is_cut_is_refused(tmp_path: Path) -> None:
+    path = write_generic_pyramid(tmp_path / "cut.tif", noise_levels(Size(256, 256), Size(128, 128)))
+    path.write_bytes(path.read_bytes()[:-2000])
+    assert "Short read of file: " in refusal(path)
+
+
+@pytest.mark.parametrize("write", [write_generic_pyramid, write_ome_pyramid])
+def test_damage_never_raises_anything_but_a_slide_error(tmp_path: Path, write: Callable[..., Path]) -> None:
+    path = write(tmp_path / "image.tif", noise_levels(SMALL, Size(50, 40)), compression="jpeg", tile=(32, 32))
+    whole = path.read_bytes()
+    random = np.random.default_rng(0)
+    for _ in range(60):
+        damaged = bytearray(whole)
+        for at in random.integers(4, 1500, 3):
+            damaged[at] = random.integers(256)
+        path.write_bytes(damaged)
+        with suppress(SlideError), open_slide(path) as slide:
+            assert slide.read(Box(0, 0, 50, 40), len(slide.info.levels) - 1).shape == (40, 50, 3)

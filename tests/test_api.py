@@ -1,0 +1,77 @@
+"""The public names of wsisr: exactly these, at no cost until one is used."""
+
+from __future__ import annotations
+
+import inspect
+import subprocess
+import sys
+
+import pytest
+
+import wsisr
+from wsisr import Box, ModelSpec, Size, Slide, SlideInfo, Upscaler, WsisrError, load_upscaler, open_slide, upscale
+
+PUBLIC = {
+    "Box",
+    "ModelSpec",
+    "Size",
+    "Slide",
+    "SlideInfo",
+    "Upscaler",
+    "WsisrError",
+    "__version__",
+    "load_upscaler",
+    "open_slide",
+    "upscale",
+}
+
+
+def test_exactly_these_names_are_public() -> None:
+    assert set(wsisr.__all__) == PUBLIC
+    assert set(dir(wsisr)) == PUBLIC
+
+
+@pytest.mark.parametrize("kind", [Box, ModelSpec, Size, Slide, SlideInfo, Upscaler, WsisrError])
+def test_public_types_are_classes_under_their_own_names(kind: type) -> None:
+    assert inspect.isclass(kind)
+    assert getattr(wsisr, kind.__name__) is kind
+
+
+@pytest.mark.parametrize("function", [load_upscaler, open_slide, upscale])
+def test_public_functions_are_annotated_and_documented(function: object) -> None:
+    assert inspect.isroutine(function)
+    signature = inspect.signature(function)
+    assert inspect.getdoc(function)
+    assert signature.return_annotation is not inspect.Signature.empty
+    assert all(given.annotation is not inspect.Parameter.empty for given in signature.parameters.values())
+
+
+def test_every_error_of_the_package_is_a_wsisr_error() -> None:
+    from wsisr import errors
+
+    own = {kind for _, kind in inspect.getmembers(errors, inspect.isclass) if kind.__module__ == errors.__name__}
+    assert all(issubclass(kind, WsisrError) for kind in own)
+
+
+def test_an_unknown_name_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="module 'wsisr' has no attribute 'upscal'"):
+        _ = wsisr.upscal  # type: ignore[attr-defined]
+
+
+def loaded_after(statement: str) -> set[str]:
+    """Top-level modules that a fresh interpreter holds after a statement."""
+    script = f"import sys\n{statement}\nprint(*{{name.partition('.')[0] for name in sys.modules}})"
+    done = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True)
+    return set(done.stdout.split())
+
+
+def test_importing_the_package_loads_no_library() -> None:
+    assert not loaded_after("import wsisr") & {"torch", "openslide", "tifffile", "numpy", "zarr", "rich"}
+
+
+def test_geometry_needs_no_library() -> None:
+    assert not loaded_after("from wsisr import Box, Size, WsisrError") & {"torch", "openslide", "numpy"}
+
+
+def test_opening_slides_needs_no_torch() -> None:
+    assert not loaded_after("from wsisr import open_slide") & {"torch", "onnxruntime"}

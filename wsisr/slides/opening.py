@@ -1,0 +1,111 @@
+"""Which library reads a slide. Facts come from whoever knows the format best, pixels from whoever gives them exactly.
+
+OpenSlide reads what it recognises. tifffile reads TIFF that OpenSlide does not know; of a TIFF without a known scanner,
+the one that sees more levels (OpenSlide sees one of an OME-TIFF with SubIFDs); and any TIFF whose levels both see alike
+and OpenSlide could only interpolate, because the downsample is not whole (as in nearly every Aperio slide).
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TypeAlias
+
+from wsisr.errors import SlideError
+from wsisr.geometry import Size
+from wsisr.slides._openslide import OpenSlideSlide, openslide_info
+from wsisr.slides._segments import Plane
+from wsisr.slides._tiff import GENERIC, DamagedTiffError, Picture, TiffSlide, is_tiff, read_picture
+from wsisr.slides.pitch import COARSEST, FINEST, is_plausible
+from wsisr.slides.slide import Slide, SlideInfo
+
+Planes: TypeAlias = tuple[Plane, ...]
+
+
+def open_slide(path: Path | str, mpp: float | None = None) -> Slide:
+    """Open a slide of any format; a folder is taken for a DICOM slide. `mpp` (um/px of level 0) overrides the file's.
+
+    Raises `SlideError` where the file is missing, damaged, of no known format, or not 8-bit RGB.
+    """
+    file = _slide_file(Path(path))
+    info, planes = _reader(file)
+    if mpp is not None:
+        info = replace(info, mpp=_checked_pitch(file, mpp))
+    return TiffSlide(info, planes) if planes else OpenSlideSlide(info)
+
+
+def _slide_file(path: Path) -> Path:
+    """The file to hand to a reader. Raises `SlideError` where there is none, or nothing in it."""
+    file = _dicom_file(path) if path.is_dir() else path
+    try:
+        with file.open("rb") as opened:
+            if opened.read(1):
+                return file
+    except OSError as error:
+        raise SlideError(f"{path}: cannot be opened ({error.strerror}); give the path of a slide") from error
+    raise SlideError(f"{path}: the file is empty; copy it again")
+
+
+def _dicom_file(folder: Path) -> Path:
+    """Any file of a DICOM slide stands for all of them: OpenSlide finds the others."""
+    files = sorted(folder.glob("*.dcm"))
+    if not files:
+        raise SlideError(f"{folder}: is a folder without DICOM files (*.dcm); give the path of a slide")
+    return files[0]
+
+
+def _checked_pitch(path: Path, mpp: float) -> float:
+    if not is_plausible(mpp):
+        raise SlideError(f"{path}: no slide has pixels of {mpp:g} um; give {FINEST:g} to {COARSEST:g} um/px")
+    return mpp
+
+
+def _reader(path: Path) -> tuple[SlideInfo, Planes]:
+    """Facts, and the planes to read through tifffile: none where OpenSlide is to read."""
+    if not is_tiff(path):
+        return _known(path, openslide_info(path)), ()
+    try:
+        picture = read_picture(path)
+    except DamagedTiffError:
+        native = openslide_info(path)
+        if native is None:
+            raise
+        return native, ()
+    native = openslide_info(path)
+    return _only_tifffile(picture) if native is None else _better(native, picture)
+
+
+def _known(path: Path, native: SlideInfo | None) -> SlideInfo:
+    if native is None:
+        raise SlideError(
+            f"{path}: not a slide, or in a format that neither OpenSlide nor tifffile reads; check the file"
+        )
+    return native
+
+
+def _only_tifffile(picture: Picture) -> tuple[SlideInfo, Planes]:
+    if picture.undecodable:
+        raise SlideError(
+            f"{picture.info.path}: {picture.undecodable}, which wsisr does not read; "
+            "convert it, for example with vips tiffsave --tile --pyramid --compression jpeg"
+        )
+    return picture.info, picture.planes
+
+
+def _better(native: SlideInfo, picture: Picture) -> tuple[SlideInfo, Planes]:
+    """Of a TIFF that both libraries open."""
+    if native.vendor == GENERIC and native.size == picture.info.size:
+        if len(picture.planes) > len(native.levels):
+            return picture.info, picture.planes
+        native = replace(picture.info, reader=native.reader, levels=native.levels, properties=native.properties)
+    if _is_interpolated(native) and picture.is_whole and _sizes(native) == _sizes(picture.info):
+        return replace(native, reader=picture.info.reader), picture.planes
+    return native, ()
+
+
+def _is_interpolated(native: SlideInfo) -> bool:
+    return not all(level.downsample.is_integer() for level in native.levels)
+
+
+def _sizes(info: SlideInfo) -> list[Size]:
+    return [level.size for level in info.levels]

@@ -1,0 +1,44 @@
+"""Pixel pitch in um/px: from what a file records to a number that can be relied on, or None.
+
+A pitch counts as not recorded where an axis is missing, where it lies outside 0.01 to 20 um/px (TIFF writers put
+72 dpi, 353 um/px, where they know nothing), or where the axes differ by more than 2 %: super-resolution and every
+viewer take pixels for square, so the person has to decide. Within 2 % it is the mean.
+"""
+
+from __future__ import annotations
+
+FINEST, COARSEST = 0.01, 20.0
+
+_SQUARE_WITHIN = 0.02
+_UM_PER_RESOLUTION_UNIT = {2: 25_400.0, 3: 10_000.0}
+"""TIFF's ResolutionUnit: 2 is the inch, 3 the centimetre."""
+
+
+def is_plausible(pitch: float) -> bool:
+    """Whether a pixel of a microscope slide can be that large; false for NaN."""
+    return FINEST <= pitch <= COARSEST
+
+
+def square_pitch(x: float | None, y: float | None) -> float | None:
+    """One pitch for both axes, or None where it cannot be relied on."""
+    if x is None or y is None or not (is_plausible(x) and is_plausible(y)):
+        return None
+    mean = (x + y) / 2
+    return mean if abs(x - y) <= _SQUARE_WITHIN * mean else None
+
+
+def number(text: str | None) -> float | None:
+    """A number as a file spells it; None where it is none."""
+    try:
+        return None if text is None else float(text)
+    except ValueError:
+        return None
+
+
+def pitch_of_resolution(resolution: object, unit: object) -> float | None:
+    """TIFF's XResolution, a ratio of pixels per unit, as um/px."""
+    if not (isinstance(resolution, tuple) and len(resolution) == 2 and isinstance(unit, int)):
+        return None
+    pixels, units = resolution
+    length = _UM_PER_RESOLUTION_UNIT.get(unit)
+    return None if length is None or not pixels else length * units / pixels

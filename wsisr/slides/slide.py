@@ -1,0 +1,101 @@
+"""A slide as the rest of wsisr sees it: facts, levels, boxes of pixels. One adapter per library implements it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Protocol, Self
+
+from wsisr.errors import SlideError
+from wsisr.geometry import Box, Size
+from wsisr.pixels import Rgb
+
+
+@dataclass(frozen=True, slots=True)
+class Level:
+    """One resolution of a slide; level 0 is the finest."""
+
+    size: Size
+    downsample: float
+    """Level-0 pixels per pixel of this level, mean of both axes."""
+
+
+@dataclass(frozen=True, slots=True)
+class SlideInfo:
+    """What a slide says of itself."""
+
+    path: Path
+    reader: str
+    """Library that reads the pixels: `openslide` or `tifffile`."""
+    vendor: str
+    """As OpenSlide names it; `ome` for OME-TIFF, `generic-tiff` for a TIFF of no known scanner."""
+    levels: tuple[Level, ...]
+    mpp: float | None
+    """Pixel pitch of level 0 in um/px; None where the file does not say, or says what cannot be (see `pitch`)."""
+    objective: float | None
+    """Magnification of the objective lens, as recorded."""
+    icc: bytes | None = field(repr=False)
+    """ICC profile of level 0."""
+    associated: Mapping[str, Size]
+    """Label, macro, thumbnail: name to size."""
+    properties: Mapping[str, str] = field(repr=False)
+    """Everything else, as the reader names it."""
+
+    @property
+    def size(self) -> Size:
+        return self.levels[0].size
+
+    def level(self, number: int) -> Level:
+        """A level by its number from 0. Raises `SlideError` where the slide has none of that number."""
+        if not 0 <= number < len(self.levels):
+            raise SlideError(f"{self.path}: there is no level {number}; levels are 0 to {len(self.levels) - 1}")
+        return self.levels[number]
+
+    def level_mpp(self, level: int) -> float | None:
+        """Pixel pitch of a level in um/px."""
+        return None if self.mpp is None else self.mpp * self.levels[level].downsample
+
+
+class Slide(Protocol):
+    """An open slide. Reading is thread-safe."""
+
+    @property
+    def info(self) -> SlideInfo: ...
+
+    def read(self, box: Box, level: int) -> Rgb:
+        """Pixels of a box in the pixels of that level, (h, w, 3) sRGB. What lies outside the slide is white.
+
+        Memory is that of the box, besides a cache of fixed size.
+        Raises `SlideError` naming path, level and box where the file cannot be decoded.
+        """
+        ...
+
+    def close(self) -> None: ...
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def downsamples(sizes: list[Size]) -> list[float]:
+    """Level-0 pixels per pixel of each level, as OpenSlide counts them: the mean of both axes."""
+    base = sizes[0]
+    return [(base.width / size.width + base.height / size.height) / 2 for size in sizes]
+
+
+def undecodable(path: Path, level: int, box: Box, error: BaseException) -> SlideError:
+    """What to raise where a box cannot be read."""
+    where = f"level {level}, x {box.left}, y {box.top}, {box.size} px"
+    return SlideError(f"{path}: {where} cannot be decoded ({in_words(error)}); the file is damaged, copy it again")
+
+
+def in_words(error: BaseException) -> str:
+    """A foreign error on one line of bounded length."""
+    words = " ".join(str(error).split()) or type(error).__name__
+    return words if len(words) <= 200 else words[:199] + "…"

@@ -1,0 +1,25 @@
+"""How fast weights move, and their moving average."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from wsisr.training.config import ScheduleConfig
+
+
+def rate(step: int, schedule: ScheduleConfig) -> float:
+    """Learning rate of a step: a linear rise, then half a cosine down to 0."""
+    if step < schedule.warm_up:
+        return schedule.learning_rate * (step + 1) / schedule.warm_up
+    progress = (step - schedule.warm_up) / max(1, schedule.steps - schedule.warm_up)
+    return schedule.learning_rate * 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
+
+
+@torch.no_grad()
+def blend(average: dict[str, Tensor], network: nn.Module, decay: float) -> None:
+    """Moves a moving average of the weights towards the network's, in place."""
+    for name, tensor in network.state_dict().items():
+        average[name].lerp_(tensor, 1 - decay)

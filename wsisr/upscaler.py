@@ -1,0 +1,46 @@
+"""The seam between pixels and networks: plain arrays on both sides, and the two networks that need no weights."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from wsisr.pixels import Kernel, Tiles, enlarge
+
+
+class Upscaler(Protocol):
+    """Anything that makes tiles larger."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def scale(self) -> int:
+        """Output pixels per input pixel, along one axis."""
+        ...
+
+    @property
+    def context(self) -> int:
+        """Input pixels around a pixel that its output can depend on: the margin that makes tiling exact."""
+        ...
+
+    def __call__(self, tiles: Tiles) -> Tiles:
+        """(n, h, w, 3) sRGB to (n, h*scale, w*scale, 3) sRGB."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Resampling:
+    """Pillow's bicubic (a = -0.5) or Lanczos (3 lobes): the honest baselines, through the same path as a network."""
+
+    name: Kernel
+    scale: int
+
+    @property
+    def context(self) -> int:
+        return 3
+
+    def __call__(self, tiles: Tiles) -> Tiles:
+        return np.stack([enlarge(tile, self.scale, self.name) for tile in tiles])

@@ -1,0 +1,8 @@
+"""Results on disk: a pyramid TIFF written box by box, whole or not at all."""
+
+from wsisr.writing.omexml import read_note
+from wsisr.writing.publish import check_output
+from wsisr.writing.pyramid import PyramidWriter
+from wsisr.writing.spec import TiffSpec
+
+__all__ = ["PyramidWriter", "TiffSpec", "check_output", "read_note"]

@@ -1,0 +1,84 @@
+"""OME-XML of a pyramid: size, pixel pitch in um/px, and the note of where the image comes from."""
+
+from __future__ import annotations
+
+import re
+import struct
+from collections.abc import Mapping
+from pathlib import Path
+from xml.etree import ElementTree
+
+import tifffile
+
+from wsisr.errors import SlideError
+from wsisr.writing.spec import TiffSpec
+
+_OME = "http://www.openmicroscopy.org/Schemas/OME/2016-06"
+_NOTE = "wsisr/note"
+"""Namespace by which our annotation is told from others."""
+
+# tifffile promises only the first two; IndexError and TypeError were seen on files with damaged tags.
+_NO_TIFF = (OSError, tifffile.TiffFileError, IndexError, KeyError, TypeError, ValueError, struct.error)
+
+# XML 1.0 cannot hold these even escaped, or (carriage return) gives back something else.
+_UNSAYABLE = re.compile("[^\t\n\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+
+def ome_xml(spec: TiffSpec) -> bytes:
+    """The whole document in UTF-8.
+
+    Not in ASCII, as TIFF would have it: Bio-Formats 7.3 blanks out numeric references, finds a unit that does not
+    exist where the micro sign stood, and then does not take the file for an OME-TIFF.
+    """
+    root = ElementTree.Element("OME", {"xmlns": _OME, "Creator": spec.software})
+    image = ElementTree.SubElement(root, "Image", {"ID": "Image:0"})
+    _add_pixels(image, spec)
+    if spec.note:
+        ElementTree.SubElement(image, "AnnotationRef", {"ID": "Annotation:0"})
+        _add_note(root, spec.note)
+    document: bytes = ElementTree.tostring(root, encoding="utf-8", xml_declaration=True)
+    return document
+
+
+def note_in(xml: str | bytes) -> dict[str, str]:
+    """The note in an OME-XML document; empty where there is none, or no such document."""
+    try:
+        root = ElementTree.fromstring(xml)
+    except ElementTree.ParseError:
+        return {}
+    entries = root.iterfind(f".//{{{_OME}}}MapAnnotation[@Namespace='{_NOTE}']/{{{_OME}}}Value/{{{_OME}}}M")
+    return {entry.get("K", ""): entry.text or "" for entry in entries}
+
+
+def read_note(path: Path) -> dict[str, str]:
+    """The note of a TIFF file; empty where another program wrote it. Raises `SlideError` where it is no TIFF."""
+    try:
+        with tifffile.TiffFile(path) as tiff:
+            return note_in(tiff.pages.first.description)
+    except _NO_TIFF as error:
+        raise SlideError(f"{path}: cannot be read as a TIFF; give a file that wsisr wrote") from error
+
+
+def _add_pixels(image: ElementTree.Element, spec: TiffSpec) -> None:
+    attributes = {"ID": "Pixels:0", "DimensionOrder": "XYCZT", "Type": "uint8", "Interleaved": "true"}
+    attributes |= {"SizeX": str(spec.size.width), "SizeY": str(spec.size.height)}
+    attributes |= {"SizeC": "3", "SizeZ": "1", "SizeT": "1"}
+    if spec.mpp is not None:
+        for axis in "XY":
+            attributes |= {f"PhysicalSize{axis}": repr(float(spec.mpp)), f"PhysicalSize{axis}Unit": "µm"}
+    pixels = ElementTree.SubElement(image, "Pixels", attributes)
+    ElementTree.SubElement(pixels, "Channel", {"ID": "Channel:0:0", "SamplesPerPixel": "3"})
+    ElementTree.SubElement(pixels, "TiffData", {"IFD": "0", "PlaneCount": "1"})
+
+
+def _add_note(root: ElementTree.Element, note: Mapping[str, str]) -> None:
+    annotations = ElementTree.SubElement(root, "StructuredAnnotations")
+    attributes = {"ID": "Annotation:0", "Namespace": _NOTE}
+    annotation = ElementTree.SubElement(annotations, "MapAnnotation", attributes)
+    value = ElementTree.SubElement(annotation, "Value")
+    for key, text in note.items():
+        ElementTree.SubElement(value, "M", {"K": _sayable(key)}).text = _sayable(text)
+
+
+def _sayable(text: str) -> str:
+    return _UNSAYABLE.sub("\ufffd", text)

@@ -1,0 +1,87 @@
+"""The encoded tiles of one pyramid level: appended to one file in order of arrival, found again by their number."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from threading import Lock
+
+import numpy as np
+
+from wsisr.geometry import Box
+from wsisr.pixels import Rgb
+from wsisr.writing.grid import Grid
+from wsisr.writing.jpeg import decode
+
+
+class TileStore:
+    """Tiles on disk; 16 bytes of memory for each. Every method may be called from several threads.
+
+    Methods raise `OSError` where the disk refuses, and `ValueError` for a tile given twice or asked for too early.
+    """
+
+    def __init__(self, path: Path, grid: Grid) -> None:
+        self.grid = grid
+        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
+        self._offsets = np.full(grid.tiles, -1, dtype=np.int64)
+        self._sizes = np.zeros(grid.tiles, dtype=np.int64)
+        self._end = 0
+        self._lock = Lock()
+
+    @property
+    def nbytes(self) -> int:
+        """Encoded bytes so far."""
+        return self._end
+
+    @property
+    def missing(self) -> int:
+        """Tiles that are not here yet."""
+        return int(np.count_nonzero(self._sizes == 0))
+
+    def put(self, tile: int, encoded: bytes) -> None:
+        offset = self._reserve(tile, len(encoded))
+        _write_all(self._file, encoded, offset)
+        self._sizes[tile] = len(encoded)
+
+    def get(self, tile: int) -> bytes:
+        size = int(self._sizes[tile])
+        if size == 0:
+            raise ValueError(f"tile {tile} has not been written")
+        return os.pread(self._file, size, int(self._offsets[tile]))
+
+    def tiles(self) -> Iterator[bytes]:
+        """All tiles, row by row from the top left."""
+        return map(self.get, range(self.grid.tiles))
+
+    def read(self, box: Box) -> Rgb:
+        """Decoded pixels of a box inside the level, (h, w, 3) sRGB."""
+        pixels = np.empty((box.height, box.width, 3), dtype=np.uint8)
+        for tile in self.grid.touching(box):
+            source = self.grid.box(tile)
+            part = source.intersection(box)
+            inside, here = part.moved(-source.left, -source.top), part.moved(-box.left, -box.top)
+            pixels[here.rows, here.columns] = decode(self.get(tile))[inside.rows, inside.columns]
+        return pixels
+
+    def close(self) -> None:
+        # A thread that comes too late must meet an error, not a file that was given the same number since.
+        file, self._file = self._file, -1
+        os.close(file)
+
+    def _reserve(self, tile: int, size: int) -> int:
+        with self._lock:
+            if self._offsets[tile] >= 0:
+                raise ValueError(f"tile {tile} is written twice")
+            offset = self._end
+            self._offsets[tile] = offset
+            self._end += size
+        return offset
+
+
+def _write_all(file: int, data: bytes, offset: int) -> None:
+    # A disk that fills up writes a part first and fails on the next call.
+    rest = memoryview(data)
+    while rest:
+        done = os.pwrite(file, rest, offset)
+        rest, offset = rest[done:], offset + done
