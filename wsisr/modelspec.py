@@ -32,10 +32,14 @@ class ModelSpec:
         if self.window % 2 == 0:
             raise ModelError(f"model spec: window = {self.window} must be odd")
 
-    def covers(self, mpp: float) -> bool:
-        """Whether a pixel pitch lies within the trained range, give or take a sixth (scanners differ by that much)."""
+    def misfit(self, mpp: float | None) -> float:
+        """How far a pixel pitch lies outside the trained range, as a factor minus 1; 0 inside it or if it is unknown."""
         finest, coarsest = self.input_mpp
-        return finest / 1.17 <= mpp <= coarsest * 1.17
+        return 0.0 if mpp is None else max(finest / mpp, mpp / coarsest, 1.0) - 1.0
+
+    def covers(self, mpp: float) -> bool:
+        """Whether a pixel pitch lies within the trained range, give or take the sixth by which scanners differ."""
+        return self.misfit(mpp) <= 1 / 6
 
     def to_json(self) -> str:
         return json.dumps(asdict(self), sort_keys=True)

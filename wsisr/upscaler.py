@@ -17,6 +17,11 @@ class Upscaler(Protocol):
     def name(self) -> str: ...
 
     @property
+    def hardware(self) -> str:
+        """Where and in which precision it computes, in words."""
+        ...
+
+    @property
     def scale(self) -> int:
         """Output pixels per input pixel, along one axis."""
         ...
@@ -37,6 +42,10 @@ class Resampling:
 
     name: Kernel
     scale: int
+
+    @property
+    def hardware(self) -> str:
+        return "on the CPU in 8 bits"
 
     @property
     def context(self) -> int:

@@ -1,10 +1,1 @@
-"""Networks. `FAMILIES` names them; one network a file."""
-
-from collections.abc import Callable
-
-from torch import nn
-
-from wsisr.models.masrgan import MASRGAN
-from wsisr.modelspec import ModelSpec
-
-FAMILIES: dict[str, Callable[[ModelSpec], nn.Module]] = {"masrgan": MASRGAN}
+"""Networks, their weights files, and the ones that ship with wsisr."""

@@ -1,0 +1,36 @@
+"""From a model's name or file to an `Upscaler`. What computes it is imported only when it is needed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from wsisr.models.catalog import pick
+from wsisr.upscaler import Resampling, Upscaler
+
+__all__ = ["load_upscaler"]
+
+
+def load_upscaler(
+    model: str | Path | None = None,
+    *,
+    scale: int,
+    device: str = "auto",
+    precision: str = "auto",
+    mpp: float | None = None,
+) -> Upscaler:
+    """A model, ready to enlarge tiles.
+
+    `model` is `bicubic`, `lanczos`, the name of a shipped model, or a .safetensors file; None takes the shipped model
+    of that scale that fits the pixel pitch `mpp` of the input (um/px). `device` is auto, cpu, cuda or cuda:NUMBER;
+    `precision` is auto, bf16 or fp32.
+    Raises `ModelError` if there is no such model or it has another scale, `DeviceError` if there is no such device.
+    """
+    chosen = pick(model, scale, mpp)
+    if chosen is None:
+        return Resampling("bicubic" if model == "bicubic" else "lanczos", scale)
+    from wsisr.models.weights import load_network  # noqa: PLC0415 - torch takes seconds to import
+    from wsisr.runtime._torch import TorchUpscaler, torch_device, torch_precision  # noqa: PLC0415
+
+    where = torch_device(device)
+    _, network = load_network(chosen.path)
+    return TorchUpscaler(chosen.name, network, where, torch_precision(precision, where))

@@ -1,8 +1,9 @@
 """Results on disk: a pyramid TIFF written box by box, whole or not at all."""
 
+from wsisr.writing.jpeg import encode
 from wsisr.writing.omexml import read_note
 from wsisr.writing.publish import check_output
 from wsisr.writing.pyramid import PyramidWriter
 from wsisr.writing.spec import TiffSpec
 
-__all__ = ["PyramidWriter", "TiffSpec", "check_output", "read_note"]
+__all__ = ["PyramidWriter", "TiffSpec", "check_output", "encode", "read_note"]

@@ -1,0 +1,97 @@
+"""Laws of cutting and joining."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from wsisr.blending import Blender
+from wsisr.geometry import Box, Size
+from wsisr.pixels import Rgb
+from wsisr.tiling import TileGrid, Tiling
+from wsisr.upscaler import Resampling
+
+sizes = st.builds(Size, st.integers(1, 90), st.integers(1, 90))
+tilings = st.integers(1, 40).flatmap(
+    lambda step: st.builds(Tiling, st.just(step), st.integers(0, 12), st.integers(0, step))
+)
+
+
+def noise(size: Size) -> Rgb:
+    return np.random.default_rng(0).integers(0, 256, (size.height, size.width, 3), dtype=np.uint8)
+
+
+def joined(image: Rgb, grid: TileGrid, scale: int) -> Rgb:
+    """The image cut, enlarged tile by tile with Pillow's bicubic, and put together again."""
+    upscaler, blender = Resampling("bicubic", scale), Blender(grid, scale)
+    result = np.zeros((grid.image.height * scale, grid.image.width * scale, 3), np.uint8)
+    for tile in grid:
+        window = image[tile.window.rows, tile.window.columns]
+        box, pixels = blender.add(tile, upscaler(window[None])[0])
+        result[box.rows, box.columns] = pixels
+    return result
+
+
+@given(sizes, tilings)
+def test_blocks_cover_the_image_once(size: Size, tiling: Tiling) -> None:
+    count = np.zeros((size.height, size.width), int)
+    for tile in TileGrid(size, tiling):
+        count[tile.block.rows, tile.block.columns] += 1
+    assert (count == 1).all()
+
+
+@given(sizes, tilings)
+def test_windows_stay_inside_the_image_and_hold_what_their_tile_needs(size: Size, tiling: Tiling) -> None:
+    for tile in TileGrid(size, tiling):
+        assert Box.of(size).contains(tile.window)
+        assert tile.window.contains(tile.reach)
+        assert tile.reach.contains(tile.block)
+
+
+@given(sizes, tilings)
+def test_read_pixels_are_those_of_all_windows(size: Size, tiling: Tiling) -> None:
+    grid = TileGrid(size, tiling)
+    assert grid.read_pixels == sum(tile.window.size.pixels for tile in grid)
+
+
+@given(sizes, st.integers(3, 40), st.integers(0, 20), st.sampled_from([2, 4]))
+def test_a_margin_of_the_context_gives_the_whole_images_result(size: Size, step: int, more: int, scale: int) -> None:
+    tiling = Tiling.overlapping(step, 2 * 3 + more, context=3)
+    assert tiling.feather == 0
+    image = noise(size)
+    whole = Resampling("bicubic", scale)(image[None])[0]
+    np.testing.assert_array_equal(joined(image, TileGrid(size, tiling), scale), whole)
+
+
+@given(sizes, tilings)
+def test_blending_equal_tiles_changes_nothing(size: Size, tiling: Tiling) -> None:
+    grid = TileGrid(size, tiling)
+    image = noise(size)
+    blender = Blender(grid, 1)
+    for tile in grid:
+        box, pixels = blender.add(tile, image[tile.window.rows, tile.window.columns])
+        np.testing.assert_array_equal(pixels, image[box.rows, box.columns])
+
+
+@given(sizes, tilings)
+def test_feathers_fade_and_never_leave_the_range_of_what_they_join(size: Size, tiling: Tiling) -> None:
+    grid = TileGrid(size, tiling)
+    blender = Blender(grid, 1)
+    for index, tile in enumerate(grid):
+        level = np.uint8(100 + 50 * (index % 2))
+        _, pixels = blender.add(tile, np.full((tile.window.height, tile.window.width, 3), level, np.uint8))
+        assert pixels.min() >= 100
+        assert pixels.max() <= 150
+
+
+def test_a_feather_is_a_straight_ramp() -> None:
+    grid = TileGrid(Size(40, 1), Tiling(step=20, margin=0, feather=10))
+    blender = Blender(grid, 1)
+    row = np.zeros(40)
+    for tile, level in zip(grid, (0, 200), strict=True):
+        box, pixels = blender.add(tile, np.full((1, tile.window.width, 3), level, np.uint8))
+        row[box.columns] = pixels[0, :, 0]
+    np.testing.assert_array_equal(row[20:30], np.arange(10, 200, 20))
+    assert set(row[:20]) == {0}
+    assert set(row[30:]) == {200}

@@ -1,0 +1,56 @@
+"""`wsisr preview`: a before/after picture of one region."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from wsisr.geometry import Box
+
+
+def preview(
+    slide: Annotated[Path, typer.Argument(help="Slide to look at.")],
+    region: Annotated[str, typer.Option(help="X,Y,WIDTH,HEIGHT in px of level 0.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="PNG to write.")],
+    scale: Annotated[int, typer.Option(help="Output pixels per input pixel along one axis: 2 or 4.")] = 4,
+    level: Annotated[int | None, typer.Option(help="Level to enlarge; 0 by default.", min=0)] = None,
+    source_mpp: Annotated[float | None, typer.Option(help="Pixel pitch to enlarge from, in um/px.", min=0)] = None,
+    mpp: Annotated[float | None, typer.Option(help="Pixel pitch of level 0 in um/px, where the slide is silent.")] = None,
+    model: Annotated[str | None, typer.Option(help="Shipped model, weights file, bicubic or lanczos.")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:NUMBER.")] = "auto",
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a picture that exists.")] = False,
+) -> None:
+    """Draw one region as scanned, by bicubic and by a model."""
+    from wsisr.cli.upscale import checked_choice, provenance
+    from wsisr.models.catalog import pick
+    from wsisr.preview import compare, region_of, save
+    from wsisr.runtime import load_upscaler
+    from wsisr.slides import open_slide
+    from wsisr.source import source_of
+    from wsisr.writing import check_output
+
+    checked_choice(scale, level, source_mpp)
+    box = parsed(region)
+    with open_slide(slide, mpp) as opened:
+        check_output(output, overwrite=overwrite)
+        source = source_of(opened, level, source_mpp)
+        inside = region_of(source, box)
+        chosen = pick(model, scale, source.mpp)
+        if chosen is not None:
+            provenance(chosen, source)
+        upscaler = load_upscaler(chosen.path if chosen else model, scale=scale, device=device)
+        save(compare(source, inside, upscaler), output, overwrite=overwrite)
+
+
+def parsed(region: str) -> Box:
+    """`X,Y,WIDTH,HEIGHT` to a box."""
+    from wsisr.geometry import Box
+
+    try:
+        left, top, width, height = (int(part) for part in region.split(","))
+    except ValueError:
+        raise typer.BadParameter("give four whole numbers: X,Y,WIDTH,HEIGHT", param_hint="--region") from None
+    return Box(left, top, left + width, top + height)

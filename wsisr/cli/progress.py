@@ -1,0 +1,70 @@
+"""How a long work looks: a bar on a terminal, a line now and then in a log, nothing when quiet."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING
+
+from wsisr.cli.console import remark, remarks
+
+if TYPE_CHECKING:
+    from wsisr.progress import Progress
+
+Words = Callable[["Progress", float], str]
+"""Progress and seconds since its stage began, to the words behind the bar, such as a rate."""
+
+LINE_EVERY_S = 30.0
+"""Seconds between two lines of a log."""
+
+
+def drawn(steps: Iterable[Progress], words: Words, *, quiet: bool = False) -> Iterator[Progress]:
+    """The same steps, shown on stderr as they pass."""
+    if quiet:
+        yield from steps
+    elif remarks.is_terminal:
+        yield from _as_bar(steps, words)
+    else:
+        yield from _as_lines(steps, words)
+
+
+def counted(progress: Progress, seconds: float) -> str:
+    """`12/40, 3.1/s`."""
+    return f"{progress.done}/{progress.total}, {progress.done / max(seconds, 1e-9):.3g}/s"
+
+
+def duration(seconds: float) -> str:
+    """`42 s`, `3:05 min`, `2:10:00 h`."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    minutes, rest = divmod(whole, 60)
+    return f"{minutes}:{rest:02} min" if minutes < 60 else f"{minutes // 60}:{minutes % 60:02}:{rest:02} h"
+
+
+def _as_bar(steps: Iterable[Progress], words: Words) -> Iterator[Progress]:
+    from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bars
+
+    columns = (TextColumn("{task.description:>10}"), BarColumn(), TextColumn("{task.percentage:>3.0f}%"))
+    with Bars(*columns, TextColumn("{task.fields[words]}"), TimeRemainingColumn(), console=remarks) as bars:
+        task, stage, began = None, "", 0.0
+        for step in steps:
+            if step.stage != stage or task is None:
+                stage, began = step.stage, time.monotonic()
+                task = bars.add_task(stage, total=step.total, words="")
+            bars.update(task, completed=step.done, words=words(step, time.monotonic() - began))
+            yield step
+
+
+def _as_lines(steps: Iterable[Progress], words: Words) -> Iterator[Progress]:
+    stage, began, said = "", 0.0, 0.0
+    for step in steps:
+        now = time.monotonic()
+        if step.stage != stage:
+            stage, began, said = step.stage, now, now
+        if now - said >= LINE_EVERY_S or step.done == step.total:
+            said = now
+            left = (now - began) * (step.total - step.done) / max(step.done, 1)
+            remark(f"{stage}: {100 * step.done // max(step.total, 1)} %, {words(step, now - began)}, {duration(left)} left")
+        yield step

@@ -1,0 +1,192 @@
+"""`wsisr upscale`: the main job."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.panel import Panel
+
+    from wsisr.models.catalog import Model
+    from wsisr.progress import Progress
+    from wsisr.source import Source
+    from wsisr.upscaler import Upscaler
+    from wsisr.upscaling import Plan
+
+SCALES = (2, 4)
+
+
+def upscale(
+    slide: Annotated[Path, typer.Argument(help="Slide to enlarge.")],
+    scale: Annotated[int, typer.Option(help="Output pixels per input pixel along one axis: 2 or 4.")],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Pyramid to write; SLIDE.xSCALE.ome.tif by default.")
+    ] = None,
+    level: Annotated[int | None, typer.Option(help="Level to enlarge; 0, the finest, by default.", min=0)] = None,
+    source_mpp: Annotated[
+        float | None, typer.Option(help="Pixel pitch to enlarge from, in um/px: a finer level is shrunk to it.", min=0)
+    ] = None,
+    mpp: Annotated[
+        float | None, typer.Option(help="Pixel pitch of level 0 in um/px, where the slide does not say it or lies.")
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option(help="Shipped model, weights file, bicubic or lanczos; what fits by default.")
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:NUMBER.")] = "auto",
+    precision: Annotated[str, typer.Option(help="auto, bf16 or fp32.")] = "auto",
+    tile_px: Annotated[int | None, typer.Option(help="Input px that a tile completes, along one axis.")] = None,
+    overlap_px: Annotated[
+        int | None, typer.Option(help="Input px by which tiles overlap; what leaves no seam by default.")
+    ] = None,
+    batch: Annotated[int, typer.Option(help="Tiles that go through the network together.", min=1)] = 1,
+    quality: Annotated[int, typer.Option(help="JPEG quality of the output.", min=1, max=100)] = 90,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an output that exists.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would happen, and do nothing.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print errors and warnings only.")] = False,
+) -> None:
+    """Enlarge a slide into a new pyramidal TIFF."""
+    checked_choice(scale, level, source_mpp)
+    from wsisr.cli.console import answers
+    from wsisr.cli.progress import drawn
+    from wsisr.models.catalog import pick
+    from wsisr.runtime import load_upscaler
+    from wsisr.slides import open_slide
+    from wsisr.source import source_of
+    from wsisr.upscaling import DEFAULT_TILE_PX, Options, plan
+    from wsisr.upscaling import upscale as upscaled
+    from wsisr.writing import check_output
+
+    output = output or default_output(slide, scale)
+    with open_slide(slide, mpp) as opened:
+        check_output(output, overwrite=overwrite or dry_run)
+        source = source_of(opened, level, source_mpp)
+        chosen = pick(model, scale, source.mpp)
+        note = {} if chosen is None else provenance(chosen, source)
+        options = Options(tile_px or DEFAULT_TILE_PX, overlap_px, batch, quality, note)
+        upscaler = load_upscaler(chosen.path if chosen else model, scale=scale, device=device, precision=precision)
+        work = plan(source, upscaler, options)
+        if dry_run:
+            return answers.print(forecast(work, upscaler, output))
+        began = time.monotonic()
+        for _ in drawn(upscaled(source, upscaler, output, options=options, overwrite=overwrite), pace, quiet=quiet):
+            pass
+        if not quiet:
+            answers.print(summary(work, upscaler, time.monotonic() - began, output))
+
+
+def checked_choice(scale: int, level: int | None, source_mpp: float | None) -> None:
+    """Refuses, as wrong usage, options that cannot be meant."""
+    if scale not in SCALES:
+        raise typer.BadParameter("choose 2 or 4", param_hint="--scale")
+    if level is not None and source_mpp is not None:
+        raise typer.BadParameter("--level and --source-mpp exclude each other")
+
+
+def default_output(slide: Path, scale: int) -> Path:
+    """`dir/a.svs` at x4 to `dir/a.x4.ome.tif`; beside the slide."""
+    stem = slide.name if slide.is_dir() else slide.stem
+    return slide.with_name(f"{stem.removesuffix('.ome')}.x{scale}.ome.tif")
+
+
+def provenance(model: Model, source: Source) -> dict[str, str]:
+    """What the file says of its model; a pitch that the model has not seen in training is said aloud, too."""
+    from wsisr.cli.console import remark
+    from wsisr.models.headers import sha256
+
+    note = {"weights sha256": sha256(model.path)}
+    finest, coarsest = model.spec.input_mpp
+    if source.mpp is None:
+        warning = f"pixel pitch is not recorded; {model.name} was trained on {finest:g} to {coarsest:g} um/px"
+    elif not model.spec.covers(source.mpp):
+        warning = f"{model.name} was trained on {finest:g} to {coarsest:g} um/px, not on {source.mpp:.4g} um/px"
+    else:
+        return note
+    remark(f"warning: {warning}; how good the result is was not measured")
+    return note | {"warning": warning}
+
+
+def pace(progress: Progress, seconds: float) -> str:
+    """Pixels are counted in Mpx, stored tiles one by one."""
+    from wsisr.cli.progress import counted
+
+    if progress.stage != "upscale":
+        return counted(progress, seconds)
+    done, total = progress.done / 1e6, progress.total / 1e6
+    return f"{done:.1f}/{total:.1f} Mpx, {done / max(seconds, 1e-9):.2f} Mpx/s"
+
+
+def forecast(work: Plan, upscaler: Upscaler, output: Path) -> Panel:
+    """What would happen."""
+    import shutil
+
+    from wsisr.cli.progress import duration
+    from wsisr.estimate import estimate
+
+    expected = estimate(work, upscaler)
+    free = shutil.disk_usage(output.parent).free
+    return panel(
+        "dry run: nothing was written",
+        {
+            **facts(work, upscaler),
+            "tiles": f"{len(work.grid)} of {work.grid.tiling.step} px; overlapping costs {100 * work.waste:.0f} %",
+            "time": f"about {duration(expected.seconds)}",
+            "output": f"{output}, about {size_in_words(expected.output_bytes)}",
+            "disk": f"about {size_in_words(expected.disk_bytes)} while running; {size_in_words(free)} are free",
+        },
+    )
+
+
+def summary(work: Plan, upscaler: Upscaler, seconds: float, output: Path) -> Panel:
+    """What happened."""
+    from wsisr.cli.progress import duration
+    from wsisr.writing.grid import pyramid
+
+    megapixels = work.output.size.pixels / 1e6
+    return panel(
+        str(output),
+        {
+            **facts(work, upscaler),
+            "levels": str(len(pyramid(work.output.size, work.output.tile_px))),
+            "time": f"{duration(seconds)}, {megapixels / max(seconds, 1e-9):.2f} Mpx/s of output",
+            "bytes": size_in_words(output.stat().st_size),
+        },
+    )
+
+
+def facts(work: Plan, upscaler: Upscaler) -> dict[str, str]:
+    """What is known before and after."""
+    return {
+        "model": f"{upscaler.name}, {upscaler.hardware}",
+        "size": f"{work.source.size} px to {work.output.size} px",
+        "pixel pitch": f"{pitch_in_words(work.source.mpp)} to {pitch_in_words(work.output.mpp)}",
+    }
+
+
+def panel(title: str, rows: dict[str, str]) -> Panel:
+    """Names and values, aligned, in a box."""
+    from rich.panel import Panel
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table.grid(padding=(0, 2))
+    for name, value in rows.items():
+        table.add_row(Text(name, style="bold"), Text(value, overflow="fold"))
+    return Panel(table, title=Text(title), title_align="left", expand=False)
+
+
+def pitch_in_words(mpp: float | None) -> str:
+    return "unknown" if mpp is None else f"{mpp:.4g} um/px"
+
+
+def size_in_words(count: int) -> str:
+    """Bytes in decimal units."""
+    value, unit = float(count), "B"
+    for larger in ("kB", "MB", "GB", "TB"):
+        if value < 1000:
+            break
+        value, unit = value / 1000, larger
+    return f"{value:.3g} {unit}"

@@ -1,0 +1,76 @@
+"""The models that ship with wsisr: `weights/NAME.safetensors`, each with its card `NAME.md` and recipe `NAME.toml`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import wsisr
+from wsisr.errors import ModelError
+from wsisr.models.headers import spec_in
+from wsisr.modelspec import ModelSpec
+
+FILTERS = ("bicubic", "lanczos")
+"""Names that mean a filter, not a network."""
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A weights file and what it says of itself."""
+
+    name: str
+    path: Path
+    spec: ModelSpec
+
+
+def weights_folder() -> Path:
+    """Where the shipped weights are: inside the installed package, or beside it in a checkout."""
+    package = Path(wsisr.__file__).parent
+    installed, checkout = package / "weights", package.parent / "weights"
+    return installed if installed.is_dir() else checkout
+
+
+def shipped() -> list[Model]:
+    """All shipped models, by name."""
+    return [described(path) for path in sorted(weights_folder().glob("*.safetensors"))]
+
+
+def described(path: Path) -> Model:
+    """A weights file as a model, shipped or not."""
+    return Model(path.stem, path, spec_in(path))
+
+
+def find(model: str | Path) -> Model:
+    """A model by the name of a shipped one, or by the path of a weights file. Raises `ModelError`."""
+    for candidate in shipped():
+        if candidate.name == str(model):
+            return candidate
+    if Path(model).suffix != ".safetensors":
+        names = ", ".join([*FILTERS, *(candidate.name for candidate in shipped())])
+        raise ModelError(f"no model is called {str(model)!r}; there are {names}, or give a .safetensors file")
+    return described(Path(model))
+
+
+def best_for(scale: int, mpp: float | None) -> Model:
+    """The shipped model of that scale whose trained pixel pitches are nearest to `mpp`, in um/px of the input.
+
+    Raises `ModelError` if none has that scale.
+    """
+    fitting = [model for model in shipped() if model.spec.scale == scale]
+    if not fitting:
+        scales = ", ".join(str(scale) for scale in sorted({model.spec.scale for model in shipped()}))
+        raise ModelError(f"no shipped model has scale {scale}; there are scales {scales}, and --model takes a file")
+    return min(fitting, key=lambda model: model.spec.misfit(mpp))
+
+
+def pick(model: str | Path | None, scale: int, mpp: float | None) -> Model | None:
+    """What `--model` means: a model of that scale, the best shipped one if not named, None for a filter's name.
+
+    Raises `ModelError` if there is no such model or it has another scale.
+    """
+    if model in FILTERS:
+        return None
+    chosen = best_for(scale, mpp) if model is None else find(model)
+    if chosen.spec.scale != scale:
+        raise ModelError(f"{chosen.name} enlarges by {chosen.spec.scale}, not by {scale}; choose another model or scale")
+    return chosen

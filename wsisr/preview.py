@@ -1,0 +1,106 @@
+"""A quick look before the long run: one region as scanned, enlarged by a filter, and enlarged by a network."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from wsisr.errors import OutputError, SlideError
+from wsisr.geometry import Box
+from wsisr.pixels import Rgb, enlarge
+from wsisr.source import Source
+from wsisr.upscaler import Upscaler
+from wsisr.writing import check_output
+
+LARGEST_PX = 2048 * 2048
+"""Output pixels of one panel at the most: a preview is held in memory."""
+
+GAP_PX = 24
+CAPTION_PX = 30
+INK, PAPER, MARK = (32, 32, 32), (255, 255, 255), (220, 40, 40)
+
+
+def region_of(source: Source, box: Box) -> Box:
+    """A box in level-0 px to px of the source. Raises `SlideError` where it is empty, outside, or too large."""
+    info = source.slide.info
+    factor = info.level(source.level).downsample * source.factor
+    left, top = round(box.left / factor), round(box.top / factor)
+    region = Box(left, top, left + round(box.width / factor), top + round(box.height / factor))
+    if region.width < 1 or region.height < 1 or not Box.of(source.size).contains(region):
+        raise SlideError(f"{info.path}: region {box.size} px at {box.left}, {box.top} is not inside {info.size} px")
+    return region
+
+
+def compare(source: Source, region: Box, upscaler: Upscaler) -> Image.Image:
+    """Overview with the region marked, then the region as scanned, by bicubic, by the upscaler; (h, w, 3) sRGB.
+
+    The upscaler sees its context around the region, so the panel is what the whole slide's result shows there.
+    """
+    scale = upscaler.scale
+    if region.size.pixels * scale**2 > LARGEST_PX:
+        raise SlideError(f"a region of {region.size} px is too large for a preview at scale {scale}; choose a smaller one")
+    low = source.read(region)
+    nearest = low.repeat(scale, axis=0).repeat(scale, axis=1)
+    panels = {
+        "where": _overview(source, region, nearest.shape[0]),
+        _caption("as scanned", source.mpp): nearest,
+        _caption("bicubic", source.mpp, scale): enlarge(low, scale, "bicubic"),
+        _caption(f"{upscaler.name}, an estimate", source.mpp, scale): _enlarged(source, region, upscaler),
+    }
+    return _in_a_row(panels)
+
+
+def save(picture: Image.Image, output: Path, *, overwrite: bool = False) -> None:
+    """Writes a PNG, whole or not at all. Raises `OutputError`."""
+    check_output(output, overwrite=overwrite)
+    partial = output.with_name(output.name + ".partial")
+    try:
+        picture.save(partial, format="PNG")
+        partial.replace(output)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise OutputError(f"{output}: cannot be written: {error.strerror or error}; choose another folder") from error
+
+
+def _enlarged(source: Source, region: Box, upscaler: Upscaler) -> Rgb:
+    margin = upscaler.context
+    around = Box(region.left - margin, region.top - margin, region.right + margin, region.bottom + margin)
+    window = around.intersection(Box.of(source.size))
+    inner = region.moved(-window.left, -window.top) * upscaler.scale
+    enlarged: Rgb = upscaler(source.read(window)[None])[0][inner.rows, inner.columns]
+    return enlarged
+
+
+def _overview(source: Source, region: Box, height: int) -> Rgb:
+    """The whole slide, from its coarsest level that is large enough, with the region framed."""
+    info = source.slide.info
+    number = max((n for n, level in enumerate(info.levels) if level.size.height >= height), default=0)
+    size = info.levels[number].size
+    if size.pixels > 4 * LARGEST_PX:
+        number = len(info.levels) - 1
+        size = info.levels[number].size
+    image = Image.fromarray(source.slide.read(Box.of(size), number))
+    image.thumbnail((height * 2, height))
+    ratio = image.width / source.size.width
+    frame = [region.left * ratio, region.top * ratio, region.right * ratio, region.bottom * ratio]
+    ImageDraw.Draw(image).rectangle(frame, outline=MARK, width=max(2, height // 200))
+    return np.asarray(image)
+
+
+def _caption(name: str, mpp: float | None, scale: int = 1) -> str:
+    return name if mpp is None else f"{name}: {mpp / scale:.4g} um/px"
+
+
+def _in_a_row(panels: dict[str, Rgb]) -> Image.Image:
+    font = ImageFont.load_default(size=18)
+    widths = {caption: max(image.shape[1], int(font.getlength(caption)) + 1) for caption, image in panels.items()}
+    height = max(image.shape[0] for image in panels.values())
+    sheet = Image.new("RGB", (sum(widths.values()) + GAP_PX * (len(panels) + 1), height + CAPTION_PX + 2 * GAP_PX), PAPER)
+    draw, left = ImageDraw.Draw(sheet), GAP_PX
+    for caption, image in panels.items():
+        draw.text((left, GAP_PX // 2), caption, fill=INK, font=font)
+        sheet.paste(Image.fromarray(image), (left, GAP_PX // 2 + CAPTION_PX))
+        left += widths[caption] + GAP_PX
+    return sheet

@@ -1,0 +1,142 @@
+"""The main job: a level of a slide, through an `Upscaler`, into a pyramid on disk.
+
+read -> network -> blend -> encode and store: reading runs in one thread, the network with the blender in another,
+encoding in the caller's. Memory: five batches of windows and their enlargements, besides what the network needs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import groupby
+from pathlib import Path
+
+import numpy as np
+
+import wsisr
+from wsisr.blending import Blender
+from wsisr.errors import OutputError
+from wsisr.geometry import Box, Size
+from wsisr.pixels import Rgb
+from wsisr.progress import Progress
+from wsisr.source import Source
+from wsisr.stages import ahead
+from wsisr.tiling import Tile, TileGrid, Tiling
+from wsisr.upscaler import Upscaler
+from wsisr.writing import PyramidWriter, TiffSpec
+
+STORED_TILE_PX = 256
+"""Side of a tile of the written file; the same whatever the tiling, so that the file is too."""
+
+DEFAULT_TILE_PX = 768
+"""Input px. On a CPU larger tiles gain little (the overlap is 16 % here) and cost memory."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How the work is cut and what is stored; none of it changes what the network shows, but for a short overlap."""
+
+    tile_px: int = DEFAULT_TILE_PX
+    """Input px that a tile completes, along one axis."""
+    overlap_px: int | None = None
+    """Input px by which neighbouring windows overlap; None is what makes seams impossible: twice the context."""
+    batch: int = 1
+    """Windows that go through the network together."""
+    quality: int = 90
+    """JPEG quality of the output, 1 to 100."""
+    note: Mapping[str, str] = field(default_factory=dict)
+    """What the file says of itself besides what `upscale` knows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What would be done."""
+
+    source: Source
+    grid: TileGrid
+    batch: int
+    output: TiffSpec
+
+    @property
+    def waste(self) -> float:
+        """Pixels computed over pixels kept, minus 1: what overlapping costs."""
+        return self.grid.read_pixels / self.grid.image.pixels - 1
+
+
+def plan(source: Source, upscaler: Upscaler, options: Options) -> Plan:
+    """Decides tiles and output of an upscaling. Raises `OutputError` for a tiling that the output cannot hold."""
+    scale = upscaler.scale
+    if options.tile_px < 1 or options.tile_px * scale % STORED_TILE_PX:
+        unit = STORED_TILE_PX // scale
+        raise OutputError(f"tiles of {options.tile_px} px do not fit stored ones; at scale {scale} choose a multiple of {unit}")
+    overlap = 2 * upscaler.context if options.overlap_px is None else options.overlap_px
+    if not 0 <= overlap <= options.tile_px:
+        raise OutputError(f"an overlap of {overlap} px does not fit tiles of {options.tile_px} px; choose larger tiles")
+    grid = TileGrid(source.size, Tiling.overlapping(options.tile_px, overlap, upscaler.context))
+    spec = TiffSpec(
+        size=source.size * scale,
+        mpp=None if source.mpp is None else source.mpp / scale,
+        tile_px=STORED_TILE_PX,
+        quality=options.quality,
+        icc=source.slide.info.icc,
+        note=_note(source, upscaler) | dict(options.note),
+        software=f"wsisr {wsisr.__version__}",
+    )
+    return Plan(source, grid, options.batch, spec)
+
+
+def upscale(
+    source: Source, upscaler: Upscaler, output: Path, *, options: Options | None = None, overwrite: bool = False
+) -> Iterator[Progress]:
+    """Writes a pyramid of a source enlarged; nothing happens until the iterator is consumed, to its end.
+
+    Yields `upscale` in output pixels, then `pyramid` and `assemble` in stored tiles. Leaving early leaves nothing
+    behind. Raises `SlideError`, `ModelError` or `OutputError`, each in one line.
+    """
+    work = plan(source, upscaler, options or Options())
+    if output.exists() and output.samefile(source.slide.info.path):
+        raise OutputError(f"{output}: is the slide itself; give the result another name")
+    with PyramidWriter(output, work.output, overwrite=overwrite) as writer:
+        done = 0
+        for box, pixels in ahead(blocks(work, upscaler)):
+            writer.write(box, pixels)
+            done += box.size.pixels
+            yield Progress("upscale", done, work.output.size.pixels)
+        yield from writer.finish()
+
+
+def blocks(work: Plan, upscaler: Upscaler) -> Iterator[tuple[Box, Rgb]]:
+    """The enlarged source in blocks, row by row: boxes in output px, (h, w, 3) sRGB."""
+    blender = Blender(work.grid, upscaler.scale)
+    read = ((batch, [work.source.read(tile.window) for tile in batch]) for batch in batches(work.grid, work.batch))
+    for batch, windows in ahead(read):
+        for tile, enlarged in zip(batch, upscaler(np.stack(windows)), strict=True):
+            yield blender.add(tile, enlarged)
+
+
+def batches(tiles: Iterable[Tile], most: int) -> Iterator[list[Tile]]:
+    """Runs of neighbouring tiles with windows of one shape, at most so many in a run."""
+    for _, alike in groupby(tiles, key=lambda tile: tile.window.size):
+        run = list(alike)
+        for start in range(0, len(run), most):
+            yield run[start : start + most]
+
+
+def _note(source: Source, upscaler: Upscaler) -> dict[str, str]:
+    """What any reader of the file must know: that these pixels were computed, from what, and by what.
+
+    Neither names nor dates of the source: they may name a patient.
+    """
+    return {
+        "derived": "super-resolved; fine detail is an estimate, not an observation; research use only",
+        "software": f"wsisr {wsisr.__version__}",
+        "model": upscaler.name,
+        "scale": str(upscaler.scale),
+        "source level": str(source.level),
+        "source mpp": "unknown" if source.mpp is None else f"{source.mpp:.6g}",
+        "source size": _words(source.size),
+    }
+
+
+def _words(size: Size) -> str:
+    return f"{size.width} x {size.height} px"
