@@ -9,8 +9,12 @@ from typing import Any
 import numpy as np
 import tifffile
 
-from wsisr.geometry import Size
+from wsisr.geometry import Box, Size
 from wsisr.pixels import Rgb
+from wsisr.slides import Level, Slide, SlideInfo
+from wsisr.source import Source
+from wsisr.upscaler import Upscaler
+from wsisr.upscaling import Options, blocks, plan
 
 REPOSITORY = Path(__file__).parents[1]
 CMU_SLIDE = REPOSITORY / "data" / "cmu_small_region.svs"
@@ -50,3 +54,43 @@ def write_ome_pyramid(path: Path, levels: Sequence[Rgb], ome: dict[str, Any] | N
         for image in levels[1:]:
             writer.write(image, subfiletype=1, **options)
     return path
+
+
+class Picture(Slide):
+    """Pixels in memory as a slide of one level."""
+
+    def __init__(self, pixels: Rgb, mpp: float | None = 0.5) -> None:
+        self.pixels = pixels
+        size = Size(pixels.shape[1], pixels.shape[0])
+        self._info = SlideInfo(
+            path=Path("picture"),
+            reader="memory",
+            vendor="test",
+            levels=(Level(size, 1.0),),
+            mpp=mpp,
+            objective=None,
+            icc=None,
+            associated={},
+            properties={},
+        )
+
+    @property
+    def info(self) -> SlideInfo:
+        return self._info
+
+    def read(self, box: Box, level: int) -> Rgb:
+        assert level == 0
+        assert Box.of(self._info.size).contains(box)
+        return self.pixels[box.rows, box.columns]
+
+    def close(self) -> None:
+        pass
+
+
+def enlarged(pixels: Rgb, upscaler: Upscaler, options: Options) -> Rgb:
+    """What `upscale` would encode: the blocks of a picture, put together."""
+    work = plan(Source(Picture(pixels), 0), upscaler, options)
+    result = np.zeros((work.output.size.height, work.output.size.width, 3), np.uint8)
+    for box, block in blocks(work, upscaler):
+        result[box.rows, box.columns] = block
+    return result

@@ -96,8 +96,9 @@ def _likenesses(images: Sequence[Rgb], truth: Rgb) -> list[Floats]:
 
 def _likeness(means: tuple[Floats, Floats], variances: Floats, covariance: Floats) -> Floats:
     x, y = means
-    likeness: Floats = (2 * x * y + _C1) * (2 * covariance + _C2) / ((x * x + y * y + _C1) * (variances + _C2))
-    return likeness
+    agreement: Floats = (2 * x * y + _C1) * (2 * covariance + _C2)
+    at_most: Floats = (x * x + y * y + _C1) * (variances + _C2)
+    return agreement / at_most
 
 
 def _interleaved(image: Rgb) -> Floats:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -18,30 +18,25 @@ class _Failed:
 _END = object()
 
 
-def ahead(items: Iterable[T], depth: int = 2) -> Iterator[T]:
-    """The same items in the same order, made in a thread of their own, at most `depth` of them waiting.
+def ahead(items: Iterable[T], depth: int = 2) -> Generator[T, None, None]:
+    """The same items in the same order, made in a thread of their own, at most `depth` (1 or more) of them waiting.
 
-    An error in the making is raised here, in its place. Closing the iterator early stops the thread.
+    At most `depth + 2` items live at a time: those waiting, one in the making, one in the reader's hands. An error in
+    the making is raised here, in its place. Closing the iterator early stops the thread once its item is made.
     """
     waiting: queue.Queue[object] = queue.Queue(maxsize=depth)
     stop = threading.Event()
 
-    def offer(item: object) -> None:
-        while not stop.is_set():
-            try:
-                return waiting.put(item, timeout=0.1)
-            except queue.Full:
-                continue
-
     def make() -> None:
         try:
             for item in items:
-                offer(item)
+                waiting.put(item)
                 if stop.is_set():
                     return
         except BaseException as error:  # noqa: BLE001 - handed over whole and raised by the reader
-            return offer(_Failed(error))
-        offer(_END)
+            waiting.put(_Failed(error))
+        else:
+            waiting.put(_END)
 
     thread = threading.Thread(target=make, name="wsisr-ahead", daemon=True)
     thread.start()
@@ -52,4 +47,13 @@ def ahead(items: Iterable[T], depth: int = 2) -> Iterator[T]:
             yield item  # type: ignore[misc]
     finally:
         stop.set()
+        _empty(waiting)  # at most one more item comes: with a free place it cannot block the thread
         thread.join()
+
+
+def _empty(waiting: queue.Queue[object]) -> None:
+    while True:
+        try:
+            waiting.get_nowait()
+        except queue.Empty:
+            return

@@ -20,7 +20,7 @@ def info(
     slide: Annotated[Path, typer.Argument(help="Slide to look at; a folder is taken for a DICOM slide.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
-    """Show what a slide says of itself: size, levels, pixel pitch, colour profile, origin."""
+    """Show what a slide says of itself: size, pixel pitch, origin."""
     import json
 
     from wsisr.cli.console import answers

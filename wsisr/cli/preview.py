@@ -23,7 +23,7 @@ def preview(
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:NUMBER.")] = "auto",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a picture that exists.")] = False,
 ) -> None:
-    """Draw one region as scanned, by bicubic and by a model."""
+    """Picture one region as scanned, by bicubic and by a model."""
     from wsisr.cli.upscale import checked_choice, provenance
     from wsisr.models.catalog import pick
     from wsisr.preview import compare, region_of, save

@@ -2,140 +2,134 @@
 
 from __future__ import annotations
 
-import hashlib
-import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from wsisr.dataset.store import MANIFEST, PatchRecord, write_group, write_manifest
+from wsisr.dataset.recipe import SCALES, Recipe, choose
+from wsisr.dataset.sources import Source
+from wsisr.dataset.store import PatchRecord, new_dataset, refuse_existing, write_group, write_manifest
 from wsisr.errors import DatasetError
 from wsisr.geometry import Box, Size
 from wsisr.pixels import Rgb
 from wsisr.progress import Progress
 from wsisr.slides import Slide, SlideInfo, open_slide
 
-SCALES = (2, 4)
 
-FLAT_CONTRAST = 6.0
-"""Grey levels of standard deviation below which a patch counts as glass or faint."""
+def build(sources: Sequence[Source], folder: Path, recipe: Recipe) -> Generator[Progress, None, None]:
+    """Writes a dataset from slides; nothing happens until the iterator is consumed, to its end.
 
-FLAT_SHARE = 0.08
-"""Largest share of flat patches in a group: enough to learn to leave white alone."""
-
-
-@dataclass(frozen=True, slots=True)
-class Recipe:
-    """How patches are chosen."""
-
-    patch_px: int = 256
-    """Side of a high-resolution patch; a multiple of 4."""
-    coarsest_mpp: float = 2.1
-    """Levels coarser than this, in um/px, give no high-resolution patches."""
-    most_patches: int = 1000
-    """Patches with contrast that one level of one slide gives at the most; bounds memory to 200 MB."""
-    case_pattern: str = r"^[^_.]+"
-    """What of a file name, without its folder, names the case."""
-    val_share: float = 0.1
-    """Share of cases that go to validation, by hash of the case's name."""
-
-    def __post_init__(self) -> None:
-        if self.patch_px % max(SCALES) or self.patch_px < 64:
-            raise DatasetError(f"a patch of {self.patch_px} px is not a multiple of {max(SCALES)} of at least 64")
-
-    def case(self, slide: Path) -> str:
-        found = re.search(self.case_pattern, slide.name)
-        return found.group(0) if found else slide.stem
-
-    def split(self, case: str) -> str:
-        fraction = int.from_bytes(hashlib.sha256(case.encode()).digest()[:4], "big") / 2**32
-        return "val" if fraction < self.val_share else "train"
-
-
-def build(slides: Sequence[Path], held_out: Sequence[Path], folder: Path, recipe: Recipe) -> Iterator[Progress]:
-    """Writes a dataset from slides. `held_out` slides are the validation split; without any, cases are split by hash.
-
-    Raises `DatasetError` if the folder holds a dataset, a case would be in both splits, or no slide gives a pair.
+    All slides are looked at before the first patch is read. Yields `levels`. Leaving early leaves nothing behind.
+    Raises `DatasetError` if the folder exists, a slide cannot give pairs, or none shows tissue; `SlideError` if one
+    cannot be read; `OutputError` if the disk refuses.
     """
-    if (folder / MANIFEST).exists():
-        raise DatasetError(f"{folder}: holds a dataset already; give another folder or remove it")
-    _refuse_shared_cases(slides, held_out, recipe)
+    refuse_existing(folder)
+    jobs = [(source, level) for source in sources for level in _usable_levels(source, recipe)]
     records: list[PatchRecord] = []
-    everything = [*slides, *held_out]
-    for done, path in enumerate(everything):
-        yield Progress("slides", done, len(everything))
-        split = "val" if path in held_out else "train" if held_out else recipe.split(recipe.case(path))
-        with open_slide(path) as slide:
-            records += _take(slide, split, folder, recipe)
-    if not records:
-        raise DatasetError("no slide has a level at least twice as fine as another; nothing to pair")
-    write_manifest(folder, records)
-    yield Progress("slides", len(everything), len(everything))
+    with new_dataset(folder) as staging:
+        for done, (source, level) in enumerate(jobs):
+            yield Progress("levels", done, len(jobs))
+            with open_slide(source.path) as slide:
+                records += _take(slide, _Group(source, level, slide.info), staging, recipe)
+        if not records:
+            raise DatasetError("no patch of any slide has contrast; are they empty glass?")
+        write_manifest(staging, records)
+    yield Progress("levels", len(jobs), len(jobs))
 
 
 def partners(info: SlideInfo, level: int) -> dict[int, int]:
     """Scale to the coarser level that shows exactly that scale, for those of `SCALES` that the pyramid has."""
-    fine = info.levels[level]
+    fine = info.levels[level].size
     found = {}
     for scale in SCALES:
-        for index, coarse in enumerate(info.levels):
-            exact = Size(fine.size.width // scale, fine.size.height // scale)
-            if abs(coarse.size.width - exact.width) <= 1 and abs(coarse.size.height - exact.height) <= 1:
+        for index in range(level + 1, len(info.levels)):
+            coarse = info.levels[index].size
+            if abs(coarse.width - fine.width // scale) <= 1 and abs(coarse.height - fine.height // scale) <= 1:
                 found[scale] = index
     return found
 
 
-def _refuse_shared_cases(slides: Sequence[Path], held_out: Sequence[Path], recipe: Recipe) -> None:
-    shared = {recipe.case(path) for path in slides} & {recipe.case(path) for path in held_out}
-    if shared:
-        raise DatasetError(f"cases in training and validation both: {', '.join(sorted(shared))}; split by case")
+@dataclass(frozen=True, slots=True)
+class _Group:
+    """One level of one slide."""
 
+    source: Source
+    level: int
+    info: SlideInfo
 
-def _take(slide: Slide, split: str, folder: Path, recipe: Recipe) -> list[PatchRecord]:
-    """All groups of one slide, stored; their records."""
-    records = []
-    for level in range(len(slide.info.levels)):
-        mpp = slide.info.level_mpp(level)
+    @property
+    def name(self) -> str:
+        return f"{self.source.stem}-{self.level}"
+
+    @property
+    def mpp(self) -> float:
+        mpp = self.info.level_mpp(self.level)
         if mpp is None:
-            raise DatasetError(f"{slide.info.path}: pixel pitch is not recorded; without it patches have no class")
-        found = partners(slide.info, level)
-        if mpp <= recipe.coarsest_mpp and found:
-            records += _take_level(slide, level, split, folder, recipe)
-    return records
+            raise DatasetError(f"{self.source.path}: pixel pitch is not recorded; leave this slide out")
+        return mpp
+
+    @property
+    def partners(self) -> Mapping[int, int]:
+        return partners(self.info, self.level)
+
+    def fields(self, side: int) -> list[Box]:
+        """Boxes on a grid without overlap, inside this level and inside all of its partners."""
+        sizes = [self.info.levels[coarse].size * scale for scale, coarse in self.partners.items()]
+        sizes.append(self.info.levels[self.level].size)
+        width, height = min(size.width for size in sizes), min(size.height for size in sizes)
+        return list(_grid(Size(width, height), side))
+
+    def record(self, index: int, box: Box, contrast: float) -> PatchRecord:
+        return PatchRecord(
+            group=self.name,
+            index=index,
+            slide=self.source.name,
+            case=self.source.case,
+            split=self.source.split,
+            level=self.level,
+            left=box.left,
+            top=box.top,
+            mpp=self.mpp,
+            contrast=round(contrast, 2),
+            scales=tuple(self.partners),
+        )
 
 
-def _take_level(slide: Slide, level: int, split: str, folder: Path, recipe: Recipe) -> list[PatchRecord]:
-    """One group: patches on a grid without overlap, chosen by the contrast of their coarsest partner."""
-    info, found = slide.info, partners(slide.info, level)
-    boxes = list(_grid(info.levels[level].size, recipe.patch_px))
-    scale, coarse = max(found.items())
+def _usable_levels(source: Source, recipe: Recipe) -> list[int]:
+    """Levels that give pairs. Raises `DatasetError` saying why there is none."""
+    with open_slide(source.path) as slide:
+        groups = [_Group(source, level, slide.info) for level in range(len(slide.info.levels))]
+    paired = [group for group in groups if group.partners]
+    if not paired:
+        levels = "its only level has" if len(groups) == 1 else f"its {len(groups)} levels have"
+        raise DatasetError(f"{source.path}: {levels} no other 2 or 4 times as coarse, so nothing pairs; leave it out")
+    fine = [group for group in paired if group.mpp <= recipe.coarsest_mpp]
+    if not fine:
+        raise DatasetError(
+            f"{source.path}: levels that pair start at {paired[0].mpp:.3g} um/px, "
+            f"coarser than {recipe.coarsest_mpp:g}; leave it out or allow coarser levels"
+        )
+    large = [group.level for group in fine if group.fields(recipe.patch_px)]
+    if not large:
+        raise DatasetError(f"{source.path}: smaller than a patch of {recipe.patch_px} px; leave it out")
+    return large
+
+
+def _take(slide: Slide, group: _Group, folder: Path, recipe: Recipe) -> list[PatchRecord]:
+    """One group, stored: patches chosen by the contrast of their coarsest partner."""
+    boxes = group.fields(recipe.patch_px)
+    scale, coarse = max(group.partners.items())
     contrasts = [_contrast(slide.read(_shrunk(box, scale), coarse)) for box in boxes]
-    chosen = _choose(contrasts, recipe.most_patches)
+    chosen = choose(contrasts, recipe.most_patches)
     if not chosen:
         return []
-    group = f"{info.path.stem}-{level}"
-    write_group(folder, "hr", group, [slide.read(boxes[i], level) for i in chosen])
-    for scale, coarse in found.items():
-        write_group(folder, f"lr{scale}", group, [slide.read(_shrunk(boxes[i], scale), coarse) for i in chosen])
-    blank = PatchRecord(
-        group=group,
-        index=0,
-        slide=info.path.name,
-        case=recipe.case(info.path),
-        split=split,
-        level=level,
-        left=0,
-        top=0,
-        mpp=info.level_mpp(level) or 0.0,
-        contrast=0.0,
-        scales=tuple(found),
-    )
-    return [
-        replace(blank, index=row, left=boxes[i].left, top=boxes[i].top, contrast=round(contrasts[i], 2))
-        for row, i in enumerate(chosen)
-    ]
+    for scale, level in {1: group.level, **group.partners}.items():
+        patches = (slide.read(_shrunk(boxes[i], scale), level) for i in chosen)
+        kind = "hr" if scale == 1 else f"lr{scale}"
+        write_group(folder, kind, group.name, patches, (len(chosen), recipe.patch_px // scale))
+    return [group.record(row, boxes[i], contrasts[i]) for row, i in enumerate(chosen)]
 
 
 def _grid(size: Size, side: int) -> Iterator[Box]:
@@ -150,15 +144,3 @@ def _shrunk(box: Box, scale: int) -> Box:
 
 def _contrast(patch: Rgb) -> float:
     return float(np.std(patch.mean(axis=2)))
-
-
-def _choose(contrasts: Sequence[float], most: int) -> list[int]:
-    """Indices of the patches to keep, in order: those with contrast, and flat ones up to their share of them."""
-    flat = [i for i, contrast in enumerate(contrasts) if contrast < FLAT_CONTRAST]
-    full = _spread([i for i, contrast in enumerate(contrasts) if contrast >= FLAT_CONTRAST], most)
-    return sorted(full + _spread(flat, max(2, round(FLAT_SHARE * len(full))) if full else 0))
-
-
-def _spread(items: list[int], most: int) -> list[int]:
-    """At most so many of the items, evenly spaced."""
-    return items if len(items) <= most else [items[i * len(items) // most] for i in range(most)]

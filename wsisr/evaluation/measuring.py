@@ -83,7 +83,8 @@ class _Shrunken:
         high = self.slide.read(wide * self.scale, self.level)
         inside = block.source.moved(-wide.left, -wide.top)
         fine = inside * self.scale
-        low = shrink(high, self.scale, self.kernel)[inside.rows, inside.columns]
+        # Pillow's pixels are read-only, which torch warns of; a copy belongs to whoever gets it.
+        low = shrink(high, self.scale, self.kernel)[inside.rows, inside.columns].copy()
         return Truth.of(low, high[fine.rows, fine.columns], regions(block, self.low, self.scale))
 
 

@@ -72,5 +72,7 @@ def pick(model: str | Path | None, scale: int, mpp: float | None) -> Model | Non
         return None
     chosen = best_for(scale, mpp) if model is None else find(model)
     if chosen.spec.scale != scale:
-        raise ModelError(f"{chosen.name} enlarges by {chosen.spec.scale}, not by {scale}; choose another model or scale")
+        raise ModelError(
+            f"{chosen.name} enlarges by {chosen.spec.scale}, not by {scale}; choose another model or scale"
+        )
     return chosen

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
@@ -17,24 +21,50 @@ SPEC_KEY = "wsisr.spec"
 def spec_in(path: Path) -> ModelSpec:
     """The spec in a weights file's header.
 
-    Raises `ModelError` if there is no such file, it is not a whole safetensors file, or holds no wsisr spec.
+    Raises `ModelError` if there is no such file, it is not a whole safetensors file, or holds no sound wsisr spec.
     """
-    if not path.is_file():
-        raise ModelError(f"{path}: no such weights file; `wsisr models` lists the shipped ones")
-    try:
-        with safe_open(path, framework="np") as file:
-            metadata = file.metadata() or {}
-    except (SafetensorError, OSError) as error:
-        raise ModelError(f"{path}: not a whole safetensors file ({error}); copy it again") from error
+    with opened(path, "np") as file:
+        metadata = file.metadata() or {}
     if SPEC_KEY not in metadata:
         raise ModelError(f"{path}: safetensors without a wsisr model spec; these weights are not wsisr's")
     try:
-        return ModelSpec.from_json(metadata[SPEC_KEY])
+        spec = ModelSpec.from_json(metadata[SPEC_KEY])
     except ModelError as error:
         raise ModelError(f"{path}: {error}") from error
+    except RecursionError as error:
+        raise ModelError(f"{path}: model spec is not readable; it is nested without end") from error
+    _refuse_absurd(path, spec)
+    return spec
+
+
+@contextmanager
+def opened(path: Path, framework: str) -> Iterator[Any]:
+    """A safetensors file, mapped; `framework` is `np` or `pt`. Raises `ModelError` where it is not a whole one."""
+    if not path.is_file():
+        raise ModelError(f"{path}: no such weights file; `wsisr models` lists the shipped ones")
+    try:
+        with safe_open(path, framework=framework) as file:
+            yield file
+    except (SafetensorError, OSError) as error:
+        raise ModelError(f"{path}: not a whole safetensors file ({_in_words(error)}); copy it again") from error
 
 
 def sha256(path: Path) -> str:
     """Hexadecimal digest of a file, read in pieces."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _refuse_absurd(path: Path, spec: ModelSpec) -> None:
+    finest, coarsest = spec.input_mpp
+    if not (math.isfinite(coarsest) and 0 < finest <= coarsest):
+        raise ModelError(
+            f"{path}: model spec: input_mpp = {finest:g} to {coarsest:g} um/px is no range of pixel pitches"
+        )
+    if not isinstance(spec.family, str):
+        raise ModelError(f"{path}: model spec: family is not a name")
+
+
+def _in_words(error: BaseException) -> str:
+    """A foreign error on one line of bounded length."""
+    return " ".join(str(error).split())[:200]

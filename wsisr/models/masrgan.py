@@ -78,8 +78,8 @@ class MASRGAN(nn.Module):
         self.head = nn.Conv2d(3, spec.channels, 3, padding=1)
         self.blocks = nn.Sequential(*(MixAttentionBlock(spec.channels, spec.window) for _ in range(spec.blocks)))
         self.tail = nn.Conv2d(spec.channels, 3 * spec.scale**2, 3, padding=1)
-        nn.init.zeros_(self.tail.weight)  # training starts at bicubic
-        nn.init.zeros_(self.tail.bias)
+        for parameter in self.tail.parameters():
+            nn.init.zeros_(parameter)  # training starts at bicubic
 
     def forward(self, x: Tensor) -> Tensor:
         shallow = self.head(x - 0.5)

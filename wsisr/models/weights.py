@@ -4,56 +4,89 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-from safetensors import safe_open
+import torch
 from safetensors.torch import save
 from torch import Tensor, nn
 
 from wsisr.errors import ModelError
+from wsisr.files import write_whole
 from wsisr.models.families import FAMILIES
-from wsisr.models.headers import SPEC_KEY, spec_in
+from wsisr.models.headers import SPEC_KEY, opened, spec_in
 from wsisr.modelspec import ModelSpec
+
+DTYPES = ("F32", "F16", "BF16")
+"""Types of numbers that a weights file may hold; in memory all are fp32."""
 
 
 def build(spec: ModelSpec) -> nn.Module:
-    """A network of that shape with fresh weights."""
+    """A network of that shape with fresh weights. Raises `ModelError` if there is no such family."""
     if spec.family not in FAMILIES:
         raise ModelError(f"unknown network family {spec.family!r}; known: {', '.join(FAMILIES)}")
     return FAMILIES[spec.family](spec)
 
 
 def save_weights(path: Path, spec: ModelSpec, state: Mapping[str, Tensor]) -> None:
-    """Writes a network's tensors and its spec, whole or not at all."""
+    """Writes a network's tensors and its spec, whole or not at all. Raises `OutputError` where the disk refuses."""
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
-    partial = path.with_name(path.name + ".partial")
-    partial.write_bytes(save(tensors, metadata={SPEC_KEY: spec.to_json()}))
-    partial.replace(path)
+    write_whole(path, [save(tensors, metadata={SPEC_KEY: spec.to_json()})])
 
 
 def load_network(path: Path) -> tuple[ModelSpec, nn.Module]:
     """A network with the weights of a file, in evaluation mode, in fp32 on the CPU.
 
-    Raises `ModelError` if the file is not safetensors, has no spec, or its tensors do not fit the spec.
+    Raises `ModelError` if the file is not safetensors, has no spec, or its tensors do not fit the spec. No memory is
+    taken for a network before the file is known to hold all of it.
     """
     spec = spec_in(path)
-    network = build(spec)
-    with safe_open(path, framework="pt") as file:
-        given = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118 - not a dict
-        _refuse_misfit(path, network.state_dict(), given)
-        network.load_state_dict({name: file.get_tensor(name).float() for name in given})
+    with opened(path, "pt") as file:
+        _refuse_misfit(path, _shapes(path, spec), file)
+        tensors = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118 - not a dict
+        broken = sorted(name for name, tensor in tensors.items() if not tensor.isfinite().all())
+        if broken:
+            raise ModelError(f"{path}: holds values that are no numbers, in {_some(broken)}; copy it again")
+        network = build(spec)
+        network.load_state_dict(tensors)
     return spec, network.eval()
 
 
 def warm_start(network: nn.Module, path: Path) -> list[str]:
-    """Copies from a weights file all tensors whose name and shape fit; returns the names of those that did not."""
+    """Copies from a weights file all tensors whose name and shape fit; returns the names of those that did not.
+
+    Raises `ModelError` if the file cannot be used or nothing in it fits.
+    """
     _, donor = load_network(path)
     own, given = network.state_dict(), donor.state_dict()
     fitting = {name: tensor for name, tensor in given.items() if name in own and own[name].shape == tensor.shape}
+    if not fitting:
+        raise ModelError(f"{path}: none of its tensors fits the network to train; start from other weights")
     network.load_state_dict(fitting, strict=False)
     return sorted(set(own) - set(fitting))
 
 
-def _refuse_misfit(path: Path, own: Mapping[str, Tensor], given: Mapping[str, tuple[int, ...]]) -> None:
-    wrong = [name for name in own if given.get(name) != tuple(own[name].shape)] + sorted(set(given) - set(own))
+def _shapes(path: Path, spec: ModelSpec) -> dict[str, tuple[int, ...]]:
+    """Name of each tensor of a network to its shape, at no memory."""
+    try:
+        with torch.device("meta"):
+            return {name: tuple(tensor.shape) for name, tensor in build(spec).state_dict().items()}
+    except ModelError as error:
+        raise ModelError(f"{path}: {error}") from error
+
+
+def _refuse_misfit(path: Path, own: Mapping[str, tuple[int, ...]], file: Any) -> None:
+    """Raises `ModelError` where the header tells of other tensors than the network has."""
+    given = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118 - not a dict
+    shapes = {name: tuple(tensor.get_shape()) for name, tensor in given.items()}
+    wrong = [name for name in own if shapes.get(name) != own[name]] + sorted(set(shapes) - set(own))
     if wrong:
-        raise ModelError(f"{path}: tensors do not fit the model spec: {', '.join(wrong[:3])}{', ...' * (len(wrong) > 3)}")
+        raise ModelError(f"{path}: tensors do not fit the model spec: {_some(wrong)}; these weights are not whole")
+    other = [name for name in own if given[name].get_dtype() not in DTYPES]
+    if other:
+        raise ModelError(
+            f"{path}: tensors are not of {', '.join(DTYPES)}: {_some(other)}; these weights cannot be used"
+        )
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(name[:80] for name in names[:3]) + ", ..." * (len(names) > 3)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import cast
 
 import numpy as np
 import torch
@@ -10,7 +11,7 @@ from torch import Tensor
 
 from wsisr.dataset.store import PatchRecord, PatchStore
 from wsisr.errors import ConfigError, DatasetError
-from wsisr.pixels import Rgb, shrink
+from wsisr.pixels import Kernel, Rgb, shrink
 from wsisr.training.config import DataConfig
 
 
@@ -18,14 +19,18 @@ class Batches:
     """Pairs of float32 tensors in [0, 1]: (n, 3, p, p) and (n, 3, p*scale, p*scale), of step after step."""
 
     def __init__(self, config: DataConfig, scale: int, seed: int) -> None:
+        """Raises `DatasetError` without a dataset or pairs in it, `ConfigError` if a crop is larger than a patch."""
         self.config, self.scale, self.seed = config, scale, seed
         self.store = PatchStore(config.dataset)
         records = [record for record in self.store.split("train") if scale in record.scales]
         if not records:
-            raise DatasetError(f"{config.dataset}: no training pair at scale {scale}")
+            raise DatasetError(f"{config.dataset}: no training pair at scale {scale}; build one from other slides")
         side = self.store.high(records[0]).shape[0]
         if config.patch_px * scale > side:
-            raise ConfigError(f"patch_px = {config.patch_px} times scale {scale} is more than the stored {side} px")
+            raise ConfigError(
+                f"patch_px = {config.patch_px} times scale {scale} is more than the {side} px of a patch in "
+                f"{config.dataset}; choose at most {side // scale}"
+            )
         self.slides = _by_slide(records)
         self.kernels = list(config.kernels)
         self.shares = np.array(list(config.kernels.values()), dtype=float)
@@ -43,22 +48,27 @@ class Batches:
         random = np.random.default_rng((self.seed, step, sample))
         records = self.slides[random.integers(len(self.slides))]
         record = records[random.integers(len(records))]
-        high = self.store.high(record)
         kernel = self.kernels[random.choice(len(self.kernels), p=self.shares)]
-        low = self.store.low(record, self.scale) if kernel == "pyramid" else shrink(high, self.scale, kernel)  # type: ignore[arg-type]
-        return self._crop(low, high, random)
+        high = self.store.high(record)
+        return self._crop(self._low(record, high, kernel), high, random)
+
+    def _low(self, record: PatchRecord, high: Rgb, kernel: str) -> Rgb:
+        """The whole patch at low resolution."""
+        if kernel == "pyramid":
+            return self.store.low(record, self.scale)
+        return shrink(high, self.scale, cast("Kernel", kernel))
 
     def _crop(self, low: Rgb, high: Rgb, random: np.random.Generator) -> tuple[Rgb, Rgb]:
         """One random crop of both, turned and mirrored alike."""
         side, scale = self.config.patch_px, self.scale
         top, left = random.integers(low.shape[0] - side + 1, size=2)
-        turns, mirror = random.integers(4), random.integers(2)
+        turns, mirror = int(random.integers(4)), bool(random.integers(2))
         low = low[top : top + side, left : left + side]
         high = high[top * scale : (top + side) * scale, left * scale : (left + side) * scale]
-        return _turned(low, turns, mirror), _turned(high, turns, mirror)
+        return _turned(low, turns, mirror=mirror), _turned(high, turns, mirror=mirror)
 
 
-def _turned(image: Rgb, turns: int, mirror: int) -> Rgb:
+def _turned(image: Rgb, turns: int, *, mirror: bool) -> Rgb:
     turned = np.rot90(image, turns)
     return turned[:, ::-1] if mirror else turned
 

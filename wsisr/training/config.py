@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import tomllib
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_type_hints
 
-from wsisr.errors import ConfigError
+from wsisr.errors import ConfigError, ModelError
+from wsisr.modelspec import ModelSpec
 
 T = TypeVar("T")
 
 KERNELS = ("area", "bicubic", "lanczos", "pyramid")
+
+SCALES = (2, 4)
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +32,10 @@ class NetworkConfig:
     window: int = 9
     warm_start: Path | None = None
     """Weights whose fitting tensors are the start, such as those of a smaller scale."""
+
+    def spec(self, input_mpp: tuple[float, float]) -> ModelSpec:
+        """The network's spec, trained on low resolution of these pitches, finest and coarsest, in um/px."""
+        return ModelSpec(self.family, self.scale, self.channels, self.blocks, self.window, input_mpp)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,58 +74,95 @@ class TrainConfig:
     seed: int = 0
 
     def digest(self) -> str:
-        """Changes with anything that changes the outcome: a checkpoint belongs to one digest."""
-        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True, default=str).encode()).hexdigest()
+        """Changes with all that changes how weights move: a checkpoint belongs to one digest.
+
+        Folders do not count, nor how often the run saves and validates. The dataset's content is `PatchStore.digest`.
+        """
+        values = asdict(self)
+        start = self.network.warm_start
+        values["network"]["warm_start"] = start and start.name
+        for table, key in (("data", "dataset"), ("schedule", "save_every"), ("schedule", "validate_every")):
+            del values[table][key]
+        return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 
 def read_config(path: Path) -> TrainConfig:
-    """A TOML file with the tables `network`, `data`, `schedule`; relative paths start at the file's folder."""
+    """A TOML file with the tables `network`, `data`, `schedule`; relative paths start at the file's folder.
+
+    Raises `ConfigError` where the file cannot be read or a key or value in it cannot be meant.
+    """
     try:
         with path.open("rb") as file:
             values = tomllib.load(file)
-    except (OSError, tomllib.TOMLDecodeError) as error:
-        raise ConfigError(f"{path}: not a readable TOML file ({error})") from error
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror}); give a TOML file") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: not a TOML file ({error})") from error
     tables = {"network": NetworkConfig, "data": DataConfig, "schedule": ScheduleConfig}
     for name, kind in tables.items():
         table = values.get(name)
         if not isinstance(table, dict):
             raise ConfigError(f"{path}: table [{name}] is missing")
-        values[name] = _made(kind, _resolved(table, path.parent), f"{path} [{name}]")
-    config = _made(TrainConfig, values, str(path))
-    _check(config, path)
+        values[name] = _made(kind, table, f"{path} [{name}]", path.parent)
+    config = _made(TrainConfig, values, str(path), path.parent)
+    for message in _faults(config):
+        raise ConfigError(f"{path}: {message}")
     return config
 
 
-def _made(kind: type[T], values: dict[str, Any], where: str) -> T:
+def _made(kind: type[T], values: dict[str, Any], where: str, folder: Path) -> T:
+    """A config from the values of its TOML table, each checked against the annotation of its field."""
     known = [item.name for item in fields(kind)]  # type: ignore[arg-type]
     unknown = sorted(set(values) - set(known))
     if unknown:
         raise ConfigError(f"{where}: unknown key {unknown[0]!r}; known: {', '.join(known)}")
+    hints = get_type_hints(kind)
     try:
-        return kind(**values)
+        return kind(**{key: _value(value, hints[key], f"{where}: {key}", folder) for key, value in values.items()})
     except TypeError as error:
-        raise ConfigError(f"{where}: a required key is missing ({error})") from error
+        missing = str(error).partition("argument")[2].strip(": ")
+        raise ConfigError(f"{where}: a required key is missing: {missing}") from error
 
 
-def _resolved(table: dict[str, Any], folder: Path) -> dict[str, Any]:
-    paths = {key: (folder / str(table[key])).resolve() for key in ("dataset", "warm_start") if key in table}
-    return {**table, **paths}
+def _value(value: Any, hint: Any, where: str, folder: Path) -> Any:
+    """A value of a TOML file as the type that its field has."""
+    whole = isinstance(value, int) and not isinstance(value, bool)
+    if hint is int and not whole:
+        raise ConfigError(f"{where} = {value!r} is not a whole number")
+    if hint is float and not whole and not (isinstance(value, float) and math.isfinite(value)):
+        raise ConfigError(f"{where} = {value!r} is not a number")
+    if hint in (str, Path, Path | None) and not isinstance(value, str):
+        raise ConfigError(f"{where} = {value!r} is not a text in quotes")
+    if hint in (Path, Path | None):
+        return (folder / value).resolve()
+    if hint == dict[str, float]:
+        if not isinstance(value, dict):
+            raise ConfigError(f"{where} = {value!r} is not a table of names and shares")
+        return {name: _value(share, float, f"{where}: {name}", folder) for name, share in value.items()}
+    return value
 
 
-def _check(config: TrainConfig, path: Path) -> None:
-    """Refuses values that cannot be meant."""
+def _faults(config: TrainConfig) -> Iterator[str]:
+    """What cannot be meant, though every value has its type."""
     data, schedule = config.data, config.schedule
     unknown = sorted(set(data.kernels) - set(KERNELS))
-    checks = {
-        f"unknown kernel {unknown}; known: {', '.join(KERNELS)}": bool(unknown),
-        "kernels need shares above 0": not unknown and not (sum(data.kernels.values()) > 0 <= min(data.kernels.values())),
-        "scale must be 2 or 4": config.network.scale not in (2, 4),
-        "patch_px and batch must be at least 1": min(data.patch_px, data.batch) < 1,
-        "steps, validate_every and save_every must be at least 1": (
-            min(schedule.steps, schedule.validate_every, schedule.save_every) < 1
-        ),
-        "ema must be at least 0 and below 1": not 0 <= schedule.ema < 1,
-    }
-    for message, wrong in checks.items():
-        if wrong:
-            raise ConfigError(f"{path}: {message}")
+    if unknown:
+        yield f"unknown kernel {unknown[0]!r}; known: {', '.join(KERNELS)}"
+    if not sum(data.kernels.values()) > 0 <= min(data.kernels.values(), default=0):
+        yield "kernels need shares of which none is below 0 and one is above"
+    if config.network.scale not in SCALES:
+        yield f"scale = {config.network.scale} is not one of {', '.join(map(str, SCALES))}"
+    if min(data.patch_px, data.batch) < 1:
+        yield "patch_px and batch must be at least 1"
+    if min(schedule.steps, schedule.validate_every, schedule.save_every) < 1:
+        yield "steps, validate_every and save_every must be at least 1"
+    if schedule.learning_rate <= 0 or schedule.warm_up < 0:
+        yield "learning_rate must be above 0 and warm_up at least 0"
+    if not 0 <= schedule.ema < 1:
+        yield "ema must be at least 0 and below 1"
+    if not 0 <= config.seed < 2**63:
+        yield "seed must be at least 0 and below 2^63"
+    try:
+        config.network.spec((1.0, 1.0))
+    except ModelError as error:
+        yield str(error)

@@ -2,27 +2,34 @@
 
 from __future__ import annotations
 
-import json
-import pickle
+import math
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from wsisr.errors import ConfigError, ModelError
+from wsisr.errors import ModelError
+from wsisr.files import disk_errors
+from wsisr.models.precision import has_bf16
 from wsisr.models.weights import build, save_weights, warm_start
-from wsisr.modelspec import ModelSpec
 from wsisr.stages import ahead
+from wsisr.training import journal
 from wsisr.training.batches import Batches
+from wsisr.training.checkpoint import Checkpoint, Owner, advice, load_checkpoint, save_checkpoint
 from wsisr.training.config import TrainConfig
 from wsisr.training.optimiser import blend, rate
 from wsisr.training.validation import Validation
 
 CHECKPOINT = "checkpoint.pt"
 BEST = "best.safetensors"
+LAST = "last.safetensors"
 METRICS = "metrics.jsonl"
+
+BATCHES_AHEAD = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,38 +45,61 @@ class StepReport:
 
 
 class Run:
-    """One training run in a folder of its own: checkpoint, best weights, metrics."""
+    """One training run in a folder of its own: checkpoint, metrics, and weights, the best and in the end the last.
+
+    All weights that are kept are the moving average. On the CPU the same configuration, dataset and number of threads
+    give the same bytes, however often the run was cut off.
+    """
 
     def __init__(self, config: TrainConfig, folder: Path, device: torch.device) -> None:
+        """Starts a run, or takes up the one in the folder. Raises a `WsisrError` where that cannot be."""
         self.config, self.folder, self.device = config, folder, device
         self.batches = Batches(config.data, config.network.scale, config.seed)
         self.validation = Validation(self.batches.store, config.network.scale)
-        self.spec = self._spec()
+        self.spec = config.network.spec(self._pitches())
+        self.step, self.best = 0, float("-inf")
         torch.manual_seed(config.seed)
         self.network = build(self.spec)
-        self.step, self.best = 0, float("-inf")
-        checkpoint = folder / CHECKPOINT
-        if config.network.warm_start and not checkpoint.exists():
+        self.resumed = self._checkpoint.exists()
+        if config.network.warm_start and not self.resumed:
             warm_start(self.network, config.network.warm_start)
         self.network.to(device)
         self.average = {name: tensor.clone() for name, tensor in self.network.state_dict().items()}
         self.optimiser = torch.optim.AdamW(self.network.parameters(), weight_decay=0.0)
-        folder.mkdir(parents=True, exist_ok=True)
-        if checkpoint.exists():
-            self._resume(checkpoint)
+        if self.resumed:
+            self._resume()
+        with disk_errors(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+        journal.rewind(folder / METRICS, self.step)
 
     def __iter__(self) -> Iterator[StepReport]:
         """Runs the remaining steps. Raises `ModelError` on a loss that is not a number; the checkpoint stays good."""
         schedule = self.config.schedule
-        for low, high in ahead(self.batches.from_step(self.step), depth=4):
-            if self.step >= schedule.steps:
-                return
-            loss = self._step(low, high)
-            last = self.step == schedule.steps
-            gain = self._validate() if self.step % schedule.validate_every == 0 or last else None
-            if self.step % schedule.save_every == 0 or last:
-                self._save()
-            yield StepReport(self.step, schedule.steps, loss, gain)
+        remaining = islice(self.batches.from_step(self.step), schedule.steps - self.step)
+        with closing(ahead(remaining, BATCHES_AHEAD)) as batches:
+            for low, high in batches:
+                loss = self._step(low, high)
+                last = self.step == schedule.steps
+                gain = self._validate(loss) if last or self.step % schedule.validate_every == 0 else None
+                if last:
+                    save_weights(self.folder / LAST, self.spec, self.average)
+                if gain is not None or self.step % schedule.save_every == 0:
+                    self.save()
+                yield StepReport(self.step, schedule.steps, loss, gain)
+
+    def save(self) -> None:
+        """Writes the checkpoint of the step just done. The run also does so by itself, every `save_every` steps."""
+        optimiser = self.optimiser.state_dict()
+        state = Checkpoint(self.step, self.best, self.network.state_dict(), self.average, optimiser)
+        save_checkpoint(self._checkpoint, self._owner, state)
+
+    @property
+    def _checkpoint(self) -> Path:
+        return self.folder / CHECKPOINT
+
+    @property
+    def _owner(self) -> Owner:
+        return Owner(self.config.digest(), self.batches.store.digest)
 
     def _step(self, low: Tensor, high: Tensor) -> float:
         layout = torch.channels_last
@@ -78,8 +108,8 @@ class Run:
             enlarged = self.network(low)
         loss = (enlarged - high).abs().mean()
         value = float(loss.detach())
-        if value != value:
-            raise ModelError(f"loss is not a number at step {self.step}; lower learning_rate and run again to resume")
+        if not math.isfinite(value):
+            raise ModelError(f"loss is not a number in step {self.step + 1}; {advice(self._checkpoint)}")
         self.optimiser.zero_grad()
         loss.backward()
         self.optimiser.param_groups[0]["lr"] = rate(self.step, self.config.schedule)
@@ -89,55 +119,29 @@ class Run:
         self.step += 1
         return value
 
-    def _validate(self) -> float:
+    def _validate(self, loss: float) -> float:
         network = build(self.spec).to(self.device)
         network.load_state_dict(self.average)
         gain = self.validation.gain(network.eval(), self.device)
         if gain > self.best:
             self.best = gain
             save_weights(self.folder / BEST, self.spec, self.average)
-        with (self.folder / METRICS).open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"step": self.step, "gain_db": round(gain, 4)}) + "\n")
+        journal.note(self.folder / METRICS, {"step": self.step, "loss": round(loss, 6), "gain_db": round(gain, 4)})
         return gain
 
-    def _spec(self) -> ModelSpec:
-        """The network's spec; its pitches are those of the training pairs."""
-        shape, scale = self.config.network, self.config.network.scale
-        pitches = [r.mpp * scale for records in self.batches.slides for r in records]
-        finest, coarsest = round(min(pitches), 4), round(max(pitches), 4)
-        return ModelSpec(shape.family, scale, shape.channels, shape.blocks, shape.window, (finest, coarsest))
+    def _pitches(self) -> tuple[float, float]:
+        """Finest and coarsest pitch of the low resolution, in um/px."""
+        pitches = [record.mpp * self.config.network.scale for records in self.batches.slides for record in records]
+        return round(min(pitches), 4), round(max(pitches), 4)
 
-    def _save(self) -> None:
-        state = {
-            "digest": self.config.digest(),
-            "step": self.step,
-            "best": self.best,
-            "network": self.network.state_dict(),
-            "average": self.average,
-            "optimiser": self.optimiser.state_dict(),
-        }
-        partial = self.folder / f"{CHECKPOINT}.partial"
-        torch.save(state, partial)
-        partial.replace(self.folder / CHECKPOINT)
-
-    def _resume(self, checkpoint: Path) -> None:
+    def _resume(self) -> None:
+        state = load_checkpoint(self._checkpoint, self._owner, self.device)
         try:
-            state = torch.load(checkpoint, map_location=self.device, weights_only=True)
-        except (OSError, RuntimeError, pickle.UnpicklingError, EOFError) as error:
-            raise ModelError(f"{checkpoint}: not a whole checkpoint; remove it to start again") from error
-        if state["digest"] != self.config.digest():
-            raise ConfigError(f"{checkpoint}: belongs to another configuration; give another folder with --output")
-        self.step, self.best = state["step"], state["best"]
-        self.network.load_state_dict(state["network"])
-        self.average = state["average"]
-        self.optimiser.load_state_dict(state["optimiser"])
-
-
-def has_bf16(device: torch.device) -> bool:
-    """Whether bf16 arithmetic pays on that device: a GPU, or a CPU with AVX-512 BF16 or AMX."""
-    if device.type == "cuda":
-        return torch.cuda.is_bf16_supported()
-    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+            self.network.load_state_dict(state.network)
+            self.optimiser.load_state_dict(state.optimiser)
+        except (RuntimeError, ValueError, KeyError) as error:
+            raise ModelError(f"{self._checkpoint}: does not fit the network; remove it to start again") from error
+        self.step, self.best, self.average = state.step, state.best, state.average
 
 
 def trainable(network: nn.Module) -> int:

@@ -11,17 +11,23 @@ from torch import Tensor, nn
 from wsisr.dataset.store import PatchStore
 from wsisr.errors import DatasetError
 from wsisr.metrics import psnr_of, squared_error
+from wsisr.models.precision import has_bf16
 from wsisr.pixels import Kernel, Rgb, enlarge, shrink
 
 KERNELS: tuple[Kernel, ...] = ("area", "bicubic")
+
 BORDER_PX = 8
+"""Pixels on each side that do not count, of the high resolution."""
+
 PATCHES_PER_SLIDE = 12
+"""About how many patches of a slide are scored; more where their number is not a multiple of it."""
 
 
 class Validation:
     """Validation patches of a dataset, the same evenly spread few of every slide each time."""
 
     def __init__(self, store: PatchStore, scale: int) -> None:
+        """Raises `DatasetError` if there are no such patches."""
         self.store, self.scale = store, scale
         slides: dict[str, list[Rgb]] = {}
         for record in store.split("val"):
@@ -29,7 +35,7 @@ class Validation:
                 slides.setdefault(record.slide, []).append(store.high(record))
         self.slides = {name: patches[:: max(1, len(patches) // PATCHES_PER_SLIDE)] for name, patches in slides.items()}
         if not self.slides:
-            raise DatasetError(f"{store.folder}: no validation pair at scale {scale}")
+            raise DatasetError(f"{store.folder}: no validation pair at scale {scale}; build one with validation slides")
 
     def gain(self, network: nn.Module, device: torch.device) -> float:
         """Mean over slides and kernels of PSNR above bicubic, in dB."""
@@ -67,10 +73,6 @@ def _error(image: Rgb, truth: Rgb) -> float:
 @torch.inference_mode()
 def _enlarged(network: nn.Module, lows: list[Rgb], device: torch.device) -> list[Rgb]:
     batch = torch.from_numpy(np.stack(lows)).to(device).permute(0, 3, 1, 2).float().div(255)
-    with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda" or _cpu_has_bf16()):
+    with torch.autocast(device.type, torch.bfloat16, enabled=has_bf16(device)):
         enlarged: Tensor = network(batch.contiguous(memory_format=torch.channels_last))
     return list(enlarged.mul(255).round().clamp(0, 255).byte().permute(0, 2, 3, 1).cpu().numpy())
-
-
-def _cpu_has_bf16() -> bool:
-    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())

@@ -1,0 +1,201 @@
+"""`wsisr upscale` and `wsisr preview` as a person runs them: one clear line for what cannot be done."""
+
+from __future__ import annotations
+
+import os
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image
+
+from tests.samples import noise, write_tiff
+from wsisr.geometry import Size
+from wsisr.writing import PyramidWriter, TiffSpec, read_note
+
+PITCHED = {"resolution": (20000, 20000), "resolutionunit": "CENTIMETER", "photometric": "rgb", "metadata": None}
+"""0.5 um/px."""
+
+
+def wsisr(*arguments: object, largest_file: int | None = None) -> subprocess.CompletedProcess[str]:
+    """A real run, with its narrow log lines and, if asked, a bound on what it may write."""
+
+    def bounded() -> None:
+        if largest_file is not None:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, largest_file))
+
+    command = [sys.executable, "-m", "wsisr", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, preexec_fn=bounded)  # noqa: PLW1509
+
+
+@pytest.fixture
+def slide(tmp_path: Path) -> Path:
+    return write_tiff(tmp_path / "slide.tif", noise(Size(300, 200)), **PITCHED)
+
+
+def refused(done: subprocess.CompletedProcess[str], *words: str) -> None:
+    """One line on stderr, exit code 1."""
+    assert done.returncode == 1, done.stderr
+    lines = done.stderr.splitlines()
+    assert len(lines) == 1
+    assert lines[0].startswith("wsisr: error: ")
+    assert [word for word in words if word not in lines[0]] == []
+
+
+def upscaled(slide: Path, output: Path, *more: object, scale: int = 2, **bounds: int) -> subprocess.CompletedProcess[str]:
+    return wsisr("upscale", slide, "--scale", scale, "--model", "bicubic", "-o", output, *more, **bounds)
+
+
+def test_the_default_output_lies_beside_the_slide(slide: Path) -> None:
+    done = wsisr("upscale", slide, "--scale", 2, "--model", "bicubic")
+    assert done.returncode == 0, done.stderr
+    with tifffile.TiffFile(slide.with_name("slide.x2.ome.tif")) as tiff:
+        assert tiff.pages[0].shape == (400, 600, 3)
+    assert "300 x 200 px to 600 x 400 px" in done.stdout
+    assert "0.5 um/px to 0.25 um/px" in done.stdout
+
+
+def test_quiet_says_nothing(slide: Path, tmp_path: Path) -> None:
+    done = upscaled(slide, tmp_path / "out.tif", "--quiet")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_a_dry_run_writes_nothing_and_says_what_would_be(slide: Path, tmp_path: Path) -> None:
+    before = sorted(tmp_path.iterdir())
+    done = upscaled(slide, tmp_path / "out.tif", "--dry-run", "--tile-px", 128)
+    assert done.returncode == 0, done.stderr
+    assert sorted(tmp_path.iterdir()) == before
+    assert "6 of 128 px" in done.stdout
+    assert "while running" in done.stdout
+
+
+def test_a_source_pitch_shrinks_before_it_enlarges(slide: Path, tmp_path: Path) -> None:
+    done = upscaled(slide, tmp_path / "out.tif", "--source-mpp", 1.0)
+    assert done.returncode == 0, done.stderr
+    with tifffile.TiffFile(tmp_path / "out.tif") as tiff:
+        assert tiff.pages[0].shape == (200, 300, 3)
+    assert read_note(tmp_path / "out.tif")["source mpp"] == "1"
+
+
+def test_a_slide_without_pitch_is_enlarged_and_stays_without(tmp_path: Path) -> None:
+    slide = write_tiff(tmp_path / "slide.tif", noise(Size(60, 50)), photometric="rgb", metadata=None)
+    done = upscaled(slide, tmp_path / "out.tif")
+    assert done.returncode == 0, done.stderr
+    assert "unknown to unknown" in done.stdout
+
+
+def test_an_output_that_exists_is_kept_unless_asked(slide: Path, tmp_path: Path) -> None:
+    output = tmp_path / "out.tif"
+    output.write_text("precious")
+    refused(upscaled(slide, output), str(output), "exists", "--overwrite")
+    assert output.read_text() == "precious"
+    assert upscaled(slide, output, "--overwrite").returncode == 0
+
+
+def test_a_text_file_is_no_slide(tmp_path: Path) -> None:
+    slide = tmp_path / "notes.svs"
+    slide.write_text("dear diary")
+    refused(upscaled(slide, tmp_path / "out.tif"), str(slide))
+    assert list(tmp_path.iterdir()) == [slide]
+
+
+def test_a_missing_slide_is_named(tmp_path: Path) -> None:
+    refused(upscaled(tmp_path / "gone.svs", tmp_path / "out.tif"), "gone.svs")
+
+
+def test_a_truncated_slide_leaves_nothing(cmu_slide: Path, tmp_path: Path) -> None:
+    slide = tmp_path / "cut.svs"
+    whole = cmu_slide.read_bytes()
+    # The directory of an SVS lies behind its pixels: zeros in the middle damage tiles, not the directory.
+    slide.write_bytes(whole[:400_000] + bytes(600_000) + whole[1_000_000:])
+    refused(upscaled(slide, tmp_path / "out.tif", "--quiet"), "cut.svs", "level 0", "decoded")
+    assert list(tmp_path.iterdir()) == [slide]
+    slide.write_bytes(whole[:400_000])
+    refused(upscaled(slide, tmp_path / "out.tif"), "cut.svs")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_an_unwritable_folder_is_named(slide: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "closed"
+    folder.mkdir(mode=0o500)
+    refused(upscaled(slide, folder / "out.tif"), str(folder), "may write")
+
+
+def test_a_missing_folder_is_named(slide: Path, tmp_path: Path) -> None:
+    refused(upscaled(slide, tmp_path / "nowhere" / "out.tif"), "nowhere", "create it")
+
+
+def test_a_disk_that_takes_no_more_leaves_nothing(slide: Path, tmp_path: Path) -> None:
+    refused(upscaled(slide, tmp_path / "out.tif", "--quiet", largest_file=20_000), "out.tif", "cannot be written")
+    assert list(tmp_path.iterdir()) == [slide]
+
+
+def test_two_runs_never_write_the_same_output(slide: Path, tmp_path: Path) -> None:
+    output = tmp_path / "out.tif"
+    with PyramidWriter(output, TiffSpec(Size(10, 10), 0.5)):
+        refused(upscaled(slide, output), str(output), "another")
+    assert not output.exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--model", "nosuch"), ("nosuch", "bicubic")),
+        (("--model", "nosuch.safetensors"), ("nosuch.safetensors", "wsisr models")),
+        (("--model", "bicubic", "--level", 7), ("level 7",)),
+        (("--model", "bicubic", "--source-mpp", 0.1), ("0.1",)),
+        (("--model", "bicubic", "--tile-px", 100), ("multiple of 128",)),
+        (("--model", "bicubic", "--overlap-px", 5000), ("overlap",)),
+    ],
+)
+def test_what_cannot_be_done_is_one_line(slide: Path, options: tuple[object, ...], words: tuple[str, ...]) -> None:
+    refused(wsisr("upscale", slide, "--scale", 2, *options), *words)
+    assert not slide.with_name("slide.x2.ome.tif").exists()
+
+
+@pytest.mark.parametrize(
+    "options", [("--scale", 3), ("--scale", 2, "--level", 0, "--source-mpp", 1), ("--scale", 2, "--quality", 0), ()]
+)
+def test_wrong_usage_ends_with_2(slide: Path, options: tuple[object, ...]) -> None:
+    assert wsisr("upscale", slide, *options).returncode == 2
+
+
+def test_a_gpu_that_is_not_there_is_refused(slide: Path, tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch")
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU")
+    refused(wsisr("upscale", slide, "--scale", 2, "-o", tmp_path / "o.tif", "--device", "cuda"), "cuda", "--device cpu")
+
+
+def test_a_model_of_another_scale_is_refused(slide: Path) -> None:
+    refused(wsisr("upscale", slide, "--scale", 4, "--model", "masrgan-x2"), "by 2, not by 4")
+
+
+def test_an_untrained_pitch_is_warned_about_in_terminal_and_file(slide: Path, tmp_path: Path) -> None:
+    output = tmp_path / "out.tif"
+    done = wsisr("upscale", slide, "--scale", 2, "-o", output, "--mpp", 15, "--quiet", "--device", "cpu")
+    assert done.returncode == 0, done.stderr
+    assert "not on 15 um/px" in done.stderr
+    assert "not on 15 um/px" in read_note(output)["warning"]
+    assert len(read_note(output)["weights sha256"]) == 64
+
+
+def test_a_preview_shows_three_views_and_an_overview(slide: Path, tmp_path: Path) -> None:
+    output = tmp_path / "before-after.png"
+    options = ("--scale", 4, "--model", "lanczos", "--region", "10,20,60,50", "-o", output)
+    assert wsisr("preview", slide, *options).returncode == 0
+    with Image.open(output) as picture:
+        assert picture.width > 3 * 240
+        assert picture.height > 200
+        assert np.asarray(picture.convert("RGB")).std() > 10
+    refused(wsisr("preview", slide, *options), "exists")
+
+
+@pytest.mark.parametrize("region", ["290,190,60,50", "-1,0,10,10", "0,0,0,5"])
+def test_a_preview_of_nothing_is_refused(slide: Path, tmp_path: Path, region: str) -> None:
+    done = wsisr("preview", slide, "--model", "bicubic", f"--region={region}", "-o", tmp_path / "p.png")
+    refused(done, "region", "300 x 200")

@@ -1,0 +1,82 @@
+"""Which patches are kept, and in which split a case is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from wsisr.dataset.recipe import FLAT_CONTRAST, FLAT_SHARE, Recipe, choose
+from wsisr.errors import DatasetError
+
+CONTRASTS = st.lists(st.floats(0, 80), max_size=300)
+
+
+@given(contrasts=CONTRASTS, most=st.integers(1, 100))
+def test_chosen_patches_are_in_order_and_each_once(contrasts: list[float], most: int) -> None:
+    chosen = choose(contrasts, most)
+    assert chosen == sorted(set(chosen))
+    assert set(chosen) <= set(range(len(contrasts)))
+
+
+@given(contrasts=CONTRASTS, most=st.integers(1, 100))
+def test_as_many_patches_with_contrast_are_chosen_as_may_be(contrasts: list[float], most: int) -> None:
+    full = [i for i in choose(contrasts, most) if contrasts[i] >= FLAT_CONTRAST]
+    assert len(full) == min(most, sum(contrast >= FLAT_CONTRAST for contrast in contrasts))
+
+
+@given(contrasts=CONTRASTS, most=st.integers(1, 100))
+def test_flat_patches_are_few_and_never_alone(contrasts: list[float], most: int) -> None:
+    chosen = choose(contrasts, most)
+    flat = sum(contrasts[i] < FLAT_CONTRAST for i in chosen)
+    full = len(chosen) - flat
+    assert flat <= (max(2, round(FLAT_SHARE * full)) if full else 0)
+
+
+@given(case=st.text(min_size=1), share=st.floats(0, 0.99), more=st.floats(0, 0.99))
+def test_a_case_that_validates_still_does_with_a_larger_share(case: str, share: float, more: float) -> None:
+    few, many = sorted((share, more))
+    if Recipe(val_share=few).split(case) == "val":
+        assert Recipe(val_share=many).split(case) == "val"
+
+
+def test_the_share_of_cases_in_validation_is_what_was_asked_for() -> None:
+    splits = [Recipe(val_share=0.25).split(f"case {number}") for number in range(4000)]
+    assert splits.count("val") == pytest.approx(1000, abs=100)
+
+
+@pytest.mark.parametrize(
+    ("name", "pattern", "case"),
+    [
+        ("P12_HE_x0.svs", r"^[^_.]+", "P12"),
+        ("P12.ome.tif", r"^[^_.]+", "P12"),
+        ("2024-P12-HE.svs", r"P\d+", "P12"),
+        ("other.svs", r"P\d+", "other"),
+        ("other.svs", r"P*", "other"),
+    ],
+)
+def test_a_case_is_what_the_pattern_finds_in_the_name(name: str, pattern: str, case: str) -> None:
+    assert Recipe(case_pattern=pattern).case(Path("P99") / name) == case
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"patch_px": 63},
+        {"patch_px": 130},
+        {"patch_px": 0},
+        {"coarsest_mpp": 0.0},
+        {"coarsest_mpp": float("nan")},
+        {"most_patches": 0},
+        {"val_share": 1.0},
+        {"val_share": float("nan")},
+        {"case_pattern": "("},
+    ],
+)
+def test_what_cannot_be_meant_is_refused_in_one_line(wrong: dict[str, Any]) -> None:
+    with pytest.raises(DatasetError) as error:
+        Recipe(**wrong)
+    assert "\n" not in str(error.value)

@@ -1,0 +1,104 @@
+"""The slides of a dataset: found, named, split."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from wsisr.dataset.recipe import Recipe
+from wsisr.dataset.sources import Source, sources_of
+from wsisr.errors import DatasetError
+
+NAMES = st.sampled_from(["a", "A", "a~2", "b", "b~3", "c_1", "C_2"])
+PATHS = st.builds(
+    lambda folder, name, suffix: Path(folder) / f"{name}{suffix}",
+    st.sampled_from("xyz"),
+    NAMES,
+    st.sampled_from([".svs", ".tif", ".ome.tif", ""]),
+)
+
+
+def touched(folder: Path, *names: str) -> list[Path]:
+    paths = [folder / name for name in names]
+    for path in paths:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    return paths
+
+
+def paths_of(sources: Iterable[Source]) -> list[Path]:
+    return [source.path for source in sources]
+
+
+def sources(slides: Iterable[Path], held_out: Iterable[Path] = ()) -> list[Source]:
+    return sources_of(slides, held_out, Recipe())
+
+
+@given(paths=st.lists(PATHS))
+def test_names_differ_even_where_upper_and_lower_case_are_one(paths: list[Path]) -> None:
+    found = sources(paths)
+    assert len({source.stem.casefold() for source in found}) == len(found) == len(set(paths))
+    assert len({source.name for source in found}) == len(found)
+
+
+@given(paths=st.lists(PATHS, unique_by=lambda path: path.stem.casefold()))
+def test_a_slide_alone_of_its_name_keeps_it(paths: list[Path]) -> None:
+    assert [source.name for source in sources(paths)] == [path.name for path in paths]
+
+
+@given(paths=st.lists(PATHS), held_out=st.lists(PATHS))
+def test_no_case_is_in_two_splits(paths: list[Path], held_out: list[Path]) -> None:
+    try:
+        found = sources(paths, held_out)
+    except DatasetError:
+        cases = [{Recipe().case(path) for path in each} for each in (set(paths) - set(held_out), held_out)]
+        assert cases[0] & cases[1]
+        return
+    splits: dict[str, set[str]] = {}
+    for source in found:
+        splits.setdefault(source.case, set()).add(source.split)
+    assert all(len(each) == 1 for each in splits.values())
+
+
+def test_a_folder_stands_for_the_slides_in_it_by_name(tmp_path: Path) -> None:
+    slides = touched(tmp_path, "a.SVS", "b.tif", "c.ndpi")
+    touched(tmp_path, "notes.txt", "._a.svs", "inside/d.svs")
+    assert paths_of(sources([tmp_path])) == slides
+
+
+def test_a_folder_of_dicom_files_is_one_slide(tmp_path: Path) -> None:
+    touched(tmp_path, "1.2.840/0.dcm", "1.2.840/1.dcm", "a.svs")
+    found = sources([tmp_path])
+    assert [source.name for source in found] == ["1.2.840", "a.svs"]
+    assert [source.name for source in sources([tmp_path / "1.2.840"])] == ["1.2.840"]
+
+
+def test_a_slide_that_is_given_twice_counts_once(tmp_path: Path) -> None:
+    first, second = touched(tmp_path, "a.svs", "b.svs")
+    assert paths_of(sources([second, tmp_path, second])) == [second, first]
+
+
+def test_a_slide_that_is_held_out_leaves_the_folder_it_is_in(tmp_path: Path) -> None:
+    first, second, third = touched(tmp_path, "a.svs", "b.svs", "c.svs")
+    found = sources([tmp_path], [second])
+    assert [(source.path, source.split) for source in found] == [(first, "train"), (third, "train"), (second, "val")]
+
+
+def test_a_case_on_both_sides_is_refused(tmp_path: Path) -> None:
+    first, second = touched(tmp_path, "P1_HE.svs", "P1_IHC.svs")
+    with pytest.raises(DatasetError, match="in training and in validation both: case P1; hold out all slides"):
+        sources([first], [second])
+
+
+def test_a_folder_without_slides_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match="no slide in this folder"):
+        sources([tmp_path])
+
+
+def test_a_name_may_be_anything_where_the_slide_is_given_by_it(tmp_path: Path) -> None:
+    slides = touched(tmp_path, "scan 7")
+    assert paths_of(sources(slides)) == slides

@@ -1,0 +1,95 @@
+"""What rows come to, for people's tables and as JSON."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+
+from wsisr.evaluation import Flat, Row, Scores, as_json, flat_probe, gain, summary
+from wsisr.pixels import Kernel
+from wsisr.upscaler import Resampling
+
+
+def row(slide: str, kernel: Kernel, model: float, flat: Flat | None = None) -> Row:
+    """Bicubic at 30 dB, back-projection at 30.5 dB."""
+    return Row(
+        slide=Path("folder") / slide,
+        level=0,
+        mpp_lr=1.0,
+        mpp_hr=0.25,
+        kernel=kernel,
+        pixels=100,
+        level_pixels=200,
+        model=Scores(model, 0.9, 0.5),
+        bicubic=Scores(30.0, 0.8, 2.0),
+        back_projection=Scores(30.5, 0.85, 0.25),
+        flat=flat,
+    )
+
+
+ROWS = [
+    row("a.svs", "area", 31.0),
+    row("a.svs", "bicubic", 33.0, Flat(cells=3, cells_below=1, model_psnr=50.5, bicubic_psnr=50.0)),
+    row("b.svs", "area", 31.5),
+    row("b.svs", "bicubic", 31.5, Flat(cells=2, cells_below=2, model_psnr=49.0, bicubic_psnr=math.inf)),
+]
+
+
+@pytest.mark.parametrize(
+    ("model", "baseline", "expected"),
+    [(31, 30, 1), (math.inf, math.inf, 0), (math.inf, 90, 0), (79, math.inf, -1), (math.inf, 70, 10)],
+)
+def test_a_gain_is_a_difference_in_db_and_always_finite(model: float, baseline: float, expected: float) -> None:
+    assert gain(model, baseline) == expected
+
+
+def test_a_summary_holds_means_over_rows_and_the_worst() -> None:
+    told = summary(ROWS)
+    assert (told.rows, told.gain, told.back_projection_gain) == (4, 1.75, 0.5)
+    assert told.kernel_gains == {"area": 1.25, "bicubic": 2.25}
+    assert told.worst == ROWS[0]
+    assert (told.worst_slide, told.worst_slide_gain) == (Path("folder/b.svs"), 1.5)
+    assert told.flat_gain == -31
+
+
+def test_a_summary_without_flat_cells_has_no_flat_gain() -> None:
+    assert summary(ROWS[:1]).flat_gain is None
+
+
+def test_slides_of_one_name_in_two_folders_are_two_slides() -> None:
+    twin = Row(**{**{name: getattr(ROWS[0], name) for name in Row.__slots__}, "slide": Path("other/a.svs")})
+    assert summary([ROWS[1], twin]).worst_slide == Path("other/a.svs")
+
+
+def test_json_has_stable_keys_and_no_value_that_json_lacks() -> None:
+    facts = as_json(ROWS, flat_probe(Resampling("bicubic", 2), ["area"]))
+    assert json.loads(json.dumps(facts, allow_nan=False)) == facts
+    assert list(facts) == ["border_px", "rows", "flat_probe", "summary"]
+    assert facts["rows"][3] == {
+        "slide": "b.svs",
+        "level": 0,
+        "mpp_lr": 1.0,
+        "mpp_hr": 0.25,
+        "kernel": "bicubic",
+        "pixels": 100,
+        "level_pixels": 200,
+        "gain": 1.5,
+        "back_projection_gain": 0.5,
+        "model": {"psnr": 31.5, "ssim": 0.9, "consistency": 0.5},
+        "bicubic": {"psnr": 30.0, "ssim": 0.8, "consistency": 2.0},
+        "back_projection": {"psnr": 30.5, "ssim": 0.85, "consistency": 0.25},
+        "flat": {"cells": 2, "cells_below": 2, "model_psnr": 49.0, "bicubic_psnr": None, "gain": -31.0},
+    }
+    assert facts["flat_probe"][0] == {
+        "name": "white 255",
+        "kernel": "area",
+        "model_psnr": None,
+        "bicubic_psnr": None,
+        "gain": 0.0,
+        "largest_error": 0,
+    }
+    assert facts["summary"]["worst_row"] == {"slide": "a.svs", "level": 0, "kernel": "area", "gain": 1.0}
+    assert facts["summary"]["worst_slide"] == {"slide": "b.svs", "gain": 1.5}

@@ -1,0 +1,96 @@
+"""Work done ahead in a thread: the same items, in bounded number, and never a thread left behind."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import closing
+from itertools import count, islice
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from wsisr.stages import ahead
+
+
+class ReadError(Exception):
+    """What a source may raise."""
+
+
+def failing_after(number: int) -> Iterator[int]:
+    yield from range(number)
+    raise ReadError
+
+
+def workers() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name == "wsisr-ahead"]
+
+
+@given(items=st.lists(st.none() | st.integers()), depth=st.integers(1, 5))
+def test_items_and_their_order_are_kept(items: list[int | None], depth: int) -> None:
+    assert list(ahead(items, depth)) == items
+    assert workers() == []
+
+
+@given(before=st.integers(0, 6), depth=st.integers(1, 4))
+def test_an_error_is_raised_in_its_place(before: int, depth: int) -> None:
+    seen = []
+    with pytest.raises(ReadError):
+        for item in ahead(failing_after(before), depth):
+            seen.append(item)
+    assert seen == list(range(before))
+    assert workers() == []
+
+
+@given(taken=st.integers(1, 10), depth=st.integers(1, 4))
+def test_leaving_early_stops_the_thread(taken: int, depth: int) -> None:
+    with closing(ahead(count(), depth)) as items:
+        assert list(islice(items, taken)) == list(range(taken))
+        assert len(workers()) == 1
+    assert workers() == []
+
+
+def test_an_iterator_that_is_dropped_stops_its_thread() -> None:
+    items = ahead(count())
+    assert next(items) == 0
+    del items
+    assert workers() == []
+
+
+def test_an_iterator_that_is_never_begun_has_no_thread() -> None:
+    ahead(count())
+    assert workers() == []
+
+
+@given(taken=st.integers(1, 8), depth=st.integers(1, 4))
+def test_no_more_items_live_than_promised(taken: int, depth: int) -> None:
+    made, most = [0], [0]
+
+    def source() -> Iterator[int]:
+        for number in count():
+            made[0] += 1
+            yield number
+
+    with closing(ahead(source(), depth)) as items:
+        for item in islice(items, taken):
+            most[0] = max(most[0], made[0] - item)
+    assert most[0] <= depth + 2
+
+
+def test_making_and_using_run_beside_each_other() -> None:
+    used = threading.Event()
+
+    def source() -> Iterator[int]:
+        yield 0
+        used.wait()  # for ever, if making waited until the reader comes back
+        yield 1
+
+    with closing(ahead(source())) as items:
+        assert next(items) == 0
+        used.set()
+        assert next(items) == 1
+
+
+def test_what_is_in_the_queue_when_an_error_comes_is_still_given() -> None:
+    assert list(islice(ahead(failing_after(3), depth=8), 3)) == [0, 1, 2]

@@ -1,0 +1,127 @@
+"""Laws of the main job, on pictures and on a real slide."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import openslide
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.samples import Picture, enlarged, noise, write_tiff
+from wsisr.errors import OutputError, SlideError
+from wsisr.geometry import Box, Size
+from wsisr.pixels import Tiles
+from wsisr.progress import Progress
+from wsisr.slides import open_slide
+from wsisr.source import Source, source_of
+from wsisr.upscaler import Resampling
+from wsisr.upscaling import Options, batches, plan, upscale
+from wsisr.writing import read_note
+
+
+class Repeat:
+    """Nearest neighbour: the simplest upscaler there is."""
+
+    name, hardware, scale, context = "repeat", "nowhere", 2, 0
+
+    def __init__(self) -> None:
+        self.shapes: list[tuple[int, ...]] = []
+
+    def __call__(self, tiles: Tiles) -> Tiles:
+        self.shapes.append(tiles.shape)
+        return tiles.repeat(self.scale, axis=1).repeat(self.scale, axis=2)
+
+
+def consumed(steps: Sequence[Progress]) -> Progress:
+    return list(steps)[-1]
+
+
+@given(st.integers(1, 400), st.integers(1, 300), st.integers(1, 4), st.sampled_from(["bicubic", "lanczos"]))
+def test_a_filter_through_tiles_equals_the_filter_on_the_whole_image(
+    width: int, height: int, batch: int, kernel: str
+) -> None:
+    pixels = noise(Size(width, height))
+    upscaler = Resampling("bicubic" if kernel == "bicubic" else "lanczos", 4)
+    whole = upscaler(pixels[None])[0]
+    np.testing.assert_array_equal(enlarged(pixels, upscaler, Options(tile_px=64, batch=batch)), whole)
+
+
+@given(st.integers(1, 700), st.integers(1, 700), st.integers(1, 5))
+def test_a_batch_has_one_shape_and_the_asked_size_at_most(width: int, height: int, batch: int) -> None:
+    upscaler = Repeat()
+    work = plan(Source(Picture(noise(Size(width, height))), 0), upscaler, Options(tile_px=128))
+    runs = list(batches(work.grid, batch))
+    assert [tile for run in runs for tile in run] == list(work.grid)
+    assert all(len(run) <= batch and len({tile.window.size for tile in run}) == 1 for run in runs)
+
+
+def test_a_real_slide_becomes_a_pyramid_with_the_right_pitch(cmu_slide: Path, tmp_path: Path) -> None:
+    output = tmp_path / "cmu.x2.ome.tif"
+    with open_slide(cmu_slide) as slide:
+        steps = list(upscale(source_of(slide), Resampling("bicubic", 2), output))
+        low = slide.read(Box(900, 1100, 1000, 1200), 0)
+    assert steps[-1].done == steps[-1].total
+    with openslide.OpenSlide(output) as result:
+        assert result.dimensions == (4440, 5934)
+        assert result.level_count == 6
+        assert float(result.properties["openslide.mpp-x"]) == pytest.approx(0.499 / 2, rel=1e-4)
+        stored = np.asarray(result.read_region((1800, 2200), 0, (200, 200)).convert("RGB"))
+    expected = Resampling("bicubic", 2)(low[None])[0]
+    assert np.abs(stored[8:-8, 8:-8].astype(int) - expected[8:-8, 8:-8]).mean() < 3  # JPEG at quality 90
+    assert read_note(output)["model"] == "bicubic"
+    assert "research use only" in read_note(output)["derived"]
+
+
+def test_the_file_says_nothing_of_the_slides_name(tmp_path: Path) -> None:
+    slide = write_tiff(tmp_path / "JANE-DOE-1970.tif", noise(Size(40, 30)), photometric="rgb")
+    output = tmp_path / "result.tif"
+    with open_slide(slide, mpp=0.5) as opened:
+        consumed(list(upscale(source_of(opened), Resampling("bicubic", 2), output)))
+    assert b"JANE" not in output.read_bytes()
+
+
+def test_progress_never_goes_back_and_ends_at_its_total(tmp_path: Path) -> None:
+    source = Source(Picture(noise(Size(300, 200))), 0)
+    steps = list(upscale(source, Repeat(), tmp_path / "a.tif", options=Options(tile_px=128)))
+    for stage in ("upscale", "pyramid", "assemble"):
+        counts = [step.done for step in steps if step.stage == stage]
+        assert counts == sorted(counts)
+        assert counts[-1] == next(step.total for step in steps if step.stage == stage)
+
+
+def test_leaving_early_leaves_nothing(tmp_path: Path) -> None:
+    steps = upscale(Source(Picture(noise(Size(300, 200))), 0), Repeat(), tmp_path / "a.tif", options=Options(128))
+    next(steps)
+    steps.close()  # type: ignore[attr-defined]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_tile_that_cannot_be_read_leaves_nothing(tmp_path: Path) -> None:
+    class Damaged(Picture):
+        def read(self, box: Box, level: int) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
+            if box.top > 0:
+                raise SlideError("picture: level 0 cannot be decoded")
+            return super().read(box, level)
+
+    steps = upscale(Source(Damaged(noise(Size(300, 400))), 0), Repeat(), tmp_path / "a.tif", options=Options(128))
+    with pytest.raises(SlideError, match="cannot be decoded"):
+        list(steps)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("tile_px", [0, 1, 100, 129])
+def test_tiles_that_do_not_fit_the_stored_ones_are_refused(tile_px: int) -> None:
+    with pytest.raises(OutputError, match="multiple of 128"):
+        plan(Source(Picture(noise(Size(30, 30))), 0), Repeat(), Options(tile_px=tile_px))
+
+
+def test_a_slide_is_never_its_own_output(tmp_path: Path) -> None:
+    slide = write_tiff(tmp_path / "a.tif", noise(Size(40, 30)), photometric="rgb")
+    before = slide.read_bytes()
+    with open_slide(slide, mpp=0.5) as opened, pytest.raises(OutputError, match="is the slide itself"):
+        list(upscale(source_of(opened), Repeat(), slide, overwrite=True))
+    assert slide.read_bytes() == before

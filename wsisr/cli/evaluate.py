@@ -1,0 +1,220 @@
+"""`wsisr evaluate`: how good a model is where the truth is known, as tables for people or as JSON for programs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NamedTuple
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from wsisr.evaluation import Probe, Row, Sampling
+    from wsisr.pixels import Kernel
+    from wsisr.progress import Progress
+    from wsisr.upscaler import Upscaler
+
+PARTS = 1000
+"""Steps of the progress bar for each row of the table."""
+
+
+class KernelName(StrEnum):
+    """The kernels of `wsisr.pixels`, as the command line knows them."""
+
+    area = "area"
+    bicubic = "bicubic"
+    lanczos = "lanczos"
+
+
+class Job(NamedTuple):
+    """One row of the table to come."""
+
+    slide: Path
+    level: int
+    kernel: Kernel
+
+
+def evaluate(
+    slides: Annotated[list[Path], typer.Argument(help="Slides to measure on.", show_default=False)],
+    scale: Annotated[int, typer.Option(help="Output pixels per input pixel along one axis: 2 or 4.")],
+    model: Annotated[
+        str | None, typer.Option(help="Shipped model, weights file, bicubic or lanczos; what is shipped by default.")
+    ] = None,
+    level: Annotated[
+        list[int] | None, typer.Option(help="Level that is the truth; 0 by default. Give it more than once for more.")
+    ] = None,
+    all_levels: Annotated[bool, typer.Option("--all-levels", help="Every level of at least 256 px a side.")] = False,
+    kernel: Annotated[
+        list[KernelName] | None,
+        typer.Option(help="What the input is made with; area and bicubic by default. Give it more than once for more."),
+    ] = None,
+    limit_px: Annotated[
+        int, typer.Option(help="Pixels of a level beyond which evenly spread blocks stand for it.", min=1)
+    ] = 64_000_000,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:NUMBER.")] = "auto",
+    json_file: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write the scores here too.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a JSON file that exists.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")] = False,
+) -> None:
+    """Measure a model against bicubic on slides."""
+    from wsisr.cli.console import answers
+    from wsisr.cli.progress import drawn
+    from wsisr.cli.upscale import checked_choice
+    from wsisr.evaluation import Sampling, flat_probe
+    from wsisr.runtime import load_upscaler
+    from wsisr.writing import check_output
+
+    checked_choice(scale, None, None)
+    if level and all_levels:
+        raise typer.BadParameter("--level and --all-levels exclude each other")
+    if json_file:
+        check_output(json_file, overwrite=overwrite)
+    kernels = kernels_of(kernel)
+    jobs = list(_jobs(slides, level or [0], all_levels, kernels))
+    upscaler = load_upscaler(model, scale=scale, device=device)
+    rows: list[Row] = []
+    for _ in drawn(_measured(jobs, upscaler, Sampling(limit_px=limit_px), rows), _pace, quiet=quiet):
+        pass
+    probes = flat_probe(upscaler, kernels)
+    answers.print(_table(rows, upscaler), _probe_table(probes))
+    _remark_on_samples(rows)
+    if json_file:
+        _write(json_file, upscaler, (rows, probes), overwrite=overwrite)
+
+
+def kernels_of(names: Sequence[KernelName] | None) -> list[Kernel]:
+    """The kernels that were asked for, each once; both ways in which low resolution arises if none was."""
+    return list(dict.fromkeys(name.value for name in names or (KernelName.area, KernelName.bicubic)))
+
+
+def _jobs(slides: Sequence[Path], levels: Sequence[int], all_levels: bool, kernels: Sequence[Kernel]) -> Iterator[Job]:
+    """Opens every slide, so that what cannot be read is known before the work begins."""
+    from wsisr.evaluation import levels_to_evaluate
+    from wsisr.slides import open_slide
+
+    for path in dict.fromkeys(slides):
+        with open_slide(path) as slide:
+            chosen = levels_to_evaluate(slide.info) if all_levels else dict.fromkeys(levels)
+            for level in chosen:
+                slide.info.level(level)
+                yield from (Job(path, level, kernel) for kernel in kernels)
+
+
+def _measured(jobs: Sequence[Job], upscaler: Upscaler, sampling: Sampling, rows: list[Row]) -> Iterator[Progress]:
+    """Fills `rows`, one for each job."""
+    from wsisr.evaluation import Row
+    from wsisr.evaluation import evaluate as evaluated
+    from wsisr.progress import Progress
+    from wsisr.slides import open_slide
+
+    total = PARTS * len(jobs)
+    for number, job in enumerate(jobs):
+        with open_slide(job.slide) as slide:
+            for step in evaluated(slide, upscaler, job.level, job.kernel, sampling):
+                if isinstance(step, Row):
+                    rows.append(step)
+                else:
+                    yield Progress("evaluate", PARTS * number + PARTS * step.done // step.total, total)
+
+
+def _pace(progress: Progress, seconds: float) -> str:
+    return f"{progress.done // PARTS}/{progress.total // PARTS} images in {seconds:.0f} s"
+
+
+def _remark_on_samples(rows: Sequence[Row]) -> None:
+    from wsisr.cli.console import remark
+
+    for row in rows:
+        if row.pixels < row.level_pixels:
+            share = f"{row.pixels / 1e6:.0f} of {row.level_pixels / 1e6:.0f} Mpx"
+            remark(
+                f"{row.slide}: level {row.level}, {row.kernel}: {share} stand for the level; --limit-px sets how much"
+            )
+
+
+def _table(rows: Sequence[Row], upscaler: Upscaler) -> Table:
+    from rich.table import Table
+    from rich.text import Text
+
+    from wsisr.evaluation import summary
+
+    table = Table(title=f"{upscaler.name} x{upscaler.scale}, gains in dB above bicubic", title_justify="left")
+    table.add_column("slide", overflow="fold")
+    table.add_column("input to\ntruth um/px")
+    table.add_column("input")
+    for name in (
+        "bicubic\ndB",
+        "back-\nproj.",
+        "model\ngain",
+        "SSIM\nbicubic",
+        "SSIM\nmodel",
+        "consis-\ntency",
+        "flat\ngain",
+    ):
+        table.add_column(name, justify="right", no_wrap=True)
+    for row in rows:
+        table.add_row(Text(row.slide.name), _pitches(row), row.kernel, *_numbers(row))
+    told = summary(rows)
+    table.add_section()
+    gains = [_gain(told.back_projection_gain), _gain(told.gain)]
+    alike = [f"{told.bicubic_ssim:.4f}", f"{told.model_ssim:.4f}", f"{told.consistency:.2f}", _gain(told.flat_gain)]
+    table.add_row("mean (flat: lowest)", "", "", "", *gains, *alike, style="bold")
+    worst = told.worst
+    table.add_row(Text(f"worst: {worst.slide.name}"), _pitches(worst), worst.kernel, *_numbers(worst), style="bold")
+    return table
+
+
+def _numbers(row: Row) -> list[str]:
+    """The columns behind the kernel."""
+    gains = [f"{row.bicubic.psnr:.2f}", _gain(row.back_projection_gain), _gain(row.gain)]
+    alike = [f"{row.bicubic.ssim:.4f}", f"{row.model.ssim:.4f}", f"{row.model.consistency:.2f}"]
+    return [*gains, *alike, _gain(row.flat.gain if row.flat else None)]
+
+
+def _probe_table(probes: Sequence[Probe]) -> Table:
+    from rich.table import Table
+
+    table = Table(title="made-up flat images", title_justify="left")
+    table.add_column("image")
+    table.add_column("input")
+    for name in ("bicubic dB", "model gain", "largest error"):
+        table.add_column(name, justify="right")
+    for probe in probes:
+        error = f"{probe.largest_error} grey"
+        table.add_row(probe.name, probe.kernel, f"{probe.bicubic_psnr:.2f}", _gain(probe.gain), error)
+    return table
+
+
+def _pitches(row: Row) -> str:
+    if row.mpp_lr is None or row.mpp_hr is None:
+        return f"unknown, level {row.level}"
+    return f"{row.mpp_lr:.3g} to {row.mpp_hr:.3g}"
+
+
+def _gain(gain: float | None) -> str:
+    return "-" if gain is None else f"{gain:+.2f}"
+
+
+def _write(path: Path, upscaler: Upscaler, found: tuple[Sequence[Row], Sequence[Probe]], *, overwrite: bool) -> None:
+    """Whole or not at all."""
+    import json
+    import os
+
+    from wsisr.evaluation import as_json
+    from wsisr.writing.publish import disk_errors, publish
+
+    facts = {"model": upscaler.name, "scale": upscaler.scale} | as_json(*found)
+    text = json.dumps(facts, indent=2, allow_nan=False) + "\n"
+    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    with disk_errors(path):
+        try:
+            with partial.open("w", encoding="utf-8") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            publish(partial, path, overwrite=overwrite)
+        finally:
+            partial.unlink(missing_ok=True)

@@ -1,0 +1,119 @@
+"""`wsisr train`: a network from a dataset; stopped at any moment, the same command goes on."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from wsisr.progress import Progress
+    from wsisr.training.loop import Run, StepReport
+
+INTERRUPTED = 130
+
+MEMORY = 0.98
+"""Share of the past in the loss that is shown; a single batch says little."""
+
+
+def train(
+    config: Annotated[Path, typer.Argument(help="TOML file with the tables network, data and schedule.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder of this run: checkpoint, weights, metrics.")],
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:NUMBER.")] = "auto",
+    threads: Annotated[int | None, typer.Option(help="CPU threads; all cores by default.", min=1)] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print errors and warnings only.")] = False,
+) -> None:
+    """Train a network, or go on with a run that was stopped."""
+    from contextlib import closing
+
+    import torch
+
+    from wsisr.cli.console import remark
+    from wsisr.cli.progress import drawn
+    from wsisr.runtime._torch import torch_device
+    from wsisr.training.config import read_config
+    from wsisr.training.loop import BEST, Run
+
+    if threads is not None:
+        torch.set_num_threads(threads)
+    run = Run(read_config(config), output, torch_device(device))
+    steps = run.config.schedule.steps
+    if not quiet:
+        remark(beginning(run))
+    watch = Watch()
+    with stop_asked() as stop, closing(progress(run, watch, stop)) as passing:
+        for _ in drawn(passing, watch.words, quiet=quiet):
+            pass
+    if run.step < steps:
+        remark(f"stopped at step {run.step} of {steps}; the same command goes on from there")
+        raise typer.Exit(INTERRUPTED)
+    if not quiet:
+        typer.echo(f"{output / BEST}: {run.best:+.2f} dB over bicubic on the validation patches")
+
+
+def beginning(run: Run) -> str:
+    """What is about to happen."""
+    from wsisr.training.loop import trainable
+
+    steps = run.config.schedule.steps
+    if run.step >= steps:
+        return f"{run.folder}: all {steps} steps are done"
+    if run.resumed:
+        return f"{run.folder}: resuming at step {run.step} of {steps}"
+    slides = len(run.batches.slides)
+    return f"{run.folder}: {trainable(run.network)} parameters, {steps} steps, {slides} slides, on {run.device}"
+
+
+def progress(run: Run, watch: Watch, stop: threading.Event) -> Generator[Progress, None, None]:
+    """Steps of this session, until they are done or stopping is asked for; then the step in hand is saved."""
+    from wsisr.progress import Progress
+
+    start = run.step
+    for report in run:
+        watch.see(report)
+        yield Progress("train", report.step - start, report.steps - start)
+        if stop.is_set():
+            run.save()
+            return
+
+
+@dataclass(slots=True)
+class Watch:
+    """What is shown beside the bar."""
+
+    loss: float | None = None
+    gain: float | None = None
+    position: str = ""
+
+    def see(self, report: StepReport) -> None:
+        self.loss = report.loss if self.loss is None else MEMORY * self.loss + (1 - MEMORY) * report.loss
+        self.gain = self.gain if report.gain is None else report.gain
+        self.position = f"step {report.step}/{report.steps}"
+
+    def words(self, progress: Progress, seconds: float) -> str:
+        """`step 1200/3400, 2.1 steps/s, loss 0.0123, +1.52 dB`; the gain is the last one validated."""
+        gain = "" if self.gain is None else f", {self.gain:+.2f} dB"
+        return f"{self.position}, {progress.done / max(seconds, 1e-9):.2g} steps/s, loss {self.loss or 0:.4f}{gain}"
+
+
+@contextmanager
+def stop_asked() -> Iterator[threading.Event]:
+    """Within, the first Ctrl-C sets the event; the second interrupts at once."""
+    event = threading.Event()
+
+    def ask(_signal: int, _frame: FrameType | None) -> None:
+        event.set()
+        signal.signal(signal.SIGINT, previous)
+
+    previous = signal.signal(signal.SIGINT, ask)
+    try:
+        yield event
+    finally:
+        signal.signal(signal.SIGINT, previous)

@@ -1,0 +1,90 @@
+"""The slides that a dataset is made from: each once, under a name of its own, in one split."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from wsisr.dataset.recipe import Recipe
+from wsisr.errors import DatasetError
+
+SUFFIXES = {".svs", ".tif", ".tiff", ".ndpi", ".scn", ".mrxs", ".vms", ".vmu", ".bif", ".svslide"}
+"""What is taken for a slide in a folder; a slide that is given by its own name may be called anything."""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One slide and its place in the dataset."""
+
+    path: Path
+    stem: str
+    """Names the slide's groups: the file's own stem, with a number behind it if an earlier slide has the same."""
+    case: str
+    split: str
+
+    @property
+    def name(self) -> str:
+        """What the manifest calls the slide."""
+        return self.stem if self.path.is_dir() else f"{self.stem}{self.path.suffix}"
+
+
+def sources_of(slides: Iterable[Path], held_out: Iterable[Path], recipe: Recipe) -> list[Source]:
+    """Slides by path or by folder. `held_out` is the validation split, and what is in it leaves the others.
+
+    Without any held out, cases are split by hash. Raises `DatasetError` if a folder has no slide in it or if a case
+    would be in both splits.
+    """
+    validation = _each_once(held_out)
+    training = [path for path in _each_once(slides) if path.resolve() not in {other.resolve() for other in validation}]
+    shared = {recipe.case(path) for path in training} & {recipe.case(path) for path in validation}
+    if shared:
+        some = ", ".join(sorted(shared)[:3]) + ", ..." * (len(shared) > 3)
+        raise DatasetError(f"in training and in validation both: case {some}; hold out all slides of a case")
+    splits = ["train"] * len(training) + ["val"] * len(validation)
+    paths = training + validation
+    cases = [recipe.case(path) for path in paths]
+    if not validation:
+        splits = [recipe.split(case) for case in cases]
+    return [Source(*facts) for facts in zip(paths, _stems(paths), cases, splits, strict=True)]
+
+
+def _each_once(paths: Iterable[Path]) -> list[Path]:
+    """Slides in the order given, those of a folder by name; one that comes twice counts once."""
+    found = {slide.resolve(): slide for path in reversed(list(paths)) for slide in reversed(_slides_at(path))}
+    return list(reversed(found.values()))
+
+
+def _slides_at(path: Path) -> Sequence[Path]:
+    if not path.is_dir() or _is_dicom(path):
+        return [path]
+    try:
+        children = sorted(path.iterdir())
+    except OSError as error:
+        raise DatasetError(f"{path}: cannot be listed ({error.strerror}); give slides by name") from error
+    inside = [child for child in children if not child.name.startswith(".") and _looks_like_slide(child)]
+    if not inside:
+        raise DatasetError(f"{path}: no slide in this folder; give slides, or a folder that holds them")
+    return inside
+
+
+def _looks_like_slide(path: Path) -> bool:
+    return _is_dicom(path) if path.is_dir() else path.suffix.lower() in SUFFIXES
+
+
+def _is_dicom(folder: Path) -> bool:
+    """A folder of DICOM files is one slide, as it is for `open_slide`."""
+    return any(folder.glob("*.dcm"))
+
+
+def _stems(paths: Sequence[Path]) -> Iterator[str]:
+    """A stem for each slide, no two alike, not even where upper and lower case are one."""
+    taken: set[str] = set()
+    for path in paths:
+        own = path.name if path.is_dir() else path.stem
+        stem, number = own, 1
+        while stem.casefold() in taken:
+            number += 1
+            stem = f"{own}~{number}"
+        taken.add(stem.casefold())
+        yield stem
