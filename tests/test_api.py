@@ -9,19 +9,36 @@ import sys
 import pytest
 
 import wsisr
-from wsisr import Box, ModelSpec, Size, Slide, SlideInfo, Upscaler, WsisrError, load_upscaler, open_slide, upscale
+from wsisr import (
+    Box,
+    ModelSpec,
+    Options,
+    Size,
+    Slide,
+    SlideInfo,
+    Source,
+    Upscaler,
+    WsisrError,
+    load_upscaler,
+    open_slide,
+    source_of,
+    upscale,
+)
 
 PUBLIC = {
     "Box",
     "ModelSpec",
+    "Options",
     "Size",
     "Slide",
     "SlideInfo",
+    "Source",
     "Upscaler",
     "WsisrError",
     "__version__",
     "load_upscaler",
     "open_slide",
+    "source_of",
     "upscale",
 }
 
@@ -31,13 +48,13 @@ def test_exactly_these_names_are_public() -> None:
     assert set(dir(wsisr)) == PUBLIC
 
 
-@pytest.mark.parametrize("kind", [Box, ModelSpec, Size, Slide, SlideInfo, Upscaler, WsisrError])
+@pytest.mark.parametrize("kind", [Box, ModelSpec, Options, Size, Slide, SlideInfo, Source, Upscaler, WsisrError])
 def test_public_types_are_classes_under_their_own_names(kind: type) -> None:
     assert inspect.isclass(kind)
     assert getattr(wsisr, kind.__name__) is kind
 
 
-@pytest.mark.parametrize("function", [load_upscaler, open_slide, upscale])
+@pytest.mark.parametrize("function", [load_upscaler, open_slide, source_of, upscale])
 def test_public_functions_are_annotated_and_documented(function: object) -> None:
     assert inspect.isroutine(function)
     signature = inspect.signature(function)

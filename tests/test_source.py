@@ -39,7 +39,7 @@ def test_a_pitch_within_one_percent_is_not_resampled() -> None:
 
 
 def test_a_pitch_finer_than_the_slide_is_refused() -> None:
-    with pytest.raises(SlideError, match="coarser than 0.1"):
+    with pytest.raises(SlideError, match=r"coarser than 0\.1"):
         source_of(PICTURE, mpp=0.1)
 
 

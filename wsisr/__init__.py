@@ -8,14 +8,17 @@ __version__ = "0.1.0"
 __all__ = [
     "Box",
     "ModelSpec",
+    "Options",
     "Size",
     "Slide",
     "SlideInfo",
+    "Source",
     "Upscaler",
     "WsisrError",
     "__version__",
     "load_upscaler",
     "open_slide",
+    "source_of",
     "upscale",
 ]
 
@@ -26,20 +29,24 @@ if TYPE_CHECKING:
     from wsisr.runtime import load_upscaler
     from wsisr.slides import open_slide
     from wsisr.slides.slide import Slide, SlideInfo
+    from wsisr.source import Source, source_of
     from wsisr.upscaler import Upscaler
-    from wsisr.upscaling import upscale
+    from wsisr.upscaling import Options, upscale
 else:
     # Type checkers read the imports above. When it runs, `import wsisr` loads nothing, torch least of all.
     _HOME = {
         "Box": "wsisr.geometry",
         "ModelSpec": "wsisr.modelspec",
+        "Options": "wsisr.upscaling",
         "Size": "wsisr.geometry",
         "Slide": "wsisr.slides.slide",
         "SlideInfo": "wsisr.slides.slide",
+        "Source": "wsisr.source",
         "Upscaler": "wsisr.upscaler",
         "WsisrError": "wsisr.errors",
         "load_upscaler": "wsisr.runtime",
         "open_slide": "wsisr.slides",
+        "source_of": "wsisr.source",
         "upscale": "wsisr.upscaling",
     }
 

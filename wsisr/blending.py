@@ -27,7 +27,7 @@ class Blender:
         self.feather = grid.tiling.feather * scale
         self._above = np.empty((self.feather, grid.image.width * scale, 3), np.uint8)
         self._left = np.empty((0, 0, 3), np.uint8)
-        self._ramp = (np.arange(self.feather, dtype=np.float32) + 0.5) / max(1, self.feather)
+        self._ramp = ((np.arange(self.feather) + 0.5) / max(1, self.feather)).astype(np.float32)
 
     def add(self, tile: Tile, enlarged: Rgb) -> tuple[Box, Rgb]:
         """An enlarged window, (h*scale, w*scale, 3), to the box in enlarged px that it completes and its pixels."""

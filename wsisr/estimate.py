@@ -41,7 +41,7 @@ def estimate(work: Plan, upscaler: Upscaler) -> Estimate:
     outputs += [upscaler(work.source.read(box)[None]) for box in boxes]
     seconds = time.perf_counter() - began
     timed = sum(box.size.pixels for box in boxes)
-    encoded = sum(_bytes_per_pixel(output[0], work) for output in outputs[1:]) / len(boxes)
+    encoded = float(np.mean([_bytes_per_pixel(output[0], work) for output in outputs[1:]]))
     size = round(encoded * work.output.size.pixels * PYRAMID)
     return Estimate(seconds * work.grid.read_pixels / timed, size, 2 * size)
 
@@ -56,4 +56,4 @@ def _samples(work: Plan) -> list[Box]:
 
 def _bytes_per_pixel(pixels: Rgb, work: Plan) -> float:
     side = min(work.output.tile_px, *pixels.shape[:2])
-    return len(encode(pixels[:side, :side], work.output.tile_px, work.output.quality)) / side**2
+    return len(encode(pixels[:side, :side], work.output.tile_px, work.output.quality)) / float(side**2)

@@ -33,7 +33,7 @@ class ModelSpec:
             raise ModelError(f"model spec: window = {self.window} must be odd")
 
     def misfit(self, mpp: float | None) -> float:
-        """How far a pixel pitch lies outside the trained range, as a factor minus 1; 0 inside it or if it is unknown."""
+        """How far a pixel pitch lies outside the trained range, as a factor minus 1; 0 inside it or if unknown."""
         finest, coarsest = self.input_mpp
         return 0.0 if mpp is None else max(finest / mpp, mpp / coarsest, 1.0) - 1.0
 

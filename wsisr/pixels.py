@@ -1,4 +1,7 @@
-"""Arrays of pixels and the resampling of them. Images are sRGB uint8, channels last; x_fine + 1/2 = s (x_coarse + 1/2)."""
+"""Arrays of pixels and the resampling of them.
+
+Images are sRGB uint8, channels last. Pixel centres are at halves: x_fine + 1/2 = s (x_coarse + 1/2).
+"""
 
 from __future__ import annotations
 
@@ -43,6 +46,4 @@ def shrink(image: Rgb, scale: int, kernel: Kernel) -> Rgb:
 
 def halve(image: Rgb) -> Rgb:
     """(h, w, 3) to (ceil(h/2), ceil(w/2), 3): the 2x2 mean, rounded half up; an odd last row or column stands twice."""
-    padded = np.pad(image, ((0, image.shape[0] % 2), (0, image.shape[1] % 2), (0, 0)), mode="edge").astype(np.uint16)
-    total = padded[0::2, 0::2] + padded[0::2, 1::2] + padded[1::2, 0::2] + padded[1::2, 1::2]
-    return ((total + 2) // 4).astype(np.uint8)
+    return np.asarray(Image.fromarray(image).reduce(2))

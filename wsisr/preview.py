@@ -40,7 +40,9 @@ def compare(source: Source, region: Box, upscaler: Upscaler) -> Image.Image:
     """
     scale = upscaler.scale
     if region.size.pixels * scale**2 > LARGEST_PX:
-        raise SlideError(f"a region of {region.size} px is too large for a preview at scale {scale}; choose a smaller one")
+        raise SlideError(
+            f"a region of {region.size} px is too large for a preview at scale {scale}; choose a smaller one"
+        )
     low = source.read(region)
     nearest = low.repeat(scale, axis=0).repeat(scale, axis=1)
     panels = {
@@ -97,7 +99,9 @@ def _in_a_row(panels: dict[str, Rgb]) -> Image.Image:
     font = ImageFont.load_default(size=18)
     widths = {caption: max(image.shape[1], int(font.getlength(caption)) + 1) for caption, image in panels.items()}
     height = max(image.shape[0] for image in panels.values())
-    sheet = Image.new("RGB", (sum(widths.values()) + GAP_PX * (len(panels) + 1), height + CAPTION_PX + 2 * GAP_PX), PAPER)
+    sheet = Image.new(
+        "RGB", (sum(widths.values()) + GAP_PX * (len(panels) + 1), height + CAPTION_PX + 2 * GAP_PX), PAPER
+    )
     draw, left = ImageDraw.Draw(sheet), GAP_PX
     for caption, image in panels.items():
         draw.text((left, GAP_PX // 2), caption, fill=INK, font=font)

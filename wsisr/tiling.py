@@ -30,7 +30,7 @@ class Tiling:
 
     @classmethod
     def overlapping(cls, step: int, overlap: int, context: int) -> Tiling:
-        """Neighbouring windows overlap by `overlap` px: without a blend where that makes it exact, else half of it fades.
+        """Neighbouring windows overlap by `overlap` px: no blend where that is exact, else half of it fades.
 
         A seam cannot be seen where both sides of it were computed from the same pixels; blending is for what is left.
         """

@@ -68,7 +68,9 @@ def plan(source: Source, upscaler: Upscaler, options: Options) -> Plan:
     scale = upscaler.scale
     if options.tile_px < 1 or options.tile_px * scale % STORED_TILE_PX:
         unit = STORED_TILE_PX // scale
-        raise OutputError(f"tiles of {options.tile_px} px do not fit stored ones; at scale {scale} choose a multiple of {unit}")
+        raise OutputError(
+            f"tiles of {options.tile_px} px do not fit stored ones; at scale {scale} choose a multiple of {unit}"
+        )
     overlap = 2 * upscaler.context if options.overlap_px is None else options.overlap_px
     if not 0 <= overlap <= options.tile_px:
         raise OutputError(f"an overlap of {overlap} px does not fit tiles of {options.tile_px} px; choose larger tiles")

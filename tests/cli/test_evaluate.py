@@ -4,13 +4,83 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer
-from click.testing import Result
 from typer.testing import CliRunner
 
 from tests.samples import noise_levels, write_generic_pyramid
 from wsisr.cli.evaluate import evaluate
 from wsisr.errors import OutputError, SlideError
 from wsisr.geometry import Size
+
+app = typer.Typer()
+app.command()(evaluate)
+
+
+@pytest.fixture(scope="module")
+def slides(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Two slides of 0.5 um/px, of two levels each."""
+    folder = tmp_path_factory.mktemp("slides")
+    pixels = noise_levels(Size(601, 520), Size(300, 260))
+    options: dict[str, Any] = {"resolution": (20000, 20000), "resolutionunit": 3}
+    return [write_generic_pyramid(folder / name, pixels, **options) for name in ("[a].tif", "b.tif")]
+
+
+def shown(*arguments: str | Path, exit_code: int = 0) -> str:
+    command = [*map(str, arguments), "--model", "bicubic", "--scale", "2"]
+    result = CliRunner(env={"COLUMNS": "140"}).invoke(app, command, catch_exceptions=False)
+    assert result.exit_code == exit_code
+    return result.output
+
+
+def test_a_row_for_each_slide_and_kernel_then_mean_and_worst(slides: list[Path]) -> None:
+    text = shown(*slides, "--quiet")
+    words = ["[a].tif", "b.tif", "1 to 0.5", "mean", "worst", "white 255"]
+    assert [word for word in words if word not in text] == []
+    assert text.count("b.tif") == 2
+    assert text.count("[a].tif") == 3
+
+
+def test_json_holds_the_rows_of_all_levels_and_kernels(slides: list[Path], tmp_path: Path) -> None:
+    file = tmp_path / "scores.json"
+    shown(slides[0], "--all-levels", "--kernel", "area", "--kernel", "lanczos", "--json", file)
+    facts = json.loads(file.read_text(encoding="utf-8"))
+    assert (facts["model"], facts["scale"]) == ("bicubic", 2)
+    rows = [(row["level"], row["mpp_hr"], row["kernel"], row["gain"]) for row in facts["rows"]]
+    fine, coarse = 0.5, pytest.approx(1.0, rel=1e-2)
+    assert rows == [(0, fine, "area", 0), (0, fine, "lanczos", 0), (1, coarse, "area", 0), (1, coarse, "lanczos", 0)]
+    assert list(tmp_path.iterdir()) == [file]
+
+
+def test_a_json_file_is_replaced_only_if_allowed(slides: list[Path], tmp_path: Path) -> None:
+    file = tmp_path / "scores.json"
+    file.write_text("mine")
+    arguments: list[str | Path] = [slides[0], "--level", "1", "--kernel", "area", "--quiet", "--json", file]
+    with pytest.raises(OutputError, match="exists already"):
+        shown(*arguments)
+    assert file.read_text() == "mine"
+    shown(*arguments, "--overwrite")
+    assert json.loads(file.read_text())["summary"]["rows"] == 1
+
+
+def test_a_sampled_level_is_said_to_be_sampled(tmp_path: Path) -> None:
+    wide = write_generic_pyramid(tmp_path / "wide.tif", noise_levels(Size(1300, 300)))
+    text = shown(wide, "--kernel", "area", "--limit-px", "1000", "--quiet")
+    assert "stand for the level" in text
+
+
+def test_every_slide_is_looked_at_before_the_work_begins(slides: list[Path], tmp_path: Path) -> None:
+    with pytest.raises(SlideError, match="No such file"):
+        shown(slides[0], tmp_path / "missing.svs")
+    with pytest.raises(SlideError, match="no level 7"):
+        shown(slides[0], "--level", "7")
+
+
+@pytest.mark.parametrize(
+    "wrong", [["--level", "1", "--all-levels"], ["--kernel", "nearest"], ["--scale", "3"], ["--limit-px", "0"]]
+)
+def test_options_that_cannot_be_meant_are_wrong_usage(slides: list[Path], wrong: list[str]) -> None:
+    command = [str(slides[0]), "--model", "bicubic", "--scale", "2", *wrong]
+    assert CliRunner().invoke(app, command).exit_code == 2

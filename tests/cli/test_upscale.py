@@ -29,7 +29,7 @@ def wsisr(*arguments: object, largest_file: int | None = None) -> subprocess.Com
             resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, largest_file))
 
     command = [sys.executable, "-m", "wsisr", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False, preexec_fn=bounded)  # noqa: PLW1509
+    return subprocess.run(command, capture_output=True, text=True, check=False, preexec_fn=bounded)
 
 
 @pytest.fixture
@@ -46,7 +46,9 @@ def refused(done: subprocess.CompletedProcess[str], *words: str) -> None:
     assert [word for word in words if word not in lines[0]] == []
 
 
-def upscaled(slide: Path, output: Path, *more: object, scale: int = 2, **bounds: int) -> subprocess.CompletedProcess[str]:
+def upscaled(
+    slide: Path, output: Path, *more: object, scale: int = 2, **bounds: int
+) -> subprocess.CompletedProcess[str]:
     return wsisr("upscale", slide, "--scale", scale, "--model", "bicubic", "-o", output, *more, **bounds)
 
 

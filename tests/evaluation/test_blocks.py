@@ -75,6 +75,14 @@ def test_a_sample_is_bounded_and_made_of_the_level_s_own_blocks(columns: int, ro
     assert {block.core for block in sample} <= {block.core for block in everything}
 
 
+@given(LOWS, STEPS, st.sampled_from([2, 4]))
+def test_any_sample_has_something_to_measure(low: Size, step: int, scale: int) -> None:
+    for block in Sampling(step, 1).blocks(low, scale, 3):
+        where = regions(block, low, scale)
+        assert where.low.size.pixels > 0
+        assert min(where.windows.width, where.windows.height) > 10
+
+
 def test_a_sample_is_spread_evenly_in_both_directions() -> None:
     sample = Sampling(64, 64 * 128**2).blocks(Size(64 * 32, 64 * 32), 2, 5)
     quarters = [(block.core.left // (64 * 4), block.core.top // (64 * 4)) for block in sample]

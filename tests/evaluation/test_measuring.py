@@ -71,7 +71,7 @@ def high_and_low(scale: int, kernel: Kernel) -> tuple[Rgb, Rgb]:
 @pytest.mark.parametrize("scale", [2, 4])
 def test_blocks_score_as_the_whole_image(path: Path, scale: int, kernel: Kernel, block_px: int) -> None:
     high, low = high_and_low(scale, kernel)
-    upscalers = (Resampling("lanczos", scale), Resampling("bicubic", scale), BackProjection(scale))
+    upscalers: list[Upscaler] = [Resampling("lanczos", scale), Resampling("bicubic", scale), BackProjection(scale)]
     found = row(path, upscalers[0], kernel, sampling=Sampling(block_px))
     for upscaler, scores in zip(upscalers, (found.model, found.bicubic, found.back_projection), strict=True):
         output = upscaler(low[None])[0]
@@ -94,12 +94,23 @@ def test_flat_cells_score_as_cut_out_of_the_whole_image(path: Path, scale: int, 
     ]
     flat = [cell for cell in cells if high[cell].mean(axis=2).std() < 6]
     errors = np.array([[((out[cell].astype(float) - high[cell]) ** 2).mean() for cell in flat] for out in outputs])
-    model, bicubic = 10 * np.log10(255**2 / errors.mean(axis=1))
+    decibels = 10 * np.log10(255**2 / errors.mean(axis=1))
     found = row(path, Repeat(scale), "area", sampling=Sampling(block_px)).flat
     assert isinstance(found, Flat)
     assert (found.cells, found.cells_below) == (len(flat), int((errors[0] > errors[1]).sum()))
     assert 0 < found.cells < len(cells)
-    assert (found.model_psnr, found.bicubic_psnr) == (pytest.approx(model), pytest.approx(bicubic))
+    assert [found.model_psnr, found.bicubic_psnr] == pytest.approx(decibels)
+
+
+@pytest.mark.parametrize("size", [Size(120, 700), Size(700, 120), Size(150, 389)])
+def test_scores_of_a_narrow_image_do_not_depend_on_the_blocks(tmp_path: Path, size: Size) -> None:
+    file = write_generic_pyramid(tmp_path / "narrow.tif", [noise(size)])
+    small, large = (row(file, Repeat(2), "bicubic", sampling=Sampling(block_px)) for block_px in (64, 512))
+    assert small.bicubic.ssim == pytest.approx(large.bicubic.ssim, abs=1e-9)
+    assert [s.psnr for s in (small.model, small.bicubic, small.back_projection)] == [
+        s.psnr for s in (large.model, large.bicubic, large.back_projection)
+    ]
+    assert small.bicubic.consistency == large.bicubic.consistency
 
 
 @pytest.mark.parametrize("kernel", ["area", "bicubic"])

@@ -15,7 +15,11 @@ def models() -> None:
         finest, coarsest = model.spec.input_mpp
         size = f"{model.path.stat().st_size / 1e6:.1f} MB"
         table.add_row(
-            model.name, f"x{model.spec.scale}", f"{finest:g} to {coarsest:g} um/px", size, model.path.with_suffix(".md").name
+            model.name,
+            f"x{model.spec.scale}",
+            f"{finest:g} to {coarsest:g} um/px",
+            size,
+            model.path.with_suffix(".md").name,
         )
     table.add_row("bicubic, lanczos", "x2, x4", "any", "none", "Pillow's filters: honest baselines")
     answers.print(table)

@@ -18,7 +18,9 @@ def preview(
     scale: Annotated[int, typer.Option(help="Output pixels per input pixel along one axis: 2 or 4.")] = 4,
     level: Annotated[int | None, typer.Option(help="Level to enlarge; 0 by default.", min=0)] = None,
     source_mpp: Annotated[float | None, typer.Option(help="Pixel pitch to enlarge from, in um/px.", min=0)] = None,
-    mpp: Annotated[float | None, typer.Option(help="Pixel pitch of level 0 in um/px, where the slide is silent.")] = None,
+    mpp: Annotated[
+        float | None, typer.Option(help="Pixel pitch of level 0 in um/px, where the slide is silent.")
+    ] = None,
     model: Annotated[str | None, typer.Option(help="Shipped model, weights file, bicubic or lanczos.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:NUMBER.")] = "auto",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a picture that exists.")] = False,

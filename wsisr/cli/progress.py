@@ -66,5 +66,7 @@ def _as_lines(steps: Iterable[Progress], words: Words) -> Iterator[Progress]:
         if now - said >= LINE_EVERY_S or step.done == step.total:
             said = now
             left = (now - began) * (step.total - step.done) / max(step.done, 1)
-            remark(f"{stage}: {100 * step.done // max(step.total, 1)} %, {words(step, now - began)}, {duration(left)} left")
+            remark(
+                f"{stage}: {100 * step.done // max(step.total, 1)} %, {words(step, now - began)}, {duration(left)} left"
+            )
         yield step

@@ -45,10 +45,10 @@ def train(
         torch.set_num_threads(threads)
     run = Run(read_config(config), output, torch_device(device))
     steps = run.config.schedule.steps
-    if not quiet:
-        remark(beginning(run))
     watch = Watch()
     with stop_asked() as stop, closing(progress(run, watch, stop)) as passing:
+        if not quiet:
+            remark(beginning(run))
         for _ in drawn(passing, watch.words, quiet=quiet):
             pass
     if run.step < steps:

@@ -51,8 +51,11 @@ def sources_of(slides: Iterable[Path], held_out: Iterable[Path], recipe: Recipe)
 
 def _each_once(paths: Iterable[Path]) -> list[Path]:
     """Slides in the order given, those of a folder by name; one that comes twice counts once."""
-    found = {slide.resolve(): slide for path in reversed(list(paths)) for slide in reversed(_slides_at(path))}
-    return list(reversed(found.values()))
+    found: dict[Path, Path] = {}
+    for path in paths:
+        for slide in _slides_at(path):
+            found.setdefault(slide.resolve(), slide)
+    return list(found.values())
 
 
 def _slides_at(path: Path) -> Sequence[Path]:

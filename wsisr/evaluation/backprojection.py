@@ -55,5 +55,7 @@ class BackProjection:
 
 
 def _resized(plane: Floats, size: tuple[int, int], kernel: Image.Resampling) -> Floats:
-    """(h, w) to (height, width) for a size of (width, height), in float32 throughout."""
-    return np.asarray(Image.fromarray(plane).resize(size, kernel))
+    """(h, w) to (height, width) for a size of (width, height), in float32 throughout, rows before columns."""
+    width, height = size
+    rows = Image.fromarray(plane).resize((width, plane.shape[0]), kernel)
+    return np.asarray(rows.resize((width, height), kernel))

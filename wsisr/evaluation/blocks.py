@@ -39,7 +39,10 @@ class Sampling:
         if (low * scale).pixels <= self.limit_px:
             return found
         most = max(1, self.limit_px // (self.block_px * scale) ** 2)
-        return _spread(found, most, self.block_px)
+        # A narrow rest at the right or the bottom may have nothing inside the border.
+        narrow = min(self.block_px // 2, low.width, low.height)
+        full = [block for block in found if min(block.core.width, block.core.height) >= narrow]
+        return _spread(full, most, self.block_px)
 
 
 @dataclass(frozen=True, slots=True)

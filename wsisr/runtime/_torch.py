@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from wsisr.errors import DeviceError, ModelError
+from wsisr.models.precision import has_bf16
 from wsisr.pixels import Tiles
 
 
@@ -32,13 +32,15 @@ class TorchUpscaler:
         Where bf16 gives values that are not finite, the batch is computed again in fp32.
         Raises `ModelError` where fp32 gives such values too.
         """
-        pixels = torch.from_numpy(np.ascontiguousarray(tiles)).to(self.device)
+        pixels = torch.tensor(tiles).to(self.device)
         x = pixels.permute(0, 3, 1, 2).float().div_(255).contiguous(memory_format=torch.channels_last)
         enlarged = self._run(x, self.precision)
         if not enlarged.isfinite().all():
             enlarged = self._run(x, "fp32")
             if not enlarged.isfinite().all():
-                raise ModelError(f"{self.name}: gives values that are no numbers, in fp32 too; the weights are unusable")
+                raise ModelError(
+                    f"{self.name}: gives values that are no numbers, in fp32 too; the weights are unusable"
+                )
         quantised = enlarged.mul_(255).round_().clamp_(0, 255).to(torch.uint8)
         return quantised.permute(0, 2, 3, 1).contiguous().cpu().numpy()
 
@@ -71,10 +73,3 @@ def torch_precision(name: str, device: torch.device) -> str:
     if name != "auto":
         return name
     return "bf16" if has_bf16(device) else "fp32"
-
-
-def has_bf16(device: torch.device) -> bool:
-    """Whether bf16 arithmetic pays on that device: a GPU, or a CPU with AVX-512 BF16 or AMX."""
-    if device.type == "cuda":
-        return torch.cuda.is_bf16_supported()
-    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())

@@ -7,6 +7,7 @@ import pickle
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from zipfile import is_zipfile
 
 import torch
 from torch import Tensor
@@ -14,8 +15,8 @@ from torch import Tensor
 from wsisr.errors import ConfigError, ModelError
 from wsisr.files import write_whole
 
-# What torch answers to a file that it did not write, or not to its end.
-_UNREADABLE = (OSError, RuntimeError, pickle.UnpicklingError, EOFError, ValueError, TypeError, KeyError, AttributeError)
+# What torch answers to an archive that it did not write, and what one with other things in it leads to.
+_UNREADABLE = (OSError, RuntimeError, pickle.UnpicklingError, EOFError, ValueError, TypeError, LookupError, AttributeError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +62,8 @@ def load_checkpoint(path: Path, owner: Owner, device: torch.device) -> Checkpoin
     Raises `ModelError` if it cannot be read, `ConfigError` if it belongs to another run.
     """
     try:
+        if not is_zipfile(path):  # torch would try formats of long ago
+            raise EOFError("no end of an archive")
         state = torch.load(path, map_location=device, weights_only=True)
         found = Owner(state.pop("digest"), state.pop("dataset"))
         checkpoint = Checkpoint(**state)

@@ -83,7 +83,8 @@ class TrainConfig:
         values["network"]["warm_start"] = start and start.name
         for table, key in (("data", "dataset"), ("schedule", "save_every"), ("schedule", "validate_every")):
             del values[table][key]
-        return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+        # Keys are not sorted: the order of the kernels decides which of them a random number means.
+        return hashlib.sha256(json.dumps(values).encode()).hexdigest()
 
 
 def read_config(path: Path) -> TrainConfig:

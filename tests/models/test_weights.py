@@ -1,0 +1,242 @@
+"""Weights files: what is saved is what is loaded, and what is no weights file is refused at no cost, in one line."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import struct
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from tests.disks import files_end_at
+from wsisr.errors import ModelError, OutputError
+from wsisr.models.headers import SPEC_KEY, sha256, spec_in
+from wsisr.models.weights import build, load_network, save_weights, warm_start
+from wsisr.modelspec import ModelSpec
+
+SPEC = ModelSpec("masrgan", 2, 8, 1, 3, (0.5, 2.0))
+HUGE = replace(SPEC, channels=1024, blocks=256)
+"""A sound spec of twenty gigabytes of weights."""
+
+SPECS = st.builds(
+    ModelSpec,
+    family=st.just("masrgan"),
+    scale=st.integers(1, 8),
+    channels=st.integers(1, 16),
+    blocks=st.integers(1, 3),
+    window=st.integers(0, 4).map(lambda half: 2 * half + 1),
+    input_mpp=st.tuples(st.floats(0.05, 1), st.floats(1, 20)),
+)
+
+
+def network(spec: ModelSpec = SPEC, seed: int = 0) -> nn.Module:
+    torch.manual_seed(seed)
+    made = build(spec)
+    for parameter in made.parameters():
+        nn.init.normal_(parameter, std=0.1)
+    return made
+
+
+def saved(path: Path, spec: ModelSpec = SPEC, seed: int = 0) -> Path:
+    save_weights(path, spec, network(spec, seed).state_dict())
+    return path
+
+
+def written(path: Path, tensors: dict[str, Tensor], spec: dict[str, Any] | str | None) -> Path:
+    """Safetensors with any tensors and anything for a spec."""
+    text = spec if isinstance(spec, str | None) else json.dumps(spec)
+    save_file(tensors, path, metadata=None if text is None else {SPEC_KEY: text})
+    return path
+
+
+def refused(path: Path) -> str:
+    with pytest.raises(ModelError) as error:
+        load_network(path)
+    line = str(error.value)
+    assert line.startswith(f"{path}: ")
+    assert "\n" not in line
+    assert len(line) < len(str(path)) + 400
+    return line
+
+
+def equal(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
+    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+
+@settings(max_examples=25)
+@given(spec=SPECS)
+def test_a_network_and_its_spec_come_back_as_they_were(
+    spec: ModelSpec, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    path, made = tmp_path_factory.mktemp("weights") / "a.safetensors", network(spec)
+    save_weights(path, spec, made.state_dict())
+    found, loaded = load_network(path)
+    assert found == spec_in(path) == spec
+    assert equal(loaded.state_dict(), made.state_dict())
+    assert not loaded.training
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_the_same_weights_are_the_same_bytes(tmp_path: Path) -> None:
+    assert sha256(saved(tmp_path / "a.safetensors")) == sha256(saved(tmp_path / "b.safetensors"))
+
+
+@pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16])
+def test_half_precision_is_loaded_as_fp32(tmp_path: Path, kind: torch.dtype) -> None:
+    tensors = {name: tensor.to(kind) for name, tensor in network().state_dict().items()}
+    _, loaded = load_network(written(tmp_path / "a.safetensors", tensors, SPEC.to_json()))
+    assert {tensor.dtype for tensor in loaded.state_dict().values()} == {torch.float32}
+    assert equal(loaded.state_dict(), {name: tensor.float() for name, tensor in tensors.items()})
+
+
+def test_a_network_outlives_its_file(tmp_path: Path) -> None:
+    path = saved(tmp_path / "a.safetensors")
+    _, loaded = load_network(path)
+    path.write_bytes(bytes(path.stat().st_size))
+    assert equal(loaded.state_dict(), network().state_dict())
+
+
+class Trap:
+    """An object that acts when it is unpickled."""
+
+    def __init__(self, target: Path) -> None:
+        self.target = target
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.mkdir, (str(self.target),)
+
+
+def test_a_pickle_is_refused_and_not_executed(tmp_path: Path) -> None:
+    path = tmp_path / "a.safetensors"
+    path.write_bytes(pickle.dumps(Trap(tmp_path / "trapped")))
+    assert "not a whole safetensors file" in refused(path)
+    torch.save({"a": Trap(tmp_path / "trapped")}, path)
+    assert "not a whole safetensors file" in refused(path)
+    assert not (tmp_path / "trapped").exists()
+
+
+def test_a_missing_file_is_refused(tmp_path: Path) -> None:
+    assert "no such weights file" in refused(tmp_path / "none.safetensors")
+    assert "no such weights file" in refused(tmp_path)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.001, 0.01, 0.3, 0.9999])
+def test_a_truncated_file_is_refused(tmp_path: Path, share: float) -> None:
+    path = saved(tmp_path / "a.safetensors")
+    content = path.read_bytes()
+    path.write_bytes(content[: int(share * len(content))])
+    assert "not a whole safetensors file" in refused(path)
+
+
+def crafted(path: Path, header: object, data: bytes = b"") -> Path:
+    """A file that says anything in its header."""
+    text = json.dumps(header).encode()
+    path.write_bytes(struct.pack("<Q", len(text)) + text + data)
+    return path
+
+
+def tensor_of(shape: list[int], size: int) -> dict[str, Any]:
+    return {"dtype": "F32", "shape": shape, "data_offsets": [0, size]}
+
+
+def test_a_header_that_promises_what_the_file_does_not_hold_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.safetensors"
+    spec = {SPEC_KEY: SPEC.to_json()}
+    for header in ({"head.weight": tensor_of([10**6, 10**6], 4 * 10**12)}, {"head.weight": tensor_of([2], 4)}, [], 5):
+        declared = header | {"__metadata__": spec} if isinstance(header, dict) else header
+        assert "not a whole safetensors file" in refused(crafted(path, declared, b"1234"))
+    path.write_bytes(struct.pack("<Q", 2**62) + b"{}")
+    assert "not a whole safetensors file" in refused(path)
+
+
+def test_a_large_spec_takes_no_memory_before_the_file_is_known_to_hold_it(tmp_path: Path) -> None:
+    path = written(tmp_path / "a.safetensors", network().state_dict(), HUGE.to_json())
+    assert "tensors do not fit the model spec: head.weight, head.bias" in refused(path)
+
+
+def test_safetensors_without_a_spec_are_refused(tmp_path: Path) -> None:
+    assert "without a wsisr model spec" in refused(written(tmp_path / "a.safetensors", network().state_dict(), None))
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"family": "srgan"}, "unknown network family 'srgan'; known: masrgan"),
+        ({"family": ["masrgan"]}, "family is not a name"),
+        ({"scale": 0}, "scale = 0"),
+        ({"scale": 10**30}, "scale = 1000"),
+        ({"scale": 2.5}, "scale = 2.5"),
+        ({"channels": -8}, "channels = -8"),
+        ({"channels": "8"}, "channels = '8'"),
+        ({"blocks": 10**9}, "blocks = 1000000000"),
+        ({"window": 4}, "window = 4 must be odd"),
+        ({"input_mpp": [0, 1]}, "no range of pixel pitches"),
+        ({"input_mpp": [2, 1]}, "no range of pixel pitches"),
+        ({"input_mpp": [float("nan"), 1]}, "no range of pixel pitches"),
+        ({"input_mpp": [1, float("inf")]}, "no range of pixel pitches"),
+        ({"input_mpp": [1]}, "not readable; it holds exactly family, scale"),
+        ({"input_mpp": "fine"}, "not readable"),
+        ({"depth": 3}, "not readable"),
+    ],
+)
+def test_an_absurd_spec_is_refused(tmp_path: Path, change: dict[str, Any], reason: str) -> None:
+    spec = json.loads(SPEC.to_json()) | change
+    assert reason in refused(written(tmp_path / "a.safetensors", network().state_dict(), spec))
+
+
+@pytest.mark.parametrize("text", ["", "[]", "null", "{", "[" * 100_000, '{"family": "masrgan"}'])
+def test_what_is_no_spec_is_refused(tmp_path: Path, text: str) -> None:
+    assert "model spec" in refused(written(tmp_path / "a.safetensors", network().state_dict(), text))
+
+
+def test_tensors_of_another_network_are_refused(tmp_path: Path) -> None:
+    path, own = tmp_path / "a.safetensors", network().state_dict()
+    less = {name: own[name] for name in list(own)[1:]}
+    for tensors in (less, own | {"more": torch.zeros(1)}, own | {"head.bias": torch.zeros(9)}, {}):
+        assert "tensors do not fit the model spec" in refused(written(path, tensors, SPEC.to_json()))
+
+
+def test_weights_that_are_no_numbers_are_refused(tmp_path: Path) -> None:
+    path, own = tmp_path / "a.safetensors", network().state_dict()
+    whole = {name: tensor.to(torch.int32) for name, tensor in own.items()}
+    assert "tensors are not of F32, F16, BF16" in refused(written(path, whole, SPEC.to_json()))
+    own["head.bias"][0] = float("nan")
+    assert "values that are no numbers, in head.bias" in refused(written(path, own, SPEC.to_json()))
+
+
+def test_weights_that_do_not_fit_the_disk_leave_the_older_ones(tmp_path: Path) -> None:
+    path = saved(tmp_path / "a.safetensors")
+    with files_end_at(5000), pytest.raises(OutputError, match="file too large"):
+        saved(path, seed=1)
+    assert equal(load_network(path)[1].state_dict(), network().state_dict())
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_warm_start_takes_what_fits_and_names_the_rest(tmp_path: Path) -> None:
+    donor = saved(tmp_path / "x2.safetensors", seed=1)
+    larger = network(replace(SPEC, scale=4), seed=2)
+    before = {name: tensor.clone() for name, tensor in larger.state_dict().items()}
+    assert warm_start(larger, donor) == ["tail.bias", "tail.weight"]
+    given = load_network(donor)[1].state_dict()
+    for name, tensor in larger.state_dict().items():
+        assert torch.equal(tensor, before[name] if name.startswith("tail") else given[name])
+
+
+def test_a_warm_start_from_the_same_shape_is_a_copy(tmp_path: Path) -> None:
+    donor, own = saved(tmp_path / "a.safetensors", seed=1), network(seed=2)
+    assert warm_start(own, donor) == []
+    assert equal(own.state_dict(), network(seed=1).state_dict())
+
+
+def test_a_warm_start_from_which_nothing_fits_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="none of its tensors fits"):
+        warm_start(nn.Linear(2, 2), saved(tmp_path / "a.safetensors"))

@@ -1,0 +1,120 @@
+"""Pairs for training: they follow from (seed, step, sample) alone, and both sides show the same field."""
+
+from __future__ import annotations
+
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.pairs import write_dataset
+from wsisr.dataset.store import PatchStore, write_manifest
+from wsisr.errors import ConfigError, DatasetError
+from wsisr.pixels import Rgb, shrink
+from wsisr.training.batches import Batches
+from wsisr.training.config import DataConfig
+
+STEPS = st.integers(0, 10**6)
+SAMPLES = st.integers(0, 64)
+MIXED = {"area": 0.4, "bicubic": 0.3, "lanczos": 0.1, "pyramid": 0.2}
+
+
+@pytest.fixture(scope="session")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_dataset(tmp_path_factory.mktemp("pairs"))
+
+
+def batches(dataset: Path, kernels: dict[str, float] | None = None, *, scale: int = 2, seed: int = 0) -> Batches:
+    return Batches(DataConfig(dataset, patch_px=8, batch=3, kernels=kernels or MIXED), scale, seed)
+
+
+def within_rounding(one: Rgb, other: Rgb) -> bool:
+    """Pillow shrinks rows, rounds, then shrinks columns: what was turned first differs by a grey level."""
+    return int(np.abs(one.astype(int) - other).max()) <= 1
+
+
+@given(step=STEPS, sample=SAMPLES)
+def test_a_pair_depends_on_seed_step_and_sample_only(dataset: Path, step: int, sample: int) -> None:
+    one, other = batches(dataset), batches(dataset)
+    other.pair(step + 1, sample)
+    for left, right in zip(one.pair(step, sample), other.pair(step, sample), strict=True):
+        assert np.array_equal(left, right)
+
+
+def test_pairs_of_other_seeds_steps_or_samples_differ(dataset: Path) -> None:
+    pairs = [batches(dataset, seed=seed).pair(step, i) for seed in (0, 1) for step in (0, 1) for i in (0, 1)]
+    assert len({high.tobytes() for _, high in pairs}) == len(pairs)
+
+
+@given(start=st.integers(0, 6))
+def test_starting_at_a_step_gives_the_tail_of_starting_at_the_first(dataset: Path, start: int) -> None:
+    whole = list(islice(batches(dataset).from_step(0), 8))
+    tail = list(islice(batches(dataset).from_step(start), 8 - start))
+    for (low, high), (own_low, own_high) in zip(whole[start:], tail, strict=True):
+        assert torch.equal(low, own_low)
+        assert torch.equal(high, own_high)
+
+
+@pytest.mark.parametrize("scale", [2, 4])
+@given(step=STEPS, sample=SAMPLES)
+def test_both_crops_show_one_field_turned_alike(dataset: Path, scale: int, step: int, sample: int) -> None:
+    low, high = batches(dataset, {"area": 1.0}, scale=scale).pair(step, sample)
+    assert low.shape == (8, 8, 3)
+    assert within_rounding(shrink(np.ascontiguousarray(high), scale, "area"), low)
+
+
+@given(step=STEPS, sample=SAMPLES)
+def test_pyramid_pairs_take_the_stored_low_resolution(dataset: Path, step: int, sample: int) -> None:
+    low, high = batches(dataset, {"pyramid": 1.0}).pair(step, sample)
+    assert within_rounding(shrink(np.ascontiguousarray(high), 2, "area"), low)  # how this dataset was made
+
+
+@settings(max_examples=20)
+@given(step=STEPS, sample=SAMPLES)
+def test_a_crop_is_a_turned_or_mirrored_piece_of_a_training_patch(dataset: Path, step: int, sample: int) -> None:
+    _, high = batches(dataset).pair(step, sample)
+    store = PatchStore(dataset)
+    turned = [np.rot90(side, turns) for side in (high, high[:, ::-1]) for turns in range(4)]
+    pieces = {
+        np.ascontiguousarray(patch[top : top + 16, left : left + 16]).tobytes()
+        for patch in map(store.high, store.split("train"))
+        for top in range(0, 49, 2)
+        for left in range(0, 49, 2)
+    }
+    assert pieces & {np.ascontiguousarray(image).tobytes() for image in turned}
+
+
+def test_slides_are_drawn_alike_however_many_patches_they_have(tmp_path: Path) -> None:
+    store = PatchStore(write_dataset(tmp_path))
+    write_manifest(tmp_path, store.records[3:])  # one patch of the first slide, four of the second
+    made = batches(tmp_path, {"area": 1.0})
+    first = {r.slide: store.high(r) for r in store.records[3:4]}["slide0.svs"]
+    pieces = {first[top : top + 16, left : left + 16].tobytes() for top in range(0, 49, 2) for left in range(0, 49, 2)}
+    hits = 0
+    for sample in range(400):
+        _, high = made.pair(0, sample)
+        turned = [np.rot90(side, turns) for side in (high, high[:, ::-1]) for turns in range(4)]
+        hits += bool(pieces & {np.ascontiguousarray(image).tobytes() for image in turned})
+    assert hits == pytest.approx(200, abs=40)
+
+
+def test_batches_are_numbers_from_zero_to_one(dataset: Path) -> None:
+    low, high = next(batches(dataset).from_step(0))
+    assert (low.shape, high.shape) == ((3, 3, 8, 8), (3, 3, 16, 16))
+    assert low.dtype == high.dtype == torch.float32
+    assert 0 <= min(low.min(), high.min()) < max(low.max(), high.max()) <= 1
+
+
+def test_a_crop_larger_than_a_patch_is_refused(dataset: Path) -> None:
+    with pytest.raises(ConfigError, match=r"patch_px = 40 times scale 2 is more than the 64 px .* choose at most 32"):
+        Batches(DataConfig(dataset, patch_px=40), 2, 0)
+
+
+def test_a_dataset_without_training_pairs_is_refused(tmp_path: Path) -> None:
+    write_manifest(tmp_path, PatchStore(write_dataset(tmp_path)).split("val"))
+    with pytest.raises(DatasetError, match="no training pair at scale 2"):
+        batches(tmp_path)

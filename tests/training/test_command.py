@@ -1,0 +1,128 @@
+"""`wsisr train`: says where it is, stops when asked, goes on by itself."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import typer
+from typer.testing import Result
+from typer.testing import CliRunner
+
+from tests.pairs import write_dataset
+from tests.samples import REPOSITORY
+from wsisr.cli.train import stop_asked, train
+from wsisr.errors import ConfigError, DatasetError, DeviceError
+
+app = typer.Typer()
+app.command()(train)
+
+RECIPE = """
+[network]
+scale = 2
+channels = 8
+blocks = 1
+window = 3
+
+[data]
+dataset = "pairs"
+patch_px = 8
+batch = 2
+
+[schedule]
+steps = {steps}
+warm_up = 3
+validate_every = {steps}
+"""
+
+
+@pytest.fixture
+def recipe(tmp_path: Path) -> Path:
+    write_dataset(tmp_path / "pairs")
+    return write_recipe(tmp_path / "small.toml", 6)
+
+
+def write_recipe(path: Path, steps: int) -> Path:
+    path.write_text(RECIPE.format(steps=steps))
+    return path
+
+
+def run(recipe: Path, *options: str) -> Result:
+    arguments = [str(recipe), "-o", str(recipe.parent / "run"), "--device", "cpu", "--threads", "1", *options]
+    return CliRunner(env={"COLUMNS": "200"}).invoke(app, arguments, catch_exceptions=False)
+
+
+def test_a_run_ends_by_saying_where_the_best_weights_are(recipe: Path) -> None:
+    done = run(recipe)
+    assert done.exit_code == 0
+    best = recipe.parent / "run" / "best.safetensors"
+    assert re.fullmatch(rf"{re.escape(str(best))}: [+-]\d+\.\d\d dB over bicubic on the validation patches\n", done.stdout)
+    assert best.is_file()
+    lines = done.stderr.splitlines()
+    assert re.fullmatch(r"wsisr: .*run: \d+ parameters, 6 steps, 2 slides, on cpu", lines[0])
+    assert re.fullmatch(r"wsisr: train: 100 %, step 6/6, .* steps/s, loss 0\.\d{4}, [+-]\d+\.\d\d dB, 0 s left", lines[-1])
+
+
+def test_a_second_run_has_nothing_to_do_and_says_the_same(recipe: Path) -> None:
+    first, second = run(recipe), run(recipe)
+    assert second.exit_code == 0
+    assert second.stdout == first.stdout
+    assert second.stderr.endswith("run: all 6 steps are done\n")
+
+
+def test_quiet_says_nothing(recipe: Path) -> None:
+    done = run(recipe, "--quiet")
+    assert (done.exit_code, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_bad_input_is_refused(recipe: Path) -> None:
+    with pytest.raises(DeviceError, match="is not a device"):
+        run(recipe, "--device", "abacus")
+    run(recipe)
+    with pytest.raises(ConfigError, match="belongs to another configuration"):
+        run(write_recipe(recipe, 7))
+    (recipe.parent / "pairs" / "manifest.jsonl").unlink()
+    with pytest.raises(DatasetError, match="make one with wsisr build-dataset"):
+        run(recipe)
+    with pytest.raises(ConfigError, match="cannot be read"):
+        run(recipe.parent / "none.toml")
+
+
+def test_ctrl_c_saves_the_step_in_hand_and_the_same_command_goes_on(tmp_path: Path) -> None:
+    write_dataset(tmp_path / "pairs")
+    recipe = write_recipe(tmp_path / "long.toml", 10**6)
+    command = [sys.executable, "-m", "wsisr", "train", recipe, "-o", tmp_path / "run", "--device", "cpu"]
+    stops = []
+    for _ in range(2):
+        with subprocess.Popen(
+            command, cwd=REPOSITORY, env=os.environ | {"OMP_NUM_THREADS": "1"}, stderr=subprocess.PIPE, text=True
+        ) as process:
+            assert process.stderr is not None
+            first = process.stderr.readline()
+            process.send_signal(signal.SIGINT)
+            rest = process.stderr.read()
+        found = re.fullmatch(
+            r"wsisr: stopped at step (\d+) of 1000000; the same command goes on from there\nwsisr: interrupted\n", rest
+        )
+        assert found
+        stops.append((first, int(found[1])))
+        assert process.returncode == 130
+    (_, before), (first, after) = stops
+    assert f"run: resuming at step {before} of 1000000\n" in first
+    assert after > before > 0
+
+
+def test_the_second_ctrl_c_interrupts_at_once_and_afterwards_all_is_as_before() -> None:
+    before = signal.getsignal(signal.SIGINT)
+    with stop_asked() as stop:
+        assert not stop.is_set()
+        signal.raise_signal(signal.SIGINT)
+        assert stop.is_set()
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+    assert signal.getsignal(signal.SIGINT) is before

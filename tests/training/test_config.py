@@ -1,0 +1,169 @@
+"""The TOML file of a run: what is read, what is refused, and what makes two runs the same."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.samples import REPOSITORY
+from wsisr.errors import ConfigError
+from wsisr.training.config import TrainConfig, read_config
+
+GOOD: dict[str, dict[str, Any]] = {
+    "network": {"scale": 2},
+    "data": {"dataset": "pairs"},
+    "schedule": {"steps": 12},
+}
+
+
+def toml(value: object) -> str:
+    if isinstance(value, dict):
+        return "{ " + ", ".join(f"{key} = {toml(item)}" for key, item in value.items()) + " }"
+    return f'"{value}"' if isinstance(value, str) else str(value).lower()
+
+
+def written(path: Path, tables: dict[str, dict[str, Any]], top: str = "") -> Path:
+    lines = [top]
+    for name, table in tables.items():
+        lines += [f"[{name}]", *(f"{key} = {toml(value)}" for key, value in table.items())]
+    path.write_text("\n".join(lines))
+    return path
+
+
+def changed(table: str, **values: Any) -> dict[str, dict[str, Any]]:
+    return GOOD | {table: GOOD[table] | values}
+
+
+def config(folder: Path, tables: dict[str, dict[str, Any]] = GOOD, top: str = "") -> TrainConfig:
+    folder.mkdir(exist_ok=True)
+    return read_config(written(folder / "run.toml", tables, top))
+
+
+def refused(path: Path) -> str:
+    with pytest.raises(ConfigError) as error:
+        read_config(path)
+    assert str(error.value).startswith(f"{path}")
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+def test_every_shipped_recipe_can_be_read() -> None:
+    recipes = sorted((REPOSITORY / "weights").glob("*.toml"))
+    assert recipes
+    for recipe in recipes:
+        assert f"-x{read_config(recipe).network.scale}" in recipe.stem
+
+
+def test_relative_paths_start_at_the_file(tmp_path: Path) -> None:
+    tables = changed("data", dataset="../pairs") | changed("network", warm_start="x2.safetensors")
+    tables["data"] = {"dataset": "../pairs"}
+    found = config(tmp_path / "recipes", tables)
+    assert found.data.dataset == tmp_path / "pairs"
+    assert found.network.warm_start == tmp_path / "recipes" / "x2.safetensors"
+
+
+def test_a_whole_number_may_stand_for_a_fraction(tmp_path: Path) -> None:
+    assert config(tmp_path, changed("schedule", learning_rate=1)).schedule.learning_rate == 1
+
+
+@pytest.mark.parametrize(
+    ("table", "values", "reason"),
+    [
+        ("network", {"depth": 3}, r"[network]: unknown key 'depth'; known: scale, family"),
+        ("network", {"scale": 3}, "scale = 3 is not one of 2, 4"),
+        ("network", {"scale": "2"}, "scale = '2' is not a whole number"),
+        ("network", {"scale": True}, "scale = True is not a whole number"),
+        ("network", {"channels": 0}, "channels = 0 is not a whole number from 1"),
+        ("network", {"window": 4}, "window = 4 must be odd"),
+        ("network", {"family": 5}, "family = 5 is not a text in quotes"),
+        ("network", {"warm_start": 1}, "warm_start = 1 is not a text in quotes"),
+        ("data", {"dataset": 5}, "dataset = 5 is not a text in quotes"),
+        ("data", {"patch_px": 0}, "patch_px and batch must be at least 1"),
+        ("data", {"batch": 1.5}, "batch = 1.5 is not a whole number"),
+        ("data", {"kernels": {}}, "kernels need shares"),
+        ("data", {"kernels": {"area": 0}}, "kernels need shares"),
+        ("data", {"kernels": {"area": 1, "bicubic": -1}}, "kernels need shares"),
+        ("data", {"kernels": {"area": "much"}}, "kernels: area = 'much' is not a number"),
+        ("data", {"kernels": {"area": float("inf")}}, "kernels: area = inf is not a number"),
+        ("data", {"kernels": "area"}, "kernels = 'area' is not a table"),
+        ("data", {"kernels": {"box": 1.0}}, "unknown kernel 'box'; known: area, bicubic"),
+        ("schedule", {"steps": 0}, "steps, validate_every and save_every must be at least 1"),
+        ("schedule", {"steps": 10**400}, "schedule"),
+        ("schedule", {"save_every": 0}, "steps, validate_every and save_every must be at least 1"),
+        ("schedule", {"learning_rate": 0}, "learning_rate must be above 0"),
+        ("schedule", {"learning_rate": float("nan")}, "learning_rate = nan is not a number"),
+        ("schedule", {"warm_up": -1}, "warm_up at least 0"),
+        ("schedule", {"ema": 1.0}, "ema must be at least 0 and below 1"),
+    ],
+)
+def test_what_cannot_be_meant_is_one_line(tmp_path: Path, table: str, values: dict[str, Any], reason: str) -> None:
+    path = written(tmp_path / "run.toml", changed(table, **values))
+    if values == {"steps": 10**400}:
+        assert read_config(path).schedule.steps == 10**400
+    else:
+        assert reason in refused(path)
+
+
+@pytest.mark.parametrize("missing", ["network", "data", "schedule"])
+def test_a_missing_table_is_named(tmp_path: Path, missing: str) -> None:
+    tables = {name: table for name, table in GOOD.items() if name != missing}
+    assert f"table [{missing}] is missing" in refused(written(tmp_path / "run.toml", tables))
+    assert f"table [{missing}] is missing" in refused(written(tmp_path / "run.toml", tables, f"{missing} = 5"))
+
+
+@pytest.mark.parametrize(("table", "key"), [("network", "scale"), ("data", "dataset"), ("schedule", "steps")])
+def test_a_missing_key_is_named(tmp_path: Path, table: str, key: str) -> None:
+    line = refused(written(tmp_path / "run.toml", GOOD | {table: {}}))
+    assert re.search(rf"\[{table}\]: a required key is missing: '{key}'$", line)
+
+
+def test_what_is_not_toml_is_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "run.toml"
+    assert "cannot be read (No such file" in refused(path)
+    path.write_text("scale = ")
+    assert "not a TOML file" in refused(path)
+    path.write_bytes(b"\xff\xfe")
+    assert "not a TOML file" in refused(path)
+    assert "cannot be read (Is a directory)" in refused(tmp_path)
+
+
+@pytest.mark.parametrize("top", ["seed = -1", "seed = 0.5", "steps = 5", "[extra]"])
+def test_what_is_beside_the_tables_is_checked_too(tmp_path: Path, top: str) -> None:
+    refused(written(tmp_path / "run.toml", GOOD, top))
+
+
+def test_the_digest_is_the_same_wherever_the_files_lie(tmp_path: Path) -> None:
+    tables = {**GOOD, "network": {"scale": 2, "warm_start": "x2.safetensors"}}
+    assert config(tmp_path / "a", tables).digest() == config(tmp_path / "b", tables).digest()
+
+
+def test_the_digest_does_not_tell_how_often_a_run_saves_and_validates(tmp_path: Path) -> None:
+    often = config(tmp_path, changed("schedule", save_every=1, validate_every=3))
+    assert often.digest() == config(tmp_path).digest()
+
+
+@pytest.mark.parametrize(
+    "tables",
+    [
+        changed("network", scale=4),
+        changed("network", channels=8),
+        changed("network", warm_start="x2.safetensors"),
+        changed("data", batch=3),
+        changed("data", kernels={"area": 1.0}),
+        changed("data", kernels={"bicubic": 0.4, "area": 0.4, "pyramid": 0.2}),
+        changed("schedule", steps=13),
+        changed("schedule", learning_rate=0.5),
+        changed("schedule", ema=0.5),
+    ],
+)
+def test_the_digest_tells_all_that_changes_the_weights(tmp_path: Path, tables: dict[str, dict[str, Any]]) -> None:
+    assert config(tmp_path, tables).digest() != config(tmp_path).digest()
+
+
+def test_the_digest_tells_the_seed(tmp_path: Path) -> None:
+    found = config(tmp_path)
+    assert replace(found, seed=1).digest() != found.digest()

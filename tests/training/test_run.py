@@ -1,0 +1,325 @@
+"""A run: stopped or killed at any step it ends with the same bytes, and a good checkpoint is never lost."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from tests.disks import as_nobody, files_end_at
+from tests.pairs import write_dataset
+from tests.samples import REPOSITORY
+from wsisr.errors import ConfigError, DatasetError, ModelError, OutputError, WsisrError
+from wsisr.models.weights import load_network, save_weights
+from wsisr.training.checkpoint import Owner, load_checkpoint
+from wsisr.training.config import DataConfig, NetworkConfig, ScheduleConfig, TrainConfig
+from wsisr.training.journal import note, read, rewind
+from wsisr.training.loop import BEST, CHECKPOINT, LAST, METRICS, Run
+
+CPU = torch.device("cpu")
+STEPS = 12
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _one_thread() -> Iterator[None]:
+    """Sums of floats depend on how many threads share them."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_dataset(tmp_path_factory.mktemp("pairs"))
+
+
+@pytest.fixture(scope="module")
+def whole(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a run that nobody interrupted."""
+    folder = tmp_path_factory.mktemp("whole")
+    finish(config(dataset), folder)
+    return folder
+
+
+def config(dataset: Path, **schedule: float) -> TrainConfig:
+    """A run of seconds: 8 channels, 1 block."""
+    values = {"learning_rate": 1e-3, "warm_up": 3, "ema": 0.9, "validate_every": 4, "save_every": 3} | schedule
+    return TrainConfig(
+        NetworkConfig(2, channels=8, blocks=1, window=3),
+        DataConfig(dataset, patch_px=8, batch=2),
+        ScheduleConfig(STEPS, **values),  # type: ignore[arg-type]
+    )
+
+
+def finish(given: TrainConfig, folder: Path) -> Run:
+    run = Run(given, folder, CPU)
+    for _ in run:
+        pass
+    return run
+
+
+def outcome(folder: Path) -> dict[str, bytes]:
+    """Everything that a run leaves but its checkpoint, whose zip archive is compared by its tensors."""
+    return {name: (folder / name).read_bytes() for name in (BEST, LAST, METRICS)}
+
+
+def tensors_of(run: Run) -> dict[str, Tensor]:
+    moments = run.optimiser.state_dict()["state"]
+    optimiser = {f"{key}.{name}": value for key, state in moments.items() for name, value in state.items()}
+    average = {f"average.{name}": tensor for name, tensor in run.average.items()}
+    return {name: tensor.clone() for name, tensor in (run.network.state_dict() | average | optimiser).items()}
+
+
+def equal(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
+    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+
+@pytest.mark.parametrize("stop", range(1, STEPS + 1))
+def test_a_run_dropped_after_any_step_ends_as_if_it_had_not_been(dataset: Path, tmp_path: Path, whole: Path, stop: int) -> None:
+    first = Run(config(dataset), tmp_path, CPU)
+    assert [report.step for report in islice(first, stop)] == list(range(1, stop + 1))
+    second = finish(config(dataset), tmp_path)
+    assert second.resumed == (stop >= 3)
+    assert outcome(tmp_path) == outcome(whole)
+    assert equal(tensors_of(second), tensors_of(Run(config(dataset), whole, CPU)))
+
+
+def test_a_run_dropped_after_every_step_ends_as_if_it_had_not_been(dataset: Path, tmp_path: Path, whole: Path) -> None:
+    for step in range(STEPS):
+        run = Run(config(dataset), tmp_path, CPU)
+        assert run.step == step
+        next(iter(run))
+        run.save()
+    assert outcome(tmp_path) == outcome(whole)
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+import torch
+from tests.training.test_run import config
+from wsisr.training.loop import Run
+torch.set_num_threads(1)
+for report in Run(config(Path(sys.argv[1])), Path(sys.argv[2]), torch.device("cpu")):
+    if report.step == int(sys.argv[3]):
+        os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.parametrize("step", [2, 8])
+def test_a_run_killed_in_a_process_of_its_own_ends_as_if_it_had_not_been(
+    dataset: Path, tmp_path: Path, whole: Path, step: int
+) -> None:
+    command = [sys.executable, "-c", KILLED, dataset, tmp_path, str(step)]
+    done = subprocess.run(command, cwd=REPOSITORY, env=os.environ | {"OMP_NUM_THREADS": "1"}, check=False)
+    assert done.returncode == -signal.SIGKILL
+    finish(config(dataset), tmp_path)
+    assert outcome(tmp_path) == outcome(whole)
+
+
+def test_saving_and_validating_at_other_steps_changes_no_weight(dataset: Path, tmp_path: Path, whole: Path) -> None:
+    other = finish(config(dataset, save_every=5, validate_every=7), tmp_path)
+    assert (tmp_path / LAST).read_bytes() == (whole / LAST).read_bytes()
+    assert equal(tensors_of(other), tensors_of(Run(config(dataset), whole, CPU)))
+
+
+def test_a_run_learns(dataset: Path, tmp_path: Path) -> None:
+    given = config(dataset, warm_up=5, learning_rate=3e-3, validate_every=60, save_every=60)
+    given = replace(given, schedule=replace(given.schedule, steps=60))
+    run = finish(given, tmp_path)
+    assert run.best > 0.1
+
+
+def test_the_best_weights_are_those_of_the_best_validation(whole: Path, dataset: Path) -> None:
+    run = Run(config(dataset), whole, CPU)
+    best = max(entry["gain_db"] for entry in read(whole / METRICS))
+    assert round(run.best, 4) == best
+    spec, network = load_network(whole / BEST)
+    assert run.validation.gain(network, CPU) == pytest.approx(run.best, abs=0.02)
+    assert spec == run.spec
+    assert spec.input_mpp == (1.0, 1.0)
+
+
+def test_a_finished_run_has_nothing_more_to_do(whole: Path, dataset: Path) -> None:
+    before = outcome(whole)
+    assert list(Run(config(dataset), whole, CPU)) == []
+    assert outcome(whole) == before
+
+
+def test_reports_tell_step_loss_and_gain(dataset: Path, tmp_path: Path) -> None:
+    reports = list(Run(config(dataset), tmp_path, CPU))
+    assert [report.step for report in reports] == list(range(1, STEPS + 1))
+    assert [report.step for report in reports if report.gain is not None] == [4, 8, 12]
+    assert all(report.loss > 0 and report.steps == STEPS for report in reports)
+
+
+def test_another_configuration_is_refused_and_the_checkpoint_stays(whole: Path, dataset: Path) -> None:
+    before = (whole / CHECKPOINT).read_bytes()
+    with pytest.raises(ConfigError, match="belongs to another configuration; give another folder"):
+        Run(config(dataset, learning_rate=0.1), whole, CPU)
+    assert (whole / CHECKPOINT).read_bytes() == before
+
+
+def test_another_dataset_is_refused_but_not_another_place_of_it(whole: Path, dataset: Path, tmp_path: Path) -> None:
+    assert Run(config(write_dataset(tmp_path / "same")), whole, CPU).step == STEPS
+    other = write_dataset(tmp_path / "other", side=32)
+    (other / "manifest.jsonl").write_text((dataset / "manifest.jsonl").read_text().replace("40.0", "41.0"))
+    with pytest.raises(ConfigError, match="trained on a dataset of other patches"):
+        Run(config(other), whole, CPU)
+
+
+class Trap:
+    """An object that acts when it is unpickled."""
+
+    def __init__(self, target: Path) -> None:
+        self.target = target
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return os.mkdir, (str(self.target),)
+
+
+def test_a_damaged_checkpoint_is_refused_in_one_line_and_not_executed(whole: Path, dataset: Path, tmp_path: Path) -> None:
+    content, path = (whole / CHECKPOINT).read_bytes(), tmp_path / CHECKPOINT
+    trap = pickle.dumps(Trap(tmp_path / "trapped"))
+    for damaged in (b"", b"text", content[: len(content) // 2], content[:-10], trap, pickle.dumps({"step": 5})):
+        path.write_bytes(damaged)
+        with pytest.raises(ModelError, match="not a whole checkpoint of this version; remove it to start again") as error:
+            Run(config(dataset), tmp_path, CPU)
+        assert "\n" not in str(error.value)
+    torch.save({"digest": Trap(tmp_path / "trapped")}, path)
+    with pytest.raises(ModelError, match="not a whole checkpoint"):
+        Run(config(dataset), tmp_path, CPU)
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == [CHECKPOINT]
+
+
+def test_a_disk_full_while_saving_keeps_the_old_checkpoint(dataset: Path, tmp_path: Path, whole: Path) -> None:
+    run = Run(config(dataset), tmp_path, CPU)
+    list(islice(run, 3))
+    before = (tmp_path / CHECKPOINT).read_bytes()
+    with files_end_at(3000), pytest.raises(OutputError, match=r"checkpoint\.pt: cannot be written: file too large; ") as error:
+        run.save()
+    assert "\n" not in str(error.value)
+    assert (tmp_path / CHECKPOINT).read_bytes() == before
+    assert [path.name for path in tmp_path.iterdir()] == [CHECKPOINT]
+    finish(config(dataset), tmp_path)
+    assert outcome(tmp_path) == outcome(whole)
+
+
+def test_a_disk_full_within_a_run_is_one_line_and_the_run_goes_on_later(dataset: Path, tmp_path: Path, whole: Path) -> None:
+    with files_end_at(3000), pytest.raises(OutputError, match="file too large; "):
+        finish(config(dataset), tmp_path)
+    finish(config(dataset), tmp_path)
+    assert outcome(tmp_path) == outcome(whole)
+
+
+def test_a_loss_that_is_no_number_is_one_line_and_the_checkpoint_stays_good(dataset: Path, tmp_path: Path) -> None:
+    given = config(dataset, learning_rate=1e30, warm_up=0, save_every=1)
+    with pytest.raises(ModelError, match=r"(loss is not a number in|weights are no numbers after) step \d+; ") as error:
+        finish(given, tmp_path)
+    assert "lower learning_rate" in str(error.value)
+    checkpoint = tmp_path / CHECKPOINT
+    if checkpoint.exists():
+        run = Run(given, tmp_path, CPU)
+        assert all(tensor.isfinite().all() for tensor in run.network.state_dict().values())
+
+
+def test_weights_that_are_no_numbers_never_replace_a_checkpoint(dataset: Path, tmp_path: Path) -> None:
+    run = Run(config(dataset), tmp_path, CPU)
+    list(islice(run, 3))
+    before = (tmp_path / CHECKPOINT).read_bytes()
+    with torch.no_grad():
+        next(run.network.parameters()).fill_(float("nan"))
+    with pytest.raises(ModelError, match="weights are no numbers after step 3; .*checkpoint.pt stays as it was"):
+        run.save()
+    with pytest.raises(ModelError, match="loss is not a number in step 4; .*checkpoint.pt stays as it was"):
+        next(iter(run))
+    assert (tmp_path / CHECKPOINT).read_bytes() == before
+
+
+def test_a_warm_start_is_where_the_run_begins_and_is_not_needed_to_go_on(dataset: Path, tmp_path: Path, whole: Path) -> None:
+    donor = tmp_path / "x2.safetensors"
+    donor.write_bytes((whole / LAST).read_bytes())
+    given = config(dataset)
+    given = replace(given, network=replace(given.network, warm_start=donor))
+    run = Run(given, tmp_path / "run", CPU)
+    assert equal(run.network.state_dict(), load_network(donor)[1].state_dict())
+    assert equal(run.average, run.network.state_dict())
+    list(islice(run, 3))
+    donor.unlink()
+    assert Run(given, tmp_path / "run", CPU).step == 3
+
+
+def test_a_run_that_cannot_begin_leaves_nothing(dataset: Path, tmp_path: Path) -> None:
+    given = config(dataset)
+    for wrong in (
+        replace(given, data=replace(given.data, dataset=tmp_path / "none")),
+        replace(given, data=replace(given.data, patch_px=33)),
+        replace(given, network=replace(given.network, family="srgan")),
+        replace(given, network=replace(given.network, warm_start=tmp_path / "none.safetensors")),
+    ):
+        with pytest.raises(WsisrError) as error:
+            Run(wrong, tmp_path / "run", CPU)
+        assert "\n" not in str(error.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_group_that_goes_missing_is_one_line(tmp_path: Path) -> None:
+    dataset = write_dataset(tmp_path / "pairs")
+    run = Run(config(dataset), tmp_path / "run", CPU)
+    (dataset / "hr" / "slide1-0.npy").unlink()
+    with pytest.raises(DatasetError, match=r"slide1-0\.npy: patches cannot be read"):
+        list(run)
+
+
+def test_a_folder_without_permission_is_one_line(dataset: Path, tmp_path: Path) -> None:
+    for folder in (tmp_path, *tmp_path.parents[:2]):
+        folder.chmod(0o755)
+    for folder in (dataset, *dataset.parents[:1]):
+        folder.chmod(0o755)
+    with as_nobody(), pytest.raises(OutputError, match="permission denied; choose a folder that you may write to"):
+        Run(config(dataset), tmp_path / "run", CPU)
+
+
+def test_metrics_are_one_line_a_validation(whole: Path) -> None:
+    lines = [json.loads(line) for line in (whole / METRICS).read_text().splitlines()]
+    assert [line["step"] for line in lines] == [4, 8, 12]
+    assert all(set(line) == {"step", "loss", "gain_db"} for line in lines)
+
+
+def test_the_journal_forgets_what_comes_again_and_what_was_not_finished(tmp_path: Path) -> None:
+    path = tmp_path / METRICS
+    rewind(path, 5)
+    assert not path.exists()
+    for step in (1, 5, 9):
+        note(path, {"step": step})
+    with path.open("ab") as file:
+        file.write(b'{"step": 10, "ga')
+    rewind(path, 5)
+    assert read(path) == [{"step": 1}, {"step": 5}]
+    note(path, {"step": 6})
+    assert [entry["step"] for entry in read(path)] == [1, 5, 6]
+
+
+def test_a_checkpoint_holds_the_step_and_the_best_gain(whole: Path, dataset: Path) -> None:
+    run = Run(config(dataset), whole, CPU)
+    owner = Owner(run.config.digest(), run.batches.store.digest)
+    state = load_checkpoint(whole / CHECKPOINT, owner, CPU)
+    assert (state.step, state.best) == (STEPS, run.best)
+
+
+def test_weights_of_a_run_can_be_used_like_shipped_ones(whole: Path, tmp_path: Path) -> None:
+    spec, network = load_network(whole / LAST)
+    save_weights(tmp_path / "again.safetensors", spec, network.state_dict())
+    assert (tmp_path / "again.safetensors").read_bytes() == (whole / LAST).read_bytes()

@@ -1,0 +1,58 @@
+"""The score that decides which weights are kept."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from tests.pairs import write_dataset
+from wsisr.dataset.store import PatchStore, write_manifest
+from wsisr.errors import DatasetError
+from wsisr.pixels import enlarge
+from wsisr.training.validation import Validation
+
+CPU = torch.device("cpu")
+
+
+class Pillow(nn.Module):
+    """Pillow's bicubic as a network, give or take a noise of so many grey levels."""
+
+    def __init__(self, noise: float = 0.0) -> None:
+        super().__init__()
+        self.noise = noise
+
+    def forward(self, x: Tensor) -> Tensor:
+        images = x.mul(255).round().byte().permute(0, 2, 3, 1).numpy()
+        large = torch.stack([torch.tensor(enlarge(image, 2, "bicubic")) for image in images])
+        error = self.noise * torch.randn(large.shape, generator=torch.Generator().manual_seed(0))
+        return (large + error).permute(0, 3, 1, 2) / 255
+
+
+def test_bicubic_gains_nothing_over_itself(tmp_path: Path) -> None:
+    assert Validation(PatchStore(write_dataset(tmp_path)), 2).gain(Pillow(), CPU) == 0
+
+
+def test_noise_costs_gain(tmp_path: Path) -> None:
+    validation = Validation(PatchStore(write_dataset(tmp_path)), 2)
+    gains = [validation.gain(Pillow(noise), CPU) for noise in (0.0, 4.0, 16.0)]
+    assert gains == sorted(gains, reverse=True)
+    assert gains[-1] < -1
+
+
+def test_the_score_is_the_same_each_time(tmp_path: Path) -> None:
+    store = PatchStore(write_dataset(tmp_path))
+    assert Validation(store, 2).gain(Pillow(2), CPU) == Validation(store, 2).gain(Pillow(2), CPU)
+
+
+def test_only_validation_patches_are_scored(tmp_path: Path) -> None:
+    validation = Validation(PatchStore(write_dataset(tmp_path)), 2)
+    assert set(validation.slides) == {"slide2.svs"}
+
+
+def test_a_dataset_without_validation_pairs_is_refused(tmp_path: Path) -> None:
+    write_manifest(tmp_path, PatchStore(write_dataset(tmp_path)).split("train"))
+    with pytest.raises(DatasetError, match="no validation pair at scale 2; build one with validation slides"):
+        Validation(PatchStore(tmp_path), 2)
