@@ -17,10 +17,11 @@ from wsisr.geometry import Size
 from wsisr.pixels import Rgb, enlarge, shrink
 
 RECIPE = Recipe(patch_px=64)
+SMALL = Size(192, 128)
 
 
 def write_slide(
-    path: Path, size: Size = Size(192, 128), factors: Sequence[int] = (2, 4), *, mpp: float | None = 0.5, seed: int = 0
+    path: Path, size: Size = SMALL, factors: Sequence[int] = (2, 4), *, mpp: float | None = 0.5, seed: int = 0
 ) -> Path:
     """A pyramid of noise; levels are unlike each other, so that a pixel of the wrong one shows."""
     sizes = [size, *(Size(size.width // factor, size.height // factor) for factor in factors)]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -64,6 +63,5 @@ def test_a_missing_folder_is_one_line(tmp_path: Path) -> None:
 
 
 def test_a_folder_without_permission_is_one_line(tmp_path: Path) -> None:
-    os.chmod(tmp_path, 0o755)
     with as_nobody(), pytest.raises(OutputError, match="permission denied; choose a folder that you may write to"):
         write_whole(tmp_path / "a.bin", [b"new"])

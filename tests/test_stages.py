@@ -35,10 +35,9 @@ def test_items_and_their_order_are_kept(items: list[int | None], depth: int) -> 
 
 @given(before=st.integers(0, 6), depth=st.integers(1, 4))
 def test_an_error_is_raised_in_its_place(before: int, depth: int) -> None:
-    seen = []
+    seen: list[int] = []
     with pytest.raises(ReadError):
-        for item in ahead(failing_after(before), depth):
-            seen.append(item)
+        seen.extend(ahead(failing_after(before), depth))
     assert seen == list(range(before))
     assert workers() == []
 

@@ -6,12 +6,9 @@ import math
 from dataclasses import dataclass
 from functools import cached_property
 
-import numpy as np
-from PIL import Image
-
 from wsisr.errors import SlideError
 from wsisr.geometry import Box, Size
-from wsisr.pixels import Rgb
+from wsisr.pixels import Rgb, resize
 from wsisr.slides import Slide
 
 SAME_PITCH = 0.01
@@ -46,9 +43,8 @@ class Source:
             return self.slide.read(box, self.level)
         left, top, right, bottom = (edge * self.factor for edge in (box.left, box.top, box.right, box.bottom))
         around = Box(math.floor(left), math.floor(top), math.ceil(right), math.ceil(bottom))
-        pixels = Image.fromarray(self.slide.read(around, self.level))
         part = (left - around.left, top - around.top, right - around.left, bottom - around.top)
-        return np.asarray(pixels.resize((box.width, box.height), Image.Resampling.BOX, box=part))
+        return resize(self.slide.read(around, self.level), box.width, box.height, "area", part)
 
 
 def source_of(slide: Slide, level: int | None = None, mpp: float | None = None) -> Source:

@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 import typer
-from typer.testing import Result
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from tests.pairs import write_glass, write_slide
 from wsisr.cli.build_dataset import build_dataset

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
@@ -14,14 +13,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.disks import as_nobody, files_end_at
+from tests.disks import as_nobody, files_end_at, readable_folder
 from tests.pairs import RECIPE, built, files_under, write_glass, write_levels, write_slide
 from tests.samples import REPOSITORY, noise, write_tiff
 from wsisr.dataset.pyramid import build
 from wsisr.dataset.recipe import Recipe
 from wsisr.dataset.sources import sources_of
 from wsisr.dataset.store import MANIFEST, PatchRecord, PatchStore
-from wsisr.errors import DatasetError, OutputError, SlideError, WsisrError
+from wsisr.errors import OutputError, SlideError, WsisrError
 from wsisr.geometry import Box, Size
 from wsisr.pixels import shrink
 from wsisr.slides import open_slide
@@ -196,11 +195,13 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path: Path) -> None:
 
 
 def test_a_folder_without_permission_is_one_line(tmp_path: Path) -> None:
-    path = write_slide(tmp_path / "a.ome.tif")
-    for folder in (tmp_path, *tmp_path.parents[:2]):
-        os.chmod(folder, 0o755)
-    with as_nobody(), pytest.raises(OutputError, match="permission denied; choose a folder that you may write to"):
-        built(tmp_path / "dataset", [path])
+    with readable_folder() as folder:
+        path = write_slide(folder / "a.ome.tif")
+        for hidden in (folder / "dataset", tmp_path / "dataset"):
+            with as_nobody(), pytest.raises(OutputError, match="permission denied; choose a folder that you may write"):
+                built(hidden, [path])
+        with as_nobody(), pytest.raises(DatasetError, match="cannot be looked into"):
+            built(folder / "dataset", [tmp_path])
 
 
 KILLED = """

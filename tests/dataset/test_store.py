@@ -67,7 +67,9 @@ def test_a_folder_without_a_manifest_is_no_dataset(tmp_path: Path) -> None:
         PatchStore(tmp_path)
 
 
-@pytest.mark.parametrize("content", [b"not JSON\n", b"\xff\xfe", b"[]\n", b'{"group": "a"}\n', b'{"scales": 5}\n', b"5\n"])
+@pytest.mark.parametrize(
+    "content", [b"not JSON\n", b"\xff\xfe", b"[]\n", b'{"group": "a"}\n', b'{"scales": 5}\n', b"5\n"]
+)
 def test_what_is_no_manifest_is_one_line(tmp_path: Path, content: bytes) -> None:
     (write_dataset(tmp_path) / MANIFEST).write_bytes(content)
     with pytest.raises(DatasetError, match="not a manifest of this version; build the dataset again"):
@@ -119,9 +121,13 @@ def test_a_dataset_gets_its_name_when_it_is_whole(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("reason", [KeyboardInterrupt, DatasetError, ValueError])
 def test_a_build_that_ends_early_leaves_nothing(tmp_path: Path, reason: type[BaseException]) -> None:
-    with pytest.raises(reason), new_dataset(tmp_path / "dataset") as staging:
-        write_dataset(staging)
-        raise reason
+    def fail() -> None:
+        with new_dataset(tmp_path / "dataset") as staging:
+            write_dataset(staging)
+            raise reason
+
+    with pytest.raises(reason):
+        fail()
     assert list(tmp_path.iterdir()) == []
 
 

@@ -80,9 +80,7 @@ def picture(height: int, width: int, seed: int = 0) -> Tensor:
 @networks
 @settings(max_examples=5)
 @given(colour=COLOURS, height=st.integers(1, 24), width=st.integers(1, 24))
-def test_a_constant_stays_exactly_as_it_is(
-    source: Source, colour: tuple[int, ...], height: int, width: int
-) -> None:
+def test_a_constant_stays_exactly_as_it_is(source: Source, colour: tuple[int, ...], height: int, width: int) -> None:
     network = network_of(source)
     x = torch.tensor(colour).view(1, 3, 1, 1).expand(1, 3, height, width).float() / 255
     y = run(network, x.contiguous())
@@ -123,7 +121,9 @@ def test_the_context_is_no_larger_than_needed(source: Source) -> None:
     x = picture(side, side).requires_grad_()
     network(x)[..., middle, middle].sum().backward()
     assert x.grad is not None
-    assert all(edge.abs().max() > 0 for edge in (x.grad[..., 0, :], x.grad[..., -1, :], x.grad[..., 0], x.grad[..., -1]))
+    assert all(
+        edge.abs().max() > 0 for edge in (x.grad[..., 0, :], x.grad[..., -1, :], x.grad[..., 0], x.grad[..., -1])
+    )
 
 
 @networks

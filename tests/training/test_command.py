@@ -11,8 +11,7 @@ from pathlib import Path
 
 import pytest
 import typer
-from typer.testing import Result
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from tests.pairs import write_dataset
 from tests.samples import REPOSITORY
@@ -61,11 +60,15 @@ def test_a_run_ends_by_saying_where_the_best_weights_are(recipe: Path) -> None:
     done = run(recipe)
     assert done.exit_code == 0
     best = recipe.parent / "run" / "best.safetensors"
-    assert re.fullmatch(rf"{re.escape(str(best))}: [+-]\d+\.\d\d dB over bicubic on the validation patches\n", done.stdout)
+    assert re.fullmatch(
+        rf"{re.escape(str(best))}: [+-]\d+\.\d\d dB over bicubic on the validation patches\n", done.stdout
+    )
     assert best.is_file()
     lines = done.stderr.splitlines()
     assert re.fullmatch(r"wsisr: .*run: \d+ parameters, 6 steps, 2 slides, on cpu", lines[0])
-    assert re.fullmatch(r"wsisr: train: 100 %, step 6/6, .* steps/s, loss 0\.\d{4}, [+-]\d+\.\d\d dB, 0 s left", lines[-1])
+    assert re.fullmatch(
+        r"wsisr: train: 100 %, step 6/6, .* steps/s, loss 0\.\d{4}, [+-]\d+\.\d\d dB, 0 s left", lines[-1]
+    )
 
 
 def test_a_second_run_has_nothing_to_do_and_says_the_same(recipe: Path) -> None:
@@ -96,7 +99,7 @@ def test_bad_input_is_refused(recipe: Path) -> None:
 def test_ctrl_c_saves_the_step_in_hand_and_the_same_command_goes_on(tmp_path: Path) -> None:
     write_dataset(tmp_path / "pairs")
     recipe = write_recipe(tmp_path / "long.toml", 10**6)
-    command = [sys.executable, "-m", "wsisr", "train", recipe, "-o", tmp_path / "run", "--device", "cpu"]
+    command = [sys.executable, "-m", "wsisr", "train", str(recipe), "-o", str(tmp_path / "run"), "--device", "cpu"]
     stops = []
     for _ in range(2):
         with subprocess.Popen(

@@ -17,7 +17,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.disks import as_nobody, files_end_at
+from tests.disks import as_nobody, files_end_at, readable_folder
 from tests.pairs import write_dataset
 from tests.samples import REPOSITORY
 from wsisr.errors import ConfigError, DatasetError, ModelError, OutputError, WsisrError
@@ -87,7 +87,9 @@ def equal(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
 
 
 @pytest.mark.parametrize("stop", range(1, STEPS + 1))
-def test_a_run_dropped_after_any_step_ends_as_if_it_had_not_been(dataset: Path, tmp_path: Path, whole: Path, stop: int) -> None:
+def test_a_run_dropped_after_any_step_ends_as_if_it_had_not_been(
+    dataset: Path, tmp_path: Path, whole: Path, stop: int
+) -> None:
     first = Run(config(dataset), tmp_path, CPU)
     assert [report.step for report in islice(first, stop)] == list(range(1, stop + 1))
     second = finish(config(dataset), tmp_path)
@@ -122,7 +124,7 @@ for report in Run(config(Path(sys.argv[1])), Path(sys.argv[2]), torch.device("cp
 def test_a_run_killed_in_a_process_of_its_own_ends_as_if_it_had_not_been(
     dataset: Path, tmp_path: Path, whole: Path, step: int
 ) -> None:
-    command = [sys.executable, "-c", KILLED, dataset, tmp_path, str(step)]
+    command = [sys.executable, "-c", KILLED, str(dataset), str(tmp_path), str(step)]
     done = subprocess.run(command, cwd=REPOSITORY, env=os.environ | {"OMP_NUM_THREADS": "1"}, check=False)
     assert done.returncode == -signal.SIGKILL
     finish(config(dataset), tmp_path)
@@ -190,12 +192,16 @@ class Trap:
         return os.mkdir, (str(self.target),)
 
 
-def test_a_damaged_checkpoint_is_refused_in_one_line_and_not_executed(whole: Path, dataset: Path, tmp_path: Path) -> None:
+def test_a_damaged_checkpoint_is_refused_in_one_line_and_not_executed(
+    whole: Path, dataset: Path, tmp_path: Path
+) -> None:
     content, path = (whole / CHECKPOINT).read_bytes(), tmp_path / CHECKPOINT
     trap = pickle.dumps(Trap(tmp_path / "trapped"))
     for damaged in (b"", b"text", content[: len(content) // 2], content[:-10], trap, pickle.dumps({"step": 5})):
         path.write_bytes(damaged)
-        with pytest.raises(ModelError, match="not a whole checkpoint of this version; remove it to start again") as error:
+        with pytest.raises(
+            ModelError, match="not a whole checkpoint of this version; remove it to start again"
+        ) as error:
             Run(config(dataset), tmp_path, CPU)
         assert "\n" not in str(error.value)
     torch.save({"digest": Trap(tmp_path / "trapped")}, path)
@@ -208,7 +214,10 @@ def test_a_disk_full_while_saving_keeps_the_old_checkpoint(dataset: Path, tmp_pa
     run = Run(config(dataset), tmp_path, CPU)
     list(islice(run, 3))
     before = (tmp_path / CHECKPOINT).read_bytes()
-    with files_end_at(3000), pytest.raises(OutputError, match=r"checkpoint\.pt: cannot be written: file too large; ") as error:
+    with (
+        files_end_at(3000),
+        pytest.raises(OutputError, match=r"checkpoint\.pt: cannot be written: file too large; ") as error,
+    ):
         run.save()
     assert "\n" not in str(error.value)
     assert (tmp_path / CHECKPOINT).read_bytes() == before
@@ -217,7 +226,9 @@ def test_a_disk_full_while_saving_keeps_the_old_checkpoint(dataset: Path, tmp_pa
     assert outcome(tmp_path) == outcome(whole)
 
 
-def test_a_disk_full_within_a_run_is_one_line_and_the_run_goes_on_later(dataset: Path, tmp_path: Path, whole: Path) -> None:
+def test_a_disk_full_within_a_run_is_one_line_and_the_run_goes_on_later(
+    dataset: Path, tmp_path: Path, whole: Path
+) -> None:
     with files_end_at(3000), pytest.raises(OutputError, match="file too large; "):
         finish(config(dataset), tmp_path)
     finish(config(dataset), tmp_path)
@@ -241,14 +252,16 @@ def test_weights_that_are_no_numbers_never_replace_a_checkpoint(dataset: Path, t
     before = (tmp_path / CHECKPOINT).read_bytes()
     with torch.no_grad():
         next(run.network.parameters()).fill_(float("nan"))
-    with pytest.raises(ModelError, match="weights are no numbers after step 3; .*checkpoint.pt stays as it was"):
+    with pytest.raises(ModelError, match=r"weights are no numbers after step 3; .*checkpoint\.pt stays as it was"):
         run.save()
-    with pytest.raises(ModelError, match="loss is not a number in step 4; .*checkpoint.pt stays as it was"):
+    with pytest.raises(ModelError, match=r"loss is not a number in step 4; .*checkpoint\.pt stays as it was"):
         next(iter(run))
     assert (tmp_path / CHECKPOINT).read_bytes() == before
 
 
-def test_a_warm_start_is_where_the_run_begins_and_is_not_needed_to_go_on(dataset: Path, tmp_path: Path, whole: Path) -> None:
+def test_a_warm_start_is_where_the_run_begins_and_is_not_needed_to_go_on(
+    dataset: Path, tmp_path: Path, whole: Path
+) -> None:
     donor = tmp_path / "x2.safetensors"
     donor.write_bytes((whole / LAST).read_bytes())
     given = config(dataset)
@@ -284,12 +297,13 @@ def test_a_group_that_goes_missing_is_one_line(tmp_path: Path) -> None:
 
 
 def test_a_folder_without_permission_is_one_line(dataset: Path, tmp_path: Path) -> None:
-    for folder in (tmp_path, *tmp_path.parents[:2]):
-        folder.chmod(0o755)
-    for folder in (dataset, *dataset.parents[:1]):
-        folder.chmod(0o755)
-    with as_nobody(), pytest.raises(OutputError, match="permission denied; choose a folder that you may write to"):
-        Run(config(dataset), tmp_path / "run", CPU)
+    with readable_folder() as folder:
+        given = config(write_dataset(folder / "pairs"))
+        for hidden in (folder / "run", tmp_path / "run"):
+            with as_nobody(), pytest.raises(OutputError, match="permission denied; choose a folder that you may write"):
+                Run(given, hidden, CPU)
+        with as_nobody(), pytest.raises(DatasetError, match="cannot be looked into"):
+            Run(config(dataset), folder / "run", CPU)
 
 
 def test_metrics_are_one_line_a_validation(whole: Path) -> None:

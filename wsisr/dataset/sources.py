@@ -59,12 +59,12 @@ def _each_once(paths: Iterable[Path]) -> list[Path]:
 
 
 def _slides_at(path: Path) -> Sequence[Path]:
-    if not path.is_dir() or _is_dicom(path):
-        return [path]
     try:
+        if not path.is_dir() or _is_dicom(path):
+            return [path]
         children = sorted(path.iterdir())
     except OSError as error:
-        raise DatasetError(f"{path}: cannot be listed ({error.strerror}); give slides by name") from error
+        raise DatasetError(f"{path}: cannot be looked into ({error.strerror}); give other slides") from error
     inside = [child for child in children if not child.name.startswith(".") and _looks_like_slide(child)]
     if not inside:
         raise DatasetError(f"{path}: no slide in this folder; give slides, or a folder that holds them")

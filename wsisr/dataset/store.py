@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import os
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -59,7 +60,11 @@ class PatchStore:
         """Raises `DatasetError` where there is none. Nothing else is read before it is asked for."""
         self.folder = folder
         self._arrays: dict[Path, Tiles] = {}
-        if not (folder / MANIFEST).is_file():
+        try:
+            found = (folder / MANIFEST).is_file()
+        except OSError as error:
+            raise DatasetError(f"{folder}: cannot be looked into ({error.strerror}); give another folder") from error
+        if not found:
             raise DatasetError(f"{folder}: no dataset here ({MANIFEST} is missing); make one with wsisr build-dataset")
 
     @cached_property
@@ -134,7 +139,10 @@ def refuse_existing(folder: Path) -> None:
     """Raises `DatasetError` where a new dataset could not get its name; costs nothing, so ask before any work."""
     if not folder.name:
         raise DatasetError(f"{folder}: has no name of its own; give the name of a new folder")
-    if folder.is_symlink() or (folder.exists() and not (folder.is_dir() and not any(folder.iterdir()))):
+    with disk_errors(folder):
+        empty = folder.is_dir() and not folder.is_symlink() and not any(folder.iterdir())
+        taken = os.path.lexists(folder) and not empty
+    if taken:
         raise DatasetError(f"{folder}: exists already; give the name of a new folder, or remove it")
 
 

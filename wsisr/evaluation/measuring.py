@@ -10,11 +10,10 @@ from wsisr.errors import SlideError
 from wsisr.evaluation.backprojection import BackProjection
 from wsisr.evaluation.blocks import BORDER_PX, KERNEL_REACH, Block, Sampling, grown, regions, ssim_reach
 from wsisr.evaluation.scores import Row
-from wsisr.evaluation.shrinking import shrunken
 from wsisr.evaluation.tallies import Tallies, Truth
 from wsisr.geometry import Box, Size
 from wsisr.metrics import SSIM_REACH
-from wsisr.pixels import Kernel
+from wsisr.pixels import Kernel, shrink
 from wsisr.progress import Progress
 from wsisr.slides import Slide, SlideInfo
 from wsisr.upscaler import Resampling, Upscaler
@@ -85,7 +84,7 @@ class _Shrunken:
         inside = block.source.moved(-wide.left, -wide.top)
         fine = inside * self.scale
         # Pillow's pixels are read-only, which torch warns of; a copy belongs to whoever gets it.
-        low = shrunken(high, self.scale, self.kernel)[inside.rows, inside.columns].copy()
+        low = shrink(high, self.scale, self.kernel)[inside.rows, inside.columns].copy()
         return Truth.of(low, high[fine.rows, fine.columns], regions(block, self.low, self.scale))
 
 

@@ -9,10 +9,9 @@ import numpy.typing as npt
 
 from wsisr.evaluation.blocks import CELL_PX, Regions
 from wsisr.evaluation.scores import Flat, Scores
-from wsisr.evaluation.shrinking import shrunken
 from wsisr.geometry import Box
 from wsisr.metrics import Floats, psnr_of, squared_differences, ssim_count, ssim_sums
-from wsisr.pixels import Rgb
+from wsisr.pixels import Rgb, shrink
 
 Doubles = npt.NDArray[np.float64]
 
@@ -115,7 +114,7 @@ def _drift(high: Rgb, truth: Truth) -> float:
     """Sum of the differences in grey levels between the input and the output shrunk to its size by area mean."""
     if truth.where.low.size.pixels == 0:
         return 0.0
-    back = shrunken(_cut(high, truth.where.low * truth.scale), truth.scale, "area")
+    back = shrink(_cut(high, truth.where.low * truth.scale), truth.scale, "area")
     return float(np.sum(np.abs(back.astype(np.int16) - _cut(truth.low, truth.where.low)), dtype=np.int64))
 
 

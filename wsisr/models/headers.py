@@ -40,12 +40,14 @@ def spec_in(path: Path) -> ModelSpec:
 @contextmanager
 def opened(path: Path, framework: str) -> Iterator[Any]:
     """A safetensors file, mapped; `framework` is `np` or `pt`. Raises `ModelError` where it is not a whole one."""
-    if not path.is_file():
-        raise ModelError(f"{path}: no such weights file; `wsisr models` lists the shipped ones")
     try:
+        if not path.is_file():
+            raise ModelError(f"{path}: no such weights file; `wsisr models` lists the shipped ones")
         with safe_open(path, framework=framework) as file:
             yield file
-    except (SafetensorError, OSError) as error:
+    except OSError as error:
+        raise ModelError(f"{path}: cannot be read ({error.strerror or _in_words(error)}); give another file") from error
+    except SafetensorError as error:
         raise ModelError(f"{path}: not a whole safetensors file ({_in_words(error)}); copy it again") from error
 
 

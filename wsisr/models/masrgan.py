@@ -8,7 +8,7 @@ Two choices keep the result independent of how a slide is cut into tiles and kee
 
 - Channel attention averages over a window around each pixel, not over the whole tile.
 - The network adds a residual to the bicubic enlargement, and the residual is multiplied by a gate that is zero where
-  the input around a pixel is constant: on a constant input the output is exactly the bicubic one.
+  the input around a pixel has next to no contrast: on flat glass the output is exactly the bicubic one.
 """
 
 from __future__ import annotations
@@ -22,8 +22,11 @@ from wsisr.modelspec import ModelSpec
 GATE_RADIUS = 2
 """Input px on each side in which the gate looks for contrast."""
 
-GATE_FULL = 8 / 255
-"""Contrast (maximum minus minimum of any colour) from which the residual counts in full."""
+GATE_SHUT, GATE_OPEN = 4 / 255, 12 / 255
+"""Contrast (maximum minus minimum of any colour) up to which the residual is dropped, and from which it counts in full.
+
+Four grey levels are what noise with a standard deviation of one leaves after averaging 2x2: nothing to enhance.
+"""
 
 BICUBIC_RADIUS = 2
 
@@ -89,11 +92,12 @@ class MASRGAN(nn.Module):
 
 
 def contrast_gate(x: Tensor) -> Tensor:
-    """(n, 3, h, w) to (n, 1, h, w) in [0, 1]: 0 where the neighbourhood is constant, 1 where it has contrast."""
+    """(n, 3, h, w) to (n, 1, h, w) in [0, 1]: 0 where the neighbourhood is flat, 1 where it has contrast."""
     side = 2 * GATE_RADIUS + 1
     high = F.max_pool2d(x, side, stride=1, padding=GATE_RADIUS)
     low = -F.max_pool2d(-x, side, stride=1, padding=GATE_RADIUS)
-    return ((high - low).amax(dim=1, keepdim=True) / GATE_FULL).clamp(max=1)
+    contrast = (high - low).amax(dim=1, keepdim=True)
+    return ((contrast - GATE_SHUT) / (GATE_OPEN - GATE_SHUT)).clamp(0, 1)
 
 
 def enlarge_bicubic(x: Tensor, scale: int) -> Tensor:

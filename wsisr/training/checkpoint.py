@@ -16,7 +16,16 @@ from wsisr.errors import ConfigError, ModelError
 from wsisr.files import write_whole
 
 # What torch answers to an archive that it did not write, and what one with other things in it leads to.
-_UNREADABLE = (OSError, RuntimeError, pickle.UnpicklingError, EOFError, ValueError, TypeError, LookupError, AttributeError)
+_UNREADABLE = (
+    OSError,
+    RuntimeError,
+    pickle.UnpicklingError,
+    EOFError,
+    ValueError,
+    TypeError,
+    LookupError,
+    AttributeError,
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -60,7 +60,8 @@ class Run:
         self.step, self.best = 0, float("-inf")
         torch.manual_seed(config.seed)
         self.network = build(self.spec)
-        self.resumed = self._checkpoint.exists()
+        with disk_errors(folder):
+            self.resumed = self._checkpoint.exists()
         if config.network.warm_start and not self.resumed:
             warm_start(self.network, config.network.warm_start)
         self.network.to(device)
