@@ -20,7 +20,7 @@ from wsisr.dataset.pyramid import build
 from wsisr.dataset.recipe import Recipe
 from wsisr.dataset.sources import sources_of
 from wsisr.dataset.store import MANIFEST, PatchRecord, PatchStore
-from wsisr.errors import OutputError, SlideError, WsisrError
+from wsisr.errors import DatasetError, OutputError, SlideError, WsisrError
 from wsisr.geometry import Box, Size
 from wsisr.pixels import shrink
 from wsisr.slides import open_slide

@@ -33,7 +33,7 @@ def build_dataset(
     ] = r"^[^_.]+",
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print errors and warnings only.")] = False,
 ) -> None:
-    """Cut pairs of low and high resolution from the levels of slides."""
+    """Cut training pairs from the levels of slides."""
     from contextlib import closing
 
     from wsisr.cli.console import answers
