@@ -18,7 +18,12 @@ _ADVICE = {
     errno.EPERM: "choose a folder that you may write to",
     errno.EROFS: "choose a folder that you may write to",
     errno.ENAMETOOLONG: "choose a shorter name",
+    errno.ENOLCK: "this disk does not support file locks; choose another folder",
+    errno.ENOTSUP: "this disk does not support file locks; choose another folder",
 }
+
+# What file systems without hard links answer (FAT, some network shares).
+_NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
 
 
 @contextmanager
@@ -50,3 +55,51 @@ def write_whole(path: Path, pieces: Iterable[bytes]) -> None:
             with suppress(OSError):
                 partial.unlink()
             raise
+
+
+def check_output(output: Path, *, overwrite: bool) -> None:
+    """Raise `OutputError` where an output could not get its name; costs nothing, so ask before any work."""
+    with disk_errors(output):
+        if not output.parent.is_dir():
+            raise OutputError(f"{output}: there is no folder {output.parent}; create it first")
+        if output.is_dir():
+            raise OutputError(f"{output}: is a folder; give the name of a file")
+        if os.path.lexists(output) and not overwrite:
+            raise _exists(output)
+        if output.exists() and not output.is_file():
+            raise OutputError(f"{output}: is not a regular file; choose another name")
+
+
+def publish(finished: Path, output: Path, *, overwrite: bool) -> None:
+    """Move a finished file, already on the disk to the last byte, to its name in one step. Raises `OutputError`."""
+    with disk_errors(output):
+        if overwrite:
+            finished.replace(output)
+        else:
+            _name_unless_taken(finished, output)
+        _sync_folder(output.parent)
+
+
+def _name_unless_taken(finished: Path, output: Path) -> None:
+    # Renaming would replace a file that appeared a moment ago; linking refuses.
+    try:
+        os.link(finished, output)
+    except FileExistsError as error:
+        raise _exists(output) from error
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        check_output(output, overwrite=False)
+        finished.rename(output)
+
+
+def _exists(output: Path) -> OutputError:
+    return OutputError(f"{output}: exists already; choose another name, or replace it with --overwrite")
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

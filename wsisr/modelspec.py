@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import asdict, dataclass, fields
 
 from wsisr.errors import ModelError
@@ -27,10 +28,15 @@ class ModelSpec:
         ranges = {"scale": (1, 8), "channels": (1, 1024), "blocks": (1, 256), "window": (1, 63)}
         for name, (low, high) in ranges.items():
             value = getattr(self, name)
-            if not isinstance(value, int) or not low <= value <= high:
+            if type(value) is not int or not low <= value <= high:
                 raise ModelError(f"model spec: {name} = {value!r} is not a whole number from {low} to {high}")
         if self.window % 2 == 0:
             raise ModelError(f"model spec: window = {self.window} must be odd")
+        if not isinstance(self.family, str):
+            raise ModelError("model spec: family is not a name")
+        finest, coarsest = self.input_mpp
+        if not (math.isfinite(coarsest) and 0 < finest <= coarsest):
+            raise ModelError(f"model spec: input_mpp = {finest:g} to {coarsest:g} um/px is no range of pixel pitches")
 
     def misfit(self, mpp: float | None) -> float:
         """How far a pixel pitch lies outside the trained range, as a factor minus 1; 0 inside it or if unknown."""

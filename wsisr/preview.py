@@ -8,11 +8,11 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from wsisr.errors import OutputError, SlideError
+from wsisr.files import check_output
 from wsisr.geometry import Box
 from wsisr.pixels import Rgb, enlarge
 from wsisr.source import Source
 from wsisr.upscaler import Upscaler
-from wsisr.writing import check_output
 
 LARGEST_PX = 2048 * 2048
 """Output pixels of one panel at the most: a preview is held in memory."""

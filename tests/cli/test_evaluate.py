@@ -37,7 +37,7 @@ def shown(*arguments: str | Path, exit_code: int = 0) -> str:
 
 def test_a_row_for_each_slide_and_kernel_then_mean_and_worst(slides: list[Path]) -> None:
     text = shown(*slides, "--quiet")
-    words = ["[a].tif", "b.tif", "1 to 0.5", "mean", "worst", "white 255"]
+    words = ["[a].tif", "b.tif", "1>0.5", "mean", "worst", "white 255"]
     assert [word for word in words if word not in text] == []
     assert text.count("b.tif") == 2
     assert text.count("[a].tif") == 3

@@ -64,8 +64,8 @@ def evaluate(
     from wsisr.cli.progress import drawn
     from wsisr.cli.upscale import checked_choice
     from wsisr.evaluation import Sampling, flat_probe
+    from wsisr.files import check_output
     from wsisr.runtime import load_upscaler
-    from wsisr.writing import check_output
 
     checked_choice(scale, None, None)
     if level and all_levels:
@@ -136,31 +136,25 @@ def _remark_on_samples(rows: Sequence[Row]) -> None:
 
 
 def _table(rows: Sequence[Row], upscaler: Upscaler) -> Table:
+    from rich.box import SIMPLE_HEAD
     from rich.table import Table
     from rich.text import Text
 
     from wsisr.evaluation import summary
 
-    table = Table(title=f"{upscaler.name} x{upscaler.scale}, gains in dB above bicubic", title_justify="left")
-    table.add_column("slide", overflow="fold")
-    table.add_column("input to\ntruth um/px")
-    table.add_column("input")
-    for name in (
-        "bicubic\ndB",
-        "back-\nproj.",
-        "model\ngain",
-        "SSIM\nbicubic",
-        "SSIM\nmodel",
-        "consis-\ntency",
-        "flat\ngain",
-    ):
+    title = f"{upscaler.name} x{upscaler.scale}: dB and structural similarity above bicubic"
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
+    table.add_column("slide", overflow="fold", min_width=12)
+    table.add_column("input>truth\num/px", no_wrap=True)
+    table.add_column("input", no_wrap=True)
+    for name in ("bicubic\ndB", "back-\nproj.", "model", "SSIM", "input\nerror", "flat"):
         table.add_column(name, justify="right", no_wrap=True)
     for row in rows:
         table.add_row(Text(row.slide.name), _pitches(row), row.kernel, *_numbers(row))
     told = summary(rows)
     table.add_section()
     gains = [_gain(told.back_projection_gain), _gain(told.gain)]
-    alike = [f"{told.bicubic_ssim:.4f}", f"{told.model_ssim:.4f}", f"{told.consistency:.2f}", _gain(told.flat_gain)]
+    alike = [f"{told.model_ssim - told.bicubic_ssim:+.4f}", f"{told.consistency:.2f}", _gain(told.flat_gain)]
     table.add_row("mean (flat: lowest)", "", "", "", *gains, *alike, style="bold")
     worst = told.worst
     table.add_row(Text(f"worst: {worst.slide.name}"), _pitches(worst), worst.kernel, *_numbers(worst), style="bold")
@@ -170,14 +164,15 @@ def _table(rows: Sequence[Row], upscaler: Upscaler) -> Table:
 def _numbers(row: Row) -> list[str]:
     """The columns behind the kernel."""
     gains = [f"{row.bicubic.psnr:.2f}", _gain(row.back_projection_gain), _gain(row.gain)]
-    alike = [f"{row.bicubic.ssim:.4f}", f"{row.model.ssim:.4f}", f"{row.model.consistency:.2f}"]
+    alike = [f"{row.model.ssim - row.bicubic.ssim:+.4f}", f"{row.model.consistency:.2f}"]
     return [*gains, *alike, _gain(row.flat.gain if row.flat else None)]
 
 
 def _probe_table(probes: Sequence[Probe]) -> Table:
+    from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
-    table = Table(title="made-up flat images", title_justify="left")
+    table = Table(title="made-up flat images", title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
     table.add_column("image")
     table.add_column("input")
     for name in ("bicubic dB", "model gain", "largest error"):
@@ -191,7 +186,7 @@ def _probe_table(probes: Sequence[Probe]) -> Table:
 def _pitches(row: Row) -> str:
     if row.mpp_lr is None or row.mpp_hr is None:
         return f"unknown, level {row.level}"
-    return f"{row.mpp_lr:.3g} to {row.mpp_hr:.3g}"
+    return f"{row.mpp_lr:.3g}>{row.mpp_hr:.3g}"
 
 
 def _gain(gain: float | None) -> str:
@@ -204,7 +199,7 @@ def _write(path: Path, upscaler: Upscaler, found: tuple[Sequence[Row], Sequence[
     import os
 
     from wsisr.evaluation import as_json
-    from wsisr.writing.publish import disk_errors, publish
+    from wsisr.files import disk_errors, publish
 
     facts = {"model": upscaler.name, "scale": upscaler.scale} | as_json(*found)
     text = json.dumps(facts, indent=2, allow_nan=False) + "\n"

@@ -27,12 +27,12 @@ def preview(
 ) -> None:
     """Picture one region as scanned, by bicubic and by a model."""
     from wsisr.cli.upscale import checked_choice, provenance
+    from wsisr.files import check_output
     from wsisr.models.catalog import pick
     from wsisr.preview import compare, region_of, save
     from wsisr.runtime import load_upscaler
     from wsisr.slides import open_slide
     from wsisr.source import source_of
-    from wsisr.writing import check_output
 
     checked_choice(scale, level, source_mpp)
     box = parsed(region)

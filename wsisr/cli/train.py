@@ -37,7 +37,7 @@ def train(
 
     from wsisr.cli.console import remark
     from wsisr.cli.progress import drawn
-    from wsisr.runtime._torch import torch_device
+    from wsisr.runtime.device import torch_device
     from wsisr.training.config import read_config
     from wsisr.training.loop import BEST, Run
 

@@ -52,13 +52,13 @@ def upscale(
     checked_choice(scale, level, source_mpp)
     from wsisr.cli.console import answers
     from wsisr.cli.progress import drawn
+    from wsisr.files import check_output
     from wsisr.models.catalog import pick
     from wsisr.runtime import load_upscaler
     from wsisr.slides import open_slide
     from wsisr.source import source_of
     from wsisr.upscaling import DEFAULT_TILE_PX, Options, plan
     from wsisr.upscaling import upscale as upscaled
-    from wsisr.writing import check_output
 
     output = output or default_output(slide, scale)
     with open_slide(slide, mpp) as opened:

@@ -29,7 +29,8 @@ def load_upscaler(
     if chosen is None:
         return Resampling("bicubic" if model == "bicubic" else "lanczos", scale)
     from wsisr.models.weights import load_network  # noqa: PLC0415 - torch takes seconds to import
-    from wsisr.runtime._torch import TorchUpscaler, torch_device, torch_precision  # noqa: PLC0415
+    from wsisr.runtime._torch import TorchUpscaler  # noqa: PLC0415
+    from wsisr.runtime.device import torch_device, torch_precision  # noqa: PLC0415
 
     where = torch_device(device)
     _, network = load_network(chosen.path)

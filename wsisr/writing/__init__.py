@@ -2,8 +2,7 @@
 
 from wsisr.writing.jpeg import encode
 from wsisr.writing.omexml import read_note
-from wsisr.writing.publish import check_output
 from wsisr.writing.pyramid import PyramidWriter
 from wsisr.writing.spec import TiffSpec
 
-__all__ = ["PyramidWriter", "TiffSpec", "check_output", "encode", "read_note"]
+__all__ = ["PyramidWriter", "TiffSpec", "encode", "read_note"]

@@ -12,13 +12,13 @@ from typing import Self
 
 import numpy as np
 
+from wsisr.files import check_output, disk_errors, publish
 from wsisr.geometry import Box
 from wsisr.pixels import Rgb, halve
 from wsisr.progress import Progress
 from wsisr.writing.grid import pyramid
 from wsisr.writing.hybrid import assemble
 from wsisr.writing.jpeg import encode
-from wsisr.writing.publish import check_output, disk_errors, publish
 from wsisr.writing.scratch import Scratch
 from wsisr.writing.spec import TiffSpec
 from wsisr.writing.store import TileStore

@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 
 from wsisr.errors import OutputError
+from wsisr.files import check_output, publish
 from wsisr.geometry import Box, Size
 from wsisr.pixels import Rgb
-from wsisr.writing.publish import check_output, publish
 from wsisr.writing.pyramid import PyramidWriter
 from wsisr.writing.spec import TiffSpec
 

@@ -1,0 +1,115 @@
+"""Laws of networks as upscalers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from tests.samples import noise
+from wsisr.errors import DeviceError, ModelError
+from wsisr.geometry import Size
+from wsisr.models.catalog import Model, best_for, shipped
+from wsisr.runtime import load_upscaler
+from wsisr.runtime._torch import TorchUpscaler
+from wsisr.runtime.device import torch_device
+
+TILES = np.stack([noise(Size(20, 15), seed) for seed in range(3)])
+CPU = torch.device("cpu")
+
+
+class Repeating(nn.Module):
+    """Nearest neighbour as a network, with a factor that may break it and a precision in which it is broken."""
+
+    scale, context = 2, 0
+
+    def __init__(self, factor: float = 1.0, broken_in_bf16: bool = False) -> None:
+        super().__init__()
+        self.factor = nn.Parameter(torch.tensor(factor))
+        self.broken_in_bf16 = broken_in_bf16
+
+    def forward(self, x: Tensor) -> Tensor:
+        enlarged = x.repeat_interleave(2, dim=2).repeat_interleave(2, dim=3) * self.factor
+        broken = self.broken_in_bf16 and torch.is_autocast_enabled("cpu")
+        return enlarged * torch.nan if broken else enlarged
+
+
+@pytest.fixture(params=shipped(), ids=lambda model: model.name)
+def model(request: pytest.FixtureRequest) -> Model:
+    chosen: Model = request.param
+    return chosen
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp32"])
+def test_pixels_come_back_as_they_went_in(precision: str) -> None:
+    enlarged = TorchUpscaler("repeat", Repeating(), CPU, precision)(TILES)
+    np.testing.assert_array_equal(enlarged, TILES.repeat(2, axis=1).repeat(2, axis=2))
+
+
+def test_values_beyond_white_are_white() -> None:
+    assert (TorchUpscaler("bright", Repeating(300.0), CPU, "fp32")(np.maximum(TILES, 1)) == 255).all()
+
+
+def test_what_fails_in_bf16_is_computed_again_in_fp32() -> None:
+    enlarged = TorchUpscaler("fragile", Repeating(broken_in_bf16=True), CPU, "bf16")(TILES)
+    np.testing.assert_array_equal(enlarged, TILES.repeat(2, axis=1).repeat(2, axis=2))
+
+
+@pytest.mark.parametrize("factor", [float("nan"), float("inf")])
+def test_values_that_are_no_numbers_are_never_pixels(factor: float) -> None:
+    with pytest.raises(ModelError, match="no numbers"):
+        TorchUpscaler("broken", Repeating(factor), CPU, "bf16")(TILES)
+
+
+def test_pixels_that_must_not_be_written_to_are_read(model: Model) -> None:
+    tiles = TILES.copy()
+    tiles.setflags(write=False)
+    load_upscaler(model.path, scale=model.spec.scale, device="cpu")(tiles)
+
+
+def test_a_batch_is_its_tiles_one_by_one(model: Model) -> None:
+    upscaler = load_upscaler(model.name, scale=model.spec.scale, device="cpu", precision="fp32")
+    one_by_one = np.concatenate([upscaler(tile[None]) for tile in TILES])
+    assert np.abs(upscaler(TILES).astype(int) - one_by_one).max() <= 1
+
+
+def test_bf16_is_within_a_few_grey_levels_of_fp32(model: Model) -> None:
+    fast, exact = (
+        load_upscaler(model.name, scale=model.spec.scale, device="cpu", precision=precision)(TILES).astype(int)
+        for precision in ("bf16", "fp32")
+    )
+    assert np.abs(fast - exact).max() <= 6
+    assert np.abs(fast - exact).mean() < 0.5
+
+
+def test_the_model_nearest_in_pitch_is_chosen(model: Model) -> None:
+    finest, coarsest = model.spec.input_mpp
+    chosen = best_for(model.spec.scale, (finest + coarsest) / 2)
+    assert chosen.spec.misfit((finest + coarsest) / 2) == 0
+
+
+def test_a_weights_file_is_as_good_as_a_name(model: Model, tmp_path: Path) -> None:
+    copy = tmp_path / "mine.safetensors"
+    copy.write_bytes(model.path.read_bytes())
+    by_name, by_file = (load_upscaler(m, scale=model.spec.scale, device="cpu") for m in (model.name, copy))
+    np.testing.assert_array_equal(by_name(TILES), by_file(TILES))
+    assert by_file.name == "mine"
+
+
+@pytest.mark.parametrize("name", ["quantum", "cuda:99", "cpu:x", "meta", "mps"])
+def test_a_device_that_is_not_there_is_refused(name: str) -> None:
+    with pytest.raises(DeviceError, match="cpu"):
+        torch_device(name)
+
+
+def test_a_precision_that_is_not_there_is_refused(model: Model) -> None:
+    with pytest.raises(DeviceError, match="bf16"):
+        load_upscaler(model.name, scale=model.spec.scale, device="cpu", precision="fp8")
+
+
+def test_a_scale_without_a_model_is_refused() -> None:
+    with pytest.raises(ModelError, match="scale 3"):
+        load_upscaler(scale=3)
