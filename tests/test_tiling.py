@@ -49,6 +49,12 @@ def test_windows_stay_inside_the_image_and_hold_what_their_tile_needs(size: Size
         assert tile.reach.contains(tile.block)
 
 
+@given(st.integers(1, 50), st.integers(0, 200), st.integers(0, 60))
+def test_neighbours_overlap_by_what_was_asked_unless_less_is_exact(step: int, overlap: int, context: int) -> None:
+    tiling = Tiling.overlapping(step, overlap, context)
+    assert 2 * tiling.margin + tiling.feather == min(overlap, 2 * context)
+
+
 @given(sizes, tilings)
 def test_read_pixels_are_those_of_all_windows(size: Size, tiling: Tiling) -> None:
     grid = TileGrid(size, tiling)

@@ -26,7 +26,7 @@ from wsisr.writing import read_note
 class Repeat:
     """Nearest neighbour: the simplest upscaler there is."""
 
-    name, hardware, scale, context = "repeat", "nowhere", 2, 0
+    name, hardware, weights, scale, context = "repeat", "nowhere", None, 2, 0
 
     def __init__(self) -> None:
         self.shapes: list[tuple[int, ...]] = []
@@ -122,6 +122,6 @@ def test_tiles_that_do_not_fit_the_stored_ones_are_refused(tile_px: int) -> None
 def test_a_slide_is_never_its_own_output(tmp_path: Path) -> None:
     slide = write_tiff(tmp_path / "a.tif", noise(Size(40, 30)), photometric="rgb")
     before = slide.read_bytes()
-    with open_slide(slide, mpp=0.5) as opened, pytest.raises(OutputError, match="is the slide itself"):
+    with open_slide(slide, mpp=0.5) as opened, pytest.raises(OutputError, match="belongs to the slide"):
         list(upscale(source_of(opened), Repeat(), slide, overwrite=True))
     assert slide.read_bytes() == before

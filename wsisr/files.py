@@ -37,12 +37,12 @@ def disk_errors(output: Path) -> Iterator[None]:
         raise OutputError(f"{output}: cannot be written: {reason}; {advice}") from error
 
 
-def write_whole(path: Path, pieces: Iterable[bytes]) -> None:
-    """Writes a file from its pieces, on the disk to the last byte before it gets its name; an older one is replaced.
+def write_whole(path: Path, pieces: Iterable[bytes], *, overwrite: bool = True) -> None:
+    """Writes a file from its pieces, on the disk to the last byte before it gets its name.
 
     Memory is that of one piece. Raises `OutputError` where the disk refuses; the older file, if any, then stays.
     """
-    partial = path.with_name(f"{path.name}.partial")
+    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
     with disk_errors(path):
         try:
             with partial.open("wb") as file:
@@ -50,11 +50,10 @@ def write_whole(path: Path, pieces: Iterable[bytes]) -> None:
                     file.write(piece)
                 file.flush()
                 os.fsync(file.fileno())
-            partial.replace(path)
-        except BaseException:
+            publish(partial, path, overwrite=overwrite)
+        finally:
             with suppress(OSError):
-                partial.unlink()
-            raise
+                partial.unlink()  # gone already where it was renamed
 
 
 def check_output(output: Path, *, overwrite: bool) -> None:
@@ -68,6 +67,23 @@ def check_output(output: Path, *, overwrite: bool) -> None:
             raise _exists(output)
         if output.exists() and not output.is_file():
             raise OutputError(f"{output}: is not a regular file; choose another name")
+
+
+def check_suffix(output: Path, suffixes: tuple[str, ...]) -> None:
+    """Raise `OutputError` where a name promises another format than what will be in it."""
+    if output.suffix.lower() not in suffixes:
+        raise OutputError(f"{output}: its name must end in {' or '.join(suffixes)}, for that is what is written")
+
+
+def refuse_source(output: Path, slide: Path) -> None:
+    """Raise `OutputError` where an output is the slide it is made from, or a part of it. Asked before any work."""
+    with disk_errors(output):
+        if not output.exists():
+            return
+        # A DICOM slide is a folder of files, whichever of them was named.
+        folder = slide if slide.is_dir() else slide.parent if slide.suffix.lower() == ".dcm" else None
+        if output.samefile(slide) or (folder and output.resolve().parent == folder.resolve()):
+            raise OutputError(f"{output}: belongs to the slide itself; give the result another name")
 
 
 def publish(finished: Path, output: Path, *, overwrite: bool) -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from wsisr.errors import OutputError, SlideError
-from wsisr.files import check_output
+from wsisr.errors import SlideError
+from wsisr.files import write_whole
 from wsisr.geometry import Box
 from wsisr.pixels import Rgb, enlarge
 from wsisr.source import Source
@@ -25,11 +27,13 @@ INK, PAPER, MARK = (32, 32, 32), (255, 255, 255), (220, 40, 40)
 def region_of(source: Source, box: Box) -> Box:
     """A box in level-0 px to px of the source. Raises `SlideError` where it is empty, outside, or too large."""
     info = source.slide.info
-    factor = info.level(source.level).downsample * source.factor
-    left, top = round(box.left / factor), round(box.top / factor)
-    region = Box(left, top, left + round(box.width / factor), top + round(box.height / factor))
-    if region.width < 1 or region.height < 1 or not Box.of(source.size).contains(region):
+    if not Box.of(info.size).contains(box) or not box.size.pixels:
         raise SlideError(f"{info.path}: region {box.size} px at {box.left}, {box.top} is not inside {info.size} px")
+    factor = info.level(source.level).downsample * source.factor
+    edges = (round(edge / factor) for edge in (box.left, box.top, box.right, box.bottom))
+    region = Box(*edges).intersection(Box.of(source.size))
+    if not region.size.pixels:
+        raise SlideError(f"{info.path}: region {box.size} px is less than a pixel there; choose a larger one")
     return region
 
 
@@ -39,10 +43,9 @@ def compare(source: Source, region: Box, upscaler: Upscaler) -> Image.Image:
     The upscaler sees its context around the region, so the panel is what the whole slide's result shows there.
     """
     scale = upscaler.scale
+    side = math.isqrt(LARGEST_PX) // scale
     if region.size.pixels * scale**2 > LARGEST_PX:
-        raise SlideError(
-            f"a region of {region.size} px is too large for a preview at scale {scale}; choose a smaller one"
-        )
+        raise SlideError(f"a region of {region.size} px is too large for a preview; at x{scale} {side} x {side} px fit")
     low = source.read(region)
     nearest = low.repeat(scale, axis=0).repeat(scale, axis=1)
     panels = {
@@ -56,14 +59,9 @@ def compare(source: Source, region: Box, upscaler: Upscaler) -> Image.Image:
 
 def save(picture: Image.Image, output: Path, *, overwrite: bool = False) -> None:
     """Writes a PNG, whole or not at all. Raises `OutputError`."""
-    check_output(output, overwrite=overwrite)
-    partial = output.with_name(output.name + ".partial")
-    try:
-        picture.save(partial, format="PNG")
-        partial.replace(output)
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise OutputError(f"{output}: cannot be written: {error.strerror or error}; choose another folder") from error
+    png = BytesIO()
+    picture.save(png, format="PNG")
+    write_whole(output, [png.getvalue()], overwrite=overwrite)
 
 
 def _enlarged(source: Source, region: Box, upscaler: Upscaler) -> Rgb:
@@ -76,15 +74,15 @@ def _enlarged(source: Source, region: Box, upscaler: Upscaler) -> Rgb:
 
 
 def _overview(source: Source, region: Box, height: int) -> Rgb:
-    """The whole slide, from its coarsest level that is large enough, with the region framed."""
+    """The whole source, shrunk to that height, with the region framed.
+
+    From the coarsest level that is high enough; read in bands, so memory does not grow with the slide.
+    """
     info = source.slide.info
     number = max((n for n, level in enumerate(info.levels) if level.size.height >= height), default=0)
-    size = info.levels[number].size
-    if size.pixels > 4 * LARGEST_PX:
-        number = len(info.levels) - 1
-        size = info.levels[number].size
-    image = Image.fromarray(source.slide.read(Box.of(size), number))
-    image.thumbnail((height * 2, height))
+    factor = max(1.0, info.levels[number].size.height / height)
+    small = Source(source.slide, number, factor)
+    image = Image.fromarray(small.read(Box.of(small.size)))
     ratio = image.width / source.size.width
     frame = [region.left * ratio, region.top * ratio, region.right * ratio, region.bottom * ratio]
     ImageDraw.Draw(image).rectangle(frame, outline=MARK, width=max(2, height // 200))

@@ -6,13 +6,18 @@ import math
 from dataclasses import dataclass
 from functools import cached_property
 
+import numpy as np
+
 from wsisr.errors import SlideError
 from wsisr.geometry import Box, Size
-from wsisr.pixels import Rgb, resize
+from wsisr.pixels import Rgb, area_mean
 from wsisr.slides import Slide
 
 SAME_PITCH = 0.01
 """Pitches that differ by less, as a share, are the same."""
+
+BAND_PX = 4_000_000
+"""Level pixels that are shrunk at a time; bounds memory whatever the factor."""
 
 
 @dataclass(frozen=True)
@@ -41,10 +46,17 @@ class Source:
         """
         if self.factor == 1:
             return self.slide.read(box, self.level)
-        left, top, right, bottom = (edge * self.factor for edge in (box.left, box.top, box.right, box.bottom))
-        around = Box(math.floor(left), math.floor(top), math.ceil(right), math.ceil(bottom))
-        part = (left - around.left, top - around.top, right - around.left, bottom - around.top)
-        return resize(self.slide.read(around, self.level), box.width, box.height, "area", part)
+        band = max(1, int(BAND_PX / (box.width * self.factor**2)))
+        tops = range(box.top, box.bottom, band)
+        bands = (Box(box.left, top, box.right, min(top + band, box.bottom)) for top in tops)
+        return np.concatenate([self._shrunk(part) for part in bands])
+
+    def _shrunk(self, box: Box) -> Rgb:
+        columns = np.arange(box.left, box.right + 1) * self.factor
+        rows = np.arange(box.top, box.bottom + 1) * self.factor
+        around = Box(int(columns[0]), int(rows[0]), math.ceil(columns[-1]), math.ceil(rows[-1]))
+        around = around.intersection(Box.of(self.slide.info.level(self.level).size))
+        return area_mean(self.slide.read(around, self.level), rows - around.top, columns - around.left)
 
 
 def source_of(slide: Slide, level: int | None = None, mpp: float | None = None) -> Source:
@@ -56,8 +68,8 @@ def source_of(slide: Slide, level: int | None = None, mpp: float | None = None) 
         slide.info.level(level or 0)
         return Source(slide, level or 0)
     if slide.info.mpp is None:
-        raise SlideError(f"{slide.info.path}: pixel pitch is not recorded; give it with --mpp, or choose a --level")
-    pitches = [slide.info.mpp * level.downsample for level in slide.info.levels]
+        raise SlideError(f"{slide.info.path}: pixel pitch is not recorded; give it (--mpp), or choose a level")
+    pitches = [slide.info.mpp * each.downsample for each in slide.info.levels]
     fine = [number for number, pitch in enumerate(pitches) if pitch <= mpp * (1 + SAME_PITCH)]
     if not fine:
         raise SlideError(f"{slide.info.path}: its finest level has {pitches[0]:.4g} um/px, coarser than {mpp:g}")

@@ -49,6 +49,9 @@ def ahead(items: Iterable[T], depth: int = 2) -> Generator[T, None, None]:
         stop.set()
         _empty(waiting)  # at most one more item comes: with a free place it cannot block the thread
         thread.join()
+        close = getattr(items, "close", None)
+        if close is not None:
+            close()  # a generator left in its midst would keep what it holds open, such as a thread of its own
 
 
 def _empty(waiting: queue.Queue[object]) -> None:

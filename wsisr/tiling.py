@@ -37,6 +37,8 @@ class Tiling:
         if overlap >= 2 * context:
             return cls(step, margin=context)
         feather = min(overlap // 2, step)
+        if (overlap - feather) % 2:  # the rest is margin, alike on both sides
+            feather += 1 if feather < step else -1
         return cls(step, margin=(overlap - feather) // 2, feather=feather)
 
 

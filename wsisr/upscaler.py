@@ -7,7 +7,17 @@ from typing import Protocol
 
 import numpy as np
 
+from wsisr.modelspec import ModelSpec
 from wsisr.pixels import Kernel, Tiles, enlarge
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """What a network computes with: enough to tell it from any other."""
+
+    spec: ModelSpec
+    sha256: str
+    """Of the weights file, hexadecimal."""
 
 
 class Upscaler(Protocol):
@@ -19,6 +29,11 @@ class Upscaler(Protocol):
     @property
     def hardware(self) -> str:
         """Where and in which precision it computes, in words."""
+        ...
+
+    @property
+    def weights(self) -> Weights | None:
+        """None for a filter."""
         ...
 
     @property
@@ -46,6 +61,10 @@ class Resampling:
     @property
     def hardware(self) -> str:
         return "on the CPU in 8 bits"
+
+    @property
+    def weights(self) -> None:
+        return None
 
     @property
     def context(self) -> int:

@@ -1,13 +1,16 @@
 """The main job: a level of a slide, through an `Upscaler`, into a pyramid on disk.
 
 read -> network -> blend -> encode and store: reading runs in one thread, the network with the blender in another,
-encoding in the caller's. Memory: five batches of windows and their enlargements, besides what the network needs.
+encoding in the caller's. Memory: five batches of windows and their enlargements, what the network needs, and, where
+tiles feather, the blender's strip as wide as the result.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+import math
+from collections.abc import Iterable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 
@@ -16,6 +19,7 @@ import numpy as np
 import wsisr
 from wsisr.blending import Blender
 from wsisr.errors import OutputError
+from wsisr.files import refuse_source
 from wsisr.geometry import Box, Size
 from wsisr.pixels import Rgb
 from wsisr.progress import Progress
@@ -44,8 +48,6 @@ class Options:
     """Windows that go through the network together."""
     quality: int = 90
     """JPEG quality of the output, 1 to 100."""
-    note: Mapping[str, str] = field(default_factory=dict)
-    """What the file says of itself besides what `upscale` knows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +58,8 @@ class Plan:
     grid: TileGrid
     batch: int
     output: TiffSpec
+    warning: str | None
+    """What the reader of the result must know, besides that it is an estimate; in the file, too."""
 
     @property
     def waste(self) -> float:
@@ -66,25 +70,39 @@ class Plan:
 def plan(source: Source, upscaler: Upscaler, options: Options) -> Plan:
     """Decides tiles and output of an upscaling. Raises `OutputError` for a tiling that the output cannot hold."""
     scale = upscaler.scale
-    if options.tile_px < 1 or options.tile_px * scale % STORED_TILE_PX:
-        unit = STORED_TILE_PX // scale
+    unit = STORED_TILE_PX // math.gcd(scale, STORED_TILE_PX)
+    if options.tile_px < 1 or options.tile_px % unit:
         raise OutputError(
-            f"tiles of {options.tile_px} px do not fit stored ones; at scale {scale} choose a multiple of {unit}"
+            f"tiles of {options.tile_px} px do not fit stored ones; at scale {scale} take a multiple of {unit}"
         )
     overlap = 2 * upscaler.context if options.overlap_px is None else options.overlap_px
-    if not 0 <= overlap <= options.tile_px:
-        raise OutputError(f"an overlap of {overlap} px does not fit tiles of {options.tile_px} px; choose larger tiles")
+    if overlap < 0 or options.batch < 1:
+        raise OutputError(
+            f"an overlap of {overlap} px in batches of {options.batch} cannot be; take 0 px and 1 or more"
+        )
     grid = TileGrid(source.size, Tiling.overlapping(options.tile_px, overlap, upscaler.context))
+    warning = doubt(upscaler, source.mpp)
     spec = TiffSpec(
         size=source.size * scale,
         mpp=None if source.mpp is None else source.mpp / scale,
         tile_px=STORED_TILE_PX,
         quality=options.quality,
         icc=source.slide.info.icc,
-        note=_note(source, upscaler) | dict(options.note),
+        note=_note(source, upscaler) | ({"warning": warning} if warning else {}),
         software=f"wsisr {wsisr.__version__}",
     )
-    return Plan(source, grid, options.batch, spec)
+    return Plan(source, grid, options.batch, spec, warning)
+
+
+def doubt(upscaler: Upscaler, mpp: float | None) -> str | None:
+    """Why nobody measured how good the result will be; None for a filter, or a pixel pitch met in training."""
+    if upscaler.weights is None or (mpp is not None and upscaler.weights.spec.covers(mpp)):
+        return None
+    finest, coarsest = upscaler.weights.spec.input_mpp
+    given = "the pixel pitch is not recorded" if mpp is None else f"not on {mpp:.4g} um/px"
+    return (
+        f"{upscaler.name} was trained on {finest:g} to {coarsest:g} um/px, {given}; how good it is there is not known"
+    )
 
 
 def upscale(
@@ -96,14 +114,14 @@ def upscale(
     behind. Raises `SlideError`, `ModelError` or `OutputError`, each in one line.
     """
     work = plan(source, upscaler, options or Options())
-    if output.exists() and output.samefile(source.slide.info.path):
-        raise OutputError(f"{output}: is the slide itself; give the result another name")
+    refuse_source(output, source.slide.info.path)
     with PyramidWriter(output, work.output, overwrite=overwrite) as writer:
         done = 0
-        for box, pixels in ahead(blocks(work, upscaler)):
-            writer.write(box, pixels)
-            done += box.size.pixels
-            yield Progress("upscale", done, work.output.size.pixels)
+        with closing(ahead(blocks(work, upscaler))) as enlarged:
+            for box, pixels in enlarged:
+                writer.write(box, pixels)
+                done += box.size.pixels
+                yield Progress("upscale", done, work.output.size.pixels)
         yield from writer.finish()
 
 
@@ -111,9 +129,10 @@ def blocks(work: Plan, upscaler: Upscaler) -> Iterator[tuple[Box, Rgb]]:
     """The enlarged source in blocks, row by row: boxes in output px, (h, w, 3) sRGB."""
     blender = Blender(work.grid, upscaler.scale)
     read = ((batch, [work.source.read(tile.window) for tile in batch]) for batch in batches(work.grid, work.batch))
-    for batch, windows in ahead(read):
-        for tile, enlarged in zip(batch, upscaler(np.stack(windows)), strict=True):
-            yield blender.add(tile, enlarged)
+    with closing(ahead(read)) as ready:
+        for batch, windows in ready:
+            for tile, enlarged in zip(batch, upscaler(np.stack(windows)), strict=True):
+                yield blender.add(tile, enlarged)
 
 
 def batches(tiles: Iterable[Tile], most: int) -> Iterator[list[Tile]]:
@@ -133,6 +152,7 @@ def _note(source: Source, upscaler: Upscaler) -> dict[str, str]:
         "derived": "super-resolved; fine detail is an estimate, not an observation; research use only",
         "software": f"wsisr {wsisr.__version__}",
         "model": upscaler.name,
+        "weights sha256": upscaler.weights.sha256 if upscaler.weights else "none",
         "scale": str(upscaler.scale),
         "source level": str(source.level),
         "source mpp": "unknown" if source.mpp is None else f"{source.mpp:.6g}",

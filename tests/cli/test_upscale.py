@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import resource
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -127,6 +128,11 @@ def test_an_unwritable_folder_is_named(slide: Path, tmp_path: Path) -> None:
     refused(upscaled(slide, folder / "out.tif"), str(folder), "may write")
 
 
+@pytest.mark.skipif(not Path("/proc/version").exists(), reason="no folder here that refuses even root")
+def test_a_folder_that_refuses_even_root_is_named(slide: Path) -> None:
+    refused(upscaled(slide, "/proc/out.tif", "--quiet"), "/proc/out.tif", "cannot be written")
+
+
 def test_a_missing_folder_is_named(slide: Path, tmp_path: Path) -> None:
     refused(upscaled(slide, tmp_path / "nowhere" / "out.tif"), "nowhere", "create it")
 
@@ -139,7 +145,7 @@ def test_a_disk_that_takes_no_more_leaves_nothing(slide: Path, tmp_path: Path) -
 def test_two_runs_never_write_the_same_output(slide: Path, tmp_path: Path) -> None:
     output = tmp_path / "out.tif"
     with PyramidWriter(output, TiffSpec(Size(10, 10), 0.5)):
-        refused(upscaled(slide, output), str(output), "another")
+        refused(upscaled(slide, output, "--quiet"), str(output), "another")
     assert not output.exists()
 
 
@@ -151,7 +157,8 @@ def test_two_runs_never_write_the_same_output(slide: Path, tmp_path: Path) -> No
         (("--model", "bicubic", "--level", 7), ("level 7",)),
         (("--model", "bicubic", "--source-mpp", 0.1), ("0.1",)),
         (("--model", "bicubic", "--tile-px", 100), ("multiple of 128",)),
-        (("--model", "bicubic", "--overlap-px", 5000), ("overlap",)),
+        (("--model", "bicubic", "-o", "result.png"), ("result.png", ".tif")),
+        (("--model", "bicubic", "--device", "cuda:7"), ("cuda:7", "CPU")),
     ],
 )
 def test_what_cannot_be_done_is_one_line(slide: Path, options: tuple[object, ...], words: tuple[str, ...]) -> None:
@@ -160,10 +167,39 @@ def test_what_cannot_be_done_is_one_line(slide: Path, options: tuple[object, ...
 
 
 @pytest.mark.parametrize(
-    "options", [("--scale", 3), ("--scale", 2, "--level", 0, "--source-mpp", 1), ("--scale", 2, "--quality", 0), ()]
+    "options",
+    [
+        ("--scale", 3),
+        ("--scale", 2, "--level", 0, "--source-mpp", 1),
+        ("--scale", 2, "--quality", 0),
+        ("--scale", 2, "--tile-px", 0),
+        (),
+    ],
 )
 def test_wrong_usage_ends_with_2(slide: Path, options: tuple[object, ...]) -> None:
     assert wsisr("upscale", slide, *options).returncode == 2
+
+
+def test_ctrl_c_ends_cleanly_and_leaves_nothing(tmp_path: Path) -> None:
+    slide = write_tiff(tmp_path / "slide.tif", noise(Size(3000, 2000)), **PITCHED)
+    command = [sys.executable, "-m", "wsisr", "upscale", slide, "--scale", "4", "--model", "lanczos", "--tile-px", "64"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as running:
+        assert running.stderr is not None
+        assert "lanczos" in running.stderr.readline()  # it has begun
+        running.send_signal(signal.SIGINT)
+        rest = running.stderr.read()
+    assert running.returncode == 130, rest
+    assert rest.splitlines()[-1] == "wsisr: interrupted"
+    assert list(tmp_path.iterdir()) == [slide]
+
+
+def test_a_slide_is_not_replaced_by_its_preview(slide: Path, tmp_path: Path) -> None:
+    picture = tmp_path / "slide.png"
+    slide.rename(picture)
+    before = picture.read_bytes()
+    region = ("--region", "0,0,9,9", "--model", "bicubic")
+    refused(wsisr("preview", picture, *region, "-o", picture, "--overwrite"), "belongs to the slide")
+    assert picture.read_bytes() == before
 
 
 def test_a_gpu_that_is_not_there_is_refused(slide: Path, tmp_path: Path) -> None:

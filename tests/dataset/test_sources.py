@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wsisr.dataset.recipe import Recipe
-from wsisr.dataset.sources import Source, sources_of
+from wsisr.dataset.sources import DatasetSlide, sources_of
 from wsisr.errors import DatasetError
 
 NAMES = st.sampled_from(["a", "A", "a~2", "b", "b~3", "c_1", "C_2"])
@@ -30,11 +30,11 @@ def touched(folder: Path, *names: str) -> list[Path]:
     return paths
 
 
-def paths_of(sources: Iterable[Source]) -> list[Path]:
+def paths_of(sources: Iterable[DatasetSlide]) -> list[Path]:
     return [source.path for source in sources]
 
 
-def sources(slides: Iterable[Path], held_out: Iterable[Path] = ()) -> list[Source]:
+def sources(slides: Iterable[Path], held_out: Iterable[Path] = ()) -> list[DatasetSlide]:
     return sources_of(slides, held_out, Recipe())
 
 

@@ -22,6 +22,7 @@ class Speckled:
     scale: int
     name: str = "speckled"
     hardware: str = "in a test"
+    weights: None = None
     context: int = 3
 
     def __call__(self, tiles: Tiles) -> Tiles:

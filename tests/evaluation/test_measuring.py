@@ -26,6 +26,7 @@ class Repeat:
     scale: int
     name: str = "repeat"
     hardware: str = "in a test"
+    weights: None = None
     context: int = 0
 
     def __call__(self, tiles: Tiles) -> Tiles:

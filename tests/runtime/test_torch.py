@@ -53,9 +53,19 @@ def test_values_beyond_white_are_white() -> None:
     assert (TorchUpscaler("bright", Repeating(300.0), CPU, "fp32")(np.maximum(TILES, 1)) == 255).all()
 
 
-def test_what_fails_in_bf16_is_computed_again_in_fp32() -> None:
-    enlarged = TorchUpscaler("fragile", Repeating(broken_in_bf16=True), CPU, "bf16")(TILES)
-    np.testing.assert_array_equal(enlarged, TILES.repeat(2, axis=1).repeat(2, axis=2))
+def test_what_fails_in_bf16_alone_is_told_what_to_do() -> None:
+    with pytest.raises(ModelError, match="--precision fp32"):
+        TorchUpscaler("fragile", Repeating(broken_in_bf16=True), CPU, "bf16")(TILES)
+    TorchUpscaler("fragile", Repeating(broken_in_bf16=True), CPU, "fp32")(TILES)
+
+
+def test_the_end_of_memory_is_one_line() -> None:
+    class Hungry(Repeating):
+        def forward(self, x: Tensor) -> Tensor:
+            return torch.empty(1 << 50) + x
+
+    with pytest.raises(DeviceError, match="--tile-px"):
+        TorchUpscaler("hungry", Hungry(), CPU, "fp32")(TILES)
 
 
 @pytest.mark.parametrize("factor", [float("nan"), float("inf")])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Annotated
@@ -69,5 +70,6 @@ def errors_as_lines() -> Iterator[None]:
 
 def main() -> None:
     """Run the command line and leave with its exit code: 0 done, 1 refused, 2 wrong usage, 130 interrupted."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a cluster's way of saying Ctrl-C
     with errors_as_lines():
         app(prog_name="wsisr")

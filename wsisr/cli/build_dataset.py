@@ -11,7 +11,7 @@ import typer
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from wsisr.dataset.sources import Source
+    from wsisr.dataset.sources import DatasetSlide
     from wsisr.dataset.store import PatchRecord
 
 SPLITS = ("train", "val")
@@ -54,7 +54,7 @@ def build_dataset(
         answers.print(table(output, records))
 
 
-def warn(sources: Sequence[Source], records: Iterable[PatchRecord]) -> None:
+def warn(sources: Sequence[DatasetSlide], records: Iterable[PatchRecord]) -> None:
     """Says aloud what the dataset lacks: slides that gave nothing, a split without patches."""
     from wsisr.cli.console import remark
 

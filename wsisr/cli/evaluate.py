@@ -64,13 +64,14 @@ def evaluate(
     from wsisr.cli.progress import drawn
     from wsisr.cli.upscale import checked_choice
     from wsisr.evaluation import Sampling, flat_probe
-    from wsisr.files import check_output
+    from wsisr.files import check_output, check_suffix
     from wsisr.runtime import load_upscaler
 
     checked_choice(scale, None, None)
     if level and all_levels:
         raise typer.BadParameter("--level and --all-levels exclude each other")
     if json_file:
+        check_suffix(json_file, (".json",))
         check_output(json_file, overwrite=overwrite)
     kernels = kernels_of(kernel)
     jobs = list(_jobs(slides, level or [0], all_levels, kernels))
@@ -144,7 +145,7 @@ def _table(rows: Sequence[Row], upscaler: Upscaler) -> Table:
 
     title = f"{upscaler.name} x{upscaler.scale}: dB and structural similarity above bicubic"
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
-    table.add_column("slide", overflow="fold", min_width=12)
+    table.add_column("slide", overflow="fold", min_width=10)
     table.add_column("input>truth\num/px", no_wrap=True)
     table.add_column("input", no_wrap=True)
     for name in ("bicubic\ndB", "back-\nproj.", "model", "SSIM", "input\nerror", "flat"):
@@ -196,20 +197,10 @@ def _gain(gain: float | None) -> str:
 def _write(path: Path, upscaler: Upscaler, found: tuple[Sequence[Row], Sequence[Probe]], *, overwrite: bool) -> None:
     """Whole or not at all."""
     import json
-    import os
 
     from wsisr.evaluation import as_json
-    from wsisr.files import disk_errors, publish
+    from wsisr.files import write_whole
 
     facts = {"model": upscaler.name, "scale": upscaler.scale} | as_json(*found)
     text = json.dumps(facts, indent=2, allow_nan=False) + "\n"
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    with disk_errors(path):
-        try:
-            with partial.open("w", encoding="utf-8") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            publish(partial, path, overwrite=overwrite)
-        finally:
-            partial.unlink(missing_ok=True)
+    write_whole(path, [text.encode()], overwrite=overwrite)

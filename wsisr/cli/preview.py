@@ -26,24 +26,26 @@ def preview(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a picture that exists.")] = False,
 ) -> None:
     """Picture one region as scanned, by bicubic and by a model."""
-    from wsisr.cli.upscale import checked_choice, provenance
-    from wsisr.files import check_output
-    from wsisr.models.catalog import pick
+    from wsisr.cli.console import remark
+    from wsisr.cli.upscale import checked_choice
+    from wsisr.files import check_output, check_suffix, refuse_source
     from wsisr.preview import compare, region_of, save
     from wsisr.runtime import load_upscaler
     from wsisr.slides import open_slide
     from wsisr.source import source_of
+    from wsisr.upscaling import doubt
 
     checked_choice(scale, level, source_mpp)
     box = parsed(region)
     with open_slide(slide, mpp) as opened:
+        check_suffix(output, (".png",))
+        refuse_source(output, slide)
         check_output(output, overwrite=overwrite)
         source = source_of(opened, level, source_mpp)
         inside = region_of(source, box)
-        chosen = pick(model, scale, source.mpp)
-        if chosen is not None:
-            provenance(chosen, source)
-        upscaler = load_upscaler(chosen.path if chosen else model, scale=scale, device=device)
+        upscaler = load_upscaler(model, scale=scale, device=device, mpp=source.mpp)
+        if warning := doubt(upscaler, source.mpp):
+            remark(f"warning: {warning}")
         save(compare(source, inside, upscaler), output, overwrite=overwrite)
 
 

@@ -48,21 +48,22 @@ def _as_bar(steps: Iterable[Progress], words: Words) -> Iterator[Progress]:
 
     columns = (TextColumn("{task.description:>10}"), BarColumn(), TextColumn("{task.percentage:>3.0f}%"))
     with Bars(*columns, TextColumn("{task.fields[words]}"), TimeRemainingColumn(), console=remarks) as bars:
-        task, stage, began = None, "", 0.0
+        task, stage, began, now = None, "", 0.0, time.monotonic()
         for step in steps:
             if step.stage != stage or task is None:
-                stage, began = step.stage, time.monotonic()
+                stage, began = step.stage, now  # a stage began when the one before it ended
                 task = bars.add_task(stage, total=step.total, words="")
-            bars.update(task, completed=step.done, words=words(step, time.monotonic() - began))
+            now = time.monotonic()
+            bars.update(task, completed=step.done, words=words(step, now - began))
             yield step
 
 
 def _as_lines(steps: Iterable[Progress], words: Words) -> Iterator[Progress]:
-    stage, began, said = "", 0.0, 0.0
+    stage, began, said, now = "", 0.0, 0.0, time.monotonic()
     for step in steps:
-        now = time.monotonic()
         if step.stage != stage:
-            stage, began, said = step.stage, now, now
+            stage, began, said = step.stage, now, now  # a stage began when the one before it ended
+        now = time.monotonic()
         if now - said >= LINE_EVERY_S or step.done == step.total:
             said = now
             left = (now - began) * (step.total - step.done) / max(step.done, 1)

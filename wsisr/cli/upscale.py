@@ -11,13 +11,14 @@ import typer
 if TYPE_CHECKING:
     from rich.panel import Panel
 
-    from wsisr.models.catalog import Model
     from wsisr.progress import Progress
-    from wsisr.source import Source
     from wsisr.upscaler import Upscaler
     from wsisr.upscaling import Plan
 
 SCALES = (2, 4)
+
+SUFFIXES = (".tif", ".tiff")
+"""Of what is written; other layouts have other names."""
 
 
 def upscale(
@@ -38,9 +39,9 @@ def upscale(
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:NUMBER.")] = "auto",
     precision: Annotated[str, typer.Option(help="auto, bf16 or fp32.")] = "auto",
-    tile_px: Annotated[int | None, typer.Option(help="Input px that a tile completes, along one axis.")] = None,
+    tile_px: Annotated[int | None, typer.Option(help="Input px that a tile completes, along one axis.", min=1)] = None,
     overlap_px: Annotated[
-        int | None, typer.Option(help="Input px by which tiles overlap; what leaves no seam by default.")
+        int | None, typer.Option(help="Input px by which tiles overlap; what leaves no seam by default.", min=0)
     ] = None,
     batch: Annotated[int, typer.Option(help="Tiles that go through the network together.", min=1)] = 1,
     quality: Annotated[int, typer.Option(help="JPEG quality of the output.", min=1, max=100)] = 90,
@@ -50,27 +51,31 @@ def upscale(
 ) -> None:
     """Enlarge a slide into a new pyramidal TIFF."""
     checked_choice(scale, level, source_mpp)
-    from wsisr.cli.console import answers
+    from wsisr.cli.console import answers, remark
     from wsisr.cli.progress import drawn
-    from wsisr.files import check_output
-    from wsisr.models.catalog import pick
+    from wsisr.files import check_output, check_suffix, refuse_source
     from wsisr.runtime import load_upscaler
     from wsisr.slides import open_slide
     from wsisr.source import source_of
     from wsisr.upscaling import DEFAULT_TILE_PX, Options, plan
     from wsisr.upscaling import upscale as upscaled
 
-    output = output or default_output(slide, scale)
     with open_slide(slide, mpp) as opened:
+        output = output or default_output(slide, scale)
+        check_suffix(output, SUFFIXES)
+        refuse_source(output, slide)
         check_output(output, overwrite=overwrite or dry_run)
         source = source_of(opened, level, source_mpp)
-        chosen = pick(model, scale, source.mpp)
-        note = {} if chosen is None else provenance(chosen, source)
-        options = Options(tile_px or DEFAULT_TILE_PX, overlap_px, batch, quality, note)
-        upscaler = load_upscaler(chosen.path if chosen else model, scale=scale, device=device, precision=precision)
+        upscaler = load_upscaler(model, scale=scale, device=device, precision=precision, mpp=source.mpp)
+        options = Options(DEFAULT_TILE_PX if tile_px is None else tile_px, overlap_px, batch, quality)
         work = plan(source, upscaler, options)
+        if work.warning:
+            remark(f"warning: {work.warning}")
         if dry_run:
             return answers.print(forecast(work, upscaler, output))
+        if not quiet:
+            sizes = f"{source.size} px to {work.output.size} px"
+            remark(f"{upscaler.name}, {upscaler.hardware}: {sizes} in {len(work.grid)} steps")
         began = time.monotonic()
         for _ in drawn(upscaled(source, upscaler, output, options=options, overwrite=overwrite), pace, quiet=quiet):
             pass
@@ -88,25 +93,9 @@ def checked_choice(scale: int, level: int | None, source_mpp: float | None) -> N
 
 def default_output(slide: Path, scale: int) -> Path:
     """`dir/a.svs` at x4 to `dir/a.x4.ome.tif`; beside the slide."""
-    stem = slide.name if slide.is_dir() else slide.stem
-    return slide.with_name(f"{stem.removesuffix('.ome')}.x{scale}.ome.tif")
-
-
-def provenance(model: Model, source: Source) -> dict[str, str]:
-    """What the file says of its model; a pitch that the model has not seen in training is said aloud, too."""
-    from wsisr.cli.console import remark
-    from wsisr.models.headers import sha256
-
-    note = {"weights sha256": sha256(model.path)}
-    finest, coarsest = model.spec.input_mpp
-    if source.mpp is None:
-        warning = f"pixel pitch is not recorded; {model.name} was trained on {finest:g} to {coarsest:g} um/px"
-    elif not model.spec.covers(source.mpp):
-        warning = f"{model.name} was trained on {finest:g} to {coarsest:g} um/px, not on {source.mpp:.4g} um/px"
-    else:
-        return note
-    remark(f"warning: {warning}; how good the result is was not measured")
-    return note | {"warning": warning}
+    whole = slide.resolve() if slide.is_dir() else slide
+    stem = whole.name if slide.is_dir() else slide.stem
+    return whole.with_name(f"{stem.removesuffix('.ome')}.x{scale}.ome.tif")
 
 
 def pace(progress: Progress, seconds: float) -> str:
@@ -128,13 +117,14 @@ def forecast(work: Plan, upscaler: Upscaler, output: Path) -> Panel:
 
     expected = estimate(work, upscaler)
     free = shutil.disk_usage(output.parent).free
+    taken = "; it exists, and would need --overwrite" if output.exists() else ""
     return panel(
         "dry run: nothing was written",
         {
             **facts(work, upscaler),
             "tiles": f"{len(work.grid)} of {work.grid.tiling.step} px; overlapping costs {100 * work.waste:.0f} %",
             "time": f"about {duration(expected.seconds)}",
-            "output": f"{output}, about {size_in_words(expected.output_bytes)}",
+            "output": f"{output}, about {size_in_words(expected.output_bytes)}{taken}",
             "disk": f"about {size_in_words(expected.disk_bytes)} while running; {size_in_words(free)} are free",
         },
     )

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from wsisr.dataset.recipe import SCALES, Recipe, choose
-from wsisr.dataset.sources import Source
+from wsisr.dataset.sources import DatasetSlide
 from wsisr.dataset.store import PatchRecord, new_dataset, refuse_existing, write_group, write_manifest
 from wsisr.errors import DatasetError
 from wsisr.geometry import Box, Size
@@ -18,7 +18,7 @@ from wsisr.progress import Progress
 from wsisr.slides import Slide, SlideInfo, open_slide
 
 
-def build(sources: Sequence[Source], folder: Path, recipe: Recipe) -> Generator[Progress, None, None]:
+def build(sources: Sequence[DatasetSlide], folder: Path, recipe: Recipe) -> Generator[Progress, None, None]:
     """Writes a dataset from slides; nothing happens until the iterator is consumed, to its end.
 
     All slides are looked at before the first patch is read. Yields `levels`. Leaving early leaves nothing behind.
@@ -55,7 +55,7 @@ def partners(info: SlideInfo, level: int) -> dict[int, int]:
 class _Group:
     """One level of one slide."""
 
-    source: Source
+    source: DatasetSlide
     level: int
     info: SlideInfo
 
@@ -97,7 +97,7 @@ class _Group:
         )
 
 
-def _usable_levels(source: Source, recipe: Recipe) -> list[int]:
+def _usable_levels(source: DatasetSlide, recipe: Recipe) -> list[int]:
     """Levels that give pairs. Raises `DatasetError` saying why there is none."""
     with open_slide(source.path) as slide:
         groups = [_Group(source, level, slide.info) for level in range(len(slide.info.levels))]

@@ -14,7 +14,7 @@ SUFFIXES = {".svs", ".tif", ".tiff", ".ndpi", ".scn", ".mrxs", ".vms", ".vmu", "
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class DatasetSlide:
     """One slide and its place in the dataset."""
 
     path: Path
@@ -29,7 +29,7 @@ class Source:
         return self.stem if self.path.is_dir() else f"{self.stem}{self.path.suffix}"
 
 
-def sources_of(slides: Iterable[Path], held_out: Iterable[Path], recipe: Recipe) -> list[Source]:
+def sources_of(slides: Iterable[Path], held_out: Iterable[Path], recipe: Recipe) -> list[DatasetSlide]:
     """Slides by path or by folder. `held_out` is the validation split, and what is in it leaves the others.
 
     Without any held out, cases are split by hash. Raises `DatasetError` if a folder has no slide in it or if a case
@@ -46,7 +46,7 @@ def sources_of(slides: Iterable[Path], held_out: Iterable[Path], recipe: Recipe)
     cases = [recipe.case(path) for path in paths]
     if not validation:
         splits = [recipe.split(case) for case in cases]
-    return [Source(*facts) for facts in zip(paths, _stems(paths), cases, splits, strict=True)]
+    return [DatasetSlide(*facts) for facts in zip(paths, _stems(paths), cases, splits, strict=True)]
 
 
 def _each_once(paths: Iterable[Path]) -> list[Path]:

@@ -33,6 +33,10 @@ class BackProjection:
         return "on the CPU in fp32"
 
     @property
+    def weights(self) -> None:
+        return None
+
+    @property
     def context(self) -> int:
         return _BICUBIC_REACH * (1 + self.iterations)
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from wsisr.errors import DeviceError
 from wsisr.models.catalog import pick
-from wsisr.upscaler import Resampling, Upscaler
+from wsisr.models.headers import sha256
+from wsisr.upscaler import Resampling, Upscaler, Weights
 
 __all__ = ["load_upscaler"]
 
@@ -27,6 +29,8 @@ def load_upscaler(
     """
     chosen = pick(model, scale, mpp)
     if chosen is None:
+        if device not in ("auto", "cpu"):
+            raise DeviceError(f"{model} runs on the CPU only, not on {device}; leave the device out")
         return Resampling("bicubic" if model == "bicubic" else "lanczos", scale)
     from wsisr.models.weights import load_network  # noqa: PLC0415 - torch takes seconds to import
     from wsisr.runtime._torch import TorchUpscaler  # noqa: PLC0415
@@ -34,4 +38,6 @@ def load_upscaler(
 
     where = torch_device(device)
     _, network = load_network(chosen.path)
-    return TorchUpscaler(chosen.name, network, where, torch_precision(precision, where))
+    upscaler = TorchUpscaler(chosen.name, network, where, torch_precision(precision, where))
+    upscaler.weights = Weights(chosen.spec, sha256(chosen.path))
+    return upscaler

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from wsisr.dataset.degradation import scanned
 from wsisr.dataset.store import PatchRecord, PatchStore
 from wsisr.errors import ConfigError, DatasetError
 from wsisr.pixels import Kernel, Rgb, shrink
@@ -50,7 +51,8 @@ class Batches:
         record = records[random.integers(len(records))]
         kernel = self.kernels[random.choice(len(self.kernels), p=self.shares)]
         high = self.store.high(record)
-        return self._crop(self._low(record, high, kernel), high, random)
+        low = scanned(high, self.scale, random) if kernel == "scan" else self._low(record, high, kernel)
+        return self._crop(low, high, random)
 
     def _low(self, record: PatchRecord, high: Rgb, kernel: str) -> Rgb:
         """The whole patch at low resolution."""

@@ -16,7 +16,7 @@ from wsisr.modelspec import ModelSpec
 
 T = TypeVar("T")
 
-KERNELS = ("area", "bicubic", "lanczos", "pyramid")
+KERNELS = ("area", "bicubic", "lanczos", "pyramid", "scan")
 
 SCALES = (2, 4)
 
@@ -47,7 +47,7 @@ class DataConfig:
     """Side of a low-resolution crop."""
     batch: int = 16
     kernels: dict[str, float] = field(default_factory=lambda: {"area": 0.4, "bicubic": 0.4, "pyramid": 0.2})
-    """Kernel to its share of the samples. `pyramid` is the slide's own coarser level."""
+    """Kernel to its share of the samples. `pyramid` is the slide's own coarser level, `scan` a blur and a JPEG."""
 
 
 @dataclass(frozen=True, slots=True)
