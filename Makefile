@@ -27,9 +27,9 @@ PICTURE := demo/before-after.png
 demo: $(INSTALLED) $(SLIDE)
 	@mkdir -p demo
 	$(BIN)/wsisr upscale $(SLIDE) --scale 4 -o $(UPSCALED) --overwrite
-	$(BIN)/wsisr preview $(SLIDE) --scale 4 --region 900,1200,160,120 -o $(PICTURE) --overwrite
+	$(BIN)/wsisr preview $(SLIDE) --scale 4 --source-mpp 1 --region 820,1100,320,240 -o $(PICTURE) --overwrite
 	@echo
-	@echo 'Before and after:      $(PICTURE)'
+	@echo 'Before and after:      $(PICTURE), from 1 um/px, for which the model was trained'
 	@echo 'The slide, four times: $(UPSCALED)'
 	@echo '  in QuPath: File > Open...'
 	@echo '  in Python: $(BIN)/python -c "import openslide; print(openslide.OpenSlide('"'$(UPSCALED)'"').level_dimensions)"'

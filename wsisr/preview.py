@@ -50,7 +50,7 @@ def compare(source: Source, region: Box, upscaler: Upscaler) -> Image.Image:
     nearest = low.repeat(scale, axis=0).repeat(scale, axis=1)
     panels = {
         "where": _overview(source, region, nearest.shape[0]),
-        _caption("as scanned", source.mpp): nearest,
+        _caption("as scanned" if source.factor == 1 else "shrunk", source.mpp): nearest,
         _caption("bicubic", source.mpp, scale): enlarge(low, scale, "bicubic"),
         _caption(f"{upscaler.name}, an estimate", source.mpp, scale): _enlarged(source, region, upscaler),
     }

@@ -16,6 +16,7 @@ from wsisr.models.catalog import Model, best_for, shipped
 from wsisr.runtime import load_upscaler
 from wsisr.runtime._torch import TorchUpscaler
 from wsisr.runtime.device import torch_device
+from wsisr.upscaler import Resampling
 
 TILES = np.stack([noise(Size(20, 15), seed) for seed in range(3)])
 CPU = torch.device("cpu")
@@ -93,6 +94,13 @@ def test_bf16_is_within_a_few_grey_levels_of_fp32(model: Model) -> None:
     )
     assert np.abs(fast - exact).max() <= 6
     assert np.abs(fast - exact).mean() < 0.5
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp32"])
+def test_ground_with_next_to_no_contrast_comes_out_as_pillows_bicubic(model: Model, precision: str) -> None:
+    grain = np.random.default_rng(0).integers(0, 9, (1, 40, 30, 3)).astype(np.uint8) + np.uint8(240)
+    upscaler = load_upscaler(model.name, scale=model.spec.scale, device="cpu", precision=precision)
+    np.testing.assert_array_equal(upscaler(grain), Resampling("bicubic", model.spec.scale)(grain))
 
 
 def test_the_model_nearest_in_pitch_is_chosen(model: Model) -> None:

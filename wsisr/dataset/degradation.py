@@ -1,4 +1,4 @@
-"""How a scanner would have seen a patch at low resolution: optics blur it, its file compresses it."""
+"""How a scanner would have stored a patch at low resolution: blurred by optics, sharpened by software, as JPEG."""
 
 from __future__ import annotations
 
@@ -12,17 +12,23 @@ from wsisr.pixels import Rgb, shrink
 BLUR_PX = 0.6
 """Largest standard deviation of the blur, in px of the low resolution."""
 
-QUALITIES = (30, 95)
+SHARPENING = 150
+"""Largest strength of an unsharp mask of one low-resolution px, in percent."""
+
+QUALITIES = (25, 95)
 """JPEG qualities at which slides are met: Aperio's own default of 30 among them."""
 
 
 def scanned(high: Rgb, scale: int, random: np.random.Generator) -> Rgb:
-    """(h*scale, w*scale, 3) to (h, w, 3): blurred a little, averaged, stored as JPEG 4:2:0 of some quality.
+    """(h*scale, w*scale, 3) to (h, w, 3): blurred a little, averaged, sharpened, stored as JPEG 4:2:0 of some quality.
 
-    Strength of blur and quality are drawn alike over their ranges; both ranges are this project's choice.
+    Each strength is drawn alike over its range; the ranges are this project's choice.
     """
-    sigma, quality = random.uniform(0, BLUR_PX) * scale, int(random.integers(QUALITIES[0], QUALITIES[1] + 1))
+    sigma, percent = random.uniform(0, BLUR_PX) * scale, round(random.uniform(0, SHARPENING))
+    quality = int(random.integers(QUALITIES[0], QUALITIES[1] + 1))
     blurred = np.asarray(Image.fromarray(high).filter(ImageFilter.GaussianBlur(sigma)))
+    low = Image.fromarray(shrink(blurred, scale, "area"))
     file = BytesIO()
-    Image.fromarray(shrink(blurred, scale, "area")).save(file, "JPEG", quality=quality, subsampling="4:2:0")
+    sharp = low.filter(ImageFilter.UnsharpMask(radius=1, percent=percent, threshold=0))
+    sharp.save(file, "JPEG", quality=quality, subsampling="4:2:0")
     return np.asarray(Image.open(file))

@@ -8,7 +8,7 @@ Two choices keep the result independent of how a slide is cut into tiles and kee
 
 - Channel attention averages over a window around each pixel, not over the whole tile.
 - The network adds a residual to the bicubic enlargement, and the residual is multiplied by a gate that is zero where
-  the input around a pixel has next to no contrast: on flat glass the output is exactly the bicubic one.
+  the input around a pixel has next to no contrast: on flat glass the output is Pillow's bicubic.
 """
 
 from __future__ import annotations
@@ -22,13 +22,12 @@ from wsisr.modelspec import ModelSpec
 GATE_RADIUS = 2
 """Input px on each side in which the gate looks for contrast."""
 
-GATE_SHUT, GATE_OPEN = 4 / 255, 12 / 255
+GATE_SHUT, GATE_OPEN = 8 / 255, 32 / 255
 """Contrast (maximum minus minimum of any colour) up to which the residual is dropped, and from which it counts in full.
 
-Four grey levels are what noise with a standard deviation of one leaves after averaging 2x2: nothing to enhance.
+Noise with a standard deviation of one spans some four grey levels after averaging 2x2; on a validation slide, opening
+later than at 12 cost no gain.
 """
-
-BICUBIC_RADIUS = 2
 
 
 class MixAttention(nn.Module):
@@ -87,8 +86,10 @@ class MASRGAN(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         shallow = self.head(x - 0.5)
         deep = self.tail(shallow + self.blocks(shallow))
-        residual = F.pixel_shuffle(deep.float() * contrast_gate(x.float()), self.scale)
-        return enlarge_bicubic(x.float(), self.scale) + residual
+        x, gate = x.float(), contrast_gate(x.float())
+        plain, sharp = pillow_bicubic(x, self.scale), sharp_bicubic(x, self.scale)
+        residual = F.pixel_shuffle(deep.float() * gate, self.scale)
+        return plain + residual + (sharp - plain) * F.interpolate(gate, scale_factor=self.scale)
 
 
 def contrast_gate(x: Tensor) -> Tensor:
@@ -100,6 +101,17 @@ def contrast_gate(x: Tensor) -> Tensor:
     return ((contrast - GATE_SHUT) / (GATE_OPEN - GATE_SHUT)).clamp(0, 1)
 
 
-def enlarge_bicubic(x: Tensor, scale: int) -> Tensor:
-    """(n, 3, h, w) to (n, 3, h*scale, w*scale) with torch's kernel, a = -0.75: a starting point, not the baseline."""
+def pillow_bicubic(x: Tensor, scale: int) -> Tensor:
+    """(n, 3, h, w) to (n, 3, h*scale, w*scale) as Pillow does it: a = -0.5, rows first, rounded to 8 bits in between.
+
+    torch has this kernel where it antialiases, which it does not when it enlarges. Without the rounding, flat ground
+    with a grain of one grey level came out 0.06 dB below Pillow's.
+    """
+    wide = F.interpolate(x, scale_factor=(1.0, scale), mode="bicubic", align_corners=False, antialias=True)
+    wide = wide.mul(255).round().clamp(0, 255).div(255)
+    return F.interpolate(wide, scale_factor=(scale, 1.0), mode="bicubic", align_corners=False, antialias=True)
+
+
+def sharp_bicubic(x: Tensor, scale: int) -> Tensor:
+    """(n, 3, h, w) to (n, 3, h*scale, w*scale) by torch's own kernel, a = -0.75."""
     return F.interpolate(x, scale_factor=scale, mode="bicubic", align_corners=False)
