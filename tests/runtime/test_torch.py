@@ -100,7 +100,9 @@ def test_bf16_is_within_a_few_grey_levels_of_fp32(model: Model) -> None:
 def test_ground_with_next_to_no_contrast_comes_out_as_pillows_bicubic(model: Model, precision: str) -> None:
     grain = np.random.default_rng(0).integers(0, 9, (1, 40, 30, 3)).astype(np.uint8) + np.uint8(240)
     upscaler = load_upscaler(model.name, scale=model.spec.scale, device="cpu", precision=precision)
-    np.testing.assert_array_equal(upscaler(grain), Resampling("bicubic", model.spec.scale)(grain))
+    difference = np.abs(upscaler(grain).astype(int) - Resampling("bicubic", model.spec.scale)(grain))
+    assert difference.max() <= 1  # where a value lies half-way between two grey levels
+    assert difference.mean() < 0.01
 
 
 def test_the_model_nearest_in_pitch_is_chosen(model: Model) -> None:
