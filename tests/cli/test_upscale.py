@@ -130,7 +130,7 @@ def test_an_unwritable_folder_is_named(slide: Path, tmp_path: Path) -> None:
 
 @pytest.mark.skipif(not Path("/proc/version").exists(), reason="no folder here that refuses even root")
 def test_a_folder_that_refuses_even_root_is_named(slide: Path) -> None:
-    refused(upscaled(slide, "/proc/out.tif", "--quiet"), "/proc/out.tif", "cannot be written")
+    refused(upscaled(slide, Path("/proc/out.tif"), "--quiet"), "/proc/out.tif", "cannot be written")
 
 
 def test_a_missing_folder_is_named(slide: Path, tmp_path: Path) -> None:
@@ -182,7 +182,19 @@ def test_wrong_usage_ends_with_2(slide: Path, options: tuple[object, ...]) -> No
 
 def test_ctrl_c_ends_cleanly_and_leaves_nothing(tmp_path: Path) -> None:
     slide = write_tiff(tmp_path / "slide.tif", noise(Size(3000, 2000)), **PITCHED)
-    command = [sys.executable, "-m", "wsisr", "upscale", slide, "--scale", "4", "--model", "lanczos", "--tile-px", "64"]
+    command = [
+        sys.executable,
+        "-m",
+        "wsisr",
+        "upscale",
+        str(slide),
+        "--scale",
+        "4",
+        "--model",
+        "lanczos",
+        "--tile-px",
+        "64",
+    ]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as running:
         assert running.stderr is not None
         assert "lanczos" in running.stderr.readline()  # it has begun
