@@ -18,7 +18,7 @@ import numpy as np
 
 import wsisr
 from wsisr.blending import Blender
-from wsisr.errors import OutputError
+from wsisr.errors import OutputError, SlideError
 from wsisr.files import refuse_source
 from wsisr.geometry import Box, Size
 from wsisr.pixels import Rgb
@@ -68,7 +68,13 @@ class Plan:
 
 
 def plan(source: Source, upscaler: Upscaler, options: Options) -> Plan:
-    """Decides tiles and output of an upscaling. Raises `OutputError` for a tiling that the output cannot hold."""
+    """Decides tiles and output of an upscaling.
+
+    Raises `OutputError` for a tiling that the output cannot hold, `SlideError` where the pixel pitch is not known: a
+    result without a scale could not be measured on, and nobody would see it.
+    """
+    if source.mpp is None:
+        raise SlideError(f"{source.slide.info.path}: pixel pitch is not recorded; give it in um/px (--mpp)")
     scale = upscaler.scale
     unit = STORED_TILE_PX // math.gcd(scale, STORED_TILE_PX)
     if options.tile_px < 1 or options.tile_px % unit:
@@ -84,7 +90,7 @@ def plan(source: Source, upscaler: Upscaler, options: Options) -> Plan:
     warning = doubt(upscaler, source.mpp)
     spec = TiffSpec(
         size=source.size * scale,
-        mpp=None if source.mpp is None else source.mpp / scale,
+        mpp=source.mpp / scale,
         tile_px=STORED_TILE_PX,
         quality=options.quality,
         icc=source.slide.info.icc,

@@ -84,11 +84,10 @@ def test_a_source_pitch_shrinks_before_it_enlarges(slide: Path, tmp_path: Path) 
     assert read_note(tmp_path / "out.tif")["source mpp"] == "1"
 
 
-def test_a_slide_without_pitch_is_enlarged_and_stays_without(tmp_path: Path) -> None:
+def test_a_slide_without_pitch_needs_one(tmp_path: Path) -> None:
     slide = write_tiff(tmp_path / "slide.tif", noise(Size(60, 50)), photometric="rgb", metadata=None)
-    done = upscaled(slide, tmp_path / "out.tif")
-    assert done.returncode == 0, done.stderr
-    assert "unknown to unknown" in done.stdout
+    refused(upscaled(slide, tmp_path / "out.tif"), str(slide), "not recorded", "--mpp")
+    assert upscaled(slide, tmp_path / "out.tif", "--mpp", 0.5).returncode == 0
 
 
 def test_an_output_that_exists_is_kept_unless_asked(slide: Path, tmp_path: Path) -> None:
