@@ -52,7 +52,9 @@ def compare(source: Source, region: Box, upscaler: Upscaler) -> Image.Image:
         "where": _overview(source, region, nearest.shape[0]),
         _caption("as scanned" if source.factor == 1 else "shrunk", source.mpp): nearest,
         _caption("bicubic", source.mpp, scale): enlarge(low, scale, "bicubic"),
-        _caption(f"{upscaler.name}, an estimate", source.mpp, scale): _enlarged(source, region, upscaler),
+        _caption(upscaler.name + (", an estimate" if upscaler.weights else ""), source.mpp, scale): _enlarged(
+            source, region, upscaler
+        ),
     }
     return _in_a_row(panels)
 

@@ -106,20 +106,18 @@ def doubt(upscaler: Upscaler, mpp: float | None) -> str | None:
         return None
     finest, coarsest = upscaler.weights.spec.input_mpp
     given = "the pixel pitch is not recorded" if mpp is None else f"not on {mpp:.4g} um/px"
-    return (
-        f"{upscaler.name} was trained on {finest:g} to {coarsest:g} um/px, {given}; how good it is there is not known"
-    )
+    return f"{upscaler.name} was trained on {finest:g} to {coarsest:g} um/px, {given}; how good it is there is unknown"
 
 
 def upscale(
-    source: Source, upscaler: Upscaler, output: Path, *, options: Options | None = None, overwrite: bool = False
+    source: Source, upscaler: Upscaler, output: Path | str, *, options: Options | None = None, overwrite: bool = False
 ) -> Iterator[Progress]:
     """Writes a pyramid of a source enlarged; nothing happens until the iterator is consumed, to its end.
 
     Yields `upscale` in output pixels, then `pyramid` and `assemble` in stored tiles. Leaving early leaves nothing
     behind. Raises `SlideError`, `ModelError` or `OutputError`, each in one line.
     """
-    work = plan(source, upscaler, options or Options())
+    work, output = plan(source, upscaler, options or Options()), Path(output)
     refuse_source(output, source.slide.info.path)
     with PyramidWriter(output, work.output, overwrite=overwrite) as writer:
         done = 0

@@ -26,7 +26,10 @@ def build_dataset(
     ] = None,
     patch_px: Annotated[int, typer.Option(help="Side of a high-resolution patch.", min=64)] = 256,
     coarsest_mpp: Annotated[float, typer.Option(help="Coarsest high resolution, in um/px.", min=0)] = 2.1,
-    most_patches: Annotated[int, typer.Option(help="Patches per level of a slide at the most.", min=1)] = 1000,
+    most_patches: Annotated[
+        int,
+        typer.Option(help="Patches with contrast per level of a slide at the most; a few of glass come on top.", min=1),
+    ] = 1000,
     val_share: Annotated[float, typer.Option(help="Share of cases drawn for validation.", min=0, max=1)] = 0.1,
     case_pattern: Annotated[
         str, typer.Option(help="Regular expression for what of a file name is the patient or specimen.")

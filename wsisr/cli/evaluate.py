@@ -52,7 +52,10 @@ def evaluate(
         typer.Option(help="What the input is made with; area and bicubic by default. Give it more than once for more."),
     ] = None,
     limit_px: Annotated[
-        int, typer.Option(help="Pixels of a level beyond which evenly spread blocks stand for it.", min=1)
+        int,
+        typer.Option(
+            help="Pixels of a level beyond which evenly spread blocks stand for it; at least one block.", min=1
+        ),
     ] = 64_000_000,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:NUMBER.")] = "auto",
     json_file: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write the scores here too.")] = None,

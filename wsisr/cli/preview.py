@@ -47,6 +47,7 @@ def preview(
         if warning := doubt(upscaler, source.mpp):
             remark(f"warning: {warning}")
         save(compare(source, inside, upscaler), output, overwrite=overwrite)
+        remark(f"{output}: written")
 
 
 def parsed(region: str) -> Box:
