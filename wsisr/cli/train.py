@@ -72,7 +72,7 @@ def beginning(run: Run) -> str:
 
 
 def progress(run: Run, watch: Watch, stop: threading.Event) -> Generator[Progress, None, None]:
-    """Steps of this session, until they are done or stopping is asked for; then the step in hand is saved."""
+    """Steps of this call, until they are done or stopping is asked for; then the step in hand is saved."""
     from wsisr.progress import Progress
 
     start = run.step
