@@ -1,6 +1,5 @@
 import errno
 import os
-import resource
 import signal
 import subprocess
 import sys
@@ -13,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.disks import as_nobody, files_end_at
 from wsisr.errors import OutputError
 from wsisr.files import check_output, publish
 from wsisr.geometry import Box, Size
@@ -171,27 +171,6 @@ def test_a_folder_without_permission_is_refused() -> None:
         with pytest.raises(OutputError) as error:
             write(path)
         assert "permission denied; choose a folder" in one_line(error, path)
-
-
-@contextmanager
-def as_nobody() -> Iterator[None]:
-    if os.geteuid() != 0:
-        pytest.skip("needs root to become somebody without permission")
-    os.seteuid(65534)
-    try:
-        yield
-    finally:
-        os.seteuid(0)
-
-
-@contextmanager
-def files_end_at(size: int) -> Iterator[None]:
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 @pytest.mark.parametrize("share", [0.3, 1.01], ids=["while tiles come in", "while the file is assembled"])

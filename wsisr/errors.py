@@ -32,3 +32,9 @@ class DatasetError(WsisrError):
 
 class ConfigError(WsisrError):
     """A configuration holds an unknown key or an impossible value."""
+
+
+def in_words(error: BaseException) -> str:
+    """A foreign error on one line of bounded length."""
+    words = " ".join(str(error).split()) or type(error).__name__
+    return words if len(words) <= 200 else words[:199] + "…"

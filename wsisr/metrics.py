@@ -11,6 +11,9 @@ from wsisr.pixels import Rgb
 
 Floats = npt.NDArray[np.float32]
 
+BORDER_PX = 8
+"""High-resolution px at the edges of a level that no score counts."""
+
 SSIM_REACH = 5
 """Pixels on each side of a pixel that its structural similarity depends on."""
 

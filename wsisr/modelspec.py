@@ -8,6 +8,9 @@ from dataclasses import asdict, dataclass, fields
 
 from wsisr.errors import ModelError
 
+SCALES = (2, 4)
+"""Enlargements along one axis that are trained, paired and offered."""
+
 
 @dataclass(frozen=True, slots=True)
 class ModelSpec:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from rich.console import Console
 
+INTERRUPTED = 130
+"""128 + SIGINT: what a shell expects of a program that Ctrl-C has ended."""
+
 answers = Console()
 """Tables, panels and JSON that were asked for."""
 

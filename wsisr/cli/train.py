@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from wsisr.cli.console import INTERRUPTED
+
 if TYPE_CHECKING:
     from wsisr.progress import Progress
     from wsisr.training.loop import Run, StepReport
-
-INTERRUPTED = 130
 
 MEMORY = 0.98
 """Share of the past in the loss that is shown; a single batch says little."""

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from wsisr.modelspec import SCALES
+
 if TYPE_CHECKING:
     from rich.panel import Panel
 
     from wsisr.progress import Progress
     from wsisr.upscaler import Upscaler
     from wsisr.upscaling import Plan
-
-SCALES = (2, 4)
 
 SUFFIXES = (".tif", ".tiff")
 """Of what is written; other layouts have other names."""

@@ -8,11 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
-from wsisr.dataset.recipe import SCALES, Recipe, choose
+from wsisr.dataset.recipe import Recipe, choose
 from wsisr.dataset.sources import DatasetSlide
 from wsisr.dataset.store import PatchRecord, new_dataset, refuse_existing, write_group, write_manifest
 from wsisr.errors import DatasetError
 from wsisr.geometry import Box, Size
+from wsisr.modelspec import SCALES
 from wsisr.pixels import Rgb
 from wsisr.progress import Progress
 from wsisr.slides import Slide, SlideInfo, open_slide

@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from wsisr.errors import DatasetError
-
-SCALES = (2, 4)
+from wsisr.modelspec import SCALES
 
 FLAT_CONTRAST = 6.0
 """Contrast below which a patch counts as glass or faint."""

@@ -6,10 +6,7 @@ from dataclasses import dataclass
 
 from wsisr.errors import ConfigError
 from wsisr.geometry import Box, Size
-from wsisr.metrics import SSIM_REACH
-
-BORDER_PX = 8
-"""High-resolution px at the edges of a level that no score counts."""
+from wsisr.metrics import BORDER_PX, SSIM_REACH
 
 CELL_PX = 64
 """Side of a cell, in px of the high resolution, that is looked at for flatness."""

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from wsisr.evaluation.blocks import BORDER_PX
 from wsisr.evaluation.scores import gain
-from wsisr.metrics import psnr
+from wsisr.metrics import BORDER_PX, psnr
 from wsisr.pixels import Kernel, Rgb, shrink
 from wsisr.upscaler import Resampling, Upscaler
 

@@ -8,11 +8,11 @@ from typing import Self, TypeAlias
 
 from wsisr.errors import SlideError
 from wsisr.evaluation.backprojection import BackProjection
-from wsisr.evaluation.blocks import BORDER_PX, KERNEL_REACH, Block, Sampling, grown, regions, ssim_reach
+from wsisr.evaluation.blocks import KERNEL_REACH, Block, Sampling, grown, regions, ssim_reach
 from wsisr.evaluation.scores import Row
 from wsisr.evaluation.tallies import Tallies, Truth
 from wsisr.geometry import Box, Size
-from wsisr.metrics import SSIM_REACH
+from wsisr.metrics import BORDER_PX, SSIM_REACH
 from wsisr.pixels import Kernel, shrink
 from wsisr.progress import Progress
 from wsisr.slides import Slide, SlideInfo

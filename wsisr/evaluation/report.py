@@ -6,9 +6,9 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from wsisr.evaluation.blocks import BORDER_PX
 from wsisr.evaluation.flatness import Probe
 from wsisr.evaluation.scores import Flat, Row, Scores, summary
+from wsisr.metrics import BORDER_PX
 
 Facts = dict[str, Any]
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
-from wsisr.errors import ModelError
+from wsisr.errors import ModelError, in_words
 from wsisr.modelspec import ModelSpec
 
 SPEC_KEY = "wsisr.spec"
@@ -43,17 +43,12 @@ def opened(path: Path, framework: str) -> Iterator[Any]:
         with safe_open(path, framework=framework) as file:
             yield file
     except OSError as error:
-        raise ModelError(f"{path}: cannot be read ({error.strerror or _in_words(error)}); give another file") from error
+        raise ModelError(f"{path}: cannot be read ({error.strerror or in_words(error)}); give another file") from error
     except SafetensorError as error:
-        raise ModelError(f"{path}: not a whole safetensors file ({_in_words(error)}); copy it again") from error
+        raise ModelError(f"{path}: not a whole safetensors file ({in_words(error)}); copy it again") from error
 
 
 def sha256(path: Path) -> str:
     """Hexadecimal digest of a file, read in pieces."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _in_words(error: BaseException) -> str:
-    """A foreign error on one line of bounded length."""
-    return " ".join(str(error).split())[:200]

@@ -9,11 +9,11 @@ import numpy as np
 import numpy.typing as npt
 import openslide
 
-from wsisr.errors import SlideError
+from wsisr.errors import SlideError, in_words
 from wsisr.geometry import Box, Size
 from wsisr.pixels import Rgb
 from wsisr.slides.pitch import number, square_pitch
-from wsisr.slides.slide import Level, Slide, SlideInfo, in_words, undecodable
+from wsisr.slides.slide import Level, Slide, SlideInfo, undecodable
 
 
 class OpenSlideSlide(Slide):

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import tifffile
 
-from wsisr.errors import SlideError
+from wsisr.errors import SlideError, in_words
 from wsisr.geometry import Box, Size
 from wsisr.pixels import Rgb
 from wsisr.slides._segments import (
@@ -28,7 +28,7 @@ from wsisr.slides._segments import (
 )
 from wsisr.slides.ome import OmeFacts, is_safe_xml, ome_facts
 from wsisr.slides.pitch import pitch_of_resolution, square_pitch
-from wsisr.slides.slide import Level, Slide, SlideInfo, downsamples, in_words, undecodable
+from wsisr.slides.slide import Level, Slide, SlideInfo, downsamples, undecodable
 
 CACHE_BYTES = 64 * 2**20
 """Decoded segments kept per slide: neighbouring boxes touch the same ones."""

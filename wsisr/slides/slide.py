@@ -8,7 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
 
-from wsisr.errors import SlideError
+from wsisr.errors import SlideError, in_words
 from wsisr.geometry import Box, Size
 from wsisr.pixels import Rgb
 
@@ -93,9 +93,3 @@ def undecodable(path: Path, level: int, box: Box, error: BaseException) -> Slide
     """What to raise where a box cannot be read."""
     where = f"level {level}, x {box.left}, y {box.top}, {box.size} px"
     return SlideError(f"{path}: {where} cannot be decoded ({in_words(error)}); the file is damaged, copy it again")
-
-
-def in_words(error: BaseException) -> str:
-    """A foreign error on one line of bounded length."""
-    words = " ".join(str(error).split()) or type(error).__name__
-    return words if len(words) <= 200 else words[:199] + "…"

@@ -12,13 +12,11 @@ from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
 from wsisr.errors import ConfigError, ModelError
-from wsisr.modelspec import ModelSpec
+from wsisr.modelspec import SCALES, ModelSpec
 
 T = TypeVar("T")
 
 KERNELS = ("area", "bicubic", "lanczos", "pyramid", "scan")
-
-SCALES = (2, 4)
 
 
 @dataclass(frozen=True, slots=True)

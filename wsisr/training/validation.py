@@ -10,14 +10,11 @@ from torch import Tensor, nn
 
 from wsisr.dataset.store import PatchStore
 from wsisr.errors import DatasetError
-from wsisr.metrics import psnr_of, squared_error
+from wsisr.metrics import BORDER_PX, psnr_of, squared_error
 from wsisr.models.precision import has_bf16
 from wsisr.pixels import Kernel, Rgb, enlarge, shrink
 
 KERNELS: tuple[Kernel, ...] = ("area", "bicubic")
-
-BORDER_PX = 8
-"""Pixels on each side that do not count, of the high resolution."""
 
 PATCHES_PER_SLIDE = 12
 """About how many patches of a slide are scored; more where their number is not a multiple of it."""
