@@ -19,7 +19,7 @@ from wsisr.progress import Progress
 from wsisr.slides import open_slide
 from wsisr.source import Source, source_of
 from wsisr.upscaler import Resampling
-from wsisr.upscaling import Options, batches, plan, upscale
+from wsisr.upscaling import Options, batches, blocks, plan, upscale
 from wsisr.writing import read_note
 
 
@@ -48,6 +48,16 @@ def test_a_filter_through_tiles_equals_the_filter_on_the_whole_image(
     upscaler = Resampling("bicubic" if kernel == "bicubic" else "lanczos", 4)
     whole = upscaler(pixels[None])[0]
     np.testing.assert_array_equal(enlarged(pixels, upscaler, Options(tile_px=64, batch=batch)), whole)
+
+
+def test_a_region_is_enlarged_as_the_whole_slide_is() -> None:
+    picture, upscaler = Picture(noise(Size(260, 200))), Resampling("bicubic", 4)
+    source = Source(picture, 0).within(Box(37, 51, 137, 131))
+    work = plan(source, upscaler, Options(tile_px=64))
+    whole = upscaler(picture.pixels[None])[0]
+    for box, pixels in blocks(work, upscaler):
+        place = box.moved(37 * 4, 51 * 4)
+        np.testing.assert_array_equal(pixels, whole[place.rows, place.columns])
 
 
 @given(st.integers(1, 700), st.integers(1, 700), st.integers(1, 5))

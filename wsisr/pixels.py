@@ -29,6 +29,9 @@ _PILLOW = {
 Edges: TypeAlias = npt.NDArray[np.floating[Any]]
 """Where pixels of a coarser image begin and end along one axis, in px of the finer one; ascending."""
 
+Lines: TypeAlias = npt.NDArray[np.float64]
+"""(n, ...) of grey levels not yet rounded: rows, or columns, of an image."""
+
 
 def resize(image: Rgb, width: int, height: int, kernel: Kernel) -> Rgb:
     """(h, w, 3) to (height, width, 3) by Pillow's filters.
@@ -54,23 +57,45 @@ def shrink(image: Rgb, scale: int, kernel: Kernel) -> Rgb:
     return resize(image, width // scale, height // scale, kernel)
 
 
-def area_mean(image: Rgb, rows: Edges, columns: Edges) -> Rgb:
-    """(h, w, 3) to (len(rows)-1, len(columns)-1, 3): each the mean of what lies between two edges, in px, not rounded.
+def rounded(image: Lines) -> Rgb:
+    """Grey levels as whole numbers; a tie goes up, whatever the last bit of a sum says."""
+    return np.floor(np.clip(image, 0, 255) + (0.5 + 1e-6)).astype(np.uint8)
+
+
+def mean_along(lines: Lines, edges: Edges) -> Lines:
+    """(n, ...) to (len(edges)-1, ...): along the first axis, the mean of what lies between two edges.
 
     A pixel that an edge cuts counts by its share, which Pillow's box filter does not do.
     """
-    means = _means(_means(image.astype(np.float64), rows).swapaxes(0, 1), columns).swapaxes(0, 1)
-    return np.floor(means + (0.5 + 1e-6)).astype(np.uint8)  # a tie rounds up, whatever the sums' last bit says
-
-
-def _means(lines: npt.NDArray[np.float64], edges: Edges) -> npt.NDArray[np.float64]:
-    """(n, ...) to (len(edges)-1, ...) along the first axis."""
     whole = np.minimum(np.floor(edges).astype(int), len(lines) - 1)
     sums = np.concatenate([np.zeros_like(lines[:1]), np.cumsum(lines, axis=0)])
     shares = (edges - whole).reshape(-1, *[1] * (lines.ndim - 1))
     upto = sums[whole] + shares * lines[whole]
     widths = np.diff(edges).reshape(-1, *[1] * (lines.ndim - 1))
     return np.asarray(np.diff(upto, axis=0) / widths)
+
+
+def cubic_along(lines: Lines, centres: Edges, first: int = 0) -> Lines:
+    """(n, ...) to (len(centres), ...): along the first axis, bicubic (a = -0.5) at places between pixel centres.
+
+    Places are counted from an origin that lies `first` px before the first line, so that the same place has the same
+    weights to the last bit wherever the lines begin. Beyond the ends the last line stands.
+    """
+    whole = np.floor(centres).astype(int)
+    share = (centres - whole).reshape(-1, *[1] * (lines.ndim - 1))
+    taps = (lines[np.clip(whole + tap - first, 0, len(lines) - 1)] for tap in (-1, 0, 1, 2))
+    weights = (_far(1 + share), _near(share), _near(1 - share), _far(2 - share))
+    return np.asarray(sum(weight * tap for weight, tap in zip(weights, taps, strict=True)))
+
+
+def _near(distance: Lines) -> Lines:
+    """Keys' cubic kernel up to 1 px away."""
+    return (1.5 * distance - 2.5) * distance**2 + 1
+
+
+def _far(distance: Lines) -> Lines:
+    """Keys' cubic kernel from 1 to 2 px away."""
+    return ((-0.5 * distance + 2.5) * distance - 4) * distance + 2
 
 
 def halve(image: Rgb) -> Rgb:

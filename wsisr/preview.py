@@ -24,36 +24,23 @@ CAPTION_PX = 30
 INK, PAPER, MARK = (32, 32, 32), (255, 255, 255), (220, 40, 40)
 
 
-def region_of(source: Source, box: Box) -> Box:
-    """A box in level-0 px to px of the source. Raises `SlideError` where it is empty, outside, or too large."""
-    info = source.slide.info
-    if not Box.of(info.size).contains(box) or not box.size.pixels:
-        raise SlideError(f"{info.path}: region {box.size} px at {box.left}, {box.top} is not inside {info.size} px")
-    factor = info.level(source.level).downsample * source.factor
-    edges = (round(edge / factor) for edge in (box.left, box.top, box.right, box.bottom))
-    region = Box(*edges).intersection(Box.of(source.size))
-    if not region.size.pixels:
-        raise SlideError(f"{info.path}: region {box.size} px is less than a pixel there; choose a larger one")
-    return region
+def compare(source: Source, upscaler: Upscaler) -> Image.Image:
+    """Overview with the source marked, then the source as scanned, by bicubic, by the upscaler; (h, w, 3) sRGB.
 
-
-def compare(source: Source, region: Box, upscaler: Upscaler) -> Image.Image:
-    """Overview with the region marked, then the region as scanned, by bicubic, by the upscaler; (h, w, 3) sRGB.
-
-    The upscaler sees its context around the region, so the panel is what the whole slide's result shows there.
+    The upscaler sees its context around the source, so the panel is what the whole slide's result shows there.
     """
     scale = upscaler.scale
     side = math.isqrt(LARGEST_PX) // scale
-    if region.size.pixels * scale**2 > LARGEST_PX:
-        raise SlideError(f"a region of {region.size} px is too large for a preview; at x{scale} {side} x {side} px fit")
-    low = source.read(region)
+    if source.size.pixels * scale**2 > LARGEST_PX:
+        raise SlideError(f"a region of {source.size} px is too large for a preview; at x{scale} {side} x {side} px fit")
+    low = source.read(Box.of(source.size))
     nearest = low.repeat(scale, axis=0).repeat(scale, axis=1)
     panels = {
-        "where": _overview(source, region, nearest.shape[0]),
+        "where": _overview(source, nearest.shape[0]),
         _caption("as scanned" if source.factor == 1 else "shrunk", source.mpp): nearest,
         _caption("bicubic", source.mpp, scale): enlarge(low, scale, "bicubic"),
         _caption(upscaler.name + (", an estimate" if upscaler.weights else ""), source.mpp, scale): _enlarged(
-            source, region, upscaler
+            source, upscaler
         ),
     }
     return _in_a_row(panels)
@@ -66,17 +53,16 @@ def save(picture: Image.Image, output: Path, *, overwrite: bool = False) -> None
     write_whole(output, [png.getvalue()], overwrite=overwrite)
 
 
-def _enlarged(source: Source, region: Box, upscaler: Upscaler) -> Rgb:
-    margin = upscaler.context
-    around = Box(region.left - margin, region.top - margin, region.right + margin, region.bottom + margin)
-    window = around.intersection(Box.of(source.size))
-    inner = region.moved(-window.left, -window.top) * upscaler.scale
+def _enlarged(source: Source, upscaler: Upscaler) -> Rgb:
+    margin, whole = upscaler.context, Box.of(source.size)
+    window = Box(-margin, -margin, whole.right + margin, whole.bottom + margin).intersection(source.readable)
+    inner = whole.moved(-window.left, -window.top) * upscaler.scale
     enlarged: Rgb = upscaler(source.read(window)[None])[0][inner.rows, inner.columns]
     return enlarged
 
 
-def _overview(source: Source, region: Box, height: int) -> Rgb:
-    """The whole source, shrunk to that height, with the region framed.
+def _overview(source: Source, height: int) -> Rgb:
+    """The whole slide, shrunk to that height, with the source framed.
 
     From the coarsest level that is high enough; read in bands, so memory does not grow with the slide.
     """
@@ -85,8 +71,9 @@ def _overview(source: Source, region: Box, height: int) -> Rgb:
     factor = max(1.0, info.levels[number].size.height / height)
     small = Source(source.slide, number, factor)
     image = Image.fromarray(small.read(Box.of(small.size)))
-    ratio = image.width / source.size.width
-    frame = [region.left * ratio, region.top * ratio, region.right * ratio, region.bottom * ratio]
+    ratio = source.downsample / small.downsample
+    left, top = (edge / small.downsample for edge in source.origin)
+    frame = [left, top, left + source.size.width * ratio, top + source.size.height * ratio]
     ImageDraw.Draw(image).rectangle(frame, outline=MARK, width=max(2, height // 200))
     return np.asarray(image)
 

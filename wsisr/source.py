@@ -1,37 +1,36 @@
-"""The pixels that are enlarged: one level of a slide, or one level shrunk to an exact pixel pitch."""
+"""The pixels that are enlarged: a part of one level of a slide, or of one level resampled to an exact pixel pitch."""
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
-
-import numpy as np
 
 from wsisr.errors import SlideError
 from wsisr.geometry import Box, Size
-from wsisr.pixels import Rgb, area_mean
-from wsisr.slides import Slide
+from wsisr.pixels import Rgb
+from wsisr.resampled import Resampled
+from wsisr.slides import Slide, SlideInfo
 
 SAME_PITCH = 0.01
 """Pitches that differ by less, as a share, are the same."""
 
-BAND_PX = 4_000_000
-"""Level pixels that are shrunk at a time; bounds memory whatever the factor."""
-
 
 @dataclass(frozen=True)
 class Source:
-    """A level seen at `factor` level pixels per pixel, along one axis."""
+    """A level seen at `factor` level pixels per pixel, along one axis; boxes are in these, from its own corner."""
 
     slide: Slide
     level: int
     factor: float = 1.0
+    """Above 1 by area mean, below 1 by bicubic."""
+    part: Box | None = None
+    """In px of the level seen so; all of it by default."""
+    remarks: tuple[str, ...] = ()
+    """What the reader of the result must know of the choice."""
 
-    @cached_property
+    @property
     def size(self) -> Size:
-        level = self.slide.info.level(self.level).size
-        return Size(max(1, math.floor(level.width / self.factor)), max(1, math.floor(level.height / self.factor)))
+        return self.part.size if self.part else self._seen.size
 
     @property
     def mpp(self) -> float | None:
@@ -39,39 +38,92 @@ class Source:
         pitch = self.slide.info.level_mpp(self.level)
         return None if pitch is None else pitch * self.factor
 
+    @property
+    def downsample(self) -> float:
+        """Level-0 px of the slide per pixel."""
+        return self.slide.info.level(self.level).downsample * self.factor
+
+    @property
+    def origin(self) -> tuple[float, float]:
+        """Where its left top corner lies, x and y in level-0 px of the slide: what annotations are moved by."""
+        left, top = (self.part.left, self.part.top) if self.part else (0, 0)
+        return left * self.downsample, top * self.downsample
+
+    @property
+    def readable(self) -> Box:
+        """What `read` takes: a part can be read beyond its border, as far as the slide goes."""
+        whole = Box.of(self._seen.size)
+        return whole.moved(-self.part.left, -self.part.top) if self.part else whole
+
     def read(self, box: Box) -> Rgb:
-        """Pixels of a box, (h, w, 3) sRGB; shrunk by area mean where the factor is not 1.
+        """Pixels of a readable box, (h, w, 3) sRGB.
 
-        A pixel covers the same part of the level whichever box it is read in.
+        A pixel covers the same place of the level whichever box and whichever part it is read in.
         """
-        if self.factor == 1:
-            return self.slide.read(box, self.level)
-        band = max(1, int(BAND_PX / (box.width * self.factor**2)))
-        tops = range(box.top, box.bottom, band)
-        bands = (Box(box.left, top, box.right, min(top + band, box.bottom)) for top in tops)
-        return np.concatenate([self._shrunk(part) for part in bands])
+        place = box.moved(self.part.left, self.part.top) if self.part else box
+        return self._seen.read(place, lambda inside: self.slide.read(inside, self.level))
 
-    def _shrunk(self, box: Box) -> Rgb:
-        columns = np.arange(box.left, box.right + 1) * self.factor
-        rows = np.arange(box.top, box.bottom + 1) * self.factor
-        around = Box(int(columns[0]), int(rows[0]), math.ceil(columns[-1]), math.ceil(rows[-1]))
-        around = around.intersection(Box.of(self.slide.info.level(self.level).size))
-        return area_mean(self.slide.read(around, self.level), rows - around.top, columns - around.left)
+    def within(self, area: Box) -> Source:
+        """The part that shows an area in level-0 px; each edge goes to the nearest pixel.
+
+        Raises `SlideError` where the area is empty, outside the slide, or smaller than a pixel.
+        """
+        info = self.slide.info
+        if not Box.of(info.size).contains(area) or not area.size.pixels:
+            raise SlideError(
+                f"{info.path}: region {area.size} px at {area.left}, {area.top} is not inside {info.size} px"
+            )
+        edges = (round(edge / self.downsample) for edge in (area.left, area.top, area.right, area.bottom))
+        part = Box(*edges).intersection(Box.of(self._seen.size))
+        if not part.size.pixels:
+            raise SlideError(f"{info.path}: region {area.size} px is less than a pixel there; choose a larger one")
+        return replace(self, part=part)
+
+    def note(self) -> dict[str, str]:
+        """What a result says of where its pixels come from. Neither names nor dates: they may name a patient."""
+        facts = {
+            "source level": str(self.level),
+            "source mpp": "unknown" if self.mpp is None else f"{self.mpp:.6g}",
+            "source size": f"{self.size.width} x {self.size.height} px",
+            "source origin": "{:.10g}, {:.10g} px of level 0".format(*self.origin),
+            "source downsample": f"{self.downsample:.10g} px of level 0 per px",
+        }
+        return facts | ({"source remarks": "; ".join(self.remarks)} if self.remarks else {})
+
+    @cached_property
+    def _seen(self) -> Resampled:
+        return Resampled(self.slide.info.level(self.level).size, (self.factor, self.factor))
 
 
-def source_of(slide: Slide, level: int | None = None, mpp: float | None = None) -> Source:
+def source_of(slide: Slide, level: int | None = None, mpp: float | None = None, area: Box | None = None) -> Source:
     """A level by its number, or the coarsest level at least as fine as a pitch, shrunk to exactly that pitch.
 
-    Without either, level 0. Raises `SlideError` if there is no such level or the slide has none that fine.
+    Without either, level 0. Of it the area, in level-0 px; by default what the slide says was scanned.
+    Raises `SlideError` if there is no such level or area, or the slide has no level that fine.
     """
-    if mpp is None:
-        slide.info.level(level or 0)
-        return Source(slide, level or 0)
-    if slide.info.mpp is None:
-        raise SlideError(f"{slide.info.path}: pixel pitch is not recorded; give it (--mpp), or choose a level")
-    pitches = [slide.info.mpp * each.downsample for each in slide.info.levels]
+    source = Source(slide, level or 0) if mpp is None else _at_pitch(slide, mpp)
+    slide.info.level(source.level)
+    return part_of(source, area)
+
+
+def part_of(source: Source, area: Box | None) -> Source:
+    """What a source shows of an area in level-0 px; by default, of what the slide says was scanned."""
+    area = area or source.slide.info.bounds
+    return source if area is None else source.within(area)
+
+
+def pitch_needed(info: SlideInfo) -> float:
+    """Pixel pitch of level 0 in um/px. Raises `SlideError` where the slide does not say it."""
+    if info.mpp is None:
+        raise SlideError(f"{info.path}: pixel pitch is not recorded; give it in um/px (--mpp)")
+    return info.mpp
+
+
+def _at_pitch(slide: Slide, mpp: float) -> Source:
+    finest = pitch_needed(slide.info)
+    pitches = [finest * each.downsample for each in slide.info.levels]
     fine = [number for number, pitch in enumerate(pitches) if pitch <= mpp * (1 + SAME_PITCH)]
     if not fine:
-        raise SlideError(f"{slide.info.path}: its finest level has {pitches[0]:.4g} um/px, coarser than {mpp:g}")
+        raise SlideError(f"{slide.info.path}: its finest level has {finest:.4g} um/px, coarser than {mpp:g}")
     factor = mpp / pitches[fine[-1]]
     return Source(slide, fine[-1], 1.0 if abs(factor - 1) <= SAME_PITCH else factor)

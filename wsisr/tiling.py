@@ -60,6 +60,8 @@ class TileGrid:
 
     image: Size
     tiling: Tiling
+    readable: Box | None = None
+    """What windows may hold; the image by default. A region of a slide can be read beyond its own border."""
 
     @property
     def columns(self) -> int:
@@ -85,7 +87,9 @@ class TileGrid:
             row=row,
             block=Box(left, top, left + step, top + step).intersection(whole),
             reach=Box(left, top, left + reach, top + reach).intersection(whole),
-            window=Box(left - margin, top - margin, left + reach + margin, top + reach + margin).intersection(whole),
+            window=Box(left - margin, top - margin, left + reach + margin, top + reach + margin).intersection(
+                self.readable or whole
+            ),
         )
 
     @property

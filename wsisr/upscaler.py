@@ -72,3 +72,17 @@ class Resampling:
 
     def __call__(self, tiles: Tiles) -> Tiles:
         return np.stack([enlarge(tile, self.scale, self.name) for tile in tiles])
+
+
+@dataclass(frozen=True, slots=True)
+class Unchanged:
+    """No enlargement at all: for a slide that needs none."""
+
+    name: str = "no network"
+    hardware: str = "on the CPU"
+    weights: None = None
+    scale: int = 1
+    context: int = 0
+
+    def __call__(self, tiles: Tiles) -> Tiles:
+        return tiles

@@ -20,7 +20,7 @@ import wsisr
 from wsisr.blending import Blender
 from wsisr.errors import OutputError, SlideError
 from wsisr.files import refuse_source
-from wsisr.geometry import Box, Size
+from wsisr.geometry import Box
 from wsisr.pixels import Rgb
 from wsisr.progress import Progress
 from wsisr.source import Source
@@ -86,7 +86,7 @@ def plan(source: Source, upscaler: Upscaler, options: Options) -> Plan:
         raise OutputError(
             f"an overlap of {overlap} px in batches of {options.batch} cannot be; take 0 px and 1 or more"
         )
-    grid = TileGrid(source.size, Tiling.overlapping(options.tile_px, overlap, upscaler.context))
+    grid = TileGrid(source.size, Tiling.overlapping(options.tile_px, overlap, upscaler.context), source.readable)
     warning = doubt(upscaler, source.mpp)
     spec = TiffSpec(
         size=source.size * scale,
@@ -148,21 +148,12 @@ def batches(tiles: Iterable[Tile], most: int) -> Iterator[list[Tile]]:
 
 
 def _note(source: Source, upscaler: Upscaler) -> dict[str, str]:
-    """What any reader of the file must know: that these pixels were computed, from what, and by what.
-
-    Neither names nor dates of the source: they may name a patient.
-    """
+    """What any reader of the file must know: that these pixels were computed, from what, and by what."""
+    kind = "super-resolved; fine detail is an estimate" if upscaler.scale > 1 else "resampled; no detail was added"
     return {
-        "derived": "super-resolved; fine detail is an estimate, not an observation; research use only",
+        "derived": f"{kind}, not an observation; research use only",
         "software": f"wsisr {wsisr.__version__}",
         "model": upscaler.name,
         "weights sha256": upscaler.weights.sha256 if upscaler.weights else "none",
         "scale": str(upscaler.scale),
-        "source level": str(source.level),
-        "source mpp": "unknown" if source.mpp is None else f"{source.mpp:.6g}",
-        "source size": _words(source.size),
-    }
-
-
-def _words(size: Size) -> str:
-    return f"{size.width} x {size.height} px"
+    } | source.note()

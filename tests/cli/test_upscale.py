@@ -84,6 +84,25 @@ def test_a_source_pitch_shrinks_before_it_enlarges(slide: Path, tmp_path: Path) 
     assert read_note(tmp_path / "out.tif")["source mpp"] == "1"
 
 
+def test_a_region_is_written_with_its_place_on_the_slide(slide: Path, tmp_path: Path) -> None:
+    for option, region in (("--region", "100,40,60,50"), ("--region-mm", "0.05,0.02,0.03,0.025")):
+        output = tmp_path / f"out{option}.tif"
+        assert upscaled(slide, output, option, region).returncode == 0
+        with tifffile.TiffFile(output) as tiff:
+            assert tiff.pages[0].shape == (100, 120, 3)
+        assert read_note(output)["source origin"] == "100, 40 px of level 0"
+        assert "100, 40 px of level 0" in wsisr("info", output).stdout
+
+
+def test_a_target_as_coarse_as_the_slide_needs_no_network_and_says_so(slide: Path, tmp_path: Path) -> None:
+    output = tmp_path / "out.tif"
+    done = wsisr("upscale", slide, "--target-mpp", 1, "-o", output)
+    assert done.returncode == 0, done.stderr
+    assert "no network" in done.stderr
+    assert "no network" in read_note(output)["source remarks"]
+    assert "no detail was added" in read_note(output)["derived"]
+
+
 def test_a_slide_without_pitch_needs_one(tmp_path: Path) -> None:
     slide = write_tiff(tmp_path / "slide.tif", noise(Size(60, 50)), photometric="rgb", metadata=None)
     refused(upscaled(slide, tmp_path / "out.tif"), str(slide), "not recorded", "--mpp")
@@ -170,6 +189,10 @@ def test_what_cannot_be_done_is_one_line(slide: Path, options: tuple[object, ...
     [
         ("--scale", 3),
         ("--scale", 2, "--level", 0, "--source-mpp", 1),
+        ("--scale", 2, "--target-mpp", 0.25),
+        ("--target-mpp", 0.25, "--level", 0),
+        ("--scale", 2, "--region", "0,0,9,9", "--whole-canvas"),
+        ("--scale", 2, "--region", "0,0,9"),
         ("--scale", 2, "--quality", 0),
         ("--scale", 2, "--tile-px", 0),
         (),

@@ -63,14 +63,14 @@ def evaluate(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")] = False,
 ) -> None:
     """Measure a model against bicubic on slides."""
+    from wsisr.cli.choosing import checked_scale
     from wsisr.cli.console import answers
     from wsisr.cli.progress import drawn
-    from wsisr.cli.upscale import checked_choice
     from wsisr.evaluation import Sampling, flat_probe
     from wsisr.files import check_output, check_suffix
     from wsisr.runtime import load_upscaler
 
-    checked_choice(scale, None, None)
+    checked_scale(scale)
     if level and all_levels:
         raise typer.BadParameter("--level and --all-levels exclude each other")
     if json_file:

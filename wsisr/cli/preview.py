@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-if TYPE_CHECKING:
-    from wsisr.geometry import Box
+from wsisr.cli.choosing import Choice
 
 
 def preview(
@@ -27,35 +26,20 @@ def preview(
 ) -> None:
     """Picture one region as scanned, by bicubic and by a model."""
     from wsisr.cli.console import remark
-    from wsisr.cli.upscale import checked_choice
     from wsisr.files import check_output, check_suffix, refuse_source
-    from wsisr.preview import compare, region_of, save
+    from wsisr.preview import compare, save
     from wsisr.runtime import load_upscaler
     from wsisr.slides import open_slide
-    from wsisr.source import source_of
     from wsisr.upscaling import doubt
 
-    checked_choice(scale, level, source_mpp)
-    box = parsed(region)
+    choice = Choice(scale, level, source_mpp, region=region)
     with open_slide(slide, mpp) as opened:
         check_suffix(output, (".png",))
         refuse_source(output, slide)
         check_output(output, overwrite=overwrite)
-        source = source_of(opened, level, source_mpp)
-        inside = region_of(source, box)
+        source = choice.route(opened).source
         upscaler = load_upscaler(model, scale=scale, device=device, mpp=source.mpp)
         if warning := doubt(upscaler, source.mpp):
             remark(f"warning: {warning}")
-        save(compare(source, inside, upscaler), output, overwrite=overwrite)
+        save(compare(source, upscaler), output, overwrite=overwrite)
         remark(f"{output}: written")
-
-
-def parsed(region: str) -> Box:
-    """`X,Y,WIDTH,HEIGHT` to a box."""
-    from wsisr.geometry import Box
-
-    try:
-        left, top, width, height = (int(part) for part in region.split(","))
-    except ValueError:
-        raise typer.BadParameter("give four whole numbers: X,Y,WIDTH,HEIGHT", param_hint="--region") from None
-    return Box(left, top, left + width, top + height)

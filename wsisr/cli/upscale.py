@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from wsisr.modelspec import SCALES
+from wsisr.cli.choosing import Choice
 
 if TYPE_CHECKING:
     from rich.panel import Panel
@@ -23,7 +23,15 @@ SUFFIXES = (".tif", ".tiff")
 
 def upscale(
     slide: Annotated[Path, typer.Argument(help="Slide to enlarge.")],
-    scale: Annotated[int, typer.Option(help="Output pixels per input pixel along one axis: 2 or 4.")],
+    scale: Annotated[
+        int | None, typer.Option(help="Output pixels per input pixel along one axis: 2 or 4.", show_default=False)
+    ] = None,
+    target_mpp: Annotated[
+        float | None,
+        typer.Option(
+            help="Instead of a scale: pixel pitch of the output, in um/px; a network only where it takes one."
+        ),
+    ] = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Pyramid to write; SLIDE.xSCALE.ome.tif by default.")
     ] = None,
@@ -31,6 +39,13 @@ def upscale(
     source_mpp: Annotated[
         float | None, typer.Option(help="Pixel pitch to enlarge from, in um/px: a finer level is shrunk to it.", min=0)
     ] = None,
+    region: Annotated[
+        str | None, typer.Option(help="X,Y,WIDTH,HEIGHT in px of level 0; what was scanned by default.")
+    ] = None,
+    region_mm: Annotated[str | None, typer.Option(help="X,Y,WIDTH,HEIGHT in millimetres.")] = None,
+    whole_canvas: Annotated[
+        bool, typer.Option("--whole-canvas", help="All of level 0, even where nothing was scanned.")
+    ] = False,
     mpp: Annotated[
         float | None, typer.Option(help="Pixel pitch of level 0 in um/px, where the slide does not say it or lies.")
     ] = None,
@@ -50,27 +65,32 @@ def upscale(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print errors and warnings only.")] = False,
 ) -> None:
     """Enlarge a slide into a new pyramidal TIFF."""
-    checked_choice(scale, level, source_mpp)
+    choice = Choice(scale, level, source_mpp, target_mpp, region, region_mm, whole_canvas)
     from wsisr.cli.console import answers, remark
     from wsisr.cli.progress import drawn
     from wsisr.files import check_output, check_suffix, refuse_source
     from wsisr.runtime import load_upscaler
     from wsisr.slides import open_slide
-    from wsisr.source import source_of
+    from wsisr.upscaler import Unchanged
     from wsisr.upscaling import DEFAULT_TILE_PX, Options, plan
     from wsisr.upscaling import upscale as upscaled
 
     with open_slide(slide, mpp) as opened:
-        output = output or default_output(slide, scale)
+        output = output or default_output(slide, f"x{scale}" if scale else f"{target_mpp:g}um")
         check_suffix(output, SUFFIXES)
         refuse_source(output, slide)
         check_output(output, overwrite=overwrite or dry_run)
-        source = source_of(opened, level, source_mpp)
-        upscaler = load_upscaler(model, scale=scale, device=device, precision=precision, mpp=source.mpp)
+        route = choice.route(opened)
+        source = route.source
+        upscaler = (
+            load_upscaler(model, scale=route.scale, device=device, precision=precision, mpp=source.mpp)
+            if route.scale > 1
+            else Unchanged()
+        )
         options = Options(DEFAULT_TILE_PX if tile_px is None else tile_px, overlap_px, batch, quality)
         work = plan(source, upscaler, options)
-        if work.warning:
-            remark(f"warning: {work.warning}")
+        for warning in (*source.remarks, *filter(None, [work.warning])):
+            remark(f"warning: {warning}")
         if dry_run:
             return answers.print(forecast(work, upscaler, output))
         if not quiet:
@@ -83,19 +103,11 @@ def upscale(
             answers.print(summary(work, upscaler, time.monotonic() - began, output))
 
 
-def checked_choice(scale: int, level: int | None, source_mpp: float | None) -> None:
-    """Refuses, as wrong usage, options that cannot be meant."""
-    if scale not in SCALES:
-        raise typer.BadParameter("choose 2 or 4", param_hint="--scale")
-    if level is not None and source_mpp is not None:
-        raise typer.BadParameter("--level and --source-mpp exclude each other")
-
-
-def default_output(slide: Path, scale: int) -> Path:
+def default_output(slide: Path, change: str) -> Path:
     """`dir/a.svs` at x4 to `dir/a.x4.ome.tif`; beside the slide."""
     whole = slide.resolve() if slide.is_dir() else slide
     stem = whole.name if slide.is_dir() else slide.stem
-    return whole.with_name(f"{stem.removesuffix('.ome')}.x{scale}.ome.tif")
+    return whole.with_name(f"{stem.removesuffix('.ome')}.{change}.ome.tif")
 
 
 def pace(progress: Progress, seconds: float) -> str:

@@ -128,7 +128,16 @@ def _info(path: Path, handle: openslide.OpenSlide) -> SlideInfo:
         icc=_icc(handle),
         associated=_associated(properties),
         properties=properties,
+        bounds=_bounds(properties, Size(*handle.dimensions)),
     )
+
+
+def _bounds(properties: dict[str, str], size: Size) -> Box | None:
+    """None where they are not recorded, lie outside, or say nothing."""
+    found = [number(properties.get(f"openslide.bounds-{side}")) for side in ("x", "y", "width", "height")]
+    left, top, width, height = (int(value) if value is not None else 0 for value in found)
+    inside = Box(left, top, left + width, top + height).intersection(Box.of(size))
+    return inside if inside.size.pixels and inside != Box.of(size) else None
 
 
 def _icc(handle: openslide.OpenSlide) -> bytes | None:

@@ -42,6 +42,8 @@ class SlideInfo:
     """Label, macro, thumbnail: name to size."""
     properties: Mapping[str, str] = field(repr=False)
     """Everything else, as the reader names it."""
+    bounds: Box | None = None
+    """What was scanned, in level-0 px, where the canvas is larger than that."""
 
     @property
     def size(self) -> Size:
