@@ -39,6 +39,11 @@ class Source:
         return None if pitch is None else pitch * self.factor
 
     @property
+    def said(self) -> tuple[str, ...]:
+        """What the reader of the result must know of the slide and of the choice."""
+        return self.slide.info.remarks + self.remarks
+
+    @property
     def downsample(self) -> float:
         """Level-0 px of the slide per pixel."""
         return self.slide.info.level(self.level).downsample * self.factor
@@ -84,11 +89,12 @@ class Source:
         facts = {
             "source level": str(self.level),
             "source mpp": "unknown" if self.mpp is None else f"{self.mpp:.6g}",
+            "source pitch": self.slide.info.pitch,
             "source size": f"{self.size.width} x {self.size.height} px",
             "source origin": "{:.10g}, {:.10g} px of level 0".format(*self.origin),
             "source downsample": f"{self.downsample:.10g} px of level 0 per px",
         }
-        return facts | ({"source remarks": "; ".join(self.remarks)} if self.remarks else {})
+        return facts | ({"source remarks": "; ".join(self.said)} if self.said else {})
 
     @cached_property
     def _seen(self) -> Resampled:

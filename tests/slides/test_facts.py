@@ -18,7 +18,7 @@ from wsisr.errors import SlideError
 from wsisr.geometry import Size
 from wsisr.slides import SlideInfo, open_slide
 from wsisr.slides.ome import OmeFacts, ome_facts
-from wsisr.slides.pitch import COARSEST, FINEST, square_pitch
+from wsisr.slides.pitch import COARSEST, FINEST, doubts_of, estimated_pitch, square_pitch
 
 SIZES = (Size(200, 160), Size(100, 80), Size(50, 40))
 PITCHES = st.floats(FINEST, COARSEST)
@@ -176,3 +176,29 @@ def test_the_largest_image_is_the_slide_and_others_are_associated(tmp_path: Path
     info = facts(path)
     assert info.size == SIZES[0]
     assert info.associated == {"macro": Size(30, 20)}
+
+
+@pytest.mark.parametrize(("objective", "mpp"), [(20.0, 0.5), (40.0, 0.25), (None, None), (0.0, None), (4000.0, None)])
+def test_a_pitch_is_estimated_from_an_objective_that_can_be(objective: float | None, mpp: float | None) -> None:
+    assert estimated_pitch(objective) == mpp
+
+
+def test_an_estimate_is_made_only_where_asked_and_is_said(tmp_path: Path) -> None:
+    xml = OME.format(lens="", settings="").replace('PhysicalSizeX="0.5" PhysicalSizeY="0.5"', "")
+    path = write_tiff(tmp_path / "image.ome.tif", noise(SIZES[0]), description=xml)
+    assert (facts(path).mpp, facts(path).pitch) == (None, "not recorded")
+    with open_slide(path, estimate=True) as slide:
+        assert (slide.info.mpp, slide.info.pitch) == (0.5, "estimated from the 20x objective")
+        assert "estimate from the 20x objective" in slide.info.remarks[0]
+
+
+@pytest.mark.parametrize(
+    ("mpp", "objective", "doubted"),
+    [(0.25, 40, False), (0.22, 20, False), (0.5, None, False), (16.8, None, True), (0.02, None, True), (1.0, 40, True)],
+)
+def test_a_pitch_that_can_hardly_be_is_doubted(mpp: float, objective: float | None, doubted: bool) -> None:
+    assert bool(list(doubts_of(mpp, objective))) == doubted
+
+
+def test_a_given_pitch_is_marked_as_given(cmu_slide: Path) -> None:
+    assert facts(cmu_slide, mpp=0.3).pitch == "given by the user; the file records 0.499 um/px"

@@ -8,6 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import imagecodecs
 import numpy as np
 import pytest
 import tifffile
@@ -188,3 +189,25 @@ def test_damage_never_raises_anything_but_a_slide_error(tmp_path: Path, write: C
         path.write_bytes(damaged)
         with suppress(SlideError), open_slide(path) as slide:
             assert slide.read(Box(0, 0, 50, 40), len(slide.info.levels) - 1).shape == (40, 50, 3)
+
+
+def test_a_codec_that_only_openslide_decodes_is_read_by_it(tmp_path: Path) -> None:
+    path = tmp_path / "j2k.svs"
+    image = noise(Size(300, 200))
+    tiles = [image[y : y + 64, x : x + 64] for y in range(0, 200, 64) for x in range(0, 300, 64)]
+    whole = [np.pad(t, ((0, 64 - t.shape[0]), (0, 64 - t.shape[1]), (0, 0))) for t in tiles]
+    stored = [bytes(imagecodecs.jpeg2k_encode(t, codecformat="J2K", mct=False, level=0)) for t in whole]
+    tifffile.imwrite(
+        path,
+        iter(stored),
+        shape=image.shape,
+        dtype="uint8",
+        photometric="rgb",
+        tile=(64, 64),
+        compression=33005,
+        description="Aperio Image Library|AppMag = 20|MPP = 0.5",
+        metadata=None,
+    )
+    with open_slide(path) as slide:
+        assert (slide.info.reader, slide.info.vendor) == ("openslide", "aperio")
+        np.testing.assert_array_equal(slide.read(Box(10, 20, 150, 120), 0), image[20:120, 10:150])

@@ -42,6 +42,7 @@ def test_dicom_by_its_folder_or_by_any_file_of_it(shared_slides: Path) -> None:
 def test_dicom_that_lies_about_its_pitch_opens_with_the_pitch_it_claims(shared_slides: Path) -> None:
     with open_slide(shared_slides / "vendor" / "dicom-jpeg.dcm") as slide:
         assert slide.info.mpp == pytest.approx(16.783)
+        assert "no slide scanner" in slide.info.remarks[0]
     with open_slide(shared_slides / "vendor" / "dicom-jpeg.dcm", mpp=0.5) as slide:
         assert slide.info.mpp == 0.5
 

@@ -11,6 +11,7 @@ import typer
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from wsisr.geometry import Box
     from wsisr.slides import SlideInfo
 
 Facts = dict[str, Any]
@@ -26,7 +27,7 @@ def info(
     from wsisr.cli.console import answers
     from wsisr.slides import open_slide
 
-    with open_slide(slide) as opened:
+    with open_slide(slide, estimate=True) as opened:
         facts = facts_of(opened.info)
     if as_json:
         typer.echo(json.dumps(facts, indent=2))
@@ -43,6 +44,9 @@ def facts_of(info: SlideInfo) -> Facts:
         "width": info.size.width,
         "height": info.size.height,
         "mpp": info.mpp,
+        "pitch": info.pitch,
+        "remarks": list(info.remarks),
+        "bounds": None if info.bounds is None else _bounds(info.bounds),
         "objective": info.objective,
         "levels": [_level(info, number) for number in range(len(info.levels))],
         "icc": None if info.icc is None else {"bytes": len(info.icc), "description": _description(info.icc)},
@@ -55,6 +59,10 @@ def _level(info: SlideInfo, number: int) -> Facts:
     level = info.levels[number]
     facts = {"width": level.size.width, "height": level.size.height, "downsample": level.downsample}
     return facts | {"mpp": info.level_mpp(number)}
+
+
+def _bounds(box: Box) -> Facts:
+    return {"x": box.left, "y": box.top, "width": box.width, "height": box.height}
 
 
 def _description(icc: bytes) -> str | None:
@@ -97,7 +105,10 @@ def _table(facts: Facts) -> Table:
 def _rows(facts: Facts) -> Iterator[tuple[str, str]]:
     yield "vendor", f"{facts['vendor']}, read through {facts['reader']}"
     yield "size", f"{facts['width']} x {facts['height']} px"
-    yield "pixel pitch", _pitch(facts["mpp"])
+    yield "pixel pitch", _pitch(facts["mpp"]) + ("" if facts["mpp"] is None else f", {facts['pitch']}")
+    yield from (("warning", remark) for remark in facts["remarks"])
+    if facts["bounds"]:
+        yield "scanned", "{width} x {height} px at {x}, {y}".format(**facts["bounds"])
     yield "objective", "not recorded" if facts["objective"] is None else f"{facts['objective']:g}x"
     for number, level in enumerate(facts["levels"]):
         size = f"{level['width']} x {level['height']} px"

@@ -33,13 +33,13 @@ def preview(
     from wsisr.upscaling import doubt
 
     choice = Choice(scale, level, source_mpp, region=region)
-    with open_slide(slide, mpp) as opened:
+    with open_slide(slide, mpp, estimate=True) as opened:
         check_suffix(output, (".png",))
         refuse_source(output, slide)
         check_output(output, overwrite=overwrite)
         source = choice.route(opened).source
         upscaler = load_upscaler(model, scale=scale, device=device, mpp=source.mpp)
-        if warning := doubt(upscaler, source.mpp):
+        for warning in (*source.said, *filter(None, [doubt(upscaler, source.mpp)])):
             remark(f"warning: {warning}")
         save(compare(source, upscaler), output, overwrite=overwrite)
         remark(f"{output}: written")

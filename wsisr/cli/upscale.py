@@ -75,7 +75,7 @@ def upscale(
     from wsisr.upscaling import DEFAULT_TILE_PX, Options, plan
     from wsisr.upscaling import upscale as upscaled
 
-    with open_slide(slide, mpp) as opened:
+    with open_slide(slide, mpp, estimate=True) as opened:
         output = output or default_output(slide, f"x{scale}" if scale else f"{target_mpp:g}um")
         check_suffix(output, SUFFIXES)
         refuse_source(output, slide)
@@ -89,7 +89,7 @@ def upscale(
         )
         options = Options(DEFAULT_TILE_PX if tile_px is None else tile_px, overlap_px, batch, quality)
         work = plan(source, upscaler, options)
-        for warning in (*source.remarks, *filter(None, [work.warning])):
+        for warning in (*source.said, *filter(None, [work.warning])):
             remark(f"warning: {warning}")
         if dry_run:
             return answers.print(forecast(work, upscaler, output))

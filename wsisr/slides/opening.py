@@ -2,7 +2,8 @@
 
 OpenSlide reads what it recognises. tifffile reads TIFF that OpenSlide does not know; of a TIFF without a known scanner,
 the one that sees more levels (OpenSlide sees one of an OME-TIFF with SubIFDs); and any TIFF whose levels both see alike
-and OpenSlide could only interpolate, because the downsample is not whole (as in nearly every Aperio slide).
+and whose tiles are all there: its pixels are then exact, where OpenSlide interpolates levels whose downsample is not
+whole (as in nearly every Aperio slide), and come several times as fast.
 """
 
 from __future__ import annotations
@@ -16,22 +17,41 @@ from wsisr.geometry import Size
 from wsisr.slides._openslide import OpenSlideSlide, openslide_info
 from wsisr.slides._segments import Plane
 from wsisr.slides._tiff import GENERIC, DamagedTiffError, Picture, TiffSlide, is_tiff, read_picture
-from wsisr.slides.pitch import COARSEST, FINEST, is_plausible
+from wsisr.slides.pitch import COARSEST, FINEST, doubts_of, estimated_pitch, is_plausible
 from wsisr.slides.slide import Slide, SlideInfo
 
 Planes: TypeAlias = tuple[Plane, ...]
 
+_AS_STORED = ("aperio", GENERIC)
+"""Vendors whose image is its tiles side by side: others overlap them, or lay several scans onto one canvas."""
 
-def open_slide(path: Path | str, mpp: float | None = None) -> Slide:
+
+def open_slide(path: Path | str, mpp: float | None = None, *, estimate: bool = False) -> Slide:
     """Open a slide of any format; a folder is taken for a DICOM slide. `mpp` (um/px of level 0) overrides the file's.
 
+    Where neither is known, `estimate` takes the pitch from the objective; the info's remarks say so.
     Raises `SlideError` where the file is missing, damaged, of no known format, or not 8-bit RGB.
     """
     file = _slide_file(Path(path))
     info, planes = _reader(file)
-    if mpp is not None:
-        info = replace(info, mpp=_checked_pitch(file, mpp))
+    info = _settled(info, None if mpp is None else _checked_pitch(file, mpp), estimate)
     return TiffSlide(info, planes) if planes else OpenSlideSlide(info)
+
+
+def _settled(info: SlideInfo, given: float | None, estimate: bool) -> SlideInfo:
+    """Facts with the pitch that counts, and where it comes from."""
+    if given is not None:
+        recorded = "records none" if info.mpp is None else f"records {info.mpp:.6g} um/px"
+        return replace(info, mpp=given, pitch=f"given by the user; the file {recorded}")
+    if info.mpp is not None:
+        return replace(info, remarks=tuple(doubts_of(info.mpp, info.objective)))
+    guess = estimated_pitch(info.objective) if estimate else None
+    if guess is None:
+        return replace(info, pitch="not recorded")
+    remark = f"pixel pitch is not recorded; {guess:.4g} um/px is an estimate from the {info.objective:g}x objective"
+    return replace(
+        info, mpp=guess, pitch=f"estimated from the {info.objective:g}x objective", remarks=(f"{remark} (--mpp)",)
+    )
 
 
 def _slide_file(path: Path) -> Path:
@@ -98,13 +118,10 @@ def _better(native: SlideInfo, picture: Picture) -> tuple[SlideInfo, Planes]:
         if len(picture.planes) > len(native.levels):
             return picture.info, picture.planes
         native = replace(picture.info, reader=native.reader, levels=native.levels, properties=native.properties)
-    if _is_interpolated(native) and picture.is_whole and _sizes(native) == _sizes(picture.info):
+    as_stored = native.vendor in _AS_STORED and picture.planes and picture.is_whole
+    if as_stored and _sizes(native) == _sizes(picture.info):
         return replace(native, reader=picture.info.reader), picture.planes
     return native, ()
-
-
-def _is_interpolated(native: SlideInfo) -> bool:
-    return not all(level.downsample.is_integer() for level in native.levels)
 
 
 def _sizes(info: SlideInfo) -> list[Size]:

@@ -7,7 +7,18 @@ viewer take pixels for square, so the person has to decide. Within 2 % it is the
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 FINEST, COARSEST = 0.01, 20.0
+
+_USUAL = (0.05, 5.0)
+"""What level 0 of a scanner has, in um/px, and some to spare on both sides."""
+
+_PITCH_TIMES_OBJECTIVE = (3.0, 18.0)
+"""um/px times magnification: 10 by convention, 4.4 for scanners with a fine camera, 20 for an export at half the size
+that kept the objective of its source."""
+
+_OBJECTIVES = (1.0, 150.0)
 
 _SQUARE_WITHIN = 0.02
 _UM_PER_RESOLUTION_UNIT = {2: 25_400.0, 3: 10_000.0}
@@ -25,6 +36,23 @@ def square_pitch(x: float | None, y: float | None) -> float | None:
         return None
     mean = (x + y) / 2
     return mean if abs(x - y) <= _SQUARE_WITHIN * mean else None
+
+
+def estimated_pitch(objective: float | None) -> float | None:
+    """By the convention that 20x is 0.5 um/px; None where the objective is not known or cannot be."""
+    known = objective is not None and _OBJECTIVES[0] <= objective <= _OBJECTIVES[1]
+    return 10 / objective if known and objective else None
+
+
+def doubts_of(mpp: float, objective: float | None) -> Iterator[str]:
+    """What makes a recorded pitch hard to believe, in words."""
+    if not _USUAL[0] <= mpp <= _USUAL[1]:
+        yield f"{mpp:.4g} um/px is what no slide scanner has at level 0; if you know better, give --mpp"
+    elif objective and not _PITCH_TIMES_OBJECTIVE[0] <= mpp * objective <= _PITCH_TIMES_OBJECTIVE[1]:
+        yield (
+            f"{mpp:.4g} um/px does not go with a {objective:g}x objective, which has about {10 / objective:.2g}; "
+            "if you know better, give --mpp"
+        )
 
 
 def number(text: str | None) -> float | None:

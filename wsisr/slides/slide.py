@@ -44,6 +44,10 @@ class SlideInfo:
     """Everything else, as the reader names it."""
     bounds: Box | None = None
     """What was scanned, in level-0 px, where the canvas is larger than that."""
+    pitch: str = "recorded"
+    """Where the pixel pitch comes from, in words: recorded, given, or estimated from the objective."""
+    remarks: tuple[str, ...] = ()
+    """What the reader of a result must know: a pitch that is estimated, or that can hardly be."""
 
     @property
     def size(self) -> Size:
