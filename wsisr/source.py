@@ -90,6 +90,7 @@ class Source:
             "source level": str(self.level),
             "source mpp": "unknown" if self.mpp is None else f"{self.mpp:.6g}",
             "source pitch": self.slide.info.pitch,
+            "source colours": self.slide.info.colours,
             "source size": f"{self.size.width} x {self.size.height} px",
             "source origin": "{:.10g}, {:.10g} px of level 0".format(*self.origin),
             "source downsample": f"{self.downsample:.10g} px of level 0 per px",

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
-from PIL import Image
+from PIL import Image, ImageCms
 
 from tests.samples import noise, write_tiff
 from wsisr.geometry import Size
@@ -101,6 +101,29 @@ def test_a_target_as_coarse_as_the_slide_needs_no_network_and_says_so(slide: Pat
     assert "no network" in done.stderr
     assert "no network" in read_note(output)["source remarks"]
     assert "no detail was added" in read_note(output)["derived"]
+
+
+def test_what_wsisr_wrote_is_enlarged_again_only_if_asked(slide: Path, tmp_path: Path) -> None:
+    once, twice = tmp_path / "once.tif", tmp_path / "twice.tif"
+    assert upscaled(slide, once).returncode == 0
+    refused(upscaled(once, twice), str(once), "--again")
+    assert upscaled(once, twice, "--again").returncode == 0
+
+
+def test_colours_are_converted_by_the_profile_or_kept_with_it(tmp_path: Path) -> None:
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    slide = write_tiff(tmp_path / "slide.tif", noise(Size(60, 50)), iccprofile=profile, **PITCHED)
+    stored = {}
+    for icc in ("keep", "srgb"):
+        assert upscaled(slide, tmp_path / f"{icc}.tif", "--icc", icc).returncode == 0
+        with tifffile.TiffFile(tmp_path / f"{icc}.tif") as tiff:
+            stored[icc] = 34675 in tiff.pages.first.tags
+    assert stored == {"keep": True, "srgb": False}
+    assert "to sRGB" in read_note(tmp_path / "srgb.tif")["source colours"]
+
+
+def test_a_slide_without_profile_cannot_be_converted(slide: Path, tmp_path: Path) -> None:
+    refused(upscaled(slide, tmp_path / "out.tif", "--icc", "srgb"), str(slide), "no ICC profile")
 
 
 def test_a_slide_without_pitch_needs_one(tmp_path: Path) -> None:

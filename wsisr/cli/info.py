@@ -51,7 +51,7 @@ def facts_of(info: SlideInfo) -> Facts:
         "levels": [_level(info, number) for number in range(len(info.levels))],
         "icc": None if info.icc is None else {"bytes": len(info.icc), "description": _description(info.icc)},
         "associated": {name: {"width": size.width, "height": size.height} for name, size in info.associated.items()},
-        "derived": _derived(info.path),
+        "derived": derived_note(info.path),
     }
 
 
@@ -77,7 +77,7 @@ def _description(icc: bytes) -> str | None:
         return None
 
 
-def _derived(path: Path) -> dict[str, str]:
+def derived_note(path: Path) -> dict[str, str]:
     """The note that wsisr leaves in what it writes; empty for any other file."""
     from wsisr.errors import WsisrError
     from wsisr.writing import read_note

@@ -60,22 +60,30 @@ def upscale(
     ] = None,
     batch: Annotated[int, typer.Option(help="Tiles that go through the network together.", min=1)] = 1,
     quality: Annotated[int, typer.Option(help="JPEG quality of the output.", min=1, max=100)] = 90,
+    icc: Annotated[
+        str, typer.Option(help="keep stores the slide's colours and profile as they are; srgb converts them first.")
+    ] = "keep",
+    again: Annotated[bool, typer.Option("--again", help="Take a slide that wsisr wrote.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an output that exists.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would happen, and do nothing.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print errors and warnings only.")] = False,
 ) -> None:
     """Enlarge a slide into a new pyramidal TIFF."""
+    if icc not in ("keep", "srgb"):
+        raise typer.BadParameter("choose keep or srgb", param_hint="--icc")
     choice = Choice(scale, level, source_mpp, target_mpp, region, region_mm, whole_canvas)
     from wsisr.cli.console import answers, remark
     from wsisr.cli.progress import drawn
     from wsisr.files import check_output, check_suffix, refuse_source
     from wsisr.runtime import load_upscaler
-    from wsisr.slides import open_slide
+    from wsisr.slides import InSrgb, open_slide
     from wsisr.upscaler import Unchanged
     from wsisr.upscaling import DEFAULT_TILE_PX, Options, plan
     from wsisr.upscaling import upscale as upscaled
 
-    with open_slide(slide, mpp, estimate=True) as opened:
+    with open_slide(slide, mpp, estimate=True) as stored:
+        refuse_derived(slide, again)
+        opened = InSrgb(stored) if icc == "srgb" else stored
         output = output or default_output(slide, f"x{scale}" if scale else f"{target_mpp:g}um")
         check_suffix(output, SUFFIXES)
         refuse_source(output, slide)
@@ -101,6 +109,15 @@ def upscale(
             pass
         if not quiet:
             answers.print(summary(work, upscaler, time.monotonic() - began, output))
+
+
+def refuse_derived(slide: Path, again: bool) -> None:
+    """Raises `SlideError` for a slide that wsisr wrote: what is enlarged twice is an estimate of an estimate."""
+    from wsisr.cli.info import derived_note
+    from wsisr.errors import SlideError
+
+    if not again and derived_note(slide):
+        raise SlideError(f"{slide}: wsisr wrote it, its detail is an estimate; give the scan, or insist with --again")
 
 
 def default_output(slide: Path, change: str) -> Path:

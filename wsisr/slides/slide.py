@@ -46,6 +46,8 @@ class SlideInfo:
     """What was scanned, in level-0 px, where the canvas is larger than that."""
     pitch: str = "recorded"
     """Where the pixel pitch comes from, in words: recorded, given, or estimated from the objective."""
+    colours: str = "as stored"
+    """What was done to the colours, in words."""
     remarks: tuple[str, ...] = ()
     """What the reader of a result must know: a pitch that is estimated, or that can hardly be."""
 
