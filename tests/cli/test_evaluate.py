@@ -14,6 +14,10 @@ from tests.samples import noise_levels, write_generic_pyramid
 from wsisr.cli.evaluate import evaluate
 from wsisr.errors import OutputError, SlideError
 from wsisr.geometry import Size
+from wsisr.slides import open_slide
+from wsisr.source import source_of
+from wsisr.upscaler import Resampling
+from wsisr.upscaling import upscale
 
 app = typer.Typer()
 app.command()(evaluate)
@@ -84,3 +88,13 @@ def test_every_slide_is_looked_at_before_the_work_begins(slides: list[Path], tmp
 def test_options_that_cannot_be_meant_are_wrong_usage(slides: list[Path], wrong: list[str]) -> None:
     command = [str(slides[0]), "--model", "bicubic", "--scale", "2", *wrong]
     assert CliRunner().invoke(app, command).exit_code == 2
+
+
+def test_what_wsisr_wrote_is_no_truth_unless_asked(slides: list[Path], tmp_path: Path) -> None:
+    written = tmp_path / "written.tif"
+    with open_slide(slides[0]) as slide:
+        for _ in upscale(source_of(slide, level=1), Resampling("bicubic", 2), written):
+            pass
+    with pytest.raises(SlideError, match="--again"):
+        shown(written, "--quiet")
+    assert "written.tif" in shown(written, "--quiet", "--again")

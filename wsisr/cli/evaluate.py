@@ -59,6 +59,9 @@ def evaluate(
     ] = 64_000_000,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:NUMBER.")] = "auto",
     json_file: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write the scores here too.")] = None,
+    again: Annotated[
+        bool, typer.Option("--again", help="Take slides that wsisr wrote, as if they were scans.")
+    ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a JSON file that exists.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")] = False,
 ) -> None:
@@ -66,6 +69,7 @@ def evaluate(
     from wsisr.cli.choosing import checked_scale
     from wsisr.cli.console import answers
     from wsisr.cli.progress import drawn
+    from wsisr.cli.upscale import refuse_derived
     from wsisr.evaluation import Sampling, flat_probe
     from wsisr.files import check_output, check_suffix
     from wsisr.runtime import load_upscaler
@@ -76,6 +80,8 @@ def evaluate(
     if json_file:
         check_suffix(json_file, (".json",))
         check_output(json_file, overwrite=overwrite)
+    for slide in slides:
+        refuse_derived(slide, again)
     kernels = kernels_of(kernel)
     jobs = list(_jobs(slides, level or [0], all_levels, kernels))
     upscaler = load_upscaler(model, scale=scale, device=device)
