@@ -41,7 +41,7 @@ def from_picture(path: Path, slide: Size) -> TissueMap:
         with Image.open(path) as picture:
             if picture.width * picture.height > MOST_PX:
                 raise ConfigError(f"{path}: {picture.width} x {picture.height} px is too large; shrink the mask")
-            flags = np.asarray(picture.convert("RGB")).any(axis=2)
+            flags: Flags = np.max(np.asarray(picture.convert("RGB")), axis=2) > 0
     except (OSError, SyntaxError, ValueError) as error:
         raise ConfigError(f"{path}: is no picture of a mask ({in_words(error)}); give a PNG") from error
     height, width = flags.shape

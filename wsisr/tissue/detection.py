@@ -116,7 +116,8 @@ def is_glass(picture: Rgb, glass: Glass) -> Flags:
     """(h, w, 3) to (h, w). Tissue only ever takes light away: what is brighter than glass is glass."""
     capped = np.minimum(picture, np.array(glass.colour, np.uint8))
     darkest = np.max(np.array(glass.colour, np.uint8) - capped, axis=2)
-    return (darkest <= glass.darker) & (texture(capped) <= glass.texture)
+    found: Flags = (darkest <= glass.darker) & (texture(capped) <= glass.texture)
+    return found
 
 
 def texture(picture: Rgb) -> npt.NDArray[np.uint8]:
@@ -133,7 +134,9 @@ def grown(tissue: Flags, pitch: float) -> Flags:
     """
     if not tissue.any():
         return tissue
-    return _distance(tissue | _closed(_large(tissue, SPECK_UM2 / pitch**2), VACUOLE_UM / 2 / pitch)) <= MARGIN_UM / pitch
+    return (
+        _distance(tissue | _closed(_large(tissue, SPECK_UM2 / pitch**2), VACUOLE_UM / 2 / pitch)) <= MARGIN_UM / pitch
+    )
 
 
 def _closed(tissue: Flags, reach: float) -> Flags:

@@ -1,0 +1,187 @@
+"""Laws of the tissue map: glass must be proven, and what is tissue stays."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from tests.samples import Picture, noise
+from wsisr.errors import ConfigError
+from wsisr.geometry import Box, Size
+from wsisr.pixels import Rgb
+from wsisr.slides import open_slide
+from wsisr.tissue import TissueMap, everywhere, tissue_of
+
+GLASS = (241, 238, 240)
+MPP = 2.0
+"""Of the made-up slides: 2 px make one px of the map."""
+
+
+def slide_with(colour: tuple[int, int, int], grain: int = 0) -> tuple[Rgb, Box]:
+    """Glass with noise of one grey level, and in it a patch of one colour with a grain of its own."""
+    random = np.random.default_rng(0)
+    picture = np.array(GLASS) + random.normal(0, 1, (800, 800, 3))
+    patch = Box(300, 300, 500, 500)
+    specks = random.normal(0, grain, (50, 50)).repeat(4, axis=0).repeat(4, axis=1)[..., None]
+    picture[patch.rows, patch.columns] = np.array(colour) + specks
+    return picture.round().clip(0, 255).astype(np.uint8), patch
+
+
+def flags_over(found: TissueMap, picture: Rgb) -> Any:
+    size = Size(picture.shape[1], picture.shape[0])
+    return found.cells(size, Box.of(size), 8).repeat(8, axis=0).repeat(8, axis=1)
+
+
+@pytest.mark.parametrize(
+    ("colour", "grain"),
+    [
+        ((200, 120, 170), 10),  # H&E
+        ((229, 226, 230), 0),  # faint and without texture
+        ((238, 236, 239), 6),  # as pale as glass, but with texture
+        ((200, 205, 225), 4),  # pale haematoxylin of IHC
+        ((150, 100, 60), 8),  # DAB
+        ((190, 190, 190), 0),  # grey
+        ((40, 60, 200), 0),  # pen
+    ],
+)
+def test_tissue_of_any_kind_stays_and_far_glass_goes(colour: tuple[int, int, int], grain: int) -> None:
+    picture, patch = slide_with(colour, grain)
+    kept = flags_over(tissue_of(Picture(picture, MPP)), picture)
+    assert kept[patch.rows, patch.columns].all()
+    assert not kept[:200, :200].any()
+
+
+def test_empty_vacuoles_within_fat_are_tissue() -> None:
+    picture, _ = slide_with(GLASS)
+    for x in range(300, 500, 40):  # fat cells of 80 um
+        cv2.line(picture, (x, 300), (x, 460), (190, 140, 170), 4)
+        cv2.line(picture, (300, x), (460, x), (190, 140, 170), 4)
+    kept = flags_over(tissue_of(Picture(picture, MPP)), picture)
+    assert kept[300:460, 300:460].all()
+    assert kept.mean() < 0.5
+
+
+@pytest.mark.parametrize("colour", [(170, 170, 170), (240, 200, 220), (120, 60, 100)])
+def test_without_glass_everything_is_tissue(colour: tuple[int, int, int]) -> None:
+    assert tissue_of(Picture(np.full((400, 400, 3), colour, np.uint8), MPP)).share == 1
+
+
+def test_noise_is_tissue() -> None:
+    assert tissue_of(Picture(noise(Size(400, 300)), 4.0)).share == 1
+
+
+def test_places_without_pixels_are_no_tissue_and_no_glass_either() -> None:
+    picture, patch = slide_with((200, 120, 170), 10)
+    picture[:, 600:] = 255
+    kept = flags_over(tissue_of(Picture(picture, MPP)), picture)
+    assert kept[patch.rows, patch.columns].all()
+    assert not kept[:, 650:].any()
+    assert not kept[:200, :200].any()
+
+
+@given(st.integers(1, 60), st.integers(1, 60), st.integers(1, 30), st.data())
+def test_a_cell_that_touches_tissue_is_tissue_whatever_its_size(
+    width: int, height: int, cell: int, data: st.DataObject
+) -> None:
+    x, y = data.draw(st.integers(0, width - 1)), data.draw(st.integers(0, height - 1))
+    flags = np.zeros((height, width), bool)
+    flags[y, x] = True
+    cells = TissueMap(flags, "").cells(Size(width, height), Box(0, 0, width, height), cell)
+    assert cells.shape == (-(-height // cell), -(-width // cell))
+    assert np.argwhere(cells).tolist() == [[y // cell, x // cell]]
+
+
+def test_everywhere_is_everywhere() -> None:
+    assert everywhere().cells(Size(100, 70), Box(10, 20, 90, 60), 16).all()
+
+
+def test_a_mask_picture_is_stretched_over_the_slide(tmp_path: Path) -> None:
+    mask = np.zeros((20, 40), np.uint8)
+    mask[:, :10] = 1  # labels, as programs write them
+    Image.fromarray(mask).save(tmp_path / "mask.png")
+    found = tissue_of(Picture(noise(Size(400, 200))), tmp_path / "mask.png")
+    assert found.share == 0.25
+    assert found.cells(Size(400, 200), Box(0, 0, 400, 200), 100).tolist() == [[True, False, False, False]] * 2
+
+
+SQUARE, HOLE = [[20, 20], [180, 20], [180, 180], [20, 180], [20, 20]], [[60, 60], [140, 60], [140, 140], [60, 140]]
+
+
+def feature(geometry: dict[str, Any], name: str | None = None) -> dict[str, Any]:
+    properties = {"objectType": "annotation"} | ({"classification": {"name": name}} if name else {})
+    return {"type": "Feature", "geometry": geometry, "properties": properties}
+
+
+POLYGON = feature({"type": "Polygon", "coordinates": [SQUARE, HOLE]})
+MULTI = feature({"type": "MultiPolygon", "coordinates": [[SQUARE, HOLE], [[[200, 0], [396, 0], [396, 10], [200, 10]]]]})
+
+
+@pytest.mark.parametrize(
+    "content",
+    [POLYGON, [POLYGON], {"type": "FeatureCollection", "features": [POLYGON, POLYGON]}, MULTI, POLYGON["geometry"]],
+)
+def test_annotations_have_holes(tmp_path: Path, content: Any) -> None:
+    file = tmp_path / "a.geojson"
+    file.write_text(json.dumps(content))
+    found = tissue_of(Picture(noise(Size(400, 200))), file)
+    cells = found.cells(Size(400, 200), Box(0, 0, 400, 200), 20)
+    assert cells[2, 2]
+    assert cells[1, 8]
+    assert not cells[4:6, 4:6].any()
+    assert not cells[5, 12]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "no json",
+        "{}",
+        "[]",
+        "3",
+        json.dumps(feature({"type": "Point", "coordinates": [3, 3]})),
+        json.dumps(feature({"type": "Polygon", "coordinates": [[[1, "x"]]]})),
+        json.dumps(feature({"type": "Polygon", "coordinates": [[[1e6, 1e6], [2e6, 1e6], [2e6, 2e6]]]})),
+        json.dumps(feature({"type": "Polygon", "coordinates": [SQUARE]}, "Ignore*")),
+        '{"type": "Polygon", "coordinates": [[[NaN, 1], [2, 3], [4, 5]]]}',
+        "[" * 100_000,
+    ],
+)
+def test_annotations_without_a_polygon_are_one_line(tmp_path: Path, content: str) -> None:
+    file = tmp_path / "a.geojson"
+    file.write_text(content)
+    with pytest.raises(ConfigError, match=r"a\.geojson") as refused:
+        tissue_of(Picture(noise(Size(400, 200))), file)
+    assert len(str(refused.value).splitlines()) == 1
+
+
+def test_masks_that_cannot_be_meant_are_refused(tmp_path: Path) -> None:
+    slide = Picture(noise(Size(400, 200)))
+    Image.new("L", (20, 40), 255).save(tmp_path / "tall.png")
+    Image.new("L", (40, 20), 0).save(tmp_path / "black.png")
+    (tmp_path / "text.png").write_text("dear diary")
+    for name, words in {
+        "tall": "does not cover",
+        "black": "marks nothing",
+        "text": "no picture",
+        "gone": "gone",
+    }.items():
+        with pytest.raises(ConfigError, match=words):
+            tissue_of(slide, tmp_path / f"{name}.png")
+
+
+def test_a_real_slide_loses_glass_and_keeps_tissue(cmu_slide: Path) -> None:
+    with open_slide(cmu_slide) as slide:
+        found = tissue_of(slide)
+        picture = slide.read(Box.of(slide.info.size), 0)
+    assert 0.4 < found.share < 0.8
+    kept = found.cells(slide.info.size, Box.of(slide.info.size), 64)
+    dark = cv2.resize(picture, (kept.shape[1], kept.shape[0]), interpolation=cv2.INTER_AREA).min(axis=2) < 200
+    assert not (dark & ~kept).any()
