@@ -17,10 +17,11 @@ from wsisr.errors import OutputError
 from wsisr.files import check_output, publish
 from wsisr.geometry import Box, Size
 from wsisr.pixels import Rgb
+from wsisr.writing.codec import Codec
 from wsisr.writing.pyramid import PyramidWriter
 from wsisr.writing.spec import TiffSpec
 
-SPEC = TiffSpec(Size(160, 160), 0.25, tile_px=16, quality=95)
+SPEC = TiffSpec(Size(160, 160), 0.25, tile_px=16, codec=Codec(quality=95))
 
 
 def noise() -> Rgb:

@@ -11,7 +11,6 @@ from wsisr.geometry import Box
 from wsisr.pixels import Rgb
 from wsisr.upscaler import Upscaler
 from wsisr.upscaling import Plan
-from wsisr.writing import encode
 
 SAMPLE_PX = 192
 """Input px along one side of a sample."""
@@ -56,4 +55,4 @@ def _samples(work: Plan) -> list[Box]:
 
 def _bytes_per_pixel(pixels: Rgb, work: Plan) -> float:
     side = min(work.output.tile_px, *pixels.shape[:2])
-    return len(encode(pixels[:side, :side], work.output.tile_px, work.output.quality)) / float(side**2)
+    return len(work.output.codec.encode(pixels[:side, :side], work.output.tile_px)) / float(side**2)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
 
@@ -27,7 +27,7 @@ from wsisr.source import Source
 from wsisr.stages import ahead
 from wsisr.tiling import Tile, TileGrid, Tiling
 from wsisr.upscaler import Upscaler
-from wsisr.writing import PyramidWriter, TiffSpec
+from wsisr.writing import Codec, PyramidWriter, TiffSpec
 
 STORED_TILE_PX = 256
 """Side of a tile of the written file; the same whatever the tiling, so that the file is too."""
@@ -46,8 +46,8 @@ class Options:
     """Input px by which neighbouring windows overlap; None is what makes seams impossible: twice the context."""
     batch: int = 1
     """Windows that go through the network together."""
-    quality: int = 90
-    """JPEG quality of the output, 1 to 100."""
+    codec: Codec = field(default_factory=Codec)
+    """How tiles of the output are coded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +92,7 @@ def plan(source: Source, upscaler: Upscaler, options: Options) -> Plan:
         size=source.size * scale,
         mpp=source.mpp / scale,
         tile_px=STORED_TILE_PX,
-        quality=options.quality,
+        codec=options.codec,
         icc=source.slide.info.icc,
         note=_note(source, upscaler) | ({"warning": warning} if warning else {}),
         software=f"wsisr {wsisr.__version__}",

@@ -19,9 +19,9 @@ from wsisr.geometry import Box, Size
 from wsisr.pixels import Rgb, halve
 from wsisr.progress import Progress
 from wsisr.writing import hybrid
+from wsisr.writing.codec import Codec
 from wsisr.writing.grid import Grid, pyramid
 from wsisr.writing.hybrid import assemble, bytes_at_most
-from wsisr.writing.jpeg import encode
 from wsisr.writing.omexml import read_note
 from wsisr.writing.pyramid import PyramidWriter
 from wsisr.writing.spec import TiffSpec
@@ -34,7 +34,7 @@ specs = st.builds(
     size=st.builds(Size, st.integers(1, 90), st.integers(1, 90)),
     mpp=st.floats(0.05, 20),
     tile_px=st.sampled_from([16, 32, 48]),
-    quality=st.integers(30, 100),
+    codec=st.builds(Codec, quality=st.integers(30, 100)),
     bigtiff=st.sampled_from([True, False, None]),
 )
 
@@ -66,7 +66,7 @@ def through_jpeg(image: Rgb, spec: TiffSpec) -> Rgb:
     for y in range(0, height, side):
         for x in range(0, width, side):
             tile = np.ascontiguousarray(seen[y : y + side, x : x + side])
-            jpeg = imagecodecs.jpeg8_encode(tile, level=spec.quality, subsampling="420")
+            jpeg = imagecodecs.jpeg8_encode(tile, level=spec.codec.quality, subsampling="420")
             seen[y : y + side, x : x + side] = imagecodecs.jpeg8_decode(jpeg)
     return seen[:height, :width]
 
@@ -166,9 +166,9 @@ def test_bigtiff_is_taken_only_where_classic_may_be_too_small(path: Path, monkey
 @settings(max_examples=15, deadline=None)
 @given(specs)
 def test_no_file_exceeds_the_size_that_decides_on_bigtiff(path: Path, spec: TiffSpec) -> None:
-    store = TileStore(path.with_name("tiles"), Grid(spec.size, spec.tile_px))
+    store = TileStore(path.with_name("tiles"), Grid(spec.size, spec.tile_px), spec.codec)
     for tile in range(store.grid.tiles):
-        store.put(tile, encode(np.zeros((1, 1, 3), np.uint8), spec.tile_px, spec.quality))
+        store.put(tile, spec.codec.encode(np.zeros((1, 1, 3), np.uint8), spec.tile_px))
     deque(assemble(path, [store], spec))
     assert path.stat().st_size <= bytes_at_most([store], spec)
     store.close()
@@ -230,8 +230,6 @@ def test_a_tile_written_twice_or_never_is_refused(path: Path) -> None:
         {"size": Size(0, 4)},
         {"tile_px": 24},
         {"tile_px": 0},
-        {"quality": 0},
-        {"quality": 101},
         {"mpp": 0.0},
         {"mpp": float("nan")},
     ],

@@ -59,11 +59,16 @@ def upscale(
         int | None, typer.Option(help="Input px by which tiles overlap; what leaves no seam by default.", min=0)
     ] = None,
     batch: Annotated[int, typer.Option(help="Tiles that go through the network together.", min=1)] = 1,
+    codec: Annotated[str, typer.Option(help="jpeg, or without loss: deflate or lzw.")] = "jpeg",
     quality: Annotated[int, typer.Option(help="JPEG quality of the output.", min=1, max=100)] = 90,
     icc: Annotated[
         str, typer.Option(help="keep stores the slide's colours and profile as they are; srgb converts them first.")
     ] = "keep",
     again: Annotated[bool, typer.Option("--again", help="Take a slide that wsisr wrote.")] = False,
+    subsampling: Annotated[str, typer.Option(help="JPEG colours: 420, or 444 at full resolution.")] = "420",
+    accept_limited_viewers: Annotated[
+        bool, typer.Option("--accept-limited-viewers", help="Allow codecs that some viewers cannot open.")
+    ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an output that exists.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would happen, and do nothing.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print errors and warnings only.")] = False,
@@ -80,7 +85,10 @@ def upscale(
     from wsisr.upscaler import Unchanged
     from wsisr.upscaling import DEFAULT_TILE_PX, Options, plan
     from wsisr.upscaling import upscale as upscaled
+    from wsisr.writing import Codec
 
+    coding = Codec(codec, quality, subsampling)
+    coding.check_viewers(accept_limited=accept_limited_viewers)
     with open_slide(slide, mpp, estimate=True) as stored:
         refuse_derived(slide, again)
         opened = InSrgb(stored) if icc == "srgb" else stored
@@ -95,7 +103,7 @@ def upscale(
             if route.scale > 1
             else Unchanged()
         )
-        options = Options(DEFAULT_TILE_PX if tile_px is None else tile_px, overlap_px, batch, quality)
+        options = Options(DEFAULT_TILE_PX if tile_px is None else tile_px, overlap_px, batch, coding)
         work = plan(source, upscaler, options)
         for warning in (*source.said, *filter(None, [work.warning])):
             remark(f"warning: {warning}")

@@ -1,8 +1,8 @@
 """Results on disk: a pyramid TIFF written box by box, whole or not at all."""
 
-from wsisr.writing.jpeg import encode
+from wsisr.writing.codec import Codec
 from wsisr.writing.omexml import read_note
 from wsisr.writing.pyramid import PyramidWriter
 from wsisr.writing.spec import TiffSpec
 
-__all__ = ["PyramidWriter", "TiffSpec", "encode", "read_note"]
+__all__ = ["Codec", "PyramidWriter", "TiffSpec", "read_note"]

@@ -15,6 +15,7 @@ from typing import Any, BinaryIO
 import tifffile
 
 from wsisr.errors import OutputError
+from wsisr.writing.codec import SUBSAMPLINGS
 from wsisr.writing.omexml import ome_xml
 from wsisr.writing.spec import TiffSpec
 from wsisr.writing.store import TileStore
@@ -70,11 +71,13 @@ def _tags(levels: Sequence[TileStore], number: int, spec: TiffSpec, bigtiff: boo
         # 'rgb' with 'jpeg' makes tifffile tag the tiles as YCbCr, which they are.
         "photometric": "rgb",
         "planarconfig": "contig",
-        "compression": "jpeg",
-        "subsampling": (2, 2),
+        "compression": spec.codec.coding.compression,
+        "predictor": spec.codec.coding.predictor,
         "metadata": None,
         "software": False,
     }
+    if spec.codec.method == "jpeg":
+        tags["subsampling"] = SUBSAMPLINGS[spec.codec.subsampling]
     if spec.mpp is not None:
         per_cm = 1e4 / (spec.mpp * 2**number)
         tags |= {"resolution": (per_cm, per_cm), "resolutionunit": "centimeter"}

@@ -18,7 +18,6 @@ from wsisr.pixels import Rgb, halve
 from wsisr.progress import Progress
 from wsisr.writing.grid import pyramid
 from wsisr.writing.hybrid import assemble
-from wsisr.writing.jpeg import encode
 from wsisr.writing.scratch import Scratch
 from wsisr.writing.spec import TiffSpec
 from wsisr.writing.store import TileStore
@@ -106,7 +105,7 @@ class PyramidWriter:
         self._put(coarser, tile, halve(finer.read(source)))
 
     def _put(self, level: TileStore, tile: int, pixels: Rgb) -> None:
-        level.put(tile, encode(pixels, self.spec.tile_px, self.spec.quality))
+        level.put(tile, self.spec.codec.encode(pixels, self.spec.tile_px))
 
     def _assemble(self) -> Iterator[Progress]:
         total = sum(level.grid.tiles for level in self._levels)
@@ -115,7 +114,7 @@ class PyramidWriter:
 
     def _open_levels(self) -> None:
         for number, grid in enumerate(pyramid(self.spec.size, self.spec.tile_px)):
-            self._levels += (TileStore(self._scratch.level(number), grid),)
+            self._levels += (TileStore(self._scratch.level(number), grid, self.spec.codec),)
 
     def _close(self) -> None:
         for level in self._levels:

@@ -7,11 +7,12 @@ from dataclasses import dataclass, field
 
 from wsisr.errors import OutputError
 from wsisr.geometry import Size
+from wsisr.writing.codec import Codec
 
 
 @dataclass(frozen=True, slots=True)
 class TiffSpec:
-    """A tiled JPEG pyramid, decided before its first pixel."""
+    """A tiled pyramid, decided before its first pixel."""
 
     size: Size
     """Level 0, in px."""
@@ -19,8 +20,8 @@ class TiffSpec:
     """Pixel pitch of level 0 in um/px; None where it is not known, and then the file does not state any."""
     tile_px: int = 256
     """Side of a tile on every level; a multiple of 16."""
-    quality: int = 90
-    """JPEG quality, 1 to 100; chroma is stored 4:2:0."""
+    codec: Codec = field(default_factory=Codec)
+    """How tiles are coded."""
     icc: bytes | None = field(default=None, repr=False)
     """ICC profile of the pixels; stored with level 0 only."""
     note: Mapping[str, str] = field(default_factory=dict)
@@ -35,8 +36,6 @@ class TiffSpec:
             raise OutputError(f"an image of {self.size} px cannot be written; both sides must be at least 1 px")
         if self.tile_px % 16 or not 16 <= self.tile_px <= 4096:
             raise OutputError(f"tile size {self.tile_px} px cannot be written; choose a multiple of 16 up to 4096")
-        if not 1 <= self.quality <= 100:
-            raise OutputError(f"JPEG quality {self.quality} does not exist; choose 1 to 100")
         # TIFF keeps px/cm as a ratio of 32-bit numbers: outside this range it would overflow or round.
         if self.mpp is not None and not 1e-4 <= self.mpp <= 1e4:
             raise OutputError(f"pixel pitch {self.mpp} um/px cannot be written; it must lie between 0.0001 and 10000")

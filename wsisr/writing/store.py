@@ -11,8 +11,8 @@ import numpy as np
 
 from wsisr.geometry import Box
 from wsisr.pixels import Rgb
+from wsisr.writing.codec import Codec
 from wsisr.writing.grid import Grid
-from wsisr.writing.jpeg import decode
 
 
 class TileStore:
@@ -21,8 +21,9 @@ class TileStore:
     Methods raise `OSError` where the disk refuses, and `ValueError` for a tile given twice or asked for too early.
     """
 
-    def __init__(self, path: Path, grid: Grid) -> None:
+    def __init__(self, path: Path, grid: Grid, codec: Codec) -> None:
         self.grid = grid
+        self.codec = codec
         self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
         self._offsets = np.full(grid.tiles, -1, dtype=np.int64)
         self._sizes = np.zeros(grid.tiles, dtype=np.int64)
@@ -61,7 +62,8 @@ class TileStore:
             source = self.grid.box(tile)
             part = source.intersection(box)
             inside, here = part.moved(-source.left, -source.top), part.moved(-box.left, -box.top)
-            pixels[here.rows, here.columns] = decode(self.get(tile))[inside.rows, inside.columns]
+            decoded = self.codec.decode(self.get(tile), self.grid.tile_px)
+            pixels[here.rows, here.columns] = decoded[inside.rows, inside.columns]
         return pixels
 
     def close(self) -> None:

@@ -1,0 +1,168 @@
+"""How a stored tile is coded: a method, its settings, both directions. Tiles are square; calls release the GIL."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+
+import imagecodecs
+import numpy as np
+
+from wsisr.errors import OutputError
+from wsisr.pixels import Rgb
+
+
+@dataclass(frozen=True, slots=True)
+class Codec:
+    """A method with its settings. Raises `OutputError` where there is none like that."""
+
+    method: str = "jpeg"
+    """A name in `METHODS`."""
+    quality: int = 90
+    """Of what loses detail, 1 to 100; the others ignore it."""
+    subsampling: str = "420"
+    """Chroma of a JPEG: `420` stores one colour for four pixels, `444` one for each."""
+
+    def __post_init__(self) -> None:
+        if self.method not in METHODS:
+            raise OutputError(f"there is no codec {self.method}; choose {', '.join(METHODS)}")
+        if not 1 <= self.quality <= 100:
+            raise OutputError(f"quality {self.quality} does not exist; choose 1 to 100")
+        if self.subsampling not in SUBSAMPLINGS:
+            raise OutputError(f"subsampling {self.subsampling} is not written; choose {' or '.join(SUBSAMPLINGS)}")
+
+    @property
+    def coding(self) -> Method:
+        return METHODS[self.method]
+
+    def check_viewers(self, *, accept_limited: bool) -> None:
+        """Raise `OutputError` where a common reader does not open such tiles, unless that is accepted."""
+        if self.coding.blind and not accept_limited:
+            raise OutputError(
+                f"codec {self.method} does not open in {self.coding.blind}; "
+                "take jpeg, deflate or lzw, or add --accept-limited-viewers"
+            )
+
+    def encode(self, pixels: Rgb, tile_px: int) -> bytes:
+        """(h, w, 3) sRGB of at most one tile to the code of a whole tile; one that is all white to `white`.
+
+        The last row and column are repeated to the tile's edge: a sharp edge there would ring into the image.
+        """
+        if pixels[0, 0, 0] == 255 and pixels.min() == 255:
+            return self.white(tile_px)
+        below, right = tile_px - pixels.shape[0], tile_px - pixels.shape[1]
+        whole = np.pad(pixels, ((0, below), (0, right), (0, 0)), mode="edge") if below or right else pixels
+        return self.coding.encode(np.ascontiguousarray(whole), self)
+
+    def decode(self, encoded: bytes, tile_px: int) -> Rgb:
+        """The code of a tile to (tile_px, tile_px, 3) sRGB."""
+        return self.coding.decode(encoded, tile_px)
+
+    def white(self, tile_px: int) -> bytes:
+        """The one code of a tile of pure white, which also decodes to pure white, whatever the quality."""
+        return _white(self, tile_px)
+
+
+SUBSAMPLINGS = {"420": (2, 2), "444": (1, 1)}
+"""Of JPEG's chroma, with what TIFF calls them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Method:
+    """A way of coding, as TIFF numbers it."""
+
+    compression: int
+    """TIFF tag 259."""
+    encode: Callable[[Rgb, Codec], bytes]
+    decode: Callable[[bytes, int], Rgb]
+    predictor: bool = False
+    """Whether differences between neighbours in a row are coded (TIFF tag 317)."""
+    blind: str = ""
+    """Readers that do not open it."""
+
+
+def _jpeg(pixels: Rgb, codec: Codec) -> bytes:
+    return bytes(
+        imagecodecs.jpeg8_encode(
+            pixels, level=codec.quality, colorspace="rgb", outcolorspace="ycbcr", subsampling=codec.subsampling
+        )
+    )
+
+
+def _unjpeg(encoded: bytes, _tile_px: int) -> Rgb:
+    pixels: Rgb = imagecodecs.jpeg8_decode(encoded)
+    return pixels
+
+
+def _deflate(pixels: Rgb, _codec: Codec) -> bytes:
+    return bytes(imagecodecs.deflate_encode(_delta(pixels), level=6))
+
+
+def _undeflate(encoded: bytes, tile_px: int) -> Rgb:
+    return _undelta(imagecodecs.deflate_decode(encoded, out=3 * tile_px**2), tile_px)
+
+
+def _lzw(pixels: Rgb, _codec: Codec) -> bytes:
+    return bytes(imagecodecs.lzw_encode(_delta(pixels)))
+
+
+def _unlzw(encoded: bytes, tile_px: int) -> Rgb:
+    return _undelta(imagecodecs.lzw_decode(encoded, out=3 * tile_px**2), tile_px)
+
+
+def _delta(pixels: Rgb) -> bytes:
+    return imagecodecs.delta_encode(pixels, axis=-2).tobytes()
+
+
+def _undelta(differences: bytes | bytearray, tile_px: int) -> Rgb:
+    pixels: Rgb = imagecodecs.delta_decode(_shaped(differences, tile_px, tile_px, 3), axis=-2)
+    return pixels
+
+
+def _zstd(pixels: Rgb, _codec: Codec) -> bytes:
+    return bytes(imagecodecs.zstd_encode(_delta(pixels)))
+
+
+def _unzstd(encoded: bytes, tile_px: int) -> Rgb:
+    return _undelta(imagecodecs.zstd_decode(encoded, out=3 * tile_px**2), tile_px)
+
+
+def _webp(pixels: Rgb, codec: Codec) -> bytes:
+    return bytes(imagecodecs.webp_encode(pixels, level=codec.quality, lossless=False))
+
+
+def _unwebp(encoded: bytes, _tile_px: int) -> Rgb:
+    pixels: Rgb = imagecodecs.webp_decode(encoded, hasalpha=False)
+    return pixels
+
+
+def _jpeg2000(pixels: Rgb, _codec: Codec) -> bytes:
+    return bytes(imagecodecs.jpeg2k_encode(pixels, level=0, codecformat="j2k", reversible=True, mct=True))
+
+
+def _unjpeg2000(encoded: bytes, _tile_px: int) -> Rgb:
+    pixels: Rgb = imagecodecs.jpeg2k_decode(encoded)
+    return pixels
+
+
+def _shaped(data: bytes | bytearray, *shape: int) -> Rgb:
+    return np.frombuffer(data, dtype=np.uint8).reshape(shape)
+
+
+METHODS = {
+    "jpeg": Method(7, _jpeg, _unjpeg),
+    "deflate": Method(8, _deflate, _undeflate, predictor=True),
+    "lzw": Method(5, _lzw, _unlzw, predictor=True),
+    "zstd": Method(50000, _zstd, _unzstd, predictor=True, blind="cuCIM"),
+    "webp": Method(50001, _webp, _unwebp, blind="OpenSlide and Bio-Formats"),
+    "jpeg2000": Method(34712, _jpeg2000, _unjpeg2000, blind="OpenSlide and cuCIM"),
+}
+"""Names to methods; jpeg and webp lose detail, the others none."""
+
+
+@lru_cache(maxsize=16)
+def _white(codec: Codec, tile_px: int) -> bytes:
+    # Many qualities round white to 254. A JPEG tile brings its own tables, so this one may be of another quality.
+    finest = Codec(codec.method, 100, codec.subsampling)
+    return codec.coding.encode(np.full((tile_px, tile_px, 3), 255, dtype=np.uint8), finest)
