@@ -106,7 +106,7 @@ def test_progress_never_goes_back_and_ends_at_its_total(tmp_path: Path) -> None:
 def test_leaving_early_leaves_nothing(tmp_path: Path) -> None:
     steps = upscale(Source(Picture(noise(Size(300, 200))), 0), Repeat(), tmp_path / "a.tif", options=Options(128))
     next(steps)
-    steps.close()  # type: ignore[attr-defined]
+    steps.close()
     assert list(tmp_path.iterdir()) == []
 
 

@@ -8,7 +8,7 @@ tiles feather, the blender's strip as wide as the result.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import groupby
@@ -111,7 +111,7 @@ def doubt(upscaler: Upscaler, mpp: float | None) -> str | None:
 
 def upscale(
     source: Source, upscaler: Upscaler, output: Path | str, *, options: Options | None = None, overwrite: bool = False
-) -> Iterator[Progress]:
+) -> Generator[Progress, None, None]:
     """Writes a pyramid of a source enlarged; nothing happens until the iterator is consumed, to its end.
 
     Yields `upscale` in output pixels, then `pyramid` and `assemble` in stored tiles. Leaving early leaves nothing

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import resource
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -223,31 +222,6 @@ def test_what_cannot_be_done_is_one_line(slide: Path, options: tuple[object, ...
 )
 def test_wrong_usage_ends_with_2(slide: Path, options: tuple[object, ...]) -> None:
     assert wsisr("upscale", slide, *options).returncode == 2
-
-
-def test_ctrl_c_ends_cleanly_and_leaves_nothing(tmp_path: Path) -> None:
-    slide = write_tiff(tmp_path / "slide.tif", noise(Size(3000, 2000)), **PITCHED)
-    command = [
-        sys.executable,
-        "-m",
-        "wsisr",
-        "upscale",
-        str(slide),
-        "--scale",
-        "4",
-        "--model",
-        "lanczos",
-        "--tile-px",
-        "64",
-    ]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as running:
-        assert running.stderr is not None
-        assert "lanczos" in running.stderr.readline()  # it has begun
-        running.send_signal(signal.SIGINT)
-        rest = running.stderr.read()
-    assert running.returncode == 130, rest
-    assert rest.splitlines()[-1] == "wsisr: interrupted"
-    assert list(tmp_path.iterdir()) == [slide]
 
 
 def test_a_slide_is_not_replaced_by_its_preview(slide: Path, tmp_path: Path) -> None:

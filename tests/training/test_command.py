@@ -15,7 +15,7 @@ from typer.testing import CliRunner, Result
 
 from tests.pairs import write_dataset
 from tests.samples import REPOSITORY
-from wsisr.cli.train import stop_asked, train
+from wsisr.cli.train import train
 from wsisr.errors import ConfigError, DatasetError, DeviceError
 
 app = typer.Typer()
@@ -118,14 +118,3 @@ def test_ctrl_c_saves_the_step_in_hand_and_the_same_command_goes_on(tmp_path: Pa
     (_, before), (first, after) = stops
     assert f"run: resuming at step {before} of 1000000\n" in first
     assert after > before > 0
-
-
-def test_the_second_ctrl_c_interrupts_at_once_and_afterwards_all_is_as_before() -> None:
-    before = signal.getsignal(signal.SIGINT)
-    with stop_asked() as stop:
-        assert not stop.is_set()
-        signal.raise_signal(signal.SIGINT)
-        assert stop.is_set()
-        with pytest.raises(KeyboardInterrupt):
-            signal.raise_signal(signal.SIGINT)
-    assert signal.getsignal(signal.SIGINT) is before

@@ -41,6 +41,7 @@ def build_dataset(
 
     from wsisr.cli.console import answers
     from wsisr.cli.progress import counted, drawn
+    from wsisr.cli.stopping import stop_asked, until
     from wsisr.dataset.pyramid import build
     from wsisr.dataset.recipe import Recipe
     from wsisr.dataset.sources import sources_of
@@ -48,8 +49,8 @@ def build_dataset(
 
     recipe = Recipe(patch_px, coarsest_mpp, most_patches, case_pattern, val_share)
     sources = sources_of(slides, validation or [], recipe)
-    with closing(build(sources, output, recipe)) as steps:
-        for _ in drawn(steps, counted, quiet=quiet):
+    with stop_asked() as stop, closing(build(sources, output, recipe)) as steps:
+        for _ in drawn(until(steps, stop), counted, quiet=quiet):
             pass
     records = PatchStore(output).records
     warn(sources, records)

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import signal
 import threading
-from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from wsisr.cli.console import INTERRUPTED
+from wsisr.cli.stopping import stop_asked
 
 if TYPE_CHECKING:
     from wsisr.progress import Progress
@@ -101,19 +99,3 @@ class Watch:
         """`step 1200/3400, 2.1 steps/s, loss 0.0123, +1.52 dB`; the gain is the last one validated."""
         gain = "" if self.gain is None else f", {self.gain:+.2f} dB"
         return f"{self.position}, {progress.done / max(seconds, 1e-9):.2g} steps/s, loss {self.loss or 0:.4f}{gain}"
-
-
-@contextmanager
-def stop_asked() -> Iterator[threading.Event]:
-    """Within, the first Ctrl-C sets the event; the second interrupts at once."""
-    event = threading.Event()
-
-    def ask(_signal: int, _frame: FrameType | None) -> None:
-        event.set()
-        signal.signal(signal.SIGINT, previous)
-
-    previous = signal.signal(signal.SIGINT, ask)
-    try:
-        yield event
-    finally:
-        signal.signal(signal.SIGINT, previous)

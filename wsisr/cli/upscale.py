@@ -77,8 +77,11 @@ def upscale(
     if icc not in ("keep", "srgb"):
         raise typer.BadParameter("choose keep or srgb", param_hint="--icc")
     choice = Choice(scale, level, source_mpp, target_mpp, region, region_mm, whole_canvas)
+    from contextlib import closing
+
     from wsisr.cli.console import answers, remark
     from wsisr.cli.progress import drawn
+    from wsisr.cli.stopping import stop_asked, until
     from wsisr.files import check_output, check_suffix, refuse_source
     from wsisr.runtime import load_upscaler
     from wsisr.slides import InSrgb, open_slide
@@ -109,12 +112,14 @@ def upscale(
             remark(f"warning: {warning}")
         if dry_run:
             return answers.print(forecast(work, upscaler, output))
-        if not quiet:
-            sizes = f"{source.size} px to {work.output.size} px"
-            remark(f"{upscaler.name}, {upscaler.hardware}: {sizes} in {len(work.grid)} steps")
         began = time.monotonic()
-        for _ in drawn(upscaled(source, upscaler, output, options=options, overwrite=overwrite), pace, quiet=quiet):
-            pass
+        making = upscaled(source, upscaler, output, options=options, overwrite=overwrite)
+        with stop_asked() as stop, closing(making) as steps:
+            if not quiet:
+                sizes = f"{source.size} px to {work.output.size} px"
+                remark(f"{upscaler.name}, {upscaler.hardware}: {sizes} in {len(work.grid)} steps")
+            for _ in drawn(until(steps, stop), pace, quiet=quiet):
+                pass
         if not quiet:
             answers.print(summary(work, upscaler, time.monotonic() - began, output))
 

@@ -37,7 +37,7 @@ def build(sources: Sequence[DatasetSlide], folder: Path, recipe: Recipe) -> Gene
         if not records:
             raise DatasetError("no patch of any slide has contrast; are they empty glass?")
         write_manifest(staging, records)
-    yield Progress("levels", len(jobs), len(jobs))
+        yield Progress("levels", len(jobs), len(jobs))
 
 
 def partners(info: SlideInfo, level: int) -> dict[int, int]:

@@ -1,0 +1,51 @@
+"""The wish to stop, by Ctrl-C or a cluster's SIGTERM: heard between two steps of a work, never inside one."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import TypeVar
+
+import typer
+
+from wsisr.cli.console import INTERRUPTED
+
+T = TypeVar("T")
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+@contextmanager
+def stop_asked() -> Iterator[threading.Event]:
+    """Within, the first Ctrl-C sets the event; the second interrupts at once, wherever that is."""
+    event = threading.Event()
+    previous = {each: signal.getsignal(each) for each in SIGNALS}
+
+    def restore() -> None:
+        for each, handler in previous.items():
+            signal.signal(each, handler)
+
+    def ask(_signal: int, _frame: FrameType | None) -> None:
+        event.set()
+        restore()
+
+    for each in SIGNALS:
+        signal.signal(each, ask)
+    try:
+        yield event
+    finally:
+        restore()
+
+
+def until(steps: Iterable[T], stop: threading.Event) -> Iterator[T]:
+    """The same steps; the exit of an interrupted program instead of the first that comes after stopping was asked for.
+
+    A work that ends before its next step is done, not interrupted. Who made the steps must close them.
+    """
+    for step in steps:
+        if stop.is_set():
+            raise typer.Exit(INTERRUPTED)
+        yield step
