@@ -27,6 +27,7 @@ class Repeat:
     """Nearest neighbour: the simplest upscaler there is."""
 
     name, hardware, weights, scale, context = "repeat", "nowhere", None, 2, 0
+    remarks: Sequence[str] = ()
 
     def __init__(self) -> None:
         self.shapes: list[tuple[int, ...]] = []
@@ -34,6 +35,14 @@ class Repeat:
     def __call__(self, tiles: Tiles) -> Tiles:
         self.shapes.append(tiles.shape)
         return tiles.repeat(self.scale, axis=1).repeat(self.scale, axis=2)
+
+
+class Talkative(Repeat):
+    """Has something to say once it has worked."""
+
+    def __call__(self, tiles: Tiles) -> Tiles:
+        self.remarks = ("first", "second")
+        return super().__call__(tiles)
 
 
 def consumed(steps: Sequence[Progress]) -> Progress:
@@ -135,3 +144,9 @@ def test_a_slide_is_never_its_own_output(tmp_path: Path) -> None:
     with open_slide(slide, mpp=0.5) as opened, pytest.raises(OutputError, match="belongs to the slide"):
         list(upscale(source_of(opened), Repeat(), slide, overwrite=True))
     assert slide.read_bytes() == before
+
+
+def test_what_the_upscaler_remarks_on_the_way_is_in_the_file(tmp_path: Path) -> None:
+    source, output = Source(Picture(noise(Size(50, 40))), 0), tmp_path / "out.tif"
+    consumed(list(upscale(source, Talkative(), output)))
+    assert read_note(output)["remarks"] == "first; second"

@@ -22,6 +22,10 @@ class DeviceError(WsisrError):
     """The device that was asked for is not there."""
 
 
+class OutOfMemoryError(DeviceError):
+    """A device has no room for what it was given; on fewer pixels it may."""
+
+
 class OutputError(WsisrError):
     """A result cannot be written where it was asked for."""
 

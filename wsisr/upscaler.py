@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -46,8 +47,16 @@ class Upscaler(Protocol):
         """Input pixels around a pixel that its output can depend on: the margin that makes tiling exact."""
         ...
 
+    @property
+    def remarks(self) -> Sequence[str]:
+        """What a reader of the result must know of how it came about, each said once; grows as tiles go through."""
+        ...
+
     def __call__(self, tiles: Tiles) -> Tiles:
-        """(n, h, w, 3) sRGB to (n, h*scale, w*scale, 3) sRGB."""
+        """(n, h, w, 3) sRGB to (n, h*scale, w*scale, 3) sRGB.
+
+        Raises `ModelError` where a network gives no pixels, `DeviceError` where its device fails.
+        """
         ...
 
 
@@ -69,6 +78,10 @@ class Resampling:
     @property
     def context(self) -> int:
         return 3
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        return ()
 
     def __call__(self, tiles: Tiles) -> Tiles:
         return np.stack([enlarge(tile, self.scale, self.name) for tile in tiles])

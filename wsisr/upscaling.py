@@ -8,7 +8,7 @@ tiles feather, the blender's strip as wide as the result.
 from __future__ import annotations
 
 import math
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import groupby
@@ -18,10 +18,10 @@ import numpy as np
 
 import wsisr
 from wsisr.blending import Blender
-from wsisr.errors import OutputError, SlideError
+from wsisr.errors import ModelError, OutputError, SlideError
 from wsisr.files import refuse_source
 from wsisr.geometry import Box
-from wsisr.pixels import Rgb
+from wsisr.pixels import Rgb, Tiles
 from wsisr.progress import Progress
 from wsisr.source import Source
 from wsisr.stages import ahead
@@ -126,6 +126,8 @@ def upscale(
                 writer.write(box, pixels)
                 done += box.size.pixels
                 yield Progress("upscale", done, work.output.size.pixels)
+        if upscaler.remarks:
+            writer.annotate({"remarks": "; ".join(upscaler.remarks)})
         yield from writer.finish()
 
 
@@ -135,8 +137,19 @@ def blocks(work: Plan, upscaler: Upscaler) -> Iterator[tuple[Box, Rgb]]:
     read = ((batch, [work.source.read(tile.window) for tile in batch]) for batch in batches(work.grid, work.batch))
     with closing(ahead(read)) as ready:
         for batch, windows in ready:
-            for tile, enlarged in zip(batch, upscaler(np.stack(windows)), strict=True):
+            for tile, enlarged in zip(batch, _enlarged(batch, np.stack(windows), upscaler), strict=True):
                 yield blender.add(tile, enlarged)
+
+
+def _enlarged(batch: Sequence[Tile], windows: Tiles, upscaler: Upscaler) -> Tiles:
+    """Windows through the upscaler. Raises its `ModelError` with the place of the very tile that it was about."""
+    try:
+        return upscaler(windows)
+    except ModelError as error:
+        if len(batch) > 1:
+            return np.concatenate([_enlarged([tile], windows[i : i + 1], upscaler) for i, tile in enumerate(batch)])
+        block = batch[0].block
+        raise ModelError(f"{error} (tile of {block.size} px at {block.left}, {block.top} of the input)") from error
 
 
 def batches(tiles: Iterable[Tile], most: int) -> Iterator[list[Tile]]:

@@ -9,14 +9,16 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tests.samples import noise
-from wsisr.errors import DeviceError, ModelError
+from tests.samples import enlarged, noise
+from wsisr.errors import DeviceError, ModelError, OutOfMemoryError
 from wsisr.geometry import Size
 from wsisr.models.catalog import Model, best_for, shipped
 from wsisr.runtime import load_upscaler
 from wsisr.runtime._torch import TorchUpscaler
-from wsisr.runtime.device import torch_device
+from wsisr.runtime.device import torch_device, torch_precision
+from wsisr.runtime.memory import WithinMemory
 from wsisr.upscaler import Resampling
+from wsisr.upscaling import Options
 
 TILES = np.stack([noise(Size(20, 15), seed) for seed in range(3)])
 CPU = torch.device("cpu")
@@ -54,19 +56,53 @@ def test_values_beyond_white_are_white() -> None:
     assert (TorchUpscaler("bright", Repeating(300.0), CPU, "fp32")(np.maximum(TILES, 1)) == 255).all()
 
 
-def test_what_fails_in_bf16_alone_is_told_what_to_do() -> None:
-    with pytest.raises(ModelError, match="--precision fp32"):
-        TorchUpscaler("fragile", Repeating(broken_in_bf16=True), CPU, "bf16")(TILES)
-    TorchUpscaler("fragile", Repeating(broken_in_bf16=True), CPU, "fp32")(TILES)
+def test_what_fails_in_bf16_alone_is_computed_in_fp32_and_said_once() -> None:
+    fragile = TorchUpscaler("fragile", Repeating(broken_in_bf16=True), CPU, "bf16")
+    for _ in range(2):
+        np.testing.assert_array_equal(fragile(TILES), TILES.repeat(2, axis=1).repeat(2, axis=2))
+    assert fragile.remarks == ["fragile gave no numbers for some tiles in bf16; they were computed in fp32"]
 
 
-def test_the_end_of_memory_is_one_line() -> None:
-    class Hungry(Repeating):
+def test_what_does_not_fail_is_not_remarked_on() -> None:
+    upscaler = TorchUpscaler("sound", Repeating(), CPU, "bf16")
+    upscaler(TILES)
+    assert upscaler.remarks == []
+
+
+class Hungry(Repeating):
+    """Wants more memory than there is for anything larger than so many values."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__()
+        self.most = most
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.numel() > self.most:
+            torch.empty(1 << 50)
+        return super().forward(x)
+
+
+def test_the_end_of_memory_has_a_type() -> None:
+    with pytest.raises(OutOfMemoryError, match="3 tiles of 20 x 15 px"):
+        TorchUpscaler("hungry", Hungry(0), CPU, "fp32")(TILES)
+
+
+def test_less_at_a_time_goes_where_all_at_once_does_not() -> None:
+    modest = WithinMemory(TorchUpscaler("hungry", Hungry(TILES[0].size), CPU, "fp32"))
+    np.testing.assert_array_equal(modest(TILES), TILES.repeat(2, axis=1).repeat(2, axis=2))
+    assert len(modest.remarks) == 1
+
+
+def test_a_tile_that_gives_no_numbers_is_named() -> None:
+    class Touchy(Repeating):
         def forward(self, x: Tensor) -> Tensor:
-            return torch.empty(1 << 50) + x
+            black = (x == 0).all(dim=(1, 2, 3), keepdim=True)
+            return super().forward(x).masked_fill(black, torch.nan)
 
-    with pytest.raises(DeviceError, match="--tile-px"):
-        TorchUpscaler("hungry", Hungry(), CPU, "fp32")(TILES)
+    picture = noise(Size(300, 200))
+    picture[128:, 128:256] = 0
+    with pytest.raises(ModelError, match=r"no numbers.* \(tile of 128 x 72 px at 128, 128 of the input\)"):
+        enlarged(picture, TorchUpscaler("touchy", Touchy(), CPU, "fp32"), Options(tile_px=128, batch=3))
 
 
 @pytest.mark.parametrize("factor", [float("nan"), float("inf")])
@@ -128,6 +164,11 @@ def test_a_device_that_is_not_there_is_refused(name: str) -> None:
 def test_a_precision_that_is_not_there_is_refused(model: Model) -> None:
     with pytest.raises(DeviceError, match="bf16"):
         load_upscaler(model.name, scale=model.spec.scale, device="cpu", precision="fp8")
+
+
+def test_fp16_is_for_gpus() -> None:
+    with pytest.raises(DeviceError, match="bf16"):
+        torch_precision("fp16", CPU)
 
 
 def test_a_scale_without_a_model_is_refused() -> None:

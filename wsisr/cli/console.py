@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TypeVar
+
 from rich.console import Console
+
+T = TypeVar("T")
 
 INTERRUPTED = 130
 """128 + SIGINT: what a shell expects of a program that Ctrl-C has ended."""
@@ -18,3 +23,13 @@ def remark(message: str) -> None:
     """Print `wsisr: MESSAGE` on stderr as exactly one line, however long it is and whatever a path in it holds."""
     line = " ".join(message.splitlines())
     remarks.print(f"wsisr: {line}", soft_wrap=True, markup=False, highlight=False, emoji=False)
+
+
+def passing_on(steps: Iterable[T], said: Sequence[str]) -> Iterator[T]:
+    """The same steps; what is added to `said` meanwhile is printed as warnings, each once."""
+    heard = 0
+    for step in steps:
+        for text in said[heard:]:
+            remark(f"warning: {text}")
+            heard += 1
+        yield step

@@ -53,7 +53,7 @@ def upscale(
         str | None, typer.Option(help="Shipped model, weights file, bicubic or lanczos; what fits by default.")
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:NUMBER.")] = "auto",
-    precision: Annotated[str, typer.Option(help="auto, bf16 or fp32.")] = "auto",
+    precision: Annotated[str, typer.Option(help="auto, bf16, fp16 or fp32.")] = "auto",
     tile_px: Annotated[int | None, typer.Option(help="Input px that a tile completes, along one axis.", min=1)] = None,
     overlap_px: Annotated[
         int | None, typer.Option(help="Input px by which tiles overlap; what leaves no seam by default.", min=0)
@@ -79,7 +79,7 @@ def upscale(
     choice = Choice(scale, level, source_mpp, target_mpp, region, region_mm, whole_canvas)
     from contextlib import closing
 
-    from wsisr.cli.console import answers, remark
+    from wsisr.cli.console import answers, passing_on, remark
     from wsisr.cli.progress import drawn
     from wsisr.cli.stopping import stop_asked, until
     from wsisr.files import check_output, check_suffix, refuse_source
@@ -118,7 +118,7 @@ def upscale(
             if not quiet:
                 sizes = f"{source.size} px to {work.output.size} px"
                 remark(f"{upscaler.name}, {upscaler.hardware}: {sizes} in {len(work.grid)} steps")
-            for _ in drawn(until(steps, stop), pace, quiet=quiet):
+            for _ in drawn(passing_on(until(steps, stop), upscaler.remarks), pace, quiet=quiet):
                 pass
         if not quiet:
             answers.print(summary(work, upscaler, time.monotonic() - began, output))

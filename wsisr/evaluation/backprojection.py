@@ -40,6 +40,10 @@ class BackProjection:
     def context(self) -> int:
         return _BICUBIC_REACH * (1 + self.iterations)
 
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        return ()
+
     def __call__(self, tiles: Tiles) -> Tiles:
         return np.stack([self._enlarged(tile) for tile in tiles])
 

@@ -24,7 +24,7 @@ def load_upscaler(
 
     `model` is `bicubic`, `lanczos`, the name of a shipped model, or a .safetensors file; None takes the shipped model
     of that scale that fits the pixel pitch `mpp` of the input (um/px). `device` is auto, cpu, cuda or cuda:NUMBER;
-    `precision` is auto, bf16 or fp32.
+    `precision` is auto, bf16, fp16 (GPU only) or fp32.
     Raises `ModelError` if there is no such model or it has another scale, `DeviceError` if there is no such device.
     """
     chosen = pick(model, scale, mpp)
@@ -35,9 +35,9 @@ def load_upscaler(
     from wsisr.models.weights import load_network  # noqa: PLC0415 - torch takes seconds to import
     from wsisr.runtime._torch import TorchUpscaler  # noqa: PLC0415
     from wsisr.runtime.device import torch_device, torch_precision  # noqa: PLC0415
+    from wsisr.runtime.memory import WithinMemory  # noqa: PLC0415
 
     where = torch_device(device)
-    _, network = load_network(chosen.path)
-    upscaler = TorchUpscaler(chosen.name, network, where, torch_precision(precision, where))
-    upscaler.weights = Weights(chosen.spec, sha256(chosen.path))
-    return upscaler
+    spec, network = load_network(chosen.path)
+    weights = Weights(spec, sha256(chosen.path))
+    return WithinMemory(TorchUpscaler(chosen.name, network, where, torch_precision(precision, where), weights))

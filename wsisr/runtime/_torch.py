@@ -6,21 +6,27 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from wsisr.errors import DeviceError, ModelError
+from wsisr.errors import ModelError, OutOfMemoryError
 from wsisr.pixels import Tiles
 from wsisr.upscaler import Weights
 
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+"""Arithmetic by its name; pixels and what is added to them are fp32 in each."""
+
 
 class TorchUpscaler:
-    """One network on one device. Arithmetic in bf16 or fp32; the residual is always added in fp32."""
+    """One network on one device."""
 
-    def __init__(self, name: str, network: nn.Module, device: torch.device, precision: str) -> None:
+    def __init__(
+        self, name: str, network: nn.Module, device: torch.device, precision: str, weights: Weights | None = None
+    ) -> None:
         self.name = name
         self.scale = int(network.scale)  # type: ignore[arg-type]
         self.context = int(network.context)  # type: ignore[arg-type]
-        self.weights: Weights | None = None
+        self.weights = weights
+        self.remarks: list[str] = []
         self.device = device
         self.precision = precision
         self.network = network.to(device)
@@ -33,31 +39,54 @@ class TorchUpscaler:
     def __call__(self, tiles: Tiles) -> Tiles:
         """(n, h, w, 3) sRGB to (n, h*scale, w*scale, 3) sRGB.
 
-        Raises `ModelError` where the network gives values that are not finite, `DeviceError` where memory ends.
+        What has no numbers in half precision is computed again in fp32, and said. Raises `ModelError` where it has
+        none there either, `OutOfMemoryError` where memory ends.
         """
-        with _memory_errors(tiles):
-            pixels = torch.tensor(tiles).to(self.device)
-            x = pixels.permute(0, 3, 1, 2).float().div_(255).contiguous(memory_format=torch.channels_last)
-            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
-                enlarged = self.network(x).float()
-            if not enlarged.isfinite().all():
-                raise ModelError(f"{self.name}: gives values that are no numbers in {self.precision}; {self._advice}")
+        with _memory_errors(self.device, tiles):
+            enlarged = self._finite(_planes(tiles, self.device))
             quantised = enlarged.mul_(255).round_().clamp_(0, 255).to(torch.uint8)
-            pixels_out: Tiles = quantised.permute(0, 2, 3, 1).contiguous().cpu().numpy()
-            return pixels_out
+            pixels: Tiles = quantised.permute(0, 2, 3, 1).contiguous().cpu().numpy()
+            return pixels
 
-    @property
-    def _advice(self) -> str:
-        return "the weights are unusable" if self.precision == "fp32" else "try --precision fp32"
+    def _finite(self, x: Tensor) -> Tensor:
+        enlarged = self._enlarged(x, self.precision)
+        if self.precision != "fp32" and not enlarged.isfinite().all():
+            self._remark(f"{self.name} gave no numbers for some tiles in {self.precision}; they were computed in fp32")
+            enlarged = self._enlarged(x, "fp32")
+        if not enlarged.isfinite().all():
+            raise ModelError(f"{self.name} gives values that are no numbers in fp32; choose other weights")
+        return enlarged
+
+    def _enlarged(self, x: Tensor, precision: str) -> Tensor:
+        """(n, 3, h, w) to (n, 3, h*scale, w*scale), in [0, 1] but for what goes beyond black and white."""
+        with torch.autocast(self.device.type, DTYPES[precision], enabled=precision != "fp32"):
+            enlarged: Tensor = self.network(x)
+        return enlarged.float()
+
+    def _remark(self, text: str) -> None:
+        if text not in self.remarks:
+            self.remarks.append(text)
+
+
+def _planes(tiles: Tiles, device: torch.device) -> Tensor:
+    """(n, h, w, 3) uint8 to (n, 3, h, w) in [0, 1]; eight bits cross the bus."""
+    pixels = torch.tensor(tiles).to(device)
+    return pixels.permute(0, 3, 1, 2).float().div_(255).contiguous(memory_format=torch.channels_last)
 
 
 @contextmanager
-def _memory_errors(tiles: Tiles) -> Iterator[None]:
+def _memory_errors(device: torch.device, tiles: Tiles) -> Iterator[None]:
     try:
         yield
-    except (RuntimeError, MemoryError) as error:  # torch has no type of its own for a CPU that is out of memory
-        if not isinstance(error, torch.OutOfMemoryError | MemoryError) and "allocate memory" not in str(error):
+    except (RuntimeError, MemoryError) as error:
+        if not _is_about_memory(error):
             raise
+        if device.type == "cuda":
+            torch.cuda.empty_cache()  # what lies in blocks of the wrong size is free again
         count, height, width, _ = tiles.shape
-        where = f"{count} tiles of {width} x {height} px"
-        raise DeviceError(f"out of memory with {where}; choose a smaller --tile-px or --batch") from error
+        raise OutOfMemoryError(f"out of memory on {device} with {count} tiles of {width} x {height} px") from error
+
+
+def _is_about_memory(error: Exception) -> bool:
+    """torch has no type of its own for a CPU that is out of memory."""
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "allocate memory" in str(error)

@@ -25,9 +25,13 @@ def torch_device(name: str) -> torch.device:
 
 
 def torch_precision(name: str, device: torch.device) -> str:
-    """`auto` is bf16 where the hardware computes in it, else fp32."""
-    if name not in ("auto", "bf16", "fp32"):
-        raise DeviceError(f"{name!r} is not a precision; choose auto, bf16 or fp32")
+    """`auto` is bf16 where the hardware has it, else fp16 on a GPU. Raises `DeviceError` for what it cannot do."""
+    if name not in ("auto", "bf16", "fp16", "fp32"):
+        raise DeviceError(f"{name!r} is not a precision; choose auto, bf16, fp16 or fp32")
+    if name == "fp16" and device.type == "cpu":
+        raise DeviceError("no CPU gains from fp16; choose bf16 or fp32")
     if name != "auto":
         return name
-    return "bf16" if has_bf16(device) else "fp32"
+    if has_bf16(device):
+        return "bf16"
+    return "fp16" if device.type == "cuda" else "fp32"

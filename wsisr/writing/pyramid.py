@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
@@ -73,6 +74,10 @@ class PyramidWriter:
             for tile in base.grid.touching(box):
                 part = base.grid.box(tile).moved(-box.left, -box.top)
                 self._put(base, tile, pixels[part.rows, part.columns])
+
+    def annotate(self, note: Mapping[str, str]) -> None:
+        """Add to the file's note what became known on the way; before `finish`."""
+        self.spec = replace(self.spec, note={**self.spec.note, **note})
 
     def finish(self, workers: int | None = None) -> Iterator[Progress]:
         """Build the other levels, assemble the file, give it its name; done when the iterator ends.
