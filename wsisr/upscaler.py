@@ -96,6 +96,7 @@ class Unchanged:
     weights: None = None
     scale: int = 1
     context: int = 0
+    remarks: tuple[str, ...] = ()
 
     def __call__(self, tiles: Tiles) -> Tiles:
         return tiles

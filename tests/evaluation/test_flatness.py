@@ -24,6 +24,7 @@ class Speckled:
     hardware: str = "in a test"
     weights: None = None
     context: int = 3
+    remarks: tuple[str, ...] = ()
 
     def __call__(self, tiles: Tiles) -> Tiles:
         enlarged = Resampling("bicubic", self.scale)(tiles)

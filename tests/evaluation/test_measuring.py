@@ -28,6 +28,7 @@ class Repeat:
     hardware: str = "in a test"
     weights: None = None
     context: int = 0
+    remarks: tuple[str, ...] = ()
 
     def __call__(self, tiles: Tiles) -> Tiles:
         return tiles.repeat(self.scale, axis=1).repeat(self.scale, axis=2)
