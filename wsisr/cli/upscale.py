@@ -3,26 +3,48 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from wsisr.cli.choosing import Choice
+from wsisr.files import disk_errors
 
 if TYPE_CHECKING:
-    from rich.panel import Panel
+    from collections.abc import Callable
 
-    from wsisr.progress import Progress
+    from wsisr.cli.batch import Facts
     from wsisr.upscaler import Upscaler
-    from wsisr.upscaling import Plan
+    from wsisr.upscaling import Options
 
 SUFFIXES = (".tif", ".tiff")
 """Of what is written; other layouts have other names."""
 
 
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What is asked of every slide of a run."""
+
+    choice: Choice
+    load: Callable[..., Upscaler]
+    """`load_upscaler` with model, device and precision as asked."""
+    options: Options
+    mpp: float | None
+    """Of level 0 in um/px, where it was given."""
+    icc: str
+    again: bool
+    overwrite: bool
+    skip_finished: bool
+    """Leave an output alone that an earlier run has made the same way, instead of refusing it."""
+    dry_run: bool
+    quiet: bool
+
+
 def upscale(
-    slide: Annotated[Path, typer.Argument(help="Slide to enlarge.")],
+    slides: Annotated[list[Path], typer.Argument(help="Slides to enlarge.", metavar="SLIDE...")],
     scale: Annotated[
         int | None, typer.Option(help="Output pixels per input pixel along one axis: 2 or 4.", show_default=False)
     ] = None,
@@ -33,7 +55,10 @@ def upscale(
         ),
     ] = None,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Pyramid to write; SLIDE.xSCALE.ome.tif by default.")
+        Path | None,
+        typer.Option(
+            "--output", "-o", help="Pyramid to write, or for many slides a folder; SLIDE.xSCALE.ome.tif by default."
+        ),
     ] = None,
     level: Annotated[int | None, typer.Option(help="Level to enlarge; 0, the finest, by default.", min=0)] = None,
     source_mpp: Annotated[
@@ -69,59 +94,97 @@ def upscale(
     accept_limited_viewers: Annotated[
         bool, typer.Option("--accept-limited-viewers", help="Allow codecs that some viewers cannot open.")
     ] = False,
+    shard: Annotated[
+        str | None, typer.Option(help="NUMBER/COUNT: that part of the slides, for one of so many machines.")
+    ] = None,
+    report: Annotated[Path | None, typer.Option(help="JSON to write: what came of each slide.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an output that exists.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would happen, and do nothing.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print errors and warnings only.")] = False,
 ) -> None:
-    """Enlarge a slide into a new pyramidal TIFF."""
+    """Enlarge slides into new pyramidal TIFFs."""
     if icc not in ("keep", "srgb"):
         raise typer.BadParameter("choose keep or srgb", param_hint="--icc")
     choice = Choice(scale, level, source_mpp, target_mpp, region, region_mm, whole_canvas)
-    from contextlib import closing
-
-    from wsisr.cli.console import answers, passing_on, remark
-    from wsisr.cli.progress import drawn
-    from wsisr.cli.stopping import stop_asked, until
-    from wsisr.files import check_output, check_suffix, refuse_source
+    from wsisr.cli import batch as many
     from wsisr.runtime import load_upscaler
-    from wsisr.slides import InSrgb, open_slide
-    from wsisr.upscaler import Unchanged
-    from wsisr.upscaling import DEFAULT_TILE_PX, Options, plan
-    from wsisr.upscaling import upscale as upscaled
+    from wsisr.upscaling import DEFAULT_TILE_PX, Options
     from wsisr.writing import Codec
 
     coding = Codec(codec, quality, subsampling)
     coding.check_viewers(accept_limited=accept_limited_viewers)
-    with open_slide(slide, mpp, estimate=True) as stored:
-        refuse_derived(slide, again)
-        opened = InSrgb(stored) if icc == "srgb" else stored
-        output = output or default_output(slide, f"x{scale}" if scale else f"{target_mpp:g}um")
+    several = len(slides) > 1 or shard is not None or (output is not None and output.is_dir())
+    request = Request(
+        choice,
+        partial(load_upscaler, model, device=device, precision=precision),
+        Options(DEFAULT_TILE_PX if tile_px is None else tile_px, overlap_px, batch, coding),
+        mpp=mpp,
+        icc=icc,
+        again=again,
+        overwrite=overwrite,
+        skip_finished=several and not overwrite,
+        dry_run=dry_run,
+        quiet=quiet,
+    )
+    many.check_report(report)
+    change = f"x{scale}" if scale else f"{target_mpp:g}um"
+    work = partial(enlarge, request)
+    if several:
+        jobs = [(slide, output_in(output, slide, change)) for slide in slides]
+        many.check_jobs(jobs)
+        done = many.run(many.of_shard(jobs, shard), work, report)
+        many.conclude(done, quiet=quiet)
+    else:
+        target = output or default_output(slides[0], change)
+        facts = work(slides[0], target)
+        many.write_report(report, [{"slide": str(slides[0]), "output": str(target)} | facts])
+
+
+def enlarge(request: Request, slide: Path, output: Path) -> Facts:
+    """One slide, as asked, and what is to be reported of it. Raises `WsisrError`."""
+    from contextlib import closing
+
+    from wsisr.cli.batch import finished
+    from wsisr.cli.console import answers, passing_on, remark
+    from wsisr.cli.panels import forecast, measured, pace, summary
+    from wsisr.cli.progress import drawn
+    from wsisr.cli.stopping import stop_asked, until
+    from wsisr.files import check_output, check_suffix, refuse_source
+    from wsisr.slides import InSrgb, open_slide
+    from wsisr.upscaler import Unchanged
+    from wsisr.upscaling import plan
+    from wsisr.upscaling import upscale as upscaled
+
+    with open_slide(slide, request.mpp, estimate=True) as stored:
+        refuse_derived(slide, request.again)
+        opened = InSrgb(stored) if request.icc == "srgb" else stored
         check_suffix(output, SUFFIXES)
         refuse_source(output, slide)
-        check_output(output, overwrite=overwrite or dry_run)
-        route = choice.route(opened)
+        check_output(output, overwrite=request.overwrite or request.skip_finished or request.dry_run)
+        route = request.choice.route(opened)
         source = route.source
-        upscaler = (
-            load_upscaler(model, scale=route.scale, device=device, precision=precision, mpp=source.mpp)
-            if route.scale > 1
-            else Unchanged()
-        )
-        options = Options(DEFAULT_TILE_PX if tile_px is None else tile_px, overlap_px, batch, coding)
-        work = plan(source, upscaler, options)
+        upscaler = request.load(scale=route.scale, mpp=source.mpp) if route.scale > 1 else Unchanged()
+        work = plan(source, upscaler, request.options)
+        if request.skip_finished and finished(output, work.output.note):
+            remark(f"{output}: is finished already, of the same source and parameters; --overwrite makes it anew")
+            return {"state": "finished before"}
+        check_output(output, overwrite=request.overwrite or request.dry_run)
         for warning in (*source.said, *filter(None, [work.warning])):
             remark(f"warning: {warning}")
-        if dry_run:
-            return answers.print(forecast(work, upscaler, output))
+        if request.dry_run:
+            answers.print(forecast(work, upscaler, output))
+            return {"state": "planned"}
         began = time.monotonic()
-        making = upscaled(source, upscaler, output, options=options, overwrite=overwrite)
+        making = upscaled(source, upscaler, output, options=request.options, overwrite=request.overwrite)
         with stop_asked() as stop, closing(making) as steps:
-            if not quiet:
+            if not request.quiet:
                 sizes = f"{source.size} px to {work.output.size} px"
                 remark(f"{upscaler.name}, {upscaler.hardware}: {sizes} in {len(work.grid)} steps")
-            for _ in drawn(passing_on(until(steps, stop), upscaler.remarks), pace, quiet=quiet):
+            for _ in drawn(passing_on(until(steps, stop), upscaler.remarks), pace, quiet=request.quiet):
                 pass
-        if not quiet:
+        if not request.quiet:
             answers.print(summary(work, upscaler, time.monotonic() - began, output))
+        return {"state": "done"} | measured(work, upscaler, time.monotonic() - began)
 
 
 def refuse_derived(slide: Path, again: bool) -> None:
@@ -140,85 +203,11 @@ def default_output(slide: Path, change: str) -> Path:
     return whole.with_name(f"{stem.removesuffix('.ome')}.{change}.ome.tif")
 
 
-def pace(progress: Progress, seconds: float) -> str:
-    """Pixels are counted in Mpx, stored tiles one by one."""
-    from wsisr.cli.progress import counted
-
-    if progress.stage != "upscale":
-        return counted(progress, seconds)
-    done, total = progress.done / 1e6, progress.total / 1e6
-    return f"{done:.1f}/{total:.1f} Mpx, {done / max(seconds, 1e-9):.2f} Mpx/s"
-
-
-def forecast(work: Plan, upscaler: Upscaler, output: Path) -> Panel:
-    """What would happen."""
-    import shutil
-
-    from wsisr.cli.progress import duration
-    from wsisr.estimate import estimate
-
-    expected = estimate(work, upscaler)
-    free = shutil.disk_usage(output.parent).free
-    taken = "; it exists, and would need --overwrite" if output.exists() else ""
-    return panel(
-        "dry run: nothing was written",
-        {
-            **facts(work, upscaler),
-            "tiles": f"{len(work.grid)} of {work.grid.tiling.step} px; overlapping costs {100 * work.waste:.0f} %",
-            "time": f"about {duration(expected.seconds)}",
-            "output": f"{output}, about {size_in_words(expected.output_bytes)}{taken}",
-            "disk": f"about {size_in_words(expected.disk_bytes)} while running; {size_in_words(free)} are free",
-        },
-    )
-
-
-def summary(work: Plan, upscaler: Upscaler, seconds: float, output: Path) -> Panel:
-    """What happened."""
-    from wsisr.cli.progress import duration
-    from wsisr.writing.grid import pyramid
-
-    megapixels = work.output.size.pixels / 1e6
-    return panel(
-        str(output),
-        {
-            **facts(work, upscaler),
-            "levels": str(len(pyramid(work.output.size, work.output.tile_px))),
-            "time": f"{duration(seconds)}, {megapixels / max(seconds, 1e-9):.2f} Mpx/s of output",
-            "bytes": size_in_words(output.stat().st_size),
-        },
-    )
-
-
-def facts(work: Plan, upscaler: Upscaler) -> dict[str, str]:
-    """What is known before and after."""
-    return {
-        "model": f"{upscaler.name}, {upscaler.hardware}",
-        "size": f"{work.source.size} px to {work.output.size} px",
-        "pixel pitch": f"{pitch_in_words(work.source.mpp)} to {pitch_in_words(work.output.mpp)}",
-    }
-
-
-def panel(title: str, rows: dict[str, str]) -> Panel:
-    """Names and values, aligned, in a box."""
-    from rich.panel import Panel
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table.grid(padding=(0, 2))
-    for name, value in rows.items():
-        table.add_row(Text(name, style="bold"), Text(value, overflow="fold"))
-    return Panel(table, title=Text(title), title_align="left", expand=False)
-
-
-def pitch_in_words(mpp: float | None) -> str:
-    return "unknown" if mpp is None else f"{mpp:.4g} um/px"
-
-
-def size_in_words(count: int) -> str:
-    """Bytes in decimal units."""
-    value, unit = float(count), "B"
-    for larger in ("kB", "MB", "GB", "TB"):
-        if value < 1000:
-            break
-        value, unit = value / 1000, larger
-    return f"{value:.3g} {unit}"
+def output_in(folder: Path | None, slide: Path, change: str) -> Path:
+    """The output of one slide of many: in that folder, which is made, or beside the slide."""
+    beside = default_output(slide, change)
+    if folder is None:
+        return beside
+    with disk_errors(folder):
+        folder.mkdir(exist_ok=True)
+    return folder / beside.name

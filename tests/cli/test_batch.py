@@ -1,0 +1,114 @@
+"""Many slides in one run, as a person or a cluster starts it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import typer
+from hypothesis import given
+from hypothesis import strategies as st
+from typer.testing import CliRunner, Result
+
+from tests.samples import noise, write_tiff
+from wsisr.cli.app import app
+from wsisr.cli.batch import of_shard
+from wsisr.geometry import Size
+
+PITCHED = {"resolution": (20000, 20000), "resolutionunit": "CENTIMETER", "photometric": "rgb", "metadata": None}
+
+
+def upscaled(*arguments: object, model: str = "bicubic") -> Result:
+    words = ["upscale", *map(str, arguments), "--scale", "2", "--model", model]
+    return CliRunner(env={"COLUMNS": "200"}).invoke(app, words)
+
+
+@pytest.fixture
+def slides(tmp_path: Path) -> list[Path]:
+    return [
+        write_tiff(tmp_path / f"{name}.tif", noise(Size(60, 50), seed), **PITCHED) for seed, name in enumerate("ab")
+    ]
+
+
+def states(report: Path) -> list[str]:
+    return [each["state"] for each in json.loads(report.read_bytes())["slides"]]
+
+
+def test_one_bad_slide_stops_no_other_and_ends_with_3(slides: list[Path], tmp_path: Path) -> None:
+    bad, folder, report = tmp_path / "bad.tif", tmp_path / "out", tmp_path / "run.json"
+    bad.write_text("dear diary")
+    done = upscaled(slides[0], bad, slides[1], "-o", folder, "--report", report)
+    assert done.exit_code == 3
+    assert sorted(path.name for path in folder.iterdir()) == ["a.x2.ome.tif", "b.x2.ome.tif"]
+    assert states(report) == ["done", "failed", "done"]
+    assert "bad.tif" in json.loads(report.read_bytes())["slides"][1]["error"]
+    assert "3 slides, 1 failed" in done.stdout
+    assert done.stderr.count("error: ") == 1
+
+
+def test_a_second_run_makes_only_what_is_missing(slides: list[Path], tmp_path: Path) -> None:
+    folder, report = tmp_path / "out", tmp_path / "run.json"
+    assert upscaled(*slides, "-o", folder).exit_code == 0
+    first = folder / "a.x2.ome.tif"
+    before = first.read_bytes(), first.stat().st_mtime_ns
+    (folder / "b.x2.ome.tif").unlink()
+    done = upscaled(*slides, "-o", folder, "--report", report)
+    assert done.exit_code == 0
+    assert (first.read_bytes(), first.stat().st_mtime_ns) == before
+    assert states(report) == ["finished before", "done"]
+    assert "is finished already" in done.stderr
+
+
+def test_what_was_made_otherwise_is_neither_kept_as_finished_nor_replaced(slides: list[Path], tmp_path: Path) -> None:
+    assert upscaled(*slides, "-o", tmp_path / "out").exit_code == 0
+    before = (tmp_path / "out" / "a.x2.ome.tif").read_bytes()
+    done = upscaled(*slides, "-o", tmp_path / "out", model="lanczos")
+    assert done.exit_code == 3
+    assert "bicubic, not lanczos" in done.stderr
+    assert (tmp_path / "out" / "a.x2.ome.tif").read_bytes() == before
+    assert upscaled(*slides, "-o", tmp_path / "out", "--overwrite", model="lanczos").exit_code == 0
+
+
+def test_a_foreign_file_under_an_outputs_name_is_refused(slides: list[Path], tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    foreign = tmp_path / "out" / "a.x2.ome.tif"
+    foreign.write_text("precious")
+    assert upscaled(*slides, "-o", tmp_path / "out").exit_code == 3
+    assert foreign.read_text() == "precious"
+    assert (tmp_path / "out" / "b.x2.ome.tif").exists()
+
+
+def test_two_slides_of_one_name_are_refused_before_any_work(slides: list[Path], tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    namesake = write_tiff(tmp_path / "other" / "a.tif", noise(Size(60, 50)), **PITCHED)
+    done = upscaled(*slides, namesake, "-o", tmp_path / "out")
+    assert done.exit_code == 1
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_a_report_replaces_nothing_but_a_report(slides: list[Path], tmp_path: Path) -> None:
+    precious = tmp_path / "thesis.json"
+    precious.write_text("[]")
+    assert upscaled(*slides, "--report", precious).exit_code == 1
+    assert precious.read_text() == "[]"
+    for _ in range(2):
+        assert upscaled(*slides, "--report", tmp_path / "run.json").exit_code == 0
+
+
+def test_one_slide_is_reported_too(slides: list[Path], tmp_path: Path) -> None:
+    assert upscaled(slides[0], "--report", tmp_path / "run.json").exit_code == 0
+    (facts,) = json.loads((tmp_path / "run.json").read_bytes())["slides"]
+    assert (facts["state"], facts["width"], facts["height"], facts["mpp"]) == ("done", 120, 100, 0.25)
+
+
+@given(st.lists(st.integers()), st.integers(1, 9))
+def test_all_shards_together_take_every_slide_once(slides: list[int], count: int) -> None:
+    taken = [each for number in range(1, count + 1) for each in of_shard(slides, f"{number}/{count}")]
+    assert sorted(taken) == sorted(slides)
+
+
+@pytest.mark.parametrize("shard", ["0/3", "4/3", "3", "a/b", "-1/3", "1/2/3", ""])
+def test_an_impossible_shard_is_wrong_usage(shard: str) -> None:
+    with pytest.raises(typer.BadParameter):
+        of_shard([1, 2], shard)

@@ -1,0 +1,143 @@
+"""Many slides in one run: what goes wrong with one stops no other, and a second run takes up what is missing.
+
+One after the other: a slide already uses every core of a CPU, and all of a GPU. Machines are added by `--shard`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import typer
+
+from wsisr import __version__
+from wsisr.cli.console import answers, remark
+from wsisr.errors import OutputError, WsisrError
+from wsisr.files import disk_errors, write_whole
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+T = TypeVar("T")
+
+SOME_FAILED = 3
+"""Exit code of a run that others of its slides survived."""
+
+Job = tuple[Path, Path]
+"""A slide and its output."""
+
+Facts = dict[str, Any]
+"""What a report says of a slide: `slide`, `output`, `state`, and what was measured or went wrong."""
+
+
+def of_shard(slides: Sequence[T], shard: str | None) -> Sequence[T]:
+    """`2/5` takes every fifth slide from the second on: given the same slides, five shards take each once."""
+    if shard is None:
+        return slides
+    try:
+        number, count = (int(part) for part in shard.split("/"))
+    except ValueError:
+        number = count = 0
+    if not 1 <= number <= count:
+        raise typer.BadParameter("give NUMBER/COUNT, from 1/COUNT to COUNT/COUNT", param_hint="--shard")
+    return slides[number - 1 :: count]
+
+
+def check_jobs(jobs: Sequence[Job]) -> None:
+    """Raises `OutputError` where two slides would have one output."""
+    slide_of: dict[Path, Path] = {}
+    for slide, output in jobs:
+        other = slide_of.setdefault(output, slide)
+        if other is not slide:
+            raise OutputError(
+                f"{output}: would be written from {other} and from {slide}; give them in runs of their own"
+            )
+
+
+def run(jobs: Sequence[Job], enlarge: Callable[[Path, Path], Facts], report: Path | None = None) -> list[Facts]:
+    """Each job done, or its one line of error said and kept; the report is up to date after each."""
+    done: list[Facts] = []
+    for number, job in enumerate(jobs, 1):
+        done.append(_attempted(job, enlarge, f"{number} of {len(jobs)}"))
+        write_report(report, done)
+    return done
+
+
+def _attempted(job: Job, enlarge: Callable[[Path, Path], Facts], place: str) -> Facts:
+    slide, output = job
+    try:
+        facts = enlarge(slide, output)
+    except WsisrError as error:
+        remark(f"error: {error} ({place})")
+        facts = {"state": "failed", "error": str(error)}
+    return {"slide": str(slide), "output": str(output)} | facts
+
+
+def finished(output: Path, note: Mapping[str, str]) -> bool:
+    """Whether an output is there already, of the same source and parameters as far as its note tells.
+
+    Raises `OutputError` where wsisr wrote it otherwise. Any other file is not finished, and for others to refuse.
+    """
+    from wsisr.cli.info import derived_note
+
+    there = derived_note(output) if output.is_file() else {}
+    for name in note if there else ():
+        if name != "software" and there.get(name) != note[name]:
+            how = f"{name}: {there.get(name, 'none')}, not {note[name]}"
+            raise OutputError(
+                f"{output}: was made otherwise ({how}); choose another folder, or replace it: --overwrite"
+            )
+    return bool(there)
+
+
+def check_report(report: Path | None) -> None:
+    """Raises `OutputError` where a report would replace anything but a report."""
+    if report is None:
+        return
+    with disk_errors(report):
+        if not report.parent.is_dir():
+            raise OutputError(f"{report}: there is no folder {report.parent}; create it first")
+        try:
+            is_report = not report.exists() or "wsisr" in json.loads(report.read_bytes())
+        except (ValueError, TypeError):
+            is_report = False
+    if not is_report:
+        raise OutputError(f"{report}: exists and is no report of wsisr; choose another name")
+
+
+def write_report(report: Path | None, slides: Sequence[Facts]) -> None:
+    """JSON, replaced whole; keys are stable."""
+    if report is not None:
+        write_whole(report, [json.dumps({"wsisr": __version__, "slides": slides}, indent=2).encode() + b"\n"])
+
+
+def conclude(slides: Sequence[Facts], *, quiet: bool) -> None:
+    """The table, and the exit code of what failed."""
+    if not quiet:
+        answers.print(table(slides))
+    if failures(slides):
+        raise typer.Exit(SOME_FAILED)
+
+
+def failures(slides: Sequence[Facts]) -> int:
+    return sum(facts["state"] == "failed" for facts in slides)
+
+
+def table(slides: Sequence[Facts]) -> Table:
+    """A row a slide."""
+    from rich.table import Table
+    from rich.text import Text
+
+    from wsisr.cli.progress import duration
+
+    shown = Table(title=Text(f"{len(slides)} slides, {failures(slides)} failed"), title_justify="left")
+    for name in ("slide", "state", "time", "result"):
+        shown.add_column(name, overflow="fold")
+    for facts in slides:
+        took = duration(facts["seconds"]) if "seconds" in facts else ""
+        result = facts["error"] if "error" in facts else facts["output"]
+        row: tuple[str, ...] = (Path(facts["slide"]).name, facts["state"], took, result)
+        shown.add_row(*(Text(value) for value in row))
+    return shown

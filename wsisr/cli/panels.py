@@ -1,0 +1,109 @@
+"""What an upscaling says of itself on a terminal: panels before and after, and the words for numbers in them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.panel import Panel
+
+    from wsisr.progress import Progress
+    from wsisr.upscaler import Upscaler
+    from wsisr.upscaling import Plan
+
+
+def pace(progress: Progress, seconds: float) -> str:
+    """Pixels are counted in Mpx, stored tiles one by one."""
+    from wsisr.cli.progress import counted
+
+    if progress.stage != "upscale":
+        return counted(progress, seconds)
+    done, total = progress.done / 1e6, progress.total / 1e6
+    return f"{done:.1f}/{total:.1f} Mpx, {done / max(seconds, 1e-9):.2f} Mpx/s"
+
+
+def forecast(work: Plan, upscaler: Upscaler, output: Path) -> Panel:
+    """What would happen."""
+    import shutil
+
+    from wsisr.cli.progress import duration
+    from wsisr.estimate import estimate
+
+    expected = estimate(work, upscaler)
+    free = shutil.disk_usage(output.parent).free
+    taken = "; it exists, and would need --overwrite" if output.exists() else ""
+    return panel(
+        "dry run: nothing was written",
+        {
+            **facts(work, upscaler),
+            "tiles": f"{len(work.grid)} of {work.grid.tiling.step} px; overlapping costs {100 * work.waste:.0f} %",
+            "time": f"about {duration(expected.seconds)}",
+            "output": f"{output}, about {size_in_words(expected.output_bytes)}{taken}",
+            "disk": f"about {size_in_words(expected.disk_bytes)} while running; {size_in_words(free)} are free",
+        },
+    )
+
+
+def summary(work: Plan, upscaler: Upscaler, seconds: float, output: Path) -> Panel:
+    """What happened."""
+    from wsisr.cli.progress import duration
+    from wsisr.writing.grid import pyramid
+
+    megapixels = work.output.size.pixels / 1e6
+    return panel(
+        str(output),
+        {
+            **facts(work, upscaler),
+            "levels": str(len(pyramid(work.output.size, work.output.tile_px))),
+            "time": f"{duration(seconds)}, {megapixels / max(seconds, 1e-9):.2f} Mpx/s of output",
+            "bytes": size_in_words(output.stat().st_size),
+        },
+    )
+
+
+def measured(work: Plan, upscaler: Upscaler, seconds: float) -> dict[str, Any]:
+    """The same for programs."""
+    return {
+        "seconds": round(seconds, 1),
+        "model": upscaler.name,
+        "hardware": upscaler.hardware,
+        "width": work.output.size.width,
+        "height": work.output.size.height,
+        "mpp": work.output.mpp,
+    }
+
+
+def facts(work: Plan, upscaler: Upscaler) -> dict[str, str]:
+    """What is known before and after."""
+    return {
+        "model": f"{upscaler.name}, {upscaler.hardware}",
+        "size": f"{work.source.size} px to {work.output.size} px",
+        "pixel pitch": f"{pitch_in_words(work.source.mpp)} to {pitch_in_words(work.output.mpp)}",
+    }
+
+
+def panel(title: str, rows: dict[str, str]) -> Panel:
+    """Names and values, aligned, in a box."""
+    from rich.panel import Panel
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table.grid(padding=(0, 2))
+    for name, value in rows.items():
+        table.add_row(Text(name, style="bold"), Text(value, overflow="fold"))
+    return Panel(table, title=Text(title), title_align="left", expand=False)
+
+
+def pitch_in_words(mpp: float | None) -> str:
+    return "unknown" if mpp is None else f"{mpp:.4g} um/px"
+
+
+def size_in_words(count: int) -> str:
+    """Bytes in decimal units."""
+    value, unit = float(count), "B"
+    for larger in ("kB", "MB", "GB", "TB"):
+        if value < 1000:
+            break
+        value, unit = value / 1000, larger
+    return f"{value:.3g} {unit}"
