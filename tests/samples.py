@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import tifffile
+import zarr
 
 from wsisr.geometry import Box, Size
 from wsisr.pixels import Rgb
@@ -54,6 +55,44 @@ def write_ome_pyramid(path: Path, levels: Sequence[Rgb], ome: dict[str, Any] | N
         for image in levels[1:]:
             writer.write(image, subfiletype=1, **options)
     return path
+
+
+def write_ome_zarr(
+    folder: Path, levels: Sequence[Rgb], version: str, axes: str = "cyx", scale: float | None = 0.25, **options: Any
+) -> Path:
+    """OME-Zarr 0.4 (zarr v2) or 0.5 (zarr v3) by the zarr library; `options` go to each of its arrays."""
+    group = zarr.create_group(folder, zarr_format=2 if version == "0.4" else 3)
+    shape = tuple(3 if axis == "c" else 64 if axis in "yx" else 1 for axis in axes)
+    for number, image in enumerate(levels):
+        pixels = np.expand_dims(np.moveaxis(image, -1, 0), tuple(range(len(axes) - 3)))
+        pixels = np.moveaxis(pixels, -3, axes.index("c"))
+        array = group.create_array(str(number), shape=pixels.shape, dtype="uint8", **{"chunks": shape} | options)
+        array[...] = pixels
+    kinds = {"t": "time", "c": "channel"}
+    named: list[Any] = [{"name": axis, "type": kinds.get(axis, "space")} for axis in axes]
+    named = [axis | ({"unit": "micrometer"} if axis["type"] == "space" else {}) for axis in named]
+    datasets: list[Any] = [
+        {
+            "path": str(number),
+            "coordinateTransformations": [
+                {
+                    "type": "scale",
+                    "scale": [
+                        (scale or 1) * levels[0].shape[1] / image.shape[1] if axis in "xy" else 1.0 for axis in axes
+                    ],
+                }
+            ],
+        }
+        for number, image in enumerate(levels)
+    ]
+    if scale is None:
+        named = [{key: value for key, value in axis.items() if key != "unit"} for axis in named]
+    multiscales: list[Any] = [{"axes": named, "datasets": datasets}]
+    if version == "0.4":
+        group.attrs["multiscales"] = [multiscales[0] | {"version": "0.4"}]
+    else:
+        group.attrs["ome"] = {"version": "0.5", "multiscales": multiscales}
+    return folder
 
 
 class Picture(Slide):

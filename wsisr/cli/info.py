@@ -18,7 +18,7 @@ Facts = dict[str, Any]
 
 
 def info(
-    slide: Annotated[Path, typer.Argument(help="Slide to look at; a folder is taken for a DICOM slide.")],
+    slide: Annotated[Path, typer.Argument(help="Slide to look at; a folder is an OME-Zarr or a DICOM slide.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
     """Show what a slide says of itself: size, pixel pitch, origin."""

@@ -200,7 +200,7 @@ def default_output(slide: Path, change: str) -> Path:
     """`dir/a.svs` at x4 to `dir/a.x4.ome.tif`; beside the slide."""
     whole = slide.resolve() if slide.is_dir() else slide
     stem = whole.name if slide.is_dir() else slide.stem
-    return whole.with_name(f"{stem.removesuffix('.ome')}.{change}.ome.tif")
+    return whole.with_name(f"{stem.removesuffix('.zarr').removesuffix('.ome')}.{change}.ome.tif")
 
 
 def output_in(folder: Path | None, slide: Path, change: str) -> Path:

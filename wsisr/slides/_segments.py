@@ -5,15 +5,16 @@ Of a compressed segment all is decoded; of an uncompressed one only the rows tha
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
 import tifffile
 
-from wsisr.geometry import Box, Size
+from wsisr.geometry import Size
 from wsisr.pixels import Rgb
+from wsisr.slides.mosaic import Mosaic
 
 Decode: TypeAlias = Callable[[bytes, int], Rgb]
 """(stored bytes, index of the segment) to (h, w, 3)."""
@@ -39,30 +40,15 @@ DECODING_ERRORS = (DamagedSegmentError, tifffile.TiffFileError, RuntimeError, Va
 
 
 @dataclass(frozen=True, slots=True)
-class Plane:
+class Plane(Mosaic):
     """One resolution of a TIFF."""
 
-    size: Size
-    segment: Size
-    """Size of a tile; those at the right and the bottom reach over the border."""
     offsets: Sequence[int]
     """Of each segment, row by row, in bytes from the start of the file."""
     counts: Sequence[int]
     """Stored bytes of each segment; 0 where it was left out."""
     decode: Decode | None
     """None where the stored bytes are the pixels."""
-
-    @property
-    def segment_bytes(self) -> int:
-        return self.segment.pixels * 3
-
-    def touched(self, box: Box) -> Iterator[tuple[int, Box]]:
-        """Index and place of each segment that has pixels in a box within the image."""
-        width, height = self.segment.width, self.segment.height
-        across = -(-self.size.width // width)
-        for row in range(box.top // height, -(-box.bottom // height)):
-            for column in range(box.left // width, -(-box.right // width)):
-                yield row * across + column, Box.of(self.segment).moved(column * width, row * height)
 
 
 def plane_of(page: Any) -> Plane:

@@ -103,28 +103,18 @@ class TiffSlide(Slide):
     def read(self, box: Box, level: int) -> Rgb:
         if self._file.closed:
             raise ValueError(f"{self.info.path}: read after close")
-        inside = box.intersection(Box.of(self.info.level(level).size))
-        pixels = np.full((box.height, box.width, 3), 255, np.uint8)
+        self.info.level(level)
         try:
-            for common, part in self._parts(inside, level):
-                target = common.moved(-box.left, -box.top)
-                pixels[target.rows, target.columns] = part
+            return self._planes[level].read(box, lambda index, place: self._part(level, index, place))
         except DECODING_ERRORS as error:
             raise undecodable(self.info.path, level, box, error) from error
-        return pixels
 
     def close(self) -> None:
         self._decoded.cache_clear()
         self._file.close()
 
-    def _parts(self, inside: Box, level: int) -> Iterator[tuple[Box, Rgb]]:
-        """Place and pixels of what each stored segment has of a box within the image."""
-        plane = self._planes[level]
-        for index, place in plane.touched(inside) if inside.size.pixels else ():
-            common = place.intersection(inside)
-            if plane.counts[index]:
-                within = common.moved(-place.left, -place.top)
-                yield common, self._rows(level, index, within)[:, within.columns]
+    def _part(self, level: int, index: int, box: Box) -> Rgb | None:
+        return self._rows(level, index, box)[:, box.columns] if self._planes[level].counts[index] else None
 
     def _rows(self, level: int, index: int, box: Box) -> Rgb:
         """The rows of a segment that a box covers, over the whole width of the segment."""

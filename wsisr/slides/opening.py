@@ -3,11 +3,12 @@
 OpenSlide reads what it recognises. tifffile reads TIFF that OpenSlide does not know; of a TIFF without a known scanner,
 the one that sees more levels (OpenSlide sees one of an OME-TIFF with SubIFDs); and any TIFF whose levels both see alike
 and whose tiles are all there: its pixels are then exact, where OpenSlide interpolates levels whose downsample is not
-whole (as in nearly every Aperio slide), and come several times as fast.
+whole (as in nearly every Aperio slide), and come several times as fast. A folder is an OME-Zarr or a DICOM slide.
 """
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import TypeAlias
@@ -17,24 +18,33 @@ from wsisr.geometry import Size
 from wsisr.slides._openslide import OpenSlideSlide, openslide_info
 from wsisr.slides._segments import Plane
 from wsisr.slides._tiff import GENERIC, DamagedTiffError, Picture, TiffSlide, is_tiff, read_picture
+from wsisr.slides._zarr import ZarrSlide, is_zarr, open_zarr
 from wsisr.slides.pitch import COARSEST, FINEST, doubts_of, estimated_pitch, is_plausible
 from wsisr.slides.slide import Slide, SlideInfo
 
 Planes: TypeAlias = tuple[Plane, ...]
+
+_REMOTE = re.compile(r"[a-z][a-z0-9]+:/", re.IGNORECASE)
+"""A URL; `Path` folds the two slashes into one."""
 
 _AS_STORED = ("aperio", GENERIC)
 """Vendors whose image is its tiles side by side: others overlap them, or lay several scans onto one canvas."""
 
 
 def open_slide(path: Path | str, mpp: float | None = None, *, estimate: bool = False) -> Slide:
-    """Open a slide of any format; a folder is taken for a DICOM slide. `mpp` (um/px of level 0) overrides the file's.
+    """Open a slide of any format; a folder is an OME-Zarr or a DICOM slide.
 
-    Where neither is known, `estimate` takes the pitch from the objective; the info's remarks say so.
+    `mpp` (um/px of level 0) overrides the file's. Where neither is known, `estimate` takes the pitch from the
+    objective; the info's remarks say so.
     Raises `SlideError` where the file is missing, damaged, of no known format, or not 8-bit RGB.
     """
     file = _slide_file(Path(path))
+    given = None if mpp is None else _checked_pitch(file, mpp)
+    if file.is_dir():
+        info, levels = open_zarr(file)
+        return ZarrSlide(_settled(info, given, estimate), levels)
     info, planes = _reader(file)
-    info = _settled(info, None if mpp is None else _checked_pitch(file, mpp), estimate)
+    info = _settled(info, given, estimate)
     return TiffSlide(info, planes) if planes else OpenSlideSlide(info)
 
 
@@ -44,18 +54,25 @@ def _settled(info: SlideInfo, given: float | None, estimate: bool) -> SlideInfo:
         recorded = "records none" if info.mpp is None else f"records {info.mpp:.6g} um/px"
         return replace(info, mpp=given, pitch=f"given by the user; the file {recorded}")
     if info.mpp is not None:
-        return replace(info, remarks=tuple(doubts_of(info.mpp, info.objective)))
+        return replace(info, remarks=(*info.remarks, *doubts_of(info.mpp, info.objective)))
     guess = estimated_pitch(info.objective) if estimate else None
     if guess is None:
         return replace(info, pitch="not recorded")
     remark = f"pixel pitch is not recorded; {guess:.4g} um/px is an estimate from the {info.objective:g}x objective"
     return replace(
-        info, mpp=guess, pitch=f"estimated from the {info.objective:g}x objective", remarks=(f"{remark} (--mpp)",)
+        info,
+        mpp=guess,
+        pitch=f"estimated from the {info.objective:g}x objective",
+        remarks=(*info.remarks, f"{remark} (--mpp)"),
     )
 
 
 def _slide_file(path: Path) -> Path:
-    """The file to hand to a reader. Raises `SlideError` where there is none, or nothing in it."""
+    """The file, or the folder of a zarr, to hand to a reader. Raises `SlideError` where there is none or nothing."""
+    if _REMOTE.match(str(path)):
+        raise SlideError(f"{path}: wsisr reads no remote slides; copy it to this machine")
+    if is_zarr(path):
+        return path
     file = _dicom_file(path) if path.is_dir() else path
     try:
         with file.open("rb") as opened:
@@ -70,7 +87,7 @@ def _dicom_file(folder: Path) -> Path:
     """Any file of a DICOM slide stands for all of them: OpenSlide finds the others."""
     files = sorted(folder.glob("*.dcm"))
     if not files:
-        raise SlideError(f"{folder}: is a folder without DICOM files (*.dcm); give the path of a slide")
+        raise SlideError(f"{folder}: is a folder without DICOM files (*.dcm) and no OME-Zarr; give the path of a slide")
     return files[0]
 
 

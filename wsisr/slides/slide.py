@@ -28,9 +28,9 @@ class SlideInfo:
 
     path: Path
     reader: str
-    """Library that reads the pixels: `openslide` or `tifffile`."""
+    """Library that reads the pixels: `openslide`, `tifffile`, or `imagecodecs` for OME-Zarr."""
     vendor: str
-    """As OpenSlide names it; `ome` for OME-TIFF, `generic-tiff` for a TIFF of no known scanner."""
+    """As OpenSlide names it; `ome` for OME-TIFF, `ome-zarr`, `generic-tiff` for a TIFF of no known scanner."""
     levels: tuple[Level, ...]
     mpp: float | None
     """Pixel pitch of level 0 in um/px; None where the file does not say, or says what cannot be (see `pitch`)."""
