@@ -12,7 +12,7 @@ import openslide
 from wsisr.errors import SlideError, in_words
 from wsisr.geometry import Box, Size
 from wsisr.pixels import Rgb
-from wsisr.slides.pitch import number, square_pitch
+from wsisr.slides.pitch import number, pitch_of
 from wsisr.slides.slide import Level, Slide, SlideInfo, undecodable
 
 
@@ -117,13 +117,14 @@ def _opened(path: Path) -> openslide.OpenSlide:
 def _info(path: Path, handle: openslide.OpenSlide) -> SlideInfo:
     properties = dict(handle.properties)
     sizes = zip(handle.level_dimensions, handle.level_downsamples, strict=True)
-    mpp_x, mpp_y = (number(properties.get(f"openslide.mpp-{axis}")) for axis in "xy")
+    pitch = pitch_of(*(number(properties.get(f"openslide.mpp-{axis}")) for axis in "xy"))
     return SlideInfo(
         path=path,
         reader="openslide",
         vendor=properties.get("openslide.vendor", "unknown"),
         levels=tuple(Level(Size(*size), factor) for size, factor in sizes),
-        mpp=square_pitch(mpp_x, mpp_y),
+        mpp=pitch.mpp,
+        finer=pitch.finer,
         objective=number(properties.get("openslide.objective-power")),
         icc=_icc(handle),
         associated=_associated(properties),

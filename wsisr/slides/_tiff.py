@@ -27,7 +27,7 @@ from wsisr.slides._segments import (
     why_undecodable,
 )
 from wsisr.slides.ome import OmeFacts, is_safe_xml, ome_facts
-from wsisr.slides.pitch import pitch_of_resolution, square_pitch
+from wsisr.slides.pitch import Pitch, pitch_of, pitch_of_resolution
 from wsisr.slides.slide import Level, Slide, SlideInfo, downsamples, undecodable
 
 CACHE_BYTES = 64 * 2**20
@@ -202,12 +202,14 @@ def _why_undecodable(tiff: Any, planes: list[Any]) -> str | None:
 def _info(path: Path, tiff: Any, series: Any, page: Any) -> SlideInfo:
     sizes = [Size(level.keyframe.imagewidth, level.keyframe.imagelength) for level in series.levels]
     ome = ome_facts(tiff.pages.first.description, sizes[0]) if tiff.is_ome else OmeFacts()
+    pitch = ome.pitch if ome.pitch.mpp else _pitch_of_tags(page)
     return SlideInfo(
         path=path,
         reader="tifffile",
         vendor="ome" if tiff.is_ome else GENERIC,
         levels=tuple(Level(size, factor) for size, factor in zip(sizes, downsamples(sizes), strict=True)),
-        mpp=ome.mpp or _mpp_of_tags(page),
+        mpp=pitch.mpp,
+        finer=pitch.finer,
         objective=ome.objective,
         icc=_icc(page),
         associated=_associated(tiff, series),
@@ -215,10 +217,9 @@ def _info(path: Path, tiff: Any, series: Any, page: Any) -> SlideInfo:
     )
 
 
-def _mpp_of_tags(page: Any) -> float | None:
+def _pitch_of_tags(page: Any) -> Pitch:
     unit = page.tags.valueof("ResolutionUnit")
-    x, y = (pitch_of_resolution(page.tags.valueof(name), unit) for name in ("XResolution", "YResolution"))
-    return square_pitch(x, y)
+    return pitch_of(*(pitch_of_resolution(page.tags.valueof(name), unit) for name in ("XResolution", "YResolution")))
 
 
 def _icc(page: Any) -> bytes | None:

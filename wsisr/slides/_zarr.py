@@ -17,7 +17,7 @@ from wsisr.geometry import Box, Size
 from wsisr.pixels import Rgb
 from wsisr.slides._chunks import ChunkedArray, ChunkError, array_of
 from wsisr.slides.mosaic import Mosaic
-from wsisr.slides.pitch import number, square_pitch
+from wsisr.slides.pitch import number, pitch_of
 from wsisr.slides.slide import Level, Slide, SlideInfo, downsamples, undecodable
 
 CACHE_BYTES = 64 * 2**20
@@ -101,13 +101,14 @@ def open_zarr(path: Path) -> tuple[SlideInfo, tuple[ZarrLevel, ...]]:
         sizes = [level.size for level in levels]
         if sizes != sorted(sizes, key=lambda size: size.pixels, reverse=True):
             raise ChunkError("levels that do not go from fine to coarse")
-        x, y = (_pitch(multiscale, axes.index(axis)) for axis in "xy")
+        pitch = pitch_of(*(_pitch(multiscale, axes.index(axis)) for axis in "xy"))
         info = SlideInfo(
             path=path,
             reader="imagecodecs",
             vendor="ome-zarr",
             levels=tuple(Level(size, factor) for size, factor in zip(sizes, downsamples(sizes), strict=True)),
-            mpp=square_pitch(x, y),
+            mpp=pitch.mpp,
+            finer=pitch.finer,
             objective=None,
             icc=None,
             associated={},

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from xml.etree import ElementTree
 
 from wsisr.geometry import Size
-from wsisr.slides.pitch import number, square_pitch
+from wsisr.slides.pitch import Pitch, number, pitch_of
 
 LONGEST_XML = 64 * 2**20
 
@@ -26,7 +26,7 @@ _UM_PER_UNIT = {
 class OmeFacts:
     """What OME-XML adds to a TIFF."""
 
-    mpp: float | None = None
+    pitch: Pitch = field(default_factory=Pitch)
     objective: float | None = None
 
 
@@ -44,7 +44,7 @@ def ome_facts(xml: str, size: Size) -> OmeFacts:
     except (ElementTree.ParseError, ValueError):
         return OmeFacts()
     image = next((image for image in root.iterfind("{*}Image") if _has_size(image, size)), None)
-    return OmeFacts() if image is None else OmeFacts(_mpp(image), _objective(root, image))
+    return OmeFacts() if image is None else OmeFacts(_pitch(image), _objective(root, image))
 
 
 def _has_size(image: ElementTree.Element, size: Size) -> bool:
@@ -52,9 +52,9 @@ def _has_size(image: ElementTree.Element, size: Size) -> bool:
     return pixels is not None and (pixels.get("SizeX"), pixels.get("SizeY")) == (str(size.width), str(size.height))
 
 
-def _mpp(image: ElementTree.Element) -> float | None:
+def _pitch(image: ElementTree.Element) -> Pitch:
     pixels = image.find("{*}Pixels")
-    return None if pixels is None else square_pitch(_physical_size(pixels, "X"), _physical_size(pixels, "Y"))
+    return Pitch() if pixels is None else pitch_of(_physical_size(pixels, "X"), _physical_size(pixels, "Y"))
 
 
 def _physical_size(pixels: ElementTree.Element, axis: str) -> float | None:

@@ -9,6 +9,7 @@ whole (as in nearly every Aperio slide), and come several times as fast. A folde
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TypeAlias
@@ -21,6 +22,7 @@ from wsisr.slides._tiff import GENERIC, DamagedTiffError, Picture, TiffSlide, is
 from wsisr.slides._zarr import ZarrSlide, is_zarr, open_zarr
 from wsisr.slides.pitch import COARSEST, FINEST, doubts_of, estimated_pitch, is_plausible
 from wsisr.slides.slide import Slide, SlideInfo
+from wsisr.slides.square import Square
 
 Planes: TypeAlias = tuple[Plane, ...]
 
@@ -34,25 +36,30 @@ _AS_STORED = ("aperio", GENERIC)
 def open_slide(path: Path | str, mpp: float | None = None, *, estimate: bool = False) -> Slide:
     """Open a slide of any format; a folder is an OME-Zarr or a DICOM slide.
 
-    `mpp` (um/px of level 0) overrides the file's. Where neither is known, `estimate` takes the pitch from the
-    objective; the info's remarks say so.
+    Pixels that are not square are seen in square ones (see `Square`). `mpp` (um/px of level 0) overrides the file's.
+    Where neither is known, `estimate` takes the pitch from the objective; the info's remarks say so.
     Raises `SlideError` where the file is missing, damaged, of no known format, or not 8-bit RGB.
     """
     file = _slide_file(Path(path))
     given = None if mpp is None else _checked_pitch(file, mpp)
+    slide = _opened(file, lambda info: _settled(info, given, estimate))
+    return slide if slide.info.finer == (1.0, 1.0) else Square(slide)
+
+
+def _opened(file: Path, settled: Callable[[SlideInfo], SlideInfo]) -> Slide:
+    """By the reader that is best for it."""
     if file.is_dir():
         info, levels = open_zarr(file)
-        return ZarrSlide(_settled(info, given, estimate), levels)
+        return ZarrSlide(settled(info), levels)
     info, planes = _reader(file)
-    info = _settled(info, given, estimate)
-    return TiffSlide(info, planes) if planes else OpenSlideSlide(info)
+    return TiffSlide(settled(info), planes) if planes else OpenSlideSlide(settled(info))
 
 
 def _settled(info: SlideInfo, given: float | None, estimate: bool) -> SlideInfo:
     """Facts with the pitch that counts, and where it comes from."""
     if given is not None:
         recorded = "records none" if info.mpp is None else f"records {info.mpp:.6g} um/px"
-        return replace(info, mpp=given, pitch=f"given by the user; the file {recorded}")
+        return replace(info, mpp=given, finer=(1.0, 1.0), pitch=f"given by the user; the file {recorded}")
     if info.mpp is not None:
         return replace(info, remarks=(*info.remarks, *doubts_of(info.mpp, info.objective)))
     guess = estimated_pitch(info.objective) if estimate else None

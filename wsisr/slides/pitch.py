@@ -1,13 +1,15 @@
 """Pixel pitch in um/px: from what a file records to a number that can be relied on, or None.
 
 A pitch counts as not recorded where an axis is missing, where it lies outside 0.01 to 20 um/px (TIFF writers put
-72 dpi, 353 um/px, where they know nothing), or where the axes differ by more than 2 %: super-resolution and every
-viewer take pixels for square, so the person has to decide. Within 2 % it is the mean.
+72 dpi, 353 um/px, where they know nothing), or where one axis has more than twice that of the other. Within 2 % it is
+the mean. In between it is that of the coarser axis, and the finer one has to be shrunk to it (see `square`):
+super-resolution and every viewer take pixels for square.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 FINEST, COARSEST = 0.01, 20.0
 
@@ -21,6 +23,9 @@ that kept the objective of its source."""
 _OBJECTIVES = (1.0, 150.0)
 
 _SQUARE_WITHIN = 0.02
+_OBLONG_UP_TO = 2.0
+"""One axis over the other; beyond it the numbers are no pitches, but a mistake."""
+
 _UM_PER_RESOLUTION_UNIT = {2: 25_400.0, 3: 10_000.0}
 """TIFF's ResolutionUnit: 2 is the inch, 3 the centimetre."""
 
@@ -30,12 +35,24 @@ def is_plausible(pitch: float) -> bool:
     return FINEST <= pitch <= COARSEST
 
 
-def square_pitch(x: float | None, y: float | None) -> float | None:
-    """One pitch for both axes, or None where it cannot be relied on."""
+@dataclass(frozen=True, slots=True)
+class Pitch:
+    """What a file records, in um/px."""
+
+    mpp: float | None = None
+    """Of both axes, or of the coarser one; None where it cannot be relied on."""
+    finer: tuple[float, float] = (1.0, 1.0)
+    """Pixels along x and along y that are as long as one of `mpp`; above 1 where that axis is the finer one."""
+
+
+def pitch_of(x: float | None, y: float | None) -> Pitch:
+    """What the pitches of two axes, in um/px, come to."""
     if x is None or y is None or not (is_plausible(x) and is_plausible(y)):
-        return None
-    mean = (x + y) / 2
-    return mean if abs(x - y) <= _SQUARE_WITHIN * mean else None
+        return Pitch()
+    mean, coarser = (x + y) / 2, max(x, y)
+    if abs(x - y) <= _SQUARE_WITHIN * mean:
+        return Pitch(mean)
+    return Pitch(coarser, (coarser / x, coarser / y)) if coarser <= _OBLONG_UP_TO * min(x, y) else Pitch()
 
 
 def estimated_pitch(objective: float | None) -> float | None:

@@ -44,6 +44,8 @@ class SlideInfo:
     """Everything else, as the reader names it."""
     bounds: Box | None = None
     """What was scanned, in level-0 px, where the canvas is larger than that."""
+    finer: tuple[float, float] = (1.0, 1.0)
+    """Pixels along x and along y that are `mpp` um long; above 1 on the finer axis of pixels that are not square."""
     pitch: str = "recorded"
     """Where the pixel pitch comes from, in words: recorded, given, or estimated from the objective."""
     colours: str = "as stored"
