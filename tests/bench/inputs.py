@@ -1,0 +1,35 @@
+"""Prints README's table of inputs: what each format opens as, and how far its pixels are from another library's.
+
+python tests/bench/inputs.py
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+from tests.inputs import INPUTS, Found, Input, examined
+
+
+def cells(each: Input, found: Found) -> list[str]:
+    if found.info is None:
+        return [each.name, each.sample, f"refused: {found.refusal}", "", "", ""]
+    read = [found.info.reader, str(len(found.sizes)), f"{found.info.mpp:.4g}"]
+    return [each.name, each.sample, *read, f"{found.error}, against {each.against}"]
+
+
+def main() -> None:
+    print(
+        "| format | sample | read by | levels | um/px | largest error of a pixel, all levels |\n|---|---|---|--:|--:|---|"
+    )  # noqa: T201
+    for each in INPUTS:
+        if each.is_here:
+            with TemporaryDirectory() as folder:
+                print("| " + " | ".join(cells(each, examined(each, Path(folder)))) + " |")  # noqa: T201
+
+
+if __name__ == "__main__":
+    main()
