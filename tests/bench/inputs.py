@@ -21,10 +21,11 @@ def cells(each: Input, found: Found) -> list[str]:
     return [each.name, each.sample, *read, f"{found.error}, against {each.against}"]
 
 
+HEADER = "| format | sample | read by | levels | um/px | largest error of a pixel, all levels |"
+
+
 def main() -> None:
-    print(
-        "| format | sample | read by | levels | um/px | largest error of a pixel, all levels |\n|---|---|---|--:|--:|---|"
-    )  # noqa: T201
+    print(HEADER + "\n|---|---|---|--:|--:|---|")  # noqa: T201
     for each in INPUTS:
         if each.is_here:
             with TemporaryDirectory() as folder:
