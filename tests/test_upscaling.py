@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.samples import Picture, enlarged, noise, write_tiff
-from wsisr.errors import OutputError, SlideError
+from wsisr.errors import OutputError
 from wsisr.geometry import Box, Size
 from wsisr.pixels import Tiles
 from wsisr.progress import Progress
@@ -110,26 +110,6 @@ def test_progress_never_goes_back_and_ends_at_its_total(tmp_path: Path) -> None:
         counts = [step.done for step in steps if step.stage == stage]
         assert counts == sorted(counts)
         assert counts[-1] == next(step.total for step in steps if step.stage == stage)
-
-
-def test_leaving_early_leaves_nothing(tmp_path: Path) -> None:
-    steps = upscale(Source(Picture(noise(Size(300, 200))), 0), Repeat(), tmp_path / "a.tif", options=Options(128))
-    next(steps)
-    steps.close()
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_a_tile_that_cannot_be_read_leaves_nothing(tmp_path: Path) -> None:
-    class Damaged(Picture):
-        def read(self, box: Box, level: int) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
-            if box.top > 0:
-                raise SlideError("picture: level 0 cannot be decoded")
-            return super().read(box, level)
-
-    steps = upscale(Source(Damaged(noise(Size(300, 400))), 0), Repeat(), tmp_path / "a.tif", options=Options(128))
-    with pytest.raises(SlideError, match="cannot be decoded"):
-        list(steps)
-    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("tile_px", [0, 1, 100, 129])

@@ -18,6 +18,7 @@ from wsisr.tiling import Tile, TileGrid
 class Blender:
     """Takes enlarged windows in the grid's order and gives finished blocks.
 
+    Where tiles are left out, blocks to the right of them and below are not finished.
     Memory: one strip as wide as the enlarged image and as high as the enlarged feather, kept in 8 bits; none of it
     where the tiling does not feather.
     """
@@ -27,6 +28,7 @@ class Blender:
         self.feather = grid.tiling.feather * scale
         self._above = np.empty((self.feather, grid.image.width * scale, 3), np.uint8)
         self._left = np.empty((0, 0, 3), np.uint8)
+        self._last = -1, -1
         self._ramp = ((np.arange(self.feather) + 0.5) / max(1, self.feather)).astype(np.float32)
 
     def add(self, tile: Tile, enlarged: Rgb) -> tuple[Box, Rgb]:
@@ -36,8 +38,9 @@ class Blender:
         if not self.feather:
             return box, pixels
         pixels = pixels.copy()
-        if tile.column:
+        if self._last == (tile.column - 1, tile.row):
             _fade(self._left, pixels.swapaxes(0, 1), self._ramp)
+        self._last = tile.column, tile.row
         self._left = pixels[:, box.width :].swapaxes(0, 1).copy()
         if tile.row:
             _fade(self._above[:, box.columns], pixels[:, : box.width], self._ramp)

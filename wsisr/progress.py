@@ -13,3 +13,5 @@ class Progress:
     """What is being counted: `upscale`, `pyramid`, `assemble`, ..."""
     done: int
     total: int
+    before: int = 0
+    """How much of `done` an earlier run had done."""

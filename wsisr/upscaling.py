@@ -8,7 +8,7 @@ tiles feather, the blender's strip as wide as the result.
 from __future__ import annotations
 
 import math
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import groupby
@@ -21,13 +21,14 @@ from wsisr.blending import Blender
 from wsisr.errors import ModelError, OutputError, SlideError
 from wsisr.files import refuse_source
 from wsisr.geometry import Box
+from wsisr.identity import identity
 from wsisr.pixels import Rgb, Tiles
 from wsisr.progress import Progress
 from wsisr.source import Source
 from wsisr.stages import ahead
 from wsisr.tiling import Tile, TileGrid, Tiling
 from wsisr.upscaler import Upscaler
-from wsisr.writing import Codec, PyramidWriter, TiffSpec
+from wsisr.writing import Codec, PyramidWriter, TiffSpec, WorkFolder
 
 STORED_TILE_PX = 256
 """Side of a tile of the written file; the same whatever the tiling, so that the file is too."""
@@ -109,32 +110,49 @@ def doubt(upscaler: Upscaler, mpp: float | None) -> str | None:
     return f"{upscaler.name} was trained on {finest:g} to {coarsest:g} um/px, {given}; how good it is there is unknown"
 
 
+def work_folder(work: Plan, upscaler: Upscaler, parent: Path | None = None, *, keep: bool = False) -> WorkFolder:
+    """Where a run keeps its finished tiles, so that the same run goes on from them after it was stopped."""
+    named = identity(work.source, upscaler, work.output, work.grid.tiling, work.batch)
+    return WorkFolder(named, parent, keep)
+
+
 def upscale(
-    source: Source, upscaler: Upscaler, output: Path | str, *, options: Options | None = None, overwrite: bool = False
+    source: Source,
+    upscaler: Upscaler,
+    output: Path | str,
+    *,
+    options: Options | None = None,
+    overwrite: bool = False,
+    folder: WorkFolder | None = None,
 ) -> Generator[Progress, None, None]:
     """Writes a pyramid of a source enlarged; nothing happens until the iterator is consumed, to its end.
 
-    Yields `upscale` in output pixels, then `pyramid` and `assemble` in stored tiles. Leaving early leaves nothing
-    behind. Raises `SlideError`, `ModelError` or `OutputError`, each in one line.
+    Yields `upscale` in output pixels, then `pyramid` and `assemble` in stored tiles. Leaving early, by an error too,
+    keeps the finished tiles in `folder`, by default beside the output, and the same call goes on from them;
+    `WorkFolder()` keeps nothing. Raises `SlideError`, `ModelError` or `OutputError`, each in one line.
     """
     work, output = plan(source, upscaler, options or Options()), Path(output)
     refuse_source(output, source.slide.info.path)
-    with PyramidWriter(output, work.output, overwrite=overwrite) as writer:
-        done = 0
-        with closing(ahead(blocks(work, upscaler))) as enlarged:
+    folder = folder or work_folder(work, upscaler)
+    with PyramidWriter(output, work.output, folder, overwrite=overwrite) as writer:
+        runs = list(pending(work, upscaler.scale, writer.holds))
+        total = work.output.size.pixels
+        done = before = total - sum((tile.block * upscaler.scale).size.pixels for run in runs for tile in run)
+        with closing(ahead(blocks(work, upscaler, runs))) as enlarged:
             for box, pixels in enlarged:
                 writer.write(box, pixels)
                 done += box.size.pixels
-                yield Progress("upscale", done, work.output.size.pixels)
+                yield Progress("upscale", done, total, before)
         if upscaler.remarks:
             writer.annotate({"remarks": "; ".join(upscaler.remarks)})
         yield from writer.finish()
 
 
-def blocks(work: Plan, upscaler: Upscaler) -> Iterator[tuple[Box, Rgb]]:
-    """The enlarged source in blocks, row by row: boxes in output px, (h, w, 3) sRGB."""
+def blocks(work: Plan, upscaler: Upscaler, runs: Iterable[list[Tile]] | None = None) -> Iterator[tuple[Box, Rgb]]:
+    """The enlarged source in blocks, row by row: boxes in output px, (h, w, 3) sRGB. Of all runs, or of some."""
     blender = Blender(work.grid, upscaler.scale)
-    read = ((batch, [work.source.read(tile.window) for tile in batch]) for batch in batches(work.grid, work.batch))
+    runs = batches(work.grid, work.batch) if runs is None else runs
+    read = ((batch, [work.source.read(tile.window) for tile in batch]) for batch in runs)
     with closing(ahead(read)) as ready:
         for batch, windows in ready:
             for tile, enlarged in zip(batch, _enlarged(batch, np.stack(windows), upscaler), strict=True):
@@ -150,6 +168,22 @@ def _enlarged(batch: Sequence[Tile], windows: Tiles, upscaler: Upscaler) -> Tile
             return np.concatenate([_enlarged([tile], windows[i : i + 1], upscaler) for i, tile in enumerate(batch)])
         block = batch[0].block
         raise ModelError(f"{error} (tile of {block.size} px at {block.left}, {block.top} of the input)") from error
+
+
+def pending(work: Plan, scale: int, stored: Callable[[Box], bool]) -> Iterator[list[Tile]]:
+    """The runs that must be computed where some blocks are stored, boxes in output px.
+
+    A run is computed whole, for a network may round otherwise in a batch of another size; and with it, where tiles
+    feather, those that fade into it.
+    """
+    ahead_by = range(2 if work.grid.tiling.feather else 1)
+
+    def wanted(tile: Tile) -> bool:
+        columns = (tile.column + step for step in ahead_by if tile.column + step < work.grid.columns)
+        rows = [tile.row + step for step in ahead_by if tile.row + step < work.grid.rows]
+        return not all(stored(work.grid.tile(column, row).block * scale) for column in columns for row in rows)
+
+    return (run for run in batches(work.grid, work.batch) if any(map(wanted, run)))
 
 
 def batches(tiles: Iterable[Tile], most: int) -> Iterator[list[Tile]]:

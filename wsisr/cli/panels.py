@@ -20,7 +20,8 @@ def pace(progress: Progress, seconds: float) -> str:
     if progress.stage != "upscale":
         return counted(progress, seconds)
     done, total = progress.done / 1e6, progress.total / 1e6
-    return f"{done:.1f}/{total:.1f} Mpx, {done / max(seconds, 1e-9):.2f} Mpx/s"
+    rate = (progress.done - progress.before) / 1e6 / max(seconds, 1e-9)
+    return f"{done:.1f}/{total:.1f} Mpx, {rate:.2f} Mpx/s"
 
 
 def forecast(work: Plan, upscaler: Upscaler, output: Path) -> Panel:

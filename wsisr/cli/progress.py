@@ -30,7 +30,8 @@ def drawn(steps: Iterable[Progress], words: Words, *, quiet: bool = False) -> It
 
 def counted(progress: Progress, seconds: float) -> str:
     """`12/40, 3.1/s`."""
-    return f"{progress.done}/{progress.total}, {progress.done / max(seconds, 1e-9):.3g}/s"
+    rate = (progress.done - progress.before) / max(seconds, 1e-9)
+    return f"{progress.done}/{progress.total}, {rate:.3g}/s"
 
 
 def duration(seconds: float) -> str:
@@ -52,7 +53,7 @@ def _as_bar(steps: Iterable[Progress], words: Words) -> Iterator[Progress]:
         for step in steps:
             if step.stage != stage or task is None:
                 stage, began = step.stage, now  # a stage began when the one before it ended
-                task = bars.add_task(stage, total=step.total, words="")
+                task = bars.add_task(stage, completed=step.before, total=step.total, words="")
             now = time.monotonic()
             bars.update(task, completed=step.done, words=words(step, now - began))
             yield step
@@ -66,7 +67,7 @@ def _as_lines(steps: Iterable[Progress], words: Words) -> Iterator[Progress]:
         now = time.monotonic()
         if now - said >= LINE_EVERY_S or step.done == step.total:
             said = now
-            left = (now - began) * (step.total - step.done) / max(step.done, 1)
+            left = (now - began) * (step.total - step.done) / max(step.done - step.before, 1)
             remark(
                 f"{stage}: {100 * step.done // max(step.total, 1)} %, {words(step, now - began)}, {duration(left)} left"
             )

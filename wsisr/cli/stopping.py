@@ -11,7 +11,7 @@ from typing import TypeVar
 
 import typer
 
-from wsisr.cli.console import INTERRUPTED
+from wsisr.cli.console import INTERRUPTED, remark
 
 T = TypeVar("T")
 
@@ -40,12 +40,15 @@ def stop_asked() -> Iterator[threading.Event]:
         restore()
 
 
-def until(steps: Iterable[T], stop: threading.Event) -> Iterator[T]:
+def until(steps: Iterable[T], stop: threading.Event, advice: str | None = None) -> Iterator[T]:
     """The same steps; the exit of an interrupted program instead of the first that comes after stopping was asked for.
 
-    A work that ends before its next step is done, not interrupted. Who made the steps must close them.
+    `advice`, how to go on, is said before. A work that ends before its next step is done, not interrupted. Who made the
+    steps must close them.
     """
     for step in steps:
         if stop.is_set():
+            if advice:
+                remark(advice)
             raise typer.Exit(INTERRUPTED)
         yield step

@@ -24,6 +24,9 @@ SUFFIXES = (".tif", ".tiff")
 """Of what is written; other layouts have other names."""
 
 
+STOPPED = "stopped; what is finished is kept, and the same command goes on from there"
+
+
 @dataclass(frozen=True, slots=True)
 class Request:
     """What is asked of every slide of a run."""
@@ -39,6 +42,8 @@ class Request:
     overwrite: bool
     skip_finished: bool
     """Leave an output alone that an earlier run has made the same way, instead of refusing it."""
+    work_dir: Path | None
+    keep_work: bool
     dry_run: bool
     quiet: bool
 
@@ -99,6 +104,12 @@ def upscale(
     ] = None,
     report: Annotated[Path | None, typer.Option(help="JSON to write: what came of each slide.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an output that exists.")] = False,
+    work_dir: Annotated[
+        Path | None, typer.Option(help="Folder for the work in progress; the output's own by default.")
+    ] = None,
+    keep_work: Annotated[
+        bool, typer.Option("--keep-work", help="Leave the work in progress when all is done.")
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would happen, and do nothing.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print errors and warnings only.")] = False,
 ) -> None:
@@ -123,6 +134,8 @@ def upscale(
         again=again,
         overwrite=overwrite,
         skip_finished=several and not overwrite,
+        work_dir=work_dir,
+        keep_work=keep_work,
         dry_run=dry_run,
         quiet=quiet,
     )
@@ -152,7 +165,7 @@ def enlarge(request: Request, slide: Path, output: Path) -> Facts:
     from wsisr.files import check_output, check_suffix, refuse_source
     from wsisr.slides import InSrgb, open_slide
     from wsisr.upscaler import Unchanged
-    from wsisr.upscaling import plan
+    from wsisr.upscaling import plan, work_folder
     from wsisr.upscaling import upscale as upscaled
 
     with open_slide(slide, request.mpp, estimate=True) as stored:
@@ -175,12 +188,13 @@ def enlarge(request: Request, slide: Path, output: Path) -> Facts:
             answers.print(forecast(work, upscaler, output))
             return {"state": "planned"}
         began = time.monotonic()
-        making = upscaled(source, upscaler, output, options=request.options, overwrite=request.overwrite)
+        folder = work_folder(work, upscaler, request.work_dir, keep=request.keep_work)
+        making = upscaled(source, upscaler, output, options=request.options, overwrite=request.overwrite, folder=folder)
         with stop_asked() as stop, closing(making) as steps:
             if not request.quiet:
                 sizes = f"{source.size} px to {work.output.size} px"
                 remark(f"{upscaler.name}, {upscaler.hardware}: {sizes} in {len(work.grid)} steps")
-            for _ in drawn(passing_on(until(steps, stop), upscaler.remarks), pace, quiet=request.quiet):
+            for _ in drawn(passing_on(until(steps, stop, STOPPED), upscaler.remarks), pace, quiet=request.quiet):
                 pass
         if not request.quiet:
             answers.print(summary(work, upscaler, time.monotonic() - began, output))

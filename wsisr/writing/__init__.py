@@ -2,7 +2,8 @@
 
 from wsisr.writing.codec import Codec
 from wsisr.writing.omexml import read_note
-from wsisr.writing.pyramid import PyramidWriter
+from wsisr.writing.pyramid import PyramidWriter, WorkFolder
+from wsisr.writing.scratch import Identity
 from wsisr.writing.spec import TiffSpec
 
-__all__ = ["Codec", "PyramidWriter", "TiffSpec", "read_note"]
+__all__ = ["Codec", "Identity", "PyramidWriter", "TiffSpec", "WorkFolder", "read_note"]

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
@@ -13,39 +14,64 @@ from typing import Self
 
 import numpy as np
 
+from wsisr.errors import OutputError
 from wsisr.files import check_output, disk_errors, publish
 from wsisr.geometry import Box
 from wsisr.pixels import Rgb, halve
 from wsisr.progress import Progress
 from wsisr.writing.grid import pyramid
 from wsisr.writing.hybrid import assemble
-from wsisr.writing.scratch import Scratch
+from wsisr.writing.journal import Journal
+from wsisr.writing.scratch import Identity, Scratch
 from wsisr.writing.spec import TiffSpec
 from wsisr.writing.store import TileStore
 
 
-class PyramidWriter:
-    """A pyramid in the making, as a context: leaving it before `finish` ended leaves nothing behind.
+@dataclass(frozen=True, slots=True)
+class WorkFolder:
+    """Where finished tiles lie until the file is assembled from them, and for whom."""
 
-    Everything lies in a scratch folder beside the output until the file is whole. Memory: the pixels that `write` is
-    given, about eight tiles per thread, and 16 bytes for each tile of the pyramid.
+    identity: Identity | None = None
+    """Of the run that may go on there after it was stopped; None for none."""
+    parent: Path | None = None
+    """Beside the output by default."""
+    keep: bool = False
+    """Leave it even where the file is finished; it can be made again from it."""
+
+
+class PyramidWriter:
+    """A pyramid in the making, as a context.
+
+    Everything lies in a folder of its own until the file is whole. Leaving before `finish` ended leaves nothing behind;
+    with an `Identity` of the run, finished tiles stay, and a writer of the same identity goes on from them.
+    Memory: the pixels that `write` is given, about eight tiles per thread, and 17 bytes for each tile of the pyramid.
     """
 
-    def __init__(self, output: Path, spec: TiffSpec, *, overwrite: bool = False) -> None:
+    def __init__(
+        self, output: Path, spec: TiffSpec, work: WorkFolder | None = None, *, overwrite: bool = False
+    ) -> None:
         self.output = output
         self.spec = spec
+        self.work = work or WorkFolder()
         self.overwrite = overwrite
+        self._taken = False
         self._levels: tuple[TileStore, ...] = ()
         self._published_bytes: int | None = None
 
     def __enter__(self) -> Self:
-        """Claim the output. Raises `OutputError` where it exists, cannot be written, or another run is at it."""
+        """Claim the output and take up what is there of this run.
+
+        Raises `OutputError` where it exists, cannot be written, another run is at it, or another's work lies there.
+        """
         check_output(self.output, overwrite=self.overwrite)
         with disk_errors(self.output):
-            self._scratch = Scratch(self.output)
+            self._scratch = self._beside = Scratch(self.output)
             try:
+                self._scratch = self._claim_work(self._beside)
+                self._scratch.take_up(self.work.identity, restart=self.overwrite)
+                self._taken = True
                 self._open_levels()
-            except OSError:
+            except (OSError, OutputError):
                 self._close()
                 raise
         return self
@@ -60,9 +86,20 @@ class PyramidWriter:
         """Encoded bytes so far; the size of the file once it is finished."""
         return self._published_bytes or sum(level.nbytes for level in self._levels)
 
+    @property
+    def tiles_found(self) -> int:
+        """Tiles that an earlier run had finished, of all levels."""
+        return sum(int(level.found.sum()) for level in self._levels)
+
+    def holds(self, box: Box) -> bool:
+        """Whether an earlier run finished all tiles of a box in level-0 px."""
+        base = self._levels[0]
+        return all(base.found[tile] for tile in base.grid.touching(box))
+
     def write(self, box: Box, pixels: Rgb) -> None:
         """Encode and store (h, w, 3) sRGB of a box in level-0 px: whole tiles, each once. Safe from several threads.
 
+        Tiles that an earlier run finished stay as they are.
         Raises `OutputError` where the disk refuses, `ValueError` where box or pixels break these rules.
         """
         base = self._levels[0]
@@ -72,8 +109,9 @@ class PyramidWriter:
             raise ValueError(f"{box} is not made of whole tiles of {base.grid.tile_px} px in {base.grid.size}")
         with disk_errors(self.output):
             for tile in base.grid.touching(box):
-                part = base.grid.box(tile).moved(-box.left, -box.top)
-                self._put(base, tile, pixels[part.rows, part.columns])
+                if not base.found[tile]:
+                    part = base.grid.box(tile).moved(-box.left, -box.top)
+                    self._put(base, tile, pixels[part.rows, part.columns])
 
     def annotate(self, note: Mapping[str, str]) -> None:
         """Add to the file's note what became known on the way; before `finish`."""
@@ -90,8 +128,8 @@ class PyramidWriter:
         with disk_errors(self.output):
             yield from self._build_levels(workers or min(8, os.cpu_count() or 1))
             yield from self._assemble()
-            size = self._scratch.image.stat().st_size
-            publish(self._scratch.image, self.output, overwrite=self.overwrite)
+            size = self._beside.image.stat().st_size
+            publish(self._beside.image, self.output, overwrite=self.overwrite)
             self._published_bytes = size
 
     def _build_levels(self, workers: int) -> Iterator[Progress]:
@@ -99,9 +137,9 @@ class PyramidWriter:
         with ThreadPoolExecutor(workers) as pool:
             for finer, coarser in pairwise(self._levels):
                 for row in range(coarser.grid.rows):
-                    tiles = coarser.grid.row(row)
+                    tiles = [tile for tile in coarser.grid.row(row) if not coarser.found[tile]]
                     list(pool.map(lambda tile, finer=finer, coarser=coarser: self._halve(finer, coarser, tile), tiles))
-                    done += len(tiles)
+                    done += coarser.grid.columns
                     yield Progress("pyramid", done, total)
 
     def _halve(self, finer: TileStore, coarser: TileStore, tile: int) -> None:
@@ -114,14 +152,34 @@ class PyramidWriter:
 
     def _assemble(self) -> Iterator[Progress]:
         total = sum(level.grid.tiles for level in self._levels)
-        for done in assemble(self._scratch.image, self._levels, self.spec):
+        for done in assemble(self._beside.image, self._levels, self.spec):
             yield Progress("assemble", done, total)
 
     def _open_levels(self) -> None:
         for number, grid in enumerate(pyramid(self.spec.size, self.spec.tile_px)):
-            self._levels += (TileStore(self._scratch.level(number), grid, self.spec.codec),)
+            journal = Journal(self._scratch.journal(number)) if self.work.identity is not None else None
+            self._levels += (TileStore(self._scratch.level(number), grid, self.spec.codec, journal),)
+
+    def _claim_work(self, beside: Scratch) -> Scratch:
+        parent = self.work.parent
+        if parent is not None and not parent.is_dir():
+            raise OutputError(f"{parent}: is no folder for work in progress; create it first")
+        if parent is None or parent.samefile(self.output.parent):
+            return beside
+        return Scratch(self.output, parent)
 
     def _close(self) -> None:
-        for level in self._levels:
-            level.close()
-        self._scratch.remove()
+        keep = {scratch: self._keeps(scratch) for scratch in (self._scratch, self._beside)}
+        with suppress(OSError):  # what is not on the disk now is done again
+            for level in self._levels:
+                level.close(sync=keep[self._scratch])
+        for scratch, kept in keep.items():
+            scratch.leave(keep=kept)
+
+    def _keeps(self, scratch: Scratch) -> bool:
+        """Whether there is work in a folder that somebody may go on from."""
+        if scratch is not self._scratch or not self._taken:
+            return scratch.holds_work
+        begun = any(level.missing < level.grid.tiles for level in self._levels)
+        unfinished = self._published_bytes is None
+        return self.work.identity is not None and begun and (unfinished or self.work.keep)

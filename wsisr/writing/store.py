@@ -1,8 +1,12 @@
-"""The encoded tiles of one pyramid level: appended to one file in order of arrival, found again by their number."""
+"""The encoded tiles of one pyramid level: appended to one file in order of arrival, found again by their number.
+
+With a journal they are found again by another run, too.
+"""
 
 from __future__ import annotations
 
 import os
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from threading import Lock
@@ -13,22 +17,29 @@ from wsisr.geometry import Box
 from wsisr.pixels import Rgb
 from wsisr.writing.codec import Codec
 from wsisr.writing.grid import Grid
+from wsisr.writing.journal import Journal, Record
 
 
 class TileStore:
-    """Tiles on disk; 16 bytes of memory for each. Every method may be called from several threads.
+    """Tiles on disk; 17 bytes of memory for each. Every method may be called from several threads.
 
     Methods raise `OSError` where the disk refuses, and `ValueError` for a tile given twice or asked for too early.
     """
 
-    def __init__(self, path: Path, grid: Grid, codec: Codec) -> None:
+    def __init__(self, path: Path, grid: Grid, codec: Codec, journal: Journal | None = None) -> None:
         self.grid = grid
         self.codec = codec
-        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
+        self._journal = journal
+        fresh = 0 if journal else os.O_TRUNC
+        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | fresh, 0o666)
         self._offsets = np.full(grid.tiles, -1, dtype=np.int64)
         self._sizes = np.zeros(grid.tiles, dtype=np.int64)
         self._end = 0
         self._lock = Lock()
+        for record in journal or ():
+            self._take(record)
+        self.found = self._sizes > 0
+        """Tiles of an earlier run, by number."""
 
     @property
     def nbytes(self) -> int:
@@ -44,6 +55,8 @@ class TileStore:
         offset = self._reserve(tile, len(encoded))
         _write_all(self._file, encoded, offset)
         self._sizes[tile] = len(encoded)
+        if self._journal:
+            self._enter(self._journal, Record(tile, offset, len(encoded), zlib.crc32(encoded)))
 
     def get(self, tile: int) -> bytes:
         size = int(self._sizes[tile])
@@ -66,10 +79,40 @@ class TileStore:
             pixels[here.rows, here.columns] = decoded[inside.rows, inside.columns]
         return pixels
 
-    def close(self) -> None:
+    def sync(self) -> None:
+        """Bring all that is finished to the disk: tiles first, so that most records find theirs."""
+        os.fsync(self._file)
+        if self._journal:
+            self._journal.sync()
+
+    def close(self, *, sync: bool = False) -> None:
+        try:
+            if sync:
+                self.sync()
+        finally:
+            self._close()
+
+    def _close(self) -> None:
+        if self._journal:
+            self._journal.close()
         # A thread that comes too late must meet an error, not a file that was given the same number since.
         file, self._file = self._file, -1
         os.close(file)
+
+    def _enter(self, journal: Journal, record: Record) -> None:
+        with self._lock:
+            journal.add(record)
+            due = journal.due
+        if due:
+            self.sync()
+
+    def _take(self, record: Record) -> None:
+        """A tile of an earlier run, if it is what its record says."""
+        tile, offset, size, crc = record
+        known = tile < self.grid.tiles and 0 < size <= os.fstat(self._file).st_size
+        if known and zlib.crc32(os.pread(self._file, size, offset)) == crc:
+            self._offsets[tile], self._sizes[tile] = offset, size
+            self._end = max(self._end, offset + size)
 
     def _reserve(self, tile: int, size: int) -> int:
         with self._lock:
