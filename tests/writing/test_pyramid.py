@@ -18,11 +18,11 @@ from wsisr.errors import OutputError
 from wsisr.geometry import Box, Size
 from wsisr.pixels import Rgb, halve
 from wsisr.progress import Progress
-from wsisr.writing import hybrid
+from wsisr.writing import layouts
 from wsisr.writing.codec import Codec
 from wsisr.writing.grid import Grid, pyramid
-from wsisr.writing.hybrid import assemble, bytes_at_most
-from wsisr.writing.omexml import read_note
+from wsisr.writing.layouts import LAYOUTS, assemble, bytes_at_most
+from wsisr.writing.notes import read_note
 from wsisr.writing.pyramid import PyramidWriter
 from wsisr.writing.spec import TiffSpec
 from wsisr.writing.store import TileStore
@@ -155,7 +155,7 @@ def test_bigtiff_is_taken_only_where_classic_may_be_too_small(path: Path, monkey
     write(path, spec)
     with tifffile.TiffFile(path) as tiff:
         assert not tiff.is_bigtiff
-    monkeypatch.setattr(hybrid, "CLASSIC_BYTES", path.stat().st_size)
+    monkeypatch.setattr(layouts, "CLASSIC_BYTES", path.stat().st_size)
     write(path, spec)
     with tifffile.TiffFile(path) as tiff:
         assert tiff.is_bigtiff
@@ -169,8 +169,9 @@ def test_no_file_exceeds_the_size_that_decides_on_bigtiff(path: Path, spec: Tiff
     store = TileStore(path.with_name("tiles"), Grid(spec.size, spec.tile_px), spec.codec)
     for tile in range(store.grid.tiles):
         store.put(tile, spec.codec.encode(np.zeros((1, 1, 3), np.uint8), spec.tile_px))
-    deque(assemble(path, [store], spec))
-    assert path.stat().st_size <= bytes_at_most([store], spec)
+    layout = LAYOUTS["ome-tiff"]
+    deque(assemble(path, [store], spec, layout))
+    assert path.stat().st_size <= bytes_at_most([store], spec, layout)
     store.close()
 
 

@@ -20,9 +20,6 @@ if TYPE_CHECKING:
     from wsisr.upscaler import Upscaler
     from wsisr.upscaling import Options
 
-SUFFIXES = (".tif", ".tiff")
-"""Of what is written; other layouts have other names."""
-
 
 STOPPED = "stopped; what is finished is kept, and the same command goes on from there"
 
@@ -89,6 +86,10 @@ def upscale(
         int | None, typer.Option(help="Input px by which tiles overlap; what leaves no seam by default.", min=0)
     ] = None,
     batch: Annotated[int, typer.Option(help="Tiles that go through the network together.", min=1)] = 1,
+    layout: Annotated[
+        str | None,
+        typer.Option(help="ome-tiff (.tif) or aperio (.svs); what the output's suffix stands for by default."),
+    ] = None,
     codec: Annotated[str, typer.Option(help="jpeg, or without loss: deflate or lzw.")] = "jpeg",
     quality: Annotated[int, typer.Option(help="JPEG quality of the output.", min=1, max=100)] = 90,
     icc: Annotated[
@@ -121,14 +122,16 @@ def upscale(
     from wsisr.runtime import load_upscaler
     from wsisr.upscaling import DEFAULT_TILE_PX, Options
     from wsisr.writing import Codec
+    from wsisr.writing.layouts import LAYOUTS, check_layout
 
     coding = Codec(codec, quality, subsampling)
+    check_layout(layout)
     coding.check_viewers(accept_limited=accept_limited_viewers)
     several = len(slides) > 1 or shard is not None or (output is not None and output.is_dir())
     request = Request(
         choice,
         partial(load_upscaler, model, device=device, precision=precision),
-        Options(DEFAULT_TILE_PX if tile_px is None else tile_px, overlap_px, batch, coding),
+        Options(DEFAULT_TILE_PX if tile_px is None else tile_px, overlap_px, batch, coding, layout),
         mpp=mpp,
         icc=icc,
         again=again,
@@ -141,14 +144,15 @@ def upscale(
     )
     many.check_report(report)
     change = f"x{scale}" if scale else f"{target_mpp:g}um"
+    ending = change + LAYOUTS[layout or "ome-tiff"].suffix
     work = partial(enlarge, request)
     if several:
-        jobs = [(slide, output_in(output, slide, change)) for slide in slides]
+        jobs = [(slide, output_in(output, slide, ending)) for slide in slides]
         many.check_jobs(jobs)
         done = many.run(many.of_shard(jobs, shard), work, report)
         many.conclude(done, quiet=quiet)
     else:
-        target = output or default_output(slides[0], change)
+        target = output or default_output(slides[0], ending)
         facts = work(slides[0], target)
         many.write_report(report, [{"slide": str(slides[0]), "output": str(target)} | facts])
 
@@ -162,16 +166,17 @@ def enlarge(request: Request, slide: Path, output: Path) -> Facts:
     from wsisr.cli.panels import forecast, measured, pace, summary
     from wsisr.cli.progress import drawn
     from wsisr.cli.stopping import stop_asked, until
-    from wsisr.files import check_output, check_suffix, refuse_source
+    from wsisr.files import check_output, refuse_source
     from wsisr.slides import InSrgb, open_slide
     from wsisr.upscaler import Unchanged
     from wsisr.upscaling import plan, work_folder
     from wsisr.upscaling import upscale as upscaled
+    from wsisr.writing.layouts import layout_of
 
     with open_slide(slide, request.mpp, estimate=True) as stored:
         refuse_derived(slide, request.again)
         opened = InSrgb(stored) if request.icc == "srgb" else stored
-        check_suffix(output, SUFFIXES)
+        layout_of(output, request.options.layout)
         refuse_source(output, slide)
         check_output(output, overwrite=request.overwrite or request.skip_finished or request.dry_run)
         route = request.choice.route(opened)
@@ -210,16 +215,16 @@ def refuse_derived(slide: Path, again: bool) -> None:
         raise SlideError(f"{slide}: wsisr wrote it, its detail is an estimate; give the scan, or insist with --again")
 
 
-def default_output(slide: Path, change: str) -> Path:
+def default_output(slide: Path, ending: str) -> Path:
     """`dir/a.svs` at x4 to `dir/a.x4.ome.tif`; beside the slide."""
     whole = slide.resolve() if slide.is_dir() else slide
     stem = whole.name if slide.is_dir() else slide.stem
-    return whole.with_name(f"{stem.removesuffix('.zarr').removesuffix('.ome')}.{change}.ome.tif")
+    return whole.with_name(f"{stem.removesuffix('.zarr').removesuffix('.ome')}.{ending}")
 
 
-def output_in(folder: Path | None, slide: Path, change: str) -> Path:
+def output_in(folder: Path | None, slide: Path, ending: str) -> Path:
     """The output of one slide of many: in that folder, which is made, or beside the slide."""
-    beside = default_output(slide, change)
+    beside = default_output(slide, ending)
     if folder is None:
         return beside
     with disk_errors(folder):

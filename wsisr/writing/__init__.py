@@ -1,7 +1,7 @@
 """Results on disk: a pyramid TIFF written box by box, whole or not at all."""
 
 from wsisr.writing.codec import Codec
-from wsisr.writing.omexml import read_note
+from wsisr.writing.notes import read_note
 from wsisr.writing.pyramid import PyramidWriter, WorkFolder
 from wsisr.writing.scratch import Identity
 from wsisr.writing.spec import TiffSpec

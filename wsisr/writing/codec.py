@@ -96,11 +96,11 @@ def _unjpeg(encoded: bytes, _tile_px: int) -> Rgb:
 
 
 def _deflate(pixels: Rgb, _codec: Codec) -> bytes:
-    return bytes(imagecodecs.deflate_encode(_delta(pixels), level=6))
+    return bytes(imagecodecs.deflate_encode(pixels.tobytes(), level=6))
 
 
 def _undeflate(encoded: bytes, tile_px: int) -> Rgb:
-    return _undelta(imagecodecs.deflate_decode(encoded, out=3 * tile_px**2), tile_px)
+    return _shaped(imagecodecs.deflate_decode(encoded, out=3 * tile_px**2), tile_px, tile_px, 3)
 
 
 def _lzw(pixels: Rgb, _codec: Codec) -> bytes:
@@ -152,7 +152,7 @@ def _shaped(data: bytes | bytearray, *shape: int) -> Rgb:
 
 METHODS = {
     "jpeg": Method(7, _jpeg, _unjpeg),
-    "deflate": Method(8, _deflate, _undeflate, predictor=True),
+    "deflate": Method(8, _deflate, _undeflate),  # cuCIM 26.10 dies of a predictor here, though not with lzw
     "lzw": Method(5, _lzw, _unlzw, predictor=True),
     "zstd": Method(50000, _zstd, _unzstd, predictor=True, blind="cuCIM"),
     "webp": Method(50001, _webp, _unwebp, blind="OpenSlide and Bio-Formats"),

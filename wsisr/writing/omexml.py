@@ -3,22 +3,14 @@
 from __future__ import annotations
 
 import re
-import struct
 from collections.abc import Mapping
-from pathlib import Path
 from xml.etree import ElementTree
 
-import tifffile
-
-from wsisr.errors import SlideError
 from wsisr.writing.spec import TiffSpec
 
 _OME = "http://www.openmicroscopy.org/Schemas/OME/2016-06"
 _NOTE = "wsisr/note"
 """Namespace by which our annotation is told from others."""
-
-# tifffile promises only the first two; IndexError and TypeError were seen on files with damaged tags.
-_NO_TIFF = (OSError, tifffile.TiffFileError, IndexError, KeyError, TypeError, ValueError, struct.error)
 
 # XML 1.0 cannot hold these even escaped, or (carriage return) gives back something else.
 _UNSAYABLE = re.compile("[^\t\n\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -31,7 +23,12 @@ def ome_xml(spec: TiffSpec) -> bytes:
     exist where the micro sign stood, and then does not take the file for an OME-TIFF.
     """
     root = ElementTree.Element("OME", {"xmlns": _OME, "Creator": spec.software})
+    if spec.magnification is not None:
+        _add_lens(root, spec.magnification)
     image = ElementTree.SubElement(root, "Image", {"ID": "Image:0"})
+    if spec.magnification is not None:
+        ElementTree.SubElement(image, "InstrumentRef", {"ID": "Instrument:0"})
+        ElementTree.SubElement(image, "ObjectiveSettings", {"ID": "Objective:0:0"})
     _add_pixels(image, spec)
     if spec.note:
         ElementTree.SubElement(image, "AnnotationRef", {"ID": "Annotation:0"})
@@ -50,13 +47,10 @@ def note_in(xml: str | bytes) -> dict[str, str]:
     return {entry.get("K", ""): entry.text or "" for entry in entries}
 
 
-def read_note(path: Path) -> dict[str, str]:
-    """The note of a TIFF file; empty where another program wrote it. Raises `SlideError` where it is no TIFF."""
-    try:
-        with tifffile.TiffFile(path) as tiff:
-            return note_in(tiff.pages.first.description)
-    except _NO_TIFF as error:
-        raise SlideError(f"{path}: cannot be read as a TIFF; give a file that wsisr wrote") from error
+def _add_lens(root: ElementTree.Element, magnification: float) -> None:
+    instrument = ElementTree.SubElement(root, "Instrument", {"ID": "Instrument:0"})
+    lens = {"ID": "Objective:0:0", "NominalMagnification": f"{magnification:g}"}
+    ElementTree.SubElement(instrument, "Objective", lens)
 
 
 def _add_pixels(image: ElementTree.Element, spec: TiffSpec) -> None:

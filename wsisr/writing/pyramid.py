@@ -20,8 +20,8 @@ from wsisr.geometry import Box
 from wsisr.pixels import Rgb, halve
 from wsisr.progress import Progress
 from wsisr.writing.grid import pyramid
-from wsisr.writing.hybrid import assemble
 from wsisr.writing.journal import Journal
+from wsisr.writing.layouts import assemble, layout_of
 from wsisr.writing.scratch import Identity, Scratch
 from wsisr.writing.spec import TiffSpec
 from wsisr.writing.store import TileStore
@@ -55,6 +55,7 @@ class PyramidWriter:
         self.work = work or WorkFolder()
         self.overwrite = overwrite
         self._taken = False
+        self._layout = layout_of(output, spec.layout)
         self._levels: tuple[TileStore, ...] = ()
         self._published_bytes: int | None = None
 
@@ -152,7 +153,7 @@ class PyramidWriter:
 
     def _assemble(self) -> Iterator[Progress]:
         total = sum(level.grid.tiles for level in self._levels)
-        for done in assemble(self._beside.image, self._levels, self.spec):
+        for done in assemble(self._beside.image, self._levels, self.spec, self._layout):
             yield Progress("assemble", done, total)
 
     def _open_levels(self) -> None:

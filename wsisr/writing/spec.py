@@ -22,6 +22,12 @@ class TiffSpec:
     """Side of a tile on every level; a multiple of 16."""
     codec: Codec = field(default_factory=Codec)
     """How tiles are coded."""
+    magnification: float | None = None
+    """Of an objective that would show level 0 so; None where it is not known."""
+    title: str = ""
+    """What the label image says."""
+    layout: str | None = None
+    """A name in `LAYOUTS`; None is what the output's suffix stands for."""
     icc: bytes | None = field(default=None, repr=False)
     """ICC profile of the pixels; stored with level 0 only."""
     note: Mapping[str, str] = field(default_factory=dict)

@@ -1,0 +1,118 @@
+"""A TIFF in the making, little-endian: the tiles of its images, then all directories, so that every offset is known.
+
+tifffile writes neither tag 330 nor tiles that share their bytes; this holds just what a pyramid needs.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from itertools import accumulate, pairwise
+from typing import BinaryIO
+
+import numpy as np
+
+SUBFILE_TYPE, DESCRIPTION, SOFTWARE, SUBIFDS = 254, 270, 305, 330
+STRIP_OFFSETS, STRIP_BYTES, TILE_OFFSETS, TILE_BYTES = 273, 279, 324, 325
+
+_ALIGNED = 16
+"""Where directories begin: offsets must be even, and these are read at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """The value of a tag: a type of TIFF, how many of it, and their bytes."""
+
+    kind: int
+    count: int
+    data: bytes
+
+
+def shorts(*values: int) -> Field:
+    return Field(3, len(values), struct.pack(f"<{len(values)}H", *values))
+
+
+def longs(*values: int) -> Field:
+    return Field(4, len(values), struct.pack(f"<{len(values)}I", *values))
+
+
+def text(words: bytes) -> Field:
+    return Field(2, len(words) + 1, words + b"\0")
+
+
+def opaque(data: bytes) -> Field:
+    return Field(7, len(data), data)
+
+
+def ratio(value: float) -> Field:
+    """A number from 0.001 to 1e9, to nine digits or six decimals."""
+    below = max(1, min(10**6, int((2**32 - 1) / value)))
+    return Field(5, 1, struct.pack("<2I", round(value * below), below))
+
+
+class TiffDraft:
+    """Images in the order of their directories. Segments that are all the same bytes as `shared` are stored once."""
+
+    def __init__(self, file: BinaryIO, *, big: bool, shared: bytes = b"") -> None:
+        self._file, self._big, self._shared = file, big, shared
+        self._images: list[dict[int, Field]] = []
+        self._shared_at: int | None = None
+        self._end = self._file.write(bytes(16 if big else 8))  # a header comes at the end: until then it is no TIFF
+
+    def add(self, fields: Mapping[int, Field], segments: Iterable[bytes], *, tiled: bool = True) -> None:
+        """Write the tiles, or strips, of an image; its directory comes with `finish`."""
+        places = np.array([self._put(segment) for segment in segments], dtype=np.uint64).reshape(-1, 2)
+        offsets, sizes = (TILE_OFFSETS, TILE_BYTES) if tiled else (STRIP_OFFSETS, STRIP_BYTES)
+        index = {
+            offsets: self._offsets(places[:, 0]),
+            sizes: Field(4, len(places), places[:, 1].astype("<u4").tobytes()),
+        }
+        self._images.append({**fields, **index})
+
+    def finish(self, *, subifds: bool) -> None:
+        """Write the directories and the header; with `subifds`, tag 330 of the first points at all the others."""
+        if subifds and len(self._images) > 1:
+            self._images[0][SUBIFDS] = self._offsets(np.zeros(len(self._images) - 1))
+        sizes = [len(self._directory(image, 0, 0)) for image in self._images]
+        places = list(accumulate(map(_aligned, sizes), initial=_aligned(self._end)))
+        if SUBIFDS in self._images[0]:
+            self._images[0][SUBIFDS] = self._offsets(np.array(places[1:-1]))
+        self._file.write(bytes(places[0] - self._end))
+        for image, (at, following) in zip(self._images, pairwise(places), strict=True):
+            last = following == places[-1]
+            self._file.write(self._directory(image, at, 0 if last else following).ljust(following - at, b"\0"))
+        self._file.seek(0)
+        head = struct.pack("<2sHHHQ", b"II", 43, 8, 0, places[0]) if self._big else b""
+        self._file.write(head or struct.pack("<2sHI", b"II", 42, places[0]))
+
+    def _put(self, segment: bytes) -> tuple[int, int]:
+        if segment == self._shared and self._shared_at is not None:
+            return self._shared_at, len(segment)
+        at = self._end
+        if segment == self._shared:
+            self._shared_at = at
+        self._end += self._file.write(segment)
+        return at, len(segment)
+
+    def _offsets(self, values: np.typing.NDArray[np.generic]) -> Field:
+        kind, form = (16, "<u8") if self._big else (4, "<u4")
+        return Field(kind, len(values), values.astype(form).tobytes())
+
+    def _directory(self, fields: Mapping[int, Field], at: int, following: int) -> bytes:
+        """Bytes of a directory that begins at a place: its entries by number, then what is too long to stand there."""
+        count, entry, room = ("<Q", "<HHQ8s", 8) if self._big else ("<H", "<HHI4s", 4)
+        offset = count if self._big else "<I"
+        entries, rest = [], b""
+        start = at + struct.calcsize(count) + len(fields) * struct.calcsize(entry) + struct.calcsize(offset)
+        for number, value in sorted(fields.items()):
+            here = value.data
+            if len(here) > room:
+                here = struct.pack(offset, start + len(rest))
+                rest += value.data + bytes(-len(value.data) % 8)
+            entries.append(struct.pack(entry, number, value.kind, value.count, here))
+        return struct.pack(count, len(fields)) + b"".join(entries) + struct.pack(offset, following) + rest
+
+
+def _aligned(place: int) -> int:
+    return place + -place % _ALIGNED
