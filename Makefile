@@ -7,6 +7,7 @@
 #   make bench-inputs  README's table of inputs
 #   make bench-readers  what each reader sees of each layout; JAR=bioformats_package.jar adds Bio-Formats
 #   make bench-read  how fast SLIDES are read, beside OpenSlide and libvips
+#   make bench-background  what leaving glass to bicubic changes on SLIDES
 #   make format  rewrites the source in the house format
 #   make clean   removes what the above made, .venv included, and nothing else in data/ or demo/
 
@@ -24,7 +25,7 @@ SLIDE := data/cmu_small_region.svs
 UPSCALED := demo/cmu_small_region.x4.ome.tif
 PICTURE := demo/before-after.png
 
-.PHONY: bench-inputs bench-read bench-readers demo test check lint data format clean
+.PHONY: bench-background bench-inputs bench-read bench-readers check clean data demo format lint test
 .DELETE_ON_ERROR:
 
 demo: $(INSTALLED) $(SLIDE)
@@ -57,6 +58,9 @@ bench-readers: $(INSTALLED)
 
 bench-read: $(INSTALLED) $(SLIDE)
 	$(BIN)/python tests/bench/read.py $(SLIDES)
+
+bench-background: $(INSTALLED) $(SLIDE)
+	PYTHONPATH=. $(BIN)/python tests/bench/background.py $(SLIDES)
 
 format: $(INSTALLED)
 	$(BIN)/ruff format .

@@ -42,7 +42,7 @@ def estimate(work: Plan, upscaler: Upscaler) -> Estimate:
     timed = sum(box.size.pixels for box in boxes)
     encoded = float(np.mean([_bytes_per_pixel(output[0], work) for output in outputs[1:]]))
     size = round(encoded * work.output.size.pixels * PYRAMID)
-    return Estimate(seconds * work.grid.read_pixels / timed, size, 2 * size)
+    return Estimate(seconds * work.grid.read_pixels * work.busy / timed, size, 2 * size)
 
 
 def _samples(work: Plan) -> list[Box]:

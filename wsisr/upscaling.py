@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 
 import wsisr
+from wsisr.background import BICUBIC_REACH, WHITE, Background, Cells
 from wsisr.blending import Blender
 from wsisr.errors import ModelError, OutputError, SlideError
 from wsisr.files import refuse_source
@@ -27,6 +28,7 @@ from wsisr.progress import Progress
 from wsisr.source import Source
 from wsisr.stages import ahead
 from wsisr.tiling import Tile, TileGrid, Tiling
+from wsisr.tissue.map import Flags
 from wsisr.upscaler import Upscaler
 from wsisr.writing import Codec, PyramidWriter, TiffSpec, WorkFolder
 
@@ -51,6 +53,8 @@ class Options:
     """How tiles of the output are coded."""
     layout: str | None = None
     """Of the output; what its suffix stands for by default."""
+    background: Background = field(default_factory=Background)
+    """Where no network is needed, and what is shown there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +63,7 @@ class Plan:
 
     source: Source
     grid: TileGrid
+    cells: Cells
     batch: int
     output: TiffSpec
     warning: str | None
@@ -68,6 +73,11 @@ class Plan:
     def waste(self) -> float:
         """Pixels computed over pixels kept, minus 1: what overlapping costs."""
         return self.grid.read_pixels / self.grid.image.pixels - 1
+
+    @property
+    def busy(self) -> float:
+        """Share of the tiles, 0 to 1, that hold tissue: what a network is needed for."""
+        return sum(bool(self.cells.within(tile.reach).any()) for tile in self.grid) / len(self.grid)
 
 
 def plan(source: Source, upscaler: Upscaler, options: Options) -> Plan:
@@ -84,12 +94,13 @@ def plan(source: Source, upscaler: Upscaler, options: Options) -> Plan:
         raise OutputError(
             f"tiles of {options.tile_px} px do not fit stored ones; at scale {scale} take a multiple of {unit}"
         )
-    overlap = 2 * upscaler.context if options.overlap_px is None else options.overlap_px
+    overlap = 2 * max(upscaler.context, BICUBIC_REACH) if options.overlap_px is None else options.overlap_px
     if overlap < 0 or options.batch < 1:
         raise OutputError(
             f"an overlap of {overlap} px in batches of {options.batch} cannot be; take 0 px and 1 or more"
         )
     grid = TileGrid(source.size, Tiling.overlapping(options.tile_px, overlap, upscaler.context), source.readable)
+    cells = Cells.of(source, unit, upscaler.context, options.background)
     warning = doubt(upscaler, source.mpp)
     spec = TiffSpec(
         size=source.size * scale,
@@ -100,10 +111,10 @@ def plan(source: Source, upscaler: Upscaler, options: Options) -> Plan:
         magnification=_magnification(source, scale),
         title=_title(source.mpp, scale),
         icc=source.slide.info.icc,
-        note=_note(source, upscaler) | ({"warning": warning} if warning else {}),
+        note=_note(source, upscaler) | cells.note() | ({"warning": warning} if warning else {}),
         software=f"wsisr {wsisr.__version__}",
     )
-    return Plan(source, grid, options.batch, spec, warning)
+    return Plan(source, grid, cells, options.batch, spec, warning)
 
 
 def doubt(upscaler: Upscaler, mpp: float | None) -> str | None:
@@ -156,12 +167,27 @@ def upscale(
 def blocks(work: Plan, upscaler: Upscaler, runs: Iterable[list[Tile]] | None = None) -> Iterator[tuple[Box, Rgb]]:
     """The enlarged source in blocks, row by row: boxes in output px, (h, w, 3) sRGB. Of all runs, or of some."""
     blender = Blender(work.grid, upscaler.scale)
-    runs = batches(work.grid, work.batch) if runs is None else runs
+    runs = all_runs(work) if runs is None else runs
     read = ((batch, [work.source.read(tile.window) for tile in batch]) for batch in runs)
     with closing(ahead(read)) as ready:
         for batch, windows in ready:
-            for tile, enlarged in zip(batch, _enlarged(batch, np.stack(windows), upscaler), strict=True):
-                yield blender.add(tile, enlarged)
+            kept = [work.cells.kept(tile, window) for tile, window in zip(batch, windows, strict=True)]
+            enlarged = _where_kept(batch, windows, kept, upscaler)
+            for tile, window, flags, pixels in zip(batch, windows, kept, enlarged, strict=True):
+                box, block = blender.add(tile, pixels)
+                yield box, work.cells.painted(tile, window, flags, block)
+
+
+def _where_kept(
+    batch: Sequence[Tile], windows: Sequence[Rgb], kept: Sequence[Flags], upscaler: Upscaler
+) -> Iterator[Rgb]:
+    """Windows enlarged; where nothing of one is kept, a placeholder of its size that costs nothing."""
+    busy = [number for number, flags in enumerate(kept) if flags.any()]
+    pixels = np.stack([windows[number] for number in busy]) if busy else None
+    enlarged = iter(() if pixels is None else _enlarged([batch[number] for number in busy], pixels, upscaler))
+    for window, flags in zip(windows, kept, strict=True):
+        height, width = (side * upscaler.scale for side in window.shape[:2])
+        yield next(enlarged) if flags.any() else np.broadcast_to(np.uint8(WHITE), (height, width, 3))
 
 
 def _enlarged(batch: Sequence[Tile], windows: Tiles, upscaler: Upscaler) -> Tiles:
@@ -188,12 +214,17 @@ def pending(work: Plan, scale: int, stored: Callable[[Box], bool]) -> Iterator[l
         rows = [tile.row + step for step in ahead_by if tile.row + step < work.grid.rows]
         return not all(stored(work.grid.tile(column, row).block * scale) for column in columns for row in rows)
 
-    return (run for run in batches(work.grid, work.batch) if any(map(wanted, run)))
+    return (run for run in all_runs(work) if any(map(wanted, run)))
 
 
-def batches(tiles: Iterable[Tile], most: int) -> Iterator[list[Tile]]:
-    """Runs of neighbouring tiles with windows of one shape, at most so many in a run."""
-    for _, alike in groupby(tiles, key=lambda tile: tile.window.size):
+def all_runs(work: Plan) -> Iterator[list[Tile]]:
+    """Every tile, in batches that either hold tissue or hold none."""
+    return batches(work.grid, work.batch, lambda tile: bool(work.cells.within(tile.reach).any()))
+
+
+def batches(tiles: Iterable[Tile], most: int, kind: Callable[[Tile], bool] = bool) -> Iterator[list[Tile]]:
+    """Runs of neighbouring tiles of one kind with windows of one shape, at most so many in a run."""
+    for _, alike in groupby(tiles, key=lambda tile: (tile.window.size, kind(tile))):
         run = list(alike)
         for start in range(0, len(run), most):
             yield run[start : start + most]

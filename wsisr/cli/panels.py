@@ -72,6 +72,7 @@ def measured(work: Plan, upscaler: Upscaler, seconds: float) -> dict[str, Any]:
         "width": work.output.size.width,
         "height": work.output.size.height,
         "mpp": work.output.mpp,
+        "skipped": round(work.cells.skipped, 4),
     }
 
 
@@ -81,7 +82,7 @@ def facts(work: Plan, upscaler: Upscaler) -> dict[str, str]:
         "model": f"{upscaler.name}, {upscaler.hardware}",
         "size": f"{work.source.size} px to {work.output.size} px",
         "pixel pitch": f"{pitch_in_words(work.source.mpp)} to {pitch_in_words(work.output.mpp)}",
-    }
+    } | ({"background": work.cells.said} if work.cells.skipped else {})
 
 
 def panel(title: str, rows: dict[str, str]) -> Panel:

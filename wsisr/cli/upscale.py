@@ -16,7 +16,9 @@ from wsisr.files import disk_errors
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from wsisr.background import Background
     from wsisr.cli.batch import Facts
+    from wsisr.slides import Slide
     from wsisr.upscaler import Upscaler
     from wsisr.upscaling import Options
 
@@ -43,6 +45,10 @@ class Request:
     keep_work: bool
     dry_run: bool
     quiet: bool
+    tissue: str
+    """`auto`, `none`, or a file that marks it."""
+    background: str
+    save_mask: Path | None
 
 
 def upscale(
@@ -100,6 +106,11 @@ def upscale(
     accept_limited_viewers: Annotated[
         bool, typer.Option("--accept-limited-viewers", help="Allow codecs that some viewers cannot open.")
     ] = False,
+    tissue: Annotated[
+        str, typer.Option(help="What the network is for: auto finds it, none takes all; or a mask or GeoJSON file.")
+    ] = "auto",
+    background: Annotated[str, typer.Option(help="Where no tissue is: keep what was scanned, or white.")] = "keep",
+    save_mask: Annotated[Path | None, typer.Option(help="PNG to write: the tissue in white.")] = None,
     shard: Annotated[
         str | None, typer.Option(help="NUMBER/COUNT: that part of the slides, for one of so many machines.")
     ] = None,
@@ -117,6 +128,8 @@ def upscale(
     """Enlarge slides into new pyramidal TIFFs."""
     if icc not in ("keep", "srgb"):
         raise typer.BadParameter("choose keep or srgb", param_hint="--icc")
+    if background not in ("keep", "white"):
+        raise typer.BadParameter("choose keep or white", param_hint="--background")
     choice = Choice(scale, level, source_mpp, target_mpp, region, region_mm, whole_canvas)
     from wsisr.cli import batch as many
     from wsisr.runtime import load_upscaler
@@ -128,6 +141,8 @@ def upscale(
     check_layout(layout)
     coding.check_viewers(accept_limited=accept_limited_viewers)
     several = len(slides) > 1 or shard is not None or (output is not None and output.is_dir())
+    if several and (save_mask or tissue not in ("auto", "none")):
+        raise typer.BadParameter("a mask belongs to one slide; give slides with masks one by one")
     request = Request(
         choice,
         partial(load_upscaler, model, device=device, precision=precision),
@@ -141,6 +156,9 @@ def upscale(
         keep_work=keep_work,
         dry_run=dry_run,
         quiet=quiet,
+        tissue=tissue,
+        background=background,
+        save_mask=save_mask,
     )
     many.check_report(report)
     change = f"x{scale}" if scale else f"{target_mpp:g}um"
@@ -160,13 +178,17 @@ def upscale(
 def enlarge(request: Request, slide: Path, output: Path) -> Facts:
     """One slide, as asked, and what is to be reported of it. Raises `WsisrError`."""
     from contextlib import closing
+    from dataclasses import replace
+
+    from PIL import Image
 
     from wsisr.cli.batch import finished
     from wsisr.cli.console import answers, passing_on, remark
     from wsisr.cli.panels import forecast, measured, pace, summary
     from wsisr.cli.progress import drawn
     from wsisr.cli.stopping import stop_asked, until
-    from wsisr.files import check_output, refuse_source
+    from wsisr.files import check_output, check_suffix, refuse_source
+    from wsisr.preview import save
     from wsisr.slides import InSrgb, open_slide
     from wsisr.upscaler import Unchanged
     from wsisr.upscaling import plan, work_folder
@@ -177,12 +199,17 @@ def enlarge(request: Request, slide: Path, output: Path) -> Facts:
         refuse_derived(slide, request.again)
         opened = InSrgb(stored) if request.icc == "srgb" else stored
         layout_of(output, request.options.layout)
+        if request.save_mask:
+            check_suffix(request.save_mask, (".png",))
+            check_output(request.save_mask, overwrite=request.overwrite or request.dry_run)
         refuse_source(output, slide)
         check_output(output, overwrite=request.overwrite or request.skip_finished or request.dry_run)
         route = request.choice.route(opened)
         source = route.source
         upscaler = request.load(scale=route.scale, mpp=source.mpp) if route.scale > 1 else Unchanged()
-        work = plan(source, upscaler, request.options)
+        ground = background_of(request, stored, network=upscaler.weights is not None)
+        options = replace(request.options, background=ground)
+        work = plan(source, upscaler, options)
         if request.skip_finished and finished(output, work.output.note):
             remark(f"{output}: is finished already, of the same source and parameters; --overwrite makes it anew")
             return {"state": "finished before"}
@@ -194,16 +221,33 @@ def enlarge(request: Request, slide: Path, output: Path) -> Facts:
             return {"state": "planned"}
         began = time.monotonic()
         folder = work_folder(work, upscaler, request.work_dir, keep=request.keep_work)
-        making = upscaled(source, upscaler, output, options=request.options, overwrite=request.overwrite, folder=folder)
+        making = upscaled(source, upscaler, output, options=options, overwrite=request.overwrite, folder=folder)
         with stop_asked() as stop, closing(making) as steps:
             if not request.quiet:
                 sizes = f"{source.size} px to {work.output.size} px"
                 remark(f"{upscaler.name}, {upscaler.hardware}: {sizes} in {len(work.grid)} steps")
             for _ in drawn(passing_on(until(steps, stop, STOPPED), upscaler.remarks), pace, quiet=request.quiet):
                 pass
+        if request.save_mask:
+            save(
+                Image.fromarray(ground.tissue.flags.astype("uint8") * 255),
+                request.save_mask,
+                overwrite=request.overwrite,
+            )
         if not request.quiet:
             answers.print(summary(work, upscaler, time.monotonic() - began, output))
         return {"state": "done"} | measured(work, upscaler, time.monotonic() - began)
+
+
+def background_of(request: Request, slide: Slide, *, network: bool) -> Background:
+    """Tissue is looked for only where something depends on it: for a filter, all of a slide is alike."""
+    from wsisr.background import Background
+    from wsisr.tissue import everywhere, tissue_of
+
+    white = request.background == "white"
+    if request.tissue == "auto" and not (network or white or request.save_mask):
+        return Background(everywhere())
+    return Background(tissue_of(slide, request.tissue), white)
 
 
 def refuse_derived(slide: Path, again: bool) -> None:

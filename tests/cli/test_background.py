@@ -1,0 +1,61 @@
+"""`wsisr upscale` with `--tissue`, `--background` and `--save-mask`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image
+from typer.testing import CliRunner, Result
+
+from tests.samples import noise, write_tiff
+from wsisr.cli.app import app
+from wsisr.geometry import Size
+from wsisr.writing import read_note
+
+PITCHED = {"resolution": (20000, 20000), "resolutionunit": "CENTIMETER", "photometric": "rgb", "metadata": None}
+
+
+@pytest.fixture
+def slide(tmp_path: Path) -> Path:
+    """Noise on the left, glass on the right."""
+    pixels = np.full((700, 1400, 3), 240, np.uint8)
+    pixels[:, :400] = noise(Size(400, 700))
+    return write_tiff(tmp_path / "slide.tif", pixels, **PITCHED)
+
+
+def upscaled(slide: Path, output: Path, *more: object) -> Result:
+    words = ["upscale", slide, "--scale", 2, "--model", "bicubic", "-o", output, *more]
+    return CliRunner(env={"COLUMNS": "200"}).invoke(app, [str(word) for word in words])
+
+
+def test_a_white_background_leaves_the_tissue_and_is_told(slide: Path, tmp_path: Path) -> None:
+    plain, white = tmp_path / "plain.tif", tmp_path / "white.tif"
+    assert upscaled(slide, plain, "--codec", "deflate").exit_code == 0
+    done = upscaled(slide, white, "--codec", "deflate", "--background", "white")
+    assert done.exit_code == 0
+    assert "without tissue" in done.stdout
+    assert "white there" in read_note(white)["background"]
+    kept, painted = tifffile.imread(plain, key=0), tifffile.imread(white, key=0)
+    np.testing.assert_array_equal(kept[:, :800], painted[:, :800])
+    assert (painted[:, 1280:] == 255).all()
+    assert (kept[:, 1280:] == 240).all()
+
+
+def test_a_saved_mask_shows_the_tissue_and_can_be_given(slide: Path, tmp_path: Path) -> None:
+    mask, first, second = tmp_path / "mask.png", tmp_path / "1.tif", tmp_path / "2.tif"
+    assert upscaled(slide, first, "--background", "white", "--save-mask", mask).exit_code == 0
+    flags = np.asarray(Image.open(mask).convert("L")) > 0
+    assert flags[:, : flags.shape[1] // 4].all()
+    assert not flags[:, flags.shape[1] // 2 :].any()
+    assert upscaled(slide, second, "--background", "white", "--tissue", mask).exit_code == 0
+    np.testing.assert_array_equal(tifffile.imread(first, key=0), tifffile.imread(second, key=0))
+    assert upscaled(slide, tmp_path / "3.tif", "--save-mask", mask).exit_code == 1
+
+
+def test_a_mask_belongs_to_one_slide(slide: Path, tmp_path: Path) -> None:
+    assert upscaled(slide, tmp_path, slide, "--tissue", "mask.png").exit_code == 2
+    assert upscaled(slide, tmp_path / "o.tif", "--background", "black").exit_code == 2
+    assert upscaled(slide, tmp_path / "o.tif", "--tissue", tmp_path / "gone.png").exit_code == 1

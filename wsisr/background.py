@@ -1,0 +1,125 @@
+"""Background: where a source holds no tissue, and what the result shows there.
+
+Decided cell by cell; a cell is a tile of the written file, whatever the tiles of the work are, so that no pixel depends
+on how the source is cut. Boxes are in px of the source.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from hashlib import sha256
+
+import numpy as np
+
+from wsisr.geometry import Box
+from wsisr.pixels import Rgb, enlarge
+from wsisr.source import Source
+from wsisr.tiling import Tile
+from wsisr.tissue import TissueMap, everywhere
+from wsisr.tissue.map import Flags
+
+BICUBIC_REACH = 3
+"""Input px on each side that make a piece of Pillow's bicubic equal the whole."""
+
+WHITE = 255
+"""What readers give where a slide has no pixels at all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Background:
+    """What is asked for."""
+
+    tissue: TissueMap = field(default_factory=everywhere)
+    white: bool = False
+    """Pure white instead of what was scanned there, enlarged by bicubic."""
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Cells:
+    """A source laid out in cells, and what becomes of each."""
+
+    tissue: Flags
+    """(rows, columns): which cells hold some."""
+    side: int
+    """Of a cell, in px of the source."""
+    context: int
+    """Px around a cell that a network looks at."""
+    background: Background
+
+    @classmethod
+    def of(cls, source: Source, side: int, context: int, background: Background) -> Cells:
+        whole = source.readable
+        part = Box.of(source.size).moved(-whole.left, -whole.top)
+        return cls(background.tissue.cells(whole.size, part, side), side, context, background)
+
+    @property
+    def skipped(self) -> float:
+        """Share of the cells, 0 to 1, that the map leaves to the background."""
+        return 1 - float(self.tissue.mean())
+
+    @property
+    def said(self) -> str:
+        """Which share was left out, why, and what is there instead."""
+        shown = "white" if self.background.white else "bicubic"
+        return f"{100 * self.skipped:.1f} % of the area without tissue, {self.background.tissue.origin}; {shown} there"
+
+    def note(self) -> dict[str, str]:
+        """What the file says of it, the decision itself as a digest; nothing where all is tissue."""
+        digest = sha256(np.packbits(self.tissue).tobytes()).hexdigest()
+        return {"background": self.said, "background sha256": digest} if self.skipped else {}
+
+    def within(self, box: Box) -> Flags:
+        """Of the cells that a box touches; it begins on the edge of one."""
+        rows = slice(box.top // self.side, -(-box.bottom // self.side))
+        return self.tissue[rows, box.left // self.side : -(-box.right // self.side)]
+
+    def kept(self, tile: Tile, window: Rgb) -> Flags:
+        """Which cells of a tile's reach a network is needed for: tissue, with something to see around it."""
+        flags = self.within(tile.reach)
+        white = (window == WHITE).all(axis=2)
+        return flags & ~self._blank(tile, white) if white.any() else flags
+
+    def painted(self, tile: Tile, window: Rgb, kept: Flags, enlarged: Rgb) -> Rgb:
+        """A finished block, (h, w, 3), with the background where no network was needed."""
+        kept = kept[: -(-tile.block.height // self.side), : -(-tile.block.width // self.side)]
+        if kept.all():
+            return enlarged
+        scale = enlarged.shape[0] // tile.block.height
+        mask = spread(kept, self.side * scale, enlarged)
+        return np.where(mask[..., None], enlarged, self._plain(tile, window, scale))
+
+    def measurable(self, tile: Tile, low: Rgb) -> Flags:
+        """(h, w): which pixels of a block's input the result is meant to agree with."""
+        flags = self.within(tile.block) | (not self.background.white)
+        return spread(flags, self.side, low)
+
+    def _plain(self, tile: Tile, window: Rgb, scale: int) -> Rgb:
+        if self.background.white:
+            return np.broadcast_to(np.uint8(WHITE), (tile.block.height * scale, tile.block.width * scale, 3))
+        around = _grown(tile.block, BICUBIC_REACH).intersection(tile.window)
+        part = around.moved(-tile.window.left, -tile.window.top)
+        inner = tile.block.moved(-around.left, -around.top) * scale
+        return enlarge(window[part.rows, part.columns], scale, "bicubic")[inner.rows, inner.columns]
+
+    def _blank(self, tile: Tile, white: Flags) -> Flags:
+        """Which cells of a tile's reach have no pixel but white in sight of a network."""
+        rows, columns = (
+            range(tile.reach.top, tile.reach.bottom, self.side),
+            range(tile.reach.left, tile.reach.right, self.side),
+        )
+        boxes = [[Box(left, top, left + self.side, top + self.side) for left in columns] for top in rows]
+        return np.array([[self._in_sight(box, tile, white).all() for box in row] for row in boxes])
+
+    def _in_sight(self, cell: Box, tile: Tile, white: Flags) -> Flags:
+        seen = _grown(cell, self.context).intersection(tile.window).moved(-tile.window.left, -tile.window.top)
+        return white[seen.rows, seen.columns]
+
+
+def spread(flags: Flags, side: int, image: Rgb) -> Flags:
+    """A flag a cell to a flag a pixel of an image of these cells."""
+    height, width = image.shape[:2]
+    return flags.repeat(side, axis=0)[:height].repeat(side, axis=1)[:, :width]
+
+
+def _grown(box: Box, by: int) -> Box:
+    return Box(box.left - by, box.top - by, box.right + by, box.bottom + by)
