@@ -17,6 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from wsisr.models.bicubic import PillowBicubic, SharpBicubic, full_precision
 from wsisr.modelspec import ModelSpec
 
 GATE_RADIUS = 2
@@ -80,38 +81,28 @@ class MASRGAN(nn.Module):
         self.head = nn.Conv2d(3, spec.channels, 3, padding=1)
         self.blocks = nn.Sequential(*(MixAttentionBlock(spec.channels, spec.window) for _ in range(spec.blocks)))
         self.tail = nn.Conv2d(spec.channels, 3 * spec.scale**2, 3, padding=1)
+        self.plain, self.sharp = PillowBicubic(spec.scale), SharpBicubic(spec.scale)
         for parameter in self.tail.parameters():
             nn.init.zeros_(parameter)  # training starts at bicubic
 
     def forward(self, x: Tensor) -> Tensor:
         shallow = self.head(x - 0.5)
         deep = self.tail(shallow + self.blocks(shallow))
-        x, gate = x.float(), contrast_gate(x.float())
-        plain, sharp = pillow_bicubic(x, self.scale), sharp_bicubic(x, self.scale)
-        residual = F.pixel_shuffle(deep.float() * gate, self.scale)
-        return plain + residual + (sharp - plain) * F.interpolate(gate, scale_factor=self.scale)
+        with full_precision(x):
+            x = x.float()
+            plain = self.plain(x)
+            detail = contrast_gate(x) * (deep.float() + self.sharp(x) - plain)
+        return F.pixel_shuffle(plain + detail, self.scale)
 
 
 def contrast_gate(x: Tensor) -> Tensor:
     """(n, 3, h, w) to (n, 1, h, w) in [0, 1]: 0 where the neighbourhood is flat, 1 where it has contrast."""
-    side = 2 * GATE_RADIUS + 1
-    high = F.max_pool2d(x, side, stride=1, padding=GATE_RADIUS)
-    low = -F.max_pool2d(-x, side, stride=1, padding=GATE_RADIUS)
-    contrast = (high - low).amax(dim=1, keepdim=True)
+    contrast = (_highest(x) + _highest(-x)).amax(dim=1, keepdim=True)
     return ((contrast - GATE_SHUT) / (GATE_OPEN - GATE_SHUT)).clamp(0, 1)
 
 
-def pillow_bicubic(x: Tensor, scale: int) -> Tensor:
-    """(n, 3, h, w) to (n, 3, h*scale, w*scale) as Pillow does it: a = -0.5, rows first, rounded to 8 bits in between.
-
-    torch has this kernel where it antialiases, which it does not when it enlarges. Without the rounding, flat ground
-    with a grain of one grey level came out 0.06 dB below Pillow's.
-    """
-    wide = F.interpolate(x, scale_factor=(1.0, scale), mode="bicubic", align_corners=False, antialias=True)
-    wide = wide.mul(255).round().clamp(0, 255).div(255)
-    return F.interpolate(wide, scale_factor=(scale, 1.0), mode="bicubic", align_corners=False, antialias=True)
-
-
-def sharp_bicubic(x: Tensor, scale: int) -> Tensor:
-    """(n, 3, h, w) to (n, 3, h*scale, w*scale) by torch's own kernel, a = -0.75."""
-    return F.interpolate(x, scale_factor=scale, mode="bicubic", align_corners=False)
+def _highest(x: Tensor) -> Tensor:
+    """(n, c, h, w) to (n, c, h, w): the maximum over the gate's window, rows and columns apart, which is faster."""
+    side = 2 * GATE_RADIUS + 1
+    rows = F.max_pool2d(x, (1, side), stride=1, padding=(0, GATE_RADIUS))
+    return F.max_pool2d(rows, (side, 1), stride=1, padding=(GATE_RADIUS, 0))

@@ -1,0 +1,70 @@
+"""Bicubic enlargement as fixed convolutions: the same in torch and in ONNX, and fast where a network already computes.
+
+Tensors are (n, channels, h, w) in [0, 1]. Results are not yet shuffled: (n, 3*scale^2, h, w), in the order that
+`pixel_shuffle` takes, so that what is added to them costs no pass over the enlarged image.
+"""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+REACH = 2
+"""Input px on each side that a cubic kernel sees."""
+
+
+class PillowBicubic(nn.Module):
+    """(n, 3, h, w) to (n, 3*scale^2, h, w) as Pillow does it: a = -0.5, rows first, rounded to 8 bits in between.
+
+    Beyond the border Pillow leaves weights out and divides by the sum of the others. Without the rounding, flat ground
+    with a grain of one grey level came out 0.06 dB below Pillow's.
+    """
+
+    def __init__(self, scale: int) -> None:
+        super().__init__()
+        weights, colours, phases = taps(scale, -0.5), torch.eye(3), torch.eye(scale)
+        rows = torch.einsum("cd,pk->cpdk", colours, weights).reshape(3 * scale, 3, 1, -1)
+        columns = torch.einsum("cd,pr,qk->cqpdrk", colours, phases, weights)
+        self.register_buffer("rows", rows, persistent=False)
+        self.register_buffer("columns", columns.reshape(3 * scale**2, 3 * scale, -1, 1), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        padding = (0, REACH)
+        present = x[:1, :, :1] * 0 + 1  # ones, made so that ONNX need not handle shapes
+        wide = F.conv2d(x, self.rows, padding=padding) / F.conv2d(present, self.rows, padding=padding)
+        wide = wide.mul(255).round().clamp(0, 255).div(255)
+        padding = (REACH, 0)
+        present = wide[:1, :, :, :1] * 0 + 1
+        return F.conv2d(wide, self.columns, padding=padding) / F.conv2d(present, self.columns, padding=padding)
+
+
+class SharpBicubic(nn.Module):
+    """(n, 3, h, w) to (n, 3*scale^2, h, w) as torch does it: a = -0.75, the border repeated."""
+
+    def __init__(self, scale: int) -> None:
+        super().__init__()
+        weights = taps(scale, -0.75)
+        kernel = torch.einsum("cd,qi,pj->cqpdij", torch.eye(3), weights, weights)
+        side = 2 * REACH + 1
+        self.register_buffer("kernel", kernel.reshape(3 * scale**2, 3, side, side), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.conv2d(F.pad(x, [REACH] * 4, mode="replicate"), self.kernel)
+
+
+def taps(scale: int, a: float) -> Tensor:
+    """(scale, 5): for each pixel within an enlarged one, the weights of the five input pixels around it."""
+    places = (torch.arange(scale, dtype=torch.float64) + 0.5) / scale - 0.5
+    distance = (places[:, None] - torch.arange(-REACH, REACH + 1)).abs()
+    near = (a + 2) * distance**3 - (a + 3) * distance**2 + 1
+    far = a * (distance**3 - 5 * distance**2 + 8 * distance - 4)
+    return torch.where(distance < 1, near, torch.where(distance < 2, far, 0.0)).float()
+
+
+def full_precision(x: Tensor) -> AbstractContextManager[object]:
+    """Within, convolutions stay in fp32 whatever is around them; nothing at all where nothing is, as in an export."""
+    kind = x.device.type
+    return torch.autocast(kind, enabled=False) if torch.is_autocast_enabled(kind) else nullcontext()
