@@ -13,6 +13,7 @@ from wsisr import __version__
 from wsisr.cli.build_dataset import build_dataset
 from wsisr.cli.console import INTERRUPTED, remark
 from wsisr.cli.evaluate import evaluate
+from wsisr.cli.export import export
 from wsisr.cli.info import info
 from wsisr.cli.models import models
 from wsisr.cli.preview import preview
@@ -22,7 +23,7 @@ from wsisr.errors import WsisrError
 
 COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {
     "Slides": (upscale, preview, info, models),
-    "Networks": (build_dataset, train, evaluate),
+    "Networks": (build_dataset, train, evaluate, export),
 }
 """Panel of the help text to its commands. A function's name is its command's, its docstring's first line the help."""
 

@@ -23,6 +23,9 @@ class PillowBicubic(nn.Module):
     with a grain of one grey level came out 0.06 dB below Pillow's.
     """
 
+    rows: Tensor
+    columns: Tensor
+
     def __init__(self, scale: int) -> None:
         super().__init__()
         weights, colours, phases = taps(scale, -0.5), torch.eye(3), torch.eye(scale)
@@ -43,6 +46,8 @@ class PillowBicubic(nn.Module):
 
 class SharpBicubic(nn.Module):
     """(n, 3, h, w) to (n, 3*scale^2, h, w) as torch does it: a = -0.75, the border repeated."""
+
+    kernel: Tensor
 
     def __init__(self, scale: int) -> None:
         super().__init__()

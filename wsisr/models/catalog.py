@@ -71,8 +71,11 @@ def pick(model: str | Path | None, scale: int, mpp: float | None) -> Model | Non
     if model in FILTERS:
         return None
     chosen = best_for(scale, mpp) if model is None else find(model)
-    if chosen.spec.scale != scale:
-        raise ModelError(
-            f"{chosen.name} enlarges by {chosen.spec.scale}, not by {scale}; choose another model or scale"
-        )
+    refuse_other_scale(chosen.name, chosen.spec, scale)
     return chosen
+
+
+def refuse_other_scale(name: str, spec: ModelSpec, scale: int) -> None:
+    """Raises `ModelError` where a model does not enlarge as asked."""
+    if spec.scale != scale:
+        raise ModelError(f"{name} enlarges by {spec.scale}, not by {scale}; choose another model or scale")

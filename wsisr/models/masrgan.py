@@ -86,7 +86,7 @@ class MASRGAN(nn.Module):
             nn.init.zeros_(parameter)  # training starts at bicubic
 
     def forward(self, x: Tensor) -> Tensor:
-        shallow = self.head(x - 0.5)
+        shallow = self.head((x - 0.5).to(self.head.weight.dtype))
         deep = self.tail(shallow + self.blocks(shallow))
         with full_precision(x):
             x = x.float()

@@ -1,0 +1,57 @@
+"""`wsisr export`: a model as one ONNX file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from wsisr.runtime.export import Parity
+
+
+def export(
+    model: Annotated[str, typer.Argument(help="Shipped model or weights file.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="ONNX file to write.")],
+    fp16: Annotated[bool, typer.Option("--fp16", help="Compute in half precision, all but the bicubic base.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print the comparison as JSON.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a file that exists.")] = False,
+) -> None:
+    """Write a model as ONNX, and compare it with PyTorch."""
+    from dataclasses import asdict
+
+    from wsisr.cli.console import answers, remark
+    from wsisr.errors import ModelError
+    from wsisr.files import check_output, check_suffix
+    from wsisr.models.catalog import find
+
+    check_suffix(output, (".onnx",))
+    check_output(output, overwrite=overwrite)
+    chosen = find(model)
+    try:
+        import onnxruntime  # noqa: F401
+        import onnxscript  # noqa: F401
+
+        from wsisr.runtime.export import export as exported
+    except ModuleNotFoundError as error:
+        raise ModelError(f"{error.name} is missing; export needs pip install 'wsisr[cpu,export]'") from error
+    rows = exported(chosen, output, half=fp16, overwrite=overwrite)
+    if json:
+        answers.print_json(data=[asdict(row) for row in rows])
+    else:
+        report(rows)
+    remark(f"{output}: written")
+
+
+def report(rows: list[Parity]) -> None:
+    """ONNX Runtime against PyTorch, one size a line."""
+    from rich.table import Table
+
+    from wsisr.cli.console import answers
+
+    table = Table("images", "size", "largest difference", "mean", box=None, header_style="bold")
+    for row in rows:
+        numbers = f"{row.largest:.2g} grey levels", f"{row.mean:.2g}"
+        table.add_row(str(row.count), f"{row.width} x {row.height} px", *numbers)
+    answers.print(table)
