@@ -214,3 +214,29 @@ def test_a_tile_that_decodes_to_more_than_the_header_says_is_refused_unread(tmp_
 def test_a_level_that_is_not_there_is_refused(cmu_slide: Path) -> None:
     with open_slide(cmu_slide) as slide, pytest.raises(SlideError, match="there is no level 1; levels are 0 to 0"):
         slide.read(Box(0, 0, 1, 1), 1)
+
+
+def test_a_wide_slide_in_strips_decodes_each_strip_once_for_a_row_of_boxes(tmp_path: Path) -> None:
+    size = Size(50_000, 600)
+    image = np.zeros((size.height, size.width, 3), np.uint8)
+    path = write_tiff(tmp_path / "wide.tif", image, compression="zlib", rowsperstrip=8)
+    with open_slide(path) as slide:
+        assert isinstance(slide, TiffSlide)
+        for left in range(0, size.width, 10_000):
+            slide.read(Box(left, 0, left + 10_000, size.height), 0)
+        assert slide._decoded.cache_info().misses == size.height // 8
+
+
+def test_strips_too_wide_to_keep_a_row_of_are_refused_with_a_way_out(tmp_path: Path) -> None:
+    path = tmp_path / "wide.tif"
+    with tifffile.TiffWriter(path) as writer:
+        writer.write(
+            iter([b"x"] * 100),
+            shape=(1600, 300_000, 3),
+            dtype="uint8",
+            photometric="rgb",
+            rowsperstrip=16,
+            compression="zlib",
+        )
+    with pytest.raises(SlideError, match="in strips that are 300000 px wide, which wsisr does not read; convert it"):
+        open_slide(path)

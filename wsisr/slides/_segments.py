@@ -22,6 +22,12 @@ Decode: TypeAlias = Callable[[bytes, int], Rgb]
 LARGEST_SEGMENT = 256 * 2**20
 """Bytes that one compressed segment may decode to: more than any slide has, less than a small machine has."""
 
+LARGEST_ROW = 768 * 2**20
+"""Bytes of the strips that a row of boxes touches, all of which are kept."""
+
+_ROW_PX = 1024
+"""Height of a row of boxes, at most, for which strips are kept."""
+
 _NONE, _LZW, _JPEG, _DEFLATE, _OLD_DEFLATE = 1, 5, 7, 8, 32946
 _CODECS = (_NONE, _LZW, _JPEG, _DEFLATE, _OLD_DEFLATE)
 _RGB, _YCBCR = 2, 6
@@ -50,6 +56,14 @@ class Plane(Mosaic):
     decode: Decode | None
     """None where the stored bytes are the pixels."""
 
+    @property
+    def kept(self) -> int:
+        """Segments to keep for the next box of the same row: of strips all that the row has, else each box would decode
+        them anew and a slide cost the square of its width."""
+        if self.decode is None or self.segment.width < self.size.width:
+            return 0
+        return _strips_of_a_row(self.size.height, self.segment.height)
+
 
 def plane_of(page: Any) -> Plane:
     """The plane of a `tifffile.TiffPage` for which `why_undecodable` finds nothing. All that it needs is loaded now."""
@@ -75,6 +89,7 @@ def why_undecodable(page: Any) -> str | None:
         f"lists {len(page.dataoffsets)} of {expected} segments": len(page.dataoffsets) != expected,
         f"lists {len(page.databytecounts)} of {expected} segment lengths": len(page.databytecounts) != expected,
         f"is compressed in segments of {segment} px": segment.pixels * 3 > LARGEST_SEGMENT and not _is_raw(page),
+        f"is compressed in strips that are {segment.width} px wide": _row_bytes(page, segment) > LARGEST_ROW,
     }
     return next((reason for reason, holds in reasons.items() if holds), None)
 
@@ -88,6 +103,15 @@ def _segment_size(page: Any) -> Size:
     if page.is_tiled:
         return Size(max(page.tilewidth, 1), max(page.tilelength, 1))
     return Size(page.imagewidth, max(min(page.rowsperstrip, page.imagelength), 1))
+
+
+def _strips_of_a_row(height: int, strip: int) -> int:
+    return min(-(-height // strip), -(-_ROW_PX // strip) + 1)
+
+
+def _row_bytes(page: Any, segment: Size) -> int:
+    kept = not (page.is_tiled or _is_raw(page))
+    return _strips_of_a_row(page.imagelength, segment.height) * segment.pixels * 3 if kept else 0
 
 
 def _is_raw(page: Any) -> bool:

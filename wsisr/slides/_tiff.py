@@ -31,7 +31,7 @@ from wsisr.slides.pitch import Pitch, pitch_of, pitch_of_resolution
 from wsisr.slides.slide import Level, Slide, SlideInfo, downsamples, undecodable
 
 CACHE_BYTES = 64 * 2**20
-"""Decoded segments kept per slide: neighbouring boxes touch the same ones."""
+"""Decoded segments kept per slide: neighbouring boxes touch the same ones. Of strips, more (see `Plane.kept`)."""
 
 GENERIC = "generic-tiff"
 """Vendor of a TIFF that no known scanner wrote; OpenSlide's word."""
@@ -94,7 +94,8 @@ class TiffSlide(Slide):
         self._bytes = info.path.stat().st_size
         self._lock = threading.Lock()
         largest = max(plane.segment_bytes for plane in planes)
-        self._decoded = lru_cache(maxsize=max(1, CACHE_BYTES // largest))(self._decode)
+        kept = max(1, CACHE_BYTES // largest, *(plane.kept for plane in planes))
+        self._decoded = lru_cache(maxsize=kept)(self._decode)
 
     @property
     def info(self) -> SlideInfo:
