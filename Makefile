@@ -7,6 +7,7 @@
 #   make bench-inputs  README's table of inputs
 #   make bench-readers  what each reader sees of each layout; JAR=bioformats_package.jar adds Bio-Formats
 #   make bench-read  how fast SLIDES are read, beside OpenSlide and libvips
+#   make bench-network  output Mpx/s of the network by runtime, precision and tile; ONNX=model.onnx adds ONNX Runtime
 #   make bench-background  what leaving glass to bicubic changes on SLIDES
 #   make format  rewrites the source in the house format
 #   make clean   removes what the above made, .venv included, and nothing else in data/ or demo/
@@ -25,7 +26,7 @@ SLIDE := data/cmu_small_region.svs
 UPSCALED := demo/cmu_small_region.x4.ome.tif
 PICTURE := demo/before-after.png
 
-.PHONY: bench-background bench-inputs bench-read bench-readers check clean data demo format lint test
+.PHONY: bench-background bench-inputs bench-network bench-read bench-readers check clean data demo format lint test
 .DELETE_ON_ERROR:
 
 demo: $(INSTALLED) $(SLIDE)
@@ -55,6 +56,9 @@ bench-inputs: $(INSTALLED) $(SLIDE)
 
 bench-readers: $(INSTALLED)
 	PYTHONPATH=. $(BIN)/python tests/bench/readers.py $(if $(JAR),--jar $(JAR))
+
+bench-network: $(INSTALLED)
+	PYTHONPATH=. $(BIN)/python tests/bench/network.py $(ONNX)
 
 bench-read: $(INSTALLED) $(SLIDE)
 	$(BIN)/python tests/bench/read.py $(SLIDES)

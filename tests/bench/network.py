@@ -1,0 +1,69 @@
+"""Output Mpx/s of a network by runtime, precision and tile: `python tests/bench/network.py [MODEL.onnx] [options]`.
+
+Runtimes take turns within each round, and the best round of each counts, so that what else the machine does weighs on
+all alike. Prints a table, and JSON with --json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from wsisr.errors import WsisrError
+from wsisr.models.catalog import find
+from wsisr.runtime import load_upscaler
+from wsisr.upscaler import Upscaler
+
+
+def candidates(model: str, onnx: Path | None, device: str) -> dict[str, Upscaler]:
+    """Every runtime that there is here, by name."""
+    scale, found = find(model).spec.scale, {}
+    for precision in ("fp32", "bf16", "fp16"):
+        try:
+            found[f"torch {precision}"] = load_upscaler(model, scale=scale, device=device, precision=precision)
+        except WsisrError as error:
+            print(f"torch {precision}: {error}")  # noqa: T201
+    if onnx is not None:
+        found["onnxruntime"] = load_upscaler(onnx, scale=scale, device=device)
+    return found
+
+
+def rates(upscalers: dict[str, Upscaler], tile_px: int, rounds: int) -> dict[str, float]:
+    """Output Mpx/s of each on one window of that side; the first call of each is not timed."""
+    window = np.random.default_rng(0).integers(0, 256, (1, tile_px, tile_px, 3), dtype=np.uint8)
+    best = dict.fromkeys(upscalers, 0.0)
+    for number in range(rounds + 1):
+        for name, upscaler in upscalers.items():
+            began = time.perf_counter()
+            pixels = upscaler(window).size / 3e6
+            if number:
+                best[name] = max(best[name], pixels / (time.perf_counter() - began))
+    return best
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("onnx", nargs="?", type=Path, help="the same model as written by wsisr export")
+    parser.add_argument("--model", default="masrgan-x2")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--tiles", type=int, nargs="+", default=[256, 512, 768, 1024])
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="of torch")
+    parser.add_argument("--json", type=Path)
+    asked = parser.parse_args()
+    torch.set_num_threads(asked.threads)
+    upscalers = candidates(asked.model, asked.onnx, asked.device)
+    table = {tile: rates(upscalers, tile, asked.rounds) for tile in asked.tiles}
+    for tile, row in table.items():
+        print(f"{tile:>5} px  " + "  ".join(f"{name} {rate:.3f}" for name, rate in row.items()))  # noqa: T201
+    if asked.json:
+        asked.json.write_text(json.dumps(table, indent=1))
+
+
+if __name__ == "__main__":
+    main()
