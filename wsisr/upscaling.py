@@ -251,4 +251,6 @@ def _note(source: Source, upscaler: Upscaler) -> dict[str, str]:
         "model": upscaler.name,
         "weights sha256": upscaler.weights.sha256 if upscaler.weights else "none",
         "scale": str(upscaler.scale),
+        "size": f"{source.size * upscaler.scale} px",
+        "mpp": "unknown" if source.mpp is None else f"{source.mpp / upscaler.scale:.10g}",
     } | source.note()

@@ -19,10 +19,11 @@ from wsisr.cli.models import models
 from wsisr.cli.preview import preview
 from wsisr.cli.train import train
 from wsisr.cli.upscale import upscale
+from wsisr.cli.verify import verify
 from wsisr.errors import WsisrError
 
 COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {
-    "Slides": (upscale, preview, info, models),
+    "Slides": (upscale, verify, preview, info, models),
     "Networks": (build_dataset, train, evaluate, export),
 }
 """Panel of the help text to its commands. A function's name is its command's, its docstring's first line the help."""
