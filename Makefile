@@ -9,6 +9,7 @@
 #   make bench-read  how fast SLIDES are read, beside OpenSlide and libvips
 #   make bench-network  output Mpx/s of the network by runtime, precision and tile; ONNX=model.onnx adds ONNX Runtime
 #   make bench-background  what leaving glass to bicubic changes on SLIDES
+#   make bench-seams  tile borders on SLIDES, with the overlap that is needed and with none
 #   make format  rewrites the source in the house format
 #   make clean   removes what the above made, .venv included, and nothing else in data/ or demo/
 
@@ -26,7 +27,7 @@ SLIDE := data/cmu_small_region.svs
 UPSCALED := demo/cmu_small_region.x4.ome.tif
 PICTURE := demo/before-after.png
 
-.PHONY: bench-background bench-inputs bench-network bench-read bench-readers check clean data demo format lint test
+.PHONY: bench-background bench-inputs bench-network bench-read bench-readers bench-seams check clean data demo format lint test
 .DELETE_ON_ERROR:
 
 demo: $(INSTALLED) $(SLIDE)
@@ -62,6 +63,9 @@ bench-network: $(INSTALLED)
 
 bench-read: $(INSTALLED) $(SLIDE)
 	$(BIN)/python tests/bench/read.py $(SLIDES)
+
+bench-seams: $(INSTALLED) $(SLIDE)
+	PYTHONPATH=. $(BIN)/python tests/bench/seams.py $(SLIDES)
 
 bench-background: $(INSTALLED) $(SLIDE)
 	PYTHONPATH=. $(BIN)/python tests/bench/background.py $(SLIDES)

@@ -25,6 +25,8 @@ from wsisr.geometry import Box
 from wsisr.identity import identity
 from wsisr.pixels import Rgb, Tiles
 from wsisr.progress import Progress
+from wsisr.residual import Residual
+from wsisr.seams import Seams
 from wsisr.source import Source
 from wsisr.stages import ahead
 from wsisr.tiling import Tile, TileGrid, Tiling
@@ -37,6 +39,20 @@ STORED_TILE_PX = 256
 
 DEFAULT_TILE_PX = 768
 """Input px. On a CPU larger tiles gain little (the overlap is 16 % here) and cost memory."""
+
+
+class Audit:
+    """What is measured of a result while it is made; of a run that goes on, what it makes itself."""
+
+    def __init__(self, scale: int) -> None:
+        self.seams, self.residual = Seams(scale), Residual(scale)
+
+    def add(self, work: Plan, tile: Tile, window: Rgb, block: Rgb) -> None:
+        """A tile, its window, and its finished block."""
+        part = tile.block.moved(-tile.window.left, -tile.window.top)
+        low = window[part.rows, part.columns]
+        self.seams.add(tile, block)
+        self.residual.add(tile, low, block, work.cells.measurable(tile, low))
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +71,8 @@ class Options:
     """Of the output; what its suffix stands for by default."""
     background: Background = field(default_factory=Background)
     """Where no network is needed, and what is shown there."""
+    audit: Audit | None = None
+    """Is shown every block."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +84,7 @@ class Plan:
     cells: Cells
     batch: int
     output: TiffSpec
+    audit: Audit | None
     warning: str | None
     """What the reader of the result must know, besides that it is an estimate; in the file, too."""
 
@@ -114,7 +133,7 @@ def plan(source: Source, upscaler: Upscaler, options: Options) -> Plan:
         note=_note(source, upscaler) | cells.note() | ({"warning": warning} if warning else {}),
         software=f"wsisr {wsisr.__version__}",
     )
-    return Plan(source, grid, cells, options.batch, spec, warning)
+    return Plan(source, grid, cells, options.batch, spec, options.audit, warning)
 
 
 def doubt(upscaler: Upscaler, mpp: float | None) -> str | None:
@@ -175,7 +194,10 @@ def blocks(work: Plan, upscaler: Upscaler, runs: Iterable[list[Tile]] | None = N
             enlarged = _where_kept(batch, windows, kept, upscaler)
             for tile, window, flags, pixels in zip(batch, windows, kept, enlarged, strict=True):
                 box, block = blender.add(tile, pixels)
-                yield box, work.cells.painted(tile, window, flags, block)
+                painted = work.cells.painted(tile, window, flags, block)
+                if work.audit:
+                    work.audit.add(work, tile, window, painted)
+                yield box, painted
 
 
 def _where_kept(

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
     from wsisr.progress import Progress
     from wsisr.upscaler import Upscaler
-    from wsisr.upscaling import Plan
+    from wsisr.upscaling import Audit, Plan
 
 
 def pace(progress: Progress, seconds: float) -> str:
@@ -56,6 +56,7 @@ def summary(work: Plan, upscaler: Upscaler, seconds: float, output: Path) -> Pan
         str(output),
         {
             **facts(work, upscaler),
+            **audited(work),
             "levels": str(len(pyramid(work.output.size, work.output.tile_px))),
             "time": f"{duration(seconds)}, {megapixels / max(seconds, 1e-9):.2f} Mpx/s of output",
             "bytes": size_in_words(output.stat().st_size),
@@ -73,6 +74,30 @@ def measured(work: Plan, upscaler: Upscaler, seconds: float) -> dict[str, Any]:
         "height": work.output.size.height,
         "mpp": work.output.mpp,
         "skipped": round(work.cells.skipped, 4),
+    } | ({"seams": _seams(work.audit), "residual": _residual(work.audit)} if work.audit else {})
+
+
+def _seams(audit: Audit) -> dict[str, Any]:
+    seams = audit.seams
+    return {"borders": seams.borders, "mean": round(seams.mean, 4), "worst": round(seams.worst, 4), "at": seams.at}
+
+
+def _residual(audit: Audit) -> dict[str, Any]:
+    found = audit.residual
+    return {"mean": round(found.mean, 4), "p99.9": found.percentile, "worst": round(found.worst, 4), "at": found.at}
+
+
+def audited(work: Plan) -> dict[str, str]:
+    """Seams, and whether the result still shows what it was made from."""
+    if work.audit is None:
+        return {}
+    seams, found = work.audit.seams, work.audit.residual
+    worst = "worst {:.3f} at {}, {}".format(seams.worst, *seams.at)
+    off = "worst tile {:.2f} at {}, {}".format(found.worst, *found.at)
+    shown = f"{seams.mean:.3f} times as rough as elsewhere, {worst}"
+    return {
+        "tile borders": shown if seams.borders else "none",
+        "averaged back": f"{found.mean:.2f} grey levels off, 99.9 % at most {found.percentile}, {off}",
     }
 
 

@@ -191,7 +191,7 @@ def enlarge(request: Request, slide: Path, output: Path) -> Facts:
     from wsisr.preview import save
     from wsisr.slides import InSrgb, open_slide
     from wsisr.upscaler import Unchanged
-    from wsisr.upscaling import plan, work_folder
+    from wsisr.upscaling import Audit, plan, work_folder
     from wsisr.upscaling import upscale as upscaled
     from wsisr.writing.layouts import layout_of
 
@@ -208,7 +208,7 @@ def enlarge(request: Request, slide: Path, output: Path) -> Facts:
         source = route.source
         upscaler = request.load(scale=route.scale, mpp=source.mpp) if route.scale > 1 else Unchanged()
         ground = background_of(request, stored, network=upscaler.weights is not None)
-        options = replace(request.options, background=ground)
+        options = replace(request.options, background=ground, audit=Audit(upscaler.scale))
         work = plan(source, upscaler, options)
         if request.skip_finished and finished(output, work.output.note):
             remark(f"{output}: is finished already, of the same source and parameters; --overwrite makes it anew")
