@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import deque
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -55,6 +56,7 @@ class PyramidWriter:
         self.work = work or WorkFolder()
         self.overwrite = overwrite
         self._taken = False
+        self._pool = ThreadPoolExecutor(min(8, os.cpu_count() or 1), "wsisr-encode")
         self._layout = layout_of(output, spec.layout)
         self._levels: tuple[TileStore, ...] = ()
         self._published_bytes: int | None = None
@@ -109,10 +111,11 @@ class PyramidWriter:
         if not base.grid.holds_whole_tiles(box):
             raise ValueError(f"{box} is not made of whole tiles of {base.grid.tile_px} px in {base.grid.size}")
         with disk_errors(self.output):
-            for tile in base.grid.touching(box):
-                if not base.found[tile]:
-                    part = base.grid.box(tile).moved(-box.left, -box.top)
-                    self._put(base, tile, pixels[part.rows, part.columns])
+            missing = [tile for tile in base.grid.touching(box) if not base.found[tile]]
+            deque(
+                self._pool.map(lambda tile: self._put(base, tile, pixels[_within(box, base.grid.box(tile))]), missing),
+                0,
+            )
 
     def annotate(self, note: Mapping[str, str]) -> None:
         """Add to the file's note what became known on the way; before `finish`."""
@@ -170,6 +173,7 @@ class PyramidWriter:
         return Scratch(self.output, parent)
 
     def _close(self) -> None:
+        self._pool.shutdown(cancel_futures=True)
         keep = {scratch: self._keeps(scratch) for scratch in (self._scratch, self._beside)}
         with suppress(OSError):  # what is not on the disk now is done again
             for level in self._levels:
@@ -184,3 +188,9 @@ class PyramidWriter:
         begun = any(level.missing < level.grid.tiles for level in self._levels)
         unfinished = self._published_bytes is None
         return self.work.identity is not None and begun and (unfinished or self.work.keep)
+
+
+def _within(outer: Box, inner: Box) -> tuple[slice, slice]:
+    """Where the pixels of a box lie among those of a box around it."""
+    part = inner.moved(-outer.left, -outer.top)
+    return part.rows, part.columns
