@@ -15,6 +15,9 @@ from torch import Tensor, nn
 REACH = 2
 """Input px on each side that a cubic kernel sees."""
 
+SHARPNESS = -0.5
+"""Pillow's choice of the cubic kernel's free number a; torch's own bicubic takes -0.75."""
+
 
 class PillowBicubic(nn.Module):
     """(n, 3, h, w) to (n, 3*scale^2, h, w) as Pillow does it: a = -0.5, rows first, rounded to 8 bits in between.
@@ -28,7 +31,7 @@ class PillowBicubic(nn.Module):
 
     def __init__(self, scale: int) -> None:
         super().__init__()
-        weights, colours, phases = taps(scale, -0.5), torch.eye(3), torch.eye(scale)
+        weights, colours, phases = taps(scale), torch.eye(3), torch.eye(scale)
         rows = torch.einsum("cd,pk->cpdk", colours, weights).reshape(3 * scale, 3, 1, -1)
         columns = torch.einsum("cd,pr,qk->cqpdrk", colours, phases, weights)
         self.register_buffer("rows", rows, persistent=False)
@@ -44,28 +47,12 @@ class PillowBicubic(nn.Module):
         return F.conv2d(wide, self.columns, padding=padding) / F.conv2d(present, self.columns, padding=padding)
 
 
-class SharpBicubic(nn.Module):
-    """(n, 3, h, w) to (n, 3*scale^2, h, w) as torch does it: a = -0.75, the border repeated."""
-
-    kernel: Tensor
-
-    def __init__(self, scale: int) -> None:
-        super().__init__()
-        weights = taps(scale, -0.75)
-        kernel = torch.einsum("cd,qi,pj->cqpdij", torch.eye(3), weights, weights)
-        side = 2 * REACH + 1
-        self.register_buffer("kernel", kernel.reshape(3 * scale**2, 3, side, side), persistent=False)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return F.conv2d(F.pad(x, [REACH] * 4, mode="replicate"), self.kernel)
-
-
-def taps(scale: int, a: float) -> Tensor:
+def taps(scale: int) -> Tensor:
     """(scale, 5): for each pixel within an enlarged one, the weights of the five input pixels around it."""
     places = (torch.arange(scale, dtype=torch.float64) + 0.5) / scale - 0.5
     distance = (places[:, None] - torch.arange(-REACH, REACH + 1)).abs()
-    near = (a + 2) * distance**3 - (a + 3) * distance**2 + 1
-    far = a * (distance**3 - 5 * distance**2 + 8 * distance - 4)
+    near = (SHARPNESS + 2) * distance**3 - (SHARPNESS + 3) * distance**2 + 1
+    far = SHARPNESS * (distance**3 - 5 * distance**2 + 8 * distance - 4)
     return torch.where(distance < 1, near, torch.where(distance < 2, far, 0.0)).float()
 
 

@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from wsisr.models.bicubic import PillowBicubic, SharpBicubic, full_precision
+from wsisr.models.bicubic import PillowBicubic, full_precision
 from wsisr.modelspec import ModelSpec
 
 GATE_RADIUS = 2
@@ -81,7 +81,7 @@ class MASRGAN(nn.Module):
         self.head = nn.Conv2d(3, spec.channels, 3, padding=1)
         self.blocks = nn.Sequential(*(MixAttentionBlock(spec.channels, spec.window) for _ in range(spec.blocks)))
         self.tail = nn.Conv2d(spec.channels, 3 * spec.scale**2, 3, padding=1)
-        self.plain, self.sharp = PillowBicubic(spec.scale), SharpBicubic(spec.scale)
+        self.plain = PillowBicubic(spec.scale)
         for parameter in self.tail.parameters():
             nn.init.zeros_(parameter)  # training starts at bicubic
 
@@ -90,9 +90,8 @@ class MASRGAN(nn.Module):
         deep = self.tail(shallow + self.blocks(shallow))
         with full_precision(x):
             x = x.float()
-            plain = self.plain(x)
-            detail = contrast_gate(x) * (deep.float() + self.sharp(x) - plain)
-        return F.pixel_shuffle(plain + detail, self.scale)
+            enlarged = self.plain(x) + contrast_gate(x) * deep.float()
+        return F.pixel_shuffle(enlarged, self.scale)
 
 
 def contrast_gate(x: Tensor) -> Tensor:
