@@ -120,13 +120,7 @@ def _grid(page: Any) -> Grid:
 
 def _region(page: Any, box: Box) -> Rgb:
     """Pixels of a box inside the image, as tifffile decodes them."""
-    pixels, grid = np.empty((box.height, box.width, 3), np.uint8), _grid(page)
-    for tile in grid.touching(box):
-        source = grid.box(tile)
-        part = source.intersection(box)
-        inside, here = part.moved(-source.left, -source.top), part.moved(-box.left, -box.top)
-        pixels[here.rows, here.columns] = _tile(page, tile)[inside.rows, inside.columns]
-    return pixels
+    return _grid(page).read(box, lambda tile: _tile(page, tile))
 
 
 def _tile(page: Any, tile: int) -> Rgb:

@@ -180,15 +180,12 @@ def enlarge(request: Request, slide: Path, output: Path) -> Facts:
     from contextlib import closing
     from dataclasses import replace
 
-    from PIL import Image
-
     from wsisr.cli.batch import finished
     from wsisr.cli.console import answers, passing_on, remark
     from wsisr.cli.panels import forecast, measured, pace, summary
     from wsisr.cli.progress import drawn
     from wsisr.cli.stopping import stop_asked, until
     from wsisr.files import check_output, check_suffix, refuse_source
-    from wsisr.preview import save
     from wsisr.slides import InSrgb, open_slide
     from wsisr.upscaler import Unchanged
     from wsisr.upscaling import Audit, plan, work_folder
@@ -228,15 +225,21 @@ def enlarge(request: Request, slide: Path, output: Path) -> Facts:
                 remark(f"{upscaler.name}, {upscaler.hardware}: {sizes} in {len(work.grid)} steps")
             for _ in drawn(passing_on(until(steps, stop, STOPPED), upscaler.remarks), pace, quiet=request.quiet):
                 pass
-        if request.save_mask:
-            save(
-                Image.fromarray(ground.tissue.flags.astype("uint8") * 255),
-                request.save_mask,
-                overwrite=request.overwrite,
-            )
+        save_tissue(request, ground)
         if not request.quiet:
             answers.print(summary(work, upscaler, time.monotonic() - began, output))
         return {"state": "done"} | measured(work, upscaler, time.monotonic() - began)
+
+
+def save_tissue(request: Request, ground: Background) -> None:
+    """The map that was used, as a picture, where it is asked for."""
+    from PIL import Image
+
+    from wsisr.preview import save
+
+    if request.save_mask:
+        picture = Image.fromarray(ground.tissue.flags.astype("uint8") * 255)
+        save(picture, request.save_mask, overwrite=request.overwrite)
 
 
 def background_of(request: Request, slide: Slide, *, network: bool) -> Background:

@@ -15,12 +15,11 @@ from PIL import Image, ImageDraw, ImageFont
 
 from wsisr.geometry import Box, Size
 from wsisr.pixels import Rgb, halve
-from wsisr.writing.images import level_fields, pixel_fields
+from wsisr.writing.images import first_fields, level_fields, pixel_fields
 from wsisr.writing.spec import TiffSpec
 from wsisr.writing.store import TileStore
-from wsisr.writing.tiff import DESCRIPTION, SOFTWARE, SUBFILE_TYPE, Field, TiffDraft, longs, opaque, text
+from wsisr.writing.tiff import DESCRIPTION, SUBFILE_TYPE, Field, TiffDraft, longs, text
 
-_ICC = 34675
 _LZW, _ROWS_PER_STRIP = 5, 278
 _LEVEL, _LABEL = 0, 1
 """Subfile types, as Aperio has them."""
@@ -36,7 +35,7 @@ def fill(draft: TiffDraft, levels: Sequence[TileStore], spec: TiffSpec) -> Itera
     """Write the whole file; yields how many tiles were copied, after each level. One tile in memory at a time."""
     copied = 0
     for number, level in enumerate(levels):
-        head = _first(spec) if number == 0 else _described(_words(spec, level.grid.size))
+        head = first_fields(spec, words(spec)) if number == 0 else _described(_words(spec, level.grid.size))
         draft.add(level_fields(spec, level.grid.size, number) | head, level.tiles())
         if number == 0:
             last = levels[-1]
@@ -70,11 +69,6 @@ def drawn_label(title: str) -> Rgb:
     lines = ["DERIVED IMAGE", "", *re.sub(r"(.{1,30})(?: +|$)", r"\1\n", title).splitlines()]
     ImageDraw.Draw(image).multiline_text((20, 20), "\n".join(lines), "black", ImageFont.load_default(24))
     return np.asarray(image)
-
-
-def _first(spec: TiffSpec) -> dict[int, Field]:
-    fields = {SUBFILE_TYPE: longs(_LEVEL), DESCRIPTION: text(words(spec)), SOFTWARE: text(spec.software.encode())}
-    return fields | ({_ICC: opaque(spec.icc)} if spec.icc else {})
 
 
 def _described(said: str, kind: int = _LEVEL) -> dict[int, Field]:

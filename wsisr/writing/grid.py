@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+import numpy as np
+
 from wsisr.geometry import Box, Size
+from wsisr.pixels import Rgb
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +45,16 @@ class Grid:
         columns = slice(box.left // self.tile_px, (box.right - 1) // self.tile_px + 1)
         for row in range(box.top // self.tile_px, (box.bottom - 1) // self.tile_px + 1):
             yield from self.row(row)[columns]
+
+    def read(self, box: Box, pixels_of: Callable[[int], Rgb]) -> Rgb:
+        """Pixels of a box inside the image, (h, w, 3), put together from those of whole tiles."""
+        pixels = np.empty((box.height, box.width, 3), np.uint8)
+        for tile in self.touching(box):
+            source = self.box(tile)
+            part = source.intersection(box)
+            inside, here = part.moved(-source.left, -source.top), part.moved(-box.left, -box.top)
+            pixels[here.rows, here.columns] = pixels_of(tile)[inside.rows, inside.columns]
+        return pixels
 
     def holds_whole_tiles(self, box: Box) -> bool:
         """Whether a box is made of whole tiles: its sides are multiples of the tile or the image border."""

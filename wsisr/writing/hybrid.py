@@ -8,13 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from wsisr.writing.images import level_fields
+from wsisr.writing.images import first_fields, level_fields
 from wsisr.writing.omexml import ome_xml
 from wsisr.writing.spec import TiffSpec
 from wsisr.writing.store import TileStore
-from wsisr.writing.tiff import DESCRIPTION, SOFTWARE, SUBFILE_TYPE, Field, TiffDraft, longs, opaque, text
+from wsisr.writing.tiff import SUBFILE_TYPE, TiffDraft, longs
 
-_ICC = 34675
 _REDUCED = 1
 
 
@@ -23,7 +22,7 @@ def fill(draft: TiffDraft, levels: Sequence[TileStore], spec: TiffSpec) -> Itera
     copied = 0
     for number, level in enumerate(levels):
         fields = level_fields(spec, level.grid.size, number)
-        fields |= _first(spec) if number == 0 else {SUBFILE_TYPE: longs(_REDUCED)}
+        fields |= first_fields(spec, words(spec)) if number == 0 else {SUBFILE_TYPE: longs(_REDUCED)}
         draft.add(fields, level.tiles())
         copied += level.grid.tiles
         yield copied
@@ -33,9 +32,3 @@ def fill(draft: TiffDraft, levels: Sequence[TileStore], spec: TiffSpec) -> Itera
 def words(spec: TiffSpec) -> bytes:
     """The longest description in the file."""
     return ome_xml(spec)
-
-
-def _first(spec: TiffSpec) -> dict[int, Field]:
-    """What only the first IFD has: profiles are large, and readers look nowhere else for the description."""
-    fields = {SUBFILE_TYPE: longs(0), DESCRIPTION: text(ome_xml(spec)), SOFTWARE: text(spec.software.encode())}
-    return fields | ({_ICC: opaque(spec.icc)} if spec.icc else {})

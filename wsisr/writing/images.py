@@ -5,9 +5,16 @@ from __future__ import annotations
 from wsisr.geometry import Size
 from wsisr.writing.codec import SUBSAMPLINGS
 from wsisr.writing.spec import TiffSpec
-from wsisr.writing.tiff import Field, longs, ratio, shorts
+from wsisr.writing.tiff import DESCRIPTION, SOFTWARE, SUBFILE_TYPE, Field, longs, opaque, ratio, shorts, text
 
+_ICC = 34675
 _RGB, _YCBCR = 2, 6
+
+
+def first_fields(spec: TiffSpec, description: bytes) -> dict[int, Field]:
+    """What only the first image has: profiles are large, and readers look nowhere else for the description."""
+    fields = {SUBFILE_TYPE: longs(0), DESCRIPTION: text(description), SOFTWARE: text(spec.software.encode())}
+    return fields | ({_ICC: opaque(spec.icc)} if spec.icc else {})
 
 
 def level_fields(spec: TiffSpec, size: Size, number: int) -> dict[int, Field]:

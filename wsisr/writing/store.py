@@ -70,14 +70,7 @@ class TileStore:
 
     def read(self, box: Box) -> Rgb:
         """Decoded pixels of a box inside the level, (h, w, 3) sRGB."""
-        pixels = np.empty((box.height, box.width, 3), dtype=np.uint8)
-        for tile in self.grid.touching(box):
-            source = self.grid.box(tile)
-            part = source.intersection(box)
-            inside, here = part.moved(-source.left, -source.top), part.moved(-box.left, -box.top)
-            decoded = self.codec.decode(self.get(tile), self.grid.tile_px)
-            pixels[here.rows, here.columns] = decoded[inside.rows, inside.columns]
-        return pixels
+        return self.grid.read(box, lambda tile: self.codec.decode(self.get(tile), self.grid.tile_px))
 
     def sync(self) -> None:
         """Bring all that is finished to the disk: tiles first, so that most records find theirs."""
