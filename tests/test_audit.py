@@ -2,17 +2,31 @@
 
 from __future__ import annotations
 
+from collections import deque
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tests.samples import Picture, noise
+from wsisr.audit import Audit
+from wsisr.background import Background
 from wsisr.geometry import Box, Size
 from wsisr.pixels import Rgb, Tiles
 from wsisr.runtime import load_upscaler
 from wsisr.slides import open_slide
 from wsisr.source import Source
-from wsisr.upscaler import Upscaler
-from wsisr.upscaling import Audit, Options, blocks, plan
+from wsisr.tissue import TissueMap
+from wsisr.upscaler import Resampling, Upscaler
+from wsisr.upscaling import Options, blocks, plan, upscale
+from wsisr.writing import read_note
+
+UPSCALER = Resampling("bicubic", 2)
 
 
 class Repeat:
@@ -57,6 +71,61 @@ def test_a_tile_that_differs_is_found_by_its_border_and_by_its_mean() -> None:
 def test_what_averages_back_to_its_input_has_no_residual() -> None:
     residual = audited(noise(Size(301, 203)), Repeat()).residual
     assert (residual.mean, residual.percentile, residual.worst) == (0, 0, 0)
+
+
+def test_where_white_meets_tissue_there_is_no_seam_to_measure() -> None:
+    flags = np.zeros((4, 4), bool)
+    flags[:, :2] = flags[0, 2] = True  # across the border of the upper tiles, half is tissue on both sides
+    found = {}
+    for white in (True, False):
+        audit, ground = Audit(2), Background(TissueMap(flags, "made up"), white)
+        source = Source(Picture(np.full((512, 512, 3), 90, np.uint8)), 0)
+        work = plan(source, Repeat(), Options(256, audit=audit, background=ground))
+        deque(blocks(work, Repeat()), 0)
+        found[white] = (audit.seams.borders, audit.seams.mean)
+    assert found == {True: (3, 1.0), False: (4, 1.0)}
+
+
+@pytest.mark.parametrize("options", [Options(128), Options(128, overlap_px=4, batch=2)])
+@settings(max_examples=6)
+@given(stops=st.lists(st.integers(1, 16), min_size=1, max_size=3))
+def test_an_audit_does_not_depend_on_where_the_run_was_stopped(options: Options, stops: list[int]) -> None:
+    with TemporaryDirectory() as name:
+        told = [_audited_upscaling(Path(name) / "whole.tif", options, [])]
+        told.append(_audited_upscaling(Path(name) / "stopped.tif", options, stops))
+    assert told[0] == told[1]
+
+
+def test_tiles_that_were_cut_otherwise_before_are_not_measured(tmp_path: Path) -> None:
+    output = tmp_path / "a.tif"
+    _some_steps(output, Options(128), 6)
+    audit = Audit(2)
+    _some_steps(output, Options(256, audit=audit), None)
+    assert audit.measured == 4 - 1
+
+
+def test_what_was_remarked_before_the_run_was_stopped_is_in_the_file(tmp_path: Path) -> None:
+    upscaler, output = Repeat(), tmp_path / "a.tif"
+    upscaler.remarks = ("first",)
+    _some_steps(output, Options(128), 3, upscaler)
+    upscaler.remarks = ("second", "first")
+    _some_steps(output, Options(128), None, upscaler)
+    assert read_note(output)["remarks"] == "first; second"
+
+
+def _some_steps(output: Path, options: Options, steps: int | None, upscaler: Upscaler = UPSCALER) -> None:
+    making = upscale(Source(Picture(noise(Size(500, 400))), 0), upscaler, output, options=options)
+    deque(islice(making, steps), 0)
+    making.close()
+
+
+def _audited_upscaling(output: Path, options: Options, stops: list[int]) -> tuple[object, ...]:
+    for steps in [*stops, None]:
+        if not output.exists():
+            audit = Audit(2)
+            _some_steps(output, replace(options, audit=audit), steps)
+    seams, residual = audit.seams, audit.residual
+    return audit.measured, seams.borders, seams.mean, seams.worst, seams.at, residual.mean, residual.worst, residual.at
 
 
 def test_one_tile_has_no_border() -> None:

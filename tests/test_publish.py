@@ -19,9 +19,9 @@ from wsisr.geometry import Box, Size
 from wsisr.pixels import Rgb
 from wsisr.writing.codec import Codec
 from wsisr.writing.pyramid import PyramidWriter
-from wsisr.writing.spec import TiffSpec
+from wsisr.writing.spec import PyramidSpec
 
-SPEC = TiffSpec(Size(160, 160), 0.25, tile_px=16, codec=Codec(quality=95))
+SPEC = PyramidSpec(Size(160, 160), 0.25, tile_px=16, codec=Codec(quality=95))
 
 
 def noise() -> Rgb:
@@ -31,7 +31,7 @@ def noise() -> Rgb:
 def write(path: Path, *, overwrite: bool = False) -> None:
     with PyramidWriter(path, SPEC, overwrite=overwrite) as writer:
         writer.write(Box.of(SPEC.size), noise())
-        deque(writer.finish(workers=2))
+        deque(writer.finish())
 
 
 def one_line(error: pytest.ExceptionInfo[OutputError], path: Path) -> str:
@@ -123,8 +123,8 @@ from pathlib import Path
 import numpy as np
 from wsisr.geometry import Box, Size
 from wsisr.writing.pyramid import PyramidWriter
-from wsisr.writing.spec import TiffSpec
-spec = TiffSpec(Size(160, 160), 0.25, tile_px=16)
+from wsisr.writing.spec import PyramidSpec
+spec = PyramidSpec(Size(160, 160), 0.25, tile_px=16)
 with PyramidWriter(Path(sys.argv[1]), spec) as writer:
     writer.write(Box.of(spec.size), np.zeros((160, 160, 3), np.uint8))
     for progress in writer.finish():

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wsisr.stages import ahead
+from wsisr.stages import ahead, mapped
 
 
 class ReadError(Exception):
@@ -93,3 +93,51 @@ def test_making_and_using_run_beside_each_other() -> None:
 
 def test_what_is_in_the_queue_when_an_error_comes_is_still_given() -> None:
     assert list(islice(ahead(failing_after(3), depth=8), 3)) == [0, 1, 2]
+
+
+def mappers() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name.startswith("wsisr-mapped")]
+
+
+@given(items=st.lists(st.integers()), depth=st.integers(1, 4), workers=st.integers(1, 3))
+def test_mapped_keeps_the_order(items: list[int], depth: int, workers: int) -> None:
+    assert list(mapped(str, items, depth, workers)) == [str(item) for item in items]
+    assert mappers() == []
+
+
+@given(before=st.integers(0, 6), depth=st.integers(1, 4), made=st.booleans())
+def test_an_error_of_the_items_or_of_the_making_comes_after_what_was_made_before(
+    before: int, depth: int, made: bool
+) -> None:
+    def make(item: int) -> int:
+        if made and item == before:
+            raise ReadError
+        return item
+
+    seen: list[int] = []
+    with pytest.raises(ReadError):
+        seen.extend(mapped(make, count() if made else failing_after(before), depth))
+    assert seen == list(range(before))
+    assert mappers() == []
+
+
+@given(taken=st.integers(1, 8), depth=st.integers(1, 4), workers=st.integers(1, 3))
+def test_mapped_makes_no_more_than_promised_and_leaves_no_thread(taken: int, depth: int, workers: int) -> None:
+    made, most = [0], [0]
+
+    def source() -> Iterator[int]:
+        for number in count():
+            made[0] += 1
+            yield number
+
+    with closing(mapped(int, source(), depth, workers)) as items:
+        for item in islice(items, taken):
+            most[0] = max(most[0], made[0] - item)
+    assert most[0] <= depth + 1
+    assert mappers() == []
+
+
+def test_closing_what_is_mapped_closes_what_it_is_made_of() -> None:
+    with closing(mapped(int, ahead(count()))) as items:
+        assert next(items) == 0
+    assert workers() == []

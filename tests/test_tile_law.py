@@ -1,4 +1,7 @@
-"""The tile law: what a shipped model shows does not depend on how the slide is cut. Before encoding, on real pixels."""
+"""The tile law: what a model shows does not depend on how the slide is cut. Before encoding, on real pixels.
+
+At full size for the models that ship, with small random networks for every family.
+"""
 
 from __future__ import annotations
 
@@ -6,12 +9,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
+from tests.networks import GLOBAL, LOCAL, small_network
 from tests.samples import enlarged
 from wsisr.geometry import Box
 from wsisr.models.catalog import shipped
 from wsisr.pixels import Rgb
 from wsisr.runtime import load_upscaler
+from wsisr.runtime._torch import TorchUpscaler
 from wsisr.slides import open_slide
 from wsisr.upscaler import Upscaler
 from wsisr.upscaling import Options
@@ -67,3 +73,25 @@ def test_without_overlap_the_law_is_broken(real: Rgb, upscaler: Upscaler, refere
     cut = enlarged(part, upscaler, Options(tile_px=256, overlap_px=0))
     width = (part.shape[1] - upscaler.context) * upscaler.scale
     assert largest_difference(cut[:, :width], reference[:, :width]) > 1
+
+
+def of_family(family: str) -> Upscaler:
+    return TorchUpscaler(family, small_network(family), torch.device("cpu"), "fp32")
+
+
+def by_two_tilings(family: str, real: Rgb) -> tuple[Rgb, Rgb]:
+    part = real[:200, 400:720]
+    small, large = Options(tile_px=128, batch=4), Options(tile_px=512)
+    return enlarged(part, of_family(family), small), enlarged(part, of_family(family), large)
+
+
+@pytest.mark.parametrize("family", LOCAL)
+def test_every_local_family_keeps_the_law(real: Rgb, family: str) -> None:
+    assert largest_difference(*by_two_tilings(family, real)) <= 1
+    assert of_family(family).remarks == []
+
+
+@pytest.mark.parametrize("family", GLOBAL)
+def test_a_global_one_does_not_and_says_so(real: Rgb, family: str) -> None:
+    assert largest_difference(*by_two_tilings(family, real)) > 0
+    assert "depends on how the slide is cut" in of_family(family).remarks[0]

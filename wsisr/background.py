@@ -49,7 +49,7 @@ class Cells:
     @classmethod
     def of(cls, source: Source, side: int, context: int, background: Background) -> Cells:
         whole = source.readable
-        part = Box.of(source.size).moved(-whole.left, -whole.top)
+        part = Box.of(source.size).seen_from(whole)
         return cls(background.tissue.cells(whole.size, part, side), side, context, background)
 
     @property
@@ -81,24 +81,32 @@ class Cells:
 
     def painted(self, tile: Tile, window: Rgb, kept: Flags, enlarged: Rgb) -> Rgb:
         """A finished block, (h, w, 3), with the background where no network was needed."""
-        kept = kept[: -(-tile.block.height // self.side), : -(-tile.block.width // self.side)]
+        kept = self._of_block(tile, kept)
         if kept.all():
             return enlarged
         scale = enlarged.shape[0] // tile.block.height
         mask = spread(kept, self.side * scale, enlarged)
         return np.where(mask[..., None], enlarged, self._plain(tile, window, scale))
 
+    def shown(self, tile: Tile, kept: Flags) -> Flags:
+        """Which cells of a tile's block show what the source shows: all, or where the rest is white, those kept."""
+        return self._of_block(tile, kept) | (not self.background.white)
+
     def measurable(self, tile: Tile, low: Rgb) -> Flags:
         """(h, w): which pixels of a block's input the result is meant to agree with."""
         flags = self.within(tile.block) | (not self.background.white)
         return spread(flags, self.side, low)
 
+    def _of_block(self, tile: Tile, flags: Flags) -> Flags:
+        """Of the cells of a tile's reach, those of its block."""
+        return flags[: -(-tile.block.height // self.side), : -(-tile.block.width // self.side)]
+
     def _plain(self, tile: Tile, window: Rgb, scale: int) -> Rgb:
         if self.background.white:
             return np.broadcast_to(np.uint8(WHITE), (tile.block.height * scale, tile.block.width * scale, 3))
         around = _grown(tile.block, BICUBIC_REACH).intersection(tile.window)
-        part = around.moved(-tile.window.left, -tile.window.top)
-        inner = tile.block.moved(-around.left, -around.top) * scale
+        part = around.seen_from(tile.window)
+        inner = tile.block.seen_from(around) * scale
         return enlarge(window[part.rows, part.columns], scale, "bicubic")[inner.rows, inner.columns]
 
     def _blank(self, tile: Tile, white: Flags) -> Flags:
@@ -111,7 +119,7 @@ class Cells:
         return np.array([[self._in_sight(box, tile, white).all() for box in row] for row in boxes])
 
     def _in_sight(self, cell: Box, tile: Tile, white: Flags) -> Flags:
-        seen = _grown(cell, self.context).intersection(tile.window).moved(-tile.window.left, -tile.window.top)
+        seen = _grown(cell, self.context).intersection(tile.window).seen_from(tile.window)
         return white[seen.rows, seen.columns]
 
 

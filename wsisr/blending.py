@@ -33,7 +33,7 @@ class Blender:
 
     def add(self, tile: Tile, enlarged: Rgb) -> tuple[Box, Rgb]:
         """An enlarged window, (h*scale, w*scale, 3), to the box in enlarged px that it completes and its pixels."""
-        part = (tile.reach.moved(-tile.window.left, -tile.window.top)) * self.scale
+        part = tile.reach.seen_from(tile.window) * self.scale
         pixels, box = enlarged[part.rows, part.columns], tile.block * self.scale
         if not self.feather:
             return box, pixels

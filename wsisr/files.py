@@ -1,9 +1,10 @@
-"""Files that appear under their name whole or not at all, and what a disk refuses, as one line."""
+"""Files and folders that appear under their name whole or not at all, and what a disk refuses, as one line."""
 
 from __future__ import annotations
 
 import errno
 import os
+import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -20,9 +21,13 @@ _ADVICE = {
     errno.ENAMETOOLONG: "choose a shorter name",
     errno.ENOLCK: "this disk does not support file locks; choose another folder",
     errno.ENOTSUP: "this disk does not support file locks; choose another folder",
+    errno.ENOSYS: "this disk does not support file locks; choose another folder",
 }
 
-# What file systems without hard links answer (FAT, some network shares).
+ASIDE = "replaced"
+"""Name of a folder that is being replaced."""
+
+# What is answered for folders, and by file systems without hard links (FAT, some network shares).
 _NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
 
 
@@ -56,16 +61,21 @@ def write_whole(path: Path, pieces: Iterable[bytes], *, overwrite: bool = True) 
                 partial.unlink()  # gone already where it was renamed
 
 
-def check_output(output: Path, *, overwrite: bool) -> None:
-    """Raise `OutputError` where an output could not get its name; costs nothing, so ask before any work."""
+def check_output(output: Path, *, overwrite: bool, marker: str = "") -> None:
+    """Raise `OutputError` where an output could not get its name; costs nothing, so ask before any work.
+
+    An output that is a folder may replace one of its kind, which holds a file by the name of `marker`.
+    """
     with disk_errors(output):
         if not output.parent.is_dir():
             raise OutputError(f"{output}: there is no folder {output.parent}; create it first")
-        if output.is_dir():
+        if output.is_dir() and not marker:
             raise OutputError(f"{output}: is a folder; give the name of a file")
         if os.path.lexists(output) and not overwrite:
             raise _exists(output)
-        if output.exists() and not output.is_file():
+        if marker and os.path.lexists(output) and not (output / marker).is_file():
+            raise OutputError(f"{output}: is no folder with a {marker}, so it is not replaced; choose another name")
+        if not marker and output.exists() and not output.is_file():
             raise OutputError(f"{output}: is not a regular file; choose another name")
 
 
@@ -78,22 +88,69 @@ def check_suffix(output: Path, suffixes: tuple[str, ...]) -> None:
 def refuse_source(output: Path, slide: Path) -> None:
     """Raise `OutputError` where an output is the slide it is made from, or a part of it. Asked before any work."""
     with disk_errors(output):
-        if not output.exists():
-            return
-        # A DICOM slide is a folder of files, whichever of them was named.
-        folder = slide if slide.is_dir() else slide.parent if slide.suffix.lower() == ".dcm" else None
-        if output.samefile(slide) or (folder and output.resolve().parent == folder.resolve()):
+        if _belongs(output.resolve(), slide.resolve()):
             raise OutputError(f"{output}: belongs to the slide itself; give the result another name")
 
 
+def is_zarr(folder: Path) -> bool:
+    """Whether a folder is a group or an array of a zarr, of either version."""
+    return any((folder / name).is_file() for name in ("zarr.json", ".zgroup", ".zattrs", ".zarray"))
+
+
+def zarr_around(path: Path) -> Path | None:
+    """The outermost zarr that a path is or lies in; None where it lies in none."""
+    around = [folder for folder in (path, *path.parents) if is_zarr(folder)]
+    return around[-1] if around else None
+
+
+def _belongs(output: Path, slide: Path) -> bool:
+    """Paths are absolute. Of a zarr, whatever lies anywhere in it; of a DICOM slide, the files of its folder."""
+    zarr = zarr_around(slide)
+    if zarr is not None and zarr in (output, *output.parents):
+        return True
+    # Whichever of its files was named, all of them are the slide.
+    folder = slide if slide.is_dir() else slide.parent if slide.suffix.lower() == ".dcm" else None
+    return output.exists() and (output.samefile(slide) or output.parent == folder)
+
+
+def bytes_of(path: Path) -> int:
+    """Of a file, or of all files in a folder."""
+    return sum(file.stat().st_size for file in ([path] if path.is_file() else path.rglob("*")) if file.is_file())
+
+
+def remove(path: Path) -> None:
+    """A file, or a folder with all that is in it; nothing where there is neither."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
 def publish(finished: Path, output: Path, *, overwrite: bool) -> None:
-    """Move a finished file, already on the disk to the last byte, to its name in one step. Raises `OutputError`."""
+    """Move a finished file or folder, already on the disk to the last byte, to its name. Raises `OutputError`.
+
+    It is one step, but where a folder replaces another: the old one then lies beside `finished` for a moment.
+    """
     with disk_errors(output):
-        if overwrite:
-            finished.replace(output)
-        else:
+        if not overwrite:
             _name_unless_taken(finished, output)
-        _sync_folder(output.parent)
+        elif finished.is_dir() and output.is_dir():
+            _swap(finished, output)
+        else:
+            finished.replace(output)
+        sync_folder(output.parent)
+
+
+def _swap(finished: Path, output: Path) -> None:
+    # No rename replaces a folder that holds anything.
+    aside = finished.with_name(ASIDE)
+    output.rename(aside)
+    try:
+        finished.rename(output)
+    except OSError:
+        aside.rename(output)
+        raise
+    remove(aside)
 
 
 def _name_unless_taken(finished: Path, output: Path) -> None:
@@ -105,7 +162,8 @@ def _name_unless_taken(finished: Path, output: Path) -> None:
     except OSError as error:
         if error.errno not in _NO_LINKS:
             raise
-        check_output(output, overwrite=False)
+        if os.path.lexists(output):
+            raise _exists(output) from error
         finished.rename(output)
 
 
@@ -113,7 +171,8 @@ def _exists(output: Path) -> OutputError:
     return OutputError(f"{output}: exists already; choose another name, or replace it with --overwrite")
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """Bring the names in a folder to the disk."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -54,6 +54,10 @@ class Box:
     def moved(self, dx: int, dy: int) -> Box:
         return Box(self.left + dx, self.top + dy, self.right + dx, self.bottom + dy)
 
+    def seen_from(self, other: Box) -> Box:
+        """The same pixels, counted from the corner of another box."""
+        return self.moved(-other.left, -other.top)
+
     def intersection(self, other: Box) -> Box:
         """The common part; of zero width or height where there is none."""
         left, top = max(self.left, other.left), max(self.top, other.top)

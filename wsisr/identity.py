@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-from datetime import UTC, datetime
 from pathlib import Path
 
 from wsisr.source import Source
 from wsisr.tiling import Tiling
 from wsisr.upscaler import Upscaler
-from wsisr.writing import Identity, TiffSpec
+from wsisr.writing import Identity, PyramidSpec
 
 
-def identity(source: Source, upscaler: Upscaler, output: TiffSpec, tiling: Tiling, batch: int) -> Identity:
+def identity(source: Source, upscaler: Upscaler, output: PyramidSpec, tiling: Tiling, batch: int) -> Identity:
     """Names to values. How the work is cut is among them only where it shows, with an overlap below the context."""
     named = {
-        **_slide(source.slide.info.path),
+        "slide (path, age and size)": _slide(source.slide.info.path),
         "source level": str(source.level),
         "source factor": repr(source.factor),
         "source part": str(source.part),
@@ -31,10 +30,13 @@ def identity(source: Source, upscaler: Upscaler, output: TiffSpec, tiling: Tilin
     return named | cut | {f"note: {name}": text for name, text in output.note.items()}
 
 
-def _slide(path: Path) -> dict[str, str]:
-    """Its age and size stand for its content: a digest would read all of it before any work."""
-    if not path.exists():
-        return {"slide": str(path)}
-    found = path.stat()
-    changed = datetime.fromtimestamp(found.st_mtime_ns / 1e9, UTC).isoformat()
-    return {"slide": str(path.resolve()), "slide bytes": str(found.st_size), "slide changed": changed}
+def _slide(path: Path) -> str:
+    """Which slide, as a digest: the work may outlive the run beside its result, and names of slides name patients.
+
+    Its path, age and size stand for its content, all of which would have to be read before any work.
+    """
+    words = str(path.resolve())
+    if path.exists():
+        found = path.stat()
+        words += f", {found.st_size} bytes, changed {found.st_mtime_ns}"
+    return hashlib.sha256(words.encode("utf-8", "surrogateescape")).hexdigest()[:16]

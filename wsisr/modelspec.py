@@ -11,6 +11,14 @@ from wsisr.errors import ModelError
 SCALES = (2, 4)
 """Enlargements along one axis that are trained, paired and offered."""
 
+CLASSIFYING = "mmsrnet"
+"""The family that tells magnifications apart."""
+
+UM_AT_1X = 10.0
+"""Pixel pitch that goes with a magnification of 1, by convention: 20x is 0.5 um/px."""
+
+MOST_CLASSES = 16
+
 
 @dataclass(frozen=True, slots=True)
 class ModelSpec:
@@ -26,6 +34,10 @@ class ModelSpec:
     """Side of the local mean that channel attention sees, in px of the input; odd."""
     input_mpp: tuple[float, float]
     """Finest and coarsest pixel pitch of the low-resolution training input, in um/px."""
+    trunk: str = ""
+    """Family of the network that an `mmsrnet` adds its branch to."""
+    magnifications: tuple[float, ...] = ()
+    """Classes of that branch, in order: 10 stands for an input of 1 um/px."""
 
     def __post_init__(self) -> None:
         ranges = {"scale": (1, 8), "channels": (1, 1024), "blocks": (1, 256), "window": (1, 63)}
@@ -35,8 +47,12 @@ class ModelSpec:
                 raise ModelError(f"model spec: {name} = {value!r} is not a whole number from {low} to {high}")
         if self.window % 2 == 0:
             raise ModelError(f"model spec: window = {self.window} must be odd")
-        if not isinstance(self.family, str):
+        if not (isinstance(self.family, str) and isinstance(self.trunk, str)):
             raise ModelError("model spec: family is not a name")
+        classified = self.family == CLASSIFYING
+        if classified != bool(self.trunk) or classified != bool(self.magnifications):
+            raise ModelError(f"model spec: trunk and magnifications belong to {CLASSIFYING}, which needs both")
+        _refuse_classes(self.magnifications)
         finest, coarsest = self.input_mpp
         if not (math.isfinite(coarsest) and 0 < finest <= coarsest):
             raise ModelError(f"model spec: input_mpp = {finest:g} to {coarsest:g} um/px is no range of pixel pitches")
@@ -50,6 +66,15 @@ class ModelSpec:
         """Whether a pixel pitch lies within the trained range, give or take the sixth by which scanners differ."""
         return self.misfit(mpp) <= 1 / 6
 
+    def class_of(self, mpp: float) -> int | None:
+        """Index of the magnification that an input of that pitch shows; None where it is none of them, or unknown.
+
+        A pitch belongs to the nearest one, if it is within a factor of the square root of 2.
+        """
+        distances = [abs(math.log2(mpp * each / UM_AT_1X)) for each in self.magnifications] if mpp > 0 else []
+        nearest = min(distances, default=math.inf)
+        return distances.index(nearest) if nearest <= 0.5 else None
+
     def to_json(self) -> str:
         return json.dumps(asdict(self), sort_keys=True)
 
@@ -58,7 +83,17 @@ class ModelSpec:
         try:
             values = json.loads(text)
             finest, coarsest = map(float, values.pop("input_mpp"))
-            return cls(input_mpp=(finest, coarsest), **values)
+            classes = tuple(map(float, values.pop("magnifications", ())))
+            return cls(input_mpp=(finest, coarsest), magnifications=classes, **values)
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             known = ", ".join(field.name for field in fields(cls))
             raise ModelError(f"model spec is not readable; it holds exactly {known}") from error
+
+
+def _refuse_classes(magnifications: tuple[float, ...]) -> None:
+    """Raises `ModelError` where they are not a few numbers that rise."""
+    if not magnifications:
+        return
+    rising = all(low < high for low, high in zip((0.0, *magnifications), magnifications, strict=False))
+    if not 2 <= len(magnifications) <= MOST_CLASSES or not rising or not math.isfinite(magnifications[-1]):
+        raise ModelError(f"model spec: magnifications are not 2 to {MOST_CLASSES} rising numbers above 0")

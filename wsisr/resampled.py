@@ -46,6 +46,13 @@ class Resampled:
         bands = (Box(box.left, top, box.right, min(top + band, box.bottom)) for top in tops)
         return np.concatenate([self._band(part, fetch) for part in bands])
 
+    def reading_bytes(self, pixels: int) -> int:
+        """Memory that `read` takes for so many pixels, besides theirs: four copies of a band in float64."""
+        if self.factors == (1, 1):
+            return 0
+        across, down = (max(1.0, factor) for factor in self.factors)
+        return round(min(BAND_PX, pixels * across * down)) * 3 * 8 * 4
+
     def _band(self, box: Box, fetch: Fetch) -> Rgb:
         columns = _axis(box.left, box.right, self.factors[0], self.image.width)
         rows = _axis(box.top, box.bottom, self.factors[1], self.image.height)

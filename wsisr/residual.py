@@ -9,9 +9,12 @@ from PIL import Image
 from wsisr.pixels import Rgb
 from wsisr.tiling import Tile
 
+Counts = npt.NDArray[np.int64]
+"""(256,): how many values are that many grey levels off."""
+
 
 class Residual:
-    """Takes finished blocks, each with its input. Memory: 256 counts."""
+    """Takes what was counted of finished blocks. Memory: 256 counts."""
 
     def __init__(self, scale: int) -> None:
         self.scale = scale
@@ -19,23 +22,34 @@ class Residual:
         """Mean of the tile with the largest."""
         self.at = (0, 0)
         """Where that tile begins, x and y in px of the result."""
-        self._counts = np.zeros(256, np.int64)
+        self._counts: Counts = np.zeros(256, np.int64)
 
     @property
     def mean(self) -> float:
-        return float(np.arange(256) @ self._counts / max(1, self._counts.sum()))
+        return _mean(self._counts)
 
     @property
     def percentile(self) -> int:
         """99.9 % of the values are at most as far off."""
         return int(np.searchsorted(np.cumsum(self._counts), 0.999 * self._counts.sum()))
 
-    def add(self, tile: Tile, low: Rgb, block: Rgb, where: npt.NDArray[np.bool_]) -> None:
-        """A tile's input, (h, w, 3), its finished block, (h*scale, w*scale, 3), and which of the input counts."""
-        back = np.asarray(Image.fromarray(np.ascontiguousarray(block)).reduce(self.scale))
-        apart = np.abs(back.astype(np.int16) - low)[where]
-        if apart.size:
-            self._counts += np.bincount(apart.ravel(), minlength=256)
-            if apart.mean() > self.worst:
-                self.worst = float(apart.mean())
-                self.at = (tile.block.left * self.scale, tile.block.top * self.scale)
+    def add(self, tile: Tile, counts: Counts) -> None:
+        """What `apart` found of a tile."""
+        if not counts.any():
+            return
+        self._counts += counts
+        mean = _mean(counts)
+        if mean > self.worst:
+            self.worst = mean
+            self.at = (tile.block.left * self.scale, tile.block.top * self.scale)
+
+
+def apart(low: Rgb, block: Rgb, where: npt.NDArray[np.bool_]) -> Counts:
+    """How many values are how many grey levels off, (256,): of a tile's input, (h, w, 3), and its finished block,
+    (h*scale, w*scale, 3), where the input counts."""
+    back = np.asarray(Image.fromarray(np.ascontiguousarray(block)).reduce(block.shape[0] // low.shape[0]))
+    return np.bincount(np.abs(back.astype(np.int16) - low)[where].ravel(), minlength=256)
+
+
+def _mean(counts: Counts) -> float:
+    return float(np.arange(256) @ counts / max(1, counts.sum()))

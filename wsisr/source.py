@@ -58,7 +58,7 @@ class Source:
     def readable(self) -> Box:
         """What `read` takes: a part can be read beyond its border, as far as the slide goes."""
         whole = Box.of(self._seen.size)
-        return whole.moved(-self.part.left, -self.part.top) if self.part else whole
+        return whole.seen_from(self.part) if self.part else whole
 
     def read(self, box: Box) -> Rgb:
         """Pixels of a readable box, (h, w, 3) sRGB.
@@ -67,6 +67,10 @@ class Source:
         """
         place = box.moved(self.part.left, self.part.top) if self.part else box
         return self._seen.read(place, lambda inside: self.slide.read(inside, self.level))
+
+    def reading_bytes(self, pixels: int) -> int:
+        """Memory that `read` takes for so many pixels, besides theirs."""
+        return self._seen.reading_bytes(pixels)
 
     def within(self, area: Box) -> Source:
         """The part that shows an area in level-0 px; each edge goes to the nearest pixel.
@@ -95,6 +99,8 @@ class Source:
             "source origin": "{:.10g}, {:.10g} px of level 0".format(*self.origin),
             "source downsample": f"{self.downsample:.10g} px of level 0 per px",
         }
+        if self.slide.info.series is not None:
+            facts["source series"] = f"{self.slide.info.series} of {len(self.slide.info.scenes)}"
         return facts | ({"source remarks": "; ".join(self.said)} if self.said else {})
 
     @cached_property

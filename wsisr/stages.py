@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Generator, Iterable
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
 T = TypeVar("T")
+R = TypeVar("R")
 
 
 class _Failed:
@@ -49,9 +52,45 @@ def ahead(items: Iterable[T], depth: int = 2) -> Generator[T, None, None]:
         stop.set()
         _empty(waiting)  # at most one more item comes: with a free place it cannot block the thread
         thread.join()
-        close = getattr(items, "close", None)
-        if close is not None:
-            close()  # a generator left in its midst would keep what it holds open, such as a thread of its own
+        _closed(items)
+
+
+def mapped(make: Callable[[T], R], items: Iterable[T], depth: int = 2, workers: int = 1) -> Generator[R, None, None]:
+    """`make` of each item, in their order, by threads; at most `depth` (1 or more) are made, or in the making, ahead.
+
+    At most `depth + 1` results live at a time: those, and one in the reader's hands. The items are taken in the
+    reader's thread. An error is raised in its place; closing the iterator early waits for what is in the making.
+    """
+    coming: deque[Future[R]] = deque()
+    with ThreadPoolExecutor(workers, "wsisr-mapped") as pool:
+        try:
+            for future in _submitted(pool, make, items):
+                coming.append(future)
+                if len(coming) > depth:
+                    yield coming.popleft().result()
+            while coming:
+                yield coming.popleft().result()
+        finally:
+            pool.shutdown(cancel_futures=True)
+            _closed(items)
+
+
+def _submitted(pool: ThreadPoolExecutor, make: Callable[[T], R], items: Iterable[T]) -> Iterator[Future[R]]:
+    """A future for each item; an error of the items themselves is the last one's, so that those before it count."""
+    try:
+        for item in items:
+            yield pool.submit(make, item)
+    except Exception as error:  # noqa: BLE001 - handed over whole and raised in its place
+        failed: Future[R] = Future()
+        failed.set_exception(error)
+        yield failed
+
+
+def _closed(items: object) -> None:
+    """Ends an iterator: a generator left in its midst would keep what it holds open, such as a thread of its own."""
+    close = getattr(items, "close", None)
+    if close is not None:
+        close()
 
 
 def _empty(waiting: queue.Queue[object]) -> None:

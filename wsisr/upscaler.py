@@ -16,9 +16,12 @@ from wsisr.pixels import Kernel, Tiles, enlarge
 class Weights:
     """What a network computes with: enough to tell it from any other."""
 
-    spec: ModelSpec
+    spec: ModelSpec | None
+    """None for a network from elsewhere."""
     sha256: str
     """Of the weights file, hexadecimal."""
+    blend: str = ""
+    """In words, which other weights were mixed in, and how much of them; nothing where none were."""
 
 
 class Upscaler(Protocol):

@@ -1,78 +1,89 @@
 """The main job: a level of a slide, through an `Upscaler`, into a pyramid on disk.
 
-read -> network -> blend -> encode and store: reading runs in one thread, the network with the blender in another,
-encoding in the caller's. Memory: five batches of windows and their enlargements, what the network needs, and, where
-tiles feather, the blender's strip as wide as the result.
+read -> network -> finish -> encode and store, each in threads of its own and a few batches ahead of the next, so that
+the network waits for none of them; `Load` says what they hold in memory.
 """
 
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import groupby
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 
 import wsisr
+from wsisr.audit import Audit, Measures
 from wsisr.background import BICUBIC_REACH, WHITE, Background, Cells
 from wsisr.blending import Blender
+from wsisr.budget import DEFAULT_MEMORY_GB, DEPTHS, Load, affordable
 from wsisr.errors import ModelError, OutputError, SlideError
 from wsisr.files import refuse_source
 from wsisr.geometry import Box
 from wsisr.identity import identity
 from wsisr.pixels import Rgb, Tiles
 from wsisr.progress import Progress
-from wsisr.residual import Residual
-from wsisr.seams import Seams
+from wsisr.provenance import digest_note, findings_note, provenance, title
+from wsisr.residual import apart
+from wsisr.seams import Sides
+from wsisr.slides.associated import associated_image
+from wsisr.slides.content import digesting
+from wsisr.slides.holes import Hole
 from wsisr.source import Source
-from wsisr.stages import ahead
+from wsisr.stages import ahead, mapped
 from wsisr.tiling import Tile, TileGrid, Tiling
+from wsisr.timing import Times
 from wsisr.tissue.map import Flags
 from wsisr.upscaler import Upscaler
-from wsisr.writing import Codec, PyramidWriter, TiffSpec, WorkFolder
+from wsisr.verification import wrong
+from wsisr.writing import Codec, Diary, PyramidSpec, PyramidWriter, Said, WorkFolder
+from wsisr.writing.layouts import DEFAULT, LAYOUTS, layout_name
 
 STORED_TILE_PX = 256
 """Side of a tile of the written file; the same whatever the tiling, so that the file is too."""
 
-DEFAULT_TILE_PX = 768
-"""Input px. On a CPU larger tiles gain little (the overlap is 16 % here) and cost memory."""
+DEFAULT_TILE_PX = 1024
+"""Input px. A network computes at one rate from 384 to 1536 px (make bench-network); what differs is the overlap."""
 
 
-class Audit:
-    """What is measured of a result while it is made; of a run that goes on, what it makes itself."""
+FILTERING = min(4, os.cpu_count() or 1)
+"""Windows that a filter enlarges beside each other; a network takes all cores for one."""
 
-    def __init__(self, scale: int) -> None:
-        self.seams, self.residual = Seams(scale), Residual(scale)
-
-    def add(self, work: Plan, tile: Tile, window: Rgb, block: Rgb) -> None:
-        """A tile, its window, and its finished block."""
-        part = tile.block.moved(-tile.window.left, -tile.window.top)
-        low = window[part.rows, part.columns]
-        self.seams.add(tile, block)
-        self.residual.add(tile, low, block, work.cells.measurable(tile, low))
+Windows: TypeAlias = list[tuple[Tile, Rgb, Flags]]
+"""Tiles of one batch, what is read for each, and which cells of its reach a network is needed for."""
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
     """How the work is cut and what is stored; none of it changes what the network shows, but for a short overlap."""
 
-    tile_px: int = DEFAULT_TILE_PX
-    """Input px that a tile completes, along one axis."""
+    tile_px: int | None = None
+    """Input px that a tile completes, along one axis; `DEFAULT_TILE_PX`, or what memory allows, by default."""
     overlap_px: int | None = None
     """Input px by which neighbouring windows overlap; None is what makes seams impossible: twice the context."""
     batch: int = 1
     """Windows that go through the network together."""
-    codec: Codec = field(default_factory=Codec)
-    """How tiles of the output are coded."""
+    codec: Codec | None = None
+    """How tiles of the output are coded; as is usual for its layout by default."""
     layout: str | None = None
     """Of the output; what its suffix stands for by default."""
     background: Background = field(default_factory=Background)
     """Where no network is needed, and what is shown there."""
     audit: Audit | None = None
     """Is shown every block."""
+    deidentify: bool = False
+    """Leave out the day of the scan."""
+    keep: tuple[str, ...] = ()
+    """What is copied of the slide's own `label` and `macro`: they may name a patient."""
+    verify: bool = True
+    """Read the finished file again before it gets its name."""
+    memory_gb: float = DEFAULT_MEMORY_GB
+    """What all but the network may hold in memory, in 10^9 bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,13 +91,19 @@ class Plan:
     """What would be done."""
 
     source: Source
-    grid: TileGrid
+    load: Load
     cells: Cells
-    batch: int
-    output: TiffSpec
+    output: PyramidSpec
     audit: Audit | None
+    verify: bool
     warning: str | None
     """What the reader of the result must know, besides that it is an estimate; in the file, too."""
+    times: Times = field(default_factory=Times)
+    """Grow while it is done."""
+
+    @property
+    def grid(self) -> TileGrid:
+        return self.load.grid
 
     @property
     def waste(self) -> float:
@@ -109,36 +126,62 @@ def plan(source: Source, upscaler: Upscaler, options: Options) -> Plan:
         raise SlideError(f"{source.slide.info.path}: pixel pitch is not recorded; give it in um/px (--mpp)")
     scale = upscaler.scale
     unit = STORED_TILE_PX // math.gcd(scale, STORED_TILE_PX)
-    if options.tile_px < 1 or options.tile_px % unit:
+    load = _load(source, upscaler, options, unit)
+    cells = Cells.of(source, unit, upscaler.context, options.background)
+    warning = doubt(upscaler, source.mpp)
+    layout = options.layout or DEFAULT
+    codec = options.codec or LAYOUTS[layout].coding()
+    note = provenance(source, upscaler, codec, dated=not options.deidentify) | cells.note()
+    if load.grid.tiling.margin < upscaler.context:
+        note["overlap"] = f"{options.overlap_px} px, less than the network looks around a pixel"
+    if warning:
+        note["warning"] = warning
+    if options.keep:
+        note["pictures"] = f"{' and '.join(options.keep)} of the slide"
+    spec = PyramidSpec(
+        size=source.size * scale,
+        mpp=source.mpp / scale,
+        tile_px=STORED_TILE_PX,
+        codec=codec,
+        layout=layout,
+        offset=_offset(source, scale),
+        magnification=_magnification(source, scale),
+        title=title(source.mpp, scale),
+        icc=source.slide.info.icc,
+        pictures={name: associated_image(source.slide.info, name) for name in options.keep},
+        note=note,
+        software=f"wsisr {wsisr.__version__}",
+    )
+    return Plan(source, load, cells, spec, options.audit, options.verify, warning)
+
+
+def _load(source: Source, upscaler: Upscaler, options: Options, unit: int) -> Load:
+    """The cut that is asked for; else the largest tiles, up to the default, that memory has room for."""
+    asked, overlap = options.tile_px, options.overlap_px
+    if asked is not None and (asked < 1 or asked % unit):
         raise OutputError(
-            f"tiles of {options.tile_px} px do not fit stored ones; at scale {scale} take a multiple of {unit}"
+            f"tiles of {asked} px do not fit stored ones; at scale {upscaler.scale} take a multiple of {unit}"
         )
-    overlap = 2 * max(upscaler.context, BICUBIC_REACH) if options.overlap_px is None else options.overlap_px
+    overlap = 2 * max(upscaler.context, BICUBIC_REACH) if overlap is None else overlap
     if overlap < 0 or options.batch < 1:
         raise OutputError(
             f"an overlap of {overlap} px in batches of {options.batch} cannot be; take 0 px and 1 or more"
         )
-    grid = TileGrid(source.size, Tiling.overlapping(options.tile_px, overlap, upscaler.context), source.readable)
-    cells = Cells.of(source, unit, upscaler.context, options.background)
-    warning = doubt(upscaler, source.mpp)
-    spec = TiffSpec(
-        size=source.size * scale,
-        mpp=source.mpp / scale,
-        tile_px=STORED_TILE_PX,
-        codec=options.codec,
-        layout=options.layout,
-        magnification=_magnification(source, scale),
-        title=_title(source.mpp, scale),
-        icc=source.slide.info.icc,
-        note=_note(source, upscaler) | cells.note() | ({"warning": warning} if warning else {}),
-        software=f"wsisr {wsisr.__version__}",
-    )
-    return Plan(source, grid, cells, options.batch, spec, options.audit, warning)
+    sides = range(DEFAULT_TILE_PX, 0, -unit) if asked is None else (asked,)
+    cuts = (Tiling.overlapping(side, overlap, upscaler.context) for side in sides)
+    grids = (TileGrid(source.size, cut, source.readable) for cut in cuts)
+    workers = 1 if upscaler.weights else FILTERING
+    loads = (Load(grid, upscaler.scale, options.batch, depth, workers) for grid in grids for depth in DEPTHS)
+    return affordable((load.reading_from(source) for load in loads), options.memory_gb)
 
 
 def doubt(upscaler: Upscaler, mpp: float | None) -> str | None:
     """Why nobody measured how good the result will be; None for a filter, or a pixel pitch met in training."""
-    if upscaler.weights is None or (mpp is not None and upscaler.weights.spec.covers(mpp)):
+    if upscaler.weights is None:
+        return None
+    if upscaler.weights.spec is None:
+        return f"{upscaler.name} is not from wsisr; on what it was trained, and how good it is here, is unknown"
+    if mpp is not None and upscaler.weights.spec.covers(mpp):
         return None
     finest, coarsest = upscaler.weights.spec.input_mpp
     given = "the pixel pitch is not recorded" if mpp is None else f"not on {mpp:.4g} um/px"
@@ -147,7 +190,7 @@ def doubt(upscaler: Upscaler, mpp: float | None) -> str | None:
 
 def work_folder(work: Plan, upscaler: Upscaler, parent: Path | None = None, *, keep: bool = False) -> WorkFolder:
     """Where a run keeps its finished tiles, so that the same run goes on from them after it was stopped."""
-    named = identity(work.source, upscaler, work.output, work.grid.tiling, work.batch)
+    named = identity(work.source, upscaler, work.output, work.grid.tiling, work.load.batch)
     return WorkFolder(named, parent, keep)
 
 
@@ -166,50 +209,101 @@ def upscale(
     keeps the finished tiles in `folder`, by default beside the output, and the same call goes on from them;
     `WorkFolder()` keeps nothing. Raises `SlideError`, `ModelError` or `OutputError`, each in one line.
     """
-    work, output = plan(source, upscaler, options or Options()), Path(output)
-    refuse_source(output, source.slide.info.path)
+    output, options = Path(output), options or Options()
+    work = plan(source, upscaler, replace(options, layout=layout_name(output, options.layout)))
+    yield from carried_out(work, upscaler, output, overwrite=overwrite, folder=folder)
+
+
+def carried_out(
+    work: Plan, upscaler: Upscaler, output: Path, *, overwrite: bool = False, folder: WorkFolder | None = None
+) -> Generator[Progress, None, None]:
+    """What `upscale` does, as planned already; once, for the plan's audit and times are those of one run."""
+    refuse_source(output, work.source.slide.info.path)
     folder = folder or work_folder(work, upscaler)
-    with PyramidWriter(output, work.output, folder, overwrite=overwrite) as writer:
-        runs = list(pending(work, upscaler.scale, writer.holds))
-        total = work.output.size.pixels
-        done = before = total - sum((tile.block * upscaler.scale).size.pixels for run in runs for tile in run)
-        with closing(ahead(blocks(work, upscaler, runs))) as enlarged:
-            for box, pixels in enlarged:
+    with (
+        PyramidWriter(output, work.output, folder, overwrite=overwrite) as writer,
+        digesting(work.source.slide.info) as digest,
+    ):
+        yield from _stored(work, upscaler, writer)
+        writer.annotate(digest_note(digest.result()))
+        steps = writer.finish(check=wrong if work.verify else None)
+        while step := work.times.step(steps):
+            yield step
+
+
+def _stored(work: Plan, upscaler: Upscaler, writer: PyramidWriter) -> Iterator[Progress]:
+    """Level 0, block by block, without those that an earlier run finished."""
+    total = work.output.size.pixels
+    missing = (tile for run in pending(work, upscaler.scale, writer.holds) for tile in run)
+    done = before = total - sum((tile.block * upscaler.scale).size.pixels for tile in missing)
+    remarks, holes = Said(writer.diary, "remark"), Said(writer.diary, "hole")
+    runs = pending(work, upscaler.scale, writer.holds)
+    with closing(ahead(blocks(work, upscaler, runs, writer.diary), work.load.depth)) as enlarged:
+        for box, pixels in enlarged:
+            remarks.hear(upscaler.remarks)
+            holes.hear(hole.packed for hole in work.source.slide.holes)
+            with work.times.of("encode"):
                 writer.write(box, pixels)
-                done += box.size.pixels
-                yield Progress("upscale", done, total, before)
-        if upscaler.remarks:
-            writer.annotate({"remarks": "; ".join(upscaler.remarks)})
-        yield from writer.finish()
+            done += box.size.pixels
+            yield Progress("upscale", done, total, before)
+    writer.annotate(findings_note(remarks.texts, [Hole.parsed(text) for text in holes.texts]))
 
 
-def blocks(work: Plan, upscaler: Upscaler, runs: Iterable[list[Tile]] | None = None) -> Iterator[tuple[Box, Rgb]]:
-    """The enlarged source in blocks, row by row: boxes in output px, (h, w, 3) sRGB. Of all runs, or of some."""
-    blender = Blender(work.grid, upscaler.scale)
+def blocks(
+    work: Plan, upscaler: Upscaler, runs: Iterable[list[Tile]] | None = None, diary: Diary | None = None
+) -> Iterator[tuple[Box, Rgb]]:
+    """The enlarged source in blocks, row by row: boxes in output px, (h, w, 3) sRGB. Of all runs, or of some.
+
+    What is measured of them goes into the diary, and what is there of other runs counts.
+    """
+    if work.audit:
+        work.audit.begin(work.grid, work.cells.side * upscaler.scale, diary)
+    blender, load, times = Blender(work.grid, upscaler.scale), work.load, work.times
     runs = all_runs(work) if runs is None else runs
-    read = ((batch, [work.source.read(tile.window) for tile in batch]) for batch in runs)
-    with closing(ahead(read)) as ready:
-        for batch, windows in ready:
-            kept = [work.cells.kept(tile, window) for tile, window in zip(batch, windows, strict=True)]
-            enlarged = _where_kept(batch, windows, kept, upscaler)
-            for tile, window, flags, pixels in zip(batch, windows, kept, enlarged, strict=True):
-                box, block = blender.add(tile, pixels)
-                painted = work.cells.painted(tile, window, flags, block)
-                if work.audit:
-                    work.audit.add(work, tile, window, painted)
+    read = mapped(lambda batch: _read(work, batch), runs, load.depth)
+    enlarged = mapped(lambda windows: _where_kept(windows, upscaler, times), read, load.workers, load.workers)
+    with closing(enlarged):
+        for batch in enlarged:
+            for tile, window, flags, pixels in batch:
+                with times.of("finish"):
+                    box, block = blender.add(tile, pixels)
+                    painted = work.cells.painted(tile, window, flags, block)
+                    if work.audit:
+                        work.audit.add(tile, _measured(work, tile, window, flags, painted))
                 yield box, painted
+    if work.audit:
+        work.audit.end()
 
 
-def _where_kept(
-    batch: Sequence[Tile], windows: Sequence[Rgb], kept: Sequence[Flags], upscaler: Upscaler
-) -> Iterator[Rgb]:
-    """Windows enlarged; where nothing of one is kept, a placeholder of its size that costs nothing."""
-    busy = [number for number, flags in enumerate(kept) if flags.any()]
-    pixels = np.stack([windows[number] for number in busy]) if busy else None
-    enlarged = iter(() if pixels is None else _enlarged([batch[number] for number in busy], pixels, upscaler))
-    for window, flags in zip(windows, kept, strict=True):
-        height, width = (side * upscaler.scale for side in window.shape[:2])
-        yield next(enlarged) if flags.any() else np.broadcast_to(np.uint8(WHITE), (height, width, 3))
+def _read(work: Plan, batch: Sequence[Tile]) -> Windows:
+    """What is read for a batch, and which cells of it a network is needed for."""
+    with work.times.of("read"):
+        windows = [work.source.read(tile.window) for tile in batch]
+        kept = [work.cells.kept(tile, window) for tile, window in zip(batch, windows, strict=True)]
+    return list(zip(batch, windows, kept, strict=True))
+
+
+def _measured(work: Plan, tile: Tile, window: Rgb, kept: Flags, block: Rgb) -> Measures:
+    """A tile, its window, which cells of its reach were kept, and its finished block."""
+    part = tile.block.seen_from(tile.window)
+    low = window[part.rows, part.columns]
+    scale = block.shape[0] // low.shape[0]
+    sides = Sides.of(block, work.cells.shown(tile, kept), work.cells.side * scale, scale)
+    return Measures(sides, apart(low, block, work.cells.measurable(tile, low)))
+
+
+def _where_kept(windows: Windows, upscaler: Upscaler, times: Times) -> list[tuple[Tile, Rgb, Flags, Rgb]]:
+    """Windows with themselves enlarged; where nothing of one is kept, a placeholder of its size that costs nothing."""
+    busy = [(tile, window) for tile, window, flags in windows if flags.any()]
+    with times.of("network"):
+        pixels = np.stack([window for _, window in busy]) if busy else None
+        enlarged = iter(() if pixels is None else _enlarged([tile for tile, _ in busy], pixels, upscaler))
+    blank = np.uint8(WHITE)
+    sizes = ([side * upscaler.scale for side in window.shape[:2]] for _, window, _ in windows)
+    return [
+        (tile, window, flags, next(enlarged) if flags.any() else np.broadcast_to(blank, (height, width, 3)))
+        for (tile, window, flags), (height, width) in zip(windows, sizes, strict=True)
+    ]
 
 
 def _enlarged(batch: Sequence[Tile], windows: Tiles, upscaler: Upscaler) -> Tiles:
@@ -241,7 +335,7 @@ def pending(work: Plan, scale: int, stored: Callable[[Box], bool]) -> Iterator[l
 
 def all_runs(work: Plan) -> Iterator[list[Tile]]:
     """Every tile, in batches that either hold tissue or hold none."""
-    return batches(work.grid, work.batch, lambda tile: bool(work.cells.within(tile.reach).any()))
+    return batches(work.grid, work.load.batch, lambda tile: bool(work.cells.within(tile.reach).any()))
 
 
 def batches(tiles: Iterable[Tile], most: int, kind: Callable[[Tile], bool] = bool) -> Iterator[list[Tile]]:
@@ -258,21 +352,8 @@ def _magnification(source: Source, scale: int) -> float | None:
     return None if objective is None else objective / source.downsample * scale
 
 
-def _title(mpp: float, scale: int) -> str:
-    """On the label image, because viewers hide metadata."""
-    kind = f"super-resolved x{scale}" if scale > 1 else "resampled"
-    return f"{kind} from {mpp:.2f} um/px, research use only"
-
-
-def _note(source: Source, upscaler: Upscaler) -> dict[str, str]:
-    """What any reader of the file must know: that these pixels were computed, from what, and by what."""
-    kind = "super-resolved; fine detail is an estimate" if upscaler.scale > 1 else "resampled; no detail was added"
-    return {
-        "derived": f"{kind}, not an observation; research use only",
-        "software": f"wsisr {wsisr.__version__}",
-        "model": upscaler.name,
-        "weights sha256": upscaler.weights.sha256 if upscaler.weights else "none",
-        "scale": str(upscaler.scale),
-        "size": f"{source.size * upscaler.scale} px",
-        "mpp": "unknown" if source.mpp is None else f"{source.mpp / upscaler.scale:.10g}",
-    } | source.note()
+def _offset(source: Source, scale: int) -> tuple[float, float]:
+    """Of the centre of the first pixel from that of the slide's, x and y in um. Their corners are what may coincide."""
+    finest, own = source.slide.info.mpp or 0.0, (source.mpp or 0.0) / scale
+    x, y = ((edge - 0.5) * finest + 0.5 * own for edge in source.origin)
+    return x, y

@@ -13,7 +13,7 @@ import subprocess
 import tempfile
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -25,10 +25,10 @@ import tiffslide
 
 from wsisr.geometry import Box, Size
 from wsisr.pixels import Rgb, halve
-from wsisr.writing import Codec, PyramidWriter, TiffSpec
+from wsisr.writing import Codec, PyramidSpec, PyramidWriter
 
 LAYOUTS = {"ome-tiff": "image.ome.tif", "aperio": "image.svs"}
-SPEC = TiffSpec(Size(1900, 2000), 0.25, magnification=40, title="a test, research use only")
+SPEC = PyramidSpec(Size(1900, 2000), 0.25, magnification=40, title="a test, research use only")
 NAMES = ("levels", "um/px", "magnification", "error, level 0 and 2")
 
 
@@ -52,16 +52,17 @@ def picture(size: Size) -> Rgb:
     return image
 
 
-def write(path: Path, codec: Codec) -> list[Rgb]:
+def write(path: Path, codec: Codec, *, pictures: bool = False) -> list[Rgb]:
     """The stored levels, as wsisr's own decoder sees them."""
-    spec = TiffSpec(SPEC.size, SPEC.mpp, codec=codec, magnification=SPEC.magnification, title=SPEC.title)
+    beside = {name: picture(size) for name, size in (("label", Size(300, 400)), ("macro", Size(900, 300)))}
+    spec = replace(SPEC, codec=codec, pictures=beside if pictures else {})
     with PyramidWriter(path, spec, overwrite=True) as writer:
         writer.write(Box.of(spec.size), picture(spec.size))
-        deque(writer.finish(2))
+        deque(writer.finish())
     return stored(picture(spec.size), spec)
 
 
-def stored(image: Rgb, spec: TiffSpec) -> list[Rgb]:
+def stored(image: Rgb, spec: PyramidSpec) -> list[Rgb]:
     """Levels 0 to 3, each through the codec tile by tile."""
     levels = []
     for _ in range(4):
@@ -174,6 +175,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--jar", type=Path, help="Bio-Formats, bioformats_package.jar")
     parser.add_argument("--codec", default="jpeg")
+    parser.add_argument("--pictures", action="store_true", help="with a label and a macro of the slide's")
     given = parser.parse_args()
     readers: dict[str, Callable[[Path, list[Rgb]], Seen]] = {
         "OpenSlide": with_openslide,
@@ -188,7 +190,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         for layout, name in LAYOUTS.items():
             path = Path(folder) / name
-            truth = write(path, Codec(given.codec))
+            truth = write(path, Codec(given.codec), pictures=given.pictures)
             for reader, see in readers.items():
                 print(f"| {layout} | {reader} | {in_words(partial(see, path, truth))} |")  # noqa: T201
 

@@ -10,12 +10,13 @@ import sys
 import numpy as np
 
 from tests.samples import Picture
+from wsisr.audit import Audit
 from wsisr.geometry import Box
 from wsisr.pixels import Rgb
 from wsisr.runtime import load_upscaler
 from wsisr.slides import open_slide
 from wsisr.source import Source
-from wsisr.upscaling import Audit, Options, blocks, plan
+from wsisr.upscaling import Options, blocks, plan
 
 SIDE = 640
 """Input px of what is looked at: the middle of a slide."""

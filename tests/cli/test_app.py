@@ -15,7 +15,7 @@ from wsisr.cli.app import app, errors_as_lines
 from wsisr.cli.console import remark
 from wsisr.errors import OutputError, SlideError, WsisrError
 
-COMMANDS = ["upscale", "preview", "info", "models", "build-dataset", "train", "evaluate"]
+COMMANDS = ["upscale", "preview", "info", "models", "train", "evaluate", "build-dataset"]
 
 
 def wsisr(*arguments: str) -> subprocess.CompletedProcess[str]:

@@ -35,6 +35,8 @@ def test_json_holds_every_fact_under_stable_names(cmu_slide: Path) -> None:
         "mpp": 0.499,
         "pitch": "recorded",
         "remarks": [],
+        "series": None,
+        "scenes": [],
         "bounds": None,
         "objective": 20.0,
         "levels": [{"width": 2220, "height": 2967, "downsample": 1.0, "mpp": 0.499}],

@@ -23,7 +23,7 @@ from tests.samples import REPOSITORY
 from wsisr import writing
 from wsisr.cli.app import app
 from wsisr.cli.stopping import stop_asked, until
-from wsisr.dataset import store
+from wsisr.dataset import assembly
 from wsisr.writing import scratch
 
 
@@ -54,7 +54,8 @@ def upscale(folder: Path) -> Result:
 
 def build(folder: Path) -> Result:
     return CliRunner().invoke(
-        app, ["build-dataset", str(folder / "slide.tif"), "-o", str(folder / "pairs"), "--patch-px", "64"]
+        app,
+        ["build-dataset", "pyramid", str(folder / "slide.tif"), "-o", str(folder / "pairs"), "--patch-px", "64"],
     )
 
 
@@ -87,7 +88,7 @@ def test_ctrl_c_while_the_output_is_claimed_or_given_up_breaks_nothing(call: int
 @settings(max_examples=10)
 @given(st.integers(1, 700))
 def test_wherever_ctrl_c_falls_a_dataset_is_whole_or_not_there(call: int) -> None:
-    check(build, "pairs", call, store.__file__)
+    check(build, "pairs", call, assembly.__file__)
 
 
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
@@ -131,6 +132,37 @@ def test_the_second_ctrl_c_interrupts_at_once_and_afterwards_all_is_as_before() 
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)
     assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_the_second_ctrl_c_waits_for_no_tile(tmp_path: Path) -> None:
+    program = f"""
+        import signal, sys, threading
+        import wsisr.slides
+        from tests.samples import Picture, noise
+        from wsisr.cli.app import main
+        from wsisr.geometry import Size
+
+        class Endless(Picture):
+            reads = 0
+
+            def read(self, box, level):
+                self.reads += 1
+                if self.reads == 5:
+                    signal.raise_signal(signal.SIGINT)
+                    signal.raise_signal(signal.SIGTERM)  # two of one kind at once would be heard as one
+                    threading.Event().wait()
+                return super().read(box, level)
+
+        wsisr.slides.open_slide = lambda *_, **__: Endless(noise(Size(128, 64 * 20)))
+        sys.argv = "wsisr upscale a.svs --scale 4 --model bicubic --tile-px 64 -o".split()
+        sys.argv.append({str(tmp_path / "o.tif")!r})
+        main()
+    """
+    command = [sys.executable, "-c", dedent(program)]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 130, done.stderr
+    assert "interrupted at once; what is finished is kept" in done.stderr
+    assert [each.name for each in tmp_path.iterdir()] == ["o.tif.wsisr-part"]
 
 
 def test_a_work_that_ends_with_the_step_in_hand_is_done() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import resource
 import subprocess
@@ -9,13 +10,14 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import openslide
 import pytest
 import tifffile
 from PIL import Image, ImageCms
 
 from tests.samples import noise, write_tiff
 from wsisr.geometry import Size
-from wsisr.writing import PyramidWriter, TiffSpec, read_note
+from wsisr.writing import PyramidSpec, PyramidWriter, read_note
 
 PITCHED = {"resolution": (20000, 20000), "resolutionunit": "CENTIMETER", "photometric": "rgb", "metadata": None}
 """0.5 um/px."""
@@ -109,6 +111,31 @@ def test_what_wsisr_wrote_is_enlarged_again_only_if_asked(slide: Path, tmp_path:
     assert upscaled(once, twice, "--again").returncode == 0
 
 
+def test_the_day_of_the_scan_is_left_out_if_asked(tmp_path: Path) -> None:
+    slide = write_tiff(tmp_path / "slide.tif", noise(Size(60, 50)), datetime="2009:12:29 09:59:15", **PITCHED)
+    for option, day in (("--quiet", "2009-12-29"), ("--deidentify", None)):
+        output = tmp_path / f"out{option}.tif"
+        assert upscaled(slide, output, option).returncode == 0
+        assert read_note(output).get("scan date") == day
+
+
+def test_a_label_is_copied_only_if_asked_and_only_where_it_has_a_place(cmu_slide: Path, tmp_path: Path) -> None:
+    region = ("--region", "0,0,300,200")
+    done = upscaled(cmu_slide, tmp_path / "out.svs", "--keep-label", "--keep-macro", *region)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("is copied; look whether it shows names") == 2
+    with openslide.OpenSlide(tmp_path / "out.svs") as slide:
+        assert slide.associated_images["macro"].size == (1280, 431)
+        assert slide.associated_images["label"].size == (420, 463 + 420)
+    refused(upscaled(cmu_slide, tmp_path / "out.tif", "--keep-label", *region), "cuCIM", "--accept-limited-viewers")
+    refused(upscaled(cmu_slide, tmp_path / "out.ome.zarr", "--keep-label", *region), "no place")
+    assert upscaled(cmu_slide, tmp_path / "a.svs", "--keep-label", "--deidentify", *region).returncode == 2
+
+
+def test_a_slide_without_a_label_has_none_to_keep(slide: Path, tmp_path: Path) -> None:
+    refused(upscaled(slide, tmp_path / "out.svs", "--keep-label"), str(slide), "no label image")
+
+
 def test_colours_are_converted_by_the_profile_or_kept_with_it(tmp_path: Path) -> None:
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     slide = write_tiff(tmp_path / "slide.tif", noise(Size(60, 50)), iccprofile=profile, **PITCHED)
@@ -161,6 +188,25 @@ def test_a_truncated_slide_leaves_no_output(cmu_slide: Path, tmp_path: Path) -> 
     refused(upscaled(slide, tmp_path / "out.tif"), "cut.svs")
 
 
+def test_an_undecodable_place_is_white_where_asked_and_told_everywhere(cmu_slide: Path, tmp_path: Path) -> None:
+    slide, output, report = tmp_path / "cut.svs", tmp_path / "out.tif", tmp_path / "run.json"
+    content = bytearray(cmu_slide.read_bytes())
+    content[400_000:500_000] = bytes(100_000)
+    slide.write_bytes(content)
+    refused(upscaled(slide, output, "--quiet", "--tile-px", 256), "level 0", "decoded")
+    resumed = upscaled(slide, output, "--quiet", "--tile-px", 256, "--on-error", "white", "--report", report)
+    assert resumed.returncode == 3
+    assert len(resumed.stderr.splitlines()) == 1
+    assert "960 x 256 px at 0, 1472" in resumed.stderr
+    assert "960 x 256 px at 0, 1472" in read_note(output)["unreadable"]
+    assert "960 x 256 px at 0, 1472" in json.loads(report.read_text())["slides"][0]["unreadable"]
+    with tifffile.TiffFile(output) as tiff:
+        assert (tiff.asarray()[2 * 1480 : 2 * 1720, 20:1900] == 255).all()
+    whole = tmp_path / "whole.tif"
+    assert upscaled(slide, whole, "--on-error", "white").returncode == 3
+    assert whole.read_bytes() == output.read_bytes()
+
+
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
 def test_an_unwritable_folder_is_named(slide: Path, tmp_path: Path) -> None:
     folder = tmp_path / "closed"
@@ -184,7 +230,7 @@ def test_a_disk_that_takes_no_more_leaves_no_output(slide: Path, tmp_path: Path)
 
 def test_two_runs_never_write_the_same_output(slide: Path, tmp_path: Path) -> None:
     output = tmp_path / "out.tif"
-    with PyramidWriter(output, TiffSpec(Size(10, 10), 0.5)):
+    with PyramidWriter(output, PyramidSpec(Size(10, 10), 0.5)):
         refused(upscaled(slide, output, "--quiet"), str(output), "another")
     assert not output.exists()
 

@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
-import typer
 from typer.testing import CliRunner, Result
 
 from tests.pairs import write_glass, write_slide
 from wsisr.cli.build_dataset import build_dataset
 from wsisr.dataset.store import PatchStore
-from wsisr.errors import DatasetError, SlideError
+from wsisr.errors import DatasetError, OutputError
 from wsisr.geometry import Size
 
-app = typer.Typer()
-app.command()(build_dataset)
 
-
-def run(*arguments: str | Path) -> Result:
-    options = [*map(str, arguments), "--patch-px", "64"]
-    return CliRunner(env={"COLUMNS": "120"}).invoke(app, options, catch_exceptions=False)
+def run(*arguments: str | Path, command: str = "pyramid") -> Result:
+    options = [command, *map(str, arguments), *(["--patch-px", "64", "--jobs", "1"] if command == "pyramid" else [])]
+    return CliRunner(env={"COLUMNS": "140"}).invoke(build_dataset, options, catch_exceptions=False)
 
 
 def rows(output: str) -> list[list[str]]:
@@ -28,19 +25,20 @@ def rows(output: str) -> list[list[str]]:
     return [[cell.strip() for cell in line.strip("│┃").split("│")] for line in output.splitlines() if "│" in line]
 
 
-def test_the_table_counts_patches_and_slides_by_pitch_and_split(tmp_path: Path) -> None:
+def test_the_table_counts_pairs_patches_and_slides(tmp_path: Path) -> None:
     for name in ("a", "b"):
         write_slide(tmp_path / "slides" / f"{name}.ome.tif", Size(256, 256), (2, 4))
     held_out = write_slide(tmp_path / "held" / "c.ome.tif", Size(256, 128), (2,))
     done = run(tmp_path / "slides", "--validation", held_out, "-o", tmp_path / "pairs")
     assert done.exit_code == 0
     assert rows(done.stdout) == [
-        ["0.5 um/px", "32", "2", "8", "1"],
-        ["1 um/px", "8", "2", "0", "0"],
-        ["all", "40", "2", "8", "1"],
+        ["pyramid", "20x", "x2", "32", "32", "2", "8", "8", "1"],
+        ["pyramid", "20x", "x4", "32", "32", "2", "0", "0", "0"],
+        ["pyramid", "10x", "x2", "8", "8", "2", "0", "0", "0"],
+        ["all", "", "", "72", "40", "2", "8", "8", "1"],
     ]
-    assert len(PatchStore(tmp_path / "pairs").records) == 48
-    assert "levels: 100 %" in done.stderr
+    assert len(PatchStore(tmp_path / "pairs").records) == 80
+    assert "slides: 100 %" in done.stderr
 
 
 def test_what_the_dataset_lacks_is_said(tmp_path: Path) -> None:
@@ -53,13 +51,38 @@ def test_what_the_dataset_lacks_is_said(tmp_path: Path) -> None:
     ]
 
 
-def test_bad_input_is_refused_and_leaves_nothing(tmp_path: Path) -> None:
+def test_info_says_the_same_as_json(tmp_path: Path) -> None:
+    run(write_slide(tmp_path / "P1_a.ome.tif"), "-o", tmp_path / "pairs", "--quiet")
+    assert run(tmp_path / "pairs", command="info").stdout.count("pyramid") == 3
+    told = json.loads(run(tmp_path / "pairs", "--json", command="info").stdout)
+    assert told == {
+        "pairs": 13,
+        "patches": 7,
+        "bytes": 64 * 64 * 3 * (6 * 21 + 20) // 16,
+        "pairs_by_slide": {"P1_a.ome.tif": 13},
+        "pairs_by_case": {"P1": 13},
+        "pairs_by_magnification": {"10x": 1, "20x": 12},
+        "pairs_by_scale": {"x2": 7, "x4": 6},
+        "pairs_by_split": {"train": 13},
+        "pairs_by_kind": {"pyramid": 13},
+    }
+
+
+def test_a_slide_that_cannot_be_used_is_a_line_and_an_exit_code_of_its_own(tmp_path: Path) -> None:
     good, missing = write_slide(tmp_path / "a.ome.tif"), tmp_path / "none.svs"
-    with pytest.raises(SlideError, match=r"none\.svs: .*No such file"):
-        run(good, missing, "-o", tmp_path / "pairs")
+    done = run(good, missing, "-o", tmp_path / "pairs", "--quiet")
+    assert done.exit_code == 3
+    assert done.stderr.startswith(f"wsisr: error: {missing}: ")
+    assert PatchStore(tmp_path / "pairs").records
+
+
+def test_bad_input_is_refused_and_leaves_nothing(tmp_path: Path) -> None:
+    good = write_slide(tmp_path / "a.ome.tif")
+    with pytest.raises(DatasetError, match=r"none\.svs: .*No such file"):
+        run(tmp_path / "none.svs", "-o", tmp_path / "pairs")
     with pytest.raises(DatasetError, match="is not a regular expression"):
         run(good, "-o", tmp_path / "pairs", "--case-pattern", "(")
-    with pytest.raises(DatasetError, match="exists already"):
+    with pytest.raises(OutputError, match="exists already"):
         run(good, "-o", good)
     assert list(tmp_path.iterdir()) == [good]
 

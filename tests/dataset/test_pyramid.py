@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import subprocess
 import sys
+from collections import deque
 from itertools import combinations
 from pathlib import Path
 
@@ -16,21 +18,21 @@ from hypothesis import strategies as st
 from tests.disks import as_nobody, files_end_at, readable_folder
 from tests.pairs import RECIPE, built, files_under, write_glass, write_levels, write_slide
 from tests.samples import REPOSITORY, noise, write_tiff
-from wsisr.dataset.pyramid import build
+from wsisr.dataset.assembly import Assembly
+from wsisr.dataset.pyramid import Work, plan
 from wsisr.dataset.recipe import Recipe
 from wsisr.dataset.sources import sources_of
-from wsisr.dataset.store import MANIFEST, PatchRecord, PatchStore
-from wsisr.errors import DatasetError, OutputError, SlideError, WsisrError
+from wsisr.dataset.store import MANIFEST, PatchStore
+from wsisr.errors import DatasetError, OutputError, WsisrError
 from wsisr.geometry import Box, Size
 from wsisr.pixels import shrink
+from wsisr.runtime import load_upscaler
 from wsisr.slides import open_slide
+from wsisr.source import Source
+from wsisr.upscaling import upscale
 
 SIZES = st.builds(Size, st.integers(64, 270), st.integers(64, 200))
 FACTORS = st.sampled_from([(2,), (4,), (2, 4), (2, 4, 8), (3, 4)])
-
-
-def box_of(record: PatchRecord, side: int) -> Box:
-    return Box(record.left, record.top, record.left + side, record.top + side)
 
 
 @settings(max_examples=20)
@@ -43,13 +45,12 @@ def test_both_sides_of_a_pair_are_the_levels_own_pixels_of_one_field(
     store = built(folder / "dataset", [path])
     with open_slide(path) as slide:
         for record in store.records:
-            box = box_of(record, 64)
+            box = record.level_box
             assert Box.of(slide.info.levels[record.level].size).contains(box)
             assert np.array_equal(store.high(record), slide.read(box, record.level))
-            for scale in record.scales:
-                field = Box(*(edge // scale for edge in (box.left, box.top, box.right, box.bottom)))
-                coarser = range(record.level + 1, len(slide.info.levels))
-                assert any(np.array_equal(store.low(record, scale), slide.read(field, level)) for level in coarser)
+            field = Box(*(edge // record.scale for edge in (box.left, box.top, box.right, box.bottom)))
+            coarser = range(record.level + 1, len(slide.info.levels))
+            assert any(np.array_equal(store.low(record), slide.read(field, level)) for level in coarser)
 
 
 @settings(max_examples=15)
@@ -57,23 +58,24 @@ def test_both_sides_of_a_pair_are_the_levels_own_pixels_of_one_field(
 def test_patches_of_a_level_do_not_overlap(size: Size, tmp_path_factory: pytest.TempPathFactory) -> None:
     folder = tmp_path_factory.mktemp("dataset")
     store = built(folder / "dataset", [write_slide(folder / "a.ome.tif", size)])
-    for one, other in combinations(store.records, 2):
-        if one.level == other.level:
-            assert box_of(one, 64).intersection(box_of(other, 64)).size.pixels == 0
-    finest = [record for record in store.records if record.level == 0]
+    finest = [record for record in store.records if record.level == 0 and record.scale == 2]
+    for one, other in combinations(finest, 2):
+        assert one.level_box.intersection(other.level_box).size.pixels == 0
     assert len(finest) == (size.width // 64) * (size.height // 64)
 
 
 def test_a_field_that_a_coarser_level_cuts_off_gives_no_pair(tmp_path: Path) -> None:
-    levels = [noise(Size(128, 64)), noise(Size(63, 32))]
+    finest = noise(Size(128, 64))
+    levels = [finest, shrink(finest, 2, "area")[:, :63]]
     store = built(tmp_path / "dataset", [write_levels(tmp_path / "a.ome.tif", levels, 0.5)])
-    assert [(record.left, record.top) for record in store.records] == [(0, 0)]
+    assert [record.box for record in store.records] == [(0, 0, 64, 64)]
 
 
-def test_a_record_tells_pitch_level_and_scales(tmp_path: Path) -> None:
+def test_a_record_tells_pitch_level_and_scale(tmp_path: Path) -> None:
     store = built(tmp_path / "dataset", [write_slide(tmp_path / "P7_HE.ome.tif", Size(256, 256), (2, 4), mpp=0.25)])
-    facts = {(record.level, record.mpp, record.scales) for record in store.records}
-    assert facts == {(0, 0.25, (2, 4)), (1, 0.5, (2,))}
+    facts = {(record.level, record.mpp_hr, record.scale, record.mpp_lr) for record in store.records}
+    assert facts == {(0, 0.25, 2, 0.5), (0, 0.25, 4, 1.0), (1, 0.5, 2, 1.0)}
+    assert {record.magnification for record in store.records} == {40, 20}
     assert {(record.slide, record.case) for record in store.records} == {("P7_HE.ome.tif", "P7")}
 
 
@@ -96,7 +98,7 @@ def test_slides_of_one_name_in_two_folders_keep_their_own_patches(tmp_path: Path
     for path, name in zip(paths, ["a.ome.tif", "a.ome~2.tif"], strict=True):
         first = next(record for record in store.records if record.slide == name)
         with open_slide(path) as slide:
-            assert np.array_equal(store.high(first), slide.read(box_of(first, 64), first.level))
+            assert np.array_equal(store.high(first), slide.read(first.level_box, first.level))
 
 
 def test_no_case_is_in_two_splits(tmp_path: Path) -> None:
@@ -110,8 +112,8 @@ def test_no_case_is_in_two_splits(tmp_path: Path) -> None:
 def test_slides_held_out_are_the_validation_split(tmp_path: Path) -> None:
     slides = [write_slide(tmp_path / f"{name}.ome.tif") for name in "abc"]
     store = built(tmp_path / "dataset", slides[:2], slides[2:])
-    assert {record.slide for record in store.split("val")} == {"c.ome.tif"}
-    assert {record.slide for record in store.split("train")} == {"a.ome.tif", "b.ome.tif"}
+    assert {record.slide for record in store.pairs("val", 2)} == {"c.ome.tif"}
+    assert {record.slide for record in store.pairs("train", 2)} == {"a.ome.tif", "b.ome.tif"}
 
 
 def test_a_slide_without_tissue_gives_nothing_and_stops_nothing(tmp_path: Path) -> None:
@@ -131,60 +133,120 @@ def test_shrinking_keeps_the_mean(scale: int, kernel: str, seed: int) -> None:
 
 def refused(folder: Path, *slides: Path, recipe: Recipe = RECIPE) -> str:
     """The line with which a build is refused; nothing is left of it."""
-    before = sorted(folder.parent.rglob("*"))
+    before = files_under(folder.parent)
     with pytest.raises(WsisrError) as error:
         built(folder, slides, recipe=recipe)
-    assert sorted(folder.parent.rglob("*")) == before
+    assert files_under(folder.parent) == before
     assert "\n" not in str(error.value)
     return str(error.value)
 
 
 def test_what_gives_no_pairs_is_refused_in_one_line_that_names_it(tmp_path: Path) -> None:
-    good = write_slide(tmp_path / "good.ome.tif")
     cases = {
-        write_slide(tmp_path / "one.ome.tif", factors=()): "its only level has no other 2 or 4 times as coarse",
-        write_slide(tmp_path / "three.ome.tif", factors=(3,)): "its 2 levels have no other 2 or 4 times as coarse",
+        write_slide(tmp_path / "one.ome.tif", factors=()): "its only level has no other 2, 4 or 8 times as coarse",
+        write_slide(tmp_path / "three.ome.tif", factors=(3,)): "its 2 levels have no other 2, 4 or 8 times as coarse",
         write_slide(tmp_path / "bare.ome.tif", mpp=None): "pixel pitch is not recorded",
         write_slide(tmp_path / "coarse.ome.tif", mpp=3.0): "levels that pair start at 3 um/px, coarser than 2.1",
         write_slide(tmp_path / "small.ome.tif", Size(63, 200)): "smaller than a patch of 64 px",
+        tmp_path / "missing.svs": "",
     }
     for path, reason in cases.items():
-        assert refused(tmp_path / "out" / "dataset", good, path).startswith(f"{path}: {reason}")
+        assert refused(tmp_path / "dataset", path).startswith(f"{path}: {reason}")
 
 
-def test_what_is_no_slide_is_refused_before_a_patch_is_read(tmp_path: Path) -> None:
-    good = write_slide(tmp_path / "good.ome.tif")
-    text = tmp_path / "text.svs"
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_slide_that_gives_no_pairs_stops_no_other(tmp_path: Path, workers: int) -> None:
+    good = [write_slide(tmp_path / f"{name}.ome.tif") for name in "ab"]
+    text, torn = tmp_path / "text.svs", write_slide(tmp_path / "torn.ome.tif", Size(512, 512))
     text.write_text("no slide")
-    for path in (text, tmp_path / "missing.svs"):
-        with pytest.raises(SlideError):
-            next(build(sources_of([good, path], [], RECIPE), tmp_path / "dataset", RECIPE))
-        assert str(path) in refused(tmp_path / "dataset", good, path)
+    content = torn.read_bytes()
+    torn.write_bytes(content[:2000] + bytes(len(content) // 2) + content[2000 + len(content) // 2 :])
+    sources = sources_of([text, good[0], torn, good[1]], [], RECIPE)
+    assembly = Assembly(plan(sources, tmp_path / "dataset", RECIPE, Work(workers)))
+    deque(assembly)
+    assert sorted(assembly.failed) == ["text", "torn.ome"]
+    assert all(str(path) in assembly.failed[path.stem] for path in (text, torn))
+    built(tmp_path / "other", good)
+    one, other = (PatchStore(tmp_path / name) for name in ("dataset", "other"))
+    assert one.digest == other.digest
 
 
 def test_slides_without_any_tissue_are_refused(tmp_path: Path) -> None:
-    assert "no patch of any slide has contrast" in refused(tmp_path / "dataset", write_glass(tmp_path / "a.ome.tif"))
-
-
-def test_a_slide_that_breaks_off_within_leaves_no_dataset(tmp_path: Path) -> None:
-    path = write_slide(tmp_path / "a.ome.tif", Size(512, 512))
-    content = path.read_bytes()
-    path.write_bytes(content[:2000] + bytes(len(content) // 2) + content[2000 + len(content) // 2 :])
-    assert str(path) in refused(tmp_path / "dataset", write_slide(tmp_path / "good.ome.tif"), path)
+    assert "no slide gives a pair" in refused(tmp_path / "dataset", write_glass(tmp_path / "a.ome.tif"))
 
 
 def test_an_existing_dataset_is_refused_before_any_slide_is_opened(tmp_path: Path) -> None:
     built(tmp_path / "dataset", [write_slide(tmp_path / "a.ome.tif")])
-    before = files_under(tmp_path)
     assert "exists already" in refused(tmp_path / "dataset", tmp_path / "missing.svs")
-    assert files_under(tmp_path) == before
 
 
-def test_leaving_early_leaves_nothing(tmp_path: Path) -> None:
-    steps = build(sources_of([write_slide(tmp_path / "a.ome.tif", Size(256, 256))], [], RECIPE), tmp_path / "d", RECIPE)
-    assert [next(steps).done, next(steps).done] == [0, 1]
-    steps.close()
-    assert [path.name for path in tmp_path.iterdir()] == ["a.ome.tif"]
+def test_what_has_the_name_already_stays_and_is_not_replaced_unless_it_is_a_dataset(tmp_path: Path) -> None:
+    slide = write_slide(tmp_path / "a.ome.tif")
+    (tmp_path / "file").write_text("mine")
+    (tmp_path / "link").symlink_to("nowhere")
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "mine").touch()
+    for name in ("file", "link", "full"):
+        assert "exists already" in refused(tmp_path / name, slide)
+        with pytest.raises(OutputError, match=r"no folder with a manifest\.jsonl"):
+            deque(Assembly(plan(sources_of([slide], [], RECIPE), tmp_path / name, RECIPE, Work(overwrite=True))))
+    (tmp_path / "empty").mkdir()
+    assert built(tmp_path / "empty", [slide]).records
+
+
+def test_a_dataset_is_replaced_where_that_is_asked_for(tmp_path: Path) -> None:
+    slides = [write_slide(tmp_path / f"{name}.ome.tif", seed=number) for number, name in enumerate("ab")]
+    built(tmp_path / "dataset", slides[:1])
+    deque(Assembly(plan(sources_of(slides[1:], [], RECIPE), tmp_path / "dataset", RECIPE, Work(overwrite=True))))
+    built(tmp_path / "other", slides[1:])
+    assert files_under(tmp_path / "dataset") == files_under(tmp_path / "other")
+
+
+def interrupted(folder: Path, slides: list[Path], after: int) -> None:
+    """A build that is left when so many slides are done."""
+    steps = iter(Assembly(plan(sources_of(slides, [], RECIPE), folder, RECIPE)))
+    for progress in steps:
+        if progress.done == after:
+            steps.close()
+
+
+@pytest.mark.parametrize("after", [0, 1, 2])
+def test_a_build_that_was_left_goes_on_and_ends_as_if_it_had_not_been(tmp_path: Path, after: int) -> None:
+    slides = [write_slide(tmp_path / f"{name}.ome.tif", seed=number) for number, name in enumerate("abc")]
+    built(tmp_path / "whole", slides)
+    interrupted(tmp_path / "dataset", slides, after)
+    assert not (tmp_path / "dataset").exists()
+    assembly = Assembly(plan(sources_of(slides, [], RECIPE), tmp_path / "dataset", RECIPE))
+    deque(assembly)
+    assert assembly.reused == after
+    assert files_under(tmp_path / "dataset") == files_under(tmp_path / "whole")
+    assert not list(tmp_path.glob("*.wsisr-part"))
+
+
+def test_a_slide_that_changed_meanwhile_is_cut_again(tmp_path: Path) -> None:
+    slides = [write_slide(tmp_path / f"{name}.ome.tif") for name in "ab"]
+    interrupted(tmp_path / "dataset", slides, 1)
+    write_slide(slides[0], seed=5)
+    built(tmp_path / "whole", slides)
+    built(tmp_path / "dataset", slides)
+    assert files_under(tmp_path / "dataset") == files_under(tmp_path / "whole")
+
+
+def test_another_recipe_does_not_go_on_with_what_was_begun(tmp_path: Path) -> None:
+    slides = [write_slide(tmp_path / f"{name}.ome.tif") for name in "ab"]
+    interrupted(tmp_path / "dataset", slides, 1)
+    assert "most_patches 1000, now 3" in refused(tmp_path / "dataset", *slides, recipe=Recipe(64, most_patches=3))
+    other = Recipe(64, most_patches=3)
+    deque(Assembly(plan(sources_of(slides, [], other), tmp_path / "dataset", other, Work(overwrite=True))))
+    built(tmp_path / "whole", slides, recipe=other)
+    assert files_under(tmp_path / "dataset") == files_under(tmp_path / "whole")
+
+
+def test_the_number_of_processes_changes_no_byte(tmp_path: Path) -> None:
+    slides = [write_slide(tmp_path / f"{name}.ome.tif", seed=number) for number, name in enumerate("abc")]
+    built(tmp_path / "one", slides)
+    deque(Assembly(plan(sources_of(slides, [], RECIPE), tmp_path / "two", RECIPE, Work(2))))
+    assert files_under(tmp_path / "one") == files_under(tmp_path / "two")
 
 
 def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path: Path) -> None:
@@ -208,29 +270,32 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 from tests.pairs import RECIPE
-from wsisr.dataset.pyramid import build
+from wsisr.dataset.assembly import Assembly
+from wsisr.dataset.pyramid import plan
 from wsisr.dataset.sources import sources_of
-for progress in build(sources_of([Path(sys.argv[1])], [], RECIPE), Path(sys.argv[2]), RECIPE):
+folder, *slides = map(Path, sys.argv[1:])
+for progress in Assembly(plan(sources_of(slides, [], RECIPE), folder, RECIPE)):
     if progress.done == 1:
         os.kill(os.getpid(), signal.SIGKILL)
 """
 
 
-def test_a_killed_build_leaves_no_dataset_and_says_what_to_do(tmp_path: Path) -> None:
-    path = write_slide(tmp_path / "a.ome.tif", Size(256, 256))
-    run = subprocess.run([sys.executable, "-c", KILLED, path, tmp_path / "dataset"], cwd=REPOSITORY, check=False)
-    assert run.returncode == -signal.SIGKILL
+def test_a_killed_build_goes_on_and_ends_as_if_it_had_not_been(tmp_path: Path) -> None:
+    slides = [write_slide(tmp_path / f"{name}.ome.tif", seed=number) for number, name in enumerate("abc")]
+    command = [sys.executable, "-c", KILLED, str(tmp_path / "dataset"), *map(str, slides)]
+    assert subprocess.run(command, cwd=REPOSITORY, check=False).returncode == -signal.SIGKILL
     assert list(tmp_path.rglob(MANIFEST)) == []
-    assert "dataset.partial: another build is writing it or was killed" in refused(tmp_path / "dataset", path)
+    built(tmp_path / "dataset", slides)
+    built(tmp_path / "whole", slides)
+    assert files_under(tmp_path / "dataset") == files_under(tmp_path / "whole")
 
 
 def test_real_slides_give_pairs_whose_sides_show_the_same(shared_slides: Path, tmp_path: Path) -> None:
     path = sorted((shared_slides / "dev").glob("*.svs"))[0]
     store = built(tmp_path / "dataset", [path], recipe=Recipe(most_patches=5))
     for record in store.records:
-        for scale in record.scales:
-            difference = shrink(store.high(record), scale, "area").astype(float) - store.low(record, scale)
-            assert np.abs(difference).mean() < 8
+        difference = shrink(store.high(record), record.scale, "area").astype(float) - store.low(record)
+        assert np.abs(difference).mean() < 8
 
 
 def test_a_plain_tiff_has_no_pairs(tmp_path: Path) -> None:
@@ -242,3 +307,29 @@ def test_a_dataset_needs_no_slide_library_to_be_read() -> None:
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert not set(done.stdout.split()) & {"openslide", "tifffile", "zarr", "imagecodecs"}
     assert PatchStore.__module__ in done.stdout.split()
+
+
+def test_levels_of_another_slide_are_refused(tmp_path: Path) -> None:
+    levels = [noise(Size(192, 128), 0), noise(Size(96, 64), 1)]
+    told = refused(tmp_path / "d", write_levels(tmp_path / "a.ome.tif", levels, 0.5))
+    assert re.search(r"levels 0 and 1 show different things \(correlation -?0\.\d+\); leave this slide out", told)
+
+
+def test_a_slide_that_wsisr_wrote_is_taken_only_if_that_is_asked_for(tmp_path: Path) -> None:
+    path = write_slide(tmp_path / "a.ome.tif", Size(512, 512), ())
+    written = tmp_path / "a.x2.ome.tif"
+    with open_slide(path) as slide:
+        deque(upscale(Source(slide, 0), load_upscaler("bicubic", scale=2), written))
+    assert "wsisr wrote it" in refused(tmp_path / "d", written)
+    deque(Assembly(plan(sources_of([written], [], RECIPE), tmp_path / "d", RECIPE, Work(again=True))))
+    assert PatchStore(tmp_path / "d").records
+
+
+@pytest.mark.parametrize("overlap", [0.0, 0.25])
+def test_neighbours_have_no_more_in_common_than_asked_for(tmp_path: Path, overlap: float) -> None:
+    path = write_slide(tmp_path / "a.ome.tif", Size(256, 128))
+    store = built(tmp_path / "d", [path], recipe=Recipe(64, overlap=overlap))
+    boxes = [record.level_box for record in store.records if (record.level, record.scale) == (0, 2)]
+    common = [one.intersection(other).size.pixels for one, other in combinations(boxes, 2)]
+    assert max(common) == overlap * 64 * 64
+    assert len(boxes) == (8 if overlap == 0 else 10)

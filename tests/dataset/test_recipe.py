@@ -1,4 +1,4 @@
-"""Which patches are kept, and in which split a case is."""
+"""In which split a case is, and what a dataset cannot be."""
 
 from __future__ import annotations
 
@@ -9,31 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wsisr.dataset.recipe import FLAT_CONTRAST, FLAT_SHARE, Recipe, choose
+from wsisr.dataset.recipe import Recipe
 from wsisr.errors import DatasetError
-
-CONTRASTS = st.lists(st.floats(0, 80), max_size=300)
-
-
-@given(contrasts=CONTRASTS, most=st.integers(1, 100))
-def test_chosen_patches_are_in_order_and_each_once(contrasts: list[float], most: int) -> None:
-    chosen = choose(contrasts, most)
-    assert chosen == sorted(set(chosen))
-    assert set(chosen) <= set(range(len(contrasts)))
-
-
-@given(contrasts=CONTRASTS, most=st.integers(1, 100))
-def test_as_many_patches_with_contrast_are_chosen_as_may_be(contrasts: list[float], most: int) -> None:
-    full = [i for i in choose(contrasts, most) if contrasts[i] >= FLAT_CONTRAST]
-    assert len(full) == min(most, sum(contrast >= FLAT_CONTRAST for contrast in contrasts))
-
-
-@given(contrasts=CONTRASTS, most=st.integers(1, 100))
-def test_flat_patches_are_few_and_never_alone(contrasts: list[float], most: int) -> None:
-    chosen = choose(contrasts, most)
-    flat = sum(contrasts[i] < FLAT_CONTRAST for i in chosen)
-    full = len(chosen) - flat
-    assert flat <= (max(2, round(FLAT_SHARE * full)) if full else 0)
 
 
 @given(case=st.text(min_size=1), share=st.floats(0, 0.99), more=st.floats(0, 0.99))
@@ -66,12 +43,14 @@ def test_a_case_is_what_the_pattern_finds_in_the_name(name: str, pattern: str, c
     "wrong",
     [
         {"patch_px": 63},
-        {"patch_px": 130},
+        {"patch_px": 132},
         {"patch_px": 0},
         {"coarsest_mpp": 0.0},
         {"coarsest_mpp": float("nan")},
         {"most_patches": 0},
         {"val_share": 1.0},
+        {"overlap": 0.26},
+        {"overlap": -0.1},
         {"val_share": float("nan")},
         {"case_pattern": "("},
     ],

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wsisr.dataset.recipe import Recipe
-from wsisr.dataset.sources import DatasetSlide, sources_of
+from wsisr.dataset.sources import DatasetSlide, read_cases, sources_by_table, sources_of
 from wsisr.errors import DatasetError
 
 NAMES = st.sampled_from(["a", "A", "a~2", "b", "b~3", "c_1", "C_2"])
@@ -102,3 +102,43 @@ def test_a_folder_without_slides_is_refused(tmp_path: Path) -> None:
 def test_a_name_may_be_anything_where_the_slide_is_given_by_it(tmp_path: Path) -> None:
     slides = touched(tmp_path, "scan 7")
     assert paths_of(sources(slides)) == slides
+
+
+def table(folder: Path, *lines: str) -> Path:
+    path = folder / "cases.csv"
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+def test_a_table_says_the_case_and_perhaps_the_split(tmp_path: Path) -> None:
+    touched(tmp_path, "x1.svs", "x2.svs", "y.svs")
+    cases = read_cases(table(tmp_path, "slide,case,split", "x1.svs,P1,val", "x2,P1,val", "y.svs,P2,"))
+    found = sources_by_table([tmp_path], cases, Recipe(val_share=0.0))
+    assert [(source.case, source.split) for source in found] == [("P1", "val"), ("P1", "val"), ("P2", "train")]
+
+
+def test_a_slide_that_is_not_in_the_table_is_refused(tmp_path: Path) -> None:
+    slides = touched(tmp_path, "a.svs", "b.svs")
+    with pytest.raises(DatasetError, match=r"b\.svs: is not in the table of cases"):
+        sources_by_table(slides, read_cases(table(tmp_path, "slide,case", "a.svs,P1")), Recipe())
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ["name,case", "a.svs,P1"],
+        ["slide,case", "a.svs,"],
+        ["slide,case,split", "a.svs,P1,test"],
+        ["slide,case,split", "a.svs,P1,val", "b.svs,P1,train"],
+    ],
+)
+def test_a_table_that_cannot_be_meant_is_one_line(tmp_path: Path, lines: list[str]) -> None:
+    path = table(tmp_path, *lines)
+    with pytest.raises(DatasetError) as error:
+        read_cases(path)
+    assert str(error.value).startswith(f"{path}: ")
+
+
+def test_a_table_that_is_not_there_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match="cannot be read as a CSV"):
+        read_cases(tmp_path / "none.csv")

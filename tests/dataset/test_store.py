@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import io
+import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,27 +13,39 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from tests.disks import files_end_at
-from tests.pairs import files_under, write_dataset
-from wsisr.dataset.store import MANIFEST, PatchRecord, PatchStore, new_dataset, write_group, write_manifest
+from tests.pairs import files_under, record, write_dataset, write_manifest
+from wsisr.dataset.codecs import CODECS, decode
+from wsisr.dataset.parts import part_in
+from wsisr.dataset.records import MAGNIFICATIONS, PatchRecord, magnification_of
+from wsisr.dataset.store import MANIFEST, SHARDS, PatchStore
 from wsisr.errors import DatasetError, OutputError
-from wsisr.pixels import Tiles
+from wsisr.pixels import Rgb
 
 NUMBERS = st.integers(0, 10**9)
 RECORDS = st.builds(
     PatchRecord,
-    group=st.text(),
-    index=NUMBERS,
     slide=st.text(),
     case=st.text(),
     split=st.sampled_from(["train", "val"]),
+    kind=st.sampled_from(["pyramid", "captured", "simulated"]),
+    scale=st.sampled_from([2, 4, 8]),
     level=NUMBERS,
-    left=NUMBERS,
-    top=NUMBERS,
-    mpp=st.floats(0.01, 100),
+    box=st.tuples(NUMBERS, NUMBERS, NUMBERS, NUMBERS),
+    mpp_hr=st.floats(0.01, 100),
+    mpp_lr=st.floats(0.01, 100),
+    magnification=st.sampled_from([5, 10, 20, 40, None]),
     contrast=st.floats(0, 128),
-    scales=st.sampled_from([(2,), (4,), (2, 4)]),
+    focus=st.floats(0, 1),
+    tissue=st.floats(0, 1),
+    fingerprint=st.text(),
+    side=st.integers(1, 4096),
+    shard=st.sampled_from(["a.bin", "a b~2.bin"]),
+    images=st.fixed_dictionaries({"hr": st.tuples(NUMBERS, st.integers(1, 9)), "lr": st.tuples(NUMBERS, st.just(1))}),
+    shift=st.none() | st.tuples(st.floats(-9, 9), st.floats(-9, 9)),
+    residual=st.none() | st.floats(0, 9),
+    parameters=st.dictionaries(st.text(), st.none() | st.booleans() | NUMBERS | st.text()),
 )
-PATCHES = arrays.arrays(np.uint8, st.builds(lambda n, p: (n, p, p, 3), st.integers(1, 4), st.integers(1, 6)))
+PATCHES = arrays.arrays(np.uint8, st.integers(1, 9).map(lambda side: (side, side, 3)))
 
 
 @given(records=st.lists(RECORDS))
@@ -43,15 +56,42 @@ def test_a_manifest_is_read_as_it_was_written(
     write_manifest(folder, records)
     store = PatchStore(folder)
     assert store.records == tuple(records)
-    assert sorted(store.split("train") + store.split("val"), key=repr) == sorted(records, key=repr)
+    parts = [store.pairs(split, scale) for split in ("train", "val") for scale in (2, 4, 8)]
+    assert sorted((each for part in parts for each in part), key=repr) == sorted(records, key=repr)
 
 
-@given(patches=PATCHES)
-def test_a_group_is_a_plain_numpy_file(patches: Tiles, tmp_path_factory: pytest.TempPathFactory) -> None:
-    folder, expected = tmp_path_factory.mktemp("dataset"), io.BytesIO()
-    write_group(folder, "hr", "a-0", patches, patches.shape[:2])
-    np.save(expected, patches)
-    assert (folder / "hr" / "a-0.npy").read_bytes() == expected.getvalue()
+@given(patches=st.lists(PATCHES, min_size=1, max_size=5))
+def test_pixels_are_read_as_they_were_kept(patches: list[Rgb], tmp_path_factory: pytest.TempPathFactory) -> None:
+    folder = tmp_path_factory.mktemp("dataset")
+    with part_in(folder, "a") as part:
+        for patch in patches:
+            images = {"hr": part.keep(patch), "lr": part.keep(patch)}
+            part.add(replace(record("a"), scale=1, side=len(patch), images=images))
+    write_manifest(folder, part.records)
+    store = PatchStore(folder)
+    for patch, row in zip(patches, store.records, strict=True):
+        assert np.array_equal(store.high(row), patch)
+        assert np.array_equal(store.low(row), patch)
+
+
+@pytest.mark.parametrize("codec", CODECS)
+@given(patch=PATCHES)
+def test_codecs_give_back_the_pixels(codec: str, patch: Rgb) -> None:
+    found = decode(memoryview(CODECS[codec](patch)), codec, len(patch))
+    assert found.shape == patch.shape
+    assert codec == "jpeg" or np.array_equal(found, patch)
+
+
+@pytest.mark.parametrize("codec", [*CODECS, "pickle"])
+@given(content=st.binary(max_size=60))
+def test_bytes_that_are_no_patch_are_refused(codec: str, content: bytes) -> None:
+    with pytest.raises(DatasetError):
+        decode(memoryview(content), codec, 64)
+
+
+def test_a_magnification_is_that_of_its_pitch() -> None:
+    assert [magnification_of(10 / each) for each in MAGNIFICATIONS] == list(MAGNIFICATIONS)
+    assert [magnification_of(mpp) for mpp in (0.2525, 0.34, 0.36, 2.7, 2.9, 0.17)] == [40, 40, 20, 5, None, None]
 
 
 def test_the_digest_is_that_of_the_patches_not_of_the_place(tmp_path: Path) -> None:
@@ -67,8 +107,29 @@ def test_a_folder_without_a_manifest_is_no_dataset(tmp_path: Path) -> None:
         PatchStore(tmp_path)
 
 
+def changed(**values: object) -> bytes:
+    return json.dumps(json.loads(record("a").to_json()) | values).encode() + b"\n"
+
+
 @pytest.mark.parametrize(
-    "content", [b"not JSON\n", b"\xff\xfe", b"[]\n", b'{"group": "a"}\n', b'{"scales": 5}\n', b"5\n"]
+    "content",
+    [
+        b"not JSON\n",
+        b"\xff\xfe",
+        b"[]\n",
+        b'{"slide": "a"}\n',
+        b"5\n",
+        changed(shard="../../secret"),
+        changed(shard=""),
+        changed(scale=0),
+        changed(side=1.5),
+        changed(images={"hr": [0, 3]}),
+        changed(images={"hr": [-1, 3], "lr": [0, 3]}),
+        changed(images={"hr": "ab", "lr": [0, 3]}),
+        changed(images=[1]),
+        changed(box=[1, 2]),
+        changed(other=1),
+    ],
 )
 def test_what_is_no_manifest_is_one_line(tmp_path: Path, content: bytes) -> None:
     (write_dataset(tmp_path) / MANIFEST).write_bytes(content)
@@ -76,33 +137,10 @@ def test_what_is_no_manifest_is_one_line(tmp_path: Path, content: bytes) -> None
         _ = PatchStore(tmp_path).records
 
 
-def npy(array: np.ndarray[tuple[int, ...], np.dtype[np.generic]], *, pickled: bool = False) -> bytes:
-    buffer = io.BytesIO()
-    np.save(buffer, array.astype(object) if pickled else array, allow_pickle=pickled)
-    return buffer.getvalue()
-
-
-GOOD = npy(np.zeros((4, 64, 64, 3), np.uint8))
-
-
-@pytest.mark.parametrize(
-    "content",
-    [
-        b"",
-        b"text",
-        GOOD[:60],
-        GOOD[:-1],
-        npy(np.zeros((4, 64, 64, 3), np.float32)),
-        npy(np.zeros((64, 64, 3), np.uint8)),
-        npy(np.zeros((4, 64, 32, 3), np.uint8)),
-        npy(np.zeros((1, 2, 2, 3), np.uint8), pickled=True),
-        npy(np.zeros((3, 64, 64, 3), np.uint8)),
-        None,
-    ],
-)
-def test_a_damaged_group_is_one_line(tmp_path: Path, content: bytes | None) -> None:
+@pytest.mark.parametrize("content", [b"", b"text", b"\0" * 64 * 64 * 3, None])
+def test_a_damaged_shard_is_one_line(tmp_path: Path, content: bytes | None) -> None:
     store = PatchStore(write_dataset(tmp_path))
-    path = tmp_path / "hr" / "slide0-0.npy"
+    path = tmp_path / SHARDS / "slide0.bin"
     path.unlink() if content is None else path.write_bytes(content)
     with pytest.raises(DatasetError, match="build the dataset again") as error:
         store.high(store.records[3])
@@ -110,56 +148,19 @@ def test_a_damaged_group_is_one_line(tmp_path: Path, content: bytes | None) -> N
     assert "\n" not in str(error.value)
 
 
-def test_a_dataset_gets_its_name_when_it_is_whole(tmp_path: Path) -> None:
-    folder = tmp_path / "new" / "dataset"
-    with new_dataset(folder) as staging:
-        write_dataset(staging)
-        assert not folder.exists()
-    assert files_under(folder) == files_under(write_dataset(tmp_path / "other"))
-    assert list(folder.parent.iterdir()) == [folder]
-
-
 @pytest.mark.parametrize("reason", [KeyboardInterrupt, DatasetError, ValueError])
-def test_a_build_that_ends_early_leaves_nothing(tmp_path: Path, reason: type[BaseException]) -> None:
+def test_a_part_that_ends_early_leaves_nothing(tmp_path: Path, reason: type[BaseException]) -> None:
     def fail() -> None:
-        with new_dataset(tmp_path / "dataset") as staging:
-            write_dataset(staging)
+        with part_in(tmp_path, "a") as part:
+            part.keep(np.zeros((8, 8, 3), np.uint8))
             raise reason
 
     with pytest.raises(reason):
         fail()
-    assert list(tmp_path.iterdir()) == []
+    assert files_under(tmp_path) == {}
 
 
-def test_an_empty_folder_may_become_a_dataset(tmp_path: Path) -> None:
-    with new_dataset(tmp_path / "dataset") as staging:
-        write_dataset(staging)
-        (tmp_path / "dataset").mkdir()
-    assert PatchStore(tmp_path / "dataset").records
-
-
-def test_what_has_the_name_already_stays(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("mine")
-    (tmp_path / "link").symlink_to("nowhere")
-    write_dataset(tmp_path / "dataset")
-    before = files_under(tmp_path)
-    for name in ("file", "link", "dataset"):
-        with pytest.raises(DatasetError, match="exists already"), new_dataset(tmp_path / name):
-            pass
-    assert files_under(tmp_path) == before
-
-
-def test_the_second_of_two_builds_is_refused_and_the_first_goes_on(tmp_path: Path) -> None:
-    folder = tmp_path / "dataset"
-    with new_dataset(folder) as staging:
-        with pytest.raises(DatasetError, match="another build is writing it or was killed"), new_dataset(folder):
-            pass
-        write_dataset(staging)
-    assert PatchStore(folder).records
-
-
-def test_a_full_disk_is_one_line_and_leaves_no_group(tmp_path: Path) -> None:
-    patches = np.zeros((4, 64, 64, 3), np.uint8)
-    with files_end_at(20_000), pytest.raises(OutputError, match="file too large"):
-        write_group(tmp_path, "hr", "a-0", patches, (4, 64))
+def test_a_full_disk_is_one_line_and_leaves_no_part(tmp_path: Path) -> None:
+    with files_end_at(20_000), pytest.raises(OutputError, match="file too large"), part_in(tmp_path, "a") as part:
+        part.keep(np.zeros((128, 128, 3), np.uint8))
     assert files_under(tmp_path) == {}

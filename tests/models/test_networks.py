@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -12,8 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from tests.networks import GLOBAL, LOCAL, small_network, small_spec
 from wsisr.models.catalog import weights_folder
-from wsisr.models.families import FAMILIES
+from wsisr.models.families import FAMILIES, TRUNKS
+from wsisr.models.mmsrnet import MMSRNet
+from wsisr.models.rcan import group_lengths
 from wsisr.models.weights import build, load_network
 from wsisr.modelspec import ModelSpec
 from wsisr.pixels import enlarge
@@ -21,6 +25,7 @@ from wsisr.pixels import enlarge
 Source = str | Path
 SHIPPED = sorted(weights_folder().glob("*.safetensors"))
 SMALL = [f"{family} x{scale}" for family in FAMILIES for scale in (2, 4)]
+SMALL_LOCAL = [f"{family} x{scale}" for family in LOCAL for scale in (2, 4)]
 COLOURS = st.tuples(*[st.integers(0, 255)] * 3)
 
 NAMES = {
@@ -50,14 +55,60 @@ def network_of(source: Source) -> nn.Module:
     if isinstance(source, Path):
         return load_network(source)[1]
     family, scale = source.split(" x")
-    torch.manual_seed(0)
-    made = build(ModelSpec(family, int(scale), 8, 2, 5, (0.5, 0.5)))
-    for parameter in made.parameters():
-        nn.init.normal_(parameter, std=0.2)
-    return made.eval()
+    return small_network(family, int(scale))
 
 
 networks = pytest.mark.parametrize("source", [*SMALL, *SHIPPED], ids=lambda source: getattr(source, "stem", source))
+local_networks = pytest.mark.parametrize(
+    "source", [*SMALL_LOCAL, *SHIPPED], ids=lambda source: getattr(source, "stem", source)
+)
+
+
+def test_networks_say_whether_they_are_local() -> None:
+    assert {family for family in FAMILIES if not small_network(family).local} == set(GLOBAL)
+
+
+def test_what_is_global_is_so_indeed() -> None:
+    """Else its results would be warned of for nothing."""
+    network, x = network_of("rcan x2"), picture(120, 120)
+    x.requires_grad_()
+    network(x)[..., :2, :2].sum().backward()
+    assert x.grad is not None
+    assert x.grad[..., -1, -1].abs().max() > 0
+
+
+@pytest.mark.parametrize("blocks", range(1, 201, 7))
+def test_groups_of_rcan_hold_all_of_its_blocks(blocks: int) -> None:
+    lengths = group_lengths(blocks)
+    assert sum(lengths) == blocks
+    assert max(lengths) - min(lengths) <= 1
+
+
+def test_full_size_rcan_has_the_groups_of_its_paper() -> None:
+    assert group_lengths(200) == [20] * 10
+
+
+@pytest.mark.parametrize(("channels", "blocks", "millions"), [(32, 4, 0.1), (48, 8, 0.4), (64, 16, 1.4), (96, 20, 3.9)])
+def test_sizes_of_masrgan_are_as_told(channels: int, blocks: int, millions: float) -> None:
+    with torch.device("meta"):
+        parameters = build(ModelSpec("masrgan", 2, channels, blocks, 9, (0.5, 0.5))).parameters()
+    assert sum(each.numel() for each in parameters) == pytest.approx(1e6 * millions, rel=0.08)
+
+
+@pytest.mark.parametrize("trunk", TRUNKS)
+def test_any_network_can_be_the_trunk_and_gives_the_pixels_it_gives_alone(trunk: str) -> None:
+    spec = ModelSpec("mmsrnet", 2, 8, 2, 5, (0.5, 0.5), trunk, (5.0, 10.0))
+    made = build(spec)
+    for parameter in made.parameters():
+        nn.init.normal_(parameter, std=0.2)
+    assert isinstance(made, MMSRNet)
+    alone = build(replace(spec, family=trunk, trunk="", magnifications=()))
+    alone.load_state_dict(made.trunk.state_dict())
+    x = picture(24, 20)
+    pixels, logits = made.both(x)
+    assert torch.equal(pixels, run(alone, x))
+    assert logits.shape == (1, 2)
+    assert torch.equal(made.logits(x), logits)
 
 
 def context_of(network: nn.Module) -> int:
@@ -99,7 +150,7 @@ def test_noise_is_changed_by_more_than_bicubic(source: Source) -> None:
     assert (run(network, x) - bicubic).abs().max() > 1 / 255
 
 
-@networks
+@local_networks
 def test_nothing_beyond_the_context_changes_a_pixel(source: Source) -> None:
     """Pixels of the input on which the output around its middle depends all lie within `context` px."""
     network = network_of(source)
@@ -114,7 +165,7 @@ def test_nothing_beyond_the_context_changes_a_pixel(source: Source) -> None:
     assert reach <= context
 
 
-@pytest.mark.parametrize("source", SMALL)
+@pytest.mark.parametrize("source", SMALL_LOCAL)
 def test_the_context_is_no_larger_than_needed(source: Source) -> None:
     """A margin too wide would be paid for with every tile."""
     network = network_of(source)
@@ -128,7 +179,7 @@ def test_the_context_is_no_larger_than_needed(source: Source) -> None:
     )
 
 
-@networks
+@local_networks
 def test_a_tile_with_its_context_gives_the_pixels_of_the_whole(source: Source) -> None:
     network = network_of(source)
     context, scale = context_of(network), scale_of(network)
@@ -141,7 +192,7 @@ def test_a_tile_with_its_context_gives_the_pixels_of_the_whole(source: Source) -
         assert (tile[..., middle, middle] - whole[..., row : row + scale, column : column + scale]).abs().max() < 1e-5
 
 
-@networks
+@local_networks
 @pytest.mark.parametrize(("down", "right"), [(0, 1), (3, 5)])
 def test_a_shifted_input_gives_the_shifted_output(source: Source, down: int, right: int) -> None:
     network = network_of(source)
@@ -179,7 +230,7 @@ def test_bf16_leaves_a_constant_as_it_is(source: Source) -> None:
 @pytest.mark.parametrize("scale", [2, 4])
 def test_training_starts_at_pillows_bicubic(family: str, scale: int) -> None:
     pixels = picture(16, 16).mul(255).round().to(torch.uint8)
-    fresh = build(ModelSpec(family, scale, 8, 2, 5, (0.5, 0.5)))
+    fresh = build(small_spec(family, scale))
     expected = enlarge(pixels[0].permute(1, 2, 0).numpy(), scale, "bicubic")
     enlarged = run(fresh, pixels / 255)[0].permute(1, 2, 0).mul(255).clamp(0, 255).numpy()
     # Half a grey level for Pillow's last rounding; a tie in the pass before, times weights of 1.25 in all.

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from tests.disks import as_nobody, files_end_at
 from wsisr.errors import ModelError, OutputError
+from wsisr.models.families import TRUNKS
 from wsisr.models.headers import SPEC_KEY, sha256, spec_in
 from wsisr.models.weights import build, load_network, save_weights, warm_start
 from wsisr.modelspec import ModelSpec
@@ -29,7 +30,7 @@ HUGE = replace(SPEC, channels=1024, blocks=256)
 
 SPECS = st.builds(
     ModelSpec,
-    family=st.just("masrgan"),
+    family=st.sampled_from([*TRUNKS]),
     scale=st.integers(1, 8),
     channels=st.integers(1, 16),
     blocks=st.integers(1, 3),
@@ -167,7 +168,7 @@ def test_a_header_that_promises_what_the_file_does_not_hold_is_refused(tmp_path:
 
 def test_a_large_spec_takes_no_memory_before_the_file_is_known_to_hold_it(tmp_path: Path) -> None:
     path = written(tmp_path / "a.safetensors", network().state_dict(), HUGE.to_json())
-    assert "tensors do not fit the model spec: head.weight, head.bias" in refused(path)
+    assert "tensors do not fit the model spec: tail.weight, head.weight" in refused(path)
 
 
 def test_safetensors_without_a_spec_are_refused(tmp_path: Path) -> None:
@@ -193,6 +194,15 @@ def test_safetensors_without_a_spec_are_refused(tmp_path: Path) -> None:
         ({"input_mpp": [1]}, "not readable; it holds exactly family, scale"),
         ({"input_mpp": "fine"}, "not readable"),
         ({"depth": 3}, "not readable"),
+        ({"trunk": "edsr"}, "trunk and magnifications belong to mmsrnet"),
+        ({"trunk": ["edsr"]}, "family is not a name"),
+        ({"magnifications": [5, 10]}, "trunk and magnifications belong to mmsrnet"),
+        ({"family": "mmsrnet"}, "trunk and magnifications belong to mmsrnet, which needs both"),
+        ({"family": "mmsrnet", "trunk": "mmsrnet", "magnifications": [5, 10]}, "unknown trunk 'mmsrnet'"),
+        ({"family": "mmsrnet", "trunk": "edsr", "magnifications": [10, 5]}, "not 2 to 16 rising numbers above 0"),
+        ({"family": "mmsrnet", "trunk": "edsr", "magnifications": [10]}, "not 2 to 16 rising numbers above 0"),
+        ({"family": "mmsrnet", "trunk": "edsr", "magnifications": [5, float("nan")]}, "rising numbers"),
+        ({"family": "mmsrnet", "trunk": "edsr", "magnifications": "many"}, "not readable"),
     ],
 )
 def test_an_absurd_spec_is_refused(tmp_path: Path, change: dict[str, Any], reason: str) -> None:
@@ -242,6 +252,23 @@ def test_a_warm_start_from_the_same_shape_is_a_copy(tmp_path: Path) -> None:
     donor, own = saved(tmp_path / "a.safetensors", seed=1), network(seed=2)
     assert warm_start(own, donor) == []
     assert equal(own.state_dict(), network(seed=1).state_dict())
+
+
+def test_a_network_can_be_the_start_of_a_trunk(tmp_path: Path) -> None:
+    donor = saved(tmp_path / "a.safetensors", seed=1)
+    joint = network(replace(SPEC, family="mmsrnet", trunk="masrgan", magnifications=(5.0, 10.0)), seed=2)
+    assert all(name.startswith("branch.") for name in warm_start(joint, donor))
+    given = load_network(donor)[1].state_dict()
+    assert all(torch.equal(joint.state_dict()[f"trunk.{name}"], tensor) for name, tensor in given.items())
+
+
+@pytest.mark.parametrize(
+    ("mpp", "index"), [(2.0, 0), (1.1, 1), (0.5, 2), (0.36, 2), (0.25, None), (4.0, None), (0, None)]
+)
+def test_a_pitch_belongs_to_the_nearest_magnification(mpp: float, index: int | None) -> None:
+    spec = replace(SPEC, family="mmsrnet", trunk="masrgan", magnifications=(5.0, 10.0, 20.0))
+    assert spec.class_of(mpp) == index
+    assert SPEC.class_of(mpp) is None
 
 
 def test_a_warm_start_from_which_nothing_fits_is_refused(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from tests.networks import small_network, small_spec
 from tests.samples import enlarged, noise
 from wsisr.errors import DeviceError, ModelError, OutputError
 from wsisr.geometry import Size
@@ -16,7 +17,7 @@ from wsisr.models.catalog import find
 from wsisr.models.weights import build, save_weights
 from wsisr.modelspec import ModelSpec
 from wsisr.runtime import load_upscaler
-from wsisr.upscaling import Options
+from wsisr.upscaling import Options, doubt
 
 onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
@@ -82,6 +83,18 @@ def test_an_exported_model_obeys_the_tile_law(exported: Path) -> None:
     assert np.abs(whole.astype(int) - cut).max() <= 1
 
 
+def test_an_mmsrnet_is_exported_with_the_pixels_of_its_trunk(tmp_path: Path) -> None:
+    pytest.importorskip("onnxscript")
+    from wsisr.runtime.export import export
+
+    save_weights(tmp_path / "joint.safetensors", small_spec("mmsrnet"), small_network("mmsrnet").state_dict())
+    found = export(find(tmp_path / "joint.safetensors"), tmp_path / "joint.onnx")
+    assert max(each.largest for each in found) < 0.1
+    upscaler = load_upscaler(tmp_path / "joint.onnx", scale=2, device="cpu")
+    ours = load_upscaler(tmp_path / "joint.safetensors", scale=2, device="cpu", precision="fp32")
+    assert np.abs(upscaler(TILES).astype(int) - ours(TILES)).max() <= 1
+
+
 def test_half_precision_is_near(tmp_path: Path) -> None:
     pytest.importorskip("onnxscript")
     from wsisr.runtime.export import export
@@ -96,6 +109,20 @@ def test_half_precision_is_near(tmp_path: Path) -> None:
     assert max(each.mean for each in found) < 0.1
     kinds = {tensor.data_type for tensor in onnx.load(tmp_path / "half.onnx").graph.initializer}
     assert onnx.TensorProto.FLOAT16 in kinds
+
+
+def test_half_precision_that_shows_is_refused(tmp_path: Path) -> None:
+    pytest.importorskip("onnxscript")
+    from wsisr.runtime.export import export
+
+    torch.manual_seed(0)
+    network = build(SPEC)
+    for parameter in network.parameters():
+        torch.nn.init.normal_(parameter, std=2)
+    save_weights(tmp_path / "wild.safetensors", SPEC, network.state_dict())
+    with pytest.raises(ModelError, match=r"differs by .* grey levels from PyTorch; nothing is written"):
+        export(find(tmp_path / "wild.safetensors"), tmp_path / "half.onnx", half=True)
+    assert not (tmp_path / "half.onnx").exists()
 
 
 def test_nothing_that_exists_is_replaced_unasked(exported: Path) -> None:
@@ -132,12 +159,43 @@ def test_a_file_without_end_is_refused(tmp_path: Path) -> None:
         load_upscaler(path, scale=2)
 
 
-def test_a_foreign_file_is_told_why_not(tmp_path: Path) -> None:
-    model = onnx.ModelProto.FromString(written(tmp_path / "a.onnx").read_bytes())
+def foreign(path: Path, **written_as: Any) -> Path:
+    """The same small file, telling nothing of itself."""
+    model = onnx.ModelProto.FromString(written(path, **written_as).read_bytes())
+    del model.metadata_props[:]
+    path.write_bytes(model.SerializeToString())
+    return path
+
+
+@pytest.mark.parametrize("shape", [ANY, (1, 3, "h", "w")])
+def test_a_file_that_tells_nothing_of_itself_is_tried_out_and_that_is_said(
+    tmp_path: Path, shape: tuple[str | int, ...]
+) -> None:
+    upscaler = load_upscaler(foreign(tmp_path / "a.onnx", shape=shape), scale=2, device="cpu")
+    np.testing.assert_array_equal(upscaler(TILES), TILES.repeat(2, axis=1).repeat(2, axis=2))
+    assert (upscaler.scale, upscaler.context) == (2, 0)
+    assert "tried out, it takes black for 0 and white for 1 and sees 0 px" in upscaler.remarks[0]
+    assert "not from wsisr" in (doubt(upscaler, 0.5) or "")
+    with pytest.raises(ModelError, match="by 2, not by 4"):
+        load_upscaler(tmp_path / "a.onnx", scale=4, device="cpu")
+
+
+def test_half_precision_at_both_ends_is_taken(tmp_path: Path) -> None:
+    model = onnx.ModelProto.FromString(foreign(tmp_path / "a.onnx").read_bytes())
+    for value in (*model.graph.input, *model.graph.output):
+        value.type.tensor_type.elem_type = onnx.TensorProto.FLOAT16
+    (tmp_path / "a.onnx").write_bytes(model.SerializeToString())
+    upscaler = load_upscaler(tmp_path / "a.onnx", scale=2, device="cpu")
+    np.testing.assert_array_equal(upscaler(TILES), TILES.repeat(2, axis=1).repeat(2, axis=2))
+
+
+def test_an_exported_model_that_lost_its_words_shows_the_same(exported: Path, tmp_path: Path) -> None:
+    model = onnx.ModelProto.FromString(exported.read_bytes())
     del model.metadata_props[:]
     (tmp_path / "a.onnx").write_bytes(model.SerializeToString())
-    with pytest.raises(ModelError, match="without a wsisr model spec"):
-        load_upscaler(tmp_path / "a.onnx", scale=2)
+    ours, theirs = (load_upscaler(path, scale=2, device="cpu") for path in (exported, tmp_path / "a.onnx"))
+    assert 0 < theirs.context <= ours.context
+    np.testing.assert_array_equal(theirs(TILES), ours(TILES))
 
 
 def test_a_file_that_reaches_for_others_is_refused(tmp_path: Path) -> None:

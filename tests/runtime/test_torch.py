@@ -27,7 +27,7 @@ CPU = torch.device("cpu")
 class Repeating(nn.Module):
     """Nearest neighbour as a network, with a factor that may break it and a precision in which it is broken."""
 
-    scale, context = 2, 0
+    scale, context, local = 2, 0, True
 
     def __init__(self, factor: float = 1.0, broken_in_bf16: bool = False) -> None:
         super().__init__()

@@ -115,13 +115,70 @@ def test_without_a_unit_the_pitch_is_not_recorded(tmp_path: Path) -> None:
         assert slide.info.mpp is None
 
 
-def test_of_several_images_the_first_is_read_and_that_is_said(tmp_path: Path) -> None:
-    zarr.create_group(tmp_path / "all", zarr_format=2).attrs["bioformats2raw.layout"] = 3
-    write_ome_zarr(tmp_path / "all" / "0", LEVELS, "0.4")
-    write_ome_zarr(tmp_path / "all" / "1", LEVELS[1:], "0.4")
-    with open_slide(tmp_path / "all") as slide:
-        assert slide.info.size == Size(221, 183)
-        assert slide.info.remarks == ("the file holds several images; the first is read",)
+def several_images(folder: Path, version: str) -> Path:
+    """As bioformats2raw lays them out: the second is the largest, the third is no picture."""
+    group = zarr.create_group(folder, zarr_format=2 if version == "0.4" else 3)
+    group.attrs["bioformats2raw.layout"] = 3
+    write_ome_zarr(folder / "0", LEVELS[1:], version)
+    write_ome_zarr(folder / "1", LEVELS, version)
+    changed(write_ome_zarr(folder / "2", LEVELS, version), shape=[4, 183, 221])
+    write_ome_zarr(folder / "3", [LEVELS[2][:5, :5]], version)
+    return folder
+
+
+@pytest.mark.parametrize("version", ["0.4", "0.5"])
+def test_of_several_images_the_largest_is_read_unless_another_is_asked_for(tmp_path: Path, version: str) -> None:
+    path = several_images(tmp_path / "all", version)
+    with open_slide(path) as slide:
+        assert (slide.info.size, slide.info.series) == (Size(221, 183), 1)
+        assert [scene.size for scene in slide.info.scenes] == [
+            Size(110, 91),
+            Size(221, 183),
+            Size(221, 183),
+            Size(5, 5),
+        ]
+        assert [bool(scene.refusal) for scene in slide.info.scenes] == [False, False, True, False]
+        assert slide.info.remarks == ("the file holds 3 images; series 1, the largest, is read (others by --series)",)
+    with open_slide(path, series=0) as slide:
+        assert (slide.info.size, slide.info.series, slide.info.remarks) == (Size(110, 91), 0, ())
+        np.testing.assert_array_equal(slide.read(Box(0, 0, 110, 91), 0), LEVELS[1])
+    for series, words in ((2, "4 channels"), (4, "series are 0 to 3")):
+        with pytest.raises(SlideError, match=words):
+            open_slide(path, series=series)
+
+
+def test_several_multiscales_of_one_group_are_images_too(tmp_path: Path) -> None:
+    path = write_ome_zarr(tmp_path / "a", LEVELS, "0.4")
+    attributes = json.loads((path / ".zattrs").read_text())
+    (scale,) = attributes["multiscales"]
+    attributes["multiscales"] = [scale | {"name": "small", "datasets": scale["datasets"][1:]}, scale]
+    (path / ".zattrs").write_text(json.dumps(attributes))
+    with open_slide(path) as slide:
+        assert [scene.name for scene in slide.info.scenes] == ["small", ""]
+        assert slide.info.series == 1
+
+
+@pytest.mark.parametrize("version", ["0.4", "0.5"])
+def test_a_chunk_that_is_not_stored_is_white_not_black_and_that_is_said(tmp_path: Path, version: str) -> None:
+    path = write_ome_zarr(tmp_path / "a", LEVELS[:1], version, fill_value=0)
+    with open_slide(path) as slide:
+        assert slide.info.remarks == ()
+    (path / "0" / ("0.1.2" if version == "0.4" else "c/0/1/2")).unlink()
+    with open_slide(path) as slide:
+        assert "1 of 12 files" in slide.info.remarks[0]
+        expected = LEVELS[0].copy()
+        expected[64:128, 128:192] = 255
+        np.testing.assert_array_equal(slide.read(Box(0, 0, 221, 183), 0), expected)
+
+
+@pytest.mark.parametrize(("fill", "said"), [(0, True), (255, False), (240, False)])
+def test_a_chunk_that_a_shard_leaves_out_is_what_the_array_names(tmp_path: Path, fill: int, said: bool) -> None:
+    levels = [LEVELS[0].copy()]
+    levels[0][:64, :64] = fill
+    path = write_ome_zarr(tmp_path / "a", levels, "0.5", fill_value=fill, shards=(3, 128, 128))
+    with open_slide(path) as slide:
+        assert ("1 chunks in shards" in "".join(slide.info.remarks)) == said
+        assert (slide.read(Box(0, 0, 64, 64), 0) == (fill or 255)).all()
 
 
 def refusal(path: Path | str) -> str:

@@ -10,13 +10,15 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import Tensor
 
-from tests.pairs import write_dataset
-from wsisr.dataset.store import PatchStore, write_manifest
+from tests.pairs import write_dataset, write_manifest
+from wsisr.dataset.store import PatchStore
 from wsisr.errors import ConfigError, DatasetError
 from wsisr.pixels import Rgb, shrink
 from wsisr.training.batches import Batches
 from wsisr.training.config import DataConfig
+from wsisr.training.stain import jitter
 
 STEPS = st.integers(0, 10**6)
 SAMPLES = st.integers(0, 64)
@@ -54,9 +56,10 @@ def test_pairs_of_other_seeds_steps_or_samples_differ(dataset: Path) -> None:
 def test_starting_at_a_step_gives_the_tail_of_starting_at_the_first(dataset: Path, start: int) -> None:
     whole = list(islice(batches(dataset).from_step(0), 8))
     tail = list(islice(batches(dataset).from_step(start), 8 - start))
-    for (low, high), (own_low, own_high) in zip(whole[start:], tail, strict=True):
-        assert torch.equal(low, own_low)
-        assert torch.equal(high, own_high)
+    for batch, own in zip(whole[start:], tail, strict=True):
+        assert torch.equal(batch.low, own.low)
+        assert torch.equal(batch.high, own.high)
+        assert batch.mpp == own.mpp == (1.0,) * 3
 
 
 @pytest.mark.parametrize("scale", [2, 4])
@@ -81,7 +84,7 @@ def test_a_crop_is_a_turned_or_mirrored_piece_of_a_training_patch(dataset: Path,
     turned = [np.rot90(side, turns) for side in (high, high[:, ::-1]) for turns in range(4)]
     pieces = {
         np.ascontiguousarray(patch[top : top + 16, left : left + 16]).tobytes()
-        for patch in map(store.high, store.split("train"))
+        for patch in map(store.high, store.pairs("train", 2))
         for top in range(0, 49, 2)
         for left in range(0, 49, 2)
     }
@@ -90,9 +93,10 @@ def test_a_crop_is_a_turned_or_mirrored_piece_of_a_training_patch(dataset: Path,
 
 def test_slides_are_drawn_alike_however_many_patches_they_have(tmp_path: Path) -> None:
     store = PatchStore(write_dataset(tmp_path))
-    write_manifest(tmp_path, store.records[3:])  # one patch of the first slide, four of the second
+    kept = store.pairs("train", 2)[3:]
+    write_manifest(tmp_path, kept)  # one patch of the first slide, four of the second
     made = batches(tmp_path, {"area": 1.0})
-    first = {r.slide: store.high(r) for r in store.records[3:4]}["slide0.svs"]
+    first = store.high(kept[0])
     pieces = {first[top : top + 16, left : left + 16].tobytes() for top in range(0, 49, 2) for left in range(0, 49, 2)}
     hits = 0
     for sample in range(400):
@@ -103,10 +107,38 @@ def test_slides_are_drawn_alike_however_many_patches_they_have(tmp_path: Path) -
 
 
 def test_batches_are_numbers_from_zero_to_one(dataset: Path) -> None:
-    low, high = next(batches(dataset).from_step(0))
+    batch = next(batches(dataset).from_step(0))
+    low, high = batch.low, batch.high
     assert (low.shape, high.shape) == ((3, 3, 8, 8), (3, 3, 16, 16))
     assert low.dtype == high.dtype == torch.float32
     assert 0 <= min(low.min(), high.min()) < max(low.max(), high.max()) <= 1
+
+
+@pytest.mark.parametrize("parts", [1, 2, 3])
+def test_the_parts_of_a_batch_are_all_of_it(dataset: Path, parts: int) -> None:
+    batch = next(Batches(DataConfig(dataset, patch_px=8, batch=6, kernels=MIXED), 2, 0).from_step(0))
+    shares = [batch.part(number, parts) for number in range(parts)]
+    assert sorted(map(tensor_bytes, batch.low)) == sorted(tensor_bytes(low) for share in shares for low in share.low)
+    assert [len(share.mpp) for share in shares] == [6 // parts] * parts
+
+
+def tensor_bytes(pixels: Tensor) -> bytes:
+    return pixels.numpy().tobytes()
+
+
+@given(step=STEPS, sample=SAMPLES)
+def test_stains_vary_alike_on_both_sides(dataset: Path, step: int, sample: int) -> None:
+    varied = Batches(DataConfig(dataset, patch_px=8, batch=3, kernels={"area": 1.0}, stain_jitter=0.3), 2, 0)
+    low, high = varied.pair(step, sample)
+    assert within_rounding(shrink(np.ascontiguousarray(high), 2, "area"), low)
+
+
+def test_stains_vary_and_glass_does_not() -> None:
+    tables = [jitter(0.2, np.random.default_rng(seed)) for seed in range(20)]
+    assert len({table.tobytes() for table in tables}) == 20
+    assert all((table[255] == 255).all() for table in tables)
+    assert all((np.diff(table.astype(int), axis=0) >= 0).all() for table in tables)
+    assert np.array_equal(jitter(0.0, np.random.default_rng(0)), np.arange(256)[:, None].repeat(3, axis=1))
 
 
 def test_a_crop_larger_than_a_patch_is_refused(dataset: Path) -> None:
@@ -115,6 +147,6 @@ def test_a_crop_larger_than_a_patch_is_refused(dataset: Path) -> None:
 
 
 def test_a_dataset_without_training_pairs_is_refused(tmp_path: Path) -> None:
-    write_manifest(tmp_path, PatchStore(write_dataset(tmp_path)).split("val"))
+    write_manifest(tmp_path, PatchStore(write_dataset(tmp_path)).pairs("val", 2))
     with pytest.raises(DatasetError, match="no training pair at scale 2"):
         batches(tmp_path)

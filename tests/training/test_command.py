@@ -83,6 +83,15 @@ def test_quiet_says_nothing(recipe: Path) -> None:
     assert (done.exit_code, done.stdout, done.stderr) == (0, "", "")
 
 
+def test_numbers_for_tensorboard_are_written_or_the_package_is_named(recipe: Path) -> None:
+    try:
+        run(recipe, "--board")
+    except ConfigError as error:
+        assert "pip install 'wsisr[board]'" in str(error)  # noqa: PT017 - which of the two depends on what is installed
+    else:
+        assert list((recipe.parent / "run" / "board").glob("events.*"))
+
+
 def test_bad_input_is_refused(recipe: Path) -> None:
     with pytest.raises(DeviceError, match="is not a device"):
         run(recipe, "--device", "abacus")

@@ -91,6 +91,21 @@ def test_a_whole_number_may_stand_for_a_fraction(tmp_path: Path) -> None:
         ("data", {"kernels": {"area": float("inf")}}, "kernels: area = inf is not a number"),
         ("data", {"kernels": "area"}, "kernels = 'area' is not a table"),
         ("data", {"kernels": {"box": 1.0}}, "unknown kernel 'box'; known: area, bicubic"),
+        ("data", {"stain_jitter": 2}, "stain_jitter must be from 0 to 1"),
+        ("network", {"magnifications": 5}, "magnifications = 5 is not a list of numbers"),
+        ("network", {"magnifications": [5, "x"]}, "magnifications = 'x' is not a number"),
+        ("network", {"trunk": "edsr"}, "trunk and magnifications belong to mmsrnet"),
+        ("network", {"family": "mmsrnet"}, "needs"),
+        ("schedule", {"accumulate": 3}, "accumulate = 3 does not divide the batch of 16"),
+        ("schedule", {"accumulate": 0}, "accumulate = 0 does not divide"),
+        ("schedule", {"trunk_rate": -1}, "trunk_rate must be at least 0"),
+        ("loss", {"l2": 1}, "[loss]: unknown key 'l2'; known: l1, charbonnier"),
+        ("loss", {"l1": -1}, "losses need weights of which none is below 0"),
+        ("loss", {"l1": 0}, "losses need weights of which none is below 0 and one is above"),
+        ("loss", {"classification": 1}, "the loss classification belongs to the family mmsrnet"),
+        ("loss", {"perceptual": 1}, "the loss perceptual and features"),
+        ("loss", {"features": "a.safetensors"}, "the loss perceptual and features"),
+        ("adversary", {"channels": 0}, "the adversary needs 1 to 1024 channels"),
         ("schedule", {"steps": 0}, "steps, validate_every and save_every must be at least 1"),
         ("schedule", {"steps": 10**400}, "schedule"),
         ("schedule", {"save_every": 0}, "steps, validate_every and save_every must be at least 1"),
@@ -101,7 +116,7 @@ def test_a_whole_number_may_stand_for_a_fraction(tmp_path: Path) -> None:
     ],
 )
 def test_what_cannot_be_meant_is_one_line(tmp_path: Path, table: str, values: dict[str, Any], reason: str) -> None:
-    path = written(tmp_path / "run.toml", changed(table, **values))
+    path = written(tmp_path / "run.toml", GOOD | {table: GOOD.get(table, {}) | values})
     if values == {"steps": 10**400}:
         assert read_config(path).schedule.steps == 10**400
     else:
@@ -149,6 +164,10 @@ def test_the_digest_does_not_tell_how_often_a_run_saves_and_validates(tmp_path: 
 @pytest.mark.parametrize(
     "tables",
     [
+        GOOD | {"loss": {"charbonnier": 1}},
+        GOOD | {"adversary": {"channels": 8}},
+        changed("data", stain_jitter=0.1),
+        changed("schedule", accumulate=2),
         changed("network", scale=4),
         changed("network", channels=8),
         changed("network", warm_start="x2.safetensors"),

@@ -76,10 +76,11 @@ def outcome(folder: Path) -> dict[str, bytes]:
 
 
 def tensors_of(run: Run) -> dict[str, Tensor]:
-    moments = run.optimiser.state_dict()["state"]
+    learner = run.learner
+    moments = learner.optimiser.state_dict()["state"]
     optimiser = {f"{key}.{name}": value for key, state in moments.items() for name, value in state.items()}
-    average = {f"average.{name}": tensor for name, tensor in run.average.items()}
-    return {name: tensor.clone() for name, tensor in (run.network.state_dict() | average | optimiser).items()}
+    average = {f"average.{name}": tensor for name, tensor in learner.average.items()}
+    return {name: tensor.clone() for name, tensor in (learner.network.state_dict() | average | optimiser).items()}
 
 
 def equal(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
@@ -176,7 +177,7 @@ def test_another_configuration_is_refused_and_the_checkpoint_stays(whole: Path, 
 
 def test_another_dataset_is_refused_but_not_another_place_of_it(whole: Path, dataset: Path, tmp_path: Path) -> None:
     assert Run(config(write_dataset(tmp_path / "same")), whole, CPU).step == STEPS
-    other = write_dataset(tmp_path / "other", side=32)
+    other = write_dataset(tmp_path / "other")
     (other / "manifest.jsonl").write_text((dataset / "manifest.jsonl").read_text().replace("40.0", "41.0"))
     with pytest.raises(ConfigError, match="trained on a dataset of other patches"):
         Run(config(other), whole, CPU)
@@ -243,7 +244,7 @@ def test_a_loss_that_is_no_number_is_one_line_and_the_checkpoint_stays_good(data
     checkpoint = tmp_path / CHECKPOINT
     if checkpoint.exists():
         run = Run(given, tmp_path, CPU)
-        assert all(tensor.isfinite().all() for tensor in run.network.state_dict().values())
+        assert all(tensor.isfinite().all() for tensor in run.learner.network.state_dict().values())
 
 
 def test_weights_that_are_no_numbers_never_replace_a_checkpoint(dataset: Path, tmp_path: Path) -> None:
@@ -251,10 +252,12 @@ def test_weights_that_are_no_numbers_never_replace_a_checkpoint(dataset: Path, t
     list(islice(run, 3))
     before = (tmp_path / CHECKPOINT).read_bytes()
     with torch.no_grad():
-        next(run.network.parameters()).fill_(float("nan"))
+        next(run.learner.network.parameters()).fill_(float("nan"))
     with pytest.raises(ModelError, match=r"weights are no numbers after step 3; .*checkpoint\.pt stays as it was"):
         run.save()
-    with pytest.raises(ModelError, match=r"loss is not a number in step 4; .*checkpoint\.pt stays as it was"):
+    with pytest.raises(
+        ModelError, match=r"loss is not a number in step 4, whose batch is kept in .*checkpoint\.pt stays as it was"
+    ):
         next(iter(run))
     assert (tmp_path / CHECKPOINT).read_bytes() == before
 
@@ -267,8 +270,8 @@ def test_a_warm_start_is_where_the_run_begins_and_is_not_needed_to_go_on(
     given = config(dataset)
     given = replace(given, network=replace(given.network, warm_start=donor))
     run = Run(given, tmp_path / "run", CPU)
-    assert equal(run.network.state_dict(), load_network(donor)[1].state_dict())
-    assert equal(run.average, run.network.state_dict())
+    assert equal(run.learner.network.state_dict(), load_network(donor)[1].state_dict())
+    assert equal(run.learner.average, run.learner.network.state_dict())
     list(islice(run, 3))
     donor.unlink()
     assert Run(given, tmp_path / "run", CPU).step == 3
@@ -288,11 +291,11 @@ def test_a_run_that_cannot_begin_leaves_nothing(dataset: Path, tmp_path: Path) -
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_group_that_goes_missing_is_one_line(tmp_path: Path) -> None:
+def test_a_shard_that_goes_missing_is_one_line(tmp_path: Path) -> None:
     dataset = write_dataset(tmp_path / "pairs")
     run = Run(config(dataset), tmp_path / "run", CPU)
-    (dataset / "hr" / "slide1-0.npy").unlink()
-    with pytest.raises(DatasetError, match=r"slide1-0\.npy: patches cannot be read"):
+    (dataset / "shards" / "slide1.bin").unlink()
+    with pytest.raises(DatasetError, match=r"slide1\.bin: patches cannot be read"):
         list(run)
 
 

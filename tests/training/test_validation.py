@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
-from tests.pairs import write_dataset
-from wsisr.dataset.store import PatchStore, write_manifest
+from tests.networks import small_network
+from tests.pairs import write_dataset, write_manifest
+from wsisr.dataset.store import PatchStore
 from wsisr.errors import DatasetError
+from wsisr.models.mmsrnet import MMSRNet
 from wsisr.pixels import enlarge
 from wsisr.training.validation import Validation
 
@@ -53,6 +56,28 @@ def test_only_validation_patches_are_scored(tmp_path: Path) -> None:
 
 
 def test_a_dataset_without_validation_pairs_is_refused(tmp_path: Path) -> None:
-    write_manifest(tmp_path, PatchStore(write_dataset(tmp_path)).split("train"))
+    write_manifest(tmp_path, PatchStore(write_dataset(tmp_path)).pairs("train", 2))
     with pytest.raises(DatasetError, match="no validation pair at scale 2; build one with validation slides"):
         Validation(PatchStore(tmp_path), 2)
+
+
+def test_a_strip_shows_low_resolution_bicubic_network_and_truth(tmp_path: Path) -> None:
+    validation = Validation(PatchStore(write_dataset(tmp_path)), 2)
+    strip = validation.strip(Pillow(), CPU)
+    squares, bicubic, made, high = np.split(strip, 4, axis=1)
+    assert np.array_equal(made, bicubic)
+    assert np.array_equal(squares[::2, ::2], squares[1::2, 1::2])
+    assert np.array_equal(high, validation.slides["slide2.svs"][2])
+
+
+def test_magnifications_are_told_of_patches_as_the_slide_has_them(tmp_path: Path) -> None:
+    """The patches are of 0.5 um/px: 20x."""
+    validation = Validation(PatchStore(write_dataset(tmp_path)), 2)
+    network = small_network("mmsrnet")
+    assert isinstance(network, MMSRNet)
+    for index, due in ((2, 1.0), (0, 0.0)):
+        with torch.no_grad():
+            network.branch.last.weight.zero_()
+            network.branch.last.bias.copy_(torch.eye(3)[index])
+        assert validation.findings(network, CPU).accuracy == due
+    assert validation.findings(Pillow(), CPU).accuracy is None

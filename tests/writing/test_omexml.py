@@ -13,7 +13,7 @@ from wsisr.errors import SlideError
 from wsisr.geometry import Size
 from wsisr.writing.notes import read_note
 from wsisr.writing.omexml import note_in, ome_xml
-from wsisr.writing.spec import TiffSpec
+from wsisr.writing.spec import PyramidSpec
 
 NAMES = {"ome": "http://www.openmicroscopy.org/Schemas/OME/2016-06"}
 
@@ -23,12 +23,12 @@ sayable = st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cs", "
 
 @given(st.dictionaries(sayable, sayable, max_size=4))
 def test_a_note_comes_back_word_for_word(note: dict[str, str]) -> None:
-    assert note_in(ome_xml(TiffSpec(Size(1, 1), None, note=note))) == note
+    assert note_in(ome_xml(PyramidSpec(Size(1, 1), None, note=note))) == note
 
 
 @given(any_text, any_text)
 def test_a_note_never_breaks_the_document_and_what_xml_cannot_say_is_marked(key: str, text: str) -> None:
-    [(key_back, text_back)] = note_in(ome_xml(TiffSpec(Size(1, 1), None, note={key: text}))).items()
+    [(key_back, text_back)] = note_in(ome_xml(PyramidSpec(Size(1, 1), None, note={key: text}))).items()
     for given_text, back in ((key, key_back), (text, text_back)):
         assert len(given_text) == len(back)
         assert all(new in (old, "\ufffd") for old, new in zip(given_text, back, strict=True))
@@ -36,7 +36,7 @@ def test_a_note_never_breaks_the_document_and_what_xml_cannot_say_is_marked(key:
 
 @given(st.floats(1e-4, 1e4))
 def test_the_document_states_size_and_pitch(mpp: float) -> None:
-    pixels = ElementTree.fromstring(ome_xml(TiffSpec(Size(30, 20), mpp))).find("ome:Image/ome:Pixels", NAMES)
+    pixels = ElementTree.fromstring(ome_xml(PyramidSpec(Size(30, 20), mpp))).find("ome:Image/ome:Pixels", NAMES)
     assert pixels is not None
     assert (pixels.get("SizeX"), pixels.get("SizeY"), pixels.get("SizeC")) == ("30", "20", "3")
     assert float(pixels.get("PhysicalSizeX", "")) == float(pixels.get("PhysicalSizeY", "")) == mpp
@@ -44,13 +44,13 @@ def test_the_document_states_size_and_pitch(mpp: float) -> None:
 
 
 def test_the_micro_sign_is_no_numeric_reference_because_bio_formats_blanks_those_out() -> None:
-    xml = ome_xml(TiffSpec(Size(30, 20), 0.25, note={"name": "Zürich"}))
+    xml = ome_xml(PyramidSpec(Size(30, 20), 0.25, note={"name": "Zürich"}))
     assert b"&#" not in xml
     assert "µm" in xml.decode()
 
 
 def test_an_unknown_pitch_is_not_stated() -> None:
-    assert b"PhysicalSize" not in ome_xml(TiffSpec(Size(30, 20), None))
+    assert b"PhysicalSize" not in ome_xml(PyramidSpec(Size(30, 20), None))
 
 
 def test_a_tiff_of_another_program_has_no_note(tmp_path: Path) -> None:

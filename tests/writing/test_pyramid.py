@@ -18,19 +18,19 @@ from wsisr.errors import OutputError
 from wsisr.geometry import Box, Size
 from wsisr.pixels import Rgb, halve
 from wsisr.progress import Progress
-from wsisr.writing import layouts
+from wsisr.writing import hybrid, pyramidtiff
 from wsisr.writing.codec import Codec
 from wsisr.writing.grid import Grid, pyramid
-from wsisr.writing.layouts import LAYOUTS, assemble, bytes_at_most
 from wsisr.writing.notes import read_note
 from wsisr.writing.pyramid import PyramidWriter
-from wsisr.writing.spec import TiffSpec
+from wsisr.writing.pyramidtiff import PyramidTiff
+from wsisr.writing.spec import PyramidSpec
 from wsisr.writing.store import TileStore
 
 MPP = 0.12475
 
 specs = st.builds(
-    TiffSpec,
+    PyramidSpec,
     size=st.builds(Size, st.integers(1, 90), st.integers(1, 90)),
     mpp=st.floats(0.05, 20),
     tile_px=st.sampled_from([16, 32, 48]),
@@ -52,13 +52,13 @@ def picture(size: Size) -> Rgb:
     return (128 + 55 * waves + noise).clip(0, 255).astype(np.uint8)
 
 
-def write(path: Path, spec: TiffSpec) -> list[Progress]:
+def write(path: Path, spec: PyramidSpec) -> list[Progress]:
     with PyramidWriter(path, spec, overwrite=True) as writer:
         writer.write(Box.of(spec.size), picture(spec.size))
-        return list(writer.finish(workers=2))
+        return list(writer.finish())
 
 
-def through_jpeg(image: Rgb, spec: TiffSpec) -> Rgb:
+def through_jpeg(image: Rgb, spec: PyramidSpec) -> Rgb:
     """The image as a decoder sees it, tile by tile, its edges repeated to whole tiles."""
     height, width = image.shape[:2]
     side = spec.tile_px
@@ -79,7 +79,7 @@ def levels_in_tifffile(path: Path) -> list[Rgb]:
 
 @settings(max_examples=25, deadline=None)
 @given(specs)
-def test_every_reader_sees_all_levels_and_the_pitch(path: Path, spec: TiffSpec) -> None:
+def test_every_reader_sees_all_levels_and_the_pitch(path: Path, spec: PyramidSpec) -> None:
     write(path, spec)
     sizes = [(grid.size.width, grid.size.height) for grid in pyramid(spec.size, spec.tile_px)]
     with openslide.OpenSlide(path) as slide:
@@ -99,7 +99,7 @@ def test_every_reader_sees_all_levels_and_the_pitch(path: Path, spec: TiffSpec) 
 
 @settings(max_examples=25, deadline=None)
 @given(specs)
-def test_each_level_is_the_mean_of_the_decoded_level_above_and_no_pixel_moves(path: Path, spec: TiffSpec) -> None:
+def test_each_level_is_the_mean_of_the_decoded_level_above_and_no_pixel_moves(path: Path, spec: PyramidSpec) -> None:
     write(path, spec)
     expected = through_jpeg(picture(spec.size), spec)
     with openslide.OpenSlide(path) as slide:
@@ -114,7 +114,7 @@ def test_each_level_is_the_mean_of_the_decoded_level_above_and_no_pixel_moves(pa
 
 @settings(max_examples=10, deadline=None)
 @given(specs)
-def test_vips_finds_every_level_as_subifd_too(path: Path, spec: TiffSpec) -> None:
+def test_vips_finds_every_level_as_subifd_too(path: Path, spec: PyramidSpec) -> None:
     write(path, spec)
     for number, level in enumerate(levels_in_tifffile(path)[1:]):
         image = pyvips.Image.new_from_file(str(path), subifd=number, revalidate=True)
@@ -123,7 +123,7 @@ def test_vips_finds_every_level_as_subifd_too(path: Path, spec: TiffSpec) -> Non
 
 @settings(max_examples=10, deadline=None)
 @given(specs, st.randoms(use_true_random=False))
-def test_the_file_does_not_depend_on_the_order_of_writing(path: Path, spec: TiffSpec, random: Random) -> None:
+def test_the_file_does_not_depend_on_the_order_of_writing(path: Path, spec: PyramidSpec, random: Random) -> None:
     write(path, spec)
     grid, image = Grid(spec.size, spec.tile_px), picture(spec.size)
     boxes = [grid.box(tile) for tile in range(grid.tiles)]
@@ -131,13 +131,13 @@ def test_the_file_does_not_depend_on_the_order_of_writing(path: Path, spec: Tiff
     other = path.with_name("other.ome.tif")
     with PyramidWriter(other, spec, overwrite=True) as writer, ThreadPoolExecutor(3) as pool:
         list(pool.map(lambda box: writer.write(box, image[box.rows, box.columns]), boxes))
-        deque(writer.finish(workers=1))
+        deque(writer.finish())
     assert other.read_bytes() == path.read_bytes()
 
 
 @settings(max_examples=10, deadline=None)
 @given(specs)
-def test_progress_ends_at_its_total_and_the_size_is_told(path: Path, spec: TiffSpec) -> None:
+def test_progress_ends_at_its_total_and_the_size_is_told(path: Path, spec: PyramidSpec) -> None:
     with PyramidWriter(path, spec, overwrite=True) as writer:
         writer.write(Box.of(spec.size), picture(spec.size))
         reports = list(writer.finish())
@@ -151,11 +151,11 @@ def test_progress_ends_at_its_total_and_the_size_is_told(path: Path, spec: TiffS
 
 
 def test_bigtiff_is_taken_only_where_classic_may_be_too_small(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    spec = TiffSpec(Size(100, 60), MPP, tile_px=16)
+    spec = PyramidSpec(Size(100, 60), MPP, tile_px=16)
     write(path, spec)
     with tifffile.TiffFile(path) as tiff:
         assert not tiff.is_bigtiff
-    monkeypatch.setattr(layouts, "CLASSIC_BYTES", path.stat().st_size)
+    monkeypatch.setattr(pyramidtiff, "CLASSIC_BYTES", path.stat().st_size)
     write(path, spec)
     with tifffile.TiffFile(path) as tiff:
         assert tiff.is_bigtiff
@@ -165,20 +165,20 @@ def test_bigtiff_is_taken_only_where_classic_may_be_too_small(path: Path, monkey
 
 @settings(max_examples=15, deadline=None)
 @given(specs)
-def test_no_file_exceeds_the_size_that_decides_on_bigtiff(path: Path, spec: TiffSpec) -> None:
+def test_no_file_exceeds_the_size_that_decides_on_bigtiff(path: Path, spec: PyramidSpec) -> None:
     store = TileStore(path.with_name("tiles"), Grid(spec.size, spec.tile_px), spec.codec)
     for tile in range(store.grid.tiles):
         store.put(tile, spec.codec.encode(np.zeros((1, 1, 3), np.uint8), spec.tile_px))
-    layout = LAYOUTS["ome-tiff"]
-    deque(assemble(path, [store], spec, layout))
-    assert path.stat().st_size <= bytes_at_most([store], spec, layout)
+    tiff = PyramidTiff(hybrid.fill, hybrid.words)
+    deque(tiff.assemble(path, [store], spec))
+    assert path.stat().st_size <= tiff.bytes_at_most([store], spec)
     store.close()
 
 
 def test_profile_and_note_come_back_and_the_profile_is_stored_once(path: Path) -> None:
     profile = bytes(range(256)) * 9
     note = {"model": "masrgan x4 <é>", "warning": "research use only", "empty": ""}
-    write(path, TiffSpec(Size(100, 60), MPP, 16, icc=profile, note=note, software="wsisr 0.1"))
+    write(path, PyramidSpec(Size(100, 60), MPP, 16, icc=profile, note=note, software="wsisr 0.1"))
     assert read_note(path) == note
     with tifffile.TiffFile(path) as tiff:
         first, *others = (page.aspage() for page in tiff.pages)
@@ -193,7 +193,7 @@ def test_profile_and_note_come_back_and_the_profile_is_stored_once(path: Path) -
 
 
 def test_an_unknown_pitch_stays_unknown(path: Path) -> None:
-    write(path, TiffSpec(Size(40, 20), None, 16))
+    write(path, PyramidSpec(Size(40, 20), None, 16))
     with openslide.OpenSlide(path) as slide:
         assert "openslide.mpp-x" not in slide.properties
     with tiffslide.TiffSlide(path) as slide:
@@ -203,21 +203,21 @@ def test_an_unknown_pitch_stays_unknown(path: Path) -> None:
 @pytest.mark.parametrize("box", [Box(8, 0, 32, 16), Box(0, 0, 24, 16), Box(0, 0, 48, 16), Box(0, 0, 0, 0)])
 def test_what_is_not_whole_tiles_of_the_image_is_refused(path: Path, box: Box) -> None:
     with (
-        PyramidWriter(path, TiffSpec(Size(40, 20), MPP, 16), overwrite=True) as writer,
+        PyramidWriter(path, PyramidSpec(Size(40, 20), MPP, 16), overwrite=True) as writer,
         pytest.raises(ValueError, match="whole tiles"),
     ):
         writer.write(box, np.zeros((box.height, box.width, 3), np.uint8))
 
 
 def test_pixels_of_another_shape_or_depth_are_refused(path: Path) -> None:
-    with PyramidWriter(path, TiffSpec(Size(40, 20), MPP, 16), overwrite=True) as writer:
+    with PyramidWriter(path, PyramidSpec(Size(40, 20), MPP, 16), overwrite=True) as writer:
         for pixels in (np.zeros((16, 32, 3), np.uint8), np.zeros((20, 40), np.uint8), np.zeros((20, 40, 3))):
             with pytest.raises(ValueError, match="not uint8"):
                 writer.write(Box(0, 0, 40, 20), pixels.astype(pixels.dtype, copy=False))
 
 
 def test_a_tile_written_twice_or_never_is_refused(path: Path) -> None:
-    with PyramidWriter(path, TiffSpec(Size(40, 20), MPP, 16), overwrite=True) as writer:
+    with PyramidWriter(path, PyramidSpec(Size(40, 20), MPP, 16), overwrite=True) as writer:
         writer.write(Box(0, 0, 16, 16), np.zeros((16, 16, 3), np.uint8))
         with pytest.raises(ValueError, match="twice"):
             writer.write(Box(0, 0, 16, 16), np.zeros((16, 16, 3), np.uint8))
@@ -237,4 +237,4 @@ def test_a_tile_written_twice_or_never_is_refused(path: Path) -> None:
 )
 def test_an_impossible_file_is_refused_before_it_is_begun(wrong: dict[str, object]) -> None:
     with pytest.raises(OutputError, match=r"cannot be written|does not exist"):
-        replace(TiffSpec(Size(4, 4), MPP), **wrong)  # type: ignore[arg-type]
+        replace(PyramidSpec(Size(4, 4), MPP), **wrong)  # type: ignore[arg-type]

@@ -24,7 +24,7 @@ from wsisr.errors import WsisrError
 
 COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {
     "Slides": (upscale, verify, preview, info, models),
-    "Networks": (build_dataset, train, evaluate, export),
+    "Networks": (train, evaluate, export),
 }
 """Panel of the help text to its commands. A function's name is its command's, its docstring's first line the help."""
 
@@ -36,6 +36,7 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
 for _panel, _commands in COMMANDS.items():
     for _command in _commands:
         app.command(rich_help_panel=_panel)(_command)
+app.add_typer(build_dataset, rich_help_panel="Networks")
 
 
 def _print_version(wanted: bool) -> None:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 SOME_FAILED = 3
-"""Exit code of a run that others of its slides survived."""
+"""Exit code of a run that others of its slides survived, or that shows white where a slide could not be decoded."""
 
 Job = tuple[Path, Path]
 """A slide and its output."""
@@ -81,14 +81,12 @@ def finished(output: Path, note: Mapping[str, str]) -> bool:
     Raises `OutputError` where wsisr wrote it otherwise. Any other file is not finished, and for others to refuse.
     """
     from wsisr.cli.info import derived_note
+    from wsisr.provenance import difference
 
-    there = derived_note(output) if output.is_file() else {}
-    for name in note if there else ():
-        if name != "software" and there.get(name) != note[name]:
-            how = f"{name}: {there.get(name, 'none')}, not {note[name]}"
-            raise OutputError(
-                f"{output}: was made otherwise ({how}); choose another folder, or replace it: --overwrite"
-            )
+    there = derived_note(output) if output.exists() else {}
+    how = difference(there, note) if there else None
+    if how:
+        raise OutputError(f"{output}: was made otherwise ({how}); choose another folder, or replace it: --overwrite")
     return bool(there)
 
 
@@ -117,7 +115,12 @@ def conclude(slides: Sequence[Facts], *, quiet: bool) -> None:
     """The table, and the exit code of what failed."""
     if not quiet:
         answers.print(table(slides))
-    if failures(slides):
+    leave(slides)
+
+
+def leave(slides: Sequence[Facts]) -> None:
+    """With the exit code of what failed, or could not all be read; without, where all is well."""
+    if failures(slides) or any("unreadable" in facts for facts in slides):
         raise typer.Exit(SOME_FAILED)
 
 
@@ -138,6 +141,8 @@ def table(slides: Sequence[Facts]) -> Table:
     for facts in slides:
         took = duration(facts["seconds"]) if "seconds" in facts else ""
         result = facts["error"] if "error" in facts else facts["output"]
+        if "unreadable" in facts:
+            result += f" (not all of the slide could be decoded: {facts['unreadable']})"
         row: tuple[str, ...] = (Path(facts["slide"]).name, facts["state"], took, result)
         shown.add_row(*(Text(value) for value in row))
     return shown

@@ -1,100 +1,76 @@
-"""`wsisr build-dataset`: training pairs from slides."""
+"""`wsisr build-dataset`: training pairs, one command for each kind of them, and what can be done with a dataset."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-if TYPE_CHECKING:
-    from rich.table import Table
+from wsisr.cli.captured import captured
+from wsisr.cli.datasets import conclude, info, made
 
-    from wsisr.dataset.sources import DatasetSlide
-    from wsisr.dataset.store import PatchRecord
+OUTPUT = Annotated[Path, typer.Option("--output", "-o", help="Folder to make.")]
+JOBS = Annotated[int, typer.Option(help="Slides at a time; 0 for as many as there are cores.", min=0)]
+PATTERN = Annotated[str, typer.Option(help="Regular expression for what of a file name is the patient or specimen.")]
+QUIET = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors and warnings only.")]
+OVERWRITE = Annotated[bool, typer.Option("--overwrite", help="Replace a dataset, and drop one that was begun.")]
 
-SPLITS = ("train", "val")
 
-
-def build_dataset(
+def pyramid(
     slides: Annotated[list[Path], typer.Argument(help="Slides; a folder stands for the slides in it.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder to make.")],
+    output: OUTPUT,
     validation: Annotated[
         list[Path] | None,
         typer.Option(help="Slide or folder to hold out for validation; may be repeated. By default cases are drawn."),
     ] = None,
-    patch_px: Annotated[int, typer.Option(help="Side of a high-resolution patch.", min=64)] = 256,
+    patch_px: Annotated[int, typer.Option(help="Side of a high-resolution patch.", min=64)] = 192,
     coarsest_mpp: Annotated[float, typer.Option(help="Coarsest high resolution, in um/px.", min=0)] = 2.1,
     most_patches: Annotated[
         int,
         typer.Option(help="Patches with contrast per level of a slide at the most; a few of glass come on top.", min=1),
     ] = 1000,
+    overlap: Annotated[
+        float, typer.Option(help="Share of its side that a patch may have in common with the next.")
+    ] = 0.0,
+    cases: Annotated[
+        Path | None, typer.Option(help="CSV with the columns slide and case, and perhaps split (train or val).")
+    ] = None,
     val_share: Annotated[float, typer.Option(help="Share of cases drawn for validation.", min=0, max=1)] = 0.1,
-    case_pattern: Annotated[
-        str, typer.Option(help="Regular expression for what of a file name is the patient or specimen.")
-    ] = r"^[^_.]+",
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print errors and warnings only.")] = False,
+    case_pattern: PATTERN = r"^[^_.]+",
+    jobs: JOBS = 0,
+    again: Annotated[
+        bool, typer.Option("--again", help="Take slides that wsisr wrote, as if they were scans.")
+    ] = False,
+    overwrite: OVERWRITE = False,
+    quiet: QUIET = False,
 ) -> None:
-    """Cut training pairs from the levels of slides."""
-    from contextlib import closing
-
-    from wsisr.cli.console import answers
-    from wsisr.cli.progress import counted, drawn
-    from wsisr.cli.stopping import stop_asked, until
-    from wsisr.dataset.pyramid import build
+    """Pairs from the levels of slides: low resolution from a coarser level than the high one."""
+    from wsisr.dataset.assembly import Assembly, cores
+    from wsisr.dataset.pyramid import Work, plan
     from wsisr.dataset.recipe import Recipe
-    from wsisr.dataset.sources import sources_of
-    from wsisr.dataset.store import PatchStore
+    from wsisr.dataset.sources import read_cases, sources_by_table, sources_of
 
-    recipe = Recipe(patch_px, coarsest_mpp, most_patches, case_pattern, val_share)
-    sources = sources_of(slides, validation or [], recipe)
-    with stop_asked() as stop, closing(build(sources, output, recipe)) as steps:
-        for _ in drawn(until(steps, stop), counted, quiet=quiet):
-            pass
-    records = PatchStore(output).records
-    warn(sources, records)
-    if not quiet:
-        answers.print(table(output, records))
-
-
-def warn(sources: Sequence[DatasetSlide], records: Iterable[PatchRecord]) -> None:
-    """Says aloud what the dataset lacks: slides that gave nothing, a split without patches."""
-    from wsisr.cli.console import remark
-
-    for source in sources:
-        if not any(record.slide == source.name for record in records):
-            remark(f"warning: {source.path}: no patch has contrast; nothing was taken from this slide")
-    for split in SPLITS:
-        if not any(record.split == split for record in records):
-            remark(f"warning: no patch is in the split {split}, which training needs; see --validation and --val-share")
+    if cases and validation:
+        raise typer.BadParameter("say the split in the table, or hold out slides, not both", param_hint="--cases")
+    recipe = Recipe(patch_px, coarsest_mpp, most_patches, case_pattern, overlap, val_share)
+    if cases:
+        sources = sources_by_table(slides, read_cases(cases), recipe)
+    else:
+        sources = sources_of(slides, validation or [], recipe)
+    assembly = Assembly(plan(sources, output, recipe, Work(jobs or cores(), overwrite, again)))
+    made(assembly, quiet=quiet)
+    conclude(assembly, quiet=quiet)
 
 
-def table(folder: Path, records: Iterable[PatchRecord]) -> Table:
-    """Patches and slides by pixel pitch of the high resolution and by split."""
-    from rich.table import Table
-    from rich.text import Text
+COMMANDS: tuple[Callable[..., None], ...] = (pyramid, captured, info)
 
-    found: dict[str, list[PatchRecord]] = {}
-    for record in sorted(records, key=lambda record: record.mpp):
-        found.setdefault(f"{record.mpp:.2g} um/px", []).append(record)
-    everything = [record for group in found.values() for record in group]
-    shown = Table(title=Text(str(folder)), title_justify="left")
-    shown.add_column("high resolution")
-    for split in SPLITS:
-        shown.add_column(f"{split}: patches", justify="right")
-        shown.add_column(f"{split}: slides", justify="right")
-    for pitch, group in found.items():
-        shown.add_row(pitch, *counts(group))
-    shown.add_section()
-    shown.add_row("all", *counts(everything))
-    return shown
-
-
-def counts(records: Sequence[PatchRecord]) -> list[str]:
-    """Patches and slides of each split."""
-    numbers = []
-    for split in SPLITS:
-        slides = [record.slide for record in records if record.split == split]
-        numbers += [len(slides), len(set(slides))]
-    return [str(number) for number in numbers]
+build_dataset = typer.Typer(
+    name="build-dataset",
+    help="Make training pairs from slides, and see to them.",
+    no_args_is_help=True,
+    add_completion=False,
+)
+for _command in COMMANDS:
+    build_dataset.command()(_command)

@@ -26,10 +26,16 @@ def remark(message: str) -> None:
 
 
 def passing_on(steps: Iterable[T], said: Sequence[str]) -> Iterator[T]:
-    """The same steps; what is added to `said` meanwhile is printed as warnings, each once."""
+    """The same steps; what `said` holds, and what is added to it meanwhile, is printed as warnings, each once."""
     heard = 0
     for step in steps:
-        for text in said[heard:]:
-            remark(f"warning: {text}")
-            heard += 1
+        heard += warn(said[heard:])
         yield step
+    warn(said[heard:])
+
+
+def warn(texts: Sequence[str]) -> int:
+    """Print each as a warning; how many there were."""
+    for text in texts:
+        remark(f"warning: {text}")
+    return len(texts)

@@ -33,6 +33,7 @@ class Job(NamedTuple):
     """One row of the table to come."""
 
     slide: Path
+    series: int | None
     level: int
     kernel: Kernel
 
@@ -47,6 +48,9 @@ def evaluate(
         list[int] | None, typer.Option(help="Level that is the truth; 0 by default. Give it more than once for more.")
     ] = None,
     all_levels: Annotated[bool, typer.Option("--all-levels", help="Every level of at least 256 px a side.")] = False,
+    series: Annotated[
+        int | None, typer.Option(help="Number of the image, where a file holds several; see wsisr info.", min=0)
+    ] = None,
     kernel: Annotated[
         list[KernelName] | None,
         typer.Option(help="What the input is made with; area and bicubic by default. Give it more than once for more."),
@@ -67,7 +71,7 @@ def evaluate(
 ) -> None:
     """Measure a model against bicubic on slides."""
     from wsisr.cli.choosing import checked_scale
-    from wsisr.cli.console import answers
+    from wsisr.cli.console import answers, passing_on
     from wsisr.cli.progress import drawn
     from wsisr.cli.upscale import refuse_derived
     from wsisr.evaluation import Sampling, flat_probe
@@ -83,12 +87,13 @@ def evaluate(
     for slide in slides:
         refuse_derived(slide, again)
     kernels = kernels_of(kernel)
-    jobs = list(_jobs(slides, level or [0], all_levels, kernels))
+    jobs = [Job(*image, one) for image in _images(slides, series, level or [0], all_levels) for one in kernels]
     upscaler = load_upscaler(model, scale=scale, device=device)
     rows: list[Row] = []
-    for _ in drawn(_measured(jobs, upscaler, Sampling(limit_px=limit_px), rows), _pace, quiet=quiet):
-        pass
     probes = flat_probe(upscaler, kernels)
+    measured = _measured(jobs, upscaler, Sampling(limit_px=limit_px), rows)
+    for _ in drawn(passing_on(measured, upscaler.remarks), _pace, quiet=quiet):
+        pass
     answers.print(_table(rows, upscaler), _probe_table(probes))
     _remark_on_samples(rows)
     if json_file:
@@ -100,17 +105,21 @@ def kernels_of(names: Sequence[KernelName] | None) -> list[Kernel]:
     return list(dict.fromkeys(name.value for name in names or (KernelName.area, KernelName.bicubic)))
 
 
-def _jobs(slides: Sequence[Path], levels: Sequence[int], all_levels: bool, kernels: Sequence[Kernel]) -> Iterator[Job]:
-    """Opens every slide, so that what cannot be read is known before the work begins."""
+def _images(
+    slides: Sequence[Path], series: int | None, levels: Sequence[int], all_levels: bool
+) -> Iterator[tuple[Path, int | None, int]]:
+    """Path, series and level of each. Opens every slide: what cannot be read is known before the work begins."""
+    from wsisr.cli.console import warn
     from wsisr.evaluation import levels_to_evaluate
     from wsisr.slides import open_slide
 
     for path in dict.fromkeys(slides):
-        with open_slide(path) as slide:
+        with open_slide(path, series=series) as slide:
+            warn(slide.info.remarks)
             chosen = levels_to_evaluate(slide.info) if all_levels else dict.fromkeys(levels)
             for level in chosen:
                 slide.info.level(level)
-                yield from (Job(path, level, kernel) for kernel in kernels)
+                yield path, series, level
 
 
 def _measured(jobs: Sequence[Job], upscaler: Upscaler, sampling: Sampling, rows: list[Row]) -> Iterator[Progress]:
@@ -122,7 +131,7 @@ def _measured(jobs: Sequence[Job], upscaler: Upscaler, sampling: Sampling, rows:
 
     total = PARTS * len(jobs)
     for number, job in enumerate(jobs):
-        with open_slide(job.slide) as slide:
+        with open_slide(job.slide, series=job.series) as slide:
             for step in evaluated(slide, upscaler, job.level, job.kernel, sampling):
                 if isinstance(step, Row):
                     rows.append(step)

@@ -13,12 +13,16 @@ if TYPE_CHECKING:
 
     from wsisr.geometry import Box
     from wsisr.slides import SlideInfo
+    from wsisr.slides.scenes import Scene
 
 Facts = dict[str, Any]
 
 
 def info(
     slide: Annotated[Path, typer.Argument(help="Slide to look at; a folder is an OME-Zarr or a DICOM slide.")],
+    series: Annotated[
+        int | None, typer.Option(help="Number of the image, where a file holds several; see wsisr info.", min=0)
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
     """Show what a slide says of itself: size, pixel pitch, origin."""
@@ -27,7 +31,7 @@ def info(
     from wsisr.cli.console import answers
     from wsisr.slides import open_slide
 
-    with open_slide(slide, estimate=True) as opened:
+    with open_slide(slide, estimate=True, series=series) as opened:
         facts = facts_of(opened.info)
     if as_json:
         typer.echo(json.dumps(facts, indent=2))
@@ -46,6 +50,8 @@ def facts_of(info: SlideInfo) -> Facts:
         "mpp": info.mpp,
         "pitch": info.pitch,
         "remarks": list(info.remarks),
+        "series": info.series,
+        "scenes": [_scene(scene) for scene in info.scenes],
         "bounds": None if info.bounds is None else _bounds(info.bounds),
         "objective": info.objective,
         "levels": [_level(info, number) for number in range(len(info.levels))],
@@ -59,6 +65,11 @@ def _level(info: SlideInfo, number: int) -> Facts:
     level = info.levels[number]
     facts = {"width": level.size.width, "height": level.size.height, "downsample": level.downsample}
     return facts | {"mpp": info.level_mpp(number)}
+
+
+def _scene(scene: Scene) -> Facts:
+    size = {} if scene.size is None else {"width": scene.size.width, "height": scene.size.height}
+    return {"name": scene.name, "width": None, "height": None} | size | {"refusal": scene.refusal or None}
 
 
 def _bounds(box: Box) -> Facts:
@@ -109,6 +120,8 @@ def _rows(facts: Facts) -> Iterator[tuple[str, str]]:
     yield from (("warning", remark) for remark in facts["remarks"])
     if facts["bounds"]:
         yield "scanned", "{width} x {height} px at {x}, {y}".format(**facts["bounds"])
+    for number, scene in enumerate(facts["scenes"]):
+        yield f"series {number}", _scene_in_words(scene) + (", shown here" if number == facts["series"] else "")
     yield "objective", "not recorded" if facts["objective"] is None else f"{facts['objective']:g}x"
     for number, level in enumerate(facts["levels"]):
         size = f"{level['width']} x {level['height']} px"
@@ -117,6 +130,12 @@ def _rows(facts: Facts) -> Iterator[tuple[str, str]]:
     yield "associated", _associated(facts["associated"])
     for name, value in facts["derived"].items():
         yield f"derived: {name}", value
+
+
+def _scene_in_words(scene: Facts) -> str:
+    size = "of unknown size" if scene["width"] is None else f"{scene['width']} x {scene['height']} px"
+    why = f": {scene['refusal']}" if scene["refusal"] else ""
+    return f"{scene['name']} {size}".strip() + why
 
 
 def _pitch(mpp: float | None) -> str:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rich.panel import Panel
 
+    from wsisr.audit import Audit
     from wsisr.progress import Progress
     from wsisr.upscaler import Upscaler
-    from wsisr.upscaling import Audit, Plan
+    from wsisr.upscaling import Plan
 
 
 def pace(progress: Progress, seconds: float) -> str:
@@ -38,7 +40,8 @@ def forecast(work: Plan, upscaler: Upscaler, output: Path) -> Panel:
         "dry run: nothing was written",
         {
             **facts(work, upscaler),
-            "tiles": f"{len(work.grid)} of {work.grid.tiling.step} px; overlapping costs {100 * work.waste:.0f} %",
+            "tiles": cut_in_words(work),
+            "memory": f"at most {size_in_words(work.load.bytes)} besides the network",
             "time": f"about {duration(expected.seconds)}",
             "output": f"{output}, about {size_in_words(expected.output_bytes)}{taken}",
             "disk": f"about {size_in_words(expected.disk_bytes)} while running; {size_in_words(free)} are free",
@@ -46,9 +49,10 @@ def forecast(work: Plan, upscaler: Upscaler, output: Path) -> Panel:
     )
 
 
-def summary(work: Plan, upscaler: Upscaler, seconds: float, output: Path) -> Panel:
-    """What happened."""
+def summary(work: Plan, upscaler: Upscaler, seconds: float, output: Path, found: Mapping[str, str]) -> Panel:
+    """What happened, and what was found out on the way."""
     from wsisr.cli.progress import duration
+    from wsisr.files import bytes_of
     from wsisr.writing.grid import pyramid
 
     megapixels = work.output.size.pixels / 1e6
@@ -57,9 +61,12 @@ def summary(work: Plan, upscaler: Upscaler, seconds: float, output: Path) -> Pan
         {
             **facts(work, upscaler),
             **audited(work),
+            **found,
             "levels": str(len(pyramid(work.output.size, work.output.tile_px))),
+            "tiles": cut_in_words(work),
             "time": f"{duration(seconds)}, {megapixels / max(seconds, 1e-9):.2f} Mpx/s of output",
-            "bytes": size_in_words(output.stat().st_size),
+            "of which": shares_in_words(work, seconds),
+            "bytes": size_in_words(bytes_of(output)),
         },
     )
 
@@ -74,7 +81,14 @@ def measured(work: Plan, upscaler: Upscaler, seconds: float) -> dict[str, Any]:
         "height": work.output.size.height,
         "mpp": work.output.mpp,
         "skipped": round(work.cells.skipped, 4),
-    } | ({"seams": _seams(work.audit), "residual": _residual(work.audit)} if work.audit else {})
+        "tile_px": work.grid.tiling.step,
+        "waste": round(work.waste, 4),
+        "stages": {stage: round(spent, 1) for stage, spent in work.times.seconds.items()},
+    } | (_audited(work.audit, len(work.grid)) if work.audit else {})
+
+
+def _audited(audit: Audit, tiles: int) -> dict[str, Any]:
+    return {"measured": round(audit.measured / tiles, 4), "seams": _seams(audit), "residual": _residual(audit)}
 
 
 def _seams(audit: Audit) -> dict[str, Any]:
@@ -95,7 +109,9 @@ def audited(work: Plan) -> dict[str, str]:
     worst = "worst {:.3f} at {}, {}".format(seams.worst, *seams.at)
     off = "worst tile {:.2f} at {}, {}".format(found.worst, *found.at)
     shown = f"{seams.mean:.3f} times as rough as elsewhere, {worst}"
-    return {
+    tiles = len(work.grid)
+    part = {} if work.audit.measured == tiles else {"measured": f"{work.audit.measured} of {tiles} tiles"}
+    return part | {
         "tile borders": shown if seams.borders else "none",
         "averaged back": f"{found.mean:.2f} grey levels off, 99.9 % at most {found.percentile}, {off}",
     }
@@ -120,6 +136,16 @@ def panel(title: str, rows: dict[str, str]) -> Panel:
     for name, value in rows.items():
         table.add_row(Text(name, style="bold"), Text(value, overflow="fold"))
     return Panel(table, title=Text(title), title_align="left", expand=False)
+
+
+def cut_in_words(work: Plan) -> str:
+    return f"{len(work.grid)} of {work.grid.tiling.step} px; overlapping costs {100 * work.waste:.0f} %"
+
+
+def shares_in_words(work: Plan, seconds: float) -> str:
+    """How much of the time each stage worked."""
+    spent = work.times.seconds.items()
+    return ", ".join(f"{stage} {100 * each / max(seconds, 1e-9):.0f} %" for stage, each in spent) + ", side by side"
 
 
 def pitch_in_words(mpp: float | None) -> str:

@@ -15,6 +15,9 @@ def preview(
     region: Annotated[str, typer.Option(help="X,Y,WIDTH,HEIGHT in px of level 0.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="PNG to write.")],
     scale: Annotated[int, typer.Option(help="Output pixels per input pixel along one axis: 2 or 4.")] = 4,
+    series: Annotated[
+        int | None, typer.Option(help="Number of the image, where a file holds several; see wsisr info.", min=0)
+    ] = None,
     level: Annotated[int | None, typer.Option(help="Level to enlarge; 0 by default.", min=0)] = None,
     source_mpp: Annotated[float | None, typer.Option(help="Pixel pitch to enlarge from, in um/px.", min=0)] = None,
     mpp: Annotated[
@@ -22,10 +25,13 @@ def preview(
     ] = None,
     model: Annotated[str | None, typer.Option(help="Shipped model, weights file, bicubic or lanczos.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:NUMBER.")] = "auto",
+    perception: Annotated[
+        float, typer.Option(help="0 for least error, up to 1 for crisp by the model's twin.", min=0, max=1)
+    ] = 0.0,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a picture that exists.")] = False,
 ) -> None:
     """Picture one region as scanned, by bicubic and by a model."""
-    from wsisr.cli.console import remark
+    from wsisr.cli.console import remark, warn
     from wsisr.files import check_output, check_suffix, refuse_source
     from wsisr.preview import compare, save
     from wsisr.runtime import load_upscaler
@@ -33,13 +39,13 @@ def preview(
     from wsisr.upscaling import doubt
 
     choice = Choice(scale, level, source_mpp, region=region)
-    with open_slide(slide, mpp, estimate=True) as opened:
+    with open_slide(slide, mpp, estimate=True, series=series) as opened:
         check_suffix(output, (".png",))
         refuse_source(output, slide)
         check_output(output, overwrite=overwrite)
         source = choice.route(opened).source
-        upscaler = load_upscaler(model, scale=scale, device=device, mpp=source.mpp)
-        for warning in (*source.said, *filter(None, [doubt(upscaler, source.mpp)])):
-            remark(f"warning: {warning}")
+        upscaler = load_upscaler(model, scale=scale, device=device, mpp=source.mpp, perception=perception)
+        warn((*source.said, *filter(None, [doubt(upscaler, source.mpp)])))
         save(compare(source, upscaler), output, overwrite=overwrite)
+        warn(upscaler.remarks)
         remark(f"{output}: written")

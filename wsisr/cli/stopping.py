@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from collections.abc import Iterable, Iterator
@@ -19,8 +20,12 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 @contextmanager
-def stop_asked() -> Iterator[threading.Event]:
-    """Within, the first Ctrl-C sets the event; the second interrupts at once, wherever that is."""
+def stop_asked(*, abrupt: str | None = None) -> Iterator[threading.Event]:
+    """Within, the first Ctrl-C sets the event; the second interrupts at once, wherever that is.
+
+    `abrupt` is for a work that a kill does not harm: the second then says it and ends the process, because threads that
+    are deep in a step would let the interruption wait for them.
+    """
     event = threading.Event()
     previous = {each: signal.getsignal(each) for each in SIGNALS}
 
@@ -29,8 +34,12 @@ def stop_asked() -> Iterator[threading.Event]:
             signal.signal(each, handler)
 
     def ask(_signal: int, _frame: FrameType | None) -> None:
+        if event.is_set() and abrupt:
+            remark(abrupt)
+            os._exit(INTERRUPTED)
         event.set()
-        restore()
+        if not abrupt:
+            restore()
 
     for each in SIGNALS:
         signal.signal(each, ask)

@@ -15,6 +15,7 @@ from wsisr.cli.stopping import stop_asked
 
 if TYPE_CHECKING:
     from wsisr.progress import Progress
+    from wsisr.training.board import Board
     from wsisr.training.loop import Run, StepReport
 
 MEMORY = 0.98
@@ -26,16 +27,18 @@ def train(
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder of this run: checkpoint, weights, metrics.")],
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:NUMBER.")] = "auto",
     threads: Annotated[int | None, typer.Option(help="CPU threads; all cores by default.", min=1)] = None,
+    board: Annotated[bool, typer.Option("--board", help="Write for TensorBoard, too: a folder `board` in it.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print errors and warnings only.")] = False,
 ) -> None:
     """Train a network, or go on with a run that was stopped."""
-    from contextlib import closing
+    from contextlib import closing, nullcontext
 
     import torch
 
     from wsisr.cli.console import remark
     from wsisr.cli.progress import drawn
     from wsisr.runtime.device import torch_device
+    from wsisr.training.board import Board
     from wsisr.training.config import read_config
     from wsisr.training.loop import BEST, Run
 
@@ -44,7 +47,9 @@ def train(
     run = Run(read_config(config), output, torch_device(device))
     steps = run.config.schedule.steps
     watch = Watch()
-    with stop_asked() as stop, closing(progress(run, watch, stop)) as passing:
+    told = closing(Board(output)) if board and run.first else nullcontext()
+    quiet = quiet or not run.first
+    with stop_asked() as stop, told as into, closing(progress(run, watch, stop, into)) as passing:
         if not quiet:
             remark(beginning(run))
         for _ in drawn(passing, watch.words, quiet=quiet):
@@ -66,16 +71,18 @@ def beginning(run: Run) -> str:
     if run.resumed:
         return f"{run.folder}: resuming at step {run.step} of {steps}"
     slides = len(run.batches.slides)
-    return f"{run.folder}: {trainable(run.network)} parameters, {steps} steps, {slides} slides, on {run.device}"
+    return f"{run.folder}: {trainable(run.learner.network)} parameters, {steps} steps, {slides} slides, on {run.device}"
 
 
-def progress(run: Run, watch: Watch, stop: threading.Event) -> Generator[Progress, None, None]:
+def progress(run: Run, watch: Watch, stop: threading.Event, board: Board | None) -> Generator[Progress, None, None]:
     """Steps of this call, until they are done or stopping is asked for; then the step in hand is saved."""
     from wsisr.progress import Progress
 
     start = run.step
     for report in run:
         watch.see(report)
+        if board:
+            board.add(report)
         yield Progress("train", report.step - start, report.steps - start)
         if stop.is_set():
             run.save()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,19 +11,23 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from wsisr.cli.choosing import Choice
-from wsisr.files import disk_errors
+from wsisr.errors import OutputError
+from wsisr.files import disk_errors, is_zarr
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from wsisr.background import Background
     from wsisr.cli.batch import Facts
+    from wsisr.sighting import Sight
     from wsisr.slides import Slide
+    from wsisr.source import Source
     from wsisr.upscaler import Upscaler
-    from wsisr.upscaling import Options
+    from wsisr.upscaling import Options, Plan
 
 
 STOPPED = "stopped; what is finished is kept, and the same command goes on from there"
+INTERRUPTED = "interrupted at once; what is finished is kept, and the same command goes on from there"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,12 +36,18 @@ class Request:
 
     choice: Choice
     load: Callable[..., Upscaler]
-    """`load_upscaler` with model, device and precision as asked."""
+    """`load_upscaler` with model, device, precision and perception as asked."""
+    look: Callable[..., Sight | None]
+    """`load_sight` with model and device as asked."""
     options: Options
     mpp: float | None
     """Of level 0 in um/px, where it was given."""
+    series: int | None
+    """Of the images of a file, where it was given."""
     icc: str
     again: bool
+    on_error: str
+    """`stop`, or `white` for what of a slide cannot be decoded."""
     overwrite: bool
     skip_finished: bool
     """Leave an output alone that an earlier run has made the same way, instead of refusing it."""
@@ -68,6 +78,9 @@ def upscale(
             "--output", "-o", help="Pyramid to write, or for many slides a folder; SLIDE.xSCALE.ome.tif by default."
         ),
     ] = None,
+    series: Annotated[
+        int | None, typer.Option(help="Number of the image, where a file holds several; see wsisr info.", min=0)
+    ] = None,
     level: Annotated[int | None, typer.Option(help="Level to enlarge; 0, the finest, by default.", min=0)] = None,
     source_mpp: Annotated[
         float | None, typer.Option(help="Pixel pitch to enlarge from, in um/px: a finer level is shrunk to it.", min=0)
@@ -87,35 +100,61 @@ def upscale(
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:NUMBER.")] = "auto",
     precision: Annotated[str, typer.Option(help="auto, bf16, fp16 or fp32.")] = "auto",
+    perception: Annotated[
+        float, typer.Option(help="0 for least error, up to 1 for crisp by the model's twin.", min=0, max=1)
+    ] = 0.0,
     tile_px: Annotated[int | None, typer.Option(help="Input px that a tile completes, along one axis.", min=1)] = None,
     overlap_px: Annotated[
         int | None, typer.Option(help="Input px by which tiles overlap; what leaves no seam by default.", min=0)
     ] = None,
     batch: Annotated[int, typer.Option(help="Tiles that go through the network together.", min=1)] = 1,
+    memory: Annotated[
+        float, typer.Option(help="GB that all but the network may hold; tiles get smaller to fit.", min=0)
+    ] = 2.0,
     layout: Annotated[
         str | None,
-        typer.Option(help="ome-tiff (.tif) or aperio (.svs); what the output's suffix stands for by default."),
+        typer.Option(
+            help="ome-tiff (.tif), aperio (.svs) or ome-zarr (.zarr); what the output's suffix stands for by default."
+        ),
     ] = None,
-    codec: Annotated[str, typer.Option(help="jpeg, or without loss: deflate or lzw.")] = "jpeg",
+    codec: Annotated[
+        str | None,
+        typer.Option(help="jpeg by default, or without loss: deflate or lzw. OME-Zarr is always zstd, without loss."),
+    ] = None,
     quality: Annotated[int, typer.Option(help="JPEG quality of the output.", min=1, max=100)] = 90,
     icc: Annotated[
         str, typer.Option(help="keep stores the slide's colours and profile as they are; srgb converts them first.")
     ] = "keep",
+    deidentify: Annotated[
+        bool, typer.Option("--deidentify", help="Do not write the day of the scan into the output.")
+    ] = False,
+    keep_label: Annotated[
+        bool, typer.Option("--keep-label", help="Copy the slide's label image: it may name a patient.")
+    ] = False,
+    keep_macro: Annotated[
+        bool, typer.Option("--keep-macro", help="Copy the slide's macro image: it may show the label.")
+    ] = False,
     again: Annotated[bool, typer.Option("--again", help="Take a slide that wsisr wrote.")] = False,
     subsampling: Annotated[str, typer.Option(help="JPEG colours: 420, or 444 at full resolution.")] = "420",
     accept_limited_viewers: Annotated[
-        bool, typer.Option("--accept-limited-viewers", help="Allow codecs that some viewers cannot open.")
+        bool, typer.Option("--accept-limited-viewers", help="Allow what some viewers cannot open or misread.")
     ] = False,
     tissue: Annotated[
         str, typer.Option(help="What the network is for: auto finds it, none takes all; or a mask or GeoJSON file.")
     ] = "auto",
     background: Annotated[str, typer.Option(help="Where no tissue is: keep what was scanned, or white.")] = "keep",
     save_mask: Annotated[Path | None, typer.Option(help="PNG to write: the tissue in white.")] = None,
+    on_error: Annotated[
+        str, typer.Option(help="Where a slide cannot be decoded: stop, or white, which is listed; exit code 3 then.")
+    ] = "stop",
     shard: Annotated[
         str | None, typer.Option(help="NUMBER/COUNT: that part of the slides, for one of so many machines.")
     ] = None,
     report: Annotated[Path | None, typer.Option(help="JSON to write: what came of each slide.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an output that exists.")] = False,
+    no_verify: Annotated[
+        bool, typer.Option("--no-verify", help="Do not read the finished file again before it gets its name.")
+    ] = False,
     work_dir: Annotated[
         Path | None, typer.Option(help="Folder for the work in progress; the output's own by default.")
     ] = None,
@@ -130,26 +169,39 @@ def upscale(
         raise typer.BadParameter("choose keep or srgb", param_hint="--icc")
     if background not in ("keep", "white"):
         raise typer.BadParameter("choose keep or white", param_hint="--background")
+    if on_error not in ("stop", "white"):
+        raise typer.BadParameter("choose stop or white", param_hint="--on-error")
     choice = Choice(scale, level, source_mpp, target_mpp, region, region_mm, whole_canvas)
     from wsisr.cli import batch as many
-    from wsisr.runtime import load_upscaler
-    from wsisr.upscaling import DEFAULT_TILE_PX, Options
-    from wsisr.writing import Codec
-    from wsisr.writing.layouts import LAYOUTS, check_layout
+    from wsisr.runtime import load_sight, load_upscaler
+    from wsisr.upscaling import Options
+    from wsisr.writing.layouts import DEFAULT, LAYOUTS, check_layout, layout_name
 
-    coding = Codec(codec, quality, subsampling)
     check_layout(layout)
+    several = len(slides) > 1 or shard is not None or (output is not None and takes_many(output))
+    if output is not None and not several:
+        layout = layout_name(output, layout)
+    layout = layout or DEFAULT
+    coding = LAYOUTS[layout].coding(codec, quality, subsampling)
     coding.check_viewers(accept_limited=accept_limited_viewers)
-    several = len(slides) > 1 or shard is not None or (output is not None and output.is_dir())
+    keep = tuple(name for name, wanted in (("label", keep_label), ("macro", keep_macro)) if wanted)
+    if keep and deidentify:
+        raise typer.BadParameter("--deidentify keeps neither label nor macro")
+    if keep:
+        LAYOUTS[layout].check_pictures(accept_limited=accept_limited_viewers)
     if several and (save_mask or tissue not in ("auto", "none")):
         raise typer.BadParameter("a mask belongs to one slide; give slides with masks one by one")
+    options = Options(tile_px, overlap_px, batch, coding, layout)
     request = Request(
         choice,
-        partial(load_upscaler, model, device=device, precision=precision),
-        Options(DEFAULT_TILE_PX if tile_px is None else tile_px, overlap_px, batch, coding, layout),
+        partial(load_upscaler, model, device=device, precision=precision, perception=perception),
+        partial(load_sight, model, device=device),
+        replace(options, deidentify=deidentify, verify=not no_verify, keep=keep, memory_gb=memory),
         mpp=mpp,
+        series=series,
         icc=icc,
         again=again,
+        on_error=on_error,
         overwrite=overwrite,
         skip_finished=several and not overwrite,
         work_dir=work_dir,
@@ -161,8 +213,9 @@ def upscale(
         save_mask=save_mask,
     )
     many.check_report(report)
+    part = "" if series is None else f"series{series}."
     change = f"x{scale}" if scale else f"{target_mpp:g}um"
-    ending = change + LAYOUTS[layout or "ome-tiff"].suffix
+    ending = part + change + LAYOUTS[layout].suffix
     work = partial(enlarge, request)
     if several:
         jobs = [(slide, output_in(output, slide, ending)) for slide in slides]
@@ -173,44 +226,49 @@ def upscale(
         target = output or default_output(slides[0], ending)
         facts = work(slides[0], target)
         many.write_report(report, [{"slide": str(slides[0]), "output": str(target)} | facts])
+        many.leave([facts])
 
 
 def enlarge(request: Request, slide: Path, output: Path) -> Facts:
     """One slide, as asked, and what is to be reported of it. Raises `WsisrError`."""
     from contextlib import closing
-    from dataclasses import replace
 
+    from wsisr.audit import Audit
     from wsisr.cli.batch import finished
     from wsisr.cli.console import answers, passing_on, remark
-    from wsisr.cli.panels import forecast, measured, pace, summary
+    from wsisr.cli.panels import forecast, pace
     from wsisr.cli.progress import drawn
     from wsisr.cli.stopping import stop_asked, until
     from wsisr.files import check_output, check_suffix, refuse_source
-    from wsisr.slides import InSrgb, open_slide
+    from wsisr.slides import Forgiving, InSrgb, open_slide
     from wsisr.upscaler import Unchanged
-    from wsisr.upscaling import Audit, plan, work_folder
-    from wsisr.upscaling import upscale as upscaled
+    from wsisr.upscaling import carried_out, plan, work_folder
     from wsisr.writing.layouts import layout_of
 
-    with open_slide(slide, request.mpp, estimate=True) as stored:
+    marker = layout_of(output, request.options.layout).marker
+    with open_slide(slide, request.mpp, estimate=True, series=request.series) as stored:
         refuse_derived(slide, request.again)
-        opened = InSrgb(stored) if request.icc == "srgb" else stored
-        layout_of(output, request.options.layout)
+        readable = Forgiving(stored) if request.on_error == "white" else stored
+        opened = InSrgb(readable) if request.icc == "srgb" else readable
         if request.save_mask:
             check_suffix(request.save_mask, (".png",))
             check_output(request.save_mask, overwrite=request.overwrite or request.dry_run)
         refuse_source(output, slide)
-        check_output(output, overwrite=request.overwrite or request.skip_finished or request.dry_run)
+        replaceable = request.overwrite or request.dry_run
+        check_output(output, overwrite=replaceable or request.skip_finished, marker=marker)
         route = request.choice.route(opened)
         source = route.source
         upscaler = request.load(scale=route.scale, mpp=source.mpp) if route.scale > 1 else Unchanged()
         ground = background_of(request, stored, network=upscaler.weights is not None)
+        source = looked_at(request, source, ground, upscaler.scale)
         options = replace(request.options, background=ground, audit=Audit(upscaler.scale))
         work = plan(source, upscaler, options)
         if request.skip_finished and finished(output, work.output.note):
             remark(f"{output}: is finished already, of the same source and parameters; --overwrite makes it anew")
             return {"state": "finished before"}
-        check_output(output, overwrite=request.overwrite or request.dry_run)
+        check_output(output, overwrite=replaceable, marker=marker)
+        for name in work.output.pictures:
+            remark(f"warning: the slide's {name} image is copied; look whether it shows names, numbers or barcodes")
         for warning in (*source.said, *filter(None, [work.warning])):
             remark(f"warning: {warning}")
         if request.dry_run:
@@ -218,17 +276,39 @@ def enlarge(request: Request, slide: Path, output: Path) -> Facts:
             return {"state": "planned"}
         began = time.monotonic()
         folder = work_folder(work, upscaler, request.work_dir, keep=request.keep_work)
-        making = upscaled(source, upscaler, output, options=options, overwrite=request.overwrite, folder=folder)
-        with stop_asked() as stop, closing(making) as steps:
+        making = carried_out(work, upscaler, output, overwrite=request.overwrite, folder=folder)
+        with stop_asked(abrupt=INTERRUPTED) as stop, closing(making) as steps:
             if not request.quiet:
                 sizes = f"{source.size} px to {work.output.size} px"
                 remark(f"{upscaler.name}, {upscaler.hardware}: {sizes} in {len(work.grid)} steps")
             for _ in drawn(passing_on(until(steps, stop, STOPPED), upscaler.remarks), pace, quiet=request.quiet):
                 pass
         save_tissue(request, ground)
-        if not request.quiet:
-            answers.print(summary(work, upscaler, time.monotonic() - began, output))
-        return {"state": "done"} | measured(work, upscaler, time.monotonic() - began)
+        return told(request, work, upscaler, time.monotonic() - began, output)
+
+
+def looked_at(request: Request, source: Source, ground: Background, scale: int) -> Source:
+    """A source whose remarks tell, too, where it does not look as its pixel pitch says."""
+    from wsisr.sighting import contradiction
+
+    sight = request.look(scale=scale, mpp=source.mpp) if scale > 1 else None
+    doubt = contradiction(source, ground.tissue, sight) if sight else None
+    return replace(source, remarks=(*source.remarks, doubt)) if doubt else source
+
+
+def told(request: Request, work: Plan, upscaler: Upscaler, seconds: float, output: Path) -> Facts:
+    """What is to be reported of a slide that is done, said on the terminal first."""
+    from wsisr.cli.console import answers, remark
+    from wsisr.cli.info import derived_note
+    from wsisr.cli.panels import measured, summary
+    from wsisr.provenance import FOUND, UNREADABLE
+
+    found = {name: text for name, text in derived_note(output).items() if name in FOUND}
+    if UNREADABLE in found:
+        remark(f"warning: {output}: could not be decoded and is {found[UNREADABLE]}")
+    if not request.quiet:
+        answers.print(summary(work, upscaler, seconds, output, found))
+    return {"state": "done"} | measured(work, upscaler, seconds) | found
 
 
 def save_tissue(request: Request, ground: Background) -> None:
@@ -245,12 +325,15 @@ def save_tissue(request: Request, ground: Background) -> None:
 def background_of(request: Request, slide: Slide, *, network: bool) -> Background:
     """Tissue is looked for only where something depends on it: for a filter, all of a slide is alike."""
     from wsisr.background import Background
+    from wsisr.slides.forgiving import BLACK, Forgiving
     from wsisr.tissue import everywhere, tissue_of
 
     white = request.background == "white"
     if request.tissue == "auto" and not (network or white or request.save_mask):
         return Background(everywhere())
-    return Background(tissue_of(slide, request.tissue), white)
+    # What cannot be decoded is no proof of glass: black is taken for tissue.
+    looked_at = Forgiving(slide, BLACK) if request.on_error == "white" else slide
+    return Background(tissue_of(looked_at, request.tissue), white)
 
 
 def refuse_derived(slide: Path, again: bool) -> None:
@@ -269,11 +352,20 @@ def default_output(slide: Path, ending: str) -> Path:
     return whole.with_name(f"{stem.removesuffix('.zarr').removesuffix('.ome')}.{ending}")
 
 
+def takes_many(output: Path) -> bool:
+    """Whether an output is a folder for many, and no OME-Zarr, which is a folder itself."""
+    from wsisr.writing.layouts import LAYOUTS
+
+    return output.is_dir() and output.suffix.lower() not in LAYOUTS["ome-zarr"].suffixes and not is_zarr(output)
+
+
 def output_in(folder: Path | None, slide: Path, ending: str) -> Path:
     """The output of one slide of many: in that folder, which is made, or beside the slide."""
     beside = default_output(slide, ending)
     if folder is None:
         return beside
+    if is_zarr(folder):
+        raise OutputError(f"{folder}: is an OME-Zarr, no folder for many; choose another")
     with disk_errors(folder):
         folder.mkdir(exist_ok=True)
     return folder / beside.name

@@ -17,9 +17,8 @@ def verify(
     from dataclasses import asdict
 
     from wsisr.verification import verify as checked
-    from wsisr.writing import read_note
 
-    findings = list(checked(file, read_note(file)))
+    findings = list(checked(file))
     if as_json:
         typer.echo(json.dumps([asdict(finding) for finding in findings], indent=2))
     else:

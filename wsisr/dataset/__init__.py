@@ -1,1 +1,1 @@
-"""Pairs of low and high resolution: built from slides, stored as plain arrays, read back without any slide library."""
+"""Pairs of low and high resolution: built from slides, stored as plain pixels, read back without any slide library."""

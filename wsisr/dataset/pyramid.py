@@ -2,42 +2,89 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from wsisr.dataset.recipe import Recipe, choose
+from wsisr.dataset.assembly import Plan, Stop
+from wsisr.dataset.choosing import Choice, Look, Reason, choose, look, spread, to_look_at
+from wsisr.dataset.parts import EXAMPLES, Part, SlideFacts, picture
+from wsisr.dataset.quality import fingerprint
+from wsisr.dataset.recipe import Recipe
+from wsisr.dataset.records import SCALES, PatchRecord, magnification_of
+from wsisr.dataset.relation import Field, relation
 from wsisr.dataset.sources import DatasetSlide
-from wsisr.dataset.store import PatchRecord, new_dataset, refuse_existing, write_group, write_manifest
-from wsisr.errors import DatasetError
+from wsisr.errors import DatasetError, SlideError
 from wsisr.geometry import Box, Size
-from wsisr.modelspec import SCALES
 from wsisr.pixels import Rgb
-from wsisr.progress import Progress
 from wsisr.slides import Slide, SlideInfo, open_slide
+from wsisr.tissue import TissueMap, tissue_of
+from wsisr.tissue.detection import overview
+from wsisr.writing import read_note
+
+THUMBNAIL_PX = 360
+
+FIELDS = 16
+"""By which the relation of two levels is measured, at the most."""
 
 
-def build(sources: Sequence[DatasetSlide], folder: Path, recipe: Recipe) -> Generator[Progress, None, None]:
-    """Writes a dataset from slides; nothing happens until the iterator is consumed, to its end.
+@dataclass(frozen=True, slots=True)
+class PyramidJob:
+    """Pairs of one slide's own levels."""
 
-    All slides are looked at before the first patch is read. Yields `levels`. Leaving early leaves nothing behind.
-    Raises `DatasetError` if the folder exists, a slide cannot give pairs, or none shows tissue; `SlideError` if one
-    cannot be read; `OutputError` if the disk refuses.
-    """
-    refuse_existing(folder)
-    jobs = [(source, level) for source in sources for level in _usable_levels(source, recipe)]
-    records: list[PatchRecord] = []
-    with new_dataset(folder) as staging:
-        for done, (source, level) in enumerate(jobs):
-            yield Progress("levels", done, len(jobs))
-            with open_slide(source.path) as slide:
-                records += _take(slide, _Group(source, level, slide.info), staging, recipe)
-        if not records:
-            raise DatasetError("no patch of any slide has contrast; are they empty glass?")
-        write_manifest(staging, records)
-        yield Progress("levels", len(jobs), len(jobs))
+    source: DatasetSlide
+    recipe: Recipe
+    again: bool = False
+    """Take a slide that wsisr wrote."""
+
+    @property
+    def name(self) -> str:
+        return self.source.stem
+
+    @property
+    def place(self) -> str:
+        return str(self.source.path)
+
+    @property
+    def identity(self) -> Mapping[str, str]:
+        place = {"slide": str(self.source.path.resolve()), **self.source.age()}
+        return {**place, "case": self.source.case, "split": self.source.split}
+
+    def __call__(self, part: Part, stop: Stop) -> SlideFacts:
+        """Raises `DatasetError` or `SlideError` where the slide cannot give pairs."""
+        with open_slide(self.source.path) as slide:
+            if not self.again:
+                _refuse_derived(self.source.path)
+            groups = _usable(self.source, slide.info, self.recipe)
+            tissue = tissue_of(slide)
+            facts = _facts(self.source, slide)
+            for group in groups:
+                Cutting(slide, group, tissue, self.recipe).into(part, facts, stop)
+        refused = [each for each in facts.relations if each["refused"]]
+        if refused and not part.records:
+            first = refused[0]
+            levels = f"levels {first['fine']} and {first['coarse']}"
+            raise DatasetError(f"{self.source.path}: {levels} {first['refused']}; leave this slide out")
+        return facts
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """How a dataset is made, besides what is in it."""
+
+    workers: int = 1
+    overwrite: bool = False
+    again: bool = False
+
+
+def plan(sources: Sequence[DatasetSlide], folder: Path, recipe: Recipe, work: Work = Work()) -> Plan:
+    """A dataset of pyramid pairs."""
+    values = {name: str(value) for name, value in asdict(recipe).items()}
+    jobs = [PyramidJob(source, recipe, work.again) for source in sources]
+    return Plan(folder, jobs, {"kind": "pyramid", **values}, work.workers, work.overwrite)
 
 
 def partners(info: SlideInfo, level: int) -> dict[int, int]:
@@ -53,16 +100,13 @@ def partners(info: SlideInfo, level: int) -> dict[int, int]:
 
 
 @dataclass(frozen=True, slots=True)
-class _Group:
-    """One level of one slide."""
+class Group:
+    """One level of one slide, and what pairs with it."""
 
     source: DatasetSlide
-    level: int
     info: SlideInfo
-
-    @property
-    def name(self) -> str:
-        return f"{self.source.stem}-{self.level}"
+    level: int
+    partners: Mapping[int, int]
 
     @property
     def mpp(self) -> float:
@@ -72,76 +116,146 @@ class _Group:
         return mpp
 
     @property
-    def partners(self) -> Mapping[int, int]:
-        return partners(self.info, self.level)
+    def size(self) -> Size:
+        return self.info.levels[self.level].size
 
-    def fields(self, side: int) -> list[Box]:
-        """Boxes on a grid without overlap, inside this level and inside all of its partners."""
+    def fields(self, recipe: Recipe) -> list[Box]:
+        """Boxes on a grid, inside this level and inside all of its partners."""
         sizes = [self.info.levels[coarse].size * scale for scale, coarse in self.partners.items()]
-        sizes.append(self.info.levels[self.level].size)
-        width, height = min(size.width for size in sizes), min(size.height for size in sizes)
-        return list(_grid(Size(width, height), side))
+        sizes.append(self.size)
+        common = Size(min(size.width for size in sizes), min(size.height for size in sizes))
+        return list(_grid(common, recipe.patch_px, recipe.step_px))
 
-    def record(self, index: int, box: Box, contrast: float) -> PatchRecord:
+    def record(self, seen: Look, patch: Rgb) -> PatchRecord:
+        """Of a patch at its finest, before it has partners."""
+        ratio = self.info.levels[self.level].downsample
+        edges = (seen.box.left, seen.box.top, seen.box.right, seen.box.bottom)
+        left, top, right, bottom = (round(edge * ratio) for edge in edges)
         return PatchRecord(
-            group=self.name,
-            index=index,
             slide=self.source.name,
             case=self.source.case,
             split=self.source.split,
+            kind="pyramid",
+            scale=1,
             level=self.level,
-            left=box.left,
-            top=box.top,
-            mpp=self.mpp,
-            contrast=round(contrast, 2),
-            scales=tuple(self.partners),
+            box=(left, top, right, bottom),
+            mpp_hr=self.mpp,
+            mpp_lr=self.mpp,
+            magnification=magnification_of(self.mpp),
+            contrast=round(seen.contrast, 2),
+            focus=round(seen.focus, 3),
+            tissue=round(seen.tissue, 3),
+            fingerprint=fingerprint(patch),
+            side=seen.box.width,
+            shard="",
+            images={},
         )
 
 
-def _usable_levels(source: DatasetSlide, recipe: Recipe) -> list[int]:
+def _usable(source: DatasetSlide, info: SlideInfo, recipe: Recipe) -> list[Group]:
     """Levels that give pairs. Raises `DatasetError` saying why there is none."""
-    with open_slide(source.path) as slide:
-        groups = [_Group(source, level, slide.info) for level in range(len(slide.info.levels))]
+    groups = [Group(source, info, level, partners(info, level)) for level in range(len(info.levels))]
     paired = [group for group in groups if group.partners]
     if not paired:
         levels = "its only level has" if len(groups) == 1 else f"its {len(groups)} levels have"
-        raise DatasetError(f"{source.path}: {levels} no other 2 or 4 times as coarse, so nothing pairs; leave it out")
+        raise DatasetError(f"{source.path}: {levels} no other 2, 4 or 8 times as coarse; leave it out")
     fine = [group for group in paired if group.mpp <= recipe.coarsest_mpp]
     if not fine:
         raise DatasetError(
             f"{source.path}: levels that pair start at {paired[0].mpp:.3g} um/px, "
             f"coarser than {recipe.coarsest_mpp:g}; leave it out or allow coarser levels"
         )
-    large = [group.level for group in fine if group.fields(recipe.patch_px)]
+    large = [group for group in fine if group.fields(recipe)]
     if not large:
         raise DatasetError(f"{source.path}: smaller than a patch of {recipe.patch_px} px; leave it out")
     return large
 
 
-def _take(slide: Slide, group: _Group, folder: Path, recipe: Recipe) -> list[PatchRecord]:
-    """One group, stored: patches chosen by the contrast of their coarsest partner."""
-    boxes = group.fields(recipe.patch_px)
-    scale, coarse = max(group.partners.items())
-    contrasts = [_contrast(slide.read(_shrunk(box, scale), coarse)) for box in boxes]
-    chosen = choose(contrasts, recipe.most_patches)
-    if not chosen:
-        return []
-    for scale, level in {1: group.level, **group.partners}.items():
-        patches = (slide.read(_shrunk(boxes[i], scale), level) for i in chosen)
-        kind = "hr" if scale == 1 else f"lr{scale}"
-        write_group(folder, kind, group.name, patches, (len(chosen), recipe.patch_px // scale))
-    return [group.record(row, boxes[i], contrasts[i]) for row, i in enumerate(chosen)]
+def _facts(source: DatasetSlide, slide: Slide) -> SlideFacts:
+    size = slide.info.size
+    return SlideFacts(
+        source.name,
+        source.case,
+        source.split,
+        "pyramid",
+        (size.width, size.height),
+        slide.info.mpp or 0.0,
+        picture(overview(slide)[0], THUMBNAIL_PX),
+    )
 
 
-def _grid(size: Size, side: int) -> Iterator[Box]:
-    for top in range(0, size.height - side + 1, side):
-        for left in range(0, size.width - side + 1, side):
+def _refuse_derived(path: Path) -> None:
+    with suppress(SlideError):  # no TIFF: the slide has just been opened, so it is whole, and wsisr did not write it
+        if read_note(path):
+            raise DatasetError(f"{path}: wsisr wrote it, its detail is an estimate; give the scan, or insist: --again")
+
+
+@dataclass(frozen=True, slots=True)
+class Cutting:
+    """One level of an open slide, to be cut into pairs."""
+
+    slide: Slide
+    group: Group
+    tissue: TissueMap
+    recipe: Recipe
+
+    def into(self, part: Part, facts: SlideFacts, stop: Stop) -> None:
+        """Adds its pairs, and what it found of the levels' relations and of what is left out."""
+        fields = [(box, self._tissue_share(box)) for box in self.group.fields(self.recipe)]
+        seen = to_look_at(fields, self.recipe.most_patches)
+        looks = []
+        for box, share in seen:
+            stop.check()
+            looks.append(look(self._high(box), box, share))
+        choice = choose(looks, self.recipe.most_patches)
+        self._tell(choice, len(fields) - len(seen), facts)
+        partners = self._related([each for each in choice.kept if not each.flat], facts)
+        for each in choice.kept if partners else ():
+            stop.check()
+            self._keep(part, each, partners)
+
+    def _keep(self, part: Part, seen: Look, partners: Mapping[int, int]) -> None:
+        high = self._high(seen.box)
+        record = self.group.record(seen, high)
+        place = part.keep(high)
+        for scale, level in partners.items():
+            images = {"hr": place, "lr": part.keep(self.slide.read(_shrunk(seen.box, scale), level))}
+            part.add(replace(record, scale=scale, mpp_lr=record.mpp_hr * scale, shard=part.shard, images=images))
+
+    def _related(self, looks: Sequence[Look], facts: SlideFacts) -> dict[int, int]:
+        """Partners whose relation is what it should be; none where nothing has contrast to measure it by."""
+        found = {}
+        for scale, coarse in self.group.partners.items() if looks else ():
+            fields = [self._field(each.box, scale, coarse) for each in spread(looks, FIELDS)]
+            measured = relation((self.group.level, coarse), scale, fields)
+            facts.relations.append(asdict(measured))
+            if measured.refused is None:
+                found[scale] = coarse
+        return found
+
+    def _field(self, box: Box, scale: int, coarse: int) -> Field:
+        return Field(box, self._high(box), self.slide.read(_shrunk(box, scale), coarse))
+
+    def _tell(self, choice: Choice, unseen: int, facts: SlideFacts) -> None:
+        if unseen:
+            facts.reject(Reason.UNSEEN, count=unseen)
+        for seen, reason in choice.rejected:
+            few = facts.rejected.get(reason)
+            wanted = few is None or len(few.examples) < EXAMPLES
+            facts.reject(reason, self._high(seen.box) if wanted else None)
+
+    def _high(self, box: Box) -> Rgb:
+        return self.slide.read(box, self.group.level)
+
+    def _tissue_share(self, box: Box) -> float:
+        return float(np.mean(self.tissue.cells(self.group.size, box, max(1, box.width // 8))))
+
+
+def _grid(size: Size, side: int, step: int) -> Iterator[Box]:
+    for top in range(0, size.height - side + 1, step):
+        for left in range(0, size.width - side + 1, step):
             yield Box(left, top, left + side, top + side)
 
 
 def _shrunk(box: Box, scale: int) -> Box:
     return Box(box.left // scale, box.top // scale, box.right // scale, box.bottom // scale)
-
-
-def _contrast(patch: Rgb) -> float:
-    return float(np.std(patch.mean(axis=2)))

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+import csv
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from wsisr.dataset.recipe import Recipe
+from wsisr.dataset.records import SPLITS
 from wsisr.errors import DatasetError
 
 SUFFIXES = {".svs", ".tif", ".tiff", ".ndpi", ".scn", ".mrxs", ".vms", ".vmu", ".bif", ".svslide"}
@@ -27,6 +29,57 @@ class DatasetSlide:
     def name(self) -> str:
         """What the manifest calls the slide."""
         return self.stem if self.path.is_dir() else f"{self.stem}{self.path.suffix}"
+
+    def age(self) -> dict[str, str]:
+        """Size and time of change, which stand for its content: a digest would read all of it before any work."""
+        try:
+            found = self.path.stat()
+        except OSError:
+            return {}  # who opens it says so better
+        return {"slide bytes": str(found.st_size), "slide changed": str(found.st_mtime_ns)}
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """What a table says of a slide."""
+
+    name: str
+    split: str | None
+
+
+def read_cases(path: Path) -> dict[str, Case]:
+    """A CSV with the columns `slide` and `case`, and perhaps `split`: name of a slide, with suffix or without, to case.
+
+    Raises `DatasetError` where it is something else, or has a case in two splits.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            rows = list(csv.DictReader(file))
+        found = {row["slide"]: Case(row["case"], row.get("split") or None) for row in rows}
+    except (OSError, KeyError, ValueError, csv.Error) as error:
+        raise DatasetError(f"{path}: cannot be read as a CSV with the columns slide and case ({error!r})") from error
+    splits: dict[str, str | None] = {}
+    for case in found.values():
+        if not case.name or case.split not in (None, *SPLITS):
+            raise DatasetError(f"{path}: needs a case in each row, and no split but {' or '.join(SPLITS)}")
+        if splits.setdefault(case.name, case.split) != case.split:
+            raise DatasetError(f"{path}: case {case.name} is in two splits; a case belongs to one")
+    return found
+
+
+def sources_by_table(slides: Iterable[Path], cases: Mapping[str, Case], recipe: Recipe) -> list[DatasetSlide]:
+    """Slides by path or by folder, with the cases and splits of a table; a case without a split is drawn by its hash.
+
+    Raises `DatasetError` for a slide that is not in the table.
+    """
+    paths = _each_once(slides)
+    found = [cases.get(path.name) or cases.get(path.stem) for path in paths]
+    sources = []
+    for path, stem, case in zip(paths, _stems(paths), found, strict=True):
+        if case is None:
+            raise DatasetError(f"{path}: is not in the table of cases; add it there, or leave the slide out")
+        sources.append(DatasetSlide(path, stem, case.name, case.split or recipe.split(case.name)))
+    return sources
 
 
 def sources_of(slides: Iterable[Path], held_out: Iterable[Path], recipe: Recipe) -> list[DatasetSlide]:

@@ -74,10 +74,10 @@ def regions(block: Block, low: Size, scale: int) -> Regions:
     measured = block.core.intersection(grown(Box.of(low), -_per(BORDER_PX, scale)))
     origin = block.source * scale
     return Regions(
-        values=_from(origin, values),
-        windows=_from(origin, grown(centres, SSIM_REACH)),
-        cells=_from(origin, _whole_cells(values)),
-        low=_from(block.source, measured),
+        values=values.seen_from(origin),
+        windows=grown(centres, SSIM_REACH).seen_from(origin),
+        cells=_whole_cells(values).seen_from(origin),
+        low=measured.seen_from(block.source),
     )
 
 
@@ -95,10 +95,6 @@ def grown(box: Box, px: int) -> Box:
 def _per(px: int, scale: int) -> int:
     """Low-resolution px that cover so many high-resolution px."""
     return -(-px // scale)
-
-
-def _from(origin: Box, box: Box) -> Box:
-    return box.moved(-origin.left, -origin.top)
 
 
 def _whole_cells(box: Box) -> Box:

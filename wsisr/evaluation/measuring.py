@@ -81,7 +81,7 @@ class _Shrunken:
         # Shrinking reaches beyond the source; the block's input must be what shrinking the whole level gives there.
         wide = grown(block.source, KERNEL_REACH).intersection(Box.of(self.low))
         high = self.slide.read(wide * self.scale, self.level)
-        inside = block.source.moved(-wide.left, -wide.top)
+        inside = block.source.seen_from(wide)
         fine = inside * self.scale
         # Pillow's pixels are read-only, which torch warns of; a copy belongs to whoever gets it.
         low = shrink(high, self.scale, self.kernel)[inside.rows, inside.columns].copy()

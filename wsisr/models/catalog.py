@@ -14,6 +14,13 @@ FILTERS = ("bicubic", "lanczos")
 """Names that mean a filter, not a network."""
 
 
+PICKLES = (".pth", ".pt", ".ckpt", ".bin", ".pkl")
+"""Suffixes under which weights are pickled."""
+
+TWIN = "-gan"
+"""What is added to a model's name for its twin: the same network, trained on to look crisp."""
+
+
 @dataclass(frozen=True, slots=True)
 class Model:
     """A weights file and what it says of itself."""
@@ -45,6 +52,8 @@ def find(model: str | Path) -> Model:
     for candidate in shipped():
         if candidate.name == str(model):
             return candidate
+    if Path(model).suffix.lower() in PICKLES:
+        raise ModelError(f"{model}: a pickle, which could run any code; save its tensors as .safetensors elsewhere")
     if Path(model).suffix != ".safetensors":
         names = ", ".join([*FILTERS, *(candidate.name for candidate in shipped())])
         raise ModelError(f"no model is called {str(model)!r}; there are {names}, or give a .safetensors file")
@@ -54,13 +63,24 @@ def find(model: str | Path) -> Model:
 def best_for(scale: int, mpp: float | None) -> Model:
     """The shipped model of that scale whose trained pixel pitches are nearest to `mpp`, in um/px of the input.
 
-    Raises `ModelError` if none has that scale.
+    Of alike ones the first by name; a twin has to be asked for. Raises `ModelError` if none has that scale.
     """
-    fitting = [model for model in shipped() if model.spec.scale == scale]
+    fitting = [model for model in shipped() if model.spec.scale == scale and not model.name.endswith(TWIN)]
     if not fitting:
         scales = ", ".join(str(scale) for scale in sorted({model.spec.scale for model in shipped()}))
         raise ModelError(f"no shipped model has scale {scale}; there are scales {scales}, and --model takes a file")
     return min(fitting, key=lambda model: model.spec.misfit(mpp))
+
+
+def twin_of(model: Model) -> Model:
+    """What lies beside a weights file under its name and `TWIN`. Raises `ModelError` where that is nothing."""
+    path = model.path.with_name(f"{model.path.stem}{TWIN}.safetensors")
+    if not path.is_file():
+        raise ModelError(
+            f"{model.name} has no twin to look crisp, {path} is missing; train one from it with the adversarial loss, "
+            "or leave --perception out"
+        )
+    return described(path)
 
 
 def pick(model: str | Path | None, scale: int, mpp: float | None) -> Model | None:
@@ -71,11 +91,11 @@ def pick(model: str | Path | None, scale: int, mpp: float | None) -> Model | Non
     if model in FILTERS:
         return None
     chosen = best_for(scale, mpp) if model is None else find(model)
-    refuse_other_scale(chosen.name, chosen.spec, scale)
+    refuse_other_scale(chosen.name, chosen.spec.scale, scale)
     return chosen
 
 
-def refuse_other_scale(name: str, spec: ModelSpec, scale: int) -> None:
+def refuse_other_scale(name: str, own: int, scale: int) -> None:
     """Raises `ModelError` where a model does not enlarge as asked."""
-    if spec.scale != scale:
-        raise ModelError(f"{name} enlarges by {spec.scale}, not by {scale}; choose another model or scale")
+    if own != scale:
+        raise ModelError(f"{name} enlarges by {own}, not by {scale}; choose another model or scale")

@@ -34,6 +34,12 @@ def spec_in(path: Path) -> ModelSpec:
         raise ModelError(f"{path}: model spec is not readable; it is nested without end") from error
 
 
+def is_foreign(path: Path) -> bool:
+    """Whether a file is sound safetensors of somebody else's. Raises `ModelError` where it is not sound."""
+    with opened(path, "np") as file:
+        return SPEC_KEY not in (file.metadata() or {})
+
+
 @contextmanager
 def opened(path: Path, framework: str) -> Iterator[Any]:
     """A safetensors file, mapped; `framework` is `np` or `pt`. Raises `ModelError` where it is not a whole one."""

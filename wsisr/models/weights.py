@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -51,13 +52,31 @@ def load_network(path: Path) -> tuple[ModelSpec, nn.Module]:
     return spec, network.eval()
 
 
+def load_between(one: Path, other: Path, share: float) -> tuple[ModelSpec, nn.Module]:
+    """A network whose every weight lies between those of two files of one shape, at `share` of the way to the other.
+
+    The spec is that of the first. Raises `ModelError` where a file cannot be used or they are not of one shape.
+    """
+    if not 0 <= share <= 1:
+        raise ModelError(f"{share:g} is not between two sets of weights; choose from 0 to 1")
+    spec, network = load_network(one)
+    target_spec, target = load_network(other)
+    if replace(target_spec, input_mpp=spec.input_mpp) != spec:
+        raise ModelError(f"{other}: is not a network of the shape of {one}; nothing lies between them")
+    aim = target.state_dict()
+    network.load_state_dict({name: tensor.lerp(aim[name], share) for name, tensor in network.state_dict().items()})
+    return spec, network
+
+
 def warm_start(network: nn.Module, path: Path) -> list[str]:
     """Copies from a weights file all tensors whose name and shape fit; returns the names of those that did not.
 
-    Raises `ModelError` if the file cannot be used or nothing in it fits.
+    The weights of a network alone also fit the trunk of another. Raises `ModelError` if the file cannot be used or
+    nothing in it fits.
     """
     _, donor = load_network(path)
     own, given = network.state_dict(), donor.state_dict()
+    given |= {f"trunk.{name}": tensor for name, tensor in given.items()}
     fitting = {name: tensor for name, tensor in given.items() if name in own and own[name].shape == tensor.shape}
     if not fitting:
         raise ModelError(f"{path}: none of its tensors fits the network to train; start from other weights")

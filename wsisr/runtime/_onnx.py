@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from copy import copy
+from typing import Any, Self
 
 import numpy as np
-import numpy.typing as npt
 import onnxruntime
 from onnxruntime.capi import onnxruntime_pybind11_state as state
 
 from wsisr.errors import DeviceError, ModelError, OutOfMemoryError, in_words
 from wsisr.pixels import Tiles
+from wsisr.runtime.foreign import Planes, probed
 from wsisr.runtime.onnxfile import OnnxFile
 from wsisr.upscaler import Weights
 
@@ -36,55 +37,96 @@ FOREIGN = (
     state.RuntimeException,
 )
 
+DTYPES: dict[str, np.dtype[Any]] = {"tensor(float)": np.dtype(np.float32), "tensor(float16)": np.dtype(np.float16)}
+
 PROBES = ((1, 24, 17), (2, 9, 31))
 """Batch, height, width of the images that show whether a network takes any size."""
 
-Planes = npt.NDArray[np.float32]
-"""(n, 3, h, w) in [0, 1]."""
+OURS = (0.0, 1.0)
+"""Values of black and of white."""
 
 
 class OnnxUpscaler:
     """One file on one device; its own arithmetic, pixels in fp32."""
 
-    def __init__(self, name: str, file: OnnxFile, device: str, weights: Weights) -> None:
+    def __init__(self, name: str, file: OnnxFile, device: str, sha256: str) -> None:
         """Raises `ModelError` where the file holds no network of that kind, `DeviceError` where the device is not."""
         self.name = name
-        self.scale = file.spec.scale
-        self.context = file.context
-        self.weights = weights
-        self.remarks: list[str] = []
-        self._session = session(file, device)
-        self._input = _only_input(file, self._session)
-        for count, height, width in PROBES:
-            self._checked(np.zeros((count, 3, height, width), np.float32))
+        self.weights = Weights(file.spec, sha256)
+        self._found: tuple[str, ...] = ()
+        self._network = OnnxNetwork(name, file, device)
+        if file.spec:
+            self.scale, self.context, self._span = file.spec.scale, file.context, OURS
+        else:
+            self._try_out(file)
+        self.remarks: list[str] = list(self._found)
+        for shape in PROBES:
+            self._checked(np.full((*shape, 3), 128, np.uint8))
+
+    def unheard(self) -> Self:
+        """The same network with nothing remarked but what was found out at the start: for another slide."""
+        other = copy(self)
+        other.remarks = list(self._found)
+        return other
 
     @property
     def hardware(self) -> str:
-        provider = self._session.get_providers()[0].removesuffix("ExecutionProvider")
-        return f"on {provider} in ONNX Runtime"
+        return f"on {self._network.provider} in ONNX Runtime"
 
     def __call__(self, tiles: Tiles) -> Tiles:
         """(n, h, w, 3) sRGB to (n, h*scale, w*scale, 3) sRGB.
 
         Raises `ModelError` where the network gives no pixels, `OutOfMemoryError` where memory ends.
         """
-        planes = np.ascontiguousarray(tiles.transpose(0, 3, 1, 2), np.float32) / np.float32(255)
-        enlarged = self._checked(planes)
+        enlarged = self._checked(tiles)
         if not np.isfinite(enlarged).all():
             raise ModelError(f"{self.name} gives values that are no numbers; export it again without --fp16")
-        quantised = np.rint(enlarged * np.float32(255)).clip(0, 255).astype(np.uint8)
+        quantised = np.rint(enlarged).clip(0, 255).astype(np.uint8)
         return np.ascontiguousarray(quantised.transpose(0, 2, 3, 1))
 
-    def _checked(self, planes: Planes) -> Planes:
-        """The network's answer, which must be enlarged pixels."""
-        count, _, height, width = planes.shape
-        with _run_errors(self.name, planes.shape):
-            enlarged = self._session.run(None, {self._input: planes})[0]
+    def _try_out(self, file: OnnxFile) -> None:
+        nature = probed(str(file.path), self._network)
+        self.scale, self.context, self._span = nature.scale, nature.context, nature.span
+        black, white = nature.span
+        self._found = (
+            f"{self.name} tells nothing of itself: tried out, it takes black for {black:g} and white for {white:g} "
+            f"and sees {nature.context} px around a pixel",
+        )
+
+    def _checked(self, tiles: Tiles) -> Planes:
+        """The network's answer in grey levels, which must be enlarged pixels."""
+        black, white = (np.float32(value) for value in self._span)
+        planes = np.ascontiguousarray(tiles.transpose(0, 3, 1, 2), np.float32) / np.float32(255)
+        enlarged = self._network(planes * (white - black) + black)
+        count, height, width, _ = tiles.shape
         shape = (count, 3, height * self.scale, width * self.scale)
-        if not isinstance(enlarged, np.ndarray) or enlarged.dtype != np.float32 or enlarged.shape != shape:
+        if enlarged.shape != shape:
+            raise ModelError(f"{self.name} gives {enlarged.shape} where {shape} is due; export it again")
+        return (enlarged - black) / (white - black) * np.float32(255)
+
+
+class OnnxNetwork:
+    """A session as a function of planes, one by one where it takes no more at a time."""
+
+    def __init__(self, name: str, file: OnnxFile, device: str) -> None:
+        self._name = name
+        self._session = session(file, device)
+        self._input, self._dtype, self._alone = _only_input(file, self._session)
+
+    @property
+    def provider(self) -> str:
+        return str(self._session.get_providers()[0].removesuffix("ExecutionProvider"))
+
+    def __call__(self, planes: Planes) -> Planes:
+        """(n, 3, h, w) in the values of the network to (n, 3, h*scale, w*scale), as far as it keeps to that."""
+        if self._alone and len(planes) > 1:
+            return np.concatenate([self(planes[number : number + 1]) for number in range(len(planes))])
+        with _run_errors(self._name, planes.shape):
+            enlarged = self._session.run(None, {self._input: np.ascontiguousarray(planes, self._dtype)})[0]
+        if not isinstance(enlarged, np.ndarray) or enlarged.dtype != self._dtype or enlarged.ndim != 4:
             given = f"{getattr(enlarged, 'dtype', '?')} {getattr(enlarged, 'shape', '?')}"
-            raise ModelError(f"{self.name} gives {given} where float32 {shape} is due; export it again")
-        return enlarged
+            raise ModelError(f"{self._name} gives {given} where pixels in {self._dtype} are due; export it again")
+        return enlarged.astype(np.float32, copy=False)
 
 
 def session(file: OnnxFile, device: str) -> Any:
@@ -119,15 +161,23 @@ def _providers(device: str) -> list[tuple[str, dict[str, int]]]:
     return [(name, {"device_id": int(number)} if number else {}) for name in PROVIDERS[kind]]
 
 
-def _only_input(file: OnnxFile, ready: Any) -> str:
-    """Name of the input. Raises `ModelError` where that is not one array of float pixels of any size."""
+def _only_input(file: OnnxFile, ready: Any) -> tuple[str, np.dtype[Any], bool]:
+    """Name of the input, its type, and whether it takes but one image at a time.
+
+    Raises `ModelError` where that is not one array of float pixels of any size.
+    """
     inputs, outputs = ready.get_inputs(), ready.get_outputs()
-    if len(inputs) != 1 or len(outputs) != 1 or inputs[0].type != "tensor(float)" or len(inputs[0].shape) != 4:
+    dtype = DTYPES.get(inputs[0].type) if len(inputs) == len(outputs) == 1 else None
+    if dtype is None or len(inputs[0].shape) != 4:
         raise ModelError(f"{file.path}: takes something else than float pixels (n, 3, h, w); export it again")
     batch, colours, height, width = inputs[0].shape
-    if colours != 3 or any(isinstance(side, int) for side in (batch, height, width)):
+    if (
+        colours != 3
+        or any(isinstance(side, int) for side in (height, width))
+        or (isinstance(batch, int) and batch != 1)
+    ):
         raise ModelError(f"{file.path}: takes pixels of one size only, {inputs[0].shape}; export it again")
-    return str(inputs[0].name)
+    return str(inputs[0].name), dtype, batch == 1
 
 
 @contextmanager

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from copy import copy
+from typing import Self
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +16,8 @@ from wsisr.upscaler import Weights
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 """Arithmetic by its name; pixels and what is added to them are fp32 in each."""
+
+_NOT_LOCAL = "{} averages over whole tiles, so its result depends on how the slide is cut; take another model"
 
 
 class TorchUpscaler:
@@ -26,10 +30,16 @@ class TorchUpscaler:
         self.scale = int(network.scale)  # type: ignore[arg-type]
         self.context = int(network.context)  # type: ignore[arg-type]
         self.weights = weights
-        self.remarks: list[str] = []
+        self.remarks: list[str] = [] if network.local else [_NOT_LOCAL.format(name)]
         self.device = device
         self.precision = precision
         self.network = network.to(device)
+
+    def unheard(self) -> Self:
+        """The same network with nothing remarked yet: for another slide."""
+        other = copy(self)
+        other.remarks = []
+        return other
 
     @property
     def hardware(self) -> str:

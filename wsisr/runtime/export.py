@@ -26,6 +26,9 @@ SIZES = ((1, 64, 64), (1, 37, 101), (2, 50, 32), (1, 150, 40), (1, 1, 7))
 LARGEST_DIFFERENCE = 1.0
 """Grey levels by which an fp32 file may differ anywhere."""
 
+LARGEST_DIFFERENCE_FP16 = 2.0
+"""The same in half precision. masrgan-x2 differs by 0.04, masrgan-x4 by 0.24."""
+
 
 @dataclass(frozen=True, slots=True)
 class Parity:
@@ -51,7 +54,7 @@ def export(model: Model, output: Path, *, half: bool = False, overwrite: bool = 
     content = _onnx(load_network(model.path)[1], metadata, half)
     found = parities(OnnxFile(output, content, spec, context), network)
     worst = max(each.largest for each in found)
-    if not worst <= (np.inf if half else LARGEST_DIFFERENCE) or np.isinf(worst):
+    if not worst <= (LARGEST_DIFFERENCE_FP16 if half else LARGEST_DIFFERENCE):
         raise ModelError(
             f"{model.name}: as ONNX it differs by {worst:.3g} grey levels from PyTorch; nothing is written"
         )

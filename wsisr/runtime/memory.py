@@ -82,7 +82,7 @@ class WithinMemory:
         result = np.empty((count, height * self.scale, width * self.scale, 3), np.uint8)
         for piece in grid:
             enlarged = self.network(tiles[:, piece.window.rows, piece.window.columns])
-            kept = piece.block.moved(-piece.window.left, -piece.window.top) * self.scale
+            kept = piece.block.seen_from(piece.window) * self.scale
             block = piece.block * self.scale
             result[:, block.rows, block.columns] = enlarged[:, kept.rows, kept.columns]
         return result

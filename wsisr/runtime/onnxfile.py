@@ -31,21 +31,21 @@ class OnnxFile:
 
     path: Path
     content: bytes
-    spec: ModelSpec
+    spec: ModelSpec | None
+    """None where another program wrote the file."""
     context: int
+    """Input px around a pixel on which its output depends; 0 where that is not said."""
 
 
 def read_onnx(path: Path) -> OnnxFile:
-    """Raises `ModelError` if it is no ONNX file, is too large, needs other files, or was not written by wsisr."""
+    """Raises `ModelError` if it is no ONNX file, is too large, or needs other files."""
     content = _content(path)
     model = _parsed(path, content)
     if any(_is_external(tensor) for tensor in _tensors(model.graph)):
         raise ModelError(f"{path}: keeps tensors in other files; export it again as one file")
     metadata = {entry.key: entry.value for entry in model.metadata_props}
     if SPEC_KEY not in metadata:
-        raise ModelError(
-            f"{path}: ONNX without a wsisr model spec, so how far it sees is unknown; take a file of `wsisr export`"
-        )
+        return OnnxFile(path, content, None, 0)
     try:
         return OnnxFile(path, content, ModelSpec.from_json(metadata[SPEC_KEY]), _context(metadata))
     except (ModelError, RecursionError) as error:

@@ -21,6 +21,8 @@ import numpy.typing as npt
 LARGEST_CHUNK = 64 * 2**20
 """Bytes that one chunk may decode to: more than any slide has, less than a small machine has."""
 
+WHITE = 255
+
 Step: TypeAlias = Callable[[bytes], bytes]
 Place: TypeAlias = tuple[int, ...]
 """A chunk by its number along each axis."""
@@ -33,7 +35,7 @@ _DECODERS: dict[str, Callable[..., bytes | bytearray]] = {
     "zlib": imagecodecs.zlib_decode,
     "zstd": imagecodecs.zstd_decode,
 }
-_MISSING = 2**64 - 1
+LEFT_OUT = 2**64 - 1
 """Offset and length of a chunk that a shard leaves out."""
 
 
@@ -85,16 +87,31 @@ class ChunkedArray:
     folder: Path
     shape: tuple[int, ...]
     coding: Coding
-    fill: int
-    """Value of what is not stored."""
+    fill: int | None
+    """Value of what is not stored; None, shown white, where it names none, or black, as no glass and no tissue is."""
     name: Callable[[Place], str]
     """Of the file that holds a chunk, or a shard."""
     shards: Shards | None
 
+    @property
+    def per_file(self) -> tuple[int, ...]:
+        """Chunks that a file holds along each axis."""
+        return self.shards.counts if self.shards else (1,) * len(self.shape)
+
+    @property
+    def grid(self) -> Place:
+        """Chunks along each axis."""
+        return tuple(-(-whole // part) for whole, part in zip(self.shape, self.coding.chunk, strict=True))
+
+    @property
+    def files(self) -> Place:
+        """Files along each axis."""
+        return tuple(-(-chunks // held) for chunks, held in zip(self.grid, self.per_file, strict=True))
+
     def read(self, place: Place) -> npt.NDArray[np.uint8]:
         """One chunk. Raises `ChunkError`, `OSError`, or `RuntimeError` (codecs) where it is damaged."""
         data = self._stored(place)
-        return np.full(self.coding.chunk, self.fill, np.uint8) if data is None else self.coding.decode(data)
+        return np.full(self.coding.chunk, self.fill or WHITE, np.uint8) if data is None else self.coding.decode(data)
 
     def _stored(self, place: Place) -> bytes | None:
         whole, number = self.shards.place(place) if self.shards else (place, 0)
@@ -107,7 +124,7 @@ class ChunkedArray:
             if self.shards:
                 opened.seek(max(0, self.shards.entry(number, file_bytes)))
                 offset, count = np.frombuffer(opened.read(16), "<u8").tolist() or (0, 0)
-            if offset == count == _MISSING:
+            if offset == count == LEFT_OUT:
                 return None
             if offset + count > file_bytes or count > 2 * LARGEST_CHUNK:
                 raise ChunkError(f"a chunk of {count} bytes in a file of {file_bytes}")
@@ -146,7 +163,7 @@ def _version_2(folder: Path, metadata: Mapping[str, Any]) -> ChunkedArray:
             (_decompression(compressor["id"], math.prod(chunk)),) if compressor else (),
             axes[::-1] if metadata["order"] == "F" else axes,
         ),
-        _fill(metadata["fill_value"] or 0),
+        _fill(metadata["fill_value"]),
         _naming("", metadata.get("dimension_separator", ".")),
         None,
     )
@@ -226,9 +243,11 @@ def _chunk(numbers: Sequence[Any]) -> tuple[int, ...]:
     return chunk
 
 
-def _fill(value: Any) -> int:
+def _fill(value: Any) -> int | None:
+    if value is None:
+        return None
     _must(type(value) is int and 0 <= value <= 255, f"fill value {value}")
-    return int(value)
+    return int(value) or None
 
 
 def _must(holds: bool, otherwise: str) -> None:

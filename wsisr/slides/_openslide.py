@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +15,7 @@ from wsisr.errors import SlideError, in_words
 from wsisr.geometry import Box, Size
 from wsisr.pixels import Rgb
 from wsisr.slides.pitch import number, pitch_of
+from wsisr.slides.scenes import Scene, choose
 from wsisr.slides.slide import Level, Slide, SlideInfo, undecodable
 
 
@@ -39,7 +42,7 @@ class OpenSlideSlide(Slide):
             return self._pixels(box, level)
         pixels = np.full((box.height, box.width, 3), 255, np.uint8)
         if inside.size.pixels:
-            target = inside.moved(-box.left, -box.top)
+            target = inside.seen_from(box)
             pixels[target.rows, target.columns] = self._pixels(inside, level)
         return pixels
 
@@ -60,8 +63,9 @@ class OpenSlideSlide(Slide):
             return self._painted(handle, box, level)
         except openslide.OpenSlideError:
             self._discard(handle)
+        own = _opened(self.info.path)  # what has gone away is another matter than what is damaged
         try:
-            with openslide.OpenSlide(self.info.path) as own:
+            with own:
                 return self._painted(own, box, level)
         except openslide.OpenSlideError as error:
             raise undecodable(self.info.path, level, box, error) from error
@@ -86,15 +90,25 @@ class OpenSlideSlide(Slide):
                 self._handle = None
 
 
-def openslide_info(path: Path) -> SlideInfo | None:
+def vendor_in_openslide(path: Path) -> str | None:
+    """None for what OpenSlide does not know."""
+    vendor: str | None = openslide.OpenSlide.detect_format(path)
+    return vendor
+
+
+def openslide_info(path: Path, series: int | None = None) -> SlideInfo | None:
     """Facts of a slide; None where OpenSlide does not know the format.
 
-    Raises `SlideError` where it knows the format and refuses the file.
+    Where several regions of the glass were scanned, `series` is the number of the one that counts as scanned; by
+    default all do. Raises `SlideError` where it knows the format and refuses the file.
     """
-    if openslide.OpenSlide.detect_format(path) is None:
+    if vendor_in_openslide(path) is None:
         return None
     with _opened(path) as handle:
-        return _info(path, handle)
+        try:
+            return _info(path, handle, series)
+        except (KeyError, openslide.OpenSlideError) as error:  # a property that is named and cannot be had
+            raise _refused(path, error) from error
 
 
 def over_white(rgba: npt.NDArray[np.uint8]) -> Rgb:
@@ -110,12 +124,20 @@ def _opened(path: Path) -> openslide.OpenSlide:
     try:
         return openslide.OpenSlide(path)
     except openslide.OpenSlideError as error:
-        reason = in_words(error).replace(f"Reading {path}: ", "").replace(f" {path}", "")
-        raise SlideError(f"{path}: OpenSlide refuses it ({reason}); give a whole slide of 8-bit RGB") from error
+        raise _refused(path, error) from error
 
 
-def _info(path: Path, handle: openslide.OpenSlide) -> SlideInfo:
+def _refused(path: Path, error: Exception) -> SlideError:
+    reason = in_words(error).replace(f"Reading {path}: ", "").replace(f" {path}", "")
+    return SlideError(f"{path}: OpenSlide refuses it ({reason}); give a whole slide of 8-bit RGB")
+
+
+def _info(path: Path, handle: openslide.OpenSlide, series: int | None) -> SlideInfo:
     properties = dict(handle.properties)
+    canvas = Size(*handle.dimensions)
+    regions = list(_regions(properties, canvas))
+    scenes = tuple(Scene(f"region {number}", box.size) for number, box in enumerate(regions))
+    chosen = None if series is None or len(regions) < 2 else choose(path, scenes, series)
     sizes = zip(handle.level_dimensions, handle.level_downsamples, strict=True)
     pitch = pitch_of(*(number(properties.get(f"openslide.mpp-{axis}")) for axis in "xy"))
     return SlideInfo(
@@ -129,8 +151,21 @@ def _info(path: Path, handle: openslide.OpenSlide) -> SlideInfo:
         icc=_icc(handle),
         associated=_associated(properties),
         properties=properties,
-        bounds=_bounds(properties, Size(*handle.dimensions)),
+        bounds=_bounds(properties, canvas) if chosen is None else regions[chosen],
+        scenes=scenes if len(scenes) > 1 else (),
+        series=chosen,
     )
+
+
+def _regions(properties: dict[str, str], canvas: Size) -> Iterator[Box]:
+    """What was scanned, piece by piece, as far as the format tells."""
+    for index in count():
+        sides = [number(properties.get(f"openslide.region[{index}].{side}")) for side in ("x", "y", "width", "height")]
+        left, top, width, height = (int(value) if value is not None else 0 for value in sides)
+        region = Box(left, top, left + width, top + height).intersection(Box.of(canvas))
+        if not region.size.pixels:
+            return
+        yield region
 
 
 def _bounds(properties: dict[str, str], size: Size) -> Box | None:

@@ -1,4 +1,4 @@
-"""TIFF and OME-TIFF through tifffile: facts of the largest image; pixels from only the segments a box touches."""
+"""TIFF and OME-TIFF through tifffile: facts of one of the images; pixels from only the segments a box touches."""
 
 from __future__ import annotations
 
@@ -7,14 +7,16 @@ import struct
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tifffile
 
+from wsisr.crew import Crew
 from wsisr.errors import SlideError, in_words
 from wsisr.geometry import Box, Size
 from wsisr.pixels import Rgb
@@ -28,6 +30,7 @@ from wsisr.slides._segments import (
 )
 from wsisr.slides.ome import OmeFacts, is_safe_xml, ome_facts
 from wsisr.slides.pitch import Pitch, pitch_of, pitch_of_resolution
+from wsisr.slides.scenes import Scene, choose, said_of
 from wsisr.slides.slide import Level, Slide, SlideInfo, downsamples, undecodable
 
 CACHE_BYTES = 64 * 2**20
@@ -40,10 +43,13 @@ _ICC = 34675
 _HAMAMATSU_FILTER = 65434
 """NDPI names the fluorescence filter here. Its pixels are 8-bit RGB: nothing else tells them from brightfield."""
 
+_KINDS = ("ome", "generic", "uniform", "shaped")
+"""Of tifffile's series: what is no scanner's file, whose other images are label and macro, may hold several slides."""
+
 _PALETTE = 3
 _COLOURS = (2, 6)
 """PhotometricInterpretation: RGB, YCbCr."""
-_WORDS = ("ImageDescription", "Software", "Make", "Model", "XResolution", "YResolution", "ResolutionUnit")
+_WORDS = ("ImageDescription", "Software", "Make", "Model", "DateTime", "XResolution", "YResolution", "ResolutionUnit")
 _MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 # tifffile checks little of a header before it computes with it; on damaged files it has been seen to raise these.
@@ -72,7 +78,7 @@ class DamagedTiffError(SlideError):
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """The largest image of a TIFF, 8-bit RGB."""
+    """One image of a TIFF, 8-bit RGB."""
 
     info: SlideInfo
     planes: tuple[Plane, ...]
@@ -86,7 +92,7 @@ class Picture:
 
 
 class TiffSlide(Slide):
-    """Pixels of planes. One file handle behind a lock; decoding runs in the threads that ask for it."""
+    """Pixels of planes. One file handle behind a lock; decoding runs in the threads that ask for it, and in others."""
 
     def __init__(self, info: SlideInfo, planes: tuple[Plane, ...]) -> None:
         self._info, self._planes = info, planes
@@ -96,6 +102,7 @@ class TiffSlide(Slide):
         largest = max(plane.segment_bytes for plane in planes)
         kept = max(1, CACHE_BYTES // largest, *(plane.kept for plane in planes))
         self._decoded = lru_cache(maxsize=kept)(self._decode)
+        self._crew = Crew(min(plane.threads for plane in planes), "wsisr-decode")
 
     @property
     def info(self) -> SlideInfo:
@@ -106,11 +113,12 @@ class TiffSlide(Slide):
             raise ValueError(f"{self.info.path}: read after close")
         self.info.level(level)
         try:
-            return self._planes[level].read(box, lambda index, place: self._part(level, index, place))
+            return self._planes[level].read(box, lambda index, place: self._part(level, index, place), self._crew)
         except DECODING_ERRORS as error:
             raise undecodable(self.info.path, level, box, error) from error
 
     def close(self) -> None:
+        self._crew.close()
         self._decoded.cache_clear()
         self._file.close()
 
@@ -146,26 +154,30 @@ def is_tiff(path: Path) -> bool:
         return file.read(4) in _MAGIC
 
 
-def read_picture(path: Path) -> Picture:
-    """Facts and planes of the largest image of a TIFF.
+def read_picture(path: Path, series: int | None = None) -> Picture:
+    """Facts and planes of one image of a TIFF; of several the largest, unless another is asked for.
 
     Raises `SlideError` where the file is damaged, or the image is not 8-bit RGB of one focal plane.
     """
-    with _opened(path) as tiff:
-        series = max(tiff.series, key=lambda series: series.keyframe.size)
-        page = series.keyframe
-        _refuse_unless_brightfield(path, series)
-        planes = [level.keyframe for level in series.levels]
+    with opened_tiff(path) as tiff:
+        scenes = tuple(map(_scene, tiff.series))
+        chosen = choose(path, scenes, series)
+        image = tiff.series[chosen]
+        planes = [level.keyframe for level in image.levels]
         reason = _why_undecodable(tiff, planes)
+        info = _info(path, tiff, image, image.keyframe)
+        if len(scenes) > 1 and image.kind in _KINDS:
+            remarks = said_of(scenes, chosen) if series is None and tiff.is_ome else ()
+            info = replace(info, scenes=scenes, series=chosen, remarks=remarks)
         return Picture(
-            info=_info(path, tiff, series, page),
+            info=info,
             planes=() if reason else tuple(map(plane_of, planes)),
             undecodable=reason,
         )
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[Any]:
+def opened_tiff(path: Path) -> Iterator[Any]:
     """A `tifffile.TiffFile` that has been made safe to look into; what it stumbles over becomes a `SlideError`."""
     try:
         # The XML of an OME-TIFF may name other files: they are not what the person asked for.
@@ -177,7 +189,13 @@ def _opened(path: Path) -> Iterator[Any]:
         raise DamagedTiffError(f"{path}: a damaged TIFF ({in_words(error)}); copy it again") from error
 
 
-def _refuse_unless_brightfield(path: Path, series: Any) -> None:
+def _scene(series: Any) -> Scene:
+    page = series.keyframe
+    return Scene(series.name, Size(page.imagewidth, page.imagelength), _refusal(series))
+
+
+def _refusal(series: Any) -> str:
+    """Why it is no brightfield image; empty where it is one."""
     page = series.keyframe
     kinds = {
         "a fluorescence image": page.parent.is_ndpi and bool(page.tags.valueof(_HAMAMATSU_FILTER)),
@@ -188,9 +206,8 @@ def _refuse_unless_brightfield(path: Path, series: Any) -> None:
         "a colour space that is not RGB": page.photometric not in _COLOURS,
         f"a stack of {series.size // page.size} images": series.size != page.size,
     }
-    for kind, holds in kinds.items():
-        if holds:
-            raise SlideError(f"{path}: holds {kind}; give a brightfield slide of 8-bit RGB")
+    reasons = (kind for kind, holds in kinds.items() if holds)
+    return "".join(f"holds {kind}; give a brightfield slide of 8-bit RGB" for kind in islice(reasons, 1))
 
 
 def _why_undecodable(tiff: Any, planes: list[Any]) -> str | None:
@@ -214,7 +231,8 @@ def _info(path: Path, tiff: Any, series: Any, page: Any) -> SlideInfo:
         objective=ome.objective,
         icc=_icc(page),
         associated=_associated(tiff, series),
-        properties={f"tiff.{word}": str(page.tags.valueof(word)) for word in _WORDS if word in page.tags},
+        properties={f"tiff.{word}": str(page.tags.valueof(word)) for word in _WORDS if word in page.tags}
+        | dict(ome.properties),
     )
 
 

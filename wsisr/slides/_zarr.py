@@ -1,30 +1,37 @@
-"""OME-Zarr 0.4 and 0.5: facts of its first image; pixels from only the chunks a box touches."""
+"""OME-Zarr 0.4 and 0.5: facts of one of its images; pixels from only the chunks a box touches."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 from functools import lru_cache
+from itertools import count, islice, takewhile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from wsisr.crew import Crew
 from wsisr.errors import SlideError, in_words
+from wsisr.files import is_zarr, zarr_around
 from wsisr.geometry import Box, Size
 from wsisr.pixels import Rgb
 from wsisr.slides._chunks import ChunkedArray, ChunkError, array_of
+from wsisr.slides._stored import stored_of
 from wsisr.slides.mosaic import Mosaic
 from wsisr.slides.pitch import number, pitch_of
+from wsisr.slides.scenes import Scene, choose, said_of
 from wsisr.slides.slide import Level, Slide, SlideInfo, downsamples, undecodable
 
 CACHE_BYTES = 64 * 2**20
 """Decoded chunks kept per slide: neighbouring boxes touch the same ones."""
 
 _LONGEST_METADATA = 16 * 2**20
-_METADATA = ("zarr.json", ".zgroup", ".zattrs", ".zarray")
+MOST_IMAGES = 1000
+"""Of one OME-Zarr; what comes after them is not looked at."""
+
 _RGB = ["FF0000", "00FF00", "0000FF"]
 _UM = {"micrometer": 1.0, "nanometer": 1e-3, "millimeter": 1e3, "centimeter": 1e4, "meter": 1e6}
 
@@ -55,12 +62,13 @@ class ZarrLevel(Mosaic):
 
 
 class ZarrSlide(Slide):
-    """Pixels of chunks; decoding runs in the threads that ask for it."""
+    """Pixels of chunks; decoding runs in the threads that ask for it, and in others."""
 
     def __init__(self, info: SlideInfo, levels: tuple[ZarrLevel, ...]) -> None:
         self._info, self._levels = info, levels
         largest = max(level.segment_bytes for level in levels)
         self._decoded = lru_cache(maxsize=max(1, CACHE_BYTES // largest))(self._decode)
+        self._crew = Crew(min(level.threads for level in levels), "wsisr-decode")
 
     @property
     def info(self) -> SlideInfo:
@@ -70,51 +78,37 @@ class ZarrSlide(Slide):
         self.info.level(level)
         try:
             return self._levels[level].read(
-                box, lambda index, place: self._decoded(level, index)[place.rows, place.columns]
+                box, lambda index, place: self._decoded(level, index)[place.rows, place.columns], self._crew
             )
         except (ValueError, RuntimeError, OSError) as error:
             raise undecodable(self.info.path, level, box, error) from error
 
     def close(self) -> None:
+        self._crew.close()
         self._decoded.cache_clear()
 
     def _decode(self, level: int, index: int) -> Rgb:
         return self._levels[level].decode(index)
 
 
-def is_zarr(folder: Path) -> bool:
-    return any((folder / name).is_file() for name in _METADATA)
-
-
-def open_zarr(path: Path) -> tuple[SlideInfo, tuple[ZarrLevel, ...]]:
-    """Facts and levels of the first image of an OME-Zarr.
+def open_zarr(path: Path, series: int | None = None) -> tuple[SlideInfo, tuple[ZarrLevel, ...]]:
+    """Facts and levels of one image of an OME-Zarr; of several the largest, unless another is asked for.
 
     Raises `SlideError` where it is damaged, holds no image, or one that is not 8-bit RGB of one focal plane.
     """
     with _malformed(path):
-        folder, image, remarks = _first_image(path)
-        multiscale = image["multiscales"][0]
-        axes = "".join(axis["name"] for axis in multiscale["axes"])
-        _refuse_unless_flat(axes)
-        _refuse_unless_rgb(image)
-        levels = tuple(_level(folder, dataset["path"], axes) for dataset in multiscale["datasets"])
-        sizes = [level.size for level in levels]
-        if sizes != sorted(sizes, key=lambda size: size.pixels, reverse=True):
-            raise ChunkError("levels that do not go from fine to coarse")
-        pitch = pitch_of(*(_pitch(multiscale, axes.index(axis)) for axis in "xy"))
-        info = SlideInfo(
-            path=path,
-            reader="imagecodecs",
-            vendor="ome-zarr",
-            levels=tuple(Level(size, factor) for size, factor in zip(sizes, downsamples(sizes), strict=True)),
-            mpp=pitch.mpp,
-            finer=pitch.finer,
-            objective=None,
-            icc=None,
-            associated={},
-            properties={"ome-zarr.name": str(multiscale.get("name", ""))},
-            remarks=remarks,
-        )
+        _refuse_array(path)
+        found = list(islice(_images(path), MOST_IMAGES))
+        if not found:
+            raise ValueError("no image")
+        scenes = [_scene(image) for image in found]
+        chosen = choose(path, scenes, series)
+        image = found[chosen]
+        levels = image.levels()
+        info = _info(path, image, levels)
+        if len(scenes) > 1:
+            remarks = () if series is not None else said_of(scenes, chosen)
+            info = replace(info, scenes=tuple(scenes), series=chosen, remarks=remarks + info.remarks)
         return info, levels
 
 
@@ -123,31 +117,132 @@ def _malformed(path: Path) -> Iterator[None]:
     try:
         yield
     except ChunkError as error:
-        raise SlideError(f"{path}: holds {error}; give an OME-Zarr 0.4 or 0.5 of 8-bit RGB") from error
+        raise SlideError(f"{path}: {_refused(error)}") from error
     except _MALFORMED as error:
-        raise SlideError(
-            f"{path}: not an OME-Zarr image, or a damaged one ({in_words(error)}); give the folder of an image"
-        ) from error
+        raise SlideError(f"{path}: {_damaged(error)}") from error
 
 
-def _first_image(folder: Path) -> tuple[Path, Mapping[str, Any], tuple[str, ...]]:
-    """Folder and metadata of the image that is read, and what is to be said of others."""
-    found = _attributes(folder)
+def _refused(error: ChunkError) -> str:
+    return f"holds {error}; give an OME-Zarr 0.4 or 0.5 of 8-bit RGB"
+
+
+def _damaged(error: Exception) -> str:
+    return f"not an OME-Zarr image, or a damaged one ({in_words(error)}); give the folder of an image"
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """One multiscale image: where it lies, and what is said of it."""
+
+    folder: Path
+    multiscale: Mapping[str, Any]
+    group: Mapping[str, Any]
+    """Of OME-NGFF, all attributes of the group that holds it."""
+    own: Mapping[str, Any]
+    """What wsisr says of it."""
+
+    @property
+    def axes(self) -> str:
+        return "".join(axis["name"] for axis in self.multiscale["axes"])
+
+    def levels(self) -> tuple[ZarrLevel, ...]:
+        """From fine to coarse. Raises `ChunkError` where it is not 8-bit RGB of one focal plane."""
+        _refuse_unless_flat(self.axes)
+        _refuse_unless_rgb(self.group)
+        levels = tuple(_level(self.folder, dataset["path"], self.axes) for dataset in self.multiscale["datasets"])
+        sizes = [level.size for level in levels]
+        if sizes != sorted(sizes, key=lambda size: size.pixels, reverse=True):
+            raise ChunkError("levels that do not go from fine to coarse")
+        return levels
+
+
+def _refuse_array(path: Path) -> None:
+    """A level alone has neither pitch nor axes."""
+    metadata = path / "zarr.json"
+    if (path / ".zarray").is_file() or (metadata.is_file() and _json(metadata).get("node_type") == "array"):
+        raise SlideError(f"{path}: is one array of {zarr_around(path)}; give that folder, or that of an image in it")
+
+
+def _images(folder: Path) -> Iterator[Image]:
+    """Of a group, or of the groups in it, as bioformats2raw lays them out: one for each image of the file."""
+    attributes = _attributes(folder)
+    found = attributes.get("ome", attributes)
     if "plate" in found:
         raise ChunkError("a plate of many images")
-    several = "multiscales" not in found and is_zarr(folder / "0")
-    if several:  # as bioformats2raw lays them out: one group for each image of the file it converted
-        others = is_zarr(folder / "1")
-        folder, found = folder / "0", _attributes(folder / "0")
+    if "multiscales" not in found and is_zarr(folder / "0"):
+        for group in takewhile(is_zarr, (folder / str(number) for number in count())):
+            yield from _images_of(group)
     else:
-        others = len(found["multiscales"]) > 1
-    return folder, found, ("the file holds several images; the first is read",) if others else ()
+        found["multiscales"]  # or it is no image
+        yield from _images_of(folder)
+
+
+def _images_of(group: Path) -> Iterator[Image]:
+    attributes = _attributes(group)
+    found = attributes.get("ome", attributes)
+    for multiscale in found.get("multiscales", []):
+        yield Image(group, multiscale, found, attributes.get("wsisr", {}))
+
+
+def _scene(image: Image) -> Scene:
+    """Whatever is wrong with one image, others may be read."""
+    name = str(image.multiscale.get("name", ""))
+    try:
+        return Scene(name, image.levels()[0].size)
+    except ChunkError as error:
+        return Scene(name, _size(image), _refused(error))
+    except _MALFORMED as error:
+        return Scene(name, _size(image), _damaged(error))
+
+
+def _size(image: Image) -> Size | None:
+    """Of what cannot be read, as far as it is told."""
+    with suppress(ChunkError, *_MALFORMED):
+        shape = _array_metadata(image.folder / image.multiscale["datasets"][0]["path"])["shape"]
+        return Size(int(shape[image.axes.index("x")]), int(shape[image.axes.index("y")]))
+    return None
+
+
+def _info(path: Path, image: Image, levels: tuple[ZarrLevel, ...]) -> SlideInfo:
+    sizes = [level.size for level in levels]
+    pitch = pitch_of(*(_pitch(image.multiscale, image.axes.index(axis)) for axis in "xy"))
+    return SlideInfo(
+        path=path,
+        reader="imagecodecs",
+        vendor="ome-zarr",
+        levels=tuple(Level(size, factor) for size, factor in zip(sizes, downsamples(sizes), strict=True)),
+        mpp=pitch.mpp,
+        finer=pitch.finer,
+        objective=number(str(image.own.get("magnification"))),
+        icc=_profile(image.folder / "icc") if image.own else None,
+        associated={},
+        properties={"ome-zarr.name": str(image.multiscale.get("name", ""))},
+        remarks=_unstored(levels),
+    )
+
+
+def _profile(folder: Path) -> bytes | None:
+    """What wsisr stores of colours; None where there is nothing."""
+    if not is_zarr(folder):
+        return None
+    array = array_of(folder, _json(folder / "zarr.json"))
+    return array.read((0,)).tobytes()[: array.shape[0]]
+
+
+def _unstored(levels: tuple[ZarrLevel, ...]) -> tuple[str, ...]:
+    """What is to be said where chunks are not there: they may be empty, or lost on the way."""
+    found = [stored_of(level.array) for level in levels]
+    lost, empty = sum(each.lost for each in found), sum(each.empty for each in found)
+    said = [f"{lost} of {sum(each.files for each in found)} files"] if lost else []
+    said += [f"{empty} chunks in shards"] if empty else []
+    if not said:
+        return ()
+    return (f"{' and '.join(said)} of this OME-Zarr are not stored, and shown in its fill value or white",)
 
 
 def _attributes(folder: Path) -> Mapping[str, Any]:
     if (folder / "zarr.json").is_file():
-        attributes = _json(folder / "zarr.json").get("attributes", {})
-        return dict(attributes.get("ome", attributes))
+        return dict(_json(folder / "zarr.json").get("attributes", {}))
     return _json(folder / ".zattrs")
 
 
@@ -173,7 +268,7 @@ def _level(folder: Path, inside: str, axes: str) -> ZarrLevel:
     if not inside or Path(inside).is_absolute() or ".." in Path(inside).parts:
         raise ChunkError("a level outside its folder")
     place = folder / inside
-    array = array_of(place, _json(place / ("zarr.json" if (place / "zarr.json").is_file() else ".zarray")))
+    array = array_of(place, _array_metadata(place))
     shape = dict(zip(axes, array.shape, strict=True))
     if shape["c"] != 3:
         raise ChunkError(f"{shape['c']} channels")
@@ -181,6 +276,10 @@ def _level(folder: Path, inside: str, axes: str) -> ZarrLevel:
         raise ChunkError("a stack of images")
     chunk = dict(zip(axes, array.coding.chunk, strict=True))
     return ZarrLevel(Size(shape["x"], shape["y"]), Size(chunk["x"], chunk["y"]), array, axes)
+
+
+def _array_metadata(folder: Path) -> dict[str, Any]:
+    return _json(folder / ("zarr.json" if (folder / "zarr.json").is_file() else ".zarray"))
 
 
 def _pitch(multiscale: Mapping[str, Any], axis: int) -> float | None:

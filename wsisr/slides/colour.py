@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from io import BytesIO
 
@@ -11,6 +12,7 @@ from PIL import Image, ImageCms
 from wsisr.errors import SlideError, in_words
 from wsisr.geometry import Box
 from wsisr.pixels import Rgb
+from wsisr.slides.holes import Hole
 from wsisr.slides.slide import Slide, SlideInfo
 
 
@@ -26,6 +28,10 @@ class InSrgb(Slide):
     @property
     def info(self) -> SlideInfo:
         return self._info
+
+    @property
+    def holes(self) -> Sequence[Hole]:
+        return self._slide.holes
 
     def read(self, box: Box, level: int) -> Rgb:
         pixels = self._slide.read(box, level)

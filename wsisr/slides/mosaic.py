@@ -8,8 +8,17 @@ from typing import TypeAlias
 
 import numpy as np
 
+from wsisr.crew import Crew
 from wsisr.geometry import Box, Size
 from wsisr.pixels import Rgb
+
+WHITE = 255
+
+MOST_THREADS = 4
+"""Decoding for one box."""
+
+AT_ONCE_BYTES = 64 * 2**20
+"""Of segments that are being decoded."""
 
 Segment: TypeAlias = Callable[[int, Box], Rgb | None]
 """Index of a segment, and a box in its own px, to the pixels of the box; None where nothing is stored."""
@@ -38,14 +47,24 @@ class Mosaic:
             for column in range(box.left // width, -(-box.right // width)):
                 yield row * self.across + column, Box.of(self.segment).moved(column * width, row * height)
 
-    def read(self, box: Box, pixels_of: Segment) -> Rgb:
+    def read(self, box: Box, pixels_of: Segment, crew: Crew) -> Rgb:
         """Pixels of a box, (h, w, 3); white where nothing is stored and beyond the level."""
-        pixels = np.full((box.height, box.width, 3), 255, np.uint8)
+        pixels = np.empty((box.height, box.width, 3), np.uint8)
         inside = box.intersection(Box.of(self.size))
-        for index, place in self.touched(inside) if inside.size.pixels else ():
+        if inside != box:
+            pixels[:] = WHITE
+
+        def paste(segment: tuple[int, Box]) -> None:
+            index, place = segment
             common = place.intersection(inside)
-            part = pixels_of(index, common.moved(-place.left, -place.top))
-            target = common.moved(-box.left, -box.top)
-            if part is not None:
-                pixels[target.rows, target.columns] = part
+            target = common.seen_from(box)
+            part = pixels_of(index, common.seen_from(place))
+            pixels[target.rows, target.columns] = WHITE if part is None else part
+
+        crew.each(paste, self.touched(inside) if inside.size.pixels else ())
         return pixels
+
+    @property
+    def threads(self) -> int:
+        """That may decode beside each other, so that what they hold stays small."""
+        return max(1, min(MOST_THREADS, AT_ONCE_BYTES // self.segment_bytes))

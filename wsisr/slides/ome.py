@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from xml.etree import ElementTree
 
@@ -28,6 +29,8 @@ class OmeFacts:
 
     pitch: Pitch = field(default_factory=Pitch)
     objective: float | None = None
+    properties: Mapping[str, str] = field(default_factory=dict)
+    """Of the microscope and the day; nothing else of what OME-XML holds is looked at."""
 
 
 def is_safe_xml(text: str) -> bool:
@@ -44,7 +47,15 @@ def ome_facts(xml: str, size: Size) -> OmeFacts:
     except (ElementTree.ParseError, ValueError):
         return OmeFacts()
     image = next((image for image in root.iterfind("{*}Image") if _has_size(image, size)), None)
-    return OmeFacts() if image is None else OmeFacts(_pitch(image), _objective(root, image))
+    return OmeFacts() if image is None else OmeFacts(_pitch(image), _objective(root, image), _scan(root, image))
+
+
+def _scan(root: ElementTree.Element, image: ElementTree.Element) -> dict[str, str]:
+    """By the names that `scanner` knows. The first microscope stands for all: a file of several is rare."""
+    microscope, day = root.find("{*}Instrument/{*}Microscope"), image.findtext("{*}AcquisitionDate")
+    known = {} if microscope is None else {name: microscope.get(name) for name in ("Manufacturer", "Model")}
+    found = {f"ome.Microscope.{name}": text for name, text in known.items()} | {"ome.AcquisitionDate": day}
+    return {name: text for name, text in found.items() if text}
 
 
 def _has_size(image: ElementTree.Element, size: Size) -> bool:

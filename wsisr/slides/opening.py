@@ -15,14 +15,16 @@ from pathlib import Path
 from typing import TypeAlias
 
 from wsisr.errors import SlideError
+from wsisr.files import is_zarr
 from wsisr.geometry import Size
-from wsisr.slides._openslide import OpenSlideSlide, openslide_info
+from wsisr.slides._openslide import OpenSlideSlide, openslide_info, vendor_in_openslide
 from wsisr.slides._segments import Plane
 from wsisr.slides._tiff import GENERIC, DamagedTiffError, Picture, TiffSlide, is_tiff, read_picture
-from wsisr.slides._zarr import ZarrSlide, is_zarr, open_zarr
+from wsisr.slides._zarr import ZarrSlide, open_zarr
 from wsisr.slides.pitch import COARSEST, FINEST, doubts_of, estimated_pitch, is_plausible
 from wsisr.slides.slide import Slide, SlideInfo
 from wsisr.slides.square import Square
+from wsisr.slides.ycbcr import FromYcbcr, contradicts_itself
 
 Planes: TypeAlias = tuple[Plane, ...]
 
@@ -33,26 +35,35 @@ _AS_STORED = ("aperio", GENERIC)
 """Vendors whose image is its tiles side by side: others overlap them, or lay several scans onto one canvas."""
 
 
-def open_slide(path: Path | str, mpp: float | None = None, *, estimate: bool = False) -> Slide:
+def open_slide(
+    path: Path | str, mpp: float | None = None, *, estimate: bool = False, series: int | None = None
+) -> Slide:
     """Open a slide of any format; a folder is an OME-Zarr or a DICOM slide.
 
     Pixels that are not square are seen in square ones (see `Square`). `mpp` (um/px of level 0) overrides the file's.
     Where neither is known, `estimate` takes the pitch from the objective; the info's remarks say so.
+    Of a file that holds several images, `series` is the number of the one to read; the largest by default.
     Raises `SlideError` where the file is missing, damaged, of no known format, or not 8-bit RGB.
     """
     file = _slide_file(Path(path))
     given = None if mpp is None else _checked_pitch(file, mpp)
-    slide = _opened(file, lambda info: _settled(info, given, estimate))
+    slide = _opened(file, series, lambda info: _settled(info, given, estimate))
+    if series and slide.info.series != series:
+        slide.close()
+        raise SlideError(f"{file}: there is no series {series}; it holds one image")
     return slide if slide.info.finer == (1.0, 1.0) else Square(slide)
 
 
-def _opened(file: Path, settled: Callable[[SlideInfo], SlideInfo]) -> Slide:
+def _opened(file: Path, series: int | None, settled: Callable[[SlideInfo], SlideInfo]) -> Slide:
     """By the reader that is best for it."""
     if file.is_dir():
-        info, levels = open_zarr(file)
+        info, levels = open_zarr(file, series)
         return ZarrSlide(settled(info), levels)
-    info, planes = _reader(file)
-    return TiffSlide(settled(info), planes) if planes else OpenSlideSlide(settled(info))
+    info, planes = _reader(file, series)
+    if planes:
+        return TiffSlide(settled(info), planes)
+    slide = OpenSlideSlide(settled(info))
+    return FromYcbcr(slide) if contradicts_itself(info) else slide
 
 
 def _settled(info: SlideInfo, given: float | None, estimate: bool) -> SlideInfo:
@@ -104,18 +115,19 @@ def _checked_pitch(path: Path, mpp: float) -> float:
     return mpp
 
 
-def _reader(path: Path) -> tuple[SlideInfo, Planes]:
+def _reader(path: Path, series: int | None) -> tuple[SlideInfo, Planes]:
     """Facts, and the planes to read through tifffile: none where OpenSlide is to read."""
     if not is_tiff(path):
-        return _known(path, openslide_info(path)), ()
+        return _known(path, openslide_info(path, series)), ()
+    by_scanner = vendor_in_openslide(path) not in (None, GENERIC)  # whose regions OpenSlide knows
     try:
-        picture = read_picture(path)
+        picture = read_picture(path, None if by_scanner else series)
     except DamagedTiffError:
-        native = openslide_info(path)
+        native = openslide_info(path, series)
         if native is None:
             raise
         return native, ()
-    native = openslide_info(path)
+    native = openslide_info(path, series if by_scanner else None)
     return _only_tifffile(picture) if native is None else _better(native, picture)
 
 
@@ -138,10 +150,17 @@ def _only_tifffile(picture: Picture) -> tuple[SlideInfo, Planes]:
 
 def _better(native: SlideInfo, picture: Picture) -> tuple[SlideInfo, Planes]:
     """Of a TIFF that both libraries open."""
+    if native.vendor == GENERIC and picture.info.scenes:
+        return _only_tifffile(picture)
     if native.vendor == GENERIC and native.size == picture.info.size:
         if len(picture.planes) > len(native.levels):
             return picture.info, picture.planes
-        native = replace(picture.info, reader=native.reader, levels=native.levels, properties=native.properties)
+        native = replace(
+            picture.info,
+            reader=native.reader,
+            levels=native.levels,
+            properties={**picture.info.properties, **native.properties},
+        )
     as_stored = native.vendor in _AS_STORED and picture.planes and picture.is_whole
     if as_stored and _sizes(native) == _sizes(picture.info):
         return replace(native, reader=picture.info.reader), picture.planes

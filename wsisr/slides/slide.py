@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -11,6 +11,8 @@ from typing import Protocol, Self
 from wsisr.errors import SlideError, in_words
 from wsisr.geometry import Box, Size
 from wsisr.pixels import Rgb
+from wsisr.slides.holes import Hole
+from wsisr.slides.scenes import Scene
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +55,11 @@ class SlideInfo:
     remarks: tuple[str, ...] = ()
     """What the reader of a result must know: a pitch that is estimated, or that can hardly be."""
 
+    scenes: tuple[Scene, ...] = ()
+    """The images of a file that holds several; none where it holds one."""
+    series: int | None = None
+    """Number of the one that is read; None for the only one, or for all of them on one canvas."""
+
     @property
     def size(self) -> Size:
         return self.levels[0].size
@@ -68,11 +75,20 @@ class SlideInfo:
         return None if self.mpp is None else self.mpp * self.levels[level].downsample
 
 
+class UndecodableError(SlideError):
+    """What a file holds of some pixels is no image, whoever reads it."""
+
+
 class Slide(Protocol):
     """An open slide. Reading is thread-safe."""
 
     @property
     def info(self) -> SlideInfo: ...
+
+    @property
+    def holes(self) -> Sequence[Hole]:
+        """Places that were asked for, could not be decoded, and were shown white; grows as boxes are read."""
+        return ()
 
     def read(self, box: Box, level: int) -> Rgb:
         """Pixels of a box in the pixels of that level, (h, w, 3) sRGB. What lies outside the slide is white.
@@ -100,6 +116,10 @@ def downsamples(sizes: list[Size]) -> list[float]:
 
 
 def undecodable(path: Path, level: int, box: Box, error: BaseException) -> SlideError:
-    """What to raise where a box cannot be read."""
+    """What to raise where a box cannot be read; `UndecodableError` unless it was the disk that refused."""
     where = f"level {level}, x {box.left}, y {box.top}, {box.size} px"
-    return SlideError(f"{path}: {where} cannot be decoded ({in_words(error)}); the file is damaged, copy it again")
+    if isinstance(error, OSError):
+        return SlideError(f"{path}: {where} cannot be read ({in_words(error)}); look after its disk, then repeat")
+    return UndecodableError(
+        f"{path}: {where} cannot be decoded ({in_words(error)}); the file is damaged, copy it again"
+    )

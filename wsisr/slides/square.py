@@ -5,6 +5,7 @@ Places and sizes are in square pixels. Each is the area mean of what it covers.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -12,6 +13,7 @@ import numpy as np
 from wsisr.geometry import Box, Size
 from wsisr.pixels import Rgb
 from wsisr.resampled import Resampled
+from wsisr.slides.holes import Hole
 from wsisr.slides.slide import Level, Slide, SlideInfo
 
 
@@ -27,11 +29,15 @@ class Square(Slide):
     def info(self) -> SlideInfo:
         return self._info
 
+    @property
+    def holes(self) -> Sequence[Hole]:
+        return self._slide.holes
+
     def read(self, box: Box, level: int) -> Rgb:
         inside = box.intersection(Box.of(self.info.level(level).size))
         pixels = np.full((box.height, box.width, 3), 255, np.uint8)
         if inside.size.pixels:
-            target = inside.moved(-box.left, -box.top)
+            target = inside.seen_from(box)
             pixels[target.rows, target.columns] = self._seen[level].read(
                 inside, lambda place: self._slide.read(place, level)
             )

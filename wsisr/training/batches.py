@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import cast
 
 import numpy as np
@@ -10,23 +11,50 @@ import torch
 from torch import Tensor
 
 from wsisr.dataset.degradation import scanned
-from wsisr.dataset.store import PatchRecord, PatchStore
+from wsisr.dataset.records import PatchRecord
+from wsisr.dataset.store import PatchStore
 from wsisr.errors import ConfigError, DatasetError
 from wsisr.pixels import Kernel, Rgb, shrink
 from wsisr.training.config import DataConfig
+from wsisr.training.stain import jitter, stained
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Pairs as float32 tensors in [0, 1]."""
+
+    low: Tensor
+    """(n, 3, p, p)"""
+    high: Tensor
+    """(n, 3, p*scale, p*scale)"""
+    mpp: tuple[float, ...]
+    """Pixel pitch of each low resolution, in um/px."""
+
+    def part(self, number: int, parts: int) -> Batch:
+        """One of so many parts: pairs `number`, `number + parts`, and so on."""
+        if parts == 1:
+            return self
+        own = slice(number, None, parts)
+        return Batch(self.low[own], self.high[own], self.mpp[own])
+
+    def to(self, device: torch.device) -> Batch:
+        """On a device, laid out as convolutions there are fastest."""
+        layout = torch.channels_last
+        low, high = (pixels.to(device, memory_format=layout) for pixels in (self.low, self.high))
+        return Batch(low, high, self.mpp)
 
 
 class Batches:
-    """Pairs of float32 tensors in [0, 1]: (n, 3, p, p) and (n, 3, p*scale, p*scale), of step after step."""
+    """Batches of pairs, of step after step."""
 
     def __init__(self, config: DataConfig, scale: int, seed: int) -> None:
         """Raises `DatasetError` without a dataset or pairs in it, `ConfigError` if a crop is larger than a patch."""
         self.config, self.scale, self.seed = config, scale, seed
         self.store = PatchStore(config.dataset)
-        records = [record for record in self.store.split("train") if scale in record.scales]
+        records = list(self.store.pairs("train", scale))
         if not records:
             raise DatasetError(f"{config.dataset}: no training pair at scale {scale}; build one from other slides")
-        side = self.store.high(records[0]).shape[0]
+        side = min(record.side for record in records)
         if config.patch_px * scale > side:
             raise ConfigError(
                 f"patch_px = {config.patch_px} times scale {scale} is more than the {side} px of a patch in "
@@ -37,28 +65,35 @@ class Batches:
         self.shares = np.array(list(config.kernels.values()), dtype=float)
         self.shares /= self.shares.sum()
 
-    def from_step(self, step: int) -> Iterator[tuple[Tensor, Tensor]]:
+    def from_step(self, step: int) -> Iterator[Batch]:
         """Batches of that step and all later ones."""
         while True:
-            pairs = [self.pair(step, sample) for sample in range(self.config.batch)]
-            yield _tensor([low for low, _ in pairs]), _tensor([high for _, high in pairs])
+            samples = range(self.config.batch)
+            pairs = [self.pair(step, sample) for sample in samples]
+            pitches = tuple(self._record(self._random(step, sample)).mpp_lr for sample in samples)
+            yield Batch(_tensor([low for low, _ in pairs]), _tensor([high for _, high in pairs]), pitches)
             step += 1
 
     def pair(self, step: int, sample: int) -> tuple[Rgb, Rgb]:
         """(p, p, 3) and (p*scale, p*scale, 3). Slides are drawn alike, however many patches they have."""
-        random = np.random.default_rng((self.seed, step, sample))
-        records = self.slides[random.integers(len(self.slides))]
-        record = records[random.integers(len(records))]
+        random = self._random(step, sample)
+        record = self._record(random)
         kernel = self.kernels[random.choice(len(self.kernels), p=self.shares)]
-        high = self.store.high(record)
-        low = scanned(high, self.scale, random) if kernel == "scan" else self._low(record, high, kernel)
-        return self._crop(low, high, random)
-
-    def _low(self, record: PatchRecord, high: Rgb, kernel: str) -> Rgb:
-        """The whole patch at low resolution."""
+        stain = jitter(self.config.stain_jitter, random) if self.config.stain_jitter else None
+        high = stained(self.store.high(record), stain)
+        if kernel == "scan":
+            return self._crop(scanned(high, self.scale, random), high, random)
         if kernel == "pyramid":
-            return self.store.low(record, self.scale)
-        return shrink(high, self.scale, cast("Kernel", kernel))
+            return self._crop(stained(self.store.low(record), stain), high, random)
+        return self._crop(shrink(high, self.scale, cast("Kernel", kernel)), high, random)
+
+    def _random(self, step: int, sample: int) -> np.random.Generator:
+        return np.random.default_rng((self.seed, step, sample))
+
+    def _record(self, random: np.random.Generator) -> PatchRecord:
+        """The first choice of a sample."""
+        records = self.slides[random.integers(len(self.slides))]
+        return records[random.integers(len(records))]
 
     def _crop(self, low: Rgb, high: Rgb, random: np.random.Generator) -> tuple[Rgb, Rgb]:
         """One random crop of both, turned and mirrored alike."""

@@ -6,14 +6,13 @@ import io
 import pickle
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 from zipfile import is_zipfile
 
 import torch
-from torch import Tensor
 
 from wsisr.errors import ConfigError, ModelError
 from wsisr.files import write_whole
+from wsisr.training.learner import State
 
 # What torch answers to an archive that it did not write, and what one with other things in it leads to.
 _UNREADABLE = (
@@ -45,11 +44,7 @@ class Checkpoint:
     step: int
     best: float
     """Highest gain so far, in dB."""
-    network: dict[str, Tensor]
-    average: dict[str, Tensor]
-    """Moving average of the network's tensors."""
-    optimiser: dict[str, Any]
-    """As torch's optimisers give it."""
+    state: State
 
 
 def save_checkpoint(path: Path, owner: Owner, checkpoint: Checkpoint) -> None:
@@ -57,11 +52,12 @@ def save_checkpoint(path: Path, owner: Owner, checkpoint: Checkpoint) -> None:
 
     Raises `ModelError` for weights that are no numbers, `OutputError` where the disk refuses; the older one then stays.
     """
-    if not all(tensor.isfinite().all() for tensor in checkpoint.network.values()):
+    if not all(tensor.isfinite().all() for tensor in checkpoint.state.network.values()):
         raise ModelError(f"weights are no numbers after step {checkpoint.step}; {advice(path)}")
-    state = {name: getattr(checkpoint, name) for name in Checkpoint.__slots__}
+    values = {name: getattr(checkpoint.state, name) for name in State.__slots__}
+    facts = {"digest": owner.config, "dataset": owner.dataset, "step": checkpoint.step, "best": checkpoint.best}
     buffer = io.BytesIO()  # torch writes to a file without telling a full disk from other trouble
-    torch.save({"digest": owner.config, "dataset": owner.dataset, **state}, buffer)
+    torch.save(facts | {"state": values}, buffer)
     write_whole(path, [buffer.getvalue()])
 
 
@@ -73,9 +69,9 @@ def load_checkpoint(path: Path, owner: Owner, device: torch.device) -> Checkpoin
     try:
         if not is_zipfile(path):  # torch would try formats of long ago
             raise EOFError("no end of an archive")
-        state = torch.load(path, map_location=device, weights_only=True)
-        found = Owner(state.pop("digest"), state.pop("dataset"))
-        checkpoint = Checkpoint(**state)
+        values = torch.load(path, map_location=device, weights_only=True)
+        found = Owner(values.pop("digest"), values.pop("dataset"))
+        checkpoint = Checkpoint(values.pop("step"), values.pop("best"), State(**values.pop("state")))
     except _UNREADABLE as error:
         raise ModelError(f"{path}: not a whole checkpoint of this version; remove it to start again") from error
     if found.config != owner.config:

@@ -12,9 +12,12 @@ from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
 from wsisr.errors import ConfigError, ModelError
-from wsisr.modelspec import SCALES, ModelSpec
+from wsisr.metrics import SSIM_REACH
+from wsisr.modelspec import CLASSIFYING, SCALES, ModelSpec
 
 T = TypeVar("T")
+
+SMALLEST_JUDGED_PX = 16
 
 KERNELS = ("area", "bicubic", "lanczos", "pyramid", "scan")
 
@@ -28,12 +31,17 @@ class NetworkConfig:
     channels: int = 48
     blocks: int = 8
     window: int = 9
+    trunk: str = ""
+    """For the family `mmsrnet`: the network that it adds its branch to."""
+    magnifications: tuple[float, ...] = ()
+    """For `mmsrnet`: what its branch tells apart, such as [5, 10, 20]; 10 stands for an input of 1 um/px."""
     warm_start: Path | None = None
-    """Weights whose fitting tensors are the start, such as those of a smaller scale."""
+    """Weights whose fitting tensors are the start, such as those of a smaller scale, or of the trunk alone."""
 
     def spec(self, input_mpp: tuple[float, float]) -> ModelSpec:
         """The network's spec, trained on low resolution of these pitches, finest and coarsest, in um/px."""
-        return ModelSpec(self.family, self.scale, self.channels, self.blocks, self.window, input_mpp)
+        shape = self.family, self.scale, self.channels, self.blocks, self.window
+        return ModelSpec(*shape, input_mpp, self.trunk, self.magnifications)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +54,8 @@ class DataConfig:
     batch: int = 16
     kernels: dict[str, float] = field(default_factory=lambda: {"area": 0.4, "bicubic": 0.4, "pyramid": 0.2})
     """Kernel to its share of the samples. `pyramid` is the slide's own coarser level, `scan` a blur and a JPEG."""
+    stain_jitter: float = 0.0
+    """Largest change of a colour's optical density, as a logarithm: 0.1 is 10 % up or down."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,10 +66,47 @@ class ScheduleConfig:
     learning_rate: float = 1e-3
     warm_up: int = 200
     """Steps in which the rate rises from 0; then it falls to 0 along a cosine."""
+    accumulate: int = 1
+    """Parts of a batch that are computed one after the other, where all at once is too much memory."""
+    trunk_rate: float = 1.0
+    """For an `mmsrnet`: the learning rate of its trunk over that of its branch. 0 leaves the trunk as it is."""
     ema: float = 0.999
     """Decay of the moving average of the weights; the average is what is validated and kept."""
     validate_every: int = 500
     save_every: int = 100
+
+
+@dataclass(frozen=True, slots=True)
+class LossConfig:
+    """What is minimised: the weight of each function of `wsisr.training.losses`; 0 leaves it out."""
+
+    l1: float = 1.0
+    charbonnier: float = 0.0
+    ssim: float = 0.0
+    fourier: float = 0.0
+    consistency: float = 0.0
+    classification: float = 0.0
+    """Of the magnification, by an `mmsrnet`, which needs it."""
+    perceptual: float = 0.0
+    """Needs `features`."""
+    adversarial: float = 0.0
+    """Sets a discriminator against the network; see the table `adversary`."""
+    features: Path | None = None
+    """Weights of an `mmsrnet`, whose branch sees for the perceptual loss."""
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """Name of each function that counts to its weight."""
+        values = {item.name: getattr(self, item.name) for item in fields(self) if item.name != "features"}
+        return {name: weight for name, weight in values.items() if weight}
+
+
+@dataclass(frozen=True, slots=True)
+class AdversaryConfig:
+    """The discriminator, where the adversarial loss has a weight."""
+
+    channels: int = 32
+    learning_rate: float = 1e-4
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +116,8 @@ class TrainConfig:
     network: NetworkConfig
     data: DataConfig
     schedule: ScheduleConfig
+    loss: LossConfig = field(default_factory=LossConfig)
+    adversary: AdversaryConfig = field(default_factory=AdversaryConfig)
     seed: int = 0
 
     def digest(self) -> str:
@@ -77,16 +126,29 @@ class TrainConfig:
         Folders do not count, nor how often the run saves and validates. The dataset's content is `PatchStore.digest`.
         """
         values = asdict(self)
-        start = self.network.warm_start
-        values["network"]["warm_start"] = start and start.name
+        for table, key in (("network", "warm_start"), ("loss", "features")):
+            path = values[table][key]
+            values[table][key] = path and path.name
         for table, key in (("data", "dataset"), ("schedule", "save_every"), ("schedule", "validate_every")):
             del values[table][key]
         # Keys are not sorted: the order of the kernels decides which of them a random number means.
         return hashlib.sha256(json.dumps(values).encode()).hexdigest()
 
 
+TABLES = {
+    "network": NetworkConfig,
+    "data": DataConfig,
+    "schedule": ScheduleConfig,
+    "loss": LossConfig,
+    "adversary": AdversaryConfig,
+}
+OPTIONAL = ("loss", "adversary")
+
+
 def read_config(path: Path) -> TrainConfig:
-    """A TOML file with the tables `network`, `data`, `schedule`; relative paths start at the file's folder.
+    """A TOML file with the tables `network`, `data`, `schedule`, and perhaps `loss` and `adversary`.
+
+    Relative paths start at the file's folder.
 
     Raises `ConfigError` where the file cannot be read or a key or value in it cannot be meant.
     """
@@ -97,9 +159,8 @@ def read_config(path: Path) -> TrainConfig:
         raise ConfigError(f"{path}: cannot be read ({error.strerror}); give a TOML file") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: not a TOML file ({error})") from error
-    tables = {"network": NetworkConfig, "data": DataConfig, "schedule": ScheduleConfig}
-    for name, kind in tables.items():
-        table = values.get(name)
+    for name, kind in TABLES.items():
+        table = values.get(name, {} if name in OPTIONAL else None)
         if not isinstance(table, dict):
             raise ConfigError(f"{path}: table [{name}] is missing")
         values[name] = _made(kind, table, f"{path} [{name}]", path.parent)
@@ -134,6 +195,10 @@ def _value(value: Any, hint: Any, where: str, folder: Path) -> Any:
         raise ConfigError(f"{where} = {value!r} is not a text in quotes")
     if hint in (Path, Path | None):
         return (folder / value).resolve()
+    if hint == tuple[float, ...]:
+        if not isinstance(value, list):
+            raise ConfigError(f"{where} = {value!r} is not a list of numbers")
+        return tuple(float(_value(each, float, where, folder)) for each in value)
     if hint == dict[str, float]:
         if not isinstance(value, dict):
             raise ConfigError(f"{where} = {value!r} is not a table of names and shares")
@@ -155,8 +220,15 @@ def _faults(config: TrainConfig) -> Iterator[str]:
         yield "patch_px and batch must be at least 1"
     if min(schedule.steps, schedule.validate_every, schedule.save_every) < 1:
         yield "steps, validate_every and save_every must be at least 1"
+    if not 0 <= data.stain_jitter <= 1:
+        yield "stain_jitter must be from 0 to 1"
     if schedule.learning_rate <= 0 or schedule.warm_up < 0:
         yield "learning_rate must be above 0 and warm_up at least 0"
+    if not 1 <= schedule.accumulate <= data.batch or data.batch % schedule.accumulate:
+        yield f"accumulate = {schedule.accumulate} does not divide the batch of {data.batch}"
+    if schedule.trunk_rate < 0:
+        yield "trunk_rate must be at least 0"
+    yield from _loss_faults(config)
     if not 0 <= schedule.ema < 1:
         yield "ema must be at least 0 and below 1"
     if not 0 <= config.seed < 2**63:
@@ -165,3 +237,20 @@ def _faults(config: TrainConfig) -> Iterator[str]:
         config.network.spec((1.0, 1.0))
     except ModelError as error:
         yield str(error)
+
+
+def _loss_faults(config: TrainConfig) -> Iterator[str]:
+    loss, classifying = config.loss, config.network.family == CLASSIFYING
+    negative = [name for name, weight in loss.weights.items() if weight < 0]
+    if negative or not loss.weights:
+        yield "losses need weights of which none is below 0 and one is above"
+    if classifying != bool(loss.classification):
+        yield f"the loss classification belongs to the family {CLASSIFYING}, which needs it above 0"
+    if bool(loss.perceptual) != bool(loss.features):
+        yield f"the loss perceptual and features, the weights of an {CLASSIFYING}, need each other"
+    if loss.ssim and config.data.patch_px * config.network.scale <= 2 * SSIM_REACH:
+        yield f"the loss ssim needs patches of more than {2 * SSIM_REACH} px at high resolution"
+    if loss.adversarial and config.data.patch_px * config.network.scale < SMALLEST_JUDGED_PX:
+        yield f"the loss adversarial needs patches of at least {SMALLEST_JUDGED_PX} px at high resolution"
+    if not 1 <= config.adversary.channels <= 1024 or config.adversary.learning_rate <= 0:
+        yield "the adversary needs 1 to 1024 channels and a learning_rate above 0"

@@ -10,24 +10,30 @@ from itertools import islice
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from safetensors.torch import save as save_tensors
+from torch import nn
 
-from wsisr.errors import ModelError
-from wsisr.files import disk_errors
-from wsisr.models.precision import has_bf16
-from wsisr.models.weights import build, save_weights, warm_start
+from wsisr.errors import ConfigError, ModelError
+from wsisr.files import disk_errors, write_whole
+from wsisr.models.weights import build, save_weights
+from wsisr.modelspec import ModelSpec
 from wsisr.stages import ahead
 from wsisr.training import journal
-from wsisr.training.batches import Batches
+from wsisr.training.batches import Batch, Batches
 from wsisr.training.checkpoint import Checkpoint, Owner, advice, load_checkpoint, save_checkpoint
 from wsisr.training.config import TrainConfig
-from wsisr.training.optimiser import blend, rate
-from wsisr.training.validation import Validation
+from wsisr.training.fabrics import fabric_on
+from wsisr.training.learner import DISCRIMINATOR, Learner, Terms
+from wsisr.training.pictures import curve, save_picture
+from wsisr.training.validation import Findings, Validation
 
 CHECKPOINT = "checkpoint.pt"
 BEST = "best.safetensors"
 LAST = "last.safetensors"
 METRICS = "metrics.jsonl"
+
+SAMPLES = "samples"
+CURVE = "curve.png"
 
 BATCHES_AHEAD = 4
 
@@ -40,59 +46,74 @@ class StepReport:
     """Steps done so far."""
     steps: int
     loss: float
-    gain: float | None
-    """Validation: dB above Pillow's bicubic, where this step was validated."""
+    """What the network's losses add up to."""
+    terms: Terms
+    """Each of them, and the discriminator's own."""
+    found: Findings | None
+    """Validation, where this step was validated."""
+
+    @property
+    def gain(self) -> float | None:
+        """Validation: dB above Pillow's bicubic."""
+        return None if self.found is None else self.found.gain
 
 
 class Run:
-    """One training run in a folder of its own: checkpoint, metrics, and weights, the best and in the end the last.
+    """One training run in a folder of its own: checkpoint, metrics, pictures, the best weights and at last the last.
 
     All weights that are kept are the moving average. On the CPU the same configuration, dataset and number of threads
-    give the same bytes, however often the run was cut off.
+    give the same bytes, however often the run was cut off. Of many processes, the first writes and validates.
     """
 
     def __init__(self, config: TrainConfig, folder: Path, device: torch.device) -> None:
         """Starts a run, or takes up the one in the folder. Raises a `WsisrError` where that cannot be."""
-        self.config, self.folder, self.device = config, folder, device
+        self.config, self.folder = config, folder
         self.batches = Batches(config.data, config.network.scale, config.seed)
         self.validation = Validation(self.batches.store, config.network.scale)
-        self.spec = config.network.spec(self._pitches())
+        self.spec = self._spec()
         self.step, self.best = 0, float("-inf")
-        torch.manual_seed(config.seed)
-        self.network = build(self.spec)
+        self.fabric = fabric_on(device, config.data.batch, config.schedule.accumulate)
+        self.device = self.fabric.device
+        self.learner = Learner(config, self.spec, self.fabric)
         with disk_errors(folder):
             self.resumed = self._checkpoint.exists()
-        if config.network.warm_start and not self.resumed:
-            warm_start(self.network, config.network.warm_start)
-        self.network.to(device)
-        self.average = {name: tensor.clone() for name, tensor in self.network.state_dict().items()}
-        self.optimiser = torch.optim.AdamW(self.network.parameters(), weight_decay=0.0)
         if self.resumed:
             self._resume()
-        with disk_errors(folder):
-            folder.mkdir(parents=True, exist_ok=True)
-        journal.rewind(folder / METRICS, self.step)
+        elif config.network.warm_start:
+            self.learner.start_from(config.network.warm_start)
+        if self.first:
+            with disk_errors(folder):
+                folder.mkdir(parents=True, exist_ok=True)
+            journal.rewind(folder / METRICS, self.step)
 
     def __iter__(self) -> Iterator[StepReport]:
         """Runs the remaining steps. Raises `ModelError` on a loss that is not a number; the checkpoint stays good."""
         schedule = self.config.schedule
         remaining = islice(self.batches.from_step(self.step), schedule.steps - self.step)
         with closing(ahead(remaining, BATCHES_AHEAD)) as batches:
-            for low, high in batches:
-                loss = self._step(low, high)
+            for batch in batches:
+                terms = self.learner.learn(batch, self.step)
+                loss = sum(term for name, term in terms.items() if name != DISCRIMINATOR)
+                if not math.isfinite(sum(terms.values())):
+                    raise self._failure(batch)
+                self.step += 1
                 last = self.step == schedule.steps
-                gain = self._validate(loss) if last or self.step % schedule.validate_every == 0 else None
+                found = self._validate(loss) if last or self.step % schedule.validate_every == 0 else None
                 if last:
-                    save_weights(self.folder / LAST, self.spec, self.average)
-                if gain is not None or self.step % schedule.save_every == 0:
+                    self._finish()
+                if found or self.step % schedule.save_every == 0:
                     self.save()
-                yield StepReport(self.step, schedule.steps, loss, gain)
+                yield StepReport(self.step, schedule.steps, loss, terms, found)
+
+    @property
+    def first(self) -> bool:
+        """Whether this process is the one that writes."""
+        return bool(self.fabric.is_global_zero)
 
     def save(self) -> None:
         """Writes the checkpoint of the step just done. The run also does so by itself, every `save_every` steps."""
-        optimiser = self.optimiser.state_dict()
-        state = Checkpoint(self.step, self.best, self.network.state_dict(), self.average, optimiser)
-        save_checkpoint(self._checkpoint, self._owner, state)
+        if self.first:
+            save_checkpoint(self._checkpoint, self._owner, Checkpoint(self.step, self.best, self.learner.state()))
 
     @property
     def _checkpoint(self) -> Path:
@@ -102,47 +123,64 @@ class Run:
     def _owner(self) -> Owner:
         return Owner(self.config.digest(), self.batches.store.digest)
 
-    def _step(self, low: Tensor, high: Tensor) -> float:
-        layout = torch.channels_last
-        low, high = low.to(self.device, memory_format=layout), high.to(self.device, memory_format=layout)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=has_bf16(self.device)):
-            enlarged = self.network(low)
-        loss = (enlarged - high).abs().mean()
-        value = float(loss.detach())
-        if not math.isfinite(value):
-            raise ModelError(f"loss is not a number in step {self.step + 1}; {advice(self._checkpoint)}")
-        self.optimiser.zero_grad()
-        loss.backward()
-        self.optimiser.param_groups[0]["lr"] = rate(self.step, self.config.schedule)
-        self.optimiser.step()
-        decay = min(self.config.schedule.ema, (1 + self.step) / (10 + self.step))  # a young average forgets faster
-        blend(self.average, self.network, decay)
-        self.step += 1
-        return value
-
-    def _validate(self, loss: float) -> float:
+    def _validate(self, loss: float) -> Findings:
+        """Scores the average, keeps it where it is the best, notes it and draws it."""
         network = build(self.spec).to(self.device)
-        network.load_state_dict(self.average)
-        gain = self.validation.gain(network.eval(), self.device)
-        if gain > self.best:
-            self.best = gain
-            save_weights(self.folder / BEST, self.spec, self.average)
-        journal.note(self.folder / METRICS, {"step": self.step, "loss": round(loss, 6), "gain_db": round(gain, 4)})
-        return gain
+        network.load_state_dict(self.learner.average)
+        found = self.validation.findings(network.eval(), self.device)
+        better, self.best = found.gain > self.best, max(found.gain, self.best)
+        if self.first:
+            if better:
+                save_weights(self.folder / BEST, self.spec, self.learner.average)
+            journal.note(self.folder / METRICS, _entry(self.step, loss, found))
+            save_picture(
+                self.folder / SAMPLES / f"step-{self.step:07}.png", self.validation.strip(network, self.device)
+            )
+        return found
 
-    def _pitches(self) -> tuple[float, float]:
-        """Finest and coarsest pitch of the low resolution, in um/px."""
-        pitches = [record.mpp * self.config.network.scale for records in self.batches.slides for record in records]
-        return round(min(pitches), 4), round(max(pitches), 4)
+    def _finish(self) -> None:
+        if self.first:
+            save_weights(self.folder / LAST, self.spec, self.learner.average)
+            save_picture(self.folder / CURVE, curve(journal.read(self.folder / METRICS)))
+
+    def _failure(self, batch: Batch) -> ModelError:
+        """The batch on which the loss ran away is kept, and the error says where."""
+        kept = self.folder / f"failed-step-{self.step + 1}.safetensors"
+        if self.first:
+            tensors = {"low": batch.low.contiguous(), "high": batch.high.contiguous(), "mpp": torch.tensor(batch.mpp)}
+            write_whole(kept, [save_tensors(tensors)])
+        return ModelError(
+            f"loss is not a number in step {self.step + 1}, whose batch is kept in {kept}; {advice(self._checkpoint)}"
+        )
+
+    def _spec(self) -> ModelSpec:
+        """The network's, with the finest and coarsest pitch of the low resolution, in um/px.
+
+        Raises `ConfigError` where a magnification that it is to tell occurs nowhere.
+        """
+        pitches = [record.mpp_lr for records in self.batches.slides for record in records]
+        spec = self.config.network.spec((round(min(pitches), 4), round(max(pitches), 4)))
+        classes = {spec.class_of(mpp) for mpp in pitches}
+        absent = [f"{each:g}x" for number, each in enumerate(spec.magnifications) if number not in classes]
+        if absent:
+            raise ConfigError(
+                f"{self.config.data.dataset}: no training pair at {', '.join(absent)}, where the input has "
+                f"{spec.input_mpp[0]:g} to {spec.input_mpp[1]:g} um/px; choose other magnifications or slides"
+            )
+        return spec
 
     def _resume(self) -> None:
-        state = load_checkpoint(self._checkpoint, self._owner, self.device)
+        found = load_checkpoint(self._checkpoint, self._owner, self.device)
         try:
-            self.network.load_state_dict(state.network)
-            self.optimiser.load_state_dict(state.optimiser)
+            self.learner.load(found.state)
         except (RuntimeError, ValueError, KeyError) as error:
             raise ModelError(f"{self._checkpoint}: does not fit the network; remove it to start again") from error
-        self.step, self.best, self.average = state.step, state.best, state.average
+        self.step, self.best = found.step, found.best
+
+
+def _entry(step: int, loss: float, found: Findings) -> journal.Entry:
+    told = {} if found.accuracy is None else {"accuracy": round(found.accuracy, 4)}
+    return {"step": step, "loss": round(loss, 6), "gain_db": round(found.gain, 4)} | told
 
 
 def trainable(network: nn.Module) -> int:

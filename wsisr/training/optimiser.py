@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from wsisr.models.mmsrnet import MMSRNet
 from wsisr.training.config import ScheduleConfig
 
 
@@ -16,6 +18,16 @@ def rate(step: int, schedule: ScheduleConfig) -> float:
         return schedule.learning_rate * (step + 1) / schedule.warm_up
     progress = (step - schedule.warm_up) / max(1, schedule.steps - schedule.warm_up)
     return schedule.learning_rate * 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
+
+
+def groups(network: nn.Module, schedule: ScheduleConfig) -> list[dict[str, Any]]:
+    """Parameters for an optimiser, each group with its `share` of the learning rate; those with none are frozen."""
+    if not isinstance(network, MMSRNet):
+        return [{"params": list(network.parameters()), "share": 1.0}]
+    network.trunk.requires_grad_(schedule.trunk_rate > 0)
+    branch = {"params": list(network.branch.parameters()), "share": 1.0}
+    trunk = {"params": list(network.trunk.parameters()), "share": schedule.trunk_rate}
+    return [branch, trunk] if schedule.trunk_rate else [branch]
 
 
 @torch.no_grad()

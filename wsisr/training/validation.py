@@ -2,22 +2,39 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from wsisr.dataset.choosing import FLAT_CONTRAST
+from wsisr.dataset.records import PatchRecord
 from wsisr.dataset.store import PatchStore
 from wsisr.errors import DatasetError
 from wsisr.metrics import BORDER_PX, psnr_of, squared_error
+from wsisr.models.mmsrnet import MMSRNet
 from wsisr.models.precision import has_bf16
 from wsisr.pixels import Kernel, Rgb, enlarge, shrink
 
 KERNELS: tuple[Kernel, ...] = ("area", "bicubic")
 
+STRIP_ROWS = 6
+
 PATCHES_PER_SLIDE = 12
 """About how many patches of a slide are scored; more where their number is not a multiple of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """What a validation found."""
+
+    gain: float
+    """dB above Pillow's bicubic: mean over slides and kernels of PSNR."""
+    accuracy: float | None
+    """Share of the patches, as the slide has them, whose magnification is told right; None where none is told."""
 
 
 class Validation:
@@ -26,13 +43,48 @@ class Validation:
     def __init__(self, store: PatchStore, scale: int) -> None:
         """Raises `DatasetError` if there are no such patches."""
         self.store, self.scale = store, scale
-        slides: dict[str, list[Rgb]] = {}
-        for record in store.split("val"):
-            if scale in record.scales and record.contrast > 0:
-                slides.setdefault(record.slide, []).append(store.high(record))
-        self.slides = {name: patches[:: max(1, len(patches) // PATCHES_PER_SLIDE)] for name, patches in slides.items()}
+        slides: dict[str, list[PatchRecord]] = {}
+        for record in store.pairs("val", scale):
+            if record.contrast > 0:
+                slides.setdefault(record.slide, []).append(record)
+        self.records = {name: found[:: max(1, len(found) // PATCHES_PER_SLIDE)] for name, found in slides.items()}
+        self.slides = {name: [store.high(record) for record in found] for name, found in self.records.items()}
         if not self.slides:
             raise DatasetError(f"{store.folder}: no validation pair at scale {scale}; build one with validation slides")
+
+    def findings(self, network: nn.Module, device: torch.device) -> Findings:
+        """How good a network is, which is in evaluation mode and on that device."""
+        accuracy = self.accuracy(network, device) if isinstance(network, MMSRNet) else None
+        return Findings(self.gain(network, device), accuracy)
+
+    def accuracy(self, network: MMSRNet, device: torch.device) -> float | None:
+        """Share of the patches, as the slide has them, of which the likeliest magnification is the right one.
+
+        None where no patch with contrast is of a magnification that the network knows.
+        """
+        right, seen = 0, 0
+        for name, records in self.records.items():
+            tissue = [record.contrast >= FLAT_CONTRAST for record in records]
+            pitches = zip(records, tissue, strict=True)
+            classes = [network.spec.class_of(record.mpp_hr) if some else None for record, some in pitches]
+            known = [number for number, index in enumerate(classes) if index is not None]
+            if known:
+                with torch.inference_mode(), _arithmetic(device):
+                    found = network.logits(_planes([self.slides[name][number] for number in known], device))
+                due = torch.tensor([classes[number] for number in known])
+                right, seen = right + int((found.argmax(dim=1).cpu() == due).sum()), seen + len(known)
+        return right / seen if seen else None
+
+    def strip(self, network: nn.Module, device: torch.device) -> Rgb:
+        """A row for each of a few slides: low resolution (in squares), bicubic, the network, the truth."""
+        rows = []
+        for highs in list(self.slides.values())[:STRIP_ROWS]:
+            high = highs[len(highs) // 2]
+            low = shrink(high, self.scale, "area")
+            squares = low.repeat(self.scale, axis=0).repeat(self.scale, axis=1)
+            made = _enlarged(network, [low], device)[0]
+            rows.append(np.concatenate([squares, enlarge(low, self.scale, "bicubic"), made, high], axis=1))
+        return np.concatenate(rows)
 
     def gain(self, network: nn.Module, device: torch.device) -> float:
         """Mean over slides and kernels of PSNR above bicubic, in dB."""
@@ -69,7 +121,15 @@ def _error(image: Rgb, truth: Rgb) -> float:
 
 @torch.inference_mode()
 def _enlarged(network: nn.Module, lows: list[Rgb], device: torch.device) -> list[Rgb]:
-    batch = torch.from_numpy(np.stack(lows)).to(device).permute(0, 3, 1, 2).float().div(255)
-    with torch.autocast(device.type, torch.bfloat16, enabled=has_bf16(device)):
-        enlarged: Tensor = network(batch.contiguous(memory_format=torch.channels_last))
+    with _arithmetic(device):
+        enlarged: Tensor = network(_planes(lows, device))
     return list(enlarged.mul(255).round().clamp(0, 255).byte().permute(0, 2, 3, 1).cpu().numpy())
+
+
+def _planes(images: list[Rgb], device: torch.device) -> Tensor:
+    pixels = torch.from_numpy(np.stack(images)).to(device).permute(0, 3, 1, 2).float().div(255)
+    return pixels.contiguous(memory_format=torch.channels_last)
+
+
+def _arithmetic(device: torch.device) -> AbstractContextManager[object]:
+    return torch.autocast(device.type, torch.bfloat16, enabled=has_bf16(device))

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 
+import google_crc32c
 import imagecodecs
 import numpy as np
 
@@ -35,6 +36,22 @@ class Codec:
     @property
     def coding(self) -> Method:
         return METHODS[self.method]
+
+    @property
+    def said(self) -> str:
+        """In words."""
+        lossy = {"jpeg": f", quality {self.quality}, {self.subsampling}", "webp": f", quality {self.quality}"}
+        return self.method + lossy.get(self.method, ", without loss")
+
+    @classmethod
+    def told(cls, words: str) -> Codec | None:
+        """The codec of which these are the words; None where they are of none."""
+        method, quality, subsampling = [*words.replace("quality ", "").split(", "), "", ""][:3]
+        try:
+            codec = cls(method, int(quality) if quality.isdecimal() else 90, subsampling or "420")
+        except OutputError:
+            return None
+        return codec if codec.said == words else None
 
     def check_viewers(self, *, accept_limited: bool) -> None:
         """Raise `OutputError` where a common reader does not open such tiles, unless that is accepted."""
@@ -70,10 +87,10 @@ SUBSAMPLINGS = {"420": (2, 2), "444": (1, 1)}
 
 @dataclass(frozen=True, slots=True)
 class Method:
-    """A way of coding, as TIFF numbers it."""
+    """A way of coding."""
 
-    compression: int
-    """TIFF tag 259."""
+    compression: int | None
+    """TIFF tag 259; None for what no TIFF holds."""
     encode: Callable[[Rgb, Codec], bytes]
     decode: Callable[[bytes, int], Rgb]
     predictor: bool = False
@@ -128,6 +145,17 @@ def _unzstd(encoded: bytes, tile_px: int) -> Rgb:
     return _undelta(imagecodecs.zstd_decode(encoded, out=3 * tile_px**2), tile_px)
 
 
+def _planar_zstd(pixels: Rgb, _codec: Codec) -> bytes:
+    coded = bytes(imagecodecs.zstd_encode(pixels.transpose(2, 0, 1).tobytes(), level=ZSTD_LEVEL))
+    checksum: int = google_crc32c.value(coded)
+    return coded + checksum.to_bytes(4, "little")
+
+
+def _unplanar_zstd(encoded: bytes, tile_px: int) -> Rgb:
+    planes = imagecodecs.zstd_decode(encoded[:-4], out=3 * tile_px**2)
+    return _shaped(planes, 3, tile_px, tile_px).transpose(1, 2, 0)
+
+
 def _webp(pixels: Rgb, codec: Codec) -> bytes:
     return bytes(imagecodecs.webp_encode(pixels, level=codec.quality, lossless=False))
 
@@ -150,6 +178,9 @@ def _shaped(data: bytes | bytearray, *shape: int) -> Rgb:
     return np.frombuffer(data, dtype=np.uint8).reshape(shape)
 
 
+ZSTD_LEVEL = 3
+"""Of planes; higher ones gain 2 % of the bytes for half the speed."""
+
 METHODS = {
     "jpeg": Method(7, _jpeg, _unjpeg),
     "deflate": Method(8, _deflate, _undeflate),  # cuCIM 26.10 dies of a predictor here, though not with lzw
@@ -157,8 +188,12 @@ METHODS = {
     "zstd": Method(50000, _zstd, _unzstd, predictor=True, blind="cuCIM"),
     "webp": Method(50001, _webp, _unwebp, blind="OpenSlide and Bio-Formats"),
     "jpeg2000": Method(34712, _jpeg2000, _unjpeg2000, blind="OpenSlide and cuCIM"),
+    "planar-zstd": Method(None, _planar_zstd, _unplanar_zstd),
 }
-"""Names to methods; jpeg and webp lose detail, the others none."""
+"""Names to methods; jpeg and webp lose detail, the others none. `planar-zstd` is a chunk of a zarr, with a checksum."""
+
+TIFF_METHODS = {name: name for name, method in METHODS.items() if method.compression is not None}
+"""What a TIFF may hold, by the name that a person gives."""
 
 
 @lru_cache(maxsize=16)

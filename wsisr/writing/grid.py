@@ -33,12 +33,16 @@ class Grid:
     def box(self, tile: int) -> Box:
         """The part of a tile that lies inside the image."""
         row, column = divmod(tile, self.columns)
-        whole = Box(column, row, column + 1, row + 1) * self.tile_px
-        return whole.intersection(Box.of(self.size))
+        left, top = column * self.tile_px, row * self.tile_px
+        return Box(left, top, min(left + self.tile_px, self.size.width), min(top + self.tile_px, self.size.height))
 
     def row(self, row: int) -> range:
         """Tiles of a row, from left to right."""
         return range(row * self.columns, (row + 1) * self.columns)
+
+    def by_rows(self) -> Iterator[range]:
+        """All tiles, a row at a time."""
+        return map(self.row, range(self.rows))
 
     def touching(self, box: Box) -> Iterator[int]:
         """Tiles that have pixels in a box, which must lie inside the image and hold at least one pixel."""
@@ -52,7 +56,7 @@ class Grid:
         for tile in self.touching(box):
             source = self.box(tile)
             part = source.intersection(box)
-            inside, here = part.moved(-source.left, -source.top), part.moved(-box.left, -box.top)
+            inside, here = part.seen_from(source), part.seen_from(box)
             pixels[here.rows, here.columns] = pixels_of(tile)[inside.rows, inside.columns]
         return pixels
 

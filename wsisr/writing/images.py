@@ -4,21 +4,22 @@ from __future__ import annotations
 
 from wsisr.geometry import Size
 from wsisr.writing.codec import SUBSAMPLINGS
-from wsisr.writing.spec import TiffSpec
+from wsisr.writing.spec import PyramidSpec
 from wsisr.writing.tiff import DESCRIPTION, SOFTWARE, SUBFILE_TYPE, Field, longs, opaque, ratio, shorts, text
 
 _ICC = 34675
 _RGB, _YCBCR = 2, 6
 
 
-def first_fields(spec: TiffSpec, description: bytes) -> dict[int, Field]:
+def first_fields(spec: PyramidSpec, description: bytes) -> dict[int, Field]:
     """What only the first image has: profiles are large, and readers look nowhere else for the description."""
     fields = {SUBFILE_TYPE: longs(0), DESCRIPTION: text(description), SOFTWARE: text(spec.software.encode())}
     return fields | ({_ICC: opaque(spec.icc)} if spec.icc else {})
 
 
-def level_fields(spec: TiffSpec, size: Size, number: int) -> dict[int, Field]:
+def level_fields(spec: PyramidSpec, size: Size, number: int) -> dict[int, Field]:
     """A tiled level of the pyramid."""
+    assert spec.codec.coding.compression is not None
     fields = pixel_fields(size, spec.codec.coding.compression)
     fields |= {322: shorts(spec.tile_px), 323: shorts(spec.tile_px)}
     if spec.codec.coding.predictor:

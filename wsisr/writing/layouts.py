@@ -1,52 +1,95 @@
-"""The layouts of a pyramid file, chosen by name or by the suffix of the output."""
+"""The layouts of a pyramid on disk, chosen by name or by the suffix of the output."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from wsisr.errors import OutputError
-from wsisr.writing import aperio, hybrid
-from wsisr.writing.spec import TiffSpec
+from wsisr.writing import aperio, hybrid, omezarr
+from wsisr.writing.codec import TIFF_METHODS, Codec
+from wsisr.writing.pyramidtiff import PyramidTiff
+from wsisr.writing.spec import PyramidSpec
 from wsisr.writing.store import TileStore
-from wsisr.writing.tiff import TiffDraft
 
-CLASSIC_BYTES = 2**32 - 1
-"""What 32-bit offsets can reach."""
-
-COMPANIONS_BYTES = 2**21
-"""More than label and thumbnail take."""
+DEFAULT = "ome-tiff"
 
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """How images and words are arranged in a file."""
+    """How a pyramid lies on disk."""
 
     suffix: str
     """Of an output that got no name."""
     suffixes: tuple[str, ...]
     """Of an output that is to have this layout."""
-    fill: Callable[[TiffDraft, Sequence[TileStore], TiffSpec], Iterator[int]]
-    words: Callable[[TiffSpec], bytes]
-    """The longest description."""
+    codecs: Mapping[str, str]
+    """Codecs as a person names them to the method that each is here; the first by default."""
+    assemble: Callable[[Path, Sequence[TileStore], PyramidSpec], Iterator[int]]
+    """Writes it by copying encoded tiles; yields how many. One tile in memory at a time."""
+    marker: str = ""
+    """The file by which an output that is a folder is known; none where it is a file."""
+    holds_pictures: bool = True
+    """Whether label and macro have a place."""
+    misled: str = ""
+    """Readers that take label and macro for levels."""
 
+    def coding(self, name: str | None = None, quality: int = 90, subsampling: str = "420") -> Codec:
+        """A codec of this layout, its usual one by default. Raises `OutputError` where it has none like that."""
+        name = next(iter(self.codecs)) if name is None else name
+        if name not in self.codecs:
+            raise OutputError(f"{self.suffix} is not written with codec {name}; choose {', '.join(self.codecs)}")
+        return Codec(self.codecs[name], quality, subsampling)
+
+    def check_pictures(self, *, accept_limited: bool) -> None:
+        """Raise `OutputError` where label and macro have no place, or a common reader goes wrong with them."""
+        if not self.holds_pictures:
+            raise OutputError(f"{self.suffix} has no place for label and macro images; write .svs, or do not keep them")
+        if self.misled and not accept_limited:
+            raise OutputError(
+                f"{self.misled} takes label and macro images in {self.suffix} for levels; write .svs, or add "
+                "--accept-limited-viewers"
+            )
+
+    def check(self, codec: Codec) -> None:
+        """Raise `OutputError` where it cannot hold what is coded so."""
+        if codec.method not in self.codecs.values():
+            raise OutputError(
+                f"{self.suffix} cannot hold tiles coded by {codec.method}; choose {', '.join(self.codecs)}"
+            )
+
+
+_HYBRID = PyramidTiff(hybrid.fill, hybrid.words)
+_APERIO = PyramidTiff(aperio.fill, aperio.words)
 
 LAYOUTS = {
-    "ome-tiff": Layout(".ome.tif", (".tif", ".tiff"), hybrid.fill, hybrid.words),
-    "aperio": Layout(".svs", (".svs",), aperio.fill, aperio.words),
+    DEFAULT: Layout(".ome.tif", (".tif", ".tiff"), TIFF_METHODS, _HYBRID.assemble, misled="cuCIM"),
+    "aperio": Layout(".svs", (".svs",), TIFF_METHODS, _APERIO.assemble),
+    "ome-zarr": Layout(
+        ".ome.zarr",
+        (".zarr",),
+        {"zstd": omezarr.METHOD},
+        omezarr.assemble,
+        marker=omezarr.METADATA,
+        holds_pictures=False,
+    ),
 }
 
 
 def layout_of(output: Path, name: str | None = None) -> Layout:
     """The layout of that name, or the one that the output's suffix stands for. Raises `OutputError` without one."""
+    return LAYOUTS[layout_name(output, name)]
+
+
+def layout_name(output: Path, name: str | None = None) -> str:
+    """That name, or the one that the output's suffix stands for. Raises `OutputError` where there is no such layout."""
     check_layout(name)
     if name is not None:
-        return LAYOUTS[name]
-    for layout in LAYOUTS.values():
+        return name
+    for own, layout in LAYOUTS.items():
         if output.suffix.lower() in layout.suffixes:
-            return layout
+            return own
     known = " or ".join(suffix for layout in LAYOUTS.values() for suffix in layout.suffixes)
     raise OutputError(f"{output}: its name must end in {known}, for that says what is written; or give --layout")
 
@@ -55,28 +98,3 @@ def check_layout(name: str | None) -> None:
     """Raise `OutputError` for a name that no layout has."""
     if name is not None and name not in LAYOUTS:
         raise OutputError(f"there is no layout {name}; choose {' or '.join(LAYOUTS)}")
-
-
-def assemble(path: Path, levels: Sequence[TileStore], spec: TiffSpec, layout: Layout) -> Iterator[int]:
-    """Write the file by copying encoded tiles; yields how many, after each level. One tile in memory at a time.
-
-    Raises `OSError` where the disk refuses, `OutputError` where classic TIFF is asked for and too small.
-    """
-    big = _bigtiff(levels, spec, layout)
-    with path.open("w+b") as file:
-        yield from layout.fill(TiffDraft(file, big=big, shared=spec.codec.white(spec.tile_px)), levels, spec)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def bytes_at_most(levels: Sequence[TileStore], spec: TiffSpec, layout: Layout) -> int:
-    """Size that the file cannot exceed: tiles, 16 bytes of index for each, metadata, and room for the other tags."""
-    tiles = sum(level.nbytes + 16 * level.grid.tiles + 2048 for level in levels)
-    return tiles + len(layout.words(spec)) + len(spec.icc or b"") + COMPANIONS_BYTES
-
-
-def _bigtiff(levels: Sequence[TileStore], spec: TiffSpec, layout: Layout) -> bool:
-    needed = bytes_at_most(levels, spec, layout) > CLASSIC_BYTES
-    if needed and spec.bigtiff is False:
-        raise OutputError("classic TIFF ends at 4 GB and this image may be larger; let it be a BigTIFF")
-    return needed if spec.bigtiff is None else spec.bigtiff

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from xml.etree import ElementTree
 
-from wsisr.writing.spec import TiffSpec
+from wsisr.geometry import Size
+from wsisr.writing.spec import PyramidSpec
 
 _OME = "http://www.openmicroscopy.org/Schemas/OME/2016-06"
 _NOTE = "wsisr/note"
@@ -16,8 +17,8 @@ _NOTE = "wsisr/note"
 _UNSAYABLE = re.compile("[^\t\n\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
-def ome_xml(spec: TiffSpec) -> bytes:
-    """The whole document in UTF-8.
+def ome_xml(spec: PyramidSpec, levels: int = 1, beside: Sequence[tuple[str, Size]] = ()) -> bytes:
+    """The whole document in UTF-8, of so many levels and of pictures that follow them in the file, by name and size.
 
     Not in ASCII, as TIFF would have it: Bio-Formats 7.3 blanks out numeric references, finds a unit that does not
     exist where the micro sign stood, and then does not take the file for an OME-TIFF.
@@ -25,13 +26,18 @@ def ome_xml(spec: TiffSpec) -> bytes:
     root = ElementTree.Element("OME", {"xmlns": _OME, "Creator": spec.software})
     if spec.magnification is not None:
         _add_lens(root, spec.magnification)
-    image = ElementTree.SubElement(root, "Image", {"ID": "Image:0"})
+    named = {"Name": _sayable(spec.title)} if spec.title else {}
+    image = ElementTree.SubElement(root, "Image", {"ID": "Image:0"} | named)
     if spec.magnification is not None:
         ElementTree.SubElement(image, "InstrumentRef", {"ID": "Instrument:0"})
         ElementTree.SubElement(image, "ObjectiveSettings", {"ID": "Objective:0:0"})
-    _add_pixels(image, spec)
+    _add_pixels(image, spec.size, spec.mpp)
     if spec.note:
         ElementTree.SubElement(image, "AnnotationRef", {"ID": "Annotation:0"})
+    for number, (name, size) in enumerate(beside, start=1):
+        other = ElementTree.SubElement(root, "Image", {"ID": f"Image:{number}", "Name": name})
+        _add_pixels(other, size, None, number, levels + number - 1)
+    if spec.note:
         _add_note(root, spec.note)
     document: bytes = ElementTree.tostring(root, encoding="utf-8", xml_declaration=True)
     return document
@@ -53,16 +59,16 @@ def _add_lens(root: ElementTree.Element, magnification: float) -> None:
     ElementTree.SubElement(instrument, "Objective", lens)
 
 
-def _add_pixels(image: ElementTree.Element, spec: TiffSpec) -> None:
-    attributes = {"ID": "Pixels:0", "DimensionOrder": "XYCZT", "Type": "uint8", "Interleaved": "true"}
-    attributes |= {"SizeX": str(spec.size.width), "SizeY": str(spec.size.height)}
+def _add_pixels(image: ElementTree.Element, size: Size, mpp: float | None, number: int = 0, ifd: int = 0) -> None:
+    attributes = {"ID": f"Pixels:{number}", "DimensionOrder": "XYCZT", "Type": "uint8", "Interleaved": "true"}
+    attributes |= {"SizeX": str(size.width), "SizeY": str(size.height)}
     attributes |= {"SizeC": "3", "SizeZ": "1", "SizeT": "1"}
-    if spec.mpp is not None:
+    if mpp is not None:
         for axis in "XY":
-            attributes |= {f"PhysicalSize{axis}": repr(float(spec.mpp)), f"PhysicalSize{axis}Unit": "µm"}
+            attributes |= {f"PhysicalSize{axis}": repr(float(mpp)), f"PhysicalSize{axis}Unit": "µm"}
     pixels = ElementTree.SubElement(image, "Pixels", attributes)
-    ElementTree.SubElement(pixels, "Channel", {"ID": "Channel:0:0", "SamplesPerPixel": "3"})
-    ElementTree.SubElement(pixels, "TiffData", {"IFD": "0", "PlaneCount": "1"})
+    ElementTree.SubElement(pixels, "Channel", {"ID": f"Channel:{number}:0", "SamplesPerPixel": "3"})
+    ElementTree.SubElement(pixels, "TiffData", {"IFD": str(ifd), "PlaneCount": "1"})
 
 
 def _add_note(root: ElementTree.Element, note: Mapping[str, str]) -> None:

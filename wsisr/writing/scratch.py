@@ -1,23 +1,23 @@
-"""The folder `OUTPUT.wsisr-part` of an output in the making: one process holds it, by a lock that dies with it.
+"""The folder `OUTPUT.wsisr-part` of an output in the making: one process holds it.
 
 Its `run.json` says of what run it is, so that the same run can go on in it and no other does.
 """
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
 from wsisr.errors import OutputError
-from wsisr.files import write_whole
+from wsisr.files import ASIDE, remove, write_whole
+from wsisr.writing.lease import Lease
 
 _LOCK = "lock"
 _RUN = "run.json"
-_FILES = ("level-*.tiles", "level-*.journal", "image.tif", f"{_RUN}*")
+_IMAGE = "image"
+_FILES = ("level-*.tiles", "level-*.journal", "diary", "dataset", _IMAGE, ASIDE, f"{_RUN}*")
 
 Identity = Mapping[str, str]
 """What a run's pixels depend on, in words: names to values."""
@@ -29,7 +29,7 @@ class Scratch:
     def __init__(self, output: Path, parent: Path | None = None) -> None:
         """Claim the folder, beside the output or in `parent`. Raises `OutputError` where a living run holds it."""
         self.folder = (parent or output.parent) / f"{output.name}.wsisr-part"
-        self._lock = _claim(self.folder, output)
+        self._lease = _claim(self.folder, output)
 
     @property
     def holds_work(self) -> bool:
@@ -59,9 +59,14 @@ class Scratch:
         return self.folder / f"level-{level}.journal"
 
     @property
+    def diary(self) -> Path:
+        """File for what a run finds out besides pixels."""
+        return self.folder / "diary"
+
+    @property
     def image(self) -> Path:
-        """File for the result before it gets its name."""
-        return self.folder / "image.tif"
+        """File or folder for the result before it gets its name."""
+        return self.folder / _IMAGE
 
     def leave(self, *, keep: bool) -> None:
         """Give the folder up, and remove it as far as the disk lets us unless its work is kept for another run.
@@ -70,17 +75,17 @@ class Scratch:
         """
         with suppress(OSError):
             if keep:
-                self.image.unlink(missing_ok=True)
+                remove(self.image)
             else:
                 self._clear()
                 (self.folder / _LOCK).unlink()
                 self.folder.rmdir()
-        os.close(self._lock)
+        self._lease.end()
 
     def _clear(self) -> None:
         for pattern in _FILES:
             for file in self.folder.glob(pattern):
-                file.unlink()
+                remove(file)
 
 
 _ADVICE = "repeat the command of then, or start again with --overwrite"
@@ -102,22 +107,13 @@ def _difference(found: Identity, identity: Identity) -> str:
     return f"holds the work of a run that was stopped, with {name} {before}, now {now}"
 
 
-def _claim(folder: Path, output: Path) -> int:
-    """Descriptor of the locked lock file."""
+def _claim(folder: Path, output: Path) -> Lease:
     while True:
         folder.mkdir(exist_ok=True)
         try:
-            lock = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+            lease = Lease(folder / _LOCK, output)
         except FileNotFoundError:
             continue  # its owner removed the folder since the line above
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            os.close(lock)
-            raise OutputError(f"{output}: another run is writing it now; wait for it or choose another name") from error
-        except OSError:
-            os.close(lock)
-            raise
-        if os.fstat(lock).st_nlink > 0:
-            return lock
-        os.close(lock)  # its owner removed the file between our open and our lock
+        if not lease.lost:
+            return lease
+        lease.end()

@@ -1,4 +1,4 @@
-"""What a TIFF to be written is: its size, its pixel pitch, its coding, and what it says of itself."""
+"""What a pyramid to be written is: its size, its pixel pitch, its coding, and what it says of itself."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from dataclasses import dataclass, field
 
 from wsisr.errors import OutputError
 from wsisr.geometry import Size
+from wsisr.pixels import Rgb
 from wsisr.writing.codec import Codec
 
 
 @dataclass(frozen=True, slots=True)
-class TiffSpec:
+class PyramidSpec:
     """A tiled pyramid, decided before its first pixel."""
 
     size: Size
@@ -20,6 +21,8 @@ class TiffSpec:
     """Pixel pitch of level 0 in um/px; None where it is not known, and then the file does not state any."""
     tile_px: int = 256
     """Side of a tile on every level; a multiple of 16."""
+    offset: tuple[float, float] = (0.0, 0.0)
+    """Where the centre of the first pixel lies, x and y in um from that of the first pixel of the whole slide."""
     codec: Codec = field(default_factory=Codec)
     """How tiles are coded."""
     magnification: float | None = None
@@ -30,6 +33,8 @@ class TiffSpec:
     """A name in `LAYOUTS`; None is what the output's suffix stands for."""
     icc: bytes | None = field(default=None, repr=False)
     """ICC profile of the pixels; stored with level 0 only."""
+    pictures: Mapping[str, Rgb] = field(default_factory=dict, repr=False, compare=False)
+    """What is to be kept of the slide's `label` and `macro`: (h, w, 3) sRGB by name."""
     note: Mapping[str, str] = field(default_factory=dict)
     """Where the image comes from, in words, for people and programs; `read_note` gives it back."""
     software: str = "wsisr"

@@ -12,6 +12,7 @@ from pathlib import Path
 from threading import Lock
 
 import numpy as np
+import numpy.typing as npt
 
 from wsisr.geometry import Box
 from wsisr.pixels import Rgb
@@ -58,19 +59,36 @@ class TileStore:
         if self._journal:
             self._enter(self._journal, Record(tile, offset, len(encoded), zlib.crc32(encoded)))
 
+    def write(self, tile: int, pixels: Rgb) -> None:
+        """Encode and store (h, w, 3) sRGB of a tile."""
+        self.put(tile, self.codec.encode(pixels, self.grid.tile_px))
+
+    def forget(self, tiles: npt.NDArray[np.intp]) -> None:
+        """Let tiles of an earlier run be missing."""
+        self._offsets[tiles], self._sizes[tiles], self.found[tiles] = -1, 0, False
+
+    def lacking(self, tiles: range) -> list[int]:
+        """Those of some tiles that are not here yet."""
+        return [tile for tile in tiles if self._sizes[tile] == 0]
+
     def get(self, tile: int) -> bytes:
         size = int(self._sizes[tile])
         if size == 0:
             raise ValueError(f"tile {tile} has not been written")
         return os.pread(self._file, size, int(self._offsets[tile]))
 
-    def tiles(self) -> Iterator[bytes]:
+    def rows(self) -> Iterator[Iterator[bytes]]:
         """All tiles, row by row from the top left."""
-        return map(self.get, range(self.grid.tiles))
+        return (map(self.get, row) for row in self.grid.by_rows())
 
     def read(self, box: Box) -> Rgb:
         """Decoded pixels of a box inside the level, (h, w, 3) sRGB."""
-        return self.grid.read(box, lambda tile: self.codec.decode(self.get(tile), self.grid.tile_px))
+        return self.grid.read(box, self.pixels)
+
+    def pixels(self, tile: int) -> Rgb:
+        """Decoded pixels of the part of a tile that lies inside the level, (h, w, 3) sRGB."""
+        size = self.grid.box(tile).size
+        return self.codec.decode(self.get(tile), self.grid.tile_px)[: size.height, : size.width]
 
     def sync(self) -> None:
         """Bring all that is finished to the disk: tiles first, so that most records find theirs."""

@@ -6,7 +6,7 @@ tifffile writes neither tag 330 nor tiles that share their bytes; this holds jus
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from typing import BinaryIO
@@ -57,27 +57,31 @@ class TiffDraft:
     def __init__(self, file: BinaryIO, *, big: bool, shared: bytes = b"") -> None:
         self._file, self._big, self._shared = file, big, shared
         self._images: list[dict[int, Field]] = []
+        self._tiles = 0
         self._shared_at: int | None = None
         self._end = self._file.write(bytes(16 if big else 8))  # a header comes at the end: until then it is no TIFF
 
-    def add(self, fields: Mapping[int, Field], segments: Iterable[bytes], *, tiled: bool = True) -> None:
-        """Write the tiles, or strips, of an image; its directory comes with `finish`."""
-        places = np.array([self._put(segment) for segment in segments], dtype=np.uint64).reshape(-1, 2)
-        offsets, sizes = (TILE_OFFSETS, TILE_BYTES) if tiled else (STRIP_OFFSETS, STRIP_BYTES)
-        index = {
-            offsets: self._offsets(places[:, 0]),
-            sizes: Field(4, len(places), places[:, 1].astype("<u4").tobytes()),
-        }
-        self._images.append({**fields, **index})
+    def add_tiles(self, fields: Mapping[int, Field], rows: Iterable[Iterable[bytes]]) -> Iterator[int]:
+        """Write an image in tiles; yields after each row how many tiles of all images there are."""
+        places: list[tuple[int, int]] = []
+        for row in rows:
+            places += map(self._put, row)
+            yield self._tiles + len(places)
+        self._tiles += len(places)
+        self._add(fields, places, TILE_OFFSETS, TILE_BYTES)
 
-    def finish(self, *, subifds: bool) -> None:
-        """Write the directories and the header; with `subifds`, tag 330 of the first points at all the others."""
-        if subifds and len(self._images) > 1:
-            self._images[0][SUBIFDS] = self._offsets(np.zeros(len(self._images) - 1))
+    def add_strip(self, fields: Mapping[int, Field], strip: bytes) -> None:
+        """Write an image in one strip."""
+        self._add(fields, [self._put(strip)], STRIP_OFFSETS, STRIP_BYTES)
+
+    def finish(self, *, subifds: int = 0) -> None:
+        """Write the directories and the header; tag 330 of the first points at so many that follow it."""
+        if subifds:
+            self._images[0][SUBIFDS] = self._offsets(np.zeros(subifds))
         sizes = [len(self._directory(image, 0, 0)) for image in self._images]
         places = list(accumulate(map(_aligned, sizes), initial=_aligned(self._end)))
-        if SUBIFDS in self._images[0]:
-            self._images[0][SUBIFDS] = self._offsets(np.array(places[1:-1]))
+        if subifds:
+            self._images[0][SUBIFDS] = self._offsets(np.array(places[1 : 1 + subifds]))
         self._file.write(bytes(places[0] - self._end))
         for image, (at, following) in zip(self._images, pairwise(places), strict=True):
             last = following == places[-1]
@@ -85,6 +89,15 @@ class TiffDraft:
         self._file.seek(0)
         head = struct.pack("<2sHHHQ", b"II", 43, 8, 0, places[0]) if self._big else b""
         self._file.write(head or struct.pack("<2sHI", b"II", 42, places[0]))
+
+    def _add(self, fields: Mapping[int, Field], segments: Sequence[tuple[int, int]], offsets: int, sizes: int) -> None:
+        """The directory of an image; it is written by `finish`."""
+        places = np.array(segments, dtype=np.uint64)
+        index = {
+            offsets: self._offsets(places[:, 0]),
+            sizes: Field(4, len(places), places[:, 1].astype("<u4").tobytes()),
+        }
+        self._images.append({**fields, **index})
 
     def _put(self, segment: bytes) -> tuple[int, int]:
         if segment == self._shared and self._shared_at is not None:

@@ -1,0 +1,180 @@
+"""Captures of a slide made by us, so that the map between two of them is known.
+
+A capture is rendered from a finer image through a Gaussian, whose centre is its pixel's, at any offset, angle and
+scale: neither capture shares its grid with that image. Colours, noise and JPEG come after.
+"""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from wsisr.geometry import Box, Size
+from wsisr.pixels import Rgb, rounded
+from wsisr.registration.affine import Affine, corners, enclosing
+
+OWN_BLUR = 0.45
+"""Standard deviation of a pixel's own footprint and the sharpest optics, in px of the capture."""
+
+
+@dataclass(frozen=True, slots=True)
+class Flaws:
+    """What a capture suffers besides its pitch."""
+
+    blur_px: float = 0.0
+    """Standard deviation of a further blur, in px of the capture."""
+    recolour: float = 0.0
+    """How far optical densities change and mix between channels, as a share."""
+    noise: float = 0.0
+    """Standard deviation at white, in grey levels."""
+    quality: int = 100
+
+    @classmethod
+    def drawn(cls, random: np.random.Generator, worst: Flaws) -> Flaws:
+        return cls(
+            random.uniform(0, worst.blur_px),
+            worst.recolour,
+            random.uniform(0, worst.noise),
+            int(random.integers(worst.quality, 96)),
+        )
+
+
+def capture(fine: Rgb, place: Affine, size: Size, flaws: Flaws, random: np.random.Generator) -> Rgb:
+    """An image of `size` of what lies in the fine image where `place` maps it to."""
+    sigma = place.scale * float(np.hypot(OWN_BLUR, flaws.blur_px))
+    box = enclosing(place(corners(size)), round(4 * sigma) + 2).intersection(Box(0, 0, fine.shape[1], fine.shape[0]))
+    light = cv2.GaussianBlur(fine[box.rows, box.columns].astype(np.float32), (0, 0), sigma)
+    place = place.moved(-box.left, -box.top)
+    x, y = np.meshgrid(np.arange(size.width) + 0.5, np.arange(size.height) + 0.5)
+    there = place(np.column_stack([x.ravel(), y.ravel()])) - 0.5
+    columns, rows = (there[:, i].reshape(size.height, size.width).astype(np.float32) for i in (0, 1))
+    image = cv2.remap(light, columns, rows, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+    return stored(noisy(recoloured(image, flaws.recolour, random), flaws.noise, random), flaws.quality)
+
+
+def recoloured(light: np.ndarray, share: float, random: np.random.Generator) -> np.ndarray:
+    """Optical densities mixed between channels and made stronger or weaker, the light tinted."""
+    density = -np.log((np.clip(light, 0, 255) + 1) / 256)
+    mixing = np.eye(3) + random.uniform(-share, share, (3, 3)) * (0.4 + 0.6 * np.eye(3))
+    tint = 1 - random.uniform(0, share / 3, 3)
+    return np.asarray((np.exp(-density @ mixing.T) * tint) * 256 - 1)
+
+
+def noisy(light: np.ndarray, level: float, random: np.random.Generator) -> np.ndarray:
+    """Half of the noise is of photons and goes with the root of the light, half is of the sensor."""
+    strength = level * np.sqrt(0.5 + 0.5 * np.clip(light, 0, 255) / 255)
+    return np.asarray(light + random.normal(size=light.shape) * strength)
+
+
+def stored(light: np.ndarray, quality: int) -> Rgb:
+    image = rounded(light)
+    if quality == 100:
+        return image
+    _, file = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
+    decoded = np.asarray(cv2.imdecode(file, cv2.IMREAD_COLOR), np.uint8)
+    return np.ascontiguousarray(decoded[..., ::-1])
+
+
+LOW_FLAWS = Flaws(blur_px=0.6, recolour=0.25, noise=4, quality=50)
+HIGH_FLAWS = Flaws(blur_px=0.3, noise=2, quality=75)
+"""The worst of what the coarser and the finer capture of a pair are drawn from."""
+
+FINE_PX = 2.0
+"""Px of the finer image that one px of the finer capture covers."""
+
+LEAST_CONTRAST = 6.0
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """A patch of the coarser capture, the finer capture around it, and the map between them."""
+
+    low: Rgb
+    high: Rgb
+    truth: Affine
+    centre: tuple[float, float]
+    """Of the patch, in px of the finer image."""
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """What fields are drawn from."""
+
+    ratio: int
+    """Nominal: px of the finer capture per px of the coarser."""
+    patch_px: int = 192
+    """Side of the patch in px of the finer capture."""
+    shift_px: float = 16.0
+    """Largest shift along an axis, in px of the finer capture."""
+    degrees: float = 5.0
+    scale: float = 0.03
+
+    @property
+    def high_px(self) -> int:
+        """Side of the finer capture: holds the patch however it is shifted, turned and scaled."""
+        return round(self.patch_px * 1.15 + 2 * self.shift_px) + 8
+
+    def field(self, fine: Rgb, random: np.random.Generator) -> Field | None:
+        """A field drawn at random; None where it shows next to nothing."""
+        margin = FINE_PX * self.high_px * 0.55
+        x, y = random.uniform(margin, np.array(fine.shape[1::-1]) - margin)
+        low, high = self.patch_px // self.ratio, self.high_px
+        truth = Affine.similarity(
+            self.ratio * random.uniform(1 - self.scale, 1 + self.scale), random.uniform(-self.degrees, self.degrees)
+        )
+        shift = high / 2 + random.uniform(-self.shift_px, self.shift_px, 2)
+        truth = centred(truth, low, (shift[0], shift[1]))
+        place = centred(Affine.similarity(FINE_PX * random.uniform(0.99, 1.01)), high, (x, y))
+        seen = capture(fine, place.after(truth), Size(low, low), Flaws.drawn(random, LOW_FLAWS), random)
+        if seen.mean(axis=2).std() < LEAST_CONTRAST:
+            return None
+        return Field(
+            seen,
+            capture(fine, place, Size(high, high), Flaws.drawn(random, HIGH_FLAWS), random),
+            truth,
+            (float(x), float(y)),
+        )
+
+
+def centred(turn: Affine, side: int, target: tuple[float, float]) -> Affine:
+    """The map shifted so that the centre of a square comes to a point."""
+    x, y = turn(np.array([[side / 2, side / 2]]))[0]
+    return turn.moved(target[0] - x, target[1] - y)
+
+
+@dataclass(frozen=True, slots=True)
+class Scans:
+    """Two captures of one specimen as wholes, and the map from px of the coarser to px of the finer."""
+
+    low: Rgb
+    high: Rgb
+    truth: Affine
+
+
+def scans(fine: Rgb, ratio: int, random: np.random.Generator) -> Scans:
+    """Each shows its own part of the fine image; the coarser lies on any side, mirrored or not, up to 6 degrees off."""
+    height, width = fine.shape[:2]
+    there = Size(int(width / FINE_PX * 0.8), int(height / FINE_PX * 0.8))
+    here = Size(int(width / FINE_PX / ratio * 0.7), int(height / FINE_PX / ratio * 0.7))
+    high = Affine.similarity(FINE_PX * random.uniform(0.99, 1.01)).moved(*random.uniform(0, 0.15 * width, 2))
+    turn = float(random.choice([0, 90, 180, 270])) + random.uniform(-6, 6)
+    low = Affine.similarity(FINE_PX * ratio * random.uniform(0.97, 1.03), turn, bool(random.integers(2)))
+    middle = low(np.array([[here.width / 2, here.height / 2]]))[0]
+    low = low.moved(*(np.array([width, height]) / 2 + random.uniform(-0.06, 0.06, 2) * width - middle))
+    return Scans(
+        capture(fine, low, here, Flaws.drawn(random, LOW_FLAWS), random),
+        capture(fine, high, there, Flaws.drawn(random, HIGH_FLAWS), random),
+        high.inverse.after(low),
+    )
+
+
+@functools.cache
+def tissue(seed: int, side: int = 640) -> Rgb:
+    """Blobs of several sizes in two stains on white."""
+    random = np.random.default_rng(seed)
+    layers = [cv2.GaussianBlur(random.normal(size=(side, side)).astype(np.float32), (0, 0), s) * s for s in (3, 6, 20)]
+    stains = np.stack([np.maximum(layers[0] + layers[2], 0), np.maximum(layers[1] - layers[2], 0)], axis=-1)
+    return rounded(250 * np.exp(-stains @ np.array([[0.6, 0.9, 0.3], [0.2, 0.8, 0.5]])))

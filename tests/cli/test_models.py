@@ -1,0 +1,98 @@
+"""What a model adds to `wsisr upscale`: a second opinion on the pitch, and a choice between true and crisp."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+import torch
+from typer.testing import CliRunner, Result
+
+from tests.networks import small_network, small_spec
+from tests.samples import noise, write_tiff
+from wsisr.cli.app import app
+from wsisr.errors import ModelError
+from wsisr.geometry import Size
+from wsisr.models.mmsrnet import MMSRNet
+from wsisr.models.weights import load_between, load_network, save_weights
+from wsisr.runtime import load_upscaler
+from wsisr.writing import read_note
+
+PITCHED = {"resolution": (20000, 20000), "resolutionunit": "CENTIMETER", "photometric": "rgb", "metadata": None}
+"""0.5 um/px, which is 20x."""
+
+
+@pytest.fixture
+def slide(tmp_path: Path) -> Path:
+    return write_tiff(tmp_path / "slide.tif", noise(Size(300, 200)), **PITCHED)
+
+
+def upscaled(slide: Path, model: Path, *options: str) -> Result:
+    arguments = ["upscale", str(slide), "--scale", "2", "--model", str(model), "--tissue", "none", "--device", "cpu"]
+    output = ["-o", str(slide.with_name("out.tif")), "--overwrite"]
+    return CliRunner(env={"COLUMNS": "300"}).invoke(app, [*arguments, *output, *options], catch_exceptions=False)
+
+
+def seeing(path: Path, index: int) -> Path:
+    """Weights whose branch sees one magnification only, of 5x, 10x and 20x."""
+    network = small_network("mmsrnet")
+    assert isinstance(network, MMSRNet)
+    with torch.no_grad():
+        network.branch.last.weight.zero_()
+        network.branch.last.bias.copy_(10 * torch.eye(3)[index])
+    save_weights(path, small_spec("mmsrnet"), network.state_dict())
+    return path
+
+
+def test_a_pitch_that_the_tissue_contradicts_is_warned_of_in_terminal_and_file(slide: Path) -> None:
+    words = "the tissue looks like 5x (100 % likely), its 0.5 um/px stand for 20x (0 %); if the pitch is wrong, give"
+    done = upscaled(slide, seeing(slide.with_name("a.safetensors"), 0))
+    assert words in done.stderr
+    assert words in read_note(slide.with_name("out.tif"))["source remarks"]
+
+
+def test_a_pitch_that_the_tissue_confirms_is_not(slide: Path) -> None:
+    done = upscaled(slide, seeing(slide.with_name("a.safetensors"), 2))
+    assert "looks like" not in done.stderr
+    assert "source remarks" not in read_note(slide.with_name("out.tif"))
+
+
+@pytest.fixture
+def twins(tmp_path: Path) -> Path:
+    """A model and its twin of the same shape; the path of the first."""
+    path = tmp_path / "x2.safetensors"
+    save_weights(path, small_spec("edsr"), small_network("edsr").state_dict())
+    other = {name: -tensor for name, tensor in small_network("edsr").state_dict().items()}
+    save_weights(tmp_path / "x2-gan.safetensors", small_spec("edsr"), other)
+    return path
+
+
+def test_perception_goes_from_one_set_of_weights_to_the_other(twins: Path) -> None:
+    one, other = (load_network(path)[1].state_dict() for path in (twins, twins.with_name("x2-gan.safetensors")))
+    for share in (0.0, 0.25, 1.0):
+        _, between = load_between(twins, twins.with_name("x2-gan.safetensors"), share)
+        for name, tensor in between.state_dict().items():
+            assert torch.allclose(tensor, (1 - share) * one[name] + share * other[name], atol=1e-7)
+
+
+def test_the_file_tells_how_crisp_it_was_made(slide: Path, twins: Path) -> None:
+    upscaled(slide, twins)
+    plain = tifffile.imread(slide.with_name("out.tif"))
+    assert "perception" not in read_note(slide.with_name("out.tif"))
+    upscaled(slide, twins, "--perception", "0.5")
+    crisp = tifffile.imread(slide.with_name("out.tif"))
+    assert read_note(slide.with_name("out.tif"))["perception"].startswith("0.5 of the way to x2-gan, sha256 ")
+    assert np.abs(plain.astype(int) - crisp).max() > 1
+
+
+def test_crispness_that_cannot_be_is_one_line(twins: Path) -> None:
+    for model in ("bicubic", "model.onnx", "masrgan-x2"):
+        with pytest.raises(ModelError, match="has no twin to look crisp"):
+            load_upscaler(model, scale=2, device="cpu", perception=0.5)
+    with pytest.raises(ModelError, match="choose from 0 to 1"):
+        load_upscaler(twins, scale=2, device="cpu", perception=2.0)
+    save_weights(twins.with_name("x2-gan.safetensors"), small_spec("span"), small_network("span").state_dict())
+    with pytest.raises(ModelError, match="is not a network of the shape of"):
+        load_upscaler(twins, scale=2, device="cpu", perception=0.5)

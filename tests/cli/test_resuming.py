@@ -1,0 +1,99 @@
+"""`wsisr upscale` again after a stop: another slide or setting is told and refused, what shows nowhere may change."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from PIL import Image, ImageCms
+from typer.testing import CliRunner, Result
+
+from tests.disks import files_end_at
+from tests.samples import noise, write_tiff
+from wsisr.cli.app import app
+from wsisr.errors import OutputError
+from wsisr.geometry import Size
+
+BASE = {"--scale": "2", "--model": "bicubic", "--tile-px": "128"}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A slide, a mask for it, and an upscaling of it that a full disk has stopped."""
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    pitch = {"resolution": (20000, 20000), "resolutionunit": "CENTIMETER", "iccprofile": profile}
+    write_tiff(tmp_path / "slide.tif", noise(Size(500, 400)), **pitch)
+    mask = Image.new("L", (5, 4))
+    mask.putpixel((0, 0), 255)
+    mask.save(tmp_path / "mask.png")
+    with files_end_at(200_000):
+        assert isinstance(run(tmp_path, {}).exception, OutputError)
+    return tmp_path
+
+
+def run(folder: Path, changes: dict[str, str]) -> Result:
+    options = [word for pair in (BASE | changes).items() for word in pair if word]
+    return CliRunner().invoke(app, ["upscale", str(folder / "slide.tif"), "-o", str(folder / "out.tif"), *options])
+
+
+@contextmanager
+def other_slide(folder: Path) -> Iterator[None]:
+    before = (folder / "slide.tif").stat().st_mtime_ns
+    os.utime(folder / "slide.tif", ns=(1, 1))
+    yield
+    os.utime(folder / "slide.tif", ns=(before, before))
+
+
+CHANGES = [
+    ("codec", {"--quality": "80"}),
+    ("codec", {"--subsampling": "444"}),
+    ("codec", {"--codec": "deflate", "--accept-limited-viewers": ""}),
+    ("colour", {"--icc": "srgb"}),
+    ("model bicubic, now lanczos", {"--model": "lanczos"}),
+    ("scale 2, now 4", {"--scale": "4"}),
+    ("source part", {"--region": "0,0,400,400"}),
+    ("source factor", {"--source-mpp": "0.6"}),
+    ("0.25 um/px", {"--mpp": "0.4"}),
+    ("background", {"--tissue": "MASK"}),
+    ("background", {"--tissue": "MASK", "--background": "white"}),
+    ("tiling", {"--overlap-px": "2"}),
+]
+"""What is said to differ, and the option that does."""
+
+
+def test_whatever_shows_is_told_and_refused_and_the_same_command_goes_on(folder: Path) -> None:
+    for words, changes in CHANGES:
+        given = {name: value.replace("MASK", str(folder / "mask.png")) for name, value in changes.items()}
+        refused = run(folder, given)
+        assert isinstance(refused.exception, OutputError), (changes, refused.output)
+        told = str(refused.exception)
+        assert words in told
+        assert "repeat the command of then, or start again with --overwrite" in told
+    with other_slide(folder):
+        assert "slide (path, age and size)" in str(run(folder, {}).exception)
+    assert run(folder, {}).exit_code == 0
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"--tile-px": "256"},
+        {"--batch": "3"},
+        {"--on-error": "white"},
+        {"--overlap-px": "40"},
+        {"--keep-work": ""},
+        {"--layout": "aperio"},
+        {"--tissue": "none"},
+        {"--background": "white"},
+    ],
+)
+def test_what_shows_nowhere_may_change(folder: Path, changes: dict[str, str]) -> None:
+    assert run(folder, changes).exit_code == 0
+    content = (folder / "out.tif").read_bytes()
+    (folder / "out.tif").unlink()
+    layout = {name: value for name, value in changes.items() if name == "--layout"}
+    assert run(folder, layout | {"--overwrite": ""}).exit_code == 0
+    assert content == (folder / "out.tif").read_bytes()

@@ -1,0 +1,127 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image
+from typer.testing import CliRunner, Result
+
+from tests.captures import Scans, scans, tissue
+from wsisr.cli.build_dataset import build_dataset
+from wsisr.dataset.alignment import NoCommonTissueError, align
+from wsisr.dataset.fields import Field, open_capture, pitch_by_name
+from wsisr.dataset.store import PatchStore
+from wsisr.errors import DatasetError, SlideError
+from wsisr.geometry import Box, Size
+from wsisr.pixels import Rgb
+from wsisr.registration.affine import disagreement
+
+RATIO = 2
+PATCH_PX = 64
+
+
+@pytest.fixture(scope="module")
+def captures() -> Scans:
+    return scans(tissue(21, 900), RATIO, np.random.default_rng(4))
+
+
+def saved(path: Path, pixels: Rgb, mpp: float | None) -> Path:
+    resolution = None if mpp is None else (1e4 / mpp, 1e4 / mpp)
+    unit = None if mpp is None else "CENTIMETER"
+    tifffile.imwrite(
+        path,
+        pixels,
+        photometric="rgb",
+        tile=(256, 256),
+        compression="deflate",
+        resolution=resolution,
+        resolutionunit=unit,
+    )
+    return path
+
+
+def run(*arguments: str | Path) -> Result:
+    options = ["captured", *map(str, arguments), "--jobs", "1", "-q", "--patch-px", str(PATCH_PX)]
+    return CliRunner().invoke(build_dataset, options, catch_exceptions=False)
+
+
+@pytest.mark.parametrize("seed", [5, 6])
+def test_two_whole_captures_are_found_without_hints_to_half_a_pixel(seed: int) -> None:
+    made = scans(tissue(21, 900), RATIO, np.random.default_rng(seed))
+    low, high = Field(Path("low"), made.low, 1.0), Field(Path("high"), made.high, 1.0 / RATIO)
+    found = align(low, high)
+    size = Size(made.low.shape[1], made.low.shape[0])
+    assert disagreement(found.map.scaled(1.0, 1.0 / RATIO), made.truth, size) < 0.5
+
+
+def test_captures_of_other_specimens_are_refused(captures: Scans) -> None:
+    other = scans(tissue(22, 900), RATIO, np.random.default_rng(1))
+    with pytest.raises(NoCommonTissueError):
+        align(Field(Path("low"), captures.low, 1.0), Field(Path("high"), other.high, 1.0 / RATIO))
+
+
+def test_the_command_writes_pairs_that_lie_on_each_other(captures: Scans, tmp_path: Path) -> None:
+    low, high = saved(tmp_path / "a_low.tif", captures.low, 1.0), saved(tmp_path / "a_high.tif", captures.high, 0.5)
+    assert run(low, high, "-o", tmp_path / "d").exit_code == 0
+    store = PatchStore(tmp_path / "d")
+    assert len(store.records) >= 4
+    for record in store.records:
+        left, top = record.parameters["low left"], record.parameters["low top"]
+        assert isinstance(left, int)
+        assert isinstance(top, int)
+        low_box = Box(left, top, left + PATCH_PX // RATIO, top + PATCH_PX // RATIO)
+        np.testing.assert_array_equal(store.low(record), captures.low[low_box.rows, low_box.columns])
+        shrunk = np.asarray(Image.fromarray(store.high(record)).reduce(RATIO), np.float64)
+        raw = np.asarray(Image.fromarray(store.image(record, "hr-raw")).reduce(RATIO), np.float64)
+        apart = np.abs(shrunk - store.low(record)).mean()
+        assert apart < 8
+        assert apart < np.abs(raw - store.low(record)).mean()
+
+
+def test_fields_of_a_microscope_find_their_partners_by_what_they_show(captures: Scans, tmp_path: Path) -> None:
+    for folder, pixels in (("10x", captures.low), ("20x", captures.high)):
+        (tmp_path / folder).mkdir()
+        Image.fromarray(pixels).save(tmp_path / folder / "b.png")
+    other = scans(tissue(23, 900), RATIO, np.random.default_rng(1))
+    Image.fromarray(other.low).save(tmp_path / "10x" / "a.png")
+    assert run(tmp_path / "10x", tmp_path / "20x", "-o", tmp_path / "d").exit_code == 0
+    records = PatchStore(tmp_path / "d").records
+    assert records
+    assert {record.parameters["low"] for record in records} == {"b.png"}
+    assert {record.mpp_hr for record in records} == {0.5}
+
+
+def test_bad_input_is_one_line(tmp_path: Path, captures: Scans) -> None:
+    bare, other = saved(tmp_path / "bare.tif", captures.low, None), saved(tmp_path / "other.tif", captures.high, 0.5)
+    output: list[str | Path] = ["-o", tmp_path / "d"]
+    with pytest.raises(DatasetError, match="pixel pitch is not recorded; give it with --mpp"):
+        run(bare, other, *output)
+    with pytest.raises(DatasetError, match="name the coarser capture first"):
+        run(other, bare, *output, "--mpp", "0.5", "0.5")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "torn_20x.png").write_bytes(b"no image")
+    with pytest.raises(DatasetError, match="cannot be read as an image"):
+        run(bare, tmp_path / "folder", *output)
+    assert not (tmp_path / "d").exists()
+
+
+@pytest.mark.parametrize(
+    ("path", "mpp"), [("a_20x.png", 0.5), ("40x/a.png", 0.25), ("10X/b-2.5x.tif", 4.0), ("max2x3.png", None)]
+)
+def test_a_magnification_in_a_name_stands_for_a_pitch(path: str, mpp: float | None) -> None:
+    assert pitch_by_name(Path(path)) == mpp
+
+
+def test_a_torn_image_is_an_error_that_names_it(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(b"\x89PNG\r\n")
+    with pytest.raises(SlideError, match=r"a\.png"):
+        open_capture(tmp_path / "a.png")
+
+
+@pytest.mark.parametrize("make", [lambda: Box(-3, 5, 4, 9), lambda: Box(15, 18, 25, 30)])
+def test_what_lies_outside_a_field_is_white(make: Callable[[], Box]) -> None:
+    field = Field(Path("a.png"), np.zeros((20, 20, 3), np.uint8), 1.0)
+    pixels = field.read(make(), 0)
+    assert pixels.shape[:2] == (make().height, make().width)
+    assert set(np.unique(pixels)) == {0, 255}

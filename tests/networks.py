@@ -1,0 +1,28 @@
+"""Small networks of every family, far from where training starts them: all their weights matter."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from wsisr.models.families import FAMILIES
+from wsisr.models.weights import build
+from wsisr.modelspec import CLASSIFYING, ModelSpec
+
+GLOBAL = ("rcan",)
+"""Families that average over all they are given."""
+
+LOCAL = tuple(family for family in FAMILIES if family not in GLOBAL)
+
+
+def small_spec(family: str, scale: int = 2) -> ModelSpec:
+    branch = ("span", (5.0, 10.0, 20.0)) if family == CLASSIFYING else ("", ())
+    return ModelSpec(family, scale, 8, 2, 5, (0.5, 0.5), *branch)
+
+
+def small_network(family: str, scale: int = 2) -> nn.Module:
+    torch.manual_seed(0)
+    made = build(small_spec(family, scale))
+    for parameter in made.parameters():
+        nn.init.normal_(parameter, std=min(0.2, (parameter.numel() / len(parameter)) ** -0.5))  # else sums run away
+    return made.eval()

@@ -1,0 +1,45 @@
+"""`wsisr build-dataset captured`: pairs of two captures of one specimen."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from wsisr.cli.datasets import conclude, made
+
+
+def captured(
+    low: Annotated[Path, typer.Argument(help="The coarser capture: a slide, or a folder of a microscope's fields.")],
+    high: Annotated[Path, typer.Argument(help="The finer one: a slide, or a folder of fields.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder to make.")],
+    mpp: Annotated[
+        tuple[float, float] | None,
+        typer.Option(help="Pixel pitch of the coarser and of the finer capture in um/px, where files do not tell."),
+    ] = None,
+    patch_px: Annotated[int, typer.Option(help="Side of a high-resolution patch.", min=64)] = 192,
+    most_patches: Annotated[int, typer.Option(help="Patches of one capture at the most.", min=1)] = 1000,
+    val_share: Annotated[float, typer.Option(help="Share of cases drawn for validation.", min=0, max=1)] = 0.1,
+    case_pattern: Annotated[
+        str, typer.Option(help="Regular expression for what of a file name is the patient or specimen.")
+    ] = r"^[^_.]+",
+    jobs: Annotated[int, typer.Option(help="Captures at a time; 0 for as many as there are cores.", min=0)] = 0,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace a dataset, and drop one that was begun.")
+    ] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print errors and warnings only.")] = False,
+) -> None:
+    """Pairs from two captures of one specimen, registered field by field; what does not fit is left out and counted."""
+    from wsisr.dataset.assembly import Assembly, cores
+    from wsisr.dataset.captured import Captures, plan
+    from wsisr.dataset.fields import captures_at
+    from wsisr.dataset.recipe import Recipe
+
+    recipe = Recipe(patch_px, most_patches=most_patches, case_pattern=case_pattern, val_share=val_share)
+    lows = tuple(captures_at(low, recipe))
+    pitches = mpp or (None, None)
+    pairs = [Captures(each, lows, mpp_high=pitches[1], mpp_low=pitches[0]) for each in captures_at(high, recipe)]
+    assembly = Assembly(plan(pairs, output, recipe, jobs or cores(), overwrite=overwrite))
+    made(assembly, quiet=quiet)
+    conclude(assembly, quiet=quiet)

@@ -1,0 +1,162 @@
+"""How a dataset is made and shown in the terminal, whichever kind of pairs it holds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from wsisr.cli.console import answers, remark
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from wsisr.dataset.assembly import Assembly
+    from wsisr.dataset.records import PatchRecord
+    from wsisr.progress import Progress
+
+SPLITS = ("train", "val")
+
+
+def made(assembly: Assembly, *, quiet: bool) -> None:
+    """Makes the dataset, with a bar; a slide that cannot be used is a line as soon as that is known.
+
+    After Ctrl-C the work stays, and the program ends as an interrupted one.
+    """
+    from contextlib import closing
+
+    from wsisr.cli.progress import counted, drawn
+    from wsisr.cli.stopping import stop_asked, until
+
+    with stop_asked() as stop, closing(iter(assembly)) as steps:
+        advice = "stopped; the same command goes on from there"
+        for _ in drawn(until(_telling(steps, assembly), stop, advice), counted, quiet=quiet):
+            pass
+
+
+def conclude(assembly: Assembly, *, quiet: bool) -> None:
+    """The table, warnings for what the dataset lacks, and the exit code of slides that could not be used."""
+    from wsisr.cli.batch import SOME_FAILED
+    from wsisr.dataset.store import PatchStore
+
+    folder = assembly.plan.folder
+    records = PatchStore(folder).records
+    for job in assembly.plan.jobs:
+        if job.name not in assembly.failed and not any(record.shard == f"{job.name}.bin" for record in records):
+            remark(f"warning: {job.place}: no patch has contrast; nothing was taken from this slide")
+    for split in SPLITS:
+        if not any(record.split == split for record in records):
+            remark(f"warning: no patch is in the split {split}, which training needs; see --validation and --val-share")
+    if not quiet:
+        answers.print(table(folder, records))
+    if assembly.failed:
+        raise typer.Exit(SOME_FAILED)
+
+
+def info(
+    folder: Annotated[Path, typer.Argument(help="Dataset to look at.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+) -> None:
+    """Show what is in a dataset: pairs by slide, magnification, scale, split, kind."""
+    import json
+
+    from wsisr.dataset.store import PatchStore
+
+    records = PatchStore(folder).records
+    if as_json:
+        typer.echo(json.dumps(facts_of(records), indent=2))
+    else:
+        answers.print(table(folder, records), table_of_slides(records))
+
+
+def facts_of(records: Sequence[PatchRecord]) -> dict[str, Any]:
+    """What `--json` prints: keys are stable. A patch is a field at high resolution, whatever number of pairs it has."""
+    by: dict[str, list[object]] = {
+        "slide": [record.slide for record in records],
+        "case": [record.case for record in records],
+        "magnification": [record.magnification and f"{record.magnification}x" for record in records],
+        "scale": [f"x{record.scale}" for record in records],
+        "split": [record.split for record in records],
+        "kind": [record.kind for record in records],
+    }
+    return {
+        "pairs": len(records),
+        "patches": patches(records),
+        "bytes": bytes_of(records),
+        **{f"pairs_by_{name}": counted_up(values) for name, values in by.items()},
+    }
+
+
+def bytes_of(records: Sequence[PatchRecord]) -> int:
+    """Of pixels as they are stored, those that pairs share once."""
+    return sum(size for _, _, size in {(record.shard, *span) for record in records for span in record.images.values()})
+
+
+def counted_up(values: Sequence[object]) -> dict[str, int]:
+    """Each value as words to how often it comes, in order; None is `other`."""
+    words = ["other" if value is None else str(value) for value in values]
+    return {each: words.count(each) for each in sorted(set(words))}
+
+
+def patches(records: Sequence[PatchRecord]) -> int:
+    """Fields at high resolution, each counted once."""
+    return len({(record.shard, record.images["hr"]) for record in records})
+
+
+def table(folder: Path, records: Sequence[PatchRecord]) -> Table:
+    """Pairs by kind, magnification of the high resolution and scale, and by split."""
+    rows: dict[tuple[str, ...], list[PatchRecord]] = {}
+    for record in sorted(records, key=lambda each: (each.kind, each.mpp_hr, each.scale)):
+        name = f"{record.magnification}x" if record.magnification else "other"
+        rows.setdefault((record.kind, name, f"x{record.scale}"), []).append(record)
+    shown = _table(str(folder), ("kind", "high resolution", "scale"))
+    for key, group in rows.items():
+        shown.add_row(*key, *counts(group))
+    shown.add_section()
+    shown.add_row("all", "", "", *counts(records))
+    return shown
+
+
+def table_of_slides(records: Sequence[PatchRecord]) -> Table:
+    """Pairs by slide."""
+    rows: dict[str, list[PatchRecord]] = {}
+    for record in records:
+        rows.setdefault(record.slide, []).append(record)
+    shown = _table("", ("slide", "case"))
+    for name, group in rows.items():
+        shown.add_row(name, group[0].case, *counts(group))
+    return shown
+
+
+def counts(records: Sequence[PatchRecord]) -> list[str]:
+    """Pairs, patches and slides of each split."""
+    numbers = []
+    for split in SPLITS:
+        own = [record for record in records if record.split == split]
+        numbers += [len(own), patches(own), len({record.slide for record in own})]
+    return [str(number) for number in numbers]
+
+
+def _table(title: str, names: Sequence[str]) -> Table:
+    from rich.table import Table
+    from rich.text import Text
+
+    shown = Table(title=Text(title) if title else None, title_justify="left")
+    for name in names:
+        shown.add_column(name, overflow="fold")
+    for split in SPLITS:
+        for counted in ("pairs", "patches", "slides"):
+            shown.add_column(f"{split}: {counted}", justify="right")
+    return shown
+
+
+def _telling(steps: Iterator[Progress], assembly: Assembly) -> Iterator[Progress]:
+    """The same steps; a failure is said when it is new."""
+    said: set[str] = set()
+    for step in steps:
+        for name in [name for name in assembly.failed if name not in said]:
+            said.add(name)
+            remark(f"error: {assembly.failed[name]} ({len(assembly.plan.jobs)} slides in all)")
+        yield step

@@ -1,0 +1,252 @@
+"""A dataset put together from parts: several slides at a time, each once, and the whole under its name at the end.
+
+Work lies in `FOLDER.wsisr-part` until then. A run that was stopped or killed goes on there with the same command: what
+is finished of a slide is taken as it is. The bytes of a dataset depend on its jobs alone, not on how many processes
+made it or how often it was begun.
+"""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Protocol, TypeAlias
+
+from threadpoolctl import threadpool_limits
+
+from wsisr import __version__
+from wsisr.dataset.parts import PARTS, Facts, Part, SlideFacts, finish, part_in, place_of, read_part
+from wsisr.dataset.store import HEADER, MANIFEST, SLIDES
+from wsisr.errors import DatasetError, OutputError, WsisrError
+from wsisr.files import check_output, disk_errors, publish, remove, write_whole
+from wsisr.progress import Progress
+from wsisr.writing.scratch import Scratch
+
+DATASET = "dataset"
+
+HEARTBEAT_S = 0.2
+"""Longest time between two steps of a run, so that Ctrl-C is heard while a slide is in hand."""
+
+
+class Job(Protocol):
+    """One slide, or one pair of captures, to be made a part of. It is pickled: a frozen dataclass at module level."""
+
+    @property
+    def name(self) -> str:
+        """File name of the part, without suffix; unique within the dataset."""
+        ...
+
+    @property
+    def place(self) -> str:
+        """What the job is called in an error: the path of its slide."""
+        ...
+
+    @property
+    def identity(self) -> Mapping[str, str]:
+        """What its part depends on, in words: a finished part of another identity is made again."""
+        ...
+
+    def __call__(self, part: Part, stop: Stop) -> SlideFacts:
+        """Raises a `WsisrError` that begins with a path where the slide cannot be used; `stop.check()` now and then."""
+        ...
+
+
+class Event(Protocol):
+    def is_set(self) -> bool: ...
+
+    def set(self) -> None: ...
+
+
+class Stopped(Exception):  # noqa: N818 - no error: somebody wanted it
+    """A part was left in its midst because the run is to end."""
+
+
+@dataclass(frozen=True)
+class Stop:
+    """The wish to end, as the work sees it."""
+
+    event: Event
+
+    def check(self) -> None:
+        """Raises `Stopped` where it was uttered; to be called some times a second."""
+        if self.event.is_set():
+            raise Stopped
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is to be put together."""
+
+    folder: Path
+    jobs: Sequence[Job]
+    recipe: Mapping[str, str]
+    """What all parts depend on: names to values in words."""
+    workers: int = 1
+    overwrite: bool = False
+    """Replace a dataset of that name, and drop what another run began."""
+
+
+class Assembly:
+    """A run that makes a dataset."""
+
+    def __init__(self, plan: Plan) -> None:
+        """Raises `OutputError` where the dataset could not get its name; nothing is written yet."""
+        self.plan = plan
+        self.failed: dict[str, str] = {}
+        """Part to the line that says why its slide could not be used; grows meanwhile."""
+        self.reused = 0
+        """Parts that an earlier run had finished."""
+        _check_name(plan)
+
+    def __iter__(self) -> Generator[Progress, None, None]:
+        """Yields `slides`. Raises `DatasetError` where no slide gives a pair; left early, the work stays.
+
+        Raises `OutputError` where the disk refuses or another run is at it; what is finished stays.
+        """
+        plan = self.plan
+        with disk_errors(plan.folder):
+            plan.folder.parent.mkdir(parents=True, exist_ok=True)
+            scratch = Scratch(plan.folder)
+        work = scratch.folder / DATASET
+        try:
+            with disk_errors(plan.folder):
+                scratch.take_up(dict(plan.recipe), restart=plan.overwrite)
+            yield from self._parts(work)
+            self._conclude(work)
+        finally:
+            scratch.leave(keep=any(work.glob(f"{PARTS}/*.jsonl")))
+
+    def _parts(self, work: Path) -> Generator[Progress, None, None]:
+        due = [job for job in self.plan.jobs if read_part(place_of(work, job.name), job.identity) is None]
+        self.reused = before = len(self.plan.jobs) - len(due)
+        total = len(self.plan.jobs)
+        yield Progress("slides", before, total, before)
+        done = before
+        for finished in _attempts(due, work, self.plan.workers):
+            if finished is not None:
+                done += 1
+                job, failure = finished
+                if failure is not None:
+                    self.failed[job.name] = failure
+            yield Progress("slides", done, total, before)
+
+    def _conclude(self, work: Path) -> None:
+        """Gives the dataset its name."""
+        names = [job.name for job in self.plan.jobs if job.name not in self.failed]
+        parts = [part for part in (read_part(place_of(work, name)) for name in names) if part is not None]
+        if not any(rows for _, rows in parts):
+            remove(work)
+            raise DatasetError(self._nothing())
+        _write(work, parts, dict(self.plan.recipe), self.failed)
+        with disk_errors(self.plan.folder):
+            if self.plan.folder.is_dir() and not any(self.plan.folder.iterdir()):
+                self.plan.folder.rmdir()
+        publish(work, self.plan.folder, overwrite=self.plan.overwrite)
+        with disk_errors(self.plan.folder):
+            remove(self.plan.folder / PARTS)
+
+    def _nothing(self) -> str:
+        reasons = list(self.failed.values())
+        if len(reasons) == 1 == len(self.plan.jobs):
+            return reasons[0]
+        why = f": {reasons[0]}" if reasons else ", none shows tissue in focus"
+        return f"{self.plan.folder}: no slide gives a pair{why}"
+
+
+def _write(work: Path, parts: Sequence[tuple[Facts, list[str]]], recipe: Facts, failed: Mapping[str, str]) -> None:
+    """All but the pixels, which are there; the manifest last."""
+    write_whole(work / SLIDES, (json.dumps(facts).encode() + b"\n" for facts, _ in parts))
+    header = {"wsisr": __version__, "recipe": recipe, "failed": list(failed.values())}
+    write_whole(work / HEADER, [json.dumps(header, indent=2).encode() + b"\n"])
+    write_whole(work / MANIFEST, (f"{row}\n".encode() for _, rows in parts for row in rows))
+
+
+def _check_name(plan: Plan) -> None:
+    folder = plan.folder
+    if not folder.name:
+        raise DatasetError(f"{folder}: has no name of its own; give the name of a new folder")
+    with disk_errors(folder):
+        empty = folder.is_dir() and not folder.is_symlink() and not any(folder.iterdir())
+        parent = folder.parent.is_dir()
+    if parent and not empty:
+        check_output(folder, overwrite=plan.overwrite, marker=MANIFEST)
+
+
+def attempt(job: Job, work: Path, stop: Stop) -> str | None:
+    """Makes one part; why that cannot be, where it is the slide's fault. Raises `OutputError`, `Stopped`."""
+    try:
+        with threadpool_limits(1), part_in(work, job.name) as part:
+            facts = job(part, stop)
+            records = part.records
+        finish(place_of(work, job.name), job.identity, facts, records)
+    except OutputError:
+        raise
+    except WsisrError as error:
+        return str(error)
+    return None
+
+
+def _attempts(due: Sequence[Job], work: Path, workers: int) -> Iterator[tuple[Job, str | None] | None]:
+    """Jobs as they finish, in whatever order, each with its failure; None now and then, so that a wish is heard.
+
+    Left early, what is in hand ends at its next look at the wish to stop.
+    """
+    with _pool(min(workers, len(due))) as (pool, event, work_on):
+        running: dict[Future[str | None], Job] = {pool.submit(work_on, job, work): job for job in due}
+        try:
+            while running:
+                ended = wait(running, timeout=HEARTBEAT_S, return_when=FIRST_COMPLETED).done
+                yield from ((running.pop(future), future.result()) for future in ended)
+                if not ended:
+                    yield None
+        except BrokenProcessPool as error:
+            raise DatasetError("a worker process was ended from outside (memory?); give fewer --jobs") from error
+        finally:
+            event.set()
+            pool.shutdown(cancel_futures=True)
+
+
+Attempt: TypeAlias = Callable[[Job, Path], str | None]
+
+
+@contextmanager
+def _pool(workers: int) -> Iterator[tuple[Executor, Event, Attempt]]:
+    """One job at a time needs no process of its own, which takes a second or two to begin."""
+    event: Event
+    if workers <= 1:
+        event = threading.Event()
+        yield ThreadPoolExecutor(1), event, partial(attempt, stop=Stop(event))
+        return
+    # Forking a process that has threads, as readers of slides start them, may lock it up.
+    context = multiprocessing.get_context("spawn")
+    event = context.Event()
+    yield ProcessPoolExecutor(workers, mp_context=context, initializer=_begin, initargs=(event,)), event, _attempt
+
+
+_stop = Stop(threading.Event())
+
+
+def _begin(event: Event) -> None:
+    """In a new process: Ctrl-C, which all processes of a terminal hear, is for the first of them to act upon."""
+    global _stop  # noqa: PLW0603 - a worker process gets its own once, before any work
+    _stop = Stop(event)
+    for each in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(each, signal.SIG_IGN)
+
+
+def _attempt(job: Job, work: Path) -> str | None:
+    return attempt(job, work, _stop)
+
+
+def cores() -> int:
+    """That this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,0 +1,127 @@
+"""What a dataset knows of each pair: one `PatchRecord` is one row of its manifest.
+
+A field at high resolution that has partners at several scales has a row for each; the rows share its stored pixels.
+
+A new kind of pair needs nothing here but its name in `KINDS`: whoever builds it makes rows like these and puts their
+pixels away with a `Part` (see `wsisr.dataset.parts`); loading, `info`, `pack` and the report then know it.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, TypeAlias
+
+from wsisr.geometry import Box
+
+KINDS = ("pyramid", "captured", "simulated")
+"""Two levels of one slide; two captures of one specimen, registered; low resolution computed from the high one."""
+
+SPLITS = ("train", "val")
+
+SCALES = (2, 4, 8)
+"""At which there may be pairs."""
+
+MAGNIFICATIONS = (5, 10, 20, 40)
+
+UM_AT_1X = 10.0
+"""Pixel pitch that goes with a magnification of 1, by convention: 20x is 0.5 um/px."""
+
+Span: TypeAlias = tuple[int, int]
+"""Where an image lies in its shard: first byte, number of bytes."""
+
+Parameter: TypeAlias = str | int | float | bool | None
+
+
+@dataclass(frozen=True, slots=True)
+class PatchRecord:
+    """One pair: what it shows, where that comes from, and where its pixels are."""
+
+    slide: str
+    """Name of the slide at high resolution, without its folder, unique within the dataset."""
+    case: str
+    """Patient or specimen: all patches of a case are in one split."""
+    split: str
+    """`train` or `val`."""
+    kind: str
+    """One of `KINDS`."""
+    scale: int
+    """High-resolution px for one of low resolution, along one axis."""
+    level: int
+    """Of the slide, which the high resolution was read from."""
+    box: tuple[int, int, int, int]
+    """Left, top, right, bottom in level-0 px of the slide at high resolution."""
+    mpp_hr: float
+    """Pixel pitch in um/px."""
+    mpp_lr: float
+    """As captured, which need not be exactly `scale` times the other."""
+    magnification: int | None
+    """Class of the high resolution by its pitch; None where it is none of `MAGNIFICATIONS`."""
+    contrast: float
+    """Standard deviation of grey at high resolution, in grey levels: low on glass."""
+    focus: float
+    """See `wsisr.dataset.quality.focus`; 0 where there is no detail at all."""
+    tissue: float
+    """Share of the patch that the tissue map calls tissue, 0 to 1."""
+    fingerprint: str
+    """64 bits in hex, alike for patches that look alike: see `wsisr.dataset.duplicates`."""
+    side: int
+    """Of the high resolution, in px."""
+    shard: str
+    """Name of the file that holds the pixels."""
+    images: Mapping[str, Span]
+    """`hr` and `lr`, and whatever else a kind keeps (`lr-raw`: before colours were matched); see `PatchStore.image`."""
+    codec: str = "raw"
+    """How they are stored: one of `wsisr.dataset.codecs.CODECS`."""
+    shift: tuple[float, float] | None = None
+    """x and y in high-resolution px by which registration moved the low resolution; None where there was none."""
+    residual: float | None = None
+    """Expected error of that, in high-resolution px."""
+    parameters: Mapping[str, Parameter] = field(default_factory=dict)
+    """Of the simulation or the capture that made the low resolution."""
+
+    @property
+    def level_box(self) -> Box:
+        """In px of `level`, as far as its downsample is even over the slide."""
+        ratio = (self.box[2] - self.box[0]) / self.side
+        left, top = round(self.box[0] / ratio), round(self.box[1] / ratio)
+        return Box(left, top, left + self.side, top + self.side)
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> PatchRecord:
+        """Raises `ValueError`, `TypeError` or `KeyError` where it is no row of this version."""
+        row = json.loads(text)
+        images = {str(name): _span(span) for name, span in row["images"].items()}
+        shift = None if row["shift"] is None else tuple(map(float, row["shift"]))
+        record = cls(**{**row, "box": tuple(map(int, row["box"])), "images": images, "shift": shift})
+        _refuse_impossible(record)
+        return record
+
+
+def magnification_of(mpp: float) -> int | None:
+    """The nearest of `MAGNIFICATIONS`, if it is within a factor of the square root of 2."""
+    distances: dict[int, float] = {each: abs(math.log2(mpp * each / UM_AT_1X)) for each in MAGNIFICATIONS}
+    nearest = min(distances, key=lambda each: distances[each])
+    return nearest if distances[nearest] <= 0.5 else None
+
+
+def _span(values: Any) -> Span:
+    start, size = values
+    if type(start) is not int or type(size) is not int or start < 0 or size < 1:
+        raise ValueError(f"{values} is no place in a file")
+    return start, size
+
+
+def _refuse_impossible(record: PatchRecord) -> None:
+    """A manifest may come from anywhere: sizes that are not whole, and names that lead out of the dataset."""
+    if any(type(number) is not int or number < 1 for number in (record.scale, record.side)):
+        raise ValueError("scale and side are whole numbers above 0")
+    if len(record.box) != 4 or not {"hr", "lr"} <= set(record.images):
+        raise ValueError("a box has four sides, and a pair two images")
+    if not record.shard or set(record.shard) & set("/\\\0") or record.shard.startswith("."):
+        raise ValueError("a shard is a file of the dataset")

@@ -1,0 +1,73 @@
+"""What a result says of where it comes from: the note that every layout stores, and the words on its label.
+
+No field of the slide's header is copied as it stands: of names, numbers and dates it tells the scanner and the day.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import wsisr
+from wsisr.slides.holes import Hole, listed
+from wsisr.slides.scanner import scan_date, scanner_of
+from wsisr.source import Source
+from wsisr.upscaler import Upscaler
+from wsisr.writing import Codec
+
+UNREADABLE = "unreadable"
+"""Name of what is said of places that could not be decoded."""
+
+FOUND = ("remarks", UNREADABLE)
+"""What is found out on the way."""
+
+_NOT_ASKED = {"software", "computed", "source sha256", *FOUND}
+"""What is not known before the work is done, or does not change what was asked for."""
+
+
+def provenance(source: Source, upscaler: Upscaler, codec: Codec, *, dated: bool = True) -> dict[str, str]:
+    """What any reader of the file must know: that these pixels were computed, from what, by what, and how.
+
+    `dated` tells the day of the scan, where it is recorded.
+    """
+    kind = "super-resolved; fine detail is an estimate" if upscaler.scale > 1 else "resampled; no detail was added"
+    info = source.slide.info
+    date = scan_date(info.properties) if dated else None
+    return {
+        "derived": f"{kind}, not an observation; research use only",
+        "software": f"wsisr {wsisr.__version__}",
+        "model": upscaler.name,
+        "weights sha256": upscaler.weights.sha256 if upscaler.weights else "none",
+        "computed": upscaler.hardware,
+        "scale": str(upscaler.scale),
+        "size": f"{source.size * upscaler.scale} px",
+        "mpp": "unknown" if source.mpp is None else f"{source.mpp / upscaler.scale:.10g}",
+        "codec": codec.said,
+        **source.note(),
+        **scanner_of(info.vendor, info.properties),
+        **({"perception": upscaler.weights.blend} if upscaler.weights and upscaler.weights.blend else {}),
+    } | ({"scan date": date} if date else {})
+
+
+def digest_note(sha256: str | None) -> dict[str, str]:
+    """What is added once all of the slide has been read; None where it is not stored in files."""
+    return {"source sha256": sha256 or "none, the slide is no file"}
+
+
+def findings_note(remarks: Sequence[str], holes: Sequence[Hole]) -> dict[str, str]:
+    """What is added of what was found out on the way; nothing where there was nothing."""
+    found = zip(FOUND, ("; ".join(remarks), f"shown white: {listed(holes)}" if holes else ""), strict=True)
+    return {name: text for name, text in found if text}
+
+
+def title(mpp: float, scale: int) -> str:
+    """On the label image, and as the image's name, because viewers hide metadata; `mpp` is that of the source."""
+    kind = f"super-resolved x{scale}" if scale > 1 else "resampled"
+    return f"{kind} from {mpp:.2f} um/px, research use only"
+
+
+def difference(there: Mapping[str, str], asked: Mapping[str, str]) -> str | None:
+    """In words, the first of what a finished file's note says otherwise than what is asked for now; None for alike."""
+    for name in (*asked, *there):
+        if name not in _NOT_ASKED and there.get(name) != asked.get(name):
+            return f"{name}: {there.get(name, 'none')}, not {asked.get(name, 'none')}"
+    return None

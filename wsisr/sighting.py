@@ -1,0 +1,72 @@
+"""A second opinion on a slide's pixel pitch: the magnification that a network sees in its tissue.
+
+Asked before any work, of a few windows spread over the tissue, so that what it says is the same however a run goes.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from wsisr.geometry import Box, Size
+from wsisr.modelspec import ModelSpec
+from wsisr.pixels import Tiles
+from wsisr.source import Source
+from wsisr.tissue import TissueMap
+
+WINDOW_PX = 128
+"""Side of a window, in px of the source."""
+
+MOST_WINDOWS = 16
+
+DOUBTED = 0.2
+"""Share below which the magnification that the pitch stands for counts as contradicted, where another leads."""
+
+Shares = npt.NDArray[np.float64]
+"""(classes,): how likely each magnification is, together 1."""
+
+
+class Sight(Protocol):
+    """What tells magnifications apart."""
+
+    @property
+    def spec(self) -> ModelSpec: ...
+
+    def __call__(self, tiles: Tiles) -> Shares:
+        """(n, h, w, 3) sRGB to the mean over them."""
+        ...
+
+
+def contradiction(source: Source, tissue: TissueMap, sight: Sight) -> str | None:
+    """What is to be said where a slide does not look as its pitch tells; None where it does, or nobody knows."""
+    due = None if source.mpp is None else sight.spec.class_of(source.mpp)
+    windows = [source.read(box) for box in spread_windows(source, tissue)]
+    if due is None or not windows:
+        return None
+    shares = sight(np.stack(windows))
+    leading = int(shares.argmax())
+    if leading == due or shares[due] >= DOUBTED:
+        return None
+    seen, told = sight.spec.magnifications[leading], sight.spec.magnifications[due]
+    return (
+        f"the tissue looks like {seen:g}x ({100 * shares[leading]:.0f} % likely), "
+        f"its {source.mpp:.4g} um/px stand for {told:g}x ({100 * shares[due]:.0f} %); if the pitch is wrong, give --mpp"
+    )
+
+
+def spread_windows(source: Source, tissue: TissueMap) -> list[Box]:
+    """Evenly chosen windows of one size that hold tissue, in px of the source."""
+    whole, area = source.readable, Box.of(source.size)
+    flags = tissue.cells(whole.size, area.seen_from(whole), WINDOW_PX)
+    found = [_inside(source.size, int(row), int(column)) for row, column in np.argwhere(flags)]
+    most = min(MOST_WINDOWS, len(found))
+    return [found[number * len(found) // most] for number in range(most)]
+
+
+def _inside(size: Size, row: int, column: int) -> Box:
+    """A cell as a window, moved to lie within the source where that is large enough."""
+    width, height = min(WINDOW_PX, size.width), min(WINDOW_PX, size.height)
+    left, top = min(column * WINDOW_PX, size.width - width), min(row * WINDOW_PX, size.height - height)
+    return Box(left, top, left + width, top + height)
