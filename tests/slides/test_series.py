@@ -13,7 +13,7 @@ import tifffile
 from typer.testing import CliRunner
 
 from tests.formats import smooth, write_leica
-from tests.samples import noise, noise_levels
+from tests.samples import noise, noise_levels, write_generic_pyramid
 from wsisr.cli.app import app
 from wsisr.errors import SlideError
 from wsisr.geometry import Box, Size
@@ -101,3 +101,11 @@ def test_the_commands_list_the_images_and_take_the_one_that_is_asked_for(tmp_pat
     assert made.exit_code == 0, made.output
     with open_slide(tmp_path / "a.series0.x2.ome.tif") as slide:
         assert slide.info.size == Size(128, 96)
+
+
+def test_levels_that_are_rounded_unevenly_are_no_images_of_their_own(tmp_path: Path) -> None:
+    levels = noise_levels(Size(531, 397), Size(266, 199), Size(27, 20))
+    path = write_generic_pyramid(tmp_path / "uneven.tif", levels)
+    with open_slide(path) as slide:
+        assert [level.size for level in slide.info.levels] == [Size(531, 397), Size(266, 199), Size(27, 20)]
+        assert not slide.info.scenes

@@ -128,7 +128,9 @@ def _reader(path: Path, series: int | None) -> tuple[SlideInfo, Planes]:
             raise
         return native, ()
     native = openslide_info(path, series if by_scanner else None)
-    return _only_tifffile(picture) if native is None else _better(native, picture)
+    if native is None or (native.vendor == GENERIC and _holds_others(native, picture, series)):
+        return _only_tifffile(picture)
+    return _better(native, picture)
 
 
 def _known(path: Path, native: SlideInfo | None) -> SlideInfo:
@@ -148,10 +150,14 @@ def _only_tifffile(picture: Picture) -> tuple[SlideInfo, Planes]:
     return picture.info, picture.planes
 
 
+def _holds_others(native: SlideInfo, picture: Picture, series: int | None) -> bool:
+    """Whether tifffile's images are images of their own: it takes levels for some whose sizes are rounded unevenly."""
+    levels_only = series is None and native.size == picture.info.size and len(native.levels) > len(picture.planes)
+    return bool(picture.info.scenes) and not levels_only
+
+
 def _better(native: SlideInfo, picture: Picture) -> tuple[SlideInfo, Planes]:
     """Of a TIFF that both libraries open."""
-    if native.vendor == GENERIC and picture.info.scenes:
-        return _only_tifffile(picture)
     if native.vendor == GENERIC and native.size == picture.info.size:
         if len(picture.planes) > len(native.levels):
             return picture.info, picture.planes
@@ -159,6 +165,8 @@ def _better(native: SlideInfo, picture: Picture) -> tuple[SlideInfo, Planes]:
             picture.info,
             reader=native.reader,
             levels=native.levels,
+            scenes=native.scenes,
+            series=native.series,
             properties={**picture.info.properties, **native.properties},
         )
     as_stored = native.vendor in _AS_STORED and picture.planes and picture.is_whole
