@@ -14,24 +14,30 @@ from wsisr.writing.grid import Grid
 from wsisr.writing.store import TileStore
 
 
+WAITING_BYTES = 8 * 2**20
+"""Of halved tiles of the finest level that wait for their neighbours; half as many of each coarser one."""
+
+
 class Levels:
-    """Stores, the finest first. Memory: a byte for each four tiles, and three tiles in each thread.
+    """Stores, the finest first. Memory: a byte for each four tiles, three tiles in each thread, and what waits.
 
     Methods raise what those of a `TileStore` do.
     """
 
     def __init__(self, stores: Sequence[TileStore]) -> None:
         self._finest = stores[0]
-        self._steps = [_Step(finer, coarser) for finer, coarser in pairwise(stores)]
+        pairs = enumerate(pairwise(stores))
+        self._steps = [_Step(finer, coarser, WAITING_BYTES >> number) for number, (finer, coarser) in pairs]
 
     def put(self, tile: int, pixels: Rgb) -> None:
         """Store a tile of the finest level, and every coarser one that is complete with it. Safe from any thread."""
         self._finest.write(tile, pixels)
         for step in self._steps:
+            step.keep(tile, pixels)
             tile = step.above(tile)
             if not step.completes(tile):
                 return
-            step.make(tile)
+            pixels = step.make(tile)
 
     def fill(self, crew: Crew) -> Iterator[int]:
         """Make what an earlier run left of the coarser levels; yields how many of their tiles are there, row by row."""
@@ -46,8 +52,10 @@ class Levels:
 class _Step:
     """From one level to the next."""
 
-    def __init__(self, finer: TileStore, coarser: TileStore) -> None:
+    def __init__(self, finer: TileStore, coarser: TileStore, waiting_bytes: int) -> None:
         self.finer, self.coarser = finer, coarser
+        self._waiting: dict[int, Rgb] = {}
+        self._most = waiting_bytes // (3 * (coarser.grid.tile_px // 2) ** 2) if finer.codec.coding.exact else 0
         # A tile of the finer level, halved, is one of these.
         self._halved = Grid(coarser.grid.size, coarser.grid.tile_px // 2)
         self._awaited = _sums_of_four(~finer.found.reshape(finer.grid.rows, finer.grid.columns)).ravel()
@@ -66,10 +74,24 @@ class _Step:
             self._awaited[tile] -= 1
             return bool(self._awaited[tile] == 0)
 
-    def make(self, tile: int) -> None:
+    def keep(self, tile: int, pixels: Rgb) -> None:
+        """Halve a tile of the finer level while its pixels are at hand, where these are what is stored, to the bit.
+
+        What there is no room for is decoded once more.
+        """
+        if len(self._waiting) < self._most:
+            self._waiting[tile] = halve(pixels)
+
+    def make(self, tile: int) -> Rgb:
         """Store the mean of what is stored: so it does not depend on which pixels are still at hand."""
-        box = self.coarser.grid.box(tile)
-        self.coarser.write(tile, self._halved.read(box, lambda part: halve(self.finer.pixels(part))))
+        pixels = self._halved.read(self.coarser.grid.box(tile), self._half)
+        self.coarser.write(tile, pixels)
+        return pixels
+
+    def _half(self, tile: int) -> Rgb:
+        """A tile of the finer level, halved."""
+        waiting = self._waiting.pop(tile, None)
+        return halve(self.finer.pixels(tile)) if waiting is None else waiting
 
 
 def _sums_of_four(flags: np.typing.NDArray[np.bool_]) -> np.typing.NDArray[np.uint8]:
