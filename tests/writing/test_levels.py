@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from tests.samples import noise
 from wsisr.geometry import Box, Size
 from wsisr.pixels import halve
+from wsisr.writing import levels
 from wsisr.writing.codec import Codec
 from wsisr.writing.grid import pyramid
 from wsisr.writing.journal import Journal
@@ -35,21 +36,23 @@ def opened(folder: Path, size: Size, *, journals: bool = False) -> list[TileStor
 
 def put_all(stores: list[TileStore], tiles: list[int], threads: int = 1) -> None:
     """Those tiles of an image of noise."""
-    levels, grid = Levels(stores), stores[0].grid
+    made, grid = Levels(stores), stores[0].grid
     image = noise(grid.size)
     with ThreadPoolExecutor(threads) as pool:
-        list(pool.map(lambda tile: levels.put(tile, image[grid.box(tile).rows, grid.box(tile).columns]), tiles))
+        list(pool.map(lambda tile: made.put(tile, image[grid.box(tile).rows, grid.box(tile).columns]), tiles))
 
 
 @settings(max_examples=30, deadline=None)
-@given(sizes, st.randoms(use_true_random=False), st.integers(1, 4))
+@given(sizes, st.randoms(use_true_random=False), st.integers(1, 4), st.sampled_from([0, 600, levels.WAITING_BYTES]))
 def test_with_the_last_tile_every_level_is_there_and_is_the_mean_of_the_one_above(
-    folder: Path, size: Size, random: object, threads: int
+    folder: Path, size: Size, random: object, threads: int, room: int
 ) -> None:
     stores = opened(folder, size)
     tiles = list(range(stores[0].grid.tiles))
     random.shuffle(tiles)  # type: ignore[attr-defined]
-    put_all(stores, tiles, threads)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(levels, "WAITING_BYTES", room)
+        put_all(stores, tiles, threads)
     image = noise(size)
     for store in stores:
         np.testing.assert_array_equal(store.read(Box.of(store.grid.size)), image)

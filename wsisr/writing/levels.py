@@ -13,7 +13,6 @@ from wsisr.pixels import Rgb, halve
 from wsisr.writing.grid import Grid
 from wsisr.writing.store import TileStore
 
-
 WAITING_BYTES = 8 * 2**20
 """Of halved tiles of the finest level that wait for their neighbours; half as many of each coarser one."""
 

@@ -47,7 +47,8 @@ class PyramidWriter:
 
     Everything lies in a folder of its own until the file is whole. Leaving before `finish` ended leaves nothing behind;
     with an `Identity` of the run, finished tiles stay, and a writer of the same identity goes on from them.
-    Memory: the pixels that `write` is given, about eight tiles per thread, 16 MiB, and 17 bytes for each tile of the pyramid.
+    Memory: the pixels that `write` is given, about eight tiles per thread, 16 MiB of tiles that wait for their
+    neighbours, and 17 bytes for each tile of the pyramid.
     """
 
     def __init__(
