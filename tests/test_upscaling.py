@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import openslide
 import pytest
+import zarr
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -130,3 +133,18 @@ def test_what_the_upscaler_remarks_on_the_way_is_in_the_file(tmp_path: Path) -> 
     source, output = Source(Picture(noise(Size(50, 40))), 0), tmp_path / "out.tif"
     consumed(list(upscale(source, Talkative(), output)))
     assert read_note(output)["remarks"] == "first; second"
+
+
+@pytest.mark.parametrize("scale", [2, 4])
+def test_every_level_of_a_part_lies_in_um_where_the_part_lies_on_the_slide(tmp_path: Path, scale: int) -> None:
+    mpp, area, output = 0.5, Box(40, 30, 340, 230), tmp_path / "part.ome.zarr"
+    source = source_of(Picture(noise(Size(400, 300)), mpp), area=area)
+    deque(upscale(source, Resampling("bicubic", scale), output), 0)
+    attributes: Any = zarr.open_group(output, mode="r").attrs.asdict()
+    datasets = attributes["ome"]["multiscales"][0]["datasets"]
+    assert len(datasets) > 1
+    for each in datasets:
+        scaling, shift = each["coordinateTransformations"]
+        # Places are of pixel centres, the first pixel of the slide lies at 0.
+        corner = np.array(shift["translation"]) - np.array(scaling["scale"]) / 2
+        np.testing.assert_allclose(corner[1:], [(area.top - 0.5) * mpp, (area.left - 0.5) * mpp])
