@@ -110,4 +110,4 @@ def extended(image: Rgb, below: int, right: int) -> Rgb:
     """(h, w, 3) to (h+below, w+right, 3): the last row and column repeated; `np.pad` takes several times as long."""
     import cv2  # noqa: PLC0415
 
-    return cv2.copyMakeBorder(image, 0, below, 0, right, cv2.BORDER_REPLICATE) if below or right else image
+    return np.asarray(cv2.copyMakeBorder(image, 0, below, 0, right, cv2.BORDER_REPLICATE)) if below or right else image
