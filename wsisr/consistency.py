@@ -75,7 +75,7 @@ class Consistent:
         return BICUBIC_REACH * self.rounds
 
     def _corrected(self, low: Rgb, high: Rgb) -> Rgb:
-        """(h, w, 3) and (h*scale, w*scale, 3) to the latter; piece by piece, each with what it reaches for around it."""
+        """(h, w, 3) and (h*scale, w*scale, 3) to the latter, piece by piece, each with what it reaches for."""
         result = np.empty_like(high)
 
         def correct(piece: Tile) -> None:

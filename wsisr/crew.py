@@ -11,11 +11,16 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
+def cores() -> int:
+    """That this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 class Crew:
-    """As many threads as there are cores, up to `most`. Several callers may be at it at the same time."""
+    """As many threads as this process has cores, up to `most`. Several callers may be at it at the same time."""
 
     def __init__(self, most: int, name: str) -> None:
-        self._helpers = min(most, os.cpu_count() or 1) - 1
+        self._helpers = min(most, cores()) - 1
         self._pool = ThreadPoolExecutor(max(1, self._helpers), name)  # none is started before there is work for it
 
     def each(self, work: Callable[[T], object], items: Iterable[T]) -> None:

@@ -7,7 +7,6 @@ the network waits for none of them; `Load` says what they hold in memory.
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
@@ -22,6 +21,7 @@ from wsisr.audit import Audit, Measures
 from wsisr.background import BICUBIC_REACH, WHITE, Background, Cells
 from wsisr.blending import Blender
 from wsisr.budget import DEFAULT_MEMORY_GB, DEPTHS, Load, affordable
+from wsisr.crew import cores
 from wsisr.errors import ModelError, OutputError, SlideError
 from wsisr.files import refuse_source
 from wsisr.geometry import Box
@@ -51,7 +51,7 @@ DEFAULT_TILE_PX = 1024
 """Input px. A network computes at one rate from 384 to 1536 px (make bench-network); what differs is the overlap."""
 
 
-FILTERING = min(4, os.cpu_count() or 1)
+FILTERING = min(4, cores())
 """Windows that a filter enlarges beside each other; a network takes all cores for one."""
 
 Windows: TypeAlias = list[tuple[Tile, Rgb, Flags]]

@@ -1,4 +1,4 @@
-"""What --consistency does for a shipped model where the input is no plain area mean of the truth: as a scanner gives it.
+"""What --consistency does for a shipped model where its input is no plain area mean of the truth.
 
     python -m tests.bench.consistency SLIDE... [--scale 2] [--json FILE]
 

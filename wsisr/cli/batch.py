@@ -1,6 +1,7 @@
 """Many slides in one run: what goes wrong with one stops no other, and a second run takes up what is missing.
 
-One after the other: a slide already uses every core of a CPU, and all of a GPU. Machines are added by `--shard`.
+One after the other where there is one device: a slide already uses every core of a CPU, and all of a GPU. Of several
+GPUs each takes slides beside the others (`wsisr.cli.beside`); machines are added by `--shard`.
 """
 
 from __future__ import annotations
@@ -60,19 +61,24 @@ def run(jobs: Sequence[Job], enlarge: Callable[[Path, Path], Facts], report: Pat
     """Each job done, or its one line of error said and kept; the report is up to date after each."""
     done: list[Facts] = []
     for number, job in enumerate(jobs, 1):
-        done.append(_attempted(job, enlarge, f"{number} of {len(jobs)}"))
+        done.append(attempted(job, enlarge, f"{number} of {len(jobs)}"))
         write_report(report, done)
     return done
 
 
-def _attempted(job: Job, enlarge: Callable[[Path, Path], Facts], place: str) -> Facts:
+def attempted(job: Job, enlarge: Callable[[Path, Path], Facts], place: str) -> Facts:
+    """A job done, or its error said and kept; `place` is which of how many it is."""
     slide, output = job
     try:
-        facts = enlarge(slide, output)
+        return {"slide": str(slide), "output": str(output)} | enlarge(slide, output)
     except WsisrError as error:
-        remark(f"error: {error} ({place})")
-        facts = {"state": "failed", "error": str(error)}
-    return {"slide": str(slide), "output": str(output)} | facts
+        return failed(job, str(error), place)
+
+
+def failed(job: Job, error: str, place: str) -> Facts:
+    """What is to be reported of a job that cannot be done, said on the terminal first."""
+    remark(f"error: {error} ({place})")
+    return {"slide": str(job[0]), "output": str(job[1]), "state": "failed", "error": error}
 
 
 def finished(output: Path, note: Mapping[str, str]) -> bool:

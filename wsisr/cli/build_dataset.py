@@ -47,7 +47,8 @@ def pyramid(
     quiet: QUIET = False,
 ) -> None:
     """Pairs from the levels of slides: low resolution from a coarser level than the high one."""
-    from wsisr.dataset.assembly import Assembly, cores
+    from wsisr.crew import cores
+    from wsisr.dataset.assembly import Assembly
     from wsisr.dataset.pyramid import Work, plan
     from wsisr.dataset.recipe import Recipe
     from wsisr.dataset.sources import read_cases, sources_by_table, sources_of

@@ -31,7 +31,8 @@ def captured(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print errors and warnings only.")] = False,
 ) -> None:
     """Pairs from two captures of one specimen, registered field by field; what does not fit is left out and counted."""
-    from wsisr.dataset.assembly import Assembly, cores
+    from wsisr.crew import cores
+    from wsisr.dataset.assembly import Assembly
     from wsisr.dataset.captured import Captures, plan
     from wsisr.dataset.fields import captures_at
     from wsisr.dataset.recipe import Recipe

@@ -62,6 +62,10 @@ def evaluate(
         ),
     ] = 64_000_000,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:NUMBER.")] = "auto",
+    consistency: Annotated[
+        bool,
+        typer.Option("--consistency/--no-consistency", help="Correct the result until its area mean is the input."),
+    ] = False,
     json_file: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write the scores here too.")] = None,
     again: Annotated[
         bool, typer.Option("--again", help="Take slides that wsisr wrote, as if they were scans.")
@@ -74,6 +78,7 @@ def evaluate(
     from wsisr.cli.console import answers, passing_on
     from wsisr.cli.progress import drawn
     from wsisr.cli.upscale import refuse_derived
+    from wsisr.consistency import Consistent
     from wsisr.evaluation import Sampling, flat_probe
     from wsisr.files import check_output, check_suffix
     from wsisr.runtime import load_upscaler
@@ -89,6 +94,7 @@ def evaluate(
     kernels = kernels_of(kernel)
     jobs = [Job(*image, one) for image in _images(slides, series, level or [0], all_levels) for one in kernels]
     upscaler = load_upscaler(model, scale=scale, device=device)
+    upscaler = Consistent(upscaler) if consistency else upscaler
     rows: list[Row] = []
     probes = flat_probe(upscaler, kernels)
     measured = _measured(jobs, upscaler, Sampling(limit_px=limit_px), rows)

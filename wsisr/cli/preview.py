@@ -28,10 +28,15 @@ def preview(
     perception: Annotated[
         float, typer.Option(help="0 for least error, up to 1 for crisp by the model's twin.", min=0, max=1)
     ] = 0.0,
+    consistency: Annotated[
+        bool,
+        typer.Option("--consistency/--no-consistency", help="Correct the result until its area mean is the input."),
+    ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a picture that exists.")] = False,
 ) -> None:
     """Picture one region as scanned, by bicubic and by a model."""
     from wsisr.cli.console import remark, warn
+    from wsisr.consistency import Consistent
     from wsisr.files import check_output, check_suffix, refuse_source
     from wsisr.preview import compare, save
     from wsisr.runtime import load_upscaler
@@ -45,6 +50,7 @@ def preview(
         check_output(output, overwrite=overwrite)
         source = choice.route(opened).source
         upscaler = load_upscaler(model, scale=scale, device=device, mpp=source.mpp, perception=perception)
+        upscaler = Consistent(upscaler) if consistency else upscaler
         warn((*source.said, *filter(None, [doubt(upscaler, source.mpp)])))
         save(compare(source, upscaler), output, overwrite=overwrite)
         warn(upscaler.remarks)

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 from wsisr.cli.console import remark, remarks
 
 if TYPE_CHECKING:
+    from rich.progress import Progress as Bars
+
     from wsisr.progress import Progress
 
 Words = Callable[["Progress", float], str]
@@ -43,19 +45,34 @@ def duration(seconds: float) -> str:
     return f"{minutes}:{rest:02} min" if minutes < 60 else f"{minutes // 60}:{minutes % 60:02}:{rest:02} h"
 
 
-def _as_bar(steps: Iterable[Progress], words: Words) -> Iterator[Progress]:
+def with_words(steps: Iterable[Progress], words: Words) -> Iterator[tuple[Progress, str]]:
+    """The same steps, each with the words behind its bar."""
+    stage, began, now = None, 0.0, time.monotonic()
+    for step in steps:
+        if step.stage != stage:
+            stage, began = step.stage, now  # a stage began when the one before it ended
+        now = time.monotonic()
+        yield step, words(step, now - began)
+
+
+def bars(*, redirect_stdout: bool = True) -> Bars:
+    """No bar yet, on stderr."""
     from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as Bars
 
-    columns = (TextColumn("{task.description:>10}"), BarColumn(), TextColumn("{task.percentage:>3.0f}%"))
-    with Bars(*columns, TextColumn("{task.fields[words]}"), TimeRemainingColumn(), console=remarks) as bars:
-        task, stage, began, now = None, "", 0.0, time.monotonic()
-        for step in steps:
+    columns = (TextColumn("{task.description:>10}", markup=False), BarColumn(), TextColumn("{task.percentage:>3.0f}%"))
+    behind = TextColumn("{task.fields[words]}"), TimeRemainingColumn()
+    return Bars(*columns, *behind, console=remarks, redirect_stdout=redirect_stdout)
+
+
+def _as_bar(steps: Iterable[Progress], words: Words) -> Iterator[Progress]:
+    with bars() as shown:
+        task, stage = None, ""
+        for step, said in with_words(steps, words):
             if step.stage != stage or task is None:
-                stage, began = step.stage, now  # a stage began when the one before it ended
-                task = bars.add_task(stage, completed=step.before, total=step.total, words="")
-            now = time.monotonic()
-            bars.update(task, completed=step.done, words=words(step, now - began))
+                stage = step.stage
+                task = shown.add_task(stage, completed=step.before, total=step.total, words="")
+            shown.update(task, completed=step.done, words=said)
             yield step
 
 

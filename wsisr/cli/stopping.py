@@ -12,7 +12,8 @@ from typing import TypeVar
 
 import typer
 
-from wsisr.cli.console import INTERRUPTED, remark
+from wsisr.cli.console import INTERRUPTED, remark, remarks
+from wsisr.workers import Wish
 
 T = TypeVar("T")
 
@@ -36,6 +37,7 @@ def stop_asked(*, abrupt: str | None = None) -> Iterator[threading.Event]:
     def ask(_signal: int, _frame: FrameType | None) -> None:
         if event.is_set() and abrupt:
             remark(abrupt)
+            remarks.show_cursor(True)
             os._exit(INTERRUPTED)
         event.set()
         if not abrupt:
@@ -49,7 +51,7 @@ def stop_asked(*, abrupt: str | None = None) -> Iterator[threading.Event]:
         restore()
 
 
-def until(steps: Iterable[T], stop: threading.Event, advice: str | None = None) -> Iterator[T]:
+def until(steps: Iterable[T], stop: Wish, advice: str | None = None) -> Iterator[T]:
     """The same steps; the exit of an interrupted program instead of the first that comes after stopping was asked for.
 
     `advice`, how to go on, is said before. A work that ends before its next step is done, not interrupted. Who made the

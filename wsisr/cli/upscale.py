@@ -11,23 +11,22 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from wsisr.cli.choosing import Choice
-from wsisr.errors import OutputError
-from wsisr.files import disk_errors, is_zarr
+from wsisr.cli.desk import STOPPED, Desk, Terminal
+from wsisr.cli.naming import default_output, output_in, takes_many
+from wsisr.cli.shares import Shares
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from wsisr.background import Background
-    from wsisr.cli.batch import Facts
+    from wsisr.cli.batch import Facts, Job
     from wsisr.sighting import Sight
     from wsisr.slides import Slide
     from wsisr.source import Source
+    from wsisr.target import Route
     from wsisr.upscaler import Upscaler
     from wsisr.upscaling import Options, Plan
-
-
-STOPPED = "stopped; what is finished is kept, and the same command goes on from there"
-INTERRUPTED = "interrupted at once; what is finished is kept, and the same command goes on from there"
+    from wsisr.workers import Seat
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +38,8 @@ class Request:
     """`load_upscaler` with model, device, precision and perception as asked."""
     look: Callable[..., Sight | None]
     """`load_sight` with model and device as asked."""
+    consistency: bool
+    """Correct what a network or filter gives, so that it averages back to its input."""
     options: Options
     mpp: float | None
     """Of level 0 in um/px, where it was given."""
@@ -103,6 +104,13 @@ def upscale(
     perception: Annotated[
         float, typer.Option(help="0 for least error, up to 1 for crisp by the model's twin.", min=0, max=1)
     ] = 0.0,
+    consistency: Annotated[
+        bool,
+        typer.Option(
+            "--consistency/--no-consistency",
+            help="Correct the result until its area mean is the input, noise and compression included.",
+        ),
+    ] = False,
     tile_px: Annotated[int | None, typer.Option(help="Input px that a tile completes, along one axis.", min=1)] = None,
     overlap_px: Annotated[
         int | None, typer.Option(help="Input px by which tiles overlap; what leaves no seam by default.", min=0)
@@ -147,6 +155,12 @@ def upscale(
     on_error: Annotated[
         str, typer.Option(help="Where a slide cannot be decoded: stop, or white, which is listed; exit code 3 then.")
     ] = "stop",
+    jobs: Annotated[
+        str,
+        typer.Option(
+            help="Slides at a time, sharing cores and --memory; auto is one a GPU, and 1 on a CPU, which one fills."
+        ),
+    ] = "auto",
     shard: Annotated[
         str | None, typer.Option(help="NUMBER/COUNT: that part of the slides, for one of so many machines.")
     ] = None,
@@ -196,6 +210,7 @@ def upscale(
         choice,
         partial(load_upscaler, model, device=device, precision=precision, perception=perception),
         partial(load_sight, model, device=device),
+        consistency,
         replace(options, deidentify=deidentify, verify=not no_verify, keep=keep, memory_gb=memory),
         mpp=mpp,
         series=series,
@@ -216,20 +231,50 @@ def upscale(
     part = "" if series is None else f"series{series}."
     change = f"x{scale}" if scale else f"{target_mpp:g}um"
     ending = part + change + LAYOUTS[layout].suffix
-    work = partial(enlarge, request)
     if several:
-        jobs = [(slide, output_in(output, slide, ending)) for slide in slides]
-        many.check_jobs(jobs)
-        done = many.run(many.of_shard(jobs, shard), work, report)
+        work = [(slide, output_in(output, slide, ending)) for slide in slides]
+        many.check_jobs(work)
+        work = list(many.of_shard(work, shard))
+        done = enlarge_all(request, work, Shares.of(jobs, len(work), device, model), report)
         many.conclude(done, quiet=quiet)
     else:
         target = output or default_output(slides[0], ending)
-        facts = work(slides[0], target)
+        facts = enlarge(request, slides[0], target, Terminal())
         many.write_report(report, [{"slide": str(slides[0]), "output": str(target)} | facts])
         many.leave([facts])
 
 
-def enlarge(request: Request, slide: Path, output: Path) -> Facts:
+def enlarge_all(request: Request, jobs: list[Job], shares: Shares, report: Path | None) -> list[Facts]:
+    """Each slide, beside others where that is shared out; what is to be reported of them."""
+    if shares.count == 1:
+        from wsisr.cli.batch import run
+
+        return run(jobs, lambda slide, output: enlarge(request, slide, output, Terminal()), report)
+    from wsisr.cli.beside import run as run_beside
+
+    return run_beside(jobs, Sharing(request, shares), shares.count, report)
+
+
+@dataclass(frozen=True, slots=True)
+class Sharing:
+    """A request, as one of several workers sees to it."""
+
+    request: Request
+    shares: Shares
+
+    def __call__(self, slide: Path, output: Path, desk: Desk, seat: Seat) -> Facts:
+        request, device = self.request, self.shares.device(seat.number)
+        memory_gb = request.options.memory_gb / self.shares.crowd
+        own = replace(
+            request,
+            load=partial(request.load, device=device),
+            look=partial(request.look, device=device),
+            options=replace(request.options, memory_gb=memory_gb),
+        )
+        return enlarge(own, slide, output, desk)
+
+
+def enlarge(request: Request, slide: Path, output: Path, desk: Desk) -> Facts:
     """One slide, as asked, and what is to be reported of it. Raises `WsisrError`."""
     from contextlib import closing
 
@@ -237,11 +282,9 @@ def enlarge(request: Request, slide: Path, output: Path) -> Facts:
     from wsisr.cli.batch import finished
     from wsisr.cli.console import answers, passing_on, remark
     from wsisr.cli.panels import forecast, pace
-    from wsisr.cli.progress import drawn
-    from wsisr.cli.stopping import stop_asked, until
+    from wsisr.cli.stopping import until
     from wsisr.files import check_output, check_suffix, refuse_source
     from wsisr.slides import Forgiving, InSrgb, open_slide
-    from wsisr.upscaler import Unchanged
     from wsisr.upscaling import carried_out, plan, work_folder
     from wsisr.writing.layouts import layout_of
 
@@ -258,7 +301,7 @@ def enlarge(request: Request, slide: Path, output: Path) -> Facts:
         check_output(output, overwrite=replaceable or request.skip_finished, marker=marker)
         route = request.choice.route(opened)
         source = route.source
-        upscaler = request.load(scale=route.scale, mpp=source.mpp) if route.scale > 1 else Unchanged()
+        upscaler = loaded(request, route)
         ground = background_of(request, stored, network=upscaler.weights is not None)
         source = looked_at(request, source, ground, upscaler.scale)
         options = replace(request.options, background=ground, audit=Audit(upscaler.scale))
@@ -277,14 +320,26 @@ def enlarge(request: Request, slide: Path, output: Path) -> Facts:
         began = time.monotonic()
         folder = work_folder(work, upscaler, request.work_dir, keep=request.keep_work)
         making = carried_out(work, upscaler, output, overwrite=request.overwrite, folder=folder)
-        with stop_asked(abrupt=INTERRUPTED) as stop, closing(making) as steps:
+        with desk.stop_asked() as stop, closing(making) as steps:
             if not request.quiet:
                 sizes = f"{source.size} px to {work.output.size} px"
                 remark(f"{upscaler.name}, {upscaler.hardware}: {sizes} in {len(work.grid)} steps")
-            for _ in drawn(passing_on(until(steps, stop, STOPPED), upscaler.remarks), pace, quiet=request.quiet):
+            heard = passing_on(until(steps, stop, STOPPED), upscaler.remarks)
+            for _ in heard if request.quiet else desk.drawn(heard, pace):
                 pass
         save_tissue(request, ground)
         return told(request, work, upscaler, time.monotonic() - began, output)
+
+
+def loaded(request: Request, route: Route) -> Upscaler:
+    """What enlarges a source."""
+    from wsisr.consistency import Consistent
+    from wsisr.upscaler import Unchanged
+
+    if route.scale == 1:
+        return Unchanged()
+    upscaler = request.load(scale=route.scale, mpp=route.source.mpp)
+    return Consistent(upscaler) if request.consistency else upscaler
 
 
 def looked_at(request: Request, source: Source, ground: Background, scale: int) -> Source:
@@ -343,29 +398,3 @@ def refuse_derived(slide: Path, again: bool) -> None:
 
     if not again and derived_note(slide):
         raise SlideError(f"{slide}: wsisr wrote it, its detail is an estimate; give the scan, or insist with --again")
-
-
-def default_output(slide: Path, ending: str) -> Path:
-    """`dir/a.svs` at x4 to `dir/a.x4.ome.tif`; beside the slide."""
-    whole = slide.resolve() if slide.is_dir() else slide
-    stem = whole.name if slide.is_dir() else slide.stem
-    return whole.with_name(f"{stem.removesuffix('.zarr').removesuffix('.ome')}.{ending}")
-
-
-def takes_many(output: Path) -> bool:
-    """Whether an output is a folder for many, and no OME-Zarr, which is a folder itself."""
-    from wsisr.writing.layouts import LAYOUTS
-
-    return output.is_dir() and output.suffix.lower() not in LAYOUTS["ome-zarr"].suffixes and not is_zarr(output)
-
-
-def output_in(folder: Path | None, slide: Path, ending: str) -> Path:
-    """The output of one slide of many: in that folder, which is made, or beside the slide."""
-    beside = default_output(slide, ending)
-    if folder is None:
-        return beside
-    if is_zarr(folder):
-        raise OutputError(f"{folder}: is an OME-Zarr, no folder for many; choose another")
-    with disk_errors(folder):
-        folder.mkdir(exist_ok=True)
-    return folder / beside.name

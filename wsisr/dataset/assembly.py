@@ -8,18 +8,14 @@ made it or how often it was begun.
 from __future__ import annotations
 
 import json
-import multiprocessing
-import os
-import signal
 import threading
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Protocol, TypeAlias
+from typing import Protocol
 
 from threadpoolctl import threadpool_limits
 
@@ -29,12 +25,10 @@ from wsisr.dataset.store import HEADER, MANIFEST, SLIDES
 from wsisr.errors import DatasetError, OutputError, WsisrError
 from wsisr.files import check_output, disk_errors, publish, remove, write_whole
 from wsisr.progress import Progress
+from wsisr.workers import HEARTBEAT_S, Died, Done, Link, Wish, in_processes
 from wsisr.writing.scratch import Scratch
 
 DATASET = "dataset"
-
-HEARTBEAT_S = 0.2
-"""Longest time between two steps of a run, so that Ctrl-C is heard while a slide is in hand."""
 
 
 class Job(Protocol):
@@ -60,12 +54,6 @@ class Job(Protocol):
         ...
 
 
-class Event(Protocol):
-    def is_set(self) -> bool: ...
-
-    def set(self) -> None: ...
-
-
 class Stopped(Exception):  # noqa: N818 - no error: somebody wanted it
     """A part was left in its midst because the run is to end."""
 
@@ -74,7 +62,7 @@ class Stopped(Exception):  # noqa: N818 - no error: somebody wanted it
 class Stop:
     """The wish to end, as the work sees it."""
 
-    event: Event
+    event: Wish
 
     def check(self) -> None:
         """Raises `Stopped` where it was uttered; to be called some times a second."""
@@ -200,53 +188,32 @@ def _attempts(due: Sequence[Job], work: Path, workers: int) -> Iterator[tuple[Jo
 
     Left early, what is in hand ends at its next look at the wish to stop.
     """
-    with _pool(min(workers, len(due))) as (pool, event, work_on):
-        running: dict[Future[str | None], Job] = {pool.submit(work_on, job, work): job for job in due}
-        try:
-            while running:
-                ended = wait(running, timeout=HEARTBEAT_S, return_when=FIRST_COMPLETED).done
-                yield from ((running.pop(future), future.result()) for future in ended)
-                if not ended:
-                    yield None
-        except BrokenProcessPool as error:
-            raise DatasetError("a worker process was ended from outside (memory?); give fewer --jobs") from error
-        finally:
-            event.set()
-            pool.shutdown(cancel_futures=True)
+    # One job at a time needs no process of its own, which takes a second or two to begin.
+    together = min(workers, len(due))
+    return _in_processes(due, work, together) if together > 1 else _in_a_thread(due, work)
 
 
-Attempt: TypeAlias = Callable[[Job, Path], str | None]
+def _in_processes(due: Sequence[Job], work: Path, workers: int) -> Iterator[tuple[Job, str | None] | None]:
+    with closing(in_processes(partial(_attempt, work=work), due, workers)) as happenings:
+        for each in happenings:
+            if isinstance(each, Died):
+                raise DatasetError(f"a worker process was ended from outside ({each.why}); give fewer --jobs")
+            yield (due[each.job], each.result) if isinstance(each, Done) else None
 
 
-@contextmanager
-def _pool(workers: int) -> Iterator[tuple[Executor, Event, Attempt]]:
-    """One job at a time needs no process of its own, which takes a second or two to begin."""
-    event: Event
-    if workers <= 1:
-        event = threading.Event()
-        yield ThreadPoolExecutor(1), event, partial(attempt, stop=Stop(event))
-        return
-    # Forking a process that has threads, as readers of slides start them, may lock it up.
-    context = multiprocessing.get_context("spawn")
-    event = context.Event()
-    yield ProcessPoolExecutor(workers, mp_context=context, initializer=_begin, initargs=(event,)), event, _attempt
+def _attempt(job: Job, link: Link, work: Path) -> str | None:
+    return attempt(job, work, Stop(link.stop))
 
 
-_stop = Stop(threading.Event())
-
-
-def _begin(event: Event) -> None:
-    """In a new process: Ctrl-C, which all processes of a terminal hear, is for the first of them to act upon."""
-    global _stop  # noqa: PLW0603 - a worker process gets its own once, before any work
-    _stop = Stop(event)
-    for each in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(each, signal.SIG_IGN)
-
-
-def _attempt(job: Job, work: Path) -> str | None:
-    return attempt(job, work, _stop)
-
-
-def cores() -> int:
-    """That this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+def _in_a_thread(due: Sequence[Job], work: Path) -> Iterator[tuple[Job, str | None] | None]:
+    event = threading.Event()
+    pool = ThreadPoolExecutor(1)
+    try:
+        for job in due:
+            coming = pool.submit(attempt, job, work, Stop(event))
+            while not wait([coming], HEARTBEAT_S).done:
+                yield None
+            yield job, coming.result()
+    finally:
+        event.set()
+        pool.shutdown(cancel_futures=True)

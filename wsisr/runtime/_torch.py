@@ -43,7 +43,8 @@ class TorchUpscaler:
 
     @property
     def hardware(self) -> str:
-        return f"on {self.device} in {self.precision}"
+        """Which of several GPUs tells nothing of the pixels: a run may go on on another."""
+        return f"on {self.device.type} in {self.precision}"
 
     @torch.inference_mode()
     def __call__(self, tiles: Tiles) -> Tiles:

@@ -1,0 +1,37 @@
+"""Where the run of a slide is shown, and from where it is stopped."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Protocol
+
+from wsisr.cli.progress import Words, drawn
+from wsisr.cli.stopping import stop_asked
+from wsisr.workers import Wish
+
+if TYPE_CHECKING:
+    from wsisr.progress import Progress
+
+STOPPED = "stopped; what is finished is kept, and the same command goes on from there"
+INTERRUPTED = "interrupted at once; what is finished is kept, and the same command goes on from there"
+
+
+class Desk(Protocol):
+    def stop_asked(self) -> AbstractContextManager[Wish]:
+        """Within, the wish to stop is heard."""
+        ...
+
+    def drawn(self, steps: Iterable[Progress], words: Words) -> Iterator[Progress]:
+        """The same steps, shown as they pass."""
+        ...
+
+
+class Terminal:
+    """Of this very process."""
+
+    def stop_asked(self) -> AbstractContextManager[Wish]:
+        return stop_asked(abrupt=INTERRUPTED)
+
+    def drawn(self, steps: Iterable[Progress], words: Words) -> Iterator[Progress]:
+        return drawn(steps, words)
