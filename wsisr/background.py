@@ -104,7 +104,7 @@ class Cells:
     def _plain(self, tile: Tile, window: Rgb, scale: int) -> Rgb:
         if self.background.white:
             return np.broadcast_to(np.uint8(WHITE), (tile.block.height * scale, tile.block.width * scale, 3))
-        around = _grown(tile.block, BICUBIC_REACH).intersection(tile.window)
+        around = tile.block.grown(BICUBIC_REACH).intersection(tile.window)
         part = around.seen_from(tile.window)
         inner = tile.block.seen_from(around) * scale
         return enlarge(window[part.rows, part.columns], scale, "bicubic")[inner.rows, inner.columns]
@@ -119,7 +119,7 @@ class Cells:
         return np.array([[self._in_sight(box, tile, white).all() for box in row] for row in boxes])
 
     def _in_sight(self, cell: Box, tile: Tile, white: Flags) -> Flags:
-        seen = _grown(cell, self.context).intersection(tile.window).seen_from(tile.window)
+        seen = cell.grown(self.context).intersection(tile.window).seen_from(tile.window)
         return white[seen.rows, seen.columns]
 
 
@@ -127,7 +127,3 @@ def spread(flags: Flags, side: int, image: Rgb) -> Flags:
     """A flag a cell to a flag a pixel of an image of these cells."""
     height, width = image.shape[:2]
     return flags.repeat(side, axis=0)[:height].repeat(side, axis=1)[:, :width]
-
-
-def _grown(box: Box, by: int) -> Box:
-    return Box(box.left - by, box.top - by, box.right + by, box.bottom + by)

@@ -54,6 +54,10 @@ class Box:
     def moved(self, dx: int, dy: int) -> Box:
         return Box(self.left + dx, self.top + dy, self.right + dx, self.bottom + dy)
 
+    def grown(self, by: int) -> Box:
+        """By so many pixels on each side."""
+        return Box(self.left - by, self.top - by, self.right + by, self.bottom + by)
+
     def seen_from(self, other: Box) -> Box:
         """The same pixels, counted from the corner of another box."""
         return self.moved(-other.left, -other.top)

@@ -54,8 +54,8 @@ def save(picture: Image.Image, output: Path, *, overwrite: bool = False) -> None
 
 
 def _enlarged(source: Source, upscaler: Upscaler) -> Rgb:
-    margin, whole = upscaler.context, Box.of(source.size)
-    window = Box(-margin, -margin, whole.right + margin, whole.bottom + margin).intersection(source.readable)
+    whole = Box.of(source.size)
+    window = whole.grown(upscaler.context).intersection(source.readable)
     inner = whole.seen_from(window) * upscaler.scale
     enlarged: Rgb = upscaler(source.read(window)[None])[0][inner.rows, inner.columns]
     return enlarged

@@ -81,15 +81,14 @@ class TileGrid:
         step, margin = self.tiling.step, self.tiling.margin
         whole = Box.of(self.image)
         left, top = column * step, row * step
-        reach = self.tiling.step + self.tiling.feather
+        side = step + self.tiling.feather
+        reach = Box(left, top, left + side, top + side).intersection(whole)
         return Tile(
             column=column,
             row=row,
             block=Box(left, top, left + step, top + step).intersection(whole),
-            reach=Box(left, top, left + reach, top + reach).intersection(whole),
-            window=Box(left - margin, top - margin, left + reach + margin, top + reach + margin).intersection(
-                self.readable or whole
-            ),
+            reach=reach,
+            window=reach.grown(margin).intersection(self.readable or whole),
         )
 
     @property

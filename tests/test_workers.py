@@ -1,0 +1,55 @@
+"""Worker processes: each job is done once, whoever dies meanwhile, and the wish to stop is heard."""
+
+from __future__ import annotations
+
+import os
+import signal
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from wsisr.workers import Died, Done, Happening, Link, Told, in_processes
+
+
+def doubled(number: int, link: Link) -> int:
+    """Says the number; dies of it where it is negative."""
+    os.kill(os.getpid(), signal.SIGINT)  # goes to all processes of a terminal, and is for the first to act upon
+    link.tell(f"{number} in hand")
+    if number < 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return 2 * number
+
+
+def endless(marker: Path, link: Link) -> None:
+    link.tell("begun")
+    while not link.stop.is_set():
+        pass
+    marker.touch()
+
+
+def refusing(number: int, _link: Link) -> None:
+    raise ValueError(f"no {number}")
+
+
+def test_one_that_dies_costs_only_its_own_job() -> None:
+    jobs = [1, -1, 2, 3, -2]
+    found: list[Happening[int]] = list(in_processes(doubled, jobs, 2))
+    assert {each.job: each.result for each in found if isinstance(each, Done)} == {0: 2, 2: 4, 3: 6}
+    assert sorted(each.job for each in found if isinstance(each, Died)) == [1, 4]
+    assert {each.code for each in found if isinstance(each, Died)} == {-signal.SIGKILL}
+    said = [(each.job, each.what) for each in found if isinstance(each, Told)]
+    assert sorted(said) == [(place, f"{number} in hand") for place, number in enumerate(jobs)]
+
+
+def test_left_early_the_job_in_hand_hears_it_and_is_waited_for(tmp_path: Path) -> None:
+    marker = tmp_path / "ended"
+    with closing(in_processes(endless, [marker], 1)) as happenings:
+        assert Told(0, "begun") in happenings
+    assert marker.exists()
+
+
+def test_a_bug_keeps_its_traceback() -> None:
+    with pytest.raises(ValueError, match="no 5") as caught, closing(in_processes(refusing, [5], 1)) as happenings:
+        list(happenings)
+    assert "in refusing" in caught.value.__notes__[0]
