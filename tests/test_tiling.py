@@ -49,6 +49,14 @@ def test_windows_stay_inside_the_image_and_hold_what_their_tile_needs(size: Size
         assert tile.reach.contains(tile.block)
 
 
+@given(sizes, tilings, st.integers(0, 99))
+def test_of_what_lies_around_a_part_no_more_is_read_than_the_margin(size: Size, tiling: Tiling, around: int) -> None:
+    seen = min(around, tiling.margin)
+    for tile in TileGrid(size, tiling, Box.of(size).grown(around)):
+        assert Box.of(size).grown(seen).contains(tile.window)
+        assert tile.window.contains(tile.reach.grown(seen))
+
+
 @given(st.integers(1, 50), st.integers(0, 200), st.integers(0, 60))
 def test_neighbours_overlap_by_what_was_asked_unless_less_is_exact(step: int, overlap: int, context: int) -> None:
     tiling = Tiling.overlapping(step, overlap, context)

@@ -105,6 +105,28 @@ def test_a_tile_that_gives_no_numbers_is_named() -> None:
         enlarged(picture, TorchUpscaler("touchy", Touchy(), CPU, "fp32"), Options(tile_px=128, batch=3))
 
 
+@pytest.mark.parametrize(
+    "words", ["CUDA error: unspecified launch failure", "cuDNN error: CUDNN_STATUS_EXECUTION_FAILED"]
+)
+def test_a_gpu_that_is_lost_is_one_line_that_says_how_to_go_on(words: str) -> None:
+    class Lost(Repeating):
+        def forward(self, _x: Tensor) -> Tensor:
+            raise RuntimeError(f"{words}\nCUDA kernel errors might be asynchronously reported")
+
+    with pytest.raises(DeviceError, match=r"stopped working \(.*; the same command goes on") as caught:
+        TorchUpscaler("lost", Lost(), CPU, "fp32")(TILES)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_bug_in_a_network_is_no_lost_gpu() -> None:
+    class Buggy(Repeating):
+        def forward(self, _x: Tensor) -> Tensor:
+            raise RuntimeError("shapes do not fit")
+
+    with pytest.raises(RuntimeError, match="shapes do not fit"):
+        TorchUpscaler("buggy", Buggy(), CPU, "fp32")(TILES)
+
+
 @pytest.mark.parametrize("factor", [float("nan"), float("inf")])
 def test_values_that_are_no_numbers_are_never_pixels(factor: float) -> None:
     with pytest.raises(ModelError, match="no numbers"):

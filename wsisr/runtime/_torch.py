@@ -10,7 +10,7 @@ from typing import Self
 import torch
 from torch import Tensor, nn
 
-from wsisr.errors import ModelError, OutOfMemoryError
+from wsisr.errors import DeviceError, ModelError, OutOfMemoryError, in_words
 from wsisr.pixels import Tiles
 from wsisr.upscaler import Weights
 
@@ -51,9 +51,9 @@ class TorchUpscaler:
         """(n, h, w, 3) sRGB to (n, h*scale, w*scale, 3) sRGB.
 
         What has no numbers in half precision is computed again in fp32, and said. Raises `ModelError` where it has
-        none there either, `OutOfMemoryError` where memory ends.
+        none there either, `OutOfMemoryError` where memory ends, `DeviceError` where a GPU is lost.
         """
-        with _memory_errors(self.device, tiles):
+        with _device_errors(self.device, tiles):
             enlarged = self._finite(_planes(tiles, self.device))
             quantised = enlarged.mul_(255).round_().clamp_(0, 255).to(torch.uint8)
             pixels: Tiles = quantised.permute(0, 2, 3, 1).contiguous().cpu().numpy()
@@ -86,18 +86,27 @@ def _planes(tiles: Tiles, device: torch.device) -> Tensor:
 
 
 @contextmanager
-def _memory_errors(device: torch.device, tiles: Tiles) -> Iterator[None]:
+def _device_errors(device: torch.device, tiles: Tiles) -> Iterator[None]:
     try:
         yield
     except (RuntimeError, MemoryError) as error:
-        if not _is_about_memory(error):
+        if _is_about_memory(error):
+            if device.type == "cuda":
+                torch.cuda.empty_cache()  # what lies in blocks of the wrong size is free again
+            count, height, width, _ = tiles.shape
+            raise OutOfMemoryError(f"out of memory on {device} with {count} tiles of {width} x {height} px") from error
+        if not any(name in str(error) for name in _GPU_LIBRARIES):
             raise
-        if device.type == "cuda":
-            torch.cuda.empty_cache()  # what lies in blocks of the wrong size is free again
-        count, height, width, _ = tiles.shape
-        raise OutOfMemoryError(f"out of memory on {device} with {count} tiles of {width} x {height} px") from error
+        what_now = "look at it with nvidia-smi; the same command goes on from what is finished"
+        raise DeviceError(f"{device} stopped working ({in_words(error)}); {what_now}") from error
+
+
+_GPU_LIBRARIES = ("CUDA error", "cuDNN error", "CUDNN_STATUS", "CUBLAS_STATUS")
+"""How errors of a GPU that is lost, or of its driver, begin; torch has no one type for them."""
 
 
 def _is_about_memory(error: Exception) -> bool:
     """torch has no type of its own for a CPU that is out of memory."""
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "allocate memory" in str(error)
+    memory = "allocate memory", "CUDA error: out of memory", "CUBLAS_STATUS_ALLOC_FAILED"
+    typed = isinstance(error, torch.OutOfMemoryError | MemoryError)
+    return typed or any(words in str(error) for words in memory)
