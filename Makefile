@@ -31,7 +31,7 @@ SLIDE := data/cmu_small_region.svs
 UPSCALED := demo/cmu_small_region.x4.ome.tif
 PICTURE := demo/before-after.png
 
-.PHONY: bench-background bench-faults bench-inputs bench-models bench-network bench-read bench-readers bench-registration bench-seams bench-write check clean data demo format lint test
+.PHONY: bench-background bench-consistency bench-faults bench-inputs bench-models bench-network bench-read bench-readers bench-registration bench-seams bench-write check clean data demo format lint test
 .DELETE_ON_ERROR:
 
 demo: $(INSTALLED) $(SLIDE)
@@ -84,6 +84,9 @@ bench-write: $(INSTALLED) $(SLIDE)
 
 bench-seams: $(INSTALLED) $(SLIDE)
 	PYTHONPATH=. $(BIN)/python tests/bench/seams.py $(SLIDES)
+
+bench-consistency: $(INSTALLED) $(SLIDE)
+	$(BIN)/python -m tests.bench.consistency $(SLIDES)
 
 bench-registration: $(INSTALLED) $(SLIDE)
 	PYTHONPATH=. $(BIN)/python tests/bench/registration.py $(SLIDES) --json $(or $(JSON),registration.json)
