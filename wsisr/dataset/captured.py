@@ -16,11 +16,13 @@ import numpy as np
 
 from wsisr.dataset.alignment import NoCommonTissueError, View, align, landing, located, pitch_of
 from wsisr.dataset.assembly import Plan, Stop
+from wsisr.dataset.choosing import spread
 from wsisr.dataset.fields import open_capture
 from wsisr.dataset.parts import Part, SlideFacts, picture
 from wsisr.dataset.quality import contrast, fingerprint, focus
 from wsisr.dataset.recipe import Recipe
 from wsisr.dataset.records import SCALES, PatchRecord, magnification_of
+from wsisr.dataset.relation import Field, relation
 from wsisr.dataset.sources import DatasetSlide
 from wsisr.errors import DatasetError
 from wsisr.geometry import Box, Size
@@ -45,6 +47,9 @@ SCALE_TOLERANCE = 1.25
 """Factor by which the ratio of the pitches may differ from a scale of `SCALES`."""
 
 THUMBNAIL_PX = 360
+
+FIELDS = 16
+"""Pairs by which the relation of two captures is measured, at the most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,9 +113,11 @@ class CapturedJob:
             colours = common_colours(work.samples(found))
             facts.told["colours"] = str(colours.round(4).tolist())
             cut = _Cut(work, self.captures.high, tissue_of(work.high), colours)
-            for box, fit in found[:: -(-len(found) // self.recipe.most_patches)]:
+            kept = found[:: -(-len(found) // self.recipe.most_patches)]
+            for box, fit in kept:
                 work.stop.check()
                 cut.into(part, box, fit)
+            facts.relations.append(asdict(relation((0, 0), work.scale, cut.fields(kept))))
         return facts
 
 
@@ -214,14 +221,24 @@ class _Cut:
     colours: Numbers
 
     def into(self, part: Part, box: Box, fit: Fit) -> None:
-        low, high = self.work.views
-        around = high.within(landing(Box.of(box.size), fit.map, 8))
-        raw = warped(
-            high.read(around), fit.map.moved(-around.left, -around.top), box.width * self.work.scale, self.work.scale
-        )
-        matched = rounded(raw @ self.colours[:3] + self.colours[3])
-        images = {"hr": part.keep(matched), "lr": part.keep(low.read(box)), "hr-raw": part.keep(rounded(raw))}
+        raw, matched = self._matched(box, fit)
+        low = self.work.views[0].read(box)
+        images = {"hr": part.keep(matched), "lr": part.keep(low), "hr-raw": part.keep(raw)}
         part.add(self._record(part, box, fit, matched, images, landing(Box.of(box.size), fit.map, 0)))
+
+    def _matched(self, box: Box, fit: Fit) -> tuple[Rgb, Rgb]:
+        """The finer capture on the coarser one's grid, in its own colours and in the coarser one's."""
+        high = self.work.views[1]
+        around = high.within(landing(Box.of(box.size), fit.map, 8))
+        place = fit.map.moved(-around.left, -around.top)
+        raw = warped(high.read(around), place, box.width * self.work.scale, self.work.scale)
+        return rounded(raw), rounded(raw @ self.colours[:3] + self.colours[3])
+
+    def fields(self, kept: list[tuple[Box, Fit]]) -> list[Field]:
+        """Some pairs by which it is measured how they relate, once they lie on each other; those with most to see."""
+        low = self.work.views[0]
+        some = sorted(spread(kept, 4 * FIELDS), key=lambda each: -contrast(low.read(each[0])))[:FIELDS]
+        return [Field(box * self.work.scale, self._matched(box, fit)[1], low.read(box)) for box, fit in some]
 
     def _record(
         self, part: Part, box: Box, fit: Fit, patch: Rgb, images: dict[str, tuple[int, int]], there: Box
