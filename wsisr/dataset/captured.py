@@ -30,7 +30,7 @@ from wsisr.pixels import Rgb, rounded
 from wsisr.registration.affine import Affine
 from wsisr.registration.anchors import Agreement
 from wsisr.registration.gate import Reason
-from wsisr.registration.refinement import Fit, Numbers, Target
+from wsisr.registration.refinement import Fit, Numbers, Target, Values
 from wsisr.slides import Slide
 from wsisr.tissue import TissueMap, tissue_of
 from wsisr.tissue.detection import overview
@@ -45,6 +45,9 @@ ASTRAY_PX = 1.0
 
 SCALE_TOLERANCE = 1.25
 """Factor by which the ratio of the pitches may differ from a scale of `SCALES`."""
+
+BROAD_PX = 4
+"""Standard deviation, in px of the coarser capture, of the blur through which colours are compared."""
 
 THUMBNAIL_PX = 360
 
@@ -111,7 +114,7 @@ class CapturedJob:
         found = list(work.found(self.recipe.patch_px // work.scale, facts))
         if found:
             colours = common_colours(work.samples(found))
-            facts.told["colours"] = str(colours.round(4).tolist())
+            facts.told["colours"] = in_formulas(colours)
             cut = _Cut(work, self.captures.high, tissue_of(work.high), colours)
             kept = found[:: -(-len(found) // self.recipe.most_patches)]
             for box, fit in kept:
@@ -183,14 +186,17 @@ class _Registering:
         return float(x), float(y)
 
     def samples(self, found: list[tuple[Box, Fit]]) -> Iterator[tuple[Numbers, Numbers]]:
-        """Of each patch: (n, 3) of the finer capture as the coarser one sees it, and (n, 3) of the coarser."""
+        """Of each patch: (n, 3) of the finer capture as the coarser one sees it, and (n, 3) of the coarser; both broad.
+
+        What is fine differs by blur, noise and JPEG, and would pull colours towards grey.
+        """
         low, high = self.views
         for box, fit in found:
             self.stop.check()
             around = high.within(landing(Box.of(box.size), fit.map, round(4 * fit.map.scale)))
             target = Target.seen_at(high.read(around), fit.map.scale)
             seen = target.view(fit.map.moved(-around.left, -around.top), box.size)
-            yield seen.reshape(-1, 3).astype(np.float64), low.read(box).reshape(-1, 3).astype(np.float64)
+            yield broad(seen), broad(low.read(box))
 
     def _boxes(self, side: int, low: Size, high: Size) -> Iterator[Box]:
         """A grid without overlap, as far as it lies within the finer capture."""
@@ -201,6 +207,12 @@ class _Registering:
                     yield box
 
 
+def broad(image: Rgb | Values) -> Numbers:
+    """(h, w, 3) to (n, 3) of grey levels, blurred and thinned out."""
+    light = cv2.GaussianBlur(image.astype(np.float32), (0, 0), BROAD_PX)
+    return np.asarray(light[::BROAD_PX, ::BROAD_PX].reshape(-1, 3), np.float64)
+
+
 def common_colours(samples: Iterator[tuple[Numbers, Numbers]]) -> Numbers:
     """(4, 3) that brings colours of the one closest to those of the other, by least squares over all."""
     gram, product = np.zeros((4, 4)), np.zeros((4, 3))
@@ -209,6 +221,12 @@ def common_colours(samples: Iterator[tuple[Numbers, Numbers]]) -> Numbers:
         gram += terms.T @ terms
         product += terms.T @ light
     return np.asarray(np.linalg.solve(gram + np.diag([1.0, 1, 1, 0]), product))
+
+
+def in_formulas(colours: Numbers) -> str:
+    """What each colour of the high resolution was made of, to be read."""
+    sums = (f"{r:.3f} R {g:+.3f} G {b:+.3f} B {one:+.1f}" for r, g, b, one in colours.T)
+    return "; ".join(f"{name} = {terms}" for name, terms in zip("RGB", sums, strict=True))
 
 
 @dataclass(frozen=True, slots=True)

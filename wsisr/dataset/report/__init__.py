@@ -12,7 +12,7 @@ from pathlib import Path
 from wsisr.dataset.report.cards import slides
 from wsisr.dataset.report.contents import Contents, contents_of
 from wsisr.dataset.report.markup import Html, element
-from wsisr.dataset.report.sections import blurs, counted, doubts, head, left_out, measured, recipe
+from wsisr.dataset.report.sections import blurs, doubts, head, left_out, measured, recipe, table
 from wsisr.dataset.report.style import CSS
 from wsisr.dataset.store import REPORT
 from wsisr.files import write_whole
@@ -35,7 +35,7 @@ def write_report(folder: Path) -> Path:
 
 def page(contents: Contents) -> str:
     """The whole of it."""
-    parts = (head, doubts, counted, measured, blurs, left_out, slides, recipe)
+    parts = (head, doubts, table, measured, blurs, left_out, slides, recipe)
     body = element("body", [part(contents) for part in parts], _foot())
     return "<!doctype html>\n" + element("html", _header(len(contents.records)), body, lang="en")
 

@@ -10,7 +10,7 @@ from wsisr.dataset.parts import SlideFacts
 from wsisr.dataset.records import PatchRecord
 from wsisr.dataset.report.charts import small_kernel
 from wsisr.dataset.report.contents import Contents, Link
-from wsisr.dataset.report.markup import Child, Html, element, words
+from wsisr.dataset.report.markup import Child, Html, counted, element, words
 from wsisr.dataset.report.pictures import AMPLIFIED, COLOURS, Views, drawn, jpeg
 from wsisr.dataset.report.sections import MOST_ROWS, section
 
@@ -52,14 +52,14 @@ def _entry(contents: Contents, facts: SlideFacts, number: int | None) -> Html:
     name: Child = words(facts.slide)
     if number is not None:
         name = element("a", name, href=f"#slide-{number}")
-    counted = (len(records), patches(records), sum(each.count for each in facts.rejected.values()))
+    numbers_own = (len(records), patches(records), sum(each.count for each in facts.rejected.values()))
     return element(
         "tr",
         element("td", name),
         [element("td", words(each)) for each in (facts.case, facts.split, facts.kind)],
         element("td", _size(facts), class_="right nowrap"),
         element("td", f"{facts.mpp:.4g}" if facts.mpp else "", class_="right"),
-        [element("td", f"{each:,}", class_="right") for each in counted],
+        [element("td", f"{each:,}", class_="right") for each in numbers_own],
     )
 
 
@@ -106,7 +106,10 @@ def _map(facts: SlideFacts, records: Sequence[PatchRecord]) -> Html:
 
 def _facts(facts: SlideFacts, records: Sequence[PatchRecord]) -> Html:
     left = sum(each.count for each in facts.rejected.values())
-    told = [("pairs", f"{len(records):,} of {patches(records):,} patches"), ("left out", f"{left:,} fields")]
+    told = [
+        ("pairs", f"{len(records):,} of {patches(records):,} patches"),
+        ("left out", counted(left, "field")),
+    ]
     if facts.size[0]:
         told.insert(0, ("size", f"{_size(facts)} px of {facts.mpp:.4g} um"))
     reasons = sorted(facts.rejected.items(), key=lambda each: -each[1].count)[:MOST_TOLD]

@@ -63,7 +63,7 @@ def histogram(measure: Measure) -> Html:
         aria_label=f"Histogram: {measure.title}",
     )
     unit = f"{SPACE}{measure.unit}" if measure.unit else ""
-    told = f"median {median:.2g}{unit}, 95{SPACE}% up to {most:.2g}{unit}, {len(values):,}{SPACE}values"
+    told = f"median {median:.3g}{unit}, 95{SPACE}% up to {most:.3g}{unit}, {len(values):,}{SPACE}values"
     title = element("figcaption", element("b", measure.title), f", {measure.unit}" if measure.unit else "")
     return element(
         "figure",

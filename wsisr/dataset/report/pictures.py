@@ -25,7 +25,7 @@ SHOWN_PX = 192
 SQUARES = 8
 """Of a checkerboard, along a side."""
 
-AMPLIFIED = 4
+AMPLIFIED = 3
 """By which a difference is multiplied, about a middle grey."""
 
 THUMBNAIL_PX = 360

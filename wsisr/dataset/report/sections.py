@@ -9,7 +9,7 @@ from wsisr.dataset.counting import by_class, bytes_of, counts, patches
 from wsisr.dataset.records import SPLITS, PatchRecord
 from wsisr.dataset.report.charts import Measure, histogram, kernels
 from wsisr.dataset.report.contents import Contents, Link
-from wsisr.dataset.report.markup import Child, Html, element, words
+from wsisr.dataset.report.markup import Child, Html, counted, element, words
 from wsisr.dataset.report.pictures import inline, is_picture
 
 MOST_EXAMPLES = 8
@@ -58,7 +58,7 @@ def head(contents: Contents) -> Html:
     """What the dataset is, in plain words and six numbers."""
     records = contents.records
     kinds = [KINDS.get(kind, words(kind)) for kind in dict.fromkeys(record.kind for record in records)]
-    title = f"{len(records):,} pairs from {len(contents.by_slide):,} slides"
+    title = f"{counted(len(records), 'pair')} from {counted(len(contents.by_slide), 'slide')}"
     return element(
         "header",
         element("p", "wsisr, report of a dataset for training super-resolution", class_="eyebrow"),
@@ -123,18 +123,18 @@ def _cases_in_both(records: Sequence[PatchRecord]) -> list[str]:
     return sorted(set.intersection(*cases))
 
 
-def counted(contents: Contents) -> Html:
+def table(contents: Contents) -> Html:
     """Pairs by kind, magnification and scale, and by split."""
     names = [f"{split}: {each}" for split in SPLITS for each in ("pairs", "patches", "slides")]
     rows = [_row(key, counts(group)) for key, group in by_class(contents.records).items()]
     rows.append(_row(("all", "", ""), counts(contents.records), class_="total"))
     header = [element("th", each) for each in ("kind", "high resolution", "scale")]
     header += [element("th", each, class_="right") for each in names]
-    table = element("table", element("thead", element("tr", header)), element("tbody", rows))
+    shown = element("table", element("thead", element("tr", header)), element("tbody", rows))
     note = (
         "A patch is a field at high resolution; it has a pair for each scale. Magnification is a class of pixel pitch: "
     )
-    return section("counts", table, element("p", note, "40x is 0.25 um/px, 20x 0.5, 10x 1, 5x 2.", class_="note"))
+    return section("counts", shown, element("p", note, "40x is 0.25 um/px, 20x 0.5, 10x 1, 5x 2.", class_="note"))
 
 
 def _row(words_first: Sequence[str], numbers: Sequence[int], class_: str | None = None) -> Html:
@@ -222,12 +222,12 @@ def left_out(contents: Contents) -> Html:
     by_count = sorted(reasons, key=lambda reason: -_count(contents, reason))
     rows = [_reason(contents, reason, total) for reason in by_count[:MOST_ROWS]]
     header = element("tr", [element("th", each) for each in ("reason", "fields", "of all fields", "examples")])
-    table = element("table", element("thead", header), element("tbody", rows))
+    shown = element("table", element("thead", header), element("tbody", rows))
     note = f"Of {total:,} fields, {patches(contents.records):,} became patches."
     nothing = element("p", "Nothing was left out, as far as this dataset tells.")
     failed = [element("p", words(each), class_="warning") for each in _failed(contents)]
     told = [element("h4", "Slides that could not be used"), failed] if failed else []
-    return section("left-out", [element("p", note), table] if rows else nothing, told)
+    return section("left-out", [element("p", note), shown] if rows else nothing, told)
 
 
 def _failed(contents: Contents) -> list[object]:

@@ -71,8 +71,8 @@ svg { display: block; width: 100%; height: auto; }
 dl { display: grid; grid-template-columns: max-content 1fr; gap: 3px 16px; margin: 0; }
 dt { color: var(--soft); }
 dt, dd { margin: 0; font-size: 14px; line-height: 1.45; overflow-wrap: anywhere; }
-.links td, .links th { font-size: 13px; padding: 4px 12px 4px 0; vertical-align: middle; }
-.links svg { width: 120px; }
+.links td, .links th { font-size: 13px; padding: 4px 12px 4px 0; vertical-align: middle; white-space: nowrap; }
+.links svg { width: 110px; }
 details { margin-top: 16px; }
 summary { cursor: pointer; font-size: 14px; color: var(--blue); }
 .pair { display: grid; grid-template-columns: 1fr repeat(4, 192px); gap: 12px; padding: 14px 0;
@@ -86,6 +86,7 @@ summary { cursor: pointer; font-size: 14px; color: var(--blue); }
 .warning { border-left: 3px solid var(--orange); padding: 2px 0 2px 12px; }
 footer { margin-top: 56px; padding-top: 16px; border-top: 1px solid var(--rule); font-size: 13px; color: var(--soft); }
 @media (max-width: 1100px) { .figures { grid-template-columns: repeat(3, 1fr); }
-  .four { grid-template-columns: 1fr 1fr; } .look { grid-template-columns: 1fr; } .pair { grid-template-columns: 192px 192px; } .doubts { columns: 1; } }
+  .four { grid-template-columns: 1fr 1fr; } .look { grid-template-columns: 1fr; }
+  .pair { grid-template-columns: 192px 192px; } .doubts { columns: 1; } }
 @media print { html { background: #fff; } .slide, .chart { break-inside: avoid; } }
 """
