@@ -1,7 +1,7 @@
 """`report.html`: a dataset for the eye, in one file that needs nothing else and runs nothing.
 
-Its size is bounded whatever the dataset: slides in full, pairs, frames, rows and characters have a most (`MOST_...` and
-`PAIR_BYTES` of the modules here). Whatever comes out of a file is text, never markup. The same dataset gives the same
+Its size is bounded whatever the dataset: cards, pairs, examples, rows and characters have a most, named in the modules
+here, and stay below 10 MB together. Whatever comes out of a file is text, never markup. The same dataset gives the same
 bytes, wherever it lies.
 """
 
@@ -16,8 +16,6 @@ from wsisr.dataset.report.sections import blurs, doubts, head, left_out, measure
 from wsisr.dataset.report.style import CSS
 from wsisr.dataset.store import REPORT
 from wsisr.files import write_whole
-
-LARGEST_BYTES = 10_000_000
 
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 """Of the page's own: a browser loads nothing from elsewhere and runs no script, whatever got in."""

@@ -10,7 +10,7 @@ from wsisr.dataset.parts import SlideFacts
 from wsisr.dataset.records import PatchRecord
 from wsisr.dataset.report.charts import small_kernel
 from wsisr.dataset.report.contents import Contents, Link
-from wsisr.dataset.report.markup import Child, Html, counted, element, words
+from wsisr.dataset.report.markup import Child, Html, counted, element, joined, words
 from wsisr.dataset.report.pictures import AMPLIFIED, COLOURS, Views, drawn, jpeg
 from wsisr.dataset.report.sections import MOST_ROWS, section
 
@@ -21,8 +21,8 @@ MOST_LINKS = 12
 MOST_TOLD = 20
 """Of a slide."""
 
-PAIR_BYTES = 4_000_000
-"""Of the pictures of pairs, all together."""
+CARD_BYTES, PAIR_BYTES = 5_000_000, 3_000_000
+"""Of all cards, and of the pairs among them; what does not fit is not shown."""
 
 OPEN = 3
 """Slides whose pairs are not folded away."""
@@ -31,20 +31,31 @@ OPEN = 3
 def slides(contents: Contents) -> Html:
     """A table of all slides, and a card for each, or for some of very many."""
     shown = spread(contents.slides, MOST_CARDS)
-    numbers = {id(facts): number for number, facts in enumerate(shown)}
     pictures = pairs_shown(contents, shown)
-    note = f"{len(contents.slides):,} slides" + (
-        f", {len(shown)} of them below." if len(shown) < len(contents.slides) else "."
-    )
-    cards = [_card(contents, facts, number, pictures[number]) for number, facts in enumerate(shown)]
+    cards = _fitting(_card(contents, facts, number, pictures[number]) for number, facts in enumerate(shown))
+    numbers = {id(facts): number for number, facts in enumerate(shown[: len(cards)])}
+    note = counted(len(contents.slides), "slide")
+    note += f", {len(cards)} of them below." if len(cards) < len(contents.slides) else "."
     return section("slides", element("p", note), _index(contents, numbers), cards)
+
+
+def _fitting(cards: Iterator[Html]) -> list[Html]:
+    found, left = [], CARD_BYTES
+    for card in cards:
+        left -= len(card)
+        if left < 0:
+            break
+        found.append(card)
+    return found
 
 
 def _index(contents: Contents, numbers: dict[int, int]) -> Html:
     names = ("slide", "case", "split", "kind", "size, px", "um/px", "pairs", "patches", "left out")
     header = element("tr", [element("th", each, class_="right" if n > 3 else None) for n, each in enumerate(names)])
     rows = [_entry(contents, facts, numbers.get(id(facts))) for facts in contents.slides[:MOST_ROWS]]
-    return element("table", element("thead", header), element("tbody", rows))
+    more = len(contents.slides) - len(rows)
+    rest = element("p", f"and {counted(more, 'slide')} more", class_="note") if more else ""
+    return joined([element("table", element("thead", header), element("tbody", rows)), rest])
 
 
 def _entry(contents: Contents, facts: SlideFacts, number: int | None) -> Html:

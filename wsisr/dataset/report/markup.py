@@ -54,8 +54,8 @@ def counted(number: int, noun: str) -> str:
 
 def words(value: object) -> str:
     """Whatever a file holds as text of bounded length, not yet escaped."""
-    text = printable(str(value))
-    return text if len(text) <= MOST_CHARACTERS else text[: MOST_CHARACTERS - 1] + "…"
+    text = str(value)
+    return printable(text if len(text) <= MOST_CHARACTERS else text[: MOST_CHARACTERS - 1] + "…")
 
 
 def printable(text: str) -> str:

@@ -31,11 +31,11 @@ AMPLIFIED = 3
 THUMBNAIL_PX = 360
 """Longer side of a slide's picture on the page."""
 
-MOST_BOXES = 1200
+MOST_BOXES = 600
 """Drawn on a slide for one magnification."""
 
-LARGEST_THUMBNAIL = 100_000
-"""Characters of base64: what is longer was not made by us."""
+THUMBNAIL_CHARACTERS = 100_000
+"""Of a slide's picture in base64, at the most."""
 
 COLOURS: dict[int | None, str] = dict(
     zip((*MAGNIFICATIONS, None), ("#14181f", "#e69500", "#00796b", "#1d4ed8", "#9d174d"), strict=True)
@@ -57,9 +57,9 @@ def inline(content: str) -> str:
     return f"data:image/jpeg;base64,{content}"
 
 
-def is_picture(content: str) -> bool:
-    """Whether a file holds what `wsisr.dataset.parts.picture` made: no more than a small JPEG in base64."""
-    return content.startswith("/9j/") and len(content) <= LARGEST_THUMBNAIL and bool(_BASE64.fullmatch(content))
+def is_picture(content: str, most: int) -> bool:
+    """Whether a file holds what `wsisr.dataset.parts.picture` made: a JPEG in base64 of at most so many characters."""
+    return content.startswith("/9j/") and len(content) <= most and bool(_BASE64.fullmatch(content))
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +104,7 @@ def _chequered(one: Rgb, other: Rgb) -> Rgb:
 def drawn(facts: SlideFacts, records: Sequence[PatchRecord]) -> Html | None:
     """The slide's picture with the chosen patches on it, a frame each; None where there is no picture."""
     width, height = facts.size
-    if min(width, height) < 1 or not is_picture(facts.thumbnail):
+    if min(width, height) < 1 or not is_picture(facts.thumbnail, THUMBNAIL_CHARACTERS):
         return None
     ratio = THUMBNAIL_PX / max(width, height)
     size = {"width": round(width * ratio, 2), "height": round(height * ratio, 2)}

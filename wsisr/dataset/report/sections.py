@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import chain, zip_longest
+from itertools import chain, islice, zip_longest
 
 from wsisr.dataset.counting import by_class, bytes_of, counts, patches
 from wsisr.dataset.records import SPLITS, PatchRecord
@@ -11,11 +11,15 @@ from wsisr.dataset.report.charts import Measure, histogram, kernels
 from wsisr.dataset.report.contents import Contents, Link
 from wsisr.dataset.report.markup import Child, Html, counted, element, words
 from wsisr.dataset.report.pictures import inline, is_picture
+from wsisr.dataset.report.splits import cases_in_both, look_alikes
 
-MOST_EXAMPLES = 8
-"""Pictures of what was left out for one reason."""
+MOST_REASONS, MOST_EXAMPLES = 20, 8
+"""For which fields were left out, and pictures of one."""
 
-MOST_ROWS = 1000
+EXAMPLE_CHARACTERS = 12_000
+"""Of such a picture in base64, at the most."""
+
+MOST_ROWS = 300
 """Of a table."""
 
 KINDS = {
@@ -57,7 +61,7 @@ QUESTIONS = (
 def head(contents: Contents) -> Html:
     """What the dataset is, in plain words and six numbers."""
     records = contents.records
-    kinds = [KINDS.get(kind, words(kind)) for kind in dict.fromkeys(record.kind for record in records)]
+    kinds = [KINDS.get(kind, words(kind)) for kind in dict.fromkeys(record.kind for record in records)][:9]
     title = f"{counted(len(records), 'pair')} from {counted(len(contents.by_slide), 'slide')}"
     return element(
         "header",
@@ -108,25 +112,14 @@ def section(place: str, *children: Child) -> Html:
 
 def doubts(contents: Contents) -> Html:
     """Where a sceptical reader finds what, in the order of what matters."""
-    both = _cases_in_both(contents.records)
-    split = (
-        f"These cases are in both: {', '.join(map(words, both[:5]))}. Scores on such a split flatter."
-        if both
-        else "No case is in both, so no patient is judged by a network that was trained on the same tissue."
-    )
-    found = [*QUESTIONS, ("Are training and validation apart?", split)]
+    found = [*QUESTIONS, ("Are training and validation apart?", cases_in_both(contents.records))]
     return section("doubts", element("ol", [element("li", element("b", q), " ", a) for q, a in found], class_="doubts"))
-
-
-def _cases_in_both(records: Sequence[PatchRecord]) -> list[str]:
-    cases = [{record.case for record in records if record.split == split} for split in SPLITS]
-    return sorted(set.intersection(*cases))
 
 
 def table(contents: Contents) -> Html:
     """Pairs by kind, magnification and scale, and by split."""
     names = [f"{split}: {each}" for split in SPLITS for each in ("pairs", "patches", "slides")]
-    rows = [_row(key, counts(group)) for key, group in by_class(contents.records).items()]
+    rows = [_row(key, counts(group)) for key, group in islice(by_class(contents.records).items(), MOST_ROWS)]
     rows.append(_row(("all", "", ""), counts(contents.records), class_="total"))
     header = [element("th", each) for each in ("kind", "high resolution", "scale")]
     header += [element("th", each, class_="right") for each in names]
@@ -134,7 +127,8 @@ def table(contents: Contents) -> Html:
     note = (
         "A patch is a field at high resolution; it has a pair for each scale. Magnification is a class of pixel pitch: "
     )
-    return section("counts", shown, element("p", note, "40x is 0.25 um/px, 20x 0.5, 10x 1, 5x 2.", class_="note"))
+    told = element("p", note, "40x is 0.25 um/px, 20x 0.5, 10x 1, 5x 2.", class_="note")
+    return section("counts", shown, told, look_alikes(contents))
 
 
 def _row(words_first: Sequence[str], numbers: Sequence[int], class_: str | None = None) -> Html:
@@ -220,7 +214,7 @@ def left_out(contents: Contents) -> Html:
         found.count for facts in contents.slides for found in facts.rejected.values()
     )
     by_count = sorted(reasons, key=lambda reason: -_count(contents, reason))
-    rows = [_reason(contents, reason, total) for reason in by_count[:MOST_ROWS]]
+    rows = [_reason(contents, reason, total) for reason in by_count[:MOST_REASONS]]
     header = element("tr", [element("th", each) for each in ("reason", "fields", "of all fields", "examples")])
     shown = element("table", element("thead", header), element("tbody", rows))
     note = f"Of {total:,} fields, {patches(contents.records):,} became patches."
@@ -255,7 +249,11 @@ def _reason(contents: Contents, reason: str, total: int) -> Html:
 def _examples(contents: Contents, reason: str) -> list[Html]:
     """The first of each slide, then the second, and so on."""
     own = [
-        [(facts.slide, content) for content in facts.rejected[reason].examples if is_picture(content)]
+        [
+            (facts.slide, content)
+            for content in facts.rejected[reason].examples
+            if is_picture(content, EXAMPLE_CHARACTERS)
+        ]
         for facts in contents.slides
         if reason in facts.rejected
     ]

@@ -83,6 +83,9 @@ summary { cursor: pointer; font-size: 14px; color: var(--blue); }
 .pair .told b { display: block; font-size: 14px; margin-bottom: 4px; }
 .pair .told { font-size: 13px; line-height: 1.45; color: var(--soft); overflow-wrap: anywhere; }
 .pair figcaption { margin-top: 4px; }
+.alike { display: grid; grid-template-columns: 1fr 1fr; gap: 8px; }
+.alike img { width: 100%; display: block; border-radius: 3px; }
+.alike figcaption { overflow-wrap: anywhere; }
 .warning { border-left: 3px solid var(--orange); padding: 2px 0 2px 12px; }
 footer { margin-top: 56px; padding-top: 16px; border-top: 1px solid var(--rule); font-size: 13px; color: var(--soft); }
 @media (max-width: 1100px) { .figures { grid-template-columns: repeat(3, 1fr); }
