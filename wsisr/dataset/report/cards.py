@@ -118,7 +118,7 @@ def _map(facts: SlideFacts, records: Sequence[PatchRecord]) -> Html:
 def _facts(facts: SlideFacts, records: Sequence[PatchRecord]) -> Html:
     left = sum(each.count for each in facts.rejected.values())
     told = [
-        ("pairs", f"{len(records):,} of {patches(records):,} patches"),
+        ("pairs", f"{len(records):,}, of {patches(records):,} patches"),
         ("left out", counted(left, "field")),
     ]
     if facts.size[0]:

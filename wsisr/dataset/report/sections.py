@@ -23,10 +23,11 @@ MOST_ROWS = 300
 """Of a table."""
 
 KINDS = {
-    "pyramid": "two levels of one slide's own pyramid",
-    "captured": "two captures of one specimen, registered to each other",
-    "simulated": "a scan, and the low resolution that was computed from it",
+    "pyramid": "both come from one slide, from levels of its pyramid",
+    "captured": "they come from two captures of one specimen, which were registered to each other",
+    "simulated": "the low resolution was computed from the high one",
 }
+"""Where the two images of a pair come from."""
 
 QUESTIONS = (
     (
@@ -70,7 +71,7 @@ def head(contents: Contents) -> Html:
         element(
             "p",
             "Each pair shows one field of tissue twice: at low resolution, as the network will see it, and at high "
-            f"resolution, as it should have looked. Here they are {'; and '.join(kinds) or 'none'}. "
+            f"resolution, as it should have looked. Here, {'; or '.join(kinds) or 'there are none'}. "
             "A network learns whatever these pairs teach, their faults too. This page is for judging them by eye.",
             class_="lead",
         ),
