@@ -29,10 +29,9 @@ from pathlib import Path
 from statistics import mean
 
 import numpy as np
-import tifffile
 import torch
 
-from tests.captures import Flaws, capture
+from tests.captures import Flaws, capture, write_capture
 from tests.pairs import write_manifest
 from wsisr.dataset.parts import Part, part_in
 from wsisr.dataset.records import PatchRecord
@@ -110,16 +109,7 @@ class Specimen:
         if not self.low_path.exists():
             self.low_path.parent.mkdir(parents=True, exist_ok=True)
             pixels = capture(self.fine, self.truth, self.low_size, HIDDEN, self.random(1))
-            per_cm = 1e4 / (self.mpp * SCALE)
-            tifffile.imwrite(
-                self.low_path,
-                pixels,
-                photometric="rgb",
-                tile=(256, 256),
-                compression="deflate",
-                resolution=(per_cm, per_cm),
-                resolutionunit="CENTIMETER",
-            )
+            write_capture(self.low_path, pixels, self.mpp * SCALE)
         return self.low_path
 
     @cached_property
