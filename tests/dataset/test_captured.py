@@ -6,13 +6,15 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner, Result
 
-from tests.captures import Scans, scans, tissue, write_capture
+from tests.captures import Flaws, Scans, capture, scans, tissue, write_capture
 from wsisr.cli.build_dataset import build_dataset
 from wsisr.dataset.alignment import NoCommonTissueError, align
+from wsisr.dataset.captured import broad, common_colours
 from wsisr.dataset.fields import Field, open_capture, pitch_by_name
 from wsisr.dataset.store import PatchStore
 from wsisr.errors import DatasetError, SlideError
-from wsisr.geometry import Box
+from wsisr.geometry import Box, Size
+from wsisr.registration.affine import Affine
 
 RATIO = 2
 PATCH_PX = 64
@@ -121,3 +123,11 @@ def test_what_lies_outside_a_field_is_white(make: Callable[[], Box]) -> None:
     pixels = field.read(make(), 0)
     assert pixels.shape[:2] == (make().height, make().width)
     assert set(np.unique(pixels)) == {0, 255}
+
+
+def test_blur_noise_and_jpeg_do_not_change_what_colours_are_matched_to() -> None:
+    random, fine = np.random.default_rng(0), tissue(21, 900)
+    sharp = capture(fine, Affine.similarity(4), Size(225, 225), Flaws(), random)
+    poor = capture(fine, Affine.similarity(4), Size(225, 225), Flaws(blur_px=0.8, noise=5, quality=60), random)
+    colours = common_colours(iter([(broad(sharp), broad(poor))]))
+    np.testing.assert_allclose(colours[:3], np.eye(3), atol=0.15)
