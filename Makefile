@@ -89,10 +89,9 @@ bench-seams: $(INSTALLED) $(SLIDE)
 bench-registration: $(INSTALLED) $(SLIDE)
 	PYTHONPATH=. $(BIN)/python tests/bench/registration.py $(SLIDES) --json $(or $(JSON),registration.json)
 
-TRAIN ?= $(SLIDE)
-DEV ?= $(SLIDE)
-bench-realpairs: $(INSTALLED) $(SLIDE)
-	PYTHONPATH=. $(BIN)/python tests/bench/realpairs.py $(TRAIN) --dev $(DEV) --json $(or $(JSON),realpairs.json)
+bench-realpairs: $(INSTALLED)
+	PYTHONPATH=. $(BIN)/python tests/bench/realpairs.py $(or $(TRAIN),$(error say TRAIN=slides DEV=other slides)) \
+	--dev $(or $(DEV),$(error say TRAIN=slides DEV=other slides)) --json $(or $(JSON),runs/realpairs.json)
 
 bench-background: $(INSTALLED) $(SLIDE)
 	PYTHONPATH=. $(BIN)/python tests/bench/background.py $(SLIDES)
