@@ -14,6 +14,7 @@
 #   make bench-background  what leaving glass to bicubic changes on SLIDES
 #   make bench-seams  tile borders on SLIDES, with the overlap that is needed and with none
 #   make bench-registration  accuracy of registration and of its gate on SLIDES, where the truth is known; JSON=FILE
+#   make bench-realpairs  whether registered captures of TRAIN slides teach what aligned truth would, scored on DEV slides
 #   make format  rewrites the source in the house format
 #   make clean   removes what the above made, .venv included, and nothing else in data/ or demo/
 
@@ -31,7 +32,7 @@ SLIDE := data/cmu_small_region.svs
 UPSCALED := demo/cmu_small_region.x4.ome.tif
 PICTURE := demo/before-after.png
 
-.PHONY: bench-background bench-consistency bench-faults bench-inputs bench-models bench-network bench-read bench-readers bench-registration bench-seams bench-write check clean data demo format lint test
+.PHONY: bench-background bench-consistency bench-faults bench-inputs bench-models bench-network bench-read bench-readers bench-realpairs bench-registration bench-seams bench-write check clean data demo format lint test
 .DELETE_ON_ERROR:
 
 demo: $(INSTALLED) $(SLIDE)
@@ -90,6 +91,10 @@ bench-consistency: $(INSTALLED) $(SLIDE)
 
 bench-registration: $(INSTALLED) $(SLIDE)
 	PYTHONPATH=. $(BIN)/python tests/bench/registration.py $(SLIDES) --json $(or $(JSON),registration.json)
+
+bench-realpairs: $(INSTALLED)
+	PYTHONPATH=. $(BIN)/python tests/bench/realpairs.py $(or $(TRAIN),$(error say TRAIN=slides DEV=other slides)) \
+	--dev $(or $(DEV),$(error say TRAIN=slides DEV=other slides)) --json $(or $(JSON),runs/realpairs.json)
 
 bench-background: $(INSTALLED) $(SLIDE)
 	PYTHONPATH=. $(BIN)/python tests/bench/background.py $(SLIDES)

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
+import tifffile
 
 from wsisr.geometry import Box, Size
 from wsisr.pixels import Rgb, rounded
@@ -154,14 +157,21 @@ class Scans:
     truth: Affine
 
 
-def scans(fine: Rgb, ratio: int, random: np.random.Generator) -> Scans:
-    """Each shows its own part of the fine image; the coarser lies on any side, mirrored or not, up to 6 degrees off."""
+def scans(
+    fine: Rgb, ratio: int, random: np.random.Generator, quarter: int | None = None, flip: bool | None = None
+) -> Scans:
+    """Each shows its own part of the fine image; the coarser lies on any side, mirrored or not, up to 6 degrees off.
+
+    `quarter` is 0, 90, 180 or 270 degrees; it and `flip` are drawn where they are not given.
+    """
     height, width = fine.shape[:2]
     there = Size(int(width / FINE_PX * 0.8), int(height / FINE_PX * 0.8))
     here = Size(int(width / FINE_PX / ratio * 0.7), int(height / FINE_PX / ratio * 0.7))
     high = Affine.similarity(FINE_PX * random.uniform(0.99, 1.01)).moved(*random.uniform(0, 0.15 * width, 2))
-    turn = float(random.choice([0, 90, 180, 270])) + random.uniform(-6, 6)
-    low = Affine.similarity(FINE_PX * ratio * random.uniform(0.97, 1.03), turn, bool(random.integers(2)))
+    drawn = int(random.choice([0, 90, 180, 270]))
+    turn = (drawn if quarter is None else quarter) + random.uniform(-6, 6)
+    scale, mirrored = FINE_PX * ratio * random.uniform(0.97, 1.03), bool(random.integers(2))
+    low = Affine.similarity(scale, turn, mirrored if flip is None else flip)
     middle = low(np.array([[here.width / 2, here.height / 2]]))[0]
     low = low.moved(*(np.array([width, height]) / 2 + random.uniform(-0.06, 0.06, 2) * width - middle))
     return Scans(
@@ -169,6 +179,15 @@ def scans(fine: Rgb, ratio: int, random: np.random.Generator) -> Scans:
         capture(fine, high, there, Flaws.drawn(random, HIGH_FLAWS), random),
         high.inverse.after(low),
     )
+
+
+def write_capture(path: Path, pixels: Rgb, mpp: float | None) -> Path:
+    """A TIFF of one level, its pixel pitch in um/px recorded where there is one."""
+    resolution = None if mpp is None else (1e4 / mpp, 1e4 / mpp)
+    unit = None if mpp is None else "CENTIMETER"
+    pitch: dict[str, Any] = {"resolution": resolution, "resolutionunit": unit}
+    tifffile.imwrite(path, pixels, photometric="rgb", tile=(256, 256), compression="deflate", **pitch)
+    return path
 
 
 @functools.cache

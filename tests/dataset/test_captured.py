@@ -3,19 +3,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import tifffile
 from PIL import Image
 from typer.testing import CliRunner, Result
 
-from tests.captures import Scans, scans, tissue
+from tests.captures import Flaws, Scans, capture, scans, tissue, write_capture
 from wsisr.cli.build_dataset import build_dataset
 from wsisr.dataset.alignment import NoCommonTissueError, align
+from wsisr.dataset.captured import broad, common_colours
 from wsisr.dataset.fields import Field, open_capture, pitch_by_name
 from wsisr.dataset.store import PatchStore
 from wsisr.errors import DatasetError, SlideError
 from wsisr.geometry import Box, Size
-from wsisr.pixels import Rgb
-from wsisr.registration.affine import disagreement
+from wsisr.registration.affine import Affine
 
 RATIO = 2
 PATCH_PX = 64
@@ -26,33 +25,26 @@ def captures() -> Scans:
     return scans(tissue(21, 900), RATIO, np.random.default_rng(4))
 
 
-def saved(path: Path, pixels: Rgb, mpp: float | None) -> Path:
-    resolution = None if mpp is None else (1e4 / mpp, 1e4 / mpp)
-    unit = None if mpp is None else "CENTIMETER"
-    tifffile.imwrite(
-        path,
-        pixels,
-        photometric="rgb",
-        tile=(256, 256),
-        compression="deflate",
-        resolution=resolution,
-        resolutionunit=unit,
-    )
-    return path
-
-
 def run(*arguments: str | Path) -> Result:
     options = ["captured", *map(str, arguments), "--jobs", "1", "-q", "--patch-px", str(PATCH_PX)]
     return CliRunner().invoke(build_dataset, options, catch_exceptions=False)
 
 
-@pytest.mark.parametrize("seed", [5, 6])
-def test_two_whole_captures_are_found_without_hints_to_half_a_pixel(seed: int) -> None:
-    made = scans(tissue(21, 900), RATIO, np.random.default_rng(seed))
-    low, high = Field(Path("low"), made.low, 1.0), Field(Path("high"), made.high, 1.0 / RATIO)
-    found = align(low, high)
-    size = Size(made.low.shape[1], made.low.shape[0])
-    assert disagreement(found.map.scaled(1.0, 1.0 / RATIO), made.truth, size) < 0.5
+@pytest.mark.parametrize(("quarter", "flip"), [(0, True), (90, False), (180, False), (270, True)])
+def test_two_whole_files_are_found_without_hints_however_they_lie(tmp_path: Path, quarter: int, flip: bool) -> None:
+    made = scans(tissue(21, 900), RATIO, np.random.default_rng(quarter), quarter, flip)
+    low, high = write_capture(tmp_path / "a.tif", made.low, 1.0), write_capture(tmp_path / "b.tif", made.high, 0.5)
+    assert run(low, high, "-o", tmp_path / "d").exit_code == 0
+    records = PatchStore(tmp_path / "d").records
+    assert len(records) >= 4
+    for record in records:
+        turn, ratio = float(str(record.parameters["turn"])), float(str(record.parameters["ratio"]))
+        assert record.parameters["flip"] is flip
+        assert abs((turn - made.truth.degrees + 180) % 360 - 180) < 0.5
+        assert ratio == pytest.approx(made.truth.scale, rel=0.01)
+        corner = np.array([[float(str(record.parameters[f"low {side}"])) for side in ("left", "top")]])
+        middle = made.truth(corner + PATCH_PX / RATIO / 2)[0]
+        np.testing.assert_allclose(middle, np.reshape(record.box, (2, 2)).mean(axis=0), atol=1)
 
 
 def test_captures_of_other_specimens_are_refused(captures: Scans) -> None:
@@ -62,7 +54,10 @@ def test_captures_of_other_specimens_are_refused(captures: Scans) -> None:
 
 
 def test_the_command_writes_pairs_that_lie_on_each_other(captures: Scans, tmp_path: Path) -> None:
-    low, high = saved(tmp_path / "a_low.tif", captures.low, 1.0), saved(tmp_path / "a_high.tif", captures.high, 0.5)
+    low, high = (
+        write_capture(tmp_path / "a_low.tif", captures.low, 1.0),
+        write_capture(tmp_path / "a_high.tif", captures.high, 0.5),
+    )
     assert run(low, high, "-o", tmp_path / "d").exit_code == 0
     store = PatchStore(tmp_path / "d")
     assert len(store.records) >= 4
@@ -93,7 +88,10 @@ def test_fields_of_a_microscope_find_their_partners_by_what_they_show(captures: 
 
 
 def test_bad_input_is_one_line(tmp_path: Path, captures: Scans) -> None:
-    bare, other = saved(tmp_path / "bare.tif", captures.low, None), saved(tmp_path / "other.tif", captures.high, 0.5)
+    bare, other = (
+        write_capture(tmp_path / "bare.tif", captures.low, None),
+        write_capture(tmp_path / "other.tif", captures.high, 0.5),
+    )
     output: list[str | Path] = ["-o", tmp_path / "d"]
     with pytest.raises(DatasetError, match="pixel pitch is not recorded; give it with --mpp"):
         run(bare, other, *output)
@@ -125,3 +123,11 @@ def test_what_lies_outside_a_field_is_white(make: Callable[[], Box]) -> None:
     pixels = field.read(make(), 0)
     assert pixels.shape[:2] == (make().height, make().width)
     assert set(np.unique(pixels)) == {0, 255}
+
+
+def test_blur_noise_and_jpeg_do_not_change_what_colours_are_matched_to() -> None:
+    random, fine = np.random.default_rng(0), tissue(21, 900)
+    sharp = capture(fine, Affine.similarity(4), Size(225, 225), Flaws(), random)
+    poor = capture(fine, Affine.similarity(4), Size(225, 225), Flaws(blur_px=0.8, noise=5, quality=60), random)
+    colours = common_colours(iter([(broad(sharp), broad(poor))]))
+    np.testing.assert_allclose(colours[:3], np.eye(3), atol=0.15)

@@ -71,8 +71,17 @@ def info(
         answers.print(table(folder, records), table_of_slides(records))
 
 
+def report(folder: Annotated[Path, typer.Argument(help="Dataset to look at.")]) -> None:
+    """Write report.html into a dataset: its patches, pairs and measures for the eye; an older one is replaced."""
+    from wsisr.dataset.report import write_report
+
+    typer.echo(write_report(folder))
+
+
 def facts_of(records: Sequence[PatchRecord]) -> dict[str, Any]:
     """What `--json` prints: keys are stable. A patch is a field at high resolution, whatever number of pairs it has."""
+    from wsisr.dataset.counting import bytes_of, patches
+
     by: dict[str, list[object]] = {
         "slide": [record.slide for record in records],
         "case": [record.case for record in records],
@@ -89,54 +98,35 @@ def facts_of(records: Sequence[PatchRecord]) -> dict[str, Any]:
     }
 
 
-def bytes_of(records: Sequence[PatchRecord]) -> int:
-    """Of pixels as they are stored, those that pairs share once."""
-    return sum(size for _, _, size in {(record.shard, *span) for record in records for span in record.images.values()})
-
-
 def counted_up(values: Sequence[object]) -> dict[str, int]:
     """Each value as words to how often it comes, in order; None is `other`."""
     words = ["other" if value is None else str(value) for value in values]
     return {each: words.count(each) for each in sorted(set(words))}
 
 
-def patches(records: Sequence[PatchRecord]) -> int:
-    """Fields at high resolution, each counted once."""
-    return len({(record.shard, record.images["hr"]) for record in records})
-
-
 def table(folder: Path, records: Sequence[PatchRecord]) -> Table:
     """Pairs by kind, magnification of the high resolution and scale, and by split."""
-    rows: dict[tuple[str, ...], list[PatchRecord]] = {}
-    for record in sorted(records, key=lambda each: (each.kind, each.mpp_hr, each.scale)):
-        name = f"{record.magnification}x" if record.magnification else "other"
-        rows.setdefault((record.kind, name, f"x{record.scale}"), []).append(record)
+    from wsisr.dataset.counting import by_class, counts
+
     shown = _table(str(folder), ("kind", "high resolution", "scale"))
-    for key, group in rows.items():
-        shown.add_row(*key, *counts(group))
+    for key, group in by_class(records).items():
+        shown.add_row(*key, *map(str, counts(group)))
     shown.add_section()
-    shown.add_row("all", "", "", *counts(records))
+    shown.add_row("all", "", "", *map(str, counts(records)))
     return shown
 
 
 def table_of_slides(records: Sequence[PatchRecord]) -> Table:
     """Pairs by slide."""
+    from wsisr.dataset.counting import counts
+
     rows: dict[str, list[PatchRecord]] = {}
     for record in records:
         rows.setdefault(record.slide, []).append(record)
     shown = _table("", ("slide", "case"))
     for name, group in rows.items():
-        shown.add_row(name, group[0].case, *counts(group))
+        shown.add_row(name, group[0].case, *map(str, counts(group)))
     return shown
-
-
-def counts(records: Sequence[PatchRecord]) -> list[str]:
-    """Pairs, patches and slides of each split."""
-    numbers = []
-    for split in SPLITS:
-        own = [record for record in records if record.split == split]
-        numbers += [len(own), patches(own), len({record.slide for record in own})]
-    return [str(number) for number in numbers]
 
 
 def _table(title: str, names: Sequence[str]) -> Table:

@@ -21,6 +21,7 @@ from threadpoolctl import threadpool_limits
 
 from wsisr import __version__
 from wsisr.dataset.parts import PARTS, Facts, Part, SlideFacts, finish, part_in, place_of, read_part
+from wsisr.dataset.report import write_report
 from wsisr.dataset.store import HEADER, MANIFEST, SLIDES
 from wsisr.errors import DatasetError, OutputError, WsisrError
 from wsisr.files import check_output, disk_errors, publish, remove, write_whole
@@ -135,6 +136,7 @@ class Assembly:
             remove(work)
             raise DatasetError(self._nothing())
         _write(work, parts, dict(self.plan.recipe), self.failed)
+        write_report(work)
         with disk_errors(self.plan.folder):
             if self.plan.folder.is_dir() and not any(self.plan.folder.iterdir()):
                 self.plan.folder.rmdir()

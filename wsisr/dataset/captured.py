@@ -16,11 +16,13 @@ import numpy as np
 
 from wsisr.dataset.alignment import NoCommonTissueError, View, align, landing, located, pitch_of
 from wsisr.dataset.assembly import Plan, Stop
+from wsisr.dataset.choosing import spread
 from wsisr.dataset.fields import open_capture
 from wsisr.dataset.parts import Part, SlideFacts, picture
 from wsisr.dataset.quality import contrast, fingerprint, focus
 from wsisr.dataset.recipe import Recipe
 from wsisr.dataset.records import SCALES, PatchRecord, magnification_of
+from wsisr.dataset.relation import Field, relation
 from wsisr.dataset.sources import DatasetSlide
 from wsisr.errors import DatasetError
 from wsisr.geometry import Box, Size
@@ -28,7 +30,7 @@ from wsisr.pixels import Rgb, rounded
 from wsisr.registration.affine import Affine
 from wsisr.registration.anchors import Agreement
 from wsisr.registration.gate import Reason
-from wsisr.registration.refinement import Fit, Numbers, Target
+from wsisr.registration.refinement import Fit, Numbers, Target, Values
 from wsisr.slides import Slide
 from wsisr.tissue import TissueMap, tissue_of
 from wsisr.tissue.detection import overview
@@ -44,7 +46,13 @@ ASTRAY_PX = 1.0
 SCALE_TOLERANCE = 1.25
 """Factor by which the ratio of the pitches may differ from a scale of `SCALES`."""
 
+BROAD_PX = 4
+"""Standard deviation, in px of the coarser capture, of the blur through which colours are compared."""
+
 THUMBNAIL_PX = 360
+
+FIELDS = 16
+"""Pairs by which the relation of two captures is measured, at the most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,11 +114,13 @@ class CapturedJob:
         found = list(work.found(self.recipe.patch_px // work.scale, facts))
         if found:
             colours = common_colours(work.samples(found))
-            facts.told["colours"] = str(colours.round(4).tolist())
+            facts.told["colours"] = in_formulas(colours)
             cut = _Cut(work, self.captures.high, tissue_of(work.high), colours)
-            for box, fit in found[:: -(-len(found) // self.recipe.most_patches)]:
+            kept = found[:: -(-len(found) // self.recipe.most_patches)]
+            for box, fit in kept:
                 work.stop.check()
                 cut.into(part, box, fit)
+            facts.relations.append(asdict(relation((0, 0), work.scale, cut.fields(kept))))
         return facts
 
 
@@ -176,14 +186,17 @@ class _Registering:
         return float(x), float(y)
 
     def samples(self, found: list[tuple[Box, Fit]]) -> Iterator[tuple[Numbers, Numbers]]:
-        """Of each patch: (n, 3) of the finer capture as the coarser one sees it, and (n, 3) of the coarser."""
+        """Of each patch: (n, 3) of the finer capture as the coarser one sees it, and (n, 3) of the coarser; both broad.
+
+        What is fine differs by blur, noise and JPEG, and would pull colours towards grey.
+        """
         low, high = self.views
         for box, fit in found:
             self.stop.check()
             around = high.within(landing(Box.of(box.size), fit.map, round(4 * fit.map.scale)))
             target = Target.seen_at(high.read(around), fit.map.scale)
             seen = target.view(fit.map.moved(-around.left, -around.top), box.size)
-            yield seen.reshape(-1, 3).astype(np.float64), low.read(box).reshape(-1, 3).astype(np.float64)
+            yield broad(seen), broad(low.read(box))
 
     def _boxes(self, side: int, low: Size, high: Size) -> Iterator[Box]:
         """A grid without overlap, as far as it lies within the finer capture."""
@@ -192,6 +205,12 @@ class _Registering:
                 box = Box(left, top, left + side, top + side)
                 if Box.of(high).contains(landing(box, self.place, 2)):
                     yield box
+
+
+def broad(image: Rgb | Values) -> Numbers:
+    """(h, w, 3) to (n, 3) of grey levels, blurred and thinned out."""
+    light = cv2.GaussianBlur(image.astype(np.float32), (0, 0), BROAD_PX)
+    return np.asarray(light[::BROAD_PX, ::BROAD_PX].reshape(-1, 3), np.float64)
 
 
 def common_colours(samples: Iterator[tuple[Numbers, Numbers]]) -> Numbers:
@@ -204,6 +223,12 @@ def common_colours(samples: Iterator[tuple[Numbers, Numbers]]) -> Numbers:
     return np.asarray(np.linalg.solve(gram + np.diag([1.0, 1, 1, 0]), product))
 
 
+def in_formulas(colours: Numbers) -> str:
+    """What each colour of the high resolution was made of, to be read."""
+    sums = (f"{r:.3f} R {g:+.3f} G {b:+.3f} B {one:+.1f}" for r, g, b, one in colours.T)
+    return "; ".join(f"{name} = {terms}" for name, terms in zip("RGB", sums, strict=True))
+
+
 @dataclass(frozen=True, slots=True)
 class _Cut:
     """The making of pairs from registered patches."""
@@ -214,14 +239,24 @@ class _Cut:
     colours: Numbers
 
     def into(self, part: Part, box: Box, fit: Fit) -> None:
-        low, high = self.work.views
-        around = high.within(landing(Box.of(box.size), fit.map, 8))
-        raw = warped(
-            high.read(around), fit.map.moved(-around.left, -around.top), box.width * self.work.scale, self.work.scale
-        )
-        matched = rounded(raw @ self.colours[:3] + self.colours[3])
-        images = {"hr": part.keep(matched), "lr": part.keep(low.read(box)), "hr-raw": part.keep(rounded(raw))}
+        raw, matched = self._matched(box, fit)
+        low = self.work.views[0].read(box)
+        images = {"hr": part.keep(matched), "lr": part.keep(low), "hr-raw": part.keep(raw)}
         part.add(self._record(part, box, fit, matched, images, landing(Box.of(box.size), fit.map, 0)))
+
+    def _matched(self, box: Box, fit: Fit) -> tuple[Rgb, Rgb]:
+        """The finer capture on the coarser one's grid, in its own colours and in the coarser one's."""
+        high = self.work.views[1]
+        around = high.within(landing(Box.of(box.size), fit.map, 8))
+        place = fit.map.moved(-around.left, -around.top)
+        raw = warped(high.read(around), place, box.width * self.work.scale, self.work.scale)
+        return rounded(raw), rounded(raw @ self.colours[:3] + self.colours[3])
+
+    def fields(self, kept: list[tuple[Box, Fit]]) -> list[Field]:
+        """Some pairs by which it is measured how they relate, once they lie on each other; those with most to see."""
+        low = self.work.views[0]
+        some = sorted(spread(kept, 4 * FIELDS), key=lambda each: -contrast(low.read(each[0])))[:FIELDS]
+        return [Field(box * self.work.scale, self._matched(box, fit)[1], low.read(box)) for box, fit in some]
 
     def _record(
         self, part: Part, box: Box, fit: Fit, patch: Rgb, images: dict[str, tuple[int, int]], there: Box
