@@ -49,6 +49,8 @@ def conclude(assembly: Assembly, *, quiet: bool) -> None:
     for split in SPLITS:
         if not any(record.split == split for record in records):
             remark(f"warning: no patch is in the split {split}, which training needs; see --validation and --val-share")
+    for line in alike_in_words(records):
+        remark(f"warning: {line}")
     if not quiet:
         answers.print(table(folder, records))
     if assembly.failed:
@@ -69,10 +71,14 @@ def info(
         typer.echo(json.dumps(facts_of(records), indent=2))
     else:
         answers.print(table(folder, records), table_of_slides(records))
+        for line in alike_in_words(records):
+            answers.print(line, markup=False, highlight=False)
 
 
 def facts_of(records: Sequence[PatchRecord]) -> dict[str, Any]:
     """What `--json` prints: keys are stable. A patch is a field at high resolution, whatever number of pairs it has."""
+    from wsisr.dataset.duplicates import look_alikes
+
     by: dict[str, list[object]] = {
         "slide": [record.slide for record in records],
         "case": [record.case for record in records],
@@ -85,8 +91,24 @@ def facts_of(records: Sequence[PatchRecord]) -> dict[str, Any]:
         "pairs": len(records),
         "patches": patches(records),
         "bytes": bytes_of(records),
+        "look_alikes": len(look_alikes(records)),
         **{f"pairs_by_{name}": counted_up(values) for name, values in by.items()},
     }
+
+
+def alike_in_words(records: Sequence[PatchRecord]) -> Iterator[str]:
+    """A line for each two slides of which patches look alike across the splits."""
+    from wsisr.dataset.duplicates import look_alikes
+
+    numbers: dict[tuple[str, str], int] = {}
+    for each in look_alikes(records):
+        slides = each.train.slide, each.val.slide
+        numbers[slides] = numbers.get(slides, 0) + 1
+    for (train, val), number in numbers.items():
+        yield (
+            f"{number} pairs of patches of {train} (train) and {val} (val) look alike; "
+            "give both slides one case with --cases, or leave one out"
+        )
 
 
 def bytes_of(records: Sequence[PatchRecord]) -> int:
