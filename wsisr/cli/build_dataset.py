@@ -10,6 +10,7 @@ import typer
 
 from wsisr.cli.captured import captured
 from wsisr.cli.datasets import conclude, info, made
+from wsisr.cli.packing import pack
 
 OUTPUT = Annotated[Path, typer.Option("--output", "-o", help="Folder to make.")]
 JOBS = Annotated[int, typer.Option(help="Slides at a time; 0 for as many as there are cores.", min=0)]
@@ -64,7 +65,7 @@ def pyramid(
     conclude(assembly, quiet=quiet)
 
 
-COMMANDS: tuple[Callable[..., None], ...] = (pyramid, captured, info)
+COMMANDS: tuple[Callable[..., None], ...] = (pyramid, captured, pack, info)
 
 build_dataset = typer.Typer(
     name="build-dataset",
