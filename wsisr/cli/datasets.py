@@ -19,6 +19,12 @@ if TYPE_CHECKING:
 
 SPLITS = ("train", "val")
 
+OUTPUT = Annotated[Path, typer.Option("--output", "-o", help="Folder to make.")]
+JOBS = Annotated[int, typer.Option(help="Slides at a time; 0 for as many as there are cores.", min=0)]
+PATTERN = Annotated[str, typer.Option(help="Regular expression for what of a file name is the patient or specimen.")]
+QUIET = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors and warnings only.")]
+OVERWRITE = Annotated[bool, typer.Option("--overwrite", help="Replace a dataset, and drop one that was begun.")]
+
 
 def made(assembly: Assembly, *, quiet: bool) -> None:
     """Makes the dataset, with a bar; a slide that cannot be used is a line as soon as that is known.

@@ -10,12 +10,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from wsisr.dataset.degradation import scanned
+from wsisr.dataset.degradation import CAPTURE, SCAN
 from wsisr.dataset.records import PatchRecord
 from wsisr.dataset.store import PatchStore
 from wsisr.errors import ConfigError, DatasetError
 from wsisr.pixels import Kernel, Rgb, shrink
-from wsisr.training.config import DataConfig
+from wsisr.training.config import OF_CAPTURES, OF_PYRAMIDS, DataConfig
 from wsisr.training.stain import jitter, stained
 
 
@@ -61,9 +61,11 @@ class Batches:
                 f"{config.dataset}; choose at most {side // scale}"
             )
         self.slides = _by_slide(records)
-        self.kernels = list(config.kernels)
-        self.shares = np.array(list(config.kernels.values()), dtype=float)
+        kernels = config.kernels or (OF_PYRAMIDS if records[0].kind == "pyramid" else OF_CAPTURES)
+        self.kernels = list(kernels)
+        self.shares = np.array(list(kernels.values()), dtype=float)
         self.shares /= self.shares.sum()
+        self.degradations = {"scan": SCAN, "degraded": config.degradation or CAPTURE}
 
     def from_step(self, step: int) -> Iterator[Batch]:
         """Batches of that step and all later ones."""
@@ -81,9 +83,10 @@ class Batches:
         kernel = self.kernels[random.choice(len(self.kernels), p=self.shares)]
         stain = jitter(self.config.stain_jitter, random) if self.config.stain_jitter else None
         high = stained(self.store.high(record), stain)
-        if kernel == "scan":
-            return self._crop(scanned(high, self.scale, random), high, random)
-        if kernel == "pyramid":
+        if kernel in self.degradations:
+            low, _ = self.degradations[kernel](high, self.scale, record.mpp_lr, random)
+            return self._crop(low, high, random)
+        if kernel in ("stored", "pyramid"):
             return self._crop(stained(self.store.low(record), stain), high, random)
         return self._crop(shrink(high, self.scale, cast("Kernel", kernel)), high, random)
 
