@@ -14,9 +14,10 @@ from PIL import Image, ImageFilter
 
 from tests.captures import tissue
 from tests.samples import noise
+from wsisr.alike import stored
 from wsisr.dataset.degradation import CAPTURE, SCAN, Degradation, Round, read_degradation
 from wsisr.dataset.optics import gathered, light_of, sensed, srgb_of, through_lens, transfer
-from wsisr.dataset.steps import LARGEST_NA, Blur, Jpeg, Lens, Sensor, Sharpening, View, stored
+from wsisr.dataset.steps import LARGEST_NA, Blur, Jpeg, Lens, Sensor, Sharpening, View
 from wsisr.errors import ConfigError
 from wsisr.geometry import Size
 from wsisr.pixels import shrink

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from io import BytesIO
 from typing import Any, TypeAlias
 
 import numpy as np
 from PIL import Image, ImageFilter
 
+from wsisr.alike import stored
 from wsisr.dataset.optics import sensed, through_lens
 from wsisr.errors import ConfigError
 from wsisr.pixels import Rgb
@@ -150,13 +150,6 @@ class Jpeg:
 
     def apply(self, image: Rgb, _view: View, drawn: Numbers, _random: Random) -> Rgb:
         return stored(image, drawn["quality"], drawn["subsampling"])
-
-
-def stored(image: Rgb, quality: int, subsampling: str = "4:2:0") -> Rgb:
-    """(h, w, 3) to the same, through a JPEG."""
-    file = BytesIO()
-    Image.fromarray(image).save(file, "JPEG", quality=quality, subsampling=subsampling)
-    return np.asarray(Image.open(file))
 
 
 def _number(ends: Range, random: Random) -> float:

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from wsisr.alike import to_look_at
 from wsisr.dataset.choosing import FLAT_CONTRAST
 from wsisr.dataset.records import PatchRecord
 from wsisr.dataset.store import PatchStore
@@ -43,7 +44,7 @@ class Findings:
     gain: float
     """dB above Pillow's bicubic: mean over slides, and kernels where there are two, of PSNR."""
     accuracy: float | None
-    """Share of the patches, as the slide has them, whose magnification is told right; None where none is told."""
+    """Share of the patches at high resolution whose magnification is told right; None where none is told."""
 
 
 class Validation:
@@ -67,9 +68,10 @@ class Validation:
         return Findings(self.gain(network, device), accuracy)
 
     def accuracy(self, network: MMSRNet, device: torch.device) -> float | None:
-        """Share of the patches, as the slide has them, of which the likeliest magnification is the right one.
+        """Share of the patches at high resolution of which the likeliest magnification is the right one.
 
-        None where no patch with contrast is of a magnification that the network knows.
+        They are compressed alike before, see `wsisr.alike`. None where no patch with contrast is of a magnification
+        that the network knows.
         """
         right, seen = 0, 0
         for name, records in self.records.items():
@@ -79,7 +81,8 @@ class Validation:
             known = [number for number, index in enumerate(classes) if index is not None]
             if known:
                 with torch.inference_mode(), _arithmetic(device):
-                    found = network.logits(_planes([self.slides[name][number] for number in known], device))
+                    shown = [to_look_at(self.slides[name][number]) for number in known]
+                    found = network.logits(_planes(shown, device))
                 due = torch.tensor([classes[number] for number in known])
                 right, seen = right + int((found.argmax(dim=1).cpu() == due).sum()), seen + len(known)
         return right / seen if seen else None
