@@ -8,6 +8,7 @@
 #   make bench-readers  what each reader sees of each layout; JAR=bioformats_package.jar adds Bio-Formats
 #   make bench-faults  kills in every phase, full disks, failing slides: is the file the same, what is done twice
 #   make bench-models  networks of 0.4 M parameters side by side, trained on DATASET for STEPS; goes on where it was stopped
+#   make bench-loading  patches/s of DATASET by codec and by kernel, beside the steps of training
 #   make bench-write  how fast a pyramid is written, beside libvips
 #   make bench-read  how fast SLIDES are read, beside OpenSlide and libvips
 #   make bench-network  output Mpx/s of the network by runtime, precision and tile; ONNX=model.onnx adds ONNX Runtime
@@ -32,7 +33,7 @@ SLIDE := data/cmu_small_region.svs
 UPSCALED := demo/cmu_small_region.x4.ome.tif
 PICTURE := demo/before-after.png
 
-.PHONY: bench-background bench-consistency bench-faults bench-inputs bench-models bench-network bench-read bench-readers bench-realpairs bench-registration bench-seams bench-write check clean data demo format lint test
+.PHONY: bench-background bench-consistency bench-faults bench-inputs bench-loading bench-models bench-network bench-read bench-readers bench-realpairs bench-registration bench-seams bench-write check clean data demo format lint test
 .DELETE_ON_ERROR:
 
 demo: $(INSTALLED) $(SLIDE)
@@ -72,6 +73,9 @@ SEEDS ?= 2
 bench-models: $(INSTALLED)
 	PYTHONPATH=. $(BIN)/python tests/bench/models.py $(DATASET) --steps $(STEPS) --seeds $(SEEDS) \
 	$(if $(MINUTES),--minutes $(MINUTES)) --json runs/bench-models.json
+
+bench-loading: $(INSTALLED)
+	PYTHONPATH=. $(BIN)/python tests/bench/loading.py $(DATASET)
 
 bench-faults: $(INSTALLED) $(SLIDE)
 	@mkdir -p build

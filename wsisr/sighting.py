@@ -10,6 +10,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
+from wsisr.alike import to_look_at
 from wsisr.geometry import Box, Size
 from wsisr.modelspec import ModelSpec
 from wsisr.pixels import Tiles
@@ -42,7 +43,7 @@ class Sight(Protocol):
 def contradiction(source: Source, tissue: TissueMap, sight: Sight) -> str | None:
     """What is to be said where a slide does not look as its pitch tells; None where it does, or nobody knows."""
     due = None if source.mpp is None else sight.spec.class_of(source.mpp)
-    windows = [source.read(box) for box in spread_windows(source, tissue)]
+    windows = [to_look_at(source.read(box)) for box in spread_windows(source, tissue)]
     if due is None or not windows:
         return None
     shares = sight(np.stack(windows))

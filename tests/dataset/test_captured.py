@@ -7,12 +7,13 @@ from PIL import Image
 from typer.testing import CliRunner, Result
 
 from tests.captures import Flaws, Scans, capture, scans, tissue, write_capture
+from tests.disks import files_end_at
 from wsisr.cli.build_dataset import build_dataset
 from wsisr.dataset.alignment import NoCommonTissueError, align
 from wsisr.dataset.captured import broad, common_colours
 from wsisr.dataset.fields import Field, open_capture, pitch_by_name
 from wsisr.dataset.store import PatchStore
-from wsisr.errors import DatasetError, SlideError
+from wsisr.errors import DatasetError, OutputError, SlideError, WsisrError
 from wsisr.geometry import Box, Size
 from wsisr.registration.affine import Affine
 
@@ -131,3 +132,44 @@ def test_blur_noise_and_jpeg_do_not_change_what_colours_are_matched_to() -> None
     poor = capture(fine, Affine.similarity(4), Size(225, 225), Flaws(blur_px=0.8, noise=5, quality=60), random)
     colours = common_colours(iter([(broad(sharp), broad(poor))]))
     np.testing.assert_allclose(colours[:3], np.eye(3), atol=0.15)
+
+
+def refused(folder: Path, *arguments: str | Path) -> str:
+    """The line with which a build is refused; nothing is left of it."""
+    before = sorted(folder.rglob("*"))
+    with pytest.raises(WsisrError) as error:
+        run(*arguments, "-o", folder / "d")
+    assert sorted(folder.rglob("*")) == before
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+def test_what_shows_nothing_in_common_is_refused_and_leaves_nothing(captures: Scans, tmp_path: Path) -> None:
+    low, high = (
+        write_capture(tmp_path / "a_low.tif", captures.low, 1.0),
+        write_capture(tmp_path / "a_high.tif", captures.high, 0.5),
+    )
+    other = write_capture(tmp_path / "b_low.tif", scans(tissue(22, 900), RATIO, np.random.default_rng(1)).low, 1.0)
+    glass = write_capture(tmp_path / "glass.tif", np.full_like(captures.low, 240), 1.0)
+    for wrong in (other, glass):
+        assert f"{wrong} and {high.name}: no common tissue found" in refused(tmp_path, wrong, high)
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    assert str(empty) in refused(tmp_path, empty, high)
+    with files_end_at(20_000), pytest.raises(OutputError, match="file too large"):
+        run(low, high, "-o", tmp_path / "d")
+    assert not list(tmp_path.glob("d*"))
+
+
+def test_an_image_that_cannot_be_read_stops_no_other(captures: Scans, tmp_path: Path) -> None:
+    for folder, pixels in (("10x", captures.low), ("20x", captures.high)):
+        (tmp_path / folder).mkdir()
+        Image.fromarray(pixels).save(tmp_path / folder / "b.png")
+        (tmp_path / folder / "a.png").write_bytes(b"no image")
+    done = run(tmp_path / "10x", tmp_path / "20x", "-o", tmp_path / "d")
+    assert done.exit_code == 3
+    assert [line for line in done.stderr.splitlines() if "error" in line] == [
+        f"wsisr: error: {tmp_path / '20x' / 'a.png'}: cannot be read as an image "
+        "(cannot identify image file '{0}'); leave it out (2 slides in all)".format(tmp_path / "20x" / "a.png")
+    ]
+    assert {record.slide for record in PatchStore(tmp_path / "d").records} == {"b.png"}

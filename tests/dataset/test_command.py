@@ -59,6 +59,7 @@ def test_info_says_the_same_as_json(tmp_path: Path) -> None:
         "pairs": 13,
         "patches": 7,
         "bytes": 64 * 64 * 3 * (6 * 21 + 20) // 16,
+        "look_alikes": 0,
         "pairs_by_slide": {"P1_a.ome.tif": 13},
         "pairs_by_case": {"P1": 13},
         "pairs_by_magnification": {"10x": 1, "20x": 12},
@@ -90,3 +91,12 @@ def test_bad_input_is_refused_and_leaves_nothing(tmp_path: Path) -> None:
 def test_numbers_that_cannot_be_meant_are_wrong_usage(tmp_path: Path) -> None:
     for option, value in (("--most-patches", "0"), ("--coarsest-mpp", "-1"), ("--val-share", "2")):
         assert run(tmp_path, "-o", tmp_path / "pairs", option, value).exit_code == 2
+
+
+def test_look_alikes_of_two_splits_are_warned_of_and_shown(tmp_path: Path) -> None:
+    slides = [write_slide(tmp_path / f"{name}.ome.tif") for name in "ab"]
+    done = run(slides[0], "--validation", slides[1], "-o", tmp_path / "pairs", "--quiet")
+    told = "pairs of patches of a.ome.tif (train) and b.ome.tif (val) look alike; give both slides one case"
+    assert told in done.stderr
+    assert told in run(tmp_path / "pairs", command="info").stdout.replace("\n", "")
+    assert json.loads(run(tmp_path / "pairs", "--json", command="info").stdout)["look_alikes"] >= 6

@@ -150,3 +150,16 @@ def test_a_dataset_without_training_pairs_is_refused(tmp_path: Path) -> None:
     write_manifest(tmp_path, PatchStore(write_dataset(tmp_path)).pairs("val", 2))
     with pytest.raises(DatasetError, match="no training pair at scale 2"):
         batches(tmp_path)
+
+
+def test_a_magnification_is_told_from_the_same_crops_compressed_alike(dataset: Path) -> None:
+    plain = next(batches(dataset).from_step(3))
+    told = next(Batches(DataConfig(dataset, patch_px=8, batch=3, kernels=MIXED), 2, 0, classified=True).from_step(3))
+    assert plain.alike is None
+    assert told.alike is not None
+    assert torch.equal(plain.low, told.low)
+    assert torch.equal(plain.high, told.high)
+    assert 0 < (told.alike - told.low).abs().mean() < 0.2  # these crops are noise, of which JPEG leaves little
+    part = told.part(1, 3).alike
+    assert part is not None
+    assert torch.equal(part, told.alike[1:2])

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.samples import REPOSITORY
+from wsisr.dataset.degradation import Degradation, Round
+from wsisr.dataset.steps import Jpeg
 from wsisr.errors import ConfigError
-from wsisr.training.config import TrainConfig, read_config
+from wsisr.training.config import OF_PYRAMIDS, TrainConfig, read_config
 
 GOOD: dict[str, dict[str, Any]] = {
     "network": {"scale": 2},
@@ -186,3 +190,33 @@ def test_the_digest_tells_all_that_changes_the_weights(tmp_path: Path, tables: d
 def test_the_digest_tells_the_seed(tmp_path: Path) -> None:
     found = config(tmp_path)
     assert replace(found, seed=1).digest() != found.digest()
+
+
+def test_a_degradation_stands_in_the_recipe_or_in_a_file_of_its_own(tmp_path: Path) -> None:
+    kernels = {"kernels": {"degraded": 1.0}}
+    (tmp_path / "scanner.toml").write_text("[first.jpeg]\nqualities = [40, 60]\n")
+    by_name = config(tmp_path, changed("data", degradation="scanner.toml", **kernels))
+    inline = config(tmp_path, changed("data", degradation={"first": {"jpeg": {"qualities": [40, 60]}}}, **kernels))
+    assert by_name.data.degradation == inline.data.degradation == Degradation(first=Round(jpeg=Jpeg((40, 60))))
+    assert by_name.digest() == inline.digest() != config(tmp_path, changed("data", **kernels)).digest()
+
+
+def test_a_degradation_that_cannot_be_meant_is_refused(tmp_path: Path) -> None:
+    tables = changed("data", kernels={"degraded": 1.0}, degradation={"first": {"jpg": {}}})
+    told = refused(written(tmp_path / "run.toml", tables))
+    assert "[data]: degradation: first: unknown key 'jpg'; known: lens, blur" in told
+    unused = changed("data", degradation={"first": {"jpeg": {}}})
+    assert "which has no share" in refused(written(tmp_path / "run.toml", unused))
+    missing = written(tmp_path / "run.toml", changed("data", kernels={"degraded": 1.0}, degradation="none.toml"))
+    with pytest.raises(ConfigError, match=r"none\.toml: cannot be read"):
+        read_config(missing)
+
+
+def test_a_run_that_was_begun_before_there_were_degradations_goes_on(tmp_path: Path) -> None:
+    """The digest is that of the values a recipe could have then."""
+    told = config(tmp_path, changed("data", kernels={"area": 0.5, "scan": 0.5}))
+    values = asdict(told)
+    del values["data"]["dataset"], values["data"]["degradation"]
+    del values["schedule"]["save_every"], values["schedule"]["validate_every"]
+    assert told.digest() == hashlib.sha256(json.dumps(values).encode()).hexdigest()
+    assert config(tmp_path).digest() == config(tmp_path, changed("data", kernels=OF_PYRAMIDS)).digest()

@@ -9,13 +9,9 @@ from typing import Annotated
 import typer
 
 from wsisr.cli.captured import captured
-from wsisr.cli.datasets import conclude, info, made, report
-
-OUTPUT = Annotated[Path, typer.Option("--output", "-o", help="Folder to make.")]
-JOBS = Annotated[int, typer.Option(help="Slides at a time; 0 for as many as there are cores.", min=0)]
-PATTERN = Annotated[str, typer.Option(help="Regular expression for what of a file name is the patient or specimen.")]
-QUIET = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors and warnings only.")]
-OVERWRITE = Annotated[bool, typer.Option("--overwrite", help="Replace a dataset, and drop one that was begun.")]
+from wsisr.cli.datasets import JOBS, OUTPUT, OVERWRITE, PATTERN, QUIET, conclude, info, made, report
+from wsisr.cli.packing import pack
+from wsisr.cli.simulated import simulated
 
 
 def pyramid(
@@ -65,7 +61,7 @@ def pyramid(
     conclude(assembly, quiet=quiet)
 
 
-COMMANDS: tuple[Callable[..., None], ...] = (pyramid, captured, info, report)
+COMMANDS: tuple[Callable[..., None], ...] = (pyramid, captured, simulated, pack, info, report)
 
 build_dataset = typer.Typer(
     name="build-dataset",

@@ -19,6 +19,12 @@ if TYPE_CHECKING:
 
 SPLITS = ("train", "val")
 
+OUTPUT = Annotated[Path, typer.Option("--output", "-o", help="Folder to make.")]
+JOBS = Annotated[int, typer.Option(help="Slides at a time; 0 for as many as there are cores.", min=0)]
+PATTERN = Annotated[str, typer.Option(help="Regular expression for what of a file name is the patient or specimen.")]
+QUIET = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors and warnings only.")]
+OVERWRITE = Annotated[bool, typer.Option("--overwrite", help="Replace a dataset, and drop one that was begun.")]
+
 
 def made(assembly: Assembly, *, quiet: bool) -> None:
     """Makes the dataset, with a bar; a slide that cannot be used is a line as soon as that is known.
@@ -49,6 +55,8 @@ def conclude(assembly: Assembly, *, quiet: bool) -> None:
     for split in SPLITS:
         if not any(record.split == split for record in records):
             remark(f"warning: no patch is in the split {split}, which training needs; see --validation and --val-share")
+    for line in alike_in_words(records):
+        remark(f"warning: {line}")
     if not quiet:
         answers.print(table(folder, records))
     if assembly.failed:
@@ -69,6 +77,8 @@ def info(
         typer.echo(json.dumps(facts_of(records), indent=2))
     else:
         answers.print(table(folder, records), table_of_slides(records))
+        for line in alike_in_words(records):
+            answers.print(line, markup=False, highlight=False)
 
 
 def report(folder: Annotated[Path, typer.Argument(help="Dataset to look at.")]) -> None:
@@ -81,6 +91,7 @@ def report(folder: Annotated[Path, typer.Argument(help="Dataset to look at.")]) 
 def facts_of(records: Sequence[PatchRecord]) -> dict[str, Any]:
     """What `--json` prints: keys are stable. A patch is a field at high resolution, whatever number of pairs it has."""
     from wsisr.dataset.counting import bytes_of, patches
+    from wsisr.dataset.duplicates import look_alikes
 
     by: dict[str, list[object]] = {
         "slide": [record.slide for record in records],
@@ -94,8 +105,24 @@ def facts_of(records: Sequence[PatchRecord]) -> dict[str, Any]:
         "pairs": len(records),
         "patches": patches(records),
         "bytes": bytes_of(records),
+        "look_alikes": len(look_alikes(records)),
         **{f"pairs_by_{name}": counted_up(values) for name, values in by.items()},
     }
+
+
+def alike_in_words(records: Sequence[PatchRecord]) -> Iterator[str]:
+    """A line for each two slides of which patches look alike across the splits."""
+    from wsisr.dataset.duplicates import look_alikes
+
+    numbers: dict[tuple[str, str], int] = {}
+    for each in look_alikes(records):
+        slides = each.train.slide, each.val.slide
+        numbers[slides] = numbers.get(slides, 0) + 1
+    for (train, val), number in numbers.items():
+        yield (
+            f"{number} pairs of patches of {train} (train) and {val} (val) look alike; "
+            "give both slides one case with --cases, or leave one out"
+        )
 
 
 def counted_up(values: Sequence[object]) -> dict[str, int]:

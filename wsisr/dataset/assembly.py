@@ -20,7 +20,9 @@ from typing import Protocol
 from threadpoolctl import threadpool_limits
 
 from wsisr import __version__
+from wsisr.dataset.duplicates import in_header, look_alikes
 from wsisr.dataset.parts import PARTS, Facts, Part, SlideFacts, finish, part_in, place_of, read_part
+from wsisr.dataset.records import PatchRecord
 from wsisr.dataset.report import write_report
 from wsisr.dataset.store import HEADER, MANIFEST, SLIDES
 from wsisr.errors import DatasetError, OutputError, WsisrError
@@ -155,7 +157,8 @@ class Assembly:
 def _write(work: Path, parts: Sequence[tuple[Facts, list[str]]], recipe: Facts, failed: Mapping[str, str]) -> None:
     """All but the pixels, which are there; the manifest last."""
     write_whole(work / SLIDES, (json.dumps(facts).encode() + b"\n" for facts, _ in parts))
-    header = {"wsisr": __version__, "recipe": recipe, "failed": list(failed.values())}
+    alike = in_header(look_alikes(PatchRecord.from_json(row) for _, rows in parts for row in rows))
+    header = {"wsisr": __version__, "recipe": recipe, "failed": list(failed.values()), "look_alikes": alike}
     write_whole(work / HEADER, [json.dumps(header, indent=2).encode() + b"\n"])
     write_whole(work / MANIFEST, (f"{row}\n".encode() for _, rows in parts for row in rows))
 

@@ -24,7 +24,7 @@ from wsisr.dataset.recipe import Recipe
 from wsisr.dataset.records import SCALES, PatchRecord, magnification_of
 from wsisr.dataset.relation import Field, relation
 from wsisr.dataset.sources import DatasetSlide
-from wsisr.errors import DatasetError
+from wsisr.errors import DatasetError, SlideError, WsisrError
 from wsisr.geometry import Box, Size
 from wsisr.pixels import Rgb, rounded
 from wsisr.registration.affine import Affine
@@ -91,22 +91,35 @@ class CapturedJob:
         """Raises `DatasetError` or `SlideError` where the captures cannot be used, or show no common tissue."""
         captures = self.captures
         with open_capture(captures.high.path, captures.mpp_high) as high:
-            refused = []
+            refused: list[WsisrError] = []
             for source in captures.lows:
-                with open_capture(source.path, captures.mpp_low) as low:
+                try:
+                    opened = open_capture(source.path, captures.mpp_low)
+                except SlideError as error:
+                    refused.append(error)
+                    continue
+                with opened as low:
                     scale = scale_of(low, high)
                     try:
                         agreement = align(low, high, stop.check)
                     except NoCommonTissueError as error:
                         refused.append(error)
                         continue
-                    return self._pairs(part, _Registering(low, high, agreement, scale, stop))
-        raise (
-            refused[0]
-            if len(refused) == 1
-            else NoCommonTissueError(
-                f"{captures.high.path}: no common tissue with any of {len(refused)} coarser captures; leave it out"
-            )
+                    facts = self._pairs(part, _Registering(low, high, agreement, scale, stop))
+                    unread = [str(error) for error in refused if isinstance(error, SlideError)]
+                    facts.told |= {"coarser captures that cannot be read": "; ".join(unread)} if unread else {}
+                    return facts
+        raise self._nothing(refused)
+
+    def _nothing(self, refused: Sequence[WsisrError]) -> WsisrError:
+        """Why none of the coarser captures will do."""
+        unread = [error for error in refused if isinstance(error, SlideError)]
+        if len(refused) == 1 or len(unread) == len(refused):
+            return refused[0]
+        also = f", {len(unread)} of which cannot be read" if unread else ""
+        return NoCommonTissueError(
+            f"{self.captures.high.path}: no common tissue with any of {len(refused)} coarser captures{also}; "
+            "leave it out"
         )
 
     def _pairs(self, part: Part, work: _Registering) -> SlideFacts:

@@ -1,34 +1,186 @@
-"""How a scanner would have stored a patch at low resolution: blurred by optics, sharpened by software, as JPEG."""
+"""How low resolution arises from high, step by step: one description for datasets and for training, read from TOML.
+
+    kernels = { light = 0.5, area = 0.5 }       # how px become larger: area, bicubic, lanczos, or light: its mean
+
+    [first.lens]                                # each table is a step; what has no table does not happen
+    na = [0.25, 0.4]                            # ranges are drawn from evenly; one number stands for itself
+    [first.jpeg]
+    qualities = [30, 95]
+    [second]                                    # once more at low resolution, as a file that is stored again
+    share = 0.3
+    [second.jpeg]
+    qualities = 70
+
+In each round the lens and the blur come before the px become larger, then sensor, sharpening and JPEG. All numbers are
+drawn first, kernel, first round, second round, in this order; a `share` of 1 and a single number draw nothing.
+"""
 
 from __future__ import annotations
 
-from io import BytesIO
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Protocol, TypeAlias, cast
 
 import numpy as np
-from PIL import Image, ImageFilter
 
-from wsisr.pixels import Rgb, shrink
+from wsisr.dataset.optics import gathered
+from wsisr.dataset.records import Parameter
+from wsisr.dataset.steps import Blur, Jpeg, Lens, Sensor, Sharpening, View
+from wsisr.errors import ConfigError
+from wsisr.pixels import Kernel, Rgb, shrink
+from wsisr.values import made, read_toml
 
-BLUR_PX = 0.6
-"""Largest standard deviation of the blur, in px of the low resolution."""
+Random: TypeAlias = np.random.Generator
+Drawn: TypeAlias = dict[str, Parameter]
+"""Name of a number, such as `first.jpeg.quality`, to what was drawn."""
 
-SHARPENING = 150
-"""Largest strength of an unsharp mask of one low-resolution px, in percent."""
+KERNELS = ("area", "bicubic", "lanczos", "light")
 
-QUALITIES = (25, 95)
-"""JPEG qualities at which slides are met: Aperio's own default of 30 among them."""
+BEFORE, AFTER = ("lens", "blur"), ("sensor", "sharpening", "jpeg")
+"""Steps before and after the px become larger."""
 
 
-def scanned(high: Rgb, scale: int, random: np.random.Generator) -> Rgb:
-    """(h*scale, w*scale, 3) to (h, w, 3): blurred a little, averaged, sharpened, stored as JPEG 4:2:0 of some quality.
+class Step(Protocol):
+    """One thing that happens to an image."""
 
-    Each strength is drawn alike over its range; the ranges are this project's choice.
-    """
-    sigma, percent = random.uniform(0, BLUR_PX) * scale, round(random.uniform(0, SHARPENING))
-    quality = int(random.integers(QUALITIES[0], QUALITIES[1] + 1))
-    blurred = np.asarray(Image.fromarray(high).filter(ImageFilter.GaussianBlur(sigma)))
-    low = Image.fromarray(shrink(blurred, scale, "area"))
-    file = BytesIO()
-    sharp = low.filter(ImageFilter.UnsharpMask(radius=1, percent=percent, threshold=0))
-    sharp.save(file, "JPEG", quality=quality, subsampling="4:2:0")
-    return np.asarray(Image.open(file))
+    @property
+    def share(self) -> float: ...
+
+    def draw(self, random: Random, view: View) -> Mapping[str, float | int | str]: ...
+
+    def apply(self, image: Rgb, view: View, drawn: Mapping[str, Any], random: Random) -> Rgb: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """Steps that follow each other; those that are left out do not happen."""
+
+    lens: Lens | None = None
+    blur: Blur | None = None
+    sensor: Sensor | None = None
+    sharpening: Sharpening | None = None
+    jpeg: Jpeg | None = None
+    share: float = 1.0
+    """Of patches that go through it."""
+
+    def steps(self, names: tuple[str, ...] = BEFORE + AFTER) -> Iterator[tuple[str, Step]]:
+        for name in names:
+            step: Step | None = getattr(self, name)
+            if step is not None:
+                yield name, step
+
+
+@dataclass(frozen=True, slots=True)
+class Degradation:
+    """Everything between a patch at high resolution and its low one."""
+
+    kernels: dict[str, float] = field(default_factory=lambda: {"area": 1.0})
+    """Kernel to its share of the patches."""
+    first: Round = Round()
+    second: Round | None = None
+    """At low resolution."""
+
+    def __post_init__(self) -> None:
+        unknown = sorted(set(self.kernels) - set(KERNELS))
+        if unknown:
+            raise ConfigError(f"unknown kernel {unknown[0]!r}; known: {', '.join(KERNELS)}")
+        if not sum(self.kernels.values()) > 0 <= min(self.kernels.values(), default=0):
+            raise ConfigError("kernels need shares of which none is below 0 and one is above")
+        shares = [each.share for _, each in self.rounds] + [
+            step.share for _, each in self.rounds for _, step in each.steps()
+        ]
+        if not all(0 <= share <= 1 for share in shares):
+            raise ConfigError("a share is from 0 to 1")
+
+    @property
+    def rounds(self) -> list[tuple[str, Round]]:
+        return [("first", self.first), *([("second", self.second)] if self.second else [])]
+
+    def draw(self, scale: int, mpp_low: float, random: Random) -> Drawn:
+        """Numbers for one patch, whose low resolution has that pitch in um/px."""
+        drawn: Drawn = {"kernel": _kernel(self.kernels, random)}
+        for (name, each), view in zip(self.rounds, (View(scale, mpp_low), View(1, mpp_low)), strict=False):
+            if _happens(each.share, random):
+                for step_name, step in each.steps():
+                    if _happens(step.share, random):
+                        values = step.draw(random, view)
+                        drawn |= {f"{name}.{step_name}.{key}": value for key, value in values.items()}
+        return drawn
+
+    def apply(self, high: Rgb, view: View, drawn: Mapping[str, Parameter], random: Random) -> Rgb:
+        """(h*scale, w*scale, 3) to (h, w, 3). The noise alone is still random."""
+        image = _stepped(high, view, self.first.steps(BEFORE), _of("first", drawn), random)
+        image = _shrunk(image, view.scale, str(drawn["kernel"]))
+        low = View(1, view.mpp)
+        image = _stepped(image, low, self.first.steps(AFTER), _of("first", drawn), random)
+        return _stepped(image, low, (self.second or Round()).steps(), _of("second", drawn), random)
+
+    def __call__(self, high: Rgb, scale: int, mpp_low: float, random: Random) -> tuple[Rgb, Drawn]:
+        """(h*scale, w*scale, 3) to (h, w, 3), and what was drawn for it."""
+        drawn = self.draw(scale, mpp_low, random)
+        return self.apply(high, View(scale, mpp_low), drawn, random), drawn
+
+    def told(self) -> dict[str, str]:
+        """Every number of it in words: name to value."""
+        return dict(_flat("", asdict(self)))
+
+
+SCAN = Degradation(first=Round(blur=Blur((0.0, 0.6)), sharpening=Sharpening((0.0, 150.0)), jpeg=Jpeg((25, 95))))
+"""As a scanner stores a coarser level: blurred a little, averaged, sharpened, JPEG 4:2:0. Ranges are ours."""
+
+CAPTURE = Degradation(
+    kernels={"light": 0.5, "area": 0.5},
+    first=Round(
+        lens=Lens(),
+        blur=Blur((0.0, 0.5)),
+        sensor=Sensor(),
+        sharpening=Sharpening((0.0, 100.0), share=0.5),
+        jpeg=Jpeg((30, 95), ("4:2:0", "4:2:2", "4:4:4")),
+    ),
+    second=Round(jpeg=Jpeg((50, 95)), share=0.3),
+)
+"""As an objective and a camera of less resolution would have seen it: what is taken where nothing else is told."""
+
+
+def read_degradation(path: Path) -> Degradation:
+    """Raises `ConfigError` where the file cannot be read or a key or value in it cannot be meant."""
+    return made(Degradation, read_toml(path), str(path), path.parent)
+
+
+def _kernel(shares: Mapping[str, float], random: Random) -> str:
+    names = list(shares)
+    weights = np.array(list(shares.values()))
+    return names[random.choice(len(names), p=weights / weights.sum())] if len(names) > 1 else names[0]
+
+
+def _happens(share: float, random: Random) -> bool:
+    return share >= 1 or bool(random.random() < share)
+
+
+def _stepped(
+    image: Rgb, view: View, steps: Iterator[tuple[str, Step]], drawn: Mapping[str, Parameter], random: Random
+) -> Rgb:
+    """Through each of the steps for which something was drawn."""
+    for name, step in steps:
+        own = _of(name, drawn)
+        if own:
+            image = step.apply(image, view, own, random)
+    return image
+
+
+def _of(name: str, drawn: Mapping[str, Parameter]) -> Drawn:
+    prefix = f"{name}."
+    return {key.removeprefix(prefix): value for key, value in drawn.items() if key.startswith(prefix)}
+
+
+def _shrunk(image: Rgb, scale: int, kernel: str) -> Rgb:
+    return gathered(image, scale) if kernel == "light" else shrink(image, scale, cast("Kernel", kernel))
+
+
+def _flat(name: str, values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    for key, value in values.items():
+        if isinstance(value, dict) and key != "kernels":
+            yield from _flat(f"{name}{key}.", value)
+        elif value is not None:
+            yield f"{name}{key}", str(value)

@@ -57,10 +57,10 @@ class PyramidJob:
         """Raises `DatasetError` or `SlideError` where the slide cannot give pairs."""
         with open_slide(self.source.path) as slide:
             if not self.again:
-                _refuse_derived(self.source.path)
+                refuse_derived(self.source.path)
             groups = _usable(self.source, slide.info, self.recipe)
             tissue = tissue_of(slide)
-            facts = _facts(self.source, slide)
+            facts = facts_of(self.source, slide, "pyramid")
             for group in groups:
                 Cutting(slide, group, tissue, self.recipe).into(part, facts, stop)
         refused = [each for each in facts.relations if each["refused"]]
@@ -159,32 +159,40 @@ def _usable(source: DatasetSlide, info: SlideInfo, recipe: Recipe) -> list[Group
     if not paired:
         levels = "its only level has" if len(groups) == 1 else f"its {len(groups)} levels have"
         raise DatasetError(f"{source.path}: {levels} no other 2, 4 or 8 times as coarse; leave it out")
-    fine = [group for group in paired if group.mpp <= recipe.coarsest_mpp]
+    return fitting(paired, recipe)
+
+
+def fitting(groups: Sequence[Group], recipe: Recipe) -> list[Group]:
+    """Those that are fine and large enough for patches. Raises `DatasetError` saying why there is none."""
+    path = groups[0].source.path
+    fine = [group for group in groups if group.mpp <= recipe.coarsest_mpp]
     if not fine:
         raise DatasetError(
-            f"{source.path}: levels that pair start at {paired[0].mpp:.3g} um/px, "
+            f"{path}: levels that pair start at {groups[0].mpp:.3g} um/px, "
             f"coarser than {recipe.coarsest_mpp:g}; leave it out or allow coarser levels"
         )
     large = [group for group in fine if group.fields(recipe)]
     if not large:
-        raise DatasetError(f"{source.path}: smaller than a patch of {recipe.patch_px} px; leave it out")
+        raise DatasetError(f"{path}: smaller than a patch of {recipe.patch_px} px; leave it out")
     return large
 
 
-def _facts(source: DatasetSlide, slide: Slide) -> SlideFacts:
+def facts_of(source: DatasetSlide, slide: Slide, kind: str) -> SlideFacts:
+    """What is known of an open slide before it is cut."""
     size = slide.info.size
     return SlideFacts(
         source.name,
         source.case,
         source.split,
-        "pyramid",
+        kind,
         (size.width, size.height),
         slide.info.mpp or 0.0,
         picture(overview(slide)[0], THUMBNAIL_PX),
     )
 
 
-def _refuse_derived(path: Path) -> None:
+def refuse_derived(path: Path) -> None:
+    """Raises `DatasetError` for a slide that wsisr wrote."""
     with suppress(SlideError):  # no TIFF: the slide has just been opened, so it is whole, and wsisr did not write it
         if read_note(path):
             raise DatasetError(f"{path}: wsisr wrote it, its detail is an estimate; give the scan, or insist: --again")
@@ -201,21 +209,26 @@ class Cutting:
 
     def into(self, part: Part, facts: SlideFacts, stop: Stop) -> None:
         """Adds its pairs, and what it found of the levels' relations and of what is left out."""
+        chosen = self.chosen(facts, stop)
+        partners = self._related([each for each in chosen if not each.flat], facts)
+        for each in chosen if partners else ():
+            stop.check()
+            self._keep(part, each, partners)
+
+    def chosen(self, facts: SlideFacts, stop: Stop) -> tuple[Look, ...]:
+        """Fields that are worth keeping; what is left out is told to the facts."""
         fields = [(box, self._tissue_share(box)) for box in self.group.fields(self.recipe)]
         seen = to_look_at(fields, self.recipe.most_patches)
         looks = []
         for box, share in seen:
             stop.check()
-            looks.append(look(self._high(box), box, share))
+            looks.append(look(self.high(box), box, share))
         choice = choose(looks, self.recipe.most_patches)
         self._tell(choice, len(fields) - len(seen), facts)
-        partners = self._related([each for each in choice.kept if not each.flat], facts)
-        for each in choice.kept if partners else ():
-            stop.check()
-            self._keep(part, each, partners)
+        return choice.kept
 
     def _keep(self, part: Part, seen: Look, partners: Mapping[int, int]) -> None:
-        high = self._high(seen.box)
+        high = self.high(seen.box)
         record = self.group.record(seen, high)
         place = part.keep(high)
         for scale, level in partners.items():
@@ -234,7 +247,7 @@ class Cutting:
         return found
 
     def _field(self, box: Box, scale: int, coarse: int) -> Field:
-        return Field(box, self._high(box), self.slide.read(_shrunk(box, scale), coarse))
+        return Field(box, self.high(box), self.slide.read(_shrunk(box, scale), coarse))
 
     def _tell(self, choice: Choice, unseen: int, facts: SlideFacts) -> None:
         if unseen:
@@ -242,9 +255,10 @@ class Cutting:
         for seen, reason in choice.rejected:
             few = facts.rejected.get(reason)
             wanted = few is None or len(few.examples) < EXAMPLES
-            facts.reject(reason, self._high(seen.box) if wanted else None)
+            facts.reject(reason, self.high(seen.box) if wanted else None)
 
-    def _high(self, box: Box) -> Rgb:
+    def high(self, box: Box) -> Rgb:
+        """In px of the level."""
         return self.slide.read(box, self.group.level)
 
     def _tissue_share(self, box: Box) -> float:

@@ -6,7 +6,7 @@
     dataset.json        the recipe, slides that could not be used, look-alikes between the splits
     report.html         all of it for the eye
 
-Shards are mapped, not loaded. A folder without a manifest is no dataset.
+Shards are mapped, not loaded. A folder without a manifest is no dataset; a pack has no `slides.jsonl` and no report.
 """
 
 from __future__ import annotations

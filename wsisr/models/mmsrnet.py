@@ -53,12 +53,7 @@ class MMSRNet(nn.Module):
         """(n, 3, h, w) to the trunk's (n, channels, h, w)."""
         return self.trunk.features(x)
 
-    def both(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """(n, 3, h, w) to (n, 3, h*scale, w*scale) and to (n, classes): logits of the magnifications."""
-        features = self.features(x)
-        return self.trunk.enlarged(x, features), self.branch(features)
-
     def logits(self, x: Tensor) -> Tensor:
-        """(n, 3, h, w) to (n, classes)."""
+        """(n, 3, h, w) to (n, classes): logits of the magnifications."""
         found: Tensor = self.branch(self.features(x))
         return found

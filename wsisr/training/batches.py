@@ -10,12 +10,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from wsisr.dataset.degradation import scanned
+from wsisr.alike import alike
+from wsisr.dataset.degradation import CAPTURE, SCAN
 from wsisr.dataset.records import PatchRecord
 from wsisr.dataset.store import PatchStore
 from wsisr.errors import ConfigError, DatasetError
 from wsisr.pixels import Kernel, Rgb, shrink
-from wsisr.training.config import DataConfig
+from wsisr.training.config import OF_CAPTURES, OF_PYRAMIDS, DataConfig
 from wsisr.training.stain import jitter, stained
 
 
@@ -29,27 +30,33 @@ class Batch:
     """(n, 3, p*scale, p*scale)"""
     mpp: tuple[float, ...]
     """Pixel pitch of each low resolution, in um/px."""
+    alike: Tensor | None = None
+    """(n, 3, p, p): the low resolution as a magnification is told from, see `wsisr.alike`; None where none is."""
 
     def part(self, number: int, parts: int) -> Batch:
         """One of so many parts: pairs `number`, `number + parts`, and so on."""
         if parts == 1:
             return self
         own = slice(number, None, parts)
-        return Batch(self.low[own], self.high[own], self.mpp[own])
+        return Batch(self.low[own], self.high[own], self.mpp[own], None if self.alike is None else self.alike[own])
 
     def to(self, device: torch.device) -> Batch:
         """On a device, laid out as convolutions there are fastest."""
         layout = torch.channels_last
         low, high = (pixels.to(device, memory_format=layout) for pixels in (self.low, self.high))
-        return Batch(low, high, self.mpp)
+        alike = None if self.alike is None else self.alike.to(device, memory_format=layout)
+        return Batch(low, high, self.mpp, alike)
 
 
 class Batches:
     """Batches of pairs, of step after step."""
 
-    def __init__(self, config: DataConfig, scale: int, seed: int) -> None:
-        """Raises `DatasetError` without a dataset or pairs in it, `ConfigError` if a crop is larger than a patch."""
-        self.config, self.scale, self.seed = config, scale, seed
+    def __init__(self, config: DataConfig, scale: int, seed: int, *, classified: bool = False) -> None:
+        """A magnification is to be told of batches that are `classified`.
+
+        Raises `DatasetError` without a dataset or pairs in it, `ConfigError` if a crop is larger than a patch.
+        """
+        self.config, self.scale, self.seed, self.classified = config, scale, seed, classified
         self.store = PatchStore(config.dataset)
         records = list(self.store.pairs("train", scale))
         if not records:
@@ -61,9 +68,11 @@ class Batches:
                 f"{config.dataset}; choose at most {side // scale}"
             )
         self.slides = _by_slide(records)
-        self.kernels = list(config.kernels)
-        self.shares = np.array(list(config.kernels.values()), dtype=float)
+        kernels = config.kernels or (OF_PYRAMIDS if records[0].kind == "pyramid" else OF_CAPTURES)
+        self.kernels = list(kernels)
+        self.shares = np.array(list(kernels.values()), dtype=float)
         self.shares /= self.shares.sum()
+        self.degradations = {"scan": SCAN, "degraded": config.degradation or CAPTURE}
 
     def from_step(self, step: int) -> Iterator[Batch]:
         """Batches of that step and all later ones."""
@@ -71,7 +80,9 @@ class Batches:
             samples = range(self.config.batch)
             pairs = [self.pair(step, sample) for sample in samples]
             pitches = tuple(self._record(self._random(step, sample)).mpp_lr for sample in samples)
-            yield Batch(_tensor([low for low, _ in pairs]), _tensor([high for _, high in pairs]), pitches)
+            lows = [low for low, _ in pairs]
+            seen = self._alike(step, lows) if self.classified else None
+            yield Batch(_tensor(lows), _tensor([high for _, high in pairs]), pitches, seen)
             step += 1
 
     def pair(self, step: int, sample: int) -> tuple[Rgb, Rgb]:
@@ -81,11 +92,16 @@ class Batches:
         kernel = self.kernels[random.choice(len(self.kernels), p=self.shares)]
         stain = jitter(self.config.stain_jitter, random) if self.config.stain_jitter else None
         high = stained(self.store.high(record), stain)
-        if kernel == "scan":
-            return self._crop(scanned(high, self.scale, random), high, random)
-        if kernel == "pyramid":
+        if kernel in self.degradations:
+            low, _ = self.degradations[kernel](high, self.scale, record.mpp_lr, random)
+            return self._crop(low, high, random)
+        if kernel in ("stored", "pyramid"):
             return self._crop(stained(self.store.low(record), stain), high, random)
         return self._crop(shrink(high, self.scale, cast("Kernel", kernel)), high, random)
+
+    def _alike(self, step: int, lows: list[Rgb]) -> Tensor:
+        numbers = (np.random.default_rng((self.seed, step, sample, 1)) for sample in range(len(lows)))
+        return _tensor([alike(low, random) for low, random in zip(lows, numbers, strict=True)])
 
     def _random(self, step: int, sample: int) -> np.random.Generator:
         return np.random.default_rng((self.seed, step, sample))

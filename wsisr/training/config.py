@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
-import tomllib
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any, TypeVar, get_type_hints
 
+from wsisr.dataset.degradation import CAPTURE, Degradation, read_degradation
 from wsisr.errors import ConfigError, ModelError
 from wsisr.metrics import SSIM_REACH
 from wsisr.modelspec import CLASSIFYING, SCALES, ModelSpec
-
-T = TypeVar("T")
+from wsisr.values import made, read_toml
 
 SMALLEST_JUDGED_PX = 16
 
-KERNELS = ("area", "bicubic", "lanczos", "pyramid", "scan")
+KERNELS = ("area", "bicubic", "lanczos", "stored", "pyramid", "scan", "degraded")
+"""How low resolution arises. `stored` is that of the dataset: a slide's own coarser level, the coarser capture, or what
+was simulated; `pyramid` is its older name. `scan` is a blur and a JPEG, `degraded` what `degradation` describes."""
+
+OF_PYRAMIDS = {"area": 0.4, "bicubic": 0.4, "pyramid": 0.2}
+OF_CAPTURES = {"stored": 1.0}
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +54,13 @@ class DataConfig:
     patch_px: int = 48
     """Side of a low-resolution crop."""
     batch: int = 16
-    kernels: dict[str, float] = field(default_factory=lambda: {"area": 0.4, "bicubic": 0.4, "pyramid": 0.2})
-    """Kernel to its share of the samples. `pyramid` is the slide's own coarser level, `scan` a blur and a JPEG."""
+    kernels: dict[str, float] | None = None
+    """Kernel, one of `KERNELS`, to its share of the samples. Without it `OF_PYRAMIDS`, or `OF_CAPTURES` where pairs
+    were captured or simulated, because their low resolution is what the dataset is for."""
     stain_jitter: float = 0.0
     """Largest change of a colour's optical density, as a logarithm: 0.1 is 10 % up or down."""
+    degradation: Degradation | None = None
+    """Of the kernel `degraded`, as a table or the name of a TOML file; without it `CAPTURE`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +136,10 @@ class TrainConfig:
             values[table][key] = path and path.name
         for table, key in (("data", "dataset"), ("schedule", "save_every"), ("schedule", "validate_every")):
             del values[table][key]
+        values["data"]["kernels"] = self.data.kernels or OF_PYRAMIDS
+        del values["data"]["degradation"]  # and no key for it, so that runs that were begun without one go on
+        if "degraded" in values["data"]["kernels"]:
+            values["degradation"] = asdict(self.data.degradation or CAPTURE)
         # Keys are not sorted: the order of the kernels decides which of them a random number means.
         return hashlib.sha256(json.dumps(values).encode()).hexdigest()
 
@@ -152,68 +161,25 @@ def read_config(path: Path) -> TrainConfig:
 
     Raises `ConfigError` where the file cannot be read or a key or value in it cannot be meant.
     """
-    try:
-        with path.open("rb") as file:
-            values = tomllib.load(file)
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read ({error.strerror}); give a TOML file") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: not a TOML file ({error})") from error
+    values = read_toml(path)
+    data = values.get("data")
+    if isinstance(data, dict) and isinstance(data.get("degradation"), str):
+        values["data"] = data | {"degradation": read_degradation(path.parent / data["degradation"])}
     for name, kind in TABLES.items():
         table = values.get(name, {} if name in OPTIONAL else None)
         if not isinstance(table, dict):
             raise ConfigError(f"{path}: table [{name}] is missing")
-        values[name] = _made(kind, table, f"{path} [{name}]", path.parent)
-    config = _made(TrainConfig, values, str(path), path.parent)
+        values[name] = made(kind, table, f"{path} [{name}]", path.parent)
+    config = made(TrainConfig, values, str(path), path.parent)
     for message in _faults(config):
         raise ConfigError(f"{path}: {message}")
     return config
 
 
-def _made(kind: type[T], values: dict[str, Any], where: str, folder: Path) -> T:
-    """A config from the values of its TOML table, each checked against the annotation of its field."""
-    known = [item.name for item in fields(kind)]  # type: ignore[arg-type]
-    unknown = sorted(set(values) - set(known))
-    if unknown:
-        raise ConfigError(f"{where}: unknown key {unknown[0]!r}; known: {', '.join(known)}")
-    hints = get_type_hints(kind)
-    try:
-        return kind(**{key: _value(value, hints[key], f"{where}: {key}", folder) for key, value in values.items()})
-    except TypeError as error:
-        missing = str(error).partition("argument")[2].strip(": ")
-        raise ConfigError(f"{where}: a required key is missing: {missing}") from error
-
-
-def _value(value: Any, hint: Any, where: str, folder: Path) -> Any:
-    """A value of a TOML file as the type that its field has."""
-    whole = isinstance(value, int) and not isinstance(value, bool)
-    if hint is int and not whole:
-        raise ConfigError(f"{where} = {value!r} is not a whole number")
-    if hint is float and not whole and not (isinstance(value, float) and math.isfinite(value)):
-        raise ConfigError(f"{where} = {value!r} is not a number")
-    if hint in (str, Path, Path | None) and not isinstance(value, str):
-        raise ConfigError(f"{where} = {value!r} is not a text in quotes")
-    if hint in (Path, Path | None):
-        return (folder / value).resolve()
-    if hint == tuple[float, ...]:
-        if not isinstance(value, list):
-            raise ConfigError(f"{where} = {value!r} is not a list of numbers")
-        return tuple(float(_value(each, float, where, folder)) for each in value)
-    if hint == dict[str, float]:
-        if not isinstance(value, dict):
-            raise ConfigError(f"{where} = {value!r} is not a table of names and shares")
-        return {name: _value(share, float, f"{where}: {name}", folder) for name, share in value.items()}
-    return value
-
-
 def _faults(config: TrainConfig) -> Iterator[str]:
     """What cannot be meant, though every value has its type."""
     data, schedule = config.data, config.schedule
-    unknown = sorted(set(data.kernels) - set(KERNELS))
-    if unknown:
-        yield f"unknown kernel {unknown[0]!r}; known: {', '.join(KERNELS)}"
-    if not sum(data.kernels.values()) > 0 <= min(data.kernels.values(), default=0):
-        yield "kernels need shares of which none is below 0 and one is above"
+    yield from _kernel_faults(data)
     if config.network.scale not in SCALES:
         yield f"scale = {config.network.scale} is not one of {', '.join(map(str, SCALES))}"
     if min(data.patch_px, data.batch) < 1:
@@ -237,6 +203,17 @@ def _faults(config: TrainConfig) -> Iterator[str]:
         config.network.spec((1.0, 1.0))
     except ModelError as error:
         yield str(error)
+
+
+def _kernel_faults(data: DataConfig) -> Iterator[str]:
+    kernels = OF_PYRAMIDS if data.kernels is None else data.kernels
+    unknown = sorted(set(kernels) - set(KERNELS))
+    if unknown:
+        yield f"unknown kernel {unknown[0]!r}; known: {', '.join(KERNELS)}"
+    if not sum(kernels.values()) > 0 <= min(kernels.values(), default=0):
+        yield "kernels need shares of which none is below 0 and one is above"
+    if data.degradation and "degraded" not in kernels:
+        yield "degradation belongs to the kernel degraded, which has no share"
 
 
 def _loss_faults(config: TrainConfig) -> Iterator[str]:

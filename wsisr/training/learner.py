@@ -89,7 +89,7 @@ class Learner:
 
     def _learn_part(self, piece: Batch, share: float) -> dict[str, Tensor]:
         """Adds the gradients of a part of a batch; its terms, times its share of the batch."""
-        enlarged, logits = self.student(piece.low)
+        enlarged, logits = self.student(piece.low, piece.alike)
         terms = self.objective(piece, enlarged, logits)
         if self.adversary:
             terms["adversarial"] = self.weight * self.adversary.cost(enlarged)

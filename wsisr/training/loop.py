@@ -68,7 +68,8 @@ class Run:
     def __init__(self, config: TrainConfig, folder: Path, device: torch.device) -> None:
         """Starts a run, or takes up the one in the folder. Raises a `WsisrError` where that cannot be."""
         self.config, self.folder = config, folder
-        self.batches = Batches(config.data, config.network.scale, config.seed)
+        classified = bool(config.network.magnifications)
+        self.batches = Batches(config.data, config.network.scale, config.seed, classified=classified)
         self.validation = Validation(self.batches.store, config.network.scale)
         self.spec = self._spec()
         self.step, self.best = 0, float("-inf")

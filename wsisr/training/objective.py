@@ -25,16 +25,20 @@ OF_PAIRS = {
 
 
 class Student(nn.Module):
-    """A network as it is trained: (n, 3, h, w) to its pixels and, where it classifies, its logits, in one call."""
+    """A network as it is trained: its pixels and, where it classifies, its logits, in one call."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
         self.network = network
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
-        if isinstance(self.network, MMSRNet):
-            return self.network.both(x)
-        return self.network(x), None
+    def forward(self, x: Tensor, alike: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """(n, 3, h, w) to enlarged pixels, and (n, 3, h, w), compressed alike, to the logits of its first quarter.
+
+        More of them would cost more than they teach: each goes through the trunk once again.
+        """
+        if alike is None or not isinstance(self.network, MMSRNet):
+            return self.network(x), None
+        return self.network(x), self.network.logits(alike[: -(-len(alike) // 4)])
 
 
 class Objective:
@@ -51,7 +55,9 @@ class Objective:
         if "consistency" in self.weights:
             terms["consistency"] = losses.consistency(enlarged, batch.low)
         if logits is not None:
-            terms["classification"] = losses.classification(logits, labels(self.spec, batch.mpp).to(logits.device))
+            terms["classification"] = losses.classification(
+                logits, labels(self.spec, batch.mpp[: len(logits)]).to(logits.device)
+            )
         if self.seeing is not None:
             terms["perceptual"] = losses.perceptual(seen(self.seeing, enlarged), seen(self.seeing, batch.high))
         return {name: self.weights[name] * term for name, term in terms.items()}

@@ -1,15 +1,21 @@
-"""The score that decides which weights are kept: dB above Pillow's bicubic on the validation split."""
+"""The score that decides which weights are kept: dB above Pillow's bicubic on the validation split.
+
+Patches of pyramids are shrunk here, by area mean and by bicubic. Captured and simulated pairs are scored as they are
+stored: what their low resolution suffered is what the network is to undo.
+"""
 
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Literal, TypeAlias
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from wsisr.alike import to_look_at
 from wsisr.dataset.choosing import FLAT_CONTRAST
 from wsisr.dataset.records import PatchRecord
 from wsisr.dataset.store import PatchStore
@@ -20,6 +26,10 @@ from wsisr.models.precision import has_bf16
 from wsisr.pixels import Kernel, Rgb, enlarge, shrink
 
 KERNELS: tuple[Kernel, ...] = ("area", "bicubic")
+"""By which patches of pyramids are shrunk to be enlarged again."""
+
+Low: TypeAlias = Kernel | Literal["stored"]
+"""Where low resolution comes from: a kernel, or the dataset's own."""
 
 STRIP_ROWS = 6
 
@@ -32,9 +42,9 @@ class Findings:
     """What a validation found."""
 
     gain: float
-    """dB above Pillow's bicubic: mean over slides and kernels of PSNR."""
+    """dB above Pillow's bicubic: mean over slides, and kernels where there are two, of PSNR."""
     accuracy: float | None
-    """Share of the patches, as the slide has them, whose magnification is told right; None where none is told."""
+    """Share of the patches at high resolution whose magnification is told right; None where none is told."""
 
 
 class Validation:
@@ -58,9 +68,10 @@ class Validation:
         return Findings(self.gain(network, device), accuracy)
 
     def accuracy(self, network: MMSRNet, device: torch.device) -> float | None:
-        """Share of the patches, as the slide has them, of which the likeliest magnification is the right one.
+        """Share of the patches at high resolution of which the likeliest magnification is the right one.
 
-        None where no patch with contrast is of a magnification that the network knows.
+        They are compressed alike before, see `wsisr.alike`. None where no patch with contrast is of a magnification
+        that the network knows.
         """
         right, seen = 0, 0
         for name, records in self.records.items():
@@ -70,7 +81,8 @@ class Validation:
             known = [number for number, index in enumerate(classes) if index is not None]
             if known:
                 with torch.inference_mode(), _arithmetic(device):
-                    found = network.logits(_planes([self.slides[name][number] for number in known], device))
+                    shown = [to_look_at(self.slides[name][number]) for number in known]
+                    found = network.logits(_planes(shown, device))
                 due = torch.tensor([classes[number] for number in known])
                 right, seen = right + int((found.argmax(dim=1).cpu() == due).sum()), seen + len(known)
         return right / seen if seen else None
@@ -78,9 +90,9 @@ class Validation:
     def strip(self, network: nn.Module, device: torch.device) -> Rgb:
         """A row for each of a few slides: low resolution (in squares), bicubic, the network, the truth."""
         rows = []
-        for highs in list(self.slides.values())[:STRIP_ROWS]:
-            high = highs[len(highs) // 2]
-            low = shrink(high, self.scale, "area")
+        for name, highs in list(self.slides.items())[:STRIP_ROWS]:
+            middle = len(highs) // 2
+            low, high = self._lows(name, self._sources(name)[0])[middle], highs[middle]
             squares = low.repeat(self.scale, axis=0).repeat(self.scale, axis=1)
             made = _enlarged(network, [low], device)[0]
             rows.append(np.concatenate([squares, enlarge(low, self.scale, "bicubic"), made, high], axis=1))
@@ -90,25 +102,27 @@ class Validation:
         """Mean over slides and kernels of PSNR above bicubic, in dB."""
         gains = []
         for key, baseline in self._baseline.items():
-            lows, highs = self._pairs(*key)
-            outputs = _enlarged(network, lows, device)
-            error = np.mean([_error(out, high) for out, high in zip(outputs, highs, strict=True)])
+            outputs = _enlarged(network, self._lows(*key), device)
+            error = np.mean([_error(out, high) for out, high in zip(outputs, self.slides[key[0]], strict=True)])
             gains.append(psnr_of(float(error)) - psnr_of(baseline))
         return float(np.mean(gains))
 
-    def _pairs(self, slide: str, kernel: Kernel) -> tuple[list[Rgb], list[Rgb]]:
-        highs = self.slides[slide]
-        return [shrink(high, self.scale, kernel) for high in highs], highs
+    def _sources(self, slide: str) -> tuple[Low, ...]:
+        return KERNELS if self.records[slide][0].kind == "pyramid" else ("stored",)
+
+    def _lows(self, slide: str, low: Low) -> list[Rgb]:
+        if low == "stored":
+            return [self.store.low(record) for record in self.records[slide]]
+        return [shrink(high, self.scale, low) for high in self.slides[slide]]
 
     @cached_property
-    def _baseline(self) -> dict[tuple[str, Kernel], float]:
-        """(slide, kernel) to the mean squared error of bicubic."""
+    def _baseline(self) -> dict[tuple[str, Low], float]:
+        """(slide, low resolution) to the mean squared error of bicubic."""
         errors = {}
-        for slide in self.slides:
-            for kernel in KERNELS:
-                lows, highs = self._pairs(slide, kernel)
-                pairs = zip(lows, highs, strict=True)
-                errors[slide, kernel] = float(
+        for slide, highs in self.slides.items():
+            for source in self._sources(slide):
+                pairs = zip(self._lows(slide, source), highs, strict=True)
+                errors[slide, source] = float(
                     np.mean([_error(enlarge(low, self.scale, "bicubic"), high) for low, high in pairs])
                 )
         return errors

@@ -1,0 +1,103 @@
+"""A pack: a spread part of a dataset that stays under its limit and is read like the whole."""
+
+from __future__ import annotations
+
+from collections import deque
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.disks import files_end_at
+from tests.pairs import files_under, record, write_dataset
+from wsisr.dataset.codecs import CODECS
+from wsisr.dataset.packing import MB, Packing, in_turns
+from wsisr.dataset.records import PatchRecord
+from wsisr.dataset.store import PatchStore
+from wsisr.errors import DatasetError, OutputError, WsisrError
+
+
+def packed(source: Path, folder: Path, limit_mb: float = 45.0, codec: str = "jpeg") -> PatchStore:
+    deque(Packing(source, folder, limit_mb, codec))
+    return PatchStore(folder)
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_dataset(tmp_path_factory.mktemp("pairs") / "whole")
+
+
+@settings(max_examples=20)
+@given(limit_mb=st.floats(0.0, 0.2), codec=st.sampled_from([*CODECS]))
+def test_all_files_together_stay_under_the_limit(
+    dataset: Path, limit_mb: float, codec: str, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    folder = tmp_path_factory.mktemp("packs")
+    with suppress(DatasetError):  # a limit under which nothing fits
+        packed(dataset, folder / "pack", limit_mb, codec)
+    assert sum(map(len, files_under(folder).values())) <= limit_mb * MB
+
+
+@pytest.mark.parametrize("codec", CODECS)
+def test_a_pack_without_a_limit_to_feel_is_the_dataset(dataset: Path, tmp_path: Path, codec: str) -> None:
+    whole, pack = PatchStore(dataset), packed(dataset, tmp_path / "pack", codec=codec)
+    assert len(pack.records) == len(whole.records)
+    for own, one in zip(pack.records, whole.records, strict=True):
+        assert replace(own, images=one.images, codec=one.codec) == one
+        for image, due in ((pack.high(own), whole.high(one)), (pack.low(own), whole.low(one))):
+            assert np.abs(image.astype(int) - due).max() <= (0 if codec != "jpeg" else 24)
+
+
+def test_a_pack_of_the_same_is_the_same_to_the_byte(dataset: Path, tmp_path: Path) -> None:
+    packed(dataset, tmp_path / "a", 0.05)
+    packed(dataset, tmp_path / "b", 0.05)
+    assert files_under(tmp_path / "a") == files_under(tmp_path / "b")
+
+
+def test_few_patches_are_spread_over_slides_scales_and_splits(dataset: Path, tmp_path: Path) -> None:
+    pack = packed(dataset, tmp_path / "pack", 0.075, "raw")
+    assert len(pack.records) == 6
+    assert {(each.slide, each.scale) for each in pack.records} == {
+        (each.slide, each.scale) for each in PatchStore(dataset).records
+    }
+
+
+def rows(numbers: list[int]) -> list[PatchRecord]:
+    """So many patches of each of some slides."""
+    patches = [record(f"{slide}") for slide, number in enumerate(numbers) for _ in range(number)]
+    return [replace(each, images={"hr": (place, 1), "lr": (0, 1)}) for place, each in enumerate(patches)]
+
+
+@given(numbers=st.lists(st.integers(1, 40), min_size=1, max_size=6), first=st.integers(1, 40))
+def test_turns_hold_every_patch_once_and_any_first_few_are_spread(numbers: list[int], first: int) -> None:
+    known = rows(numbers)
+    turns = in_turns(known)
+    assert sorted(pairs[0].images["hr"] for pairs in turns) == [each.images["hr"] for each in known]
+    counts = [sum(pairs[0].case == str(slide) for pairs in turns[:first]) for slide in range(len(numbers))]
+    full = [count for count, number in zip(counts, numbers, strict=True) if count < number]
+    assert not full or max(counts) - min(full) <= 1
+    places = [pairs[0].images["hr"][0] for pairs in in_turns(rows([64]))[:8]]
+    assert sorted(places) == list(range(0, 64, 8))
+
+
+def refused(*arguments: object, **options: object) -> str:
+    with pytest.raises(WsisrError) as error:
+        deque(Packing(*arguments, **options))  # type: ignore[arg-type]
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+def test_what_cannot_be_is_one_line_and_leaves_nothing(dataset: Path, tmp_path: Path) -> None:
+    assert "no dataset here" in refused(tmp_path, tmp_path / "pack")
+    assert "not one patch fits into 0.01 MB; give a larger --limit-mb" in refused(dataset, tmp_path / "pack", 0.01)
+    assert "exists already" in refused(dataset, dataset)
+    assert "is the dataset to be packed" in refused(dataset, dataset, overwrite=True)
+    assert "known: raw, webp, jpeg, png" in refused(dataset, tmp_path / "pack", codec="zip")
+    assert "is none" in refused(dataset, tmp_path / "pack", float("nan"))
+    with files_end_at(5000), pytest.raises(OutputError, match="file too large"):
+        deque(Packing(dataset, tmp_path / "pack", codec="raw"))
+    assert list(tmp_path.iterdir()) == []

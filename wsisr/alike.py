@@ -1,0 +1,39 @@
+"""Compression made alike, so that nobody tells a magnification by it.
+
+Levels of one slide are often stored at different JPEG qualities, and a classifier finds that easier to see than tissue.
+So whatever is to be told apart by magnification is first stored as JPEG anew: in training at qualities drawn alike for
+all, in use at the middle one. The grid of its blocks must not be that of the slide's own, or both leave their marks.
+"""
+
+from __future__ import annotations
+
+from io import BytesIO
+
+import numpy as np
+from PIL import Image
+
+from wsisr.pixels import Rgb
+
+QUALITIES = (40, 75)
+"""Least and most: below those at which slides are usually stored, above what leaves no texture."""
+
+_OFF_PX = 4
+"""Half a block: as far off the old grid as can be."""
+
+
+def stored(image: Rgb, quality: int, subsampling: str = "4:2:0") -> Rgb:
+    """(h, w, 3) to the same, through a JPEG."""
+    file = BytesIO()
+    Image.fromarray(image).save(file, "JPEG", quality=quality, subsampling=subsampling)
+    return np.asarray(Image.open(file))
+
+
+def alike(crop: Rgb, random: np.random.Generator) -> Rgb:
+    """(h, w, 3) to the same, of a drawn quality. The crop lies anywhere, so its grid is another already."""
+    return stored(crop, int(random.integers(QUALITIES[0], QUALITIES[1] + 1)))
+
+
+def to_look_at(window: Rgb) -> Rgb:
+    """(h, w, 3) to (h-4, w-4, 3) of the middle quality; what has no more than 8 px keeps its size."""
+    off = _OFF_PX if min(window.shape[:2]) > 2 * _OFF_PX else 0
+    return stored(window[off:, off:], sum(QUALITIES) // 2)

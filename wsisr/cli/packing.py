@@ -1,0 +1,54 @@
+"""`wsisr build-dataset pack`: a part of a dataset that fits through a narrow door."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from wsisr.cli.console import answers
+
+if TYPE_CHECKING:
+    from wsisr.progress import Progress
+
+
+class CodecName(StrEnum):
+    """The codecs of `wsisr.dataset.codecs`, as the command line knows them."""
+
+    jpeg = "jpeg"
+    webp = "webp"
+    png = "png"
+    raw = "raw"
+
+
+def pack(
+    dataset: Annotated[Path, typer.Argument(help="Dataset to take from.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder to make.")],
+    limit_mb: Annotated[float, typer.Option(help="Most that all its files take, in millions of bytes.", min=0)] = 45.0,
+    codec: Annotated[
+        CodecName, typer.Option(help="jpeg: most patches, of quality 95; webp, png and raw keep every pixel.")
+    ] = CodecName.jpeg,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a dataset.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print errors and warnings only.")] = False,
+) -> None:
+    """Pack a part of a dataset, spread over all that is in it, for machines that have little but NumPy and Pillow."""
+    from contextlib import closing
+
+    from wsisr.cli.datasets import table
+    from wsisr.cli.progress import drawn
+    from wsisr.cli.stopping import stop_asked, until
+    from wsisr.dataset.packing import Packing
+    from wsisr.dataset.store import PatchStore
+
+    packing = Packing(dataset, output, limit_mb, codec.value, overwrite)
+    with stop_asked() as stop, closing(iter(packing)) as steps:
+        for _ in drawn(until(steps, stop), _megabytes, quiet=quiet):
+            pass
+    if not quiet:
+        answers.print(table(output, PatchStore(output).records))
+
+
+def _megabytes(progress: Progress, _seconds: float) -> str:
+    return f"{progress.done / 1e6:.1f}/{progress.total / 1e6:.1f} MB"

@@ -1,0 +1,108 @@
+"""Simulated pairs: a patch of any level of a slide, and what a described degradation makes of it.
+
+Patches are chosen as for pyramid pairs; a slide of one level will do. What is drawn for a patch follows from the seed,
+the slide, the place and the scale alone, and stands in the pair's parameters.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+
+from wsisr.dataset.assembly import Plan, Stop
+from wsisr.dataset.choosing import Look
+from wsisr.dataset.degradation import CAPTURE, Degradation
+from wsisr.dataset.parts import Part, SlideFacts
+from wsisr.dataset.pyramid import Cutting, Group, Work, facts_of, fitting, refuse_derived
+from wsisr.dataset.recipe import Recipe
+from wsisr.dataset.records import SCALES, PatchRecord
+from wsisr.dataset.sources import DatasetSlide
+from wsisr.errors import DatasetError
+from wsisr.slides import open_slide
+from wsisr.tissue import tissue_of
+
+
+@dataclass(frozen=True, slots=True)
+class Simulation:
+    """How low resolution is made, and at which scales."""
+
+    degradation: Degradation = field(default_factory=lambda: CAPTURE)
+    scales: tuple[int, ...] = (2, 4)
+    """Some of `SCALES`."""
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        unknown = set(self.scales) - set(SCALES)
+        if unknown or not self.scales:
+            raise DatasetError(f"scale {min(unknown, default=0)} is not one of {', '.join(map(str, SCALES))}")
+
+    def random(self, record: PatchRecord) -> np.random.Generator:
+        """For one pair, wherever and in whatever order it is made."""
+        words = f"{self.seed} {record.slide} {record.level} {record.box} {record.scale}"
+        return np.random.default_rng(int.from_bytes(hashlib.sha256(words.encode()).digest()[:16], "big"))
+
+    def told(self) -> dict[str, str]:
+        """All of it in words: name to value."""
+        return {"scales": str(self.scales), "seed": str(self.seed), **self.degradation.told()}
+
+
+@dataclass(frozen=True, slots=True)
+class SimulatedJob:
+    """Pairs of one slide."""
+
+    source: DatasetSlide
+    recipe: Recipe
+    simulation: Simulation
+    again: bool = False
+    """Take a slide that wsisr wrote."""
+
+    @property
+    def name(self) -> str:
+        return self.source.stem
+
+    @property
+    def place(self) -> str:
+        return str(self.source.path)
+
+    @property
+    def identity(self) -> Mapping[str, str]:
+        place = {"slide": str(self.source.path.resolve()), **self.source.age()}
+        return {**place, "case": self.source.case, "split": self.source.split}
+
+    def __call__(self, part: Part, stop: Stop) -> SlideFacts:
+        """Raises `DatasetError` or `SlideError` where the slide cannot give pairs."""
+        with open_slide(self.source.path) as slide:
+            if not self.again:
+                refuse_derived(self.source.path)
+            levels = range(len(slide.info.levels))
+            groups = fitting([Group(self.source, slide.info, level, {}) for level in levels], self.recipe)
+            tissue = tissue_of(slide)
+            facts = facts_of(self.source, slide, "simulated")
+            for group in groups:
+                cutting = Cutting(slide, group, tissue, self.recipe)
+                for each in cutting.chosen(facts, stop):
+                    stop.check()
+                    self._keep(part, cutting, each)
+        return facts
+
+    def _keep(self, part: Part, cutting: Cutting, seen: Look) -> None:
+        high = cutting.high(seen.box)
+        place = part.keep(high)
+        whole = replace(cutting.group.record(seen, high), kind="simulated", shard=part.shard)
+        for scale in self.simulation.scales:
+            record = replace(whole, scale=scale, mpp_lr=whole.mpp_hr * scale)
+            low, drawn = self.simulation.degradation(high, scale, record.mpp_lr, self.simulation.random(record))
+            images = {"hr": place, "lr": part.keep(low)}
+            part.add(replace(record, images=images, parameters={"seed": self.simulation.seed, **drawn}))
+
+
+def plan(sources: Sequence[DatasetSlide], folder: Path, recipe: Recipe, simulation: Simulation, work: Work) -> Plan:
+    """A dataset of simulated pairs."""
+    values = {name: str(value) for name, value in asdict(recipe).items()}
+    jobs = [SimulatedJob(source, recipe, simulation, work.again) for source in sources]
+    values = {"kind": "simulated", **values, **simulation.told()}
+    return Plan(folder, jobs, values, work.workers, work.overwrite)

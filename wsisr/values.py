@@ -1,0 +1,106 @@
+"""Values of a TOML file as frozen dataclasses. The dataclass holds defaults, meaning and checks; the file only values.
+
+Each value is checked against the annotation of its field. An unknown key is an error that lists the known ones.
+"""
+
+from __future__ import annotations
+
+import math
+import tomllib
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+from types import UnionType
+from typing import Any, TypeAlias, TypeVar, get_args, get_type_hints
+
+from wsisr.errors import ConfigError
+
+T = TypeVar("T")
+
+Range: TypeAlias = tuple[float, float]
+"""Least and most, from which a number is drawn; in a file, one number stands for both."""
+
+WholeRange: TypeAlias = tuple[int, int]
+"""The same of whole numbers."""
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Raises `ConfigError` where the file cannot be read or is something else."""
+    try:
+        with path.open("rb") as file:
+            return tomllib.load(file)
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror}); give a TOML file") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: not a TOML file ({error})") from error
+
+
+def made(kind: type[T], values: dict[str, Any], where: str, folder: Path) -> T:
+    """A dataclass from the values of its table; relative paths start at the folder.
+
+    Raises `ConfigError` that begins with `where`, also for what the dataclass itself refuses by one.
+    """
+    known = [item.name for item in fields(kind)]  # type: ignore[arg-type]
+    unknown = sorted(set(values) - set(known))
+    if unknown:
+        raise ConfigError(f"{where}: unknown key {unknown[0]!r}; known: {', '.join(known)}")
+    hints = get_type_hints(kind)
+    checked = {key: _value(value, hints[key], f"{where}: {key}", folder) for key, value in values.items()}
+    try:
+        return kind(**checked)
+    except TypeError as error:
+        missing = str(error).partition("argument")[2].strip(": ")
+        raise ConfigError(f"{where}: a required key is missing: {missing}") from error
+    except ConfigError as error:
+        raise ConfigError(f"{where}: {error}") from error
+
+
+def _value(value: Any, hint: Any, where: str, folder: Path) -> Any:
+    """A value of a TOML file as the type that its field has."""
+    if isinstance(hint, UnionType):  # such as Path | None: a file cannot say None
+        hint = get_args(hint)[0]
+    if isinstance(hint, type) and is_dataclass(hint):
+        return _table(value, hint, where, folder)
+    if hint in (Range, WholeRange):
+        return _range(value, get_args(hint)[0], where, folder)
+    _refuse_other(value, hint, where)
+    if hint is Path:
+        return (folder / value).resolve()
+    if hint in (tuple[float, ...], tuple[str, ...]):
+        return tuple(_value(each, get_args(hint)[0], where, folder) for each in value)
+    if hint == dict[str, float]:
+        return {name: _value(share, float, f"{where}: {name}", folder) for name, share in value.items()}
+    return value
+
+
+def _refuse_other(value: Any, hint: Any, where: str) -> None:
+    whole = isinstance(value, int) and not isinstance(value, bool)
+    if hint is int and not whole:
+        raise ConfigError(f"{where} = {value!r} is not a whole number")
+    if hint is float and not whole and not (isinstance(value, float) and math.isfinite(value)):
+        raise ConfigError(f"{where} = {value!r} is not a number")
+    if hint in (str, Path) and not isinstance(value, str):
+        raise ConfigError(f"{where} = {value!r} is not a text in quotes")
+    if hint in (tuple[float, ...], tuple[str, ...]) and not isinstance(value, list):
+        kind = "numbers" if hint == tuple[float, ...] else "texts in quotes"
+        raise ConfigError(f"{where} = {value!r} is not a list of {kind}")
+    if hint == dict[str, float] and not isinstance(value, dict):
+        raise ConfigError(f"{where} = {value!r} is not a table of names and shares")
+
+
+def _table(value: Any, kind: type[T], where: str, folder: Path) -> T:
+    """A table within a table, or what has been made of it already."""
+    if isinstance(value, kind):
+        return value
+    if not isinstance(value, dict):
+        raise ConfigError(f"{where} = {value!r} is not a table")
+    return made(kind, value, where, folder)
+
+
+def _range(value: Any, kind: type, where: str, folder: Path) -> tuple[Any, Any]:
+    ends = value if isinstance(value, list) else [value, value]
+    if len(ends) != 2:
+        raise ConfigError(f"{where} = {value!r} is not a range: give its least and its most, or one number")
+    least, most = (_value(end, kind, where, folder) for end in ends)
+    if least > most:
+        raise ConfigError(f"{where} = {value!r} is not a range: the least comes first")
+    return kind(least), kind(most)
