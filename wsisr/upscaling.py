@@ -52,7 +52,11 @@ DEFAULT_TILE_PX = 1024
 
 
 FILTERING = min(4, os.cpu_count() or 1)
-"""Windows that a filter enlarges beside each other; a network takes all cores for one."""
+"""Windows that a filter enlarges beside each other."""
+
+NETWORKING = min(2, os.cpu_count() or 1)
+"""The same of a network, each with its share of the cores: in one call all of them wait for the slowest at every layer,
+and each time that the encoder, or another program, has one of them."""
 
 Windows: TypeAlias = list[tuple[Tile, Rgb, Flags]]
 """Tiles of one batch, what is read for each, and which cells of its reach a network is needed for."""
@@ -170,7 +174,7 @@ def _load(source: Source, upscaler: Upscaler, options: Options, unit: int) -> Lo
     sides = range(DEFAULT_TILE_PX, 0, -unit) if asked is None else (asked,)
     cuts = (Tiling.overlapping(side, overlap, upscaler.context) for side in sides)
     grids = (TileGrid(source.size, cut, source.readable) for cut in cuts)
-    workers = 1 if upscaler.weights else FILTERING
+    workers = NETWORKING if upscaler.weights else FILTERING
     loads = (Load(grid, upscaler.scale, options.batch, depth, workers) for grid in grids for depth in DEPTHS)
     return affordable((load.reading_from(source) for load in loads), options.memory_gb)
 
