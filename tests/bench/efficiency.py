@@ -5,9 +5,9 @@
 A slide of so many Mpx, all of it tissue, goes through `upscale` with the default model; before and after, the same
 network in the same process computes one large window. `efficiency` is the median over the rounds of what the run gives
 over what the bare network gives, in output Mpx per second, start-up left out. `cpu` is the same in output Mpx per
-second of processor time, which other programs disturb less; `waste` is what overlapping windows compute twice, and grows
-with the slide until few windows lie at its border. The last columns say how many seconds each stage worked; they run
-beside each other.
+second of processor time, which other programs disturb less; `waste` is what overlapping windows compute twice, and
+grows with the slide until few windows lie at its border. The last columns say how many seconds each stage worked; they
+run beside each other.
 """
 
 from __future__ import annotations

@@ -6,8 +6,8 @@
 there is one: JPEG 85 in 4:2:0 (libvips leaves YCbCr at 90) in tiles of 256 px, a whole pyramid. wsisr reads the file
 again and measures it; libvips does neither. Then the same network in wsi-tile-processor: at scale 1, which is all it
 does, that is with every second pixel of what the network gives; tile beside tile, where seams show, and as overlapping
-as its README has it. `times as fast` is the median over the turns; `by processor time` counts what each used of the cores
-instead of the clock, and is what a machine shows that has other work.
+as its README has it. `times as fast` is the median over the turns; `by processor time` counts what each used of the
+cores instead of the clock, and is what a machine shows that has other work.
 """
 
 from __future__ import annotations

@@ -47,11 +47,12 @@ class MixAttention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         squeezes = zip(self.squeeze.weight.chunk(2), self.squeeze.bias.chunk(2), strict=True)
         context, place = (F.conv2d(x, weight, bias) for weight, bias in squeezes)
-        channel = torch.sigmoid(self.excite(F.relu(self.gather(context))))
-        spatial = torch.sigmoid(self.locate(F.relu(place)))
+        channel = self.excite(F.relu(self.gather(context), inplace=True)).sigmoid_()
+        spatial = self.locate(F.relu(place, inplace=True)).sigmoid_()
         by_channel, by_place = self.fuse.weight.chunk(2, dim=1)
         fused = F.conv2d(x * channel, by_channel, self.fuse.bias)
-        return torch.addcmul(fused, F.conv2d(x, by_place), spatial)
+        del channel  # as large as the features: the next is made in its place
+        return fused.addcmul_(F.conv2d(x, by_place), spatial)
 
 
 class ChannelAttention(nn.Module):
