@@ -50,7 +50,8 @@ def apart(low: Rgb, block: Rgb, where: npt.NDArray[np.bool_]) -> Counts:
     back = Image.fromarray(np.ascontiguousarray(block)).reduce(block.shape[0] // low.shape[0])
     off = ImageChops.difference(back, Image.fromarray(np.ascontiguousarray(low)))
     by_colour = off.histogram(Image.fromarray(where.astype(np.uint8)))
-    return np.array(by_colour, np.int64).reshape(3, 256).sum(axis=0)
+    counts: Counts = np.array(by_colour, np.int64).reshape(3, 256).sum(axis=0)
+    return counts
 
 
 def _mean(counts: Counts) -> float:

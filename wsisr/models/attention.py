@@ -45,6 +45,7 @@ class MixAttention(nn.Module):
         self.fuse = nn.Conv2d(2 * channels, channels, 1)
 
     def forward(self, x: Tensor) -> Tensor:
+        assert self.squeeze.bias is not None
         squeezes = zip(self.squeeze.weight.chunk(2), self.squeeze.bias.chunk(2), strict=True)
         context, place = (F.conv2d(x, weight, bias) for weight, bias in squeezes)
         channel = self.excite(F.relu(self.gather(context), inplace=True)).sigmoid_()
