@@ -7,6 +7,11 @@
 #   make bench-inputs  README's table of inputs
 #   make bench-readers  what each reader sees of each layout; JAR=bioformats_package.jar adds Bio-Formats
 #   make bench-faults  kills in every phase, full disks, failing slides: is the file the same, what is done twice
+#   make bench  efficiency, peers, memory, scaling, faults and seams one after the other, small; JSON in build/
+#   make bench-efficiency  a whole run's speed over that of the network alone, on MPX of tissue
+#   make bench-peers  beside libvips and, where it is installed, wsi-tile-processor
+#   make bench-memory  peak memory by the size of the output; SIDES in px
+#   make bench-scaling  time against the area of tissue
 #   make bench-models  networks of 0.4 M parameters side by side, trained on DATASET for STEPS; goes on where it was stopped
 #   make bench-loading  patches/s of DATASET by codec and by kernel, beside the steps of training
 #   make bench-write  how fast a pyramid is written, beside libvips
@@ -33,7 +38,7 @@ SLIDE := data/cmu_small_region.svs
 UPSCALED := demo/cmu_small_region.x4.ome.tif
 PICTURE := demo/before-after.png
 
-.PHONY: bench-background bench-consistency bench-faults bench-inputs bench-loading bench-models bench-network bench-read bench-readers bench-realpairs bench-registration bench-seams bench-write check clean data demo format lint test
+.PHONY: bench bench-background bench-consistency bench-efficiency bench-faults bench-inputs bench-loading bench-memory bench-models bench-network bench-peers bench-read bench-readers bench-realpairs bench-registration bench-scaling bench-seams bench-write check clean data demo format lint test
 .DELETE_ON_ERROR:
 
 demo: $(INSTALLED) $(SLIDE)
@@ -77,6 +82,24 @@ bench-models: $(INSTALLED)
 bench-loading: $(INSTALLED)
 	PYTHONPATH=. $(BIN)/python tests/bench/loading.py $(DATASET)
 
+# One after the other, whatever -j says: they would slow each other.
+bench:
+	@for each in efficiency peers memory scaling faults seams; do $(MAKE) bench-$$each || exit 1; done
+
+MPX ?= 2 6
+bench-efficiency: $(INSTALLED) $(SLIDE)
+	$(BIN)/python -m tests.bench.efficiency $(SLIDE) --mpx $(MPX) --json build/efficiency.json
+
+bench-peers: $(INSTALLED) $(SLIDE)
+	$(BIN)/python -m tests.bench.peers $(SLIDE) --json build/peers.json
+
+SIDES ?= 10240 20480 40960
+bench-memory: $(INSTALLED) $(SLIDE)
+	$(BIN)/python -m tests.bench.memory $(SLIDE) --sides $(SIDES) --json build/memory.json
+
+bench-scaling: $(INSTALLED) $(SLIDE)
+	$(BIN)/python -m tests.bench.scaling $(SLIDE) --json build/scaling.json
+
 bench-faults: $(INSTALLED) $(SLIDE)
 	@mkdir -p build
 	$(BIN)/python -m tests.bench.faults $(SLIDE) --json build/faults.json
@@ -88,7 +111,7 @@ bench-write: $(INSTALLED) $(SLIDE)
 	PYTHONPATH=. $(BIN)/python tests/bench/write.py $(SLIDE)
 
 bench-seams: $(INSTALLED) $(SLIDE)
-	PYTHONPATH=. $(BIN)/python tests/bench/seams.py $(SLIDES)
+	$(BIN)/python -m tests.bench.seams $(SLIDES) --json build/seams.json
 
 bench-consistency: $(INSTALLED) $(SLIDE)
 	$(BIN)/python -m tests.bench.consistency $(SLIDES)

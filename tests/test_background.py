@@ -27,10 +27,11 @@ class Counting:
     remarks: tuple[str, ...] = ()
 
     def __init__(self) -> None:
-        self.tiles = 0
+        self.tiles = self.pixels = 0
 
     def __call__(self, tiles: Tiles) -> Tiles:
         self.tiles += len(tiles)
+        self.pixels += tiles.size // 3
         return Resampling("lanczos", 4)(tiles)
 
 
@@ -86,6 +87,13 @@ def test_a_tile_without_tissue_never_meets_the_network(flags: list[list[bool]]) 
     upscaler = Counting()
     enlarged(noise(SIZE), upscaler, Options(CELL, background=Background(marked(flags), white=True)))
     assert upscaler.tiles == np.array(flags).sum()
+
+
+def test_of_a_tile_with_little_tissue_the_network_sees_no_more_than_that_needs() -> None:
+    flags = [[(column, row) in ((1, 2), (2, 2)) for column in range(6)] for row in range(5)]
+    upscaler = Counting()
+    enlarged(noise(SIZE), upscaler, Options(512, background=Background(marked(flags))))
+    assert upscaler.pixels == (2 * CELL + 2 * upscaler.context) * (CELL + 2 * upscaler.context)
 
 
 def test_a_white_background_is_pure() -> None:

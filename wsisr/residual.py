@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
+from PIL import Image, ImageChops
 
 from wsisr.pixels import Rgb
 from wsisr.tiling import Tile
@@ -47,8 +47,11 @@ class Residual:
 def apart(low: Rgb, block: Rgb, where: npt.NDArray[np.bool_]) -> Counts:
     """How many values are how many grey levels off, (256,): of a tile's input, (h, w, 3), and its finished block,
     (h*scale, w*scale, 3), where the input counts."""
-    back = np.asarray(Image.fromarray(np.ascontiguousarray(block)).reduce(block.shape[0] // low.shape[0]))
-    return np.bincount(np.abs(back.astype(np.int16) - low)[where].ravel(), minlength=256)
+    back = Image.fromarray(np.ascontiguousarray(block)).reduce(block.shape[0] // low.shape[0])
+    off = ImageChops.difference(back, Image.fromarray(np.ascontiguousarray(low)))
+    by_colour = off.histogram(Image.fromarray(where.astype(np.uint8)))
+    counts: Counts = np.array(by_colour, np.int64).reshape(3, 256).sum(axis=0)
+    return counts
 
 
 def _mean(counts: Counts) -> float:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import queue
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from typing import TypeVar
+
+from threadpoolctl import threadpool_limits
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -60,9 +64,11 @@ def mapped(make: Callable[[T], R], items: Iterable[T], depth: int = 2, workers: 
 
     At most `depth + 1` results live at a time: those, and one in the reader's hands. The items are taken in the
     reader's thread. An error is raised in its place; closing the iterator early waits for what is in the making.
+    What `make` leaves to OpenMP, as torch does, takes each thread's share of the cores.
     """
     coming: deque[Future[R]] = deque()
-    with ThreadPoolExecutor(workers, "wsisr-mapped") as pool:
+    share = max(1, (os.cpu_count() or 1) // workers)
+    with ThreadPoolExecutor(workers, "wsisr-mapped", partial(threadpool_limits, share, "openmp")) as pool:
         try:
             for future in _submitted(pool, make, items):
                 coming.append(future)

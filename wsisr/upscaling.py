@@ -52,7 +52,11 @@ DEFAULT_TILE_PX = 1024
 
 
 FILTERING = min(4, cores())
-"""Windows that a filter enlarges beside each other; a network takes all cores for one."""
+"""Windows that a filter enlarges beside each other."""
+
+NETWORKING = min(2, cores())
+"""The same of a network, each with its share of the cores: in one call all of them wait for the slowest at every layer,
+and each time that the encoder, or another program, has one of them."""
 
 Windows: TypeAlias = list[tuple[Tile, Rgb, Flags]]
 """Tiles of one batch, what is read for each, and which cells of its reach a network is needed for."""
@@ -170,7 +174,7 @@ def _load(source: Source, upscaler: Upscaler, options: Options, unit: int) -> Lo
     sides = range(DEFAULT_TILE_PX, 0, -unit) if asked is None else (asked,)
     cuts = (Tiling.overlapping(side, overlap, upscaler.context) for side in sides)
     grids = (TileGrid(source.size, cut, source.readable) for cut in cuts)
-    workers = 1 if upscaler.weights else FILTERING
+    workers = NETWORKING if upscaler.weights else FILTERING
     loads = (Load(grid, upscaler.scale, options.batch, depth, workers) for grid in grids for depth in DEPTHS)
     return affordable((load.reading_from(source) for load in loads), options.memory_gb)
 
@@ -258,14 +262,14 @@ def blocks(
     """
     if work.audit:
         work.audit.begin(work.grid, work.cells.side * upscaler.scale, diary)
-    blender, load, times = Blender(work.grid, upscaler.scale), work.load, work.times
+    blender, load = Blender(work.grid, upscaler.scale), work.load
     runs = all_runs(work) if runs is None else runs
     read = mapped(lambda batch: _read(work, batch), runs, load.depth)
-    enlarged = mapped(lambda windows: _where_kept(windows, upscaler, times), read, load.workers, load.workers)
+    enlarged = mapped(lambda windows: _where_kept(work, windows, upscaler), read, load.workers, load.workers)
     with closing(enlarged):
         for batch in enlarged:
             for tile, window, flags, pixels in batch:
-                with times.of("finish"):
+                with work.times.of("finish"):
                     box, block = blender.add(tile, pixels)
                     painted = work.cells.painted(tile, window, flags, block)
                     if work.audit:
@@ -292,18 +296,37 @@ def _measured(work: Plan, tile: Tile, window: Rgb, kept: Flags, block: Rgb) -> M
     return Measures(sides, apart(low, block, work.cells.measurable(tile, low)))
 
 
-def _where_kept(windows: Windows, upscaler: Upscaler, times: Times) -> list[tuple[Tile, Rgb, Flags, Rgb]]:
+def _where_kept(work: Plan, windows: Windows, upscaler: Upscaler) -> list[tuple[Tile, Rgb, Flags, Rgb]]:
     """Windows with themselves enlarged; where nothing of one is kept, a placeholder of its size that costs nothing."""
-    busy = [(tile, window) for tile, window, flags in windows if flags.any()]
-    with times.of("network"):
-        pixels = np.stack([window for _, window in busy]) if busy else None
-        enlarged = iter(() if pixels is None else _enlarged([tile for tile, _ in busy], pixels, upscaler))
+    busy = [window for window in windows if window[2].any()]
+    with work.times.of("network"):
+        enlarged = iter(_busy_enlarged(work, busy, upscaler))
     blank = np.uint8(WHITE)
     sizes = ([side * upscaler.scale for side in window.shape[:2]] for _, window, _ in windows)
     return [
         (tile, window, flags, next(enlarged) if flags.any() else np.broadcast_to(blank, (height, width, 3)))
         for (tile, window, flags), (height, width) in zip(windows, sizes, strict=True)
     ]
+
+
+def _busy_enlarged(work: Plan, busy: Windows, upscaler: Upscaler) -> Iterable[Rgb]:
+    """Windows enlarged. Of a single one, only what its kept cells need, unless the rest fades into a neighbour."""
+    if len(busy) == 1 and not work.grid.tiling.feather:
+        return [_partly_enlarged(work, *busy[0], upscaler)]
+    return _enlarged([tile for tile, *_ in busy], np.stack([window for _, window, _ in busy]), upscaler) if busy else ()
+
+
+def _partly_enlarged(work: Plan, tile: Tile, window: Rgb, flags: Flags, upscaler: Upscaler) -> Rgb:
+    """A window enlarged where cells are kept, and white elsewhere, which will be painted over."""
+    needed = work.cells.needed(tile, flags)
+    part = needed.seen_from(tile.window)
+    pixels: Rgb = _enlarged([tile], window[None, part.rows, part.columns], upscaler)[0]
+    if needed == tile.window:
+        return pixels
+    place, scale = part * upscaler.scale, upscaler.scale
+    whole = np.full((window.shape[0] * scale, window.shape[1] * scale, 3), WHITE, np.uint8)
+    whole[place.rows, place.columns] = pixels
+    return whole
 
 
 def _enlarged(batch: Sequence[Tile], windows: Tiles, upscaler: Upscaler) -> Tiles:

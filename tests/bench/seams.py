@@ -1,50 +1,77 @@
 """Seam scores of a constant, a gradient and real slides, with the overlap that is needed and with none.
 
-`python tests/bench/seams.py SLIDE ...`; 1 is no seam.
+    python -m tests.bench.seams SLIDE... [--side 384] [--json FILE]
+
+1 is no seam; tiles are of 128 px.
 """
 
 from __future__ import annotations
 
-import sys
+import argparse
+from pathlib import Path
 
 import numpy as np
 
+from tests.bench.tables import Row, report
 from tests.samples import Picture
 from wsisr.audit import Audit
 from wsisr.geometry import Box
-from wsisr.pixels import Rgb
+from wsisr.pixels import Rgb, rounded
 from wsisr.runtime import load_upscaler
 from wsisr.slides import open_slide
 from wsisr.source import Source
+from wsisr.upscaler import Upscaler
 from wsisr.upscaling import Options, blocks, plan
 
-SIDE = 640
-"""Input px of what is looked at: the middle of a slide."""
+TILE_PX = 128
 
 
-def measured(pixels: Rgb, overlap_px: int | None) -> str:
-    upscaler, audit = load_upscaler(scale=2, mpp=0.5), Audit(2)
-    work = plan(Source(Picture(pixels), 0), upscaler, Options(128, overlap_px, audit=audit))
+def measured(pixels: Rgb, upscaler: Upscaler, overlap_px: int | None) -> tuple[float, float]:
+    """Mean and worst score."""
+    audit = Audit(upscaler.scale)
+    work = plan(Source(Picture(pixels), 0), upscaler, Options(TILE_PX, overlap_px, audit=audit))
     for _ in blocks(work, upscaler):
         pass
-    return f"{audit.seams.mean:8.3f} {audit.seams.worst:8.3f}"
+    return audit.seams.mean, audit.seams.worst
 
 
-def pictures(paths: list[str]) -> dict[str, Rgb]:
-    ramp = np.linspace(60, 220, SIDE).astype(np.uint8)
+def pictures(paths: list[Path], side: int) -> dict[str, Rgb]:
+    """Of so many px squared; of a slide its middle."""
+    ramp = np.linspace(60, 220, side)
     found = {
-        "constant": np.full((SIDE, SIDE, 3), 230, np.uint8),
-        "gradient": np.repeat(np.add.outer(ramp // 2, ramp // 2)[..., None], 3, axis=2),
+        "constant": np.full((side, side, 3), 230, np.uint8),
+        "gradient": np.repeat(rounded(np.add.outer(ramp, ramp) / 2)[..., None], 3, axis=2),
     }
     for path in paths:
         with open_slide(path, estimate=True) as slide:
             size = slide.info.size
-            left, top = (size.width - SIDE) // 2, (size.height - SIDE) // 2
-            found[path.rsplit("/", 1)[-1]] = slide.read(Box(left, top, left + SIDE, top + SIDE), 0)
+            left, top = (size.width - side) // 2, (size.height - side) // 2
+            found[path.name] = slide.read(Box(left, top, left + side, top + side), 0)
     return found
 
 
+def row(name: str, pixels: Rgb, upscaler: Upscaler) -> Row:
+    mean, worst = measured(pixels, upscaler, None)
+    mean_without, worst_without = measured(pixels, upscaler, 0)
+    return {
+        "picture": name,
+        "mean": mean,
+        "worst": worst,
+        "mean without overlap": mean_without,
+        "worst without overlap": worst_without,
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("slides", type=Path, nargs="+")
+    parser.add_argument("--side", type=int, default=384, help="px of the input that are looked at")
+    parser.add_argument("--json", type=Path)
+    asked = parser.parse_args()
+    upscaler = load_upscaler(scale=2, mpp=0.5)
+    rows = [row(name, pixels, upscaler) for name, pixels in pictures(asked.slides, asked.side).items()]
+    report(rows, asked.json)
+
+
 if __name__ == "__main__":
-    sys.stdout.write(f"{'mean':>8} {'worst':>8} {'mean':>8} {'worst':>8}  (overlap; none)\n")
-    for name, image in pictures(sys.argv[1:]).items():
-        sys.stdout.write(f"{measured(image, None)} {measured(image, 0)}  {name}\n")
+    main()

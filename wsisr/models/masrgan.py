@@ -27,7 +27,7 @@ class AttentionBlock(nn.Module):
         self.attention = attention(spec.channels, spec.window)
 
     def forward(self, x: Tensor) -> Tensor:
-        refined: Tensor = self.attention(self.second(F.relu(self.first(x))))
+        refined: Tensor = self.attention(self.second(F.relu(self.first(x), inplace=True)))
         return x + refined
 
 

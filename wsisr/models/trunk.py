@@ -9,6 +9,9 @@ the output is Pillow's bicubic.
 
 from __future__ import annotations
 
+from functools import reduce
+
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -70,7 +73,15 @@ def contrast_gate(x: Tensor) -> Tensor:
 
 
 def _highest(x: Tensor) -> Tensor:
-    """(n, c, h, w) to (n, c, h, w): the maximum over the gate's window, rows and columns apart, which is faster."""
-    side = 2 * GATE_RADIUS + 1
-    rows = F.max_pool2d(x, (1, side), stride=1, padding=(0, GATE_RADIUS))
-    return F.max_pool2d(rows, (side, 1), stride=1, padding=(GATE_RADIUS, 0))
+    """(n, c, h, w) to (n, c, h, w): the maximum over the gate's window, rows and columns apart.
+
+    Of shifted copies: on a CPU that takes a tenth of the time of max pooling, which was a tenth of the network's.
+    """
+    padded = F.pad(x, (GATE_RADIUS,) * 4, value=float("-inf"))
+    return _of_shifted(_of_shifted(padded, 3), 2)
+
+
+def _of_shifted(x: Tensor, axis: int) -> Tensor:
+    """The maximum over a window along one axis, which gets shorter by what lies beyond its first and last place."""
+    places = x.shape[axis] - 2 * GATE_RADIUS
+    return reduce(torch.maximum, (x.narrow(axis, first, places) for first in range(2 * GATE_RADIUS + 1)))

@@ -60,13 +60,13 @@ class TorchUpscaler:
             return pixels
 
     def _finite(self, x: Tensor) -> Tensor:
-        enlarged = self._enlarged(x, self.precision)
-        if self.precision != "fp32" and not enlarged.isfinite().all():
-            self._remark(f"{self.name} gave no numbers for some tiles in {self.precision}; they were computed in fp32")
-            enlarged = self._enlarged(x, "fp32")
-        if not enlarged.isfinite().all():
-            raise ModelError(f"{self.name} gives values that are no numbers in fp32; choose other weights")
-        return enlarged
+        for precision in dict.fromkeys((self.precision, "fp32")):
+            enlarged = self._enlarged(x, precision)
+            if _all_numbers(enlarged):
+                return enlarged
+            if precision != "fp32":
+                self._remark(f"{self.name} gave no numbers for some tiles in {precision}; they were computed in fp32")
+        raise ModelError(f"{self.name} gives values that are no numbers in fp32; choose other weights")
 
     def _enlarged(self, x: Tensor, precision: str) -> Tensor:
         """(n, 3, h, w) to (n, 3, h*scale, w*scale), in [0, 1] but for what goes beyond black and white."""
@@ -77,6 +77,12 @@ class TorchUpscaler:
     def _remark(self, text: str) -> None:
         if text not in self.remarks:
             self.remarks.append(text)
+
+
+def _all_numbers(values: Tensor) -> bool:
+    """Whether all are finite: the extremes tell, in one pass, for NaN is both of them."""
+    least, most = values.aminmax()
+    return bool(least.isfinite() & most.isfinite())
 
 
 def _planes(tiles: Tiles, device: torch.device) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from threading import Lock
 from typing import Protocol
 
 import numpy as np
@@ -27,7 +28,7 @@ class WithinMemory:
     """The same pixels as the network it holds, in smaller batches and then in pieces of a window where memory ends.
 
     A piece is read with the network's context around it, as a tile of a slide is, so cutting changes no pixel. What
-    was found to fit is kept for the calls that follow.
+    was found to fit is kept for the calls that follow. Calls may come from several threads.
     """
 
     def __init__(self, network: Network) -> None:
@@ -35,6 +36,7 @@ class WithinMemory:
         self.remarks = network.remarks
         self._batch: int | None = None
         self._side: int | None = None
+        self._lock = Lock()
 
     @property
     def name(self) -> str:
@@ -62,10 +64,13 @@ class WithinMemory:
         Each round halves what is tried, so there are few. Raises `DeviceError` where even a small piece is too much.
         """
         while True:
+            tried = self._batch, self._side
             try:
                 return self._in_batches(tiles)
             except OutOfMemoryError as error:  # gone, with all that it holds of the failed try, before the next begins
-                self._take_less(tiles, error)
+                with self._lock:
+                    if tried == (self._batch, self._side):  # else a call beside this one has just taken less
+                        self._take_less(tiles, error)
 
     def _in_batches(self, tiles: Tiles) -> Tiles:
         most = self._batch or len(tiles)
