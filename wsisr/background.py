@@ -84,7 +84,7 @@ class Cells:
         down, across = (np.flatnonzero(kept.any(axis=axis)) for axis in (1, 0))
         rows, columns = ((int(cells[0]) * self.side, int(cells[-1] + 1) * self.side) for cells in (down, across))
         cells = Box(columns[0], rows[0], columns[1], rows[1]).moved(tile.reach.left, tile.reach.top)
-        return _grown(cells, self.context).intersection(tile.window)
+        return cells.grown(self.context).intersection(tile.window)
 
     def painted(self, tile: Tile, window: Rgb, kept: Flags, enlarged: Rgb) -> Rgb:
         """A finished block, (h, w, 3), with the background where no network was needed."""
