@@ -23,7 +23,7 @@ from tests.bench.compressed import middle
 from tests.bench.compressed import stored as compressed
 from tests.captures import LOW_FLAWS, Flaws, capture, noisy
 from wsisr.consistency import ROUNDS, agreeing
-from wsisr.dataset.degradation import scanned
+from wsisr.dataset.degradation import SCAN
 from wsisr.geometry import Size
 from wsisr.metrics import psnr
 from wsisr.pixels import Rgb, enlarge, rounded, shrink
@@ -91,7 +91,7 @@ DEGRADATIONS: dict[str, Degradation] = {
     "noise of 2": with_noise(2),
     "noise of 4": with_noise(4),
     "shift of 0.25 px": shifted(0.25),
-    "as a scanner stores it": lambda truth, scale: scanned(truth, scale, np.random.default_rng(1)),
+    "as a scanner stores it": lambda truth, scale: SCAN(truth, scale, 1.0, np.random.default_rng(1))[0],
     "captured, registered": captured,
 }
 

@@ -39,7 +39,8 @@ def simulated(
     quiet: QUIET = False,
 ) -> None:
     """Pairs whose low resolution is computed from the high one: optics, noise, sharpening, JPEG, all written down."""
-    from wsisr.dataset.assembly import Assembly, cores
+    from wsisr.crew import cores
+    from wsisr.dataset.assembly import Assembly
     from wsisr.dataset.degradation import CAPTURE, read_degradation
     from wsisr.dataset.pyramid import Work
     from wsisr.dataset.recipe import Recipe
