@@ -177,7 +177,7 @@ def test_validation_scores_the_stored_low_resolution(blurred: PatchStore) -> Non
             seen.append(x.mul(255).round().byte().permute(0, 2, 3, 1).numpy())
             return x.repeat_interleave(2, dim=2).repeat_interleave(2, dim=3)
 
-    Validation(blurred, 2).gain(Watching(), torch.device("cpu"))
+    Validation(blurred, 2).findings(Watching(), torch.device("cpu"))
     due = np.stack([blurred.low(record) for record in blurred.pairs("val", 2)])
     assert len(seen) == 1
     assert np.array_equal(seen[0], due)

@@ -16,6 +16,7 @@ from wsisr.metrics import psnr, ssim
 from wsisr.pixels import Kernel, Rgb, Tiles, halve, resize, shrink
 from wsisr.progress import Progress
 from wsisr.slides import open_slide
+from wsisr.texture import texture
 from wsisr.upscaler import Resampling, Upscaler
 
 
@@ -82,6 +83,12 @@ def test_blocks_score_as_the_whole_image(path: Path, scale: int, kernel: Kernel,
         border = 8 // scale
         drift = shrink(output, scale, "area").astype(float)[border:-border, border:-border]
         assert scores.consistency == np.abs(drift - low[border:-border, border:-border]).mean()
+        cells = tuple(slice(60, (side - 8) // 64 * 64 + 4) for side in high.shape[:2])
+        whole = texture(output[cells], high[cells])
+        assert scores.texture is not None
+        assert whole is not None
+        assert scores.texture.distance == pytest.approx(whole.distance, rel=1e-5)
+        assert scores.texture.detail == pytest.approx(whole.detail, rel=1e-5)
 
 
 @pytest.mark.parametrize("block_px", [64, 512])

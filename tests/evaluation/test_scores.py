@@ -10,6 +10,7 @@ import pytest
 
 from wsisr.evaluation import Flat, Row, Scores, as_json, flat_probe, gain, summary
 from wsisr.pixels import Kernel
+from wsisr.texture import Texture
 from wsisr.upscaler import Resampling
 
 
@@ -23,8 +24,8 @@ def row(slide: str, kernel: Kernel, model: float, flat: Flat | None = None) -> R
         kernel=kernel,
         pixels=100,
         level_pixels=200,
-        model=Scores(model, 0.9, 0.5),
-        bicubic=Scores(30.0, 0.8, 2.0),
+        model=Scores(model, 0.9, 0.5, Texture(0.25, (0.75, 1.0))),
+        bicubic=Scores(30.0, 0.8, 2.0, Texture(0.5, (0.5,))),
         back_projection=Scores(30.5, 0.85, 0.25),
         flat=flat,
     )
@@ -53,6 +54,7 @@ def test_a_summary_holds_means_over_rows_and_the_worst() -> None:
     assert told.worst == ROWS[0]
     assert (told.worst_slide, told.worst_slide_gain) == (Path("folder/b.svs"), 1.5)
     assert told.flat_gain == -31
+    assert (told.model_texture, told.bicubic_texture) == (0.25, 0.5)
 
 
 def test_a_summary_without_flat_cells_has_no_flat_gain() -> None:
@@ -78,9 +80,9 @@ def test_json_has_stable_keys_and_no_value_that_json_lacks() -> None:
         "level_pixels": 200,
         "gain": 1.5,
         "back_projection_gain": 0.5,
-        "model": {"psnr": 31.5, "ssim": 0.9, "consistency": 0.5},
-        "bicubic": {"psnr": 30.0, "ssim": 0.8, "consistency": 2.0},
-        "back_projection": {"psnr": 30.5, "ssim": 0.85, "consistency": 0.25},
+        "model": {"psnr": 31.5, "ssim": 0.9, "consistency": 0.5, "texture": {"distance": 0.25, "detail": [0.75, 1.0]}},
+        "bicubic": {"psnr": 30.0, "ssim": 0.8, "consistency": 2.0, "texture": {"distance": 0.5, "detail": [0.5]}},
+        "back_projection": {"psnr": 30.5, "ssim": 0.85, "consistency": 0.25, "texture": None},
         "flat": {"cells": 2, "cells_below": 2, "model_psnr": 49.0, "bicubic_psnr": None, "gain": -31.0},
     }
     assert facts["flat_probe"][0] == {

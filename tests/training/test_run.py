@@ -150,7 +150,7 @@ def test_the_best_weights_are_those_of_the_best_validation(whole: Path, dataset:
     best = max(entry["gain_db"] for entry in read(whole / METRICS))
     assert round(run.best, 4) == best
     spec, network = load_network(whole / BEST)
-    assert run.validation.gain(network, CPU) == pytest.approx(run.best, abs=0.02)
+    assert run.validation.findings(network, CPU).gain == pytest.approx(run.best, abs=0.02)
     assert spec == run.spec
     assert spec.input_mpp == (1.0, 1.0)
 

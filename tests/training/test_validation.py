@@ -35,19 +35,19 @@ class Pillow(nn.Module):
 
 
 def test_bicubic_gains_nothing_over_itself(tmp_path: Path) -> None:
-    assert Validation(PatchStore(write_dataset(tmp_path)), 2).gain(Pillow(), CPU) == 0
+    assert Validation(PatchStore(write_dataset(tmp_path)), 2).findings(Pillow(), CPU).gain == 0
 
 
 def test_noise_costs_gain(tmp_path: Path) -> None:
     validation = Validation(PatchStore(write_dataset(tmp_path)), 2)
-    gains = [validation.gain(Pillow(noise), CPU) for noise in (0.0, 4.0, 16.0)]
+    gains = [validation.findings(Pillow(noise), CPU).gain for noise in (0.0, 4.0, 16.0)]
     assert gains == sorted(gains, reverse=True)
     assert gains[-1] < -1
 
 
 def test_the_score_is_the_same_each_time(tmp_path: Path) -> None:
     store = PatchStore(write_dataset(tmp_path))
-    assert Validation(store, 2).gain(Pillow(2), CPU) == Validation(store, 2).gain(Pillow(2), CPU)
+    assert Validation(store, 2).findings(Pillow(2), CPU) == Validation(store, 2).findings(Pillow(2), CPU)
 
 
 def test_only_validation_patches_are_scored(tmp_path: Path) -> None:

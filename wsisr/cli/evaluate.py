@@ -167,20 +167,23 @@ def _table(rows: Sequence[Row], upscaler: Upscaler) -> Table:
 
     from wsisr.evaluation import summary
 
-    title = f"{upscaler.name} x{upscaler.scale}: dB and structural similarity above bicubic"
+    title = (
+        f"{upscaler.name} x{upscaler.scale}: above bicubic; texture is a distance from the truth's, bicubic's>model's"
+    )
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
     table.add_column("slide", overflow="fold", min_width=10)
     table.add_column("input>truth\num/px", no_wrap=True)
     table.add_column("input", no_wrap=True)
-    for name in ("bicubic\ndB", "back-\nproj.", "model", "SSIM", "input\nerror", "flat"):
+    for name in ("bicubic\ndB", "back-\nproj.", "model", "SSIM", "texture", "input\nerror", "flat"):
         table.add_column(name, justify="right", no_wrap=True)
     for row in rows:
         table.add_row(Text(row.slide.name), _pitches(row), row.kernel, *_numbers(row))
     told = summary(rows)
     table.add_section()
     gains = [_gain(told.back_projection_gain), _gain(told.gain)]
-    alike = [f"{told.model_ssim - told.bicubic_ssim:+.4f}", f"{told.consistency:.2f}", _gain(told.flat_gain)]
-    table.add_row("mean (flat: lowest)", "", "", "", *gains, *alike, style="bold")
+    alike = [f"{told.model_ssim - told.bicubic_ssim:+.4f}", _change(told.bicubic_texture, told.model_texture)]
+    rest = [f"{told.consistency:.2f}", _gain(told.flat_gain)]
+    table.add_row("mean (flat: lowest)", "", "", "", *gains, *alike, *rest, style="bold")
     worst = told.worst
     table.add_row(Text(f"worst: {worst.slide.name}"), _pitches(worst), worst.kernel, *_numbers(worst), style="bold")
     return table
@@ -189,8 +192,9 @@ def _table(rows: Sequence[Row], upscaler: Upscaler) -> Table:
 def _numbers(row: Row) -> list[str]:
     """The columns behind the kernel."""
     gains = [f"{row.bicubic.psnr:.2f}", _gain(row.back_projection_gain), _gain(row.gain)]
-    alike = [f"{row.model.ssim - row.bicubic.ssim:+.4f}", f"{row.model.consistency:.2f}"]
-    return [*gains, *alike, _gain(row.flat.gain if row.flat else None)]
+    before, after = (scores.texture.distance if scores.texture else None for scores in (row.bicubic, row.model))
+    alike = [f"{row.model.ssim - row.bicubic.ssim:+.4f}", _change(before, after)]
+    return [*gains, *alike, f"{row.model.consistency:.2f}", _gain(row.flat.gain if row.flat else None)]
 
 
 def _probe_table(probes: Sequence[Probe]) -> Table:
@@ -216,6 +220,11 @@ def _pitches(row: Row) -> str:
 
 def _gain(gain: float | None) -> str:
     return "-" if gain is None else f"{gain:+.2f}"
+
+
+def _change(before: float | None, after: float | None) -> str:
+    """From bicubic's distance to the model's."""
+    return "-" if before is None or after is None else f"{before:.2f}>{after:.2f}"
 
 
 def _write(path: Path, upscaler: Upscaler, found: tuple[Sequence[Row], Sequence[Probe]], *, overwrite: bool) -> None:

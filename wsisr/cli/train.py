@@ -58,7 +58,8 @@ def train(
         remark(f"stopped at step {run.step} of {steps}; the same command goes on from there")
         raise typer.Exit(INTERRUPTED)
     if not quiet:
-        typer.echo(f"{output / BEST}: {run.best:+.2f} dB over bicubic on the validation patches")
+        words = "nearest to the truth's texture" if run.judged else f"{run.best:+.2f} dB over bicubic"
+        typer.echo(f"{output / BEST}: {words} on the validation patches")
 
 
 def beginning(run: Run) -> str:

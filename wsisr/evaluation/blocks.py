@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from wsisr.errors import ConfigError
 from wsisr.geometry import Box, Size
 from wsisr.metrics import BORDER_PX, SSIM_REACH
+from wsisr.texture import MARGIN_PX, SQUARE_PX
 
-CELL_PX = 64
-"""Side of a cell, in px of the high resolution, that is looked at for flatness."""
+CELL_PX = SQUARE_PX
+"""Side of a cell, in px of the high resolution, that is looked at for flatness and for texture."""
 
 KERNEL_REACH = 3
 """Low-resolution px on each side whose high-resolution px Pillow's kernels mix when they shrink (Lanczos: 3 lobes)."""
@@ -61,7 +62,9 @@ class Regions:
     windows: Box
     """Pixels whose structural similarity counts, with the reach of its window around them."""
     cells: Box
-    """Whole cells, looked at for flatness."""
+    """Whole cells, looked at for flatness and for texture."""
+    textures: Box
+    """The cells, with the margin that their texture needs."""
     low: Box
     """Low-resolution pixels whose consistency counts."""
 
@@ -73,10 +76,12 @@ def regions(block: Block, low: Size, scale: int) -> Regions:
     centres = core.intersection(grown(inner, -SSIM_REACH))
     measured = block.core.intersection(grown(Box.of(low), -_per(BORDER_PX, scale)))
     origin = block.source * scale
+    cells = _whole_cells(values)
     return Regions(
         values=values.seen_from(origin),
         windows=grown(centres, SSIM_REACH).seen_from(origin),
-        cells=_whole_cells(values).seen_from(origin),
+        cells=cells.seen_from(origin),
+        textures=grown(cells, MARGIN_PX).seen_from(origin),
         low=measured.seen_from(block.source),
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 from wsisr.evaluation.flatness import Probe
@@ -45,7 +46,12 @@ def _row(row: Row) -> Facts:
 
 
 def _scores(scores: Scores) -> Facts:
-    return {"psnr": _finite(scores.psnr), "ssim": scores.ssim, "consistency": scores.consistency}
+    return {
+        "psnr": _finite(scores.psnr),
+        "ssim": scores.ssim,
+        "consistency": scores.consistency,
+        "texture": None if scores.texture is None else asdict(scores.texture) | {"detail": list(scores.texture.detail)},
+    }
 
 
 def _flat(flat: Flat) -> Facts:
@@ -83,6 +89,8 @@ def _summary(rows: Sequence[Row]) -> Facts:
         "worst_row": worst | {"gain": told.worst.gain},
         "worst_slide": {"slide": told.worst_slide.name, "gain": told.worst_slide_gain},
         "flat_gain": told.flat_gain,
+        "model_texture": told.model_texture,
+        "bicubic_texture": told.bicubic_texture,
     }
 
 

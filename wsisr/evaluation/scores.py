@@ -9,6 +9,7 @@ from statistics import fmean
 from typing import TypeVar
 
 from wsisr.pixels import Kernel
+from wsisr.texture import Texture
 
 T = TypeVar("T")
 
@@ -27,6 +28,8 @@ class Scores:
     """Structural similarity, mean over colours and pixels."""
     consistency: float
     """Mean absolute difference between the image, shrunk by area mean, and the input, in grey levels."""
+    texture: Texture | None = None
+    """None where the image holds no whole square."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +103,9 @@ class Summary:
     worst_slide_gain: float
     flat_gain: float | None
     """The lowest gain on flat cells of any row; None where no row has flat cells."""
+    model_texture: float | None
+    """Mean distance from the texture of the truth; None where no row has any."""
+    bicubic_texture: float | None
 
 
 def gain(psnr: float, baseline: float) -> float:
@@ -125,11 +131,18 @@ def summary(rows: Sequence[Row]) -> Summary:
         worst_slide=worst_slide,
         worst_slide_gain=by_slide[worst_slide],
         flat_gain=min((row.flat.gain for row in rows if row.flat), default=None),
+        model_texture=_mean_texture(row.model for row in rows),
+        bicubic_texture=_mean_texture(row.bicubic for row in rows),
     )
 
 
 def _mean_gain(rows: Iterable[Row]) -> float:
     return fmean(row.gain for row in rows)
+
+
+def _mean_texture(found: Iterable[Scores]) -> float | None:
+    distances = [scores.texture.distance for scores in found if scores.texture]
+    return fmean(distances) if distances else None
 
 
 def _each(items: Iterable[T]) -> list[T]:

@@ -12,6 +12,7 @@ from wsisr.evaluation.scores import Flat, Scores
 from wsisr.geometry import Box
 from wsisr.metrics import Floats, psnr_of, squared_differences, ssim_count, ssim_sums
 from wsisr.pixels import Rgb, shrink
+from wsisr.texture import Contrasts, Textures, contrasts
 
 Doubles = npt.NDArray[np.float64]
 
@@ -28,9 +29,10 @@ class Tally:
     drift: float = 0.0
     flat: list[Doubles] = field(default_factory=list)
     """Squared error of each flat cell, block by block."""
+    textures: Textures = field(default_factory=Textures)
 
     def add(self, high: Rgb, truth: Truth) -> None:
-        """All but the likeness, which several upscalers share the work for."""
+        """All but likeness and texture, which several upscalers share the work for."""
         where = truth.where
         errors = squared_differences(_cut(high, where.values), _cut(truth.high, where.values))
         self.squares += float(np.sum(errors, dtype=np.float64))
@@ -73,11 +75,13 @@ class Tallies:
     def add(self, images: list[Rgb], truth: Truth) -> None:
         """One block: the image of each upscaler, (h*scale, w*scale, 3)."""
         where = truth.where
-        patch = _cut(truth.high, where.windows)
+        patch, texture = _cut(truth.high, where.windows), _textures(truth.high, where)
         likenesses = ssim_sums([_cut(image, where.windows) for image in images], patch)
         for tally, image, likeness in zip(self._tallies, images, likenesses, strict=True):
             tally.add(image, truth)
             tally.likeness += likeness
+            if texture:
+                tally.textures.add(_textures(image, where), texture)
         self.pixels += where.values.size.pixels
         self._windows += ssim_count(patch)
         self._low_values += where.low.size.pixels * 3
@@ -88,6 +92,7 @@ class Tallies:
                 psnr=psnr_of(tally.squares / (self.pixels * 3)),
                 ssim=tally.likeness / self._windows,
                 consistency=tally.drift / self._low_values,
+                texture=tally.textures.texture(),
             )
             for tally in self._tallies
         ]
@@ -108,6 +113,11 @@ class Tallies:
 
 def _cut(image: Rgb, box: Box) -> Rgb:
     return image[box.rows, box.columns]
+
+
+def _textures(high: Rgb, where: Regions) -> Contrasts:
+    """Empty where no whole cell is."""
+    return contrasts(_cut(high, where.textures)) if where.cells.size.pixels else []
 
 
 def _drift(high: Rgb, truth: Truth) -> float:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import wsisr
 from wsisr.errors import ModelError
 from wsisr.models.headers import spec_in
-from wsisr.modelspec import ModelSpec
+from wsisr.modelspec import CLASSIFYING, ModelSpec
 
 FILTERS = ("bicubic", "lanczos")
 """Names that mean a filter, not a network."""
@@ -20,6 +21,9 @@ PICKLES = (".pth", ".pt", ".ckpt", ".bin", ".pkl")
 TWIN = "-gan"
 """What is added to a model's name for its twin: the same network, trained on to look crisp."""
 
+FAST = "-fast"
+"""What is added to a model's name for a smaller network, for a CPU."""
+
 
 @dataclass(frozen=True, slots=True)
 class Model:
@@ -28,6 +32,16 @@ class Model:
     name: str
     path: Path
     spec: ModelSpec
+
+    @property
+    def asked_for(self) -> bool:
+        """Whether only its name chooses it: a twin is crisp instead of true, a fast one less true."""
+        return self.name.endswith((TWIN, FAST))
+
+    @property
+    def twin(self) -> Path:
+        """Where its twin would be."""
+        return self.path.with_name(f"{self.path.stem}{TWIN}.safetensors")
 
 
 def weights_folder() -> Path:
@@ -60,37 +74,55 @@ def find(model: str | Path) -> Model:
     return described(Path(model))
 
 
-def best_for(scale: int, mpp: float | None) -> Model:
-    """The shipped model of that scale whose trained pixel pitches are nearest to `mpp`, in um/px of the input.
+def best_for(scale: int, mpp: float | None, *, crisp: bool = False) -> Model:
+    """The shipped model that is taken where none is named; see `best_among`."""
+    return best_among(shipped(), scale, mpp, crisp=crisp)
 
-    Of alike ones the first by name; a twin has to be asked for. Raises `ModelError` if none has that scale.
+
+def best_among(models: Sequence[Model], scale: int, mpp: float | None, *, crisp: bool = False) -> Model:
+    """The model of that scale whose trained pixel pitches are nearest to `mpp`, in um/px of the input.
+
+    Of alike ones the one that also tells magnifications apart, for it warns of a wrong pitch; then the first by name.
+    Twins and fast ones have to be asked for by name; with `crisp` it is one that has a twin, if there is any. Raises
+    `ModelError` if none has that scale.
     """
-    fitting = [model for model in shipped() if model.spec.scale == scale and not model.name.endswith(TWIN)]
+    fitting = [model for model in models if model.spec.scale == scale and not model.asked_for]
+    if crisp:
+        fitting = [model for model in fitting if model.twin.is_file()] or fitting
     if not fitting:
-        scales = ", ".join(str(scale) for scale in sorted({model.spec.scale for model in shipped()}))
+        scales = ", ".join(str(scale) for scale in sorted({model.spec.scale for model in models}))
         raise ModelError(f"no shipped model has scale {scale}; there are scales {scales}, and --model takes a file")
-    return min(fitting, key=lambda model: model.spec.misfit(mpp))
+    return min(fitting, key=lambda model: (model.spec.misfit(mpp), model.spec.family != CLASSIFYING, model.name))
+
+
+def purpose(model: Model, models: Sequence[Model]) -> str:
+    """What one of the models is for, in a few words."""
+    if model.name.endswith(TWIN):
+        return f"--perception of {model.name.removesuffix(TWIN)}: crisp, less true"
+    if model.name.endswith(FAST):
+        return "speed on a CPU, when named"
+    wanted = "the default" if best_among(models, model.spec.scale, None) == model else "least error, when named"
+    return f"{wanted}; warns of a wrong pitch" if model.spec.family == CLASSIFYING else wanted
 
 
 def twin_of(model: Model) -> Model:
     """What lies beside a weights file under its name and `TWIN`. Raises `ModelError` where that is nothing."""
-    path = model.path.with_name(f"{model.path.stem}{TWIN}.safetensors")
-    if not path.is_file():
+    if not model.twin.is_file():
         raise ModelError(
-            f"{model.name} has no twin to look crisp, {path} is missing; train one from it with the adversarial loss, "
-            "or leave --perception out"
+            f"{model.name} has no twin to look crisp, {model.twin} is missing; train one from it with the adversarial "
+            "loss, or leave --perception out"
         )
-    return described(path)
+    return described(model.twin)
 
 
-def pick(model: str | Path | None, scale: int, mpp: float | None) -> Model | None:
+def pick(model: str | Path | None, scale: int, mpp: float | None, *, crisp: bool = False) -> Model | None:
     """What `--model` means: a model of that scale, the best shipped one if not named, None for a filter's name.
 
-    Raises `ModelError` if there is no such model or it has another scale.
+    `crisp` is as in `best_for`. Raises `ModelError` if there is no such model or it has another scale.
     """
     if model in FILTERS:
         return None
-    chosen = best_for(scale, mpp) if model is None else find(model)
+    chosen = best_for(scale, mpp, crisp=crisp) if model is None else find(model)
     refuse_other_scale(chosen.name, chosen.spec.scale, scale)
     return chosen
 

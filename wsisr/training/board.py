@@ -28,8 +28,9 @@ class Board:
                 self._writer.add_scalar(f"loss/{name}", value, report.step)
         if report.found:
             self._writer.add_scalar("validation/gain_db", report.found.gain, report.step)
-            if report.found.accuracy is not None:
-                self._writer.add_scalar("validation/accuracy", report.found.accuracy, report.step)
+            for name, found in (("accuracy", report.found.accuracy), ("texture", report.found.texture)):
+                if found is not None:
+                    self._writer.add_scalar(f"validation/{name}", found, report.step)
 
     def close(self) -> None:
         self._writer.close()

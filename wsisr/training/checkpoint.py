@@ -43,7 +43,7 @@ class Checkpoint:
 
     step: int
     best: float
-    """Highest gain so far, in dB."""
+    """Highest merit of a validation so far; see `Findings`."""
     state: State
 
 

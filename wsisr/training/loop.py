@@ -111,6 +111,11 @@ class Run:
         """Whether this process is the one that writes."""
         return bool(self.fabric.is_global_zero)
 
+    @property
+    def judged(self) -> bool:
+        """Whether an adversary takes part; the best weights are then those nearest in texture, not those of most dB."""
+        return self.learner.adversary is not None
+
     def save(self) -> None:
         """Writes the checkpoint of the step just done. The run also does so by itself, every `save_every` steps."""
         if self.first:
@@ -129,7 +134,8 @@ class Run:
         network = build(self.spec).to(self.device)
         network.load_state_dict(self.learner.average)
         found = self.validation.findings(network.eval(), self.device)
-        better, self.best = found.gain > self.best, max(found.gain, self.best)
+        merit = found.merit(judged=self.judged)
+        better, self.best = merit > self.best, max(merit, self.best)
         if self.first:
             if better:
                 save_weights(self.folder / BEST, self.spec, self.learner.average)
@@ -180,7 +186,8 @@ class Run:
 
 
 def _entry(step: int, loss: float, found: Findings) -> journal.Entry:
-    told = {} if found.accuracy is None else {"accuracy": round(found.accuracy, 4)}
+    perhaps = {"accuracy": found.accuracy, "texture": found.texture}
+    told = {name: round(value, 4) for name, value in perhaps.items() if value is not None}
     return {"step": step, "loss": round(loss, 6), "gain_db": round(found.gain, 4)} | told
 
 

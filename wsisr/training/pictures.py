@@ -20,7 +20,12 @@ MARGIN_PX = 48
 
 INK, LINE, PAPER = (40, 40, 40), (30, 90, 180), (255, 255, 255)
 
-PANELS = {"loss": "loss", "gain_db": "dB over bicubic, validation", "accuracy": "magnifications told right, validation"}
+PANELS = {
+    "loss": "loss",
+    "gain_db": "dB over bicubic, validation",
+    "texture": "distance from the truth's texture, validation",
+    "accuracy": "magnifications told right, validation",
+}
 """Key of a journal's entries to what is written above its curve."""
 
 

@@ -1,4 +1,4 @@
-"""The score that decides which weights are kept: dB above Pillow's bicubic on the validation split.
+"""What decides which weights are kept: dB above Pillow's bicubic, or texture, on the validation split.
 
 Patches of pyramids are shrunk here, by area mean and by bicubic. Captured and simulated pairs are scored as they are
 stored: what their low resolution suffered is what the network is to undo.
@@ -24,6 +24,7 @@ from wsisr.metrics import BORDER_PX, psnr_of, squared_error
 from wsisr.models.mmsrnet import MMSRNet
 from wsisr.models.precision import has_bf16
 from wsisr.pixels import Kernel, Rgb, enlarge, shrink
+from wsisr.texture import texture
 
 KERNELS: tuple[Kernel, ...] = ("area", "bicubic")
 """By which patches of pyramids are shrunk to be enlarged again."""
@@ -45,6 +46,12 @@ class Findings:
     """dB above Pillow's bicubic: mean over slides, and kernels where there are two, of PSNR."""
     accuracy: float | None
     """Share of the patches at high resolution whose magnification is told right; None where none is told."""
+    texture: float | None
+    """Distance from the truth's texture, mean over slides and kernels; None where patches are below 88 px."""
+
+    def merit(self, *, judged: bool) -> float:
+        """What is higher for weights that are to be kept: dB, or nearness of texture where an adversary judges."""
+        return -self.texture if judged and self.texture is not None else self.gain
 
 
 class Validation:
@@ -65,7 +72,14 @@ class Validation:
     def findings(self, network: nn.Module, device: torch.device) -> Findings:
         """How good a network is, which is in evaluation mode and on that device."""
         accuracy = self.accuracy(network, device) if isinstance(network, MMSRNet) else None
-        return Findings(self.gain(network, device), accuracy)
+        gains, distances = [], []
+        for key, baseline in self._baseline.items():
+            outputs = _enlarged(network, self._lows(*key), device)
+            pairs = list(zip(outputs, self.slides[key[0]], strict=True))
+            gains.append(psnr_of(float(np.mean([_error(*pair) for pair in pairs]))) - psnr_of(baseline))
+            found = [texture(_inner(image), _inner(high)) for image, high in pairs]
+            distances += [each.distance for each in found if each]
+        return Findings(float(np.mean(gains)), accuracy, float(np.mean(distances)) if distances else None)
 
     def accuracy(self, network: MMSRNet, device: torch.device) -> float | None:
         """Share of the patches at high resolution of which the likeliest magnification is the right one.
@@ -98,15 +112,6 @@ class Validation:
             rows.append(np.concatenate([squares, enlarge(low, self.scale, "bicubic"), made, high], axis=1))
         return np.concatenate(rows)
 
-    def gain(self, network: nn.Module, device: torch.device) -> float:
-        """Mean over slides and kernels of PSNR above bicubic, in dB."""
-        gains = []
-        for key, baseline in self._baseline.items():
-            outputs = _enlarged(network, self._lows(*key), device)
-            error = np.mean([_error(out, high) for out, high in zip(outputs, self.slides[key[0]], strict=True)])
-            gains.append(psnr_of(float(error)) - psnr_of(baseline))
-        return float(np.mean(gains))
-
     def _sources(self, slide: str) -> tuple[Low, ...]:
         return KERNELS if self.records[slide][0].kind == "pyramid" else ("stored",)
 
@@ -128,9 +133,12 @@ class Validation:
         return errors
 
 
+def _inner(image: Rgb) -> Rgb:
+    return image[BORDER_PX:-BORDER_PX, BORDER_PX:-BORDER_PX]
+
+
 def _error(image: Rgb, truth: Rgb) -> float:
-    inner = slice(BORDER_PX, -BORDER_PX)
-    return squared_error(image[inner, inner], truth[inner, inner])
+    return squared_error(_inner(image), _inner(truth))
 
 
 @torch.inference_mode()

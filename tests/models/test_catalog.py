@@ -1,0 +1,65 @@
+"""Which model is taken where none is named, and what each is for."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tests.networks import small_spec
+from wsisr.errors import ModelError
+from wsisr.models.catalog import Model, best_among, best_for, purpose, shipped
+
+
+def model(folder: Path, name: str, pitches: tuple[float, float] = (0.5, 4.0)) -> Model:
+    """There is a file of that name, but nothing in it: what is chosen is chosen by what is said of it."""
+    path = folder / f"{name}.safetensors"
+    path.touch()
+    family = "mmsrnet" if name.startswith("mmsrnet") else "masrgan"
+    return Model(name, path, replace(small_spec(family), input_mpp=pitches))
+
+
+def names(folder: Path, *given: str) -> list[Model]:
+    return [model(folder, name) for name in given]
+
+
+def test_of_alike_models_the_one_that_warns_of_a_wrong_pitch_is_taken(tmp_path: Path) -> None:
+    models = names(tmp_path, "masrgan-x2", "masrgan-x2-fast", "masrgan-x2-gan", "mmsrnet-x2")
+    assert [best_among(order, 2, 1.0).name for order in (models, models[::-1])] == ["mmsrnet-x2"] * 2
+    assert best_among(models[:3], 2, None).name == "masrgan-x2"
+
+
+def test_the_nearest_in_pitch_comes_before_that(tmp_path: Path) -> None:
+    models = [model(tmp_path, "masrgan-x2", (0.25, 1.0)), model(tmp_path, "mmsrnet-x2", (2.0, 4.0))]
+    assert [best_among(models, 2, mpp).name for mpp in (0.5, 3.0)] == ["masrgan-x2", "mmsrnet-x2"]
+
+
+def test_fast_and_crisp_ones_are_taken_by_name_only(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="no shipped model has scale 2"):
+        best_among(names(tmp_path, "masrgan-x2-fast", "mmsrnet-x2-gan"), 2, 1.0)
+
+
+def test_who_asks_for_crispness_gets_one_that_has_a_twin(tmp_path: Path) -> None:
+    models = names(tmp_path, "masrgan-x2", "mmsrnet-x2")
+    assert best_among(models, 2, 1.0, crisp=True).name == "mmsrnet-x2"
+    model(tmp_path, "masrgan-x2-gan")
+    assert best_among(models, 2, 1.0, crisp=True).name == "masrgan-x2"
+    assert best_among(models, 2, 1.0).name == "mmsrnet-x2"
+
+
+def test_every_model_says_what_it_is_for_and_one_is_the_default(tmp_path: Path) -> None:
+    models = names(tmp_path, "masrgan-x2", "masrgan-x2-fast", "masrgan-x2-gan", "mmsrnet-x2")
+    assert [purpose(each, models) for each in models] == [
+        "least error, when named",
+        "speed on a CPU, when named",
+        "--perception of masrgan-x2: crisp, less true",
+        "the default; warns of a wrong pitch",
+    ]
+
+
+@pytest.mark.parametrize("scale", [2, 4])
+def test_one_shipped_model_of_each_scale_is_the_default(scale: int) -> None:
+    said = [purpose(each, shipped()) for each in shipped() if each.spec.scale == scale]
+    assert sum(words.startswith("the default") for words in said) == 1
+    assert not best_for(scale, None).asked_for
