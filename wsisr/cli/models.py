@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 def models() -> None:
-    """List the shipped models: scale, pixel pitches, what each is for, size."""
+    """List the shipped models: scale, pitches, what each is for."""
     from rich.table import Table
 
     from wsisr.cli.console import answers

@@ -12,7 +12,7 @@ def verify(
     file: Annotated[Path, typer.Argument(help="Pyramid TIFF to check.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of lines.")] = False,
 ) -> None:
-    """Check a written pyramid with two readers; exit code 1 where anything is wrong."""
+    """Check a written pyramid with two readers; exit code 1 if wrong."""
     import json
     from dataclasses import asdict
 
