@@ -58,8 +58,8 @@ TURN, STRETCH = 2.5, 0.02
 WINDOW_PX = 1024
 """Side of what is scored of each held-out slide."""
 
-KINDS = {"registered": "pyramid", "aligned": "pyramid", "bicubic": "bicubic", "unregistered": "pyramid"}
-"""Each network, and where its low resolution comes from: `pyramid` is what the dataset stores."""
+KINDS = {"registered": "stored", "aligned": "stored", "bicubic": "bicubic", "unregistered": "stored"}
+"""Each network, and where its low resolution comes from: `stored` is what the dataset holds."""
 
 MOST_LOST = 0.2
 """dB by which registered pairs may be worse than aligned ones."""

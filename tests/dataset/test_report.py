@@ -128,7 +128,10 @@ def test_what_comes_from_files_is_text_and_no_markup(tmp_path: Path) -> None:
     header = {"wsisr": HOSTILE, "recipe": {HOSTILE: HOSTILE}, "failed": [HOSTILE, {"no": "text"}]}
     folder = write_facts(tmp_path, [asdict(facts)], header)
     records = PatchStore(folder).records
-    write_manifest(folder, [replace(each, slide=HOSTILE, case=HOSTILE, kind=HOSTILE) for each in records])
+    write_manifest(
+        folder,
+        [replace(each, slide=HOSTILE, case=HOSTILE, kind=HOSTILE, parameters={HOSTILE: HOSTILE}) for each in records],
+    )
     page = Page(write_report(folder).read_text(encoding="utf-8"))
     assert not {"script", "onerror"} & ({*page.names} | {name for _, name, _ in page.attributes})
     assert all(value.startswith("data:image/jpeg;base64,") for _, name, value in page.attributes if name == "src")

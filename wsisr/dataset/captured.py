@@ -8,7 +8,7 @@ they are kept too (`hr-raw`).
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -133,7 +133,8 @@ class CapturedJob:
             for box, fit in kept:
                 work.stop.check()
                 cut.into(part, box, fit)
-            facts.relations.append(asdict(relation((0, 0), work.scale, cut.fields(kept))))
+            measured = relation((0, 0), work.scale, cut.fields(kept))
+            facts.relations.append(asdict(replace(measured, refused=None)))
         return facts
 
 

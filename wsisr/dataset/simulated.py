@@ -14,12 +14,13 @@ from pathlib import Path
 import numpy as np
 
 from wsisr.dataset.assembly import Plan, Stop
-from wsisr.dataset.choosing import Look
+from wsisr.dataset.choosing import Look, spread
 from wsisr.dataset.degradation import CAPTURE, Degradation
 from wsisr.dataset.parts import Part, SlideFacts
-from wsisr.dataset.pyramid import Cutting, Group, Work, facts_of, fitting, refuse_derived
+from wsisr.dataset.pyramid import FIELDS, Cutting, Group, Work, facts_of, fitting, refuse_derived
 from wsisr.dataset.recipe import Recipe
 from wsisr.dataset.records import SCALES, PatchRecord
+from wsisr.dataset.relation import Field, relation
 from wsisr.dataset.sources import DatasetSlide
 from wsisr.errors import DatasetError
 from wsisr.slides import open_slide
@@ -84,13 +85,22 @@ class SimulatedJob:
             facts = facts_of(self.source, slide, "simulated")
             for group in groups:
                 cutting = Cutting(slide, group, tissue, self.recipe)
-                for each in cutting.chosen(facts, stop):
+                chosen = cutting.chosen(facts, stop)
+                measured = {id(each) for each in spread([each for each in chosen if not each.flat], FIELDS)}
+                fields: dict[int, list[Field]] = {scale: [] for scale in self.simulation.scales if measured}
+                for each in chosen:
                     stop.check()
-                    self._keep(part, cutting, each)
+                    made = self._kept(part, cutting, each)
+                    for scale in fields if id(each) in measured else ():
+                        fields[scale].append(made[scale])
+                for scale, some in fields.items():
+                    found = relation((group.level, group.level), scale, some)
+                    facts.relations.append(asdict(replace(found, refused=None)))
         return facts
 
-    def _keep(self, part: Part, cutting: Cutting, seen: Look) -> None:
-        high = cutting.high(seen.box)
+    def _kept(self, part: Part, cutting: Cutting, seen: Look) -> dict[int, Field]:
+        """Adds the pairs of a patch; scale to what they show."""
+        high, made = cutting.high(seen.box), {}
         place = part.keep(high)
         whole = replace(cutting.group.record(seen, high), kind="simulated", shard=part.shard)
         for scale in self.simulation.scales:
@@ -98,6 +108,8 @@ class SimulatedJob:
             low, drawn = self.simulation.degradation(high, scale, record.mpp_lr, self.simulation.random(record))
             images = {"hr": place, "lr": part.keep(low)}
             part.add(replace(record, images=images, parameters={"seed": self.simulation.seed, **drawn}))
+            made[scale] = Field(seen.box, high, low)
+        return made
 
 
 def plan(sources: Sequence[DatasetSlide], folder: Path, recipe: Recipe, simulation: Simulation, work: Work) -> Plan:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from wsisr.dataset.choosing import FLAT_CONTRAST, spread
 from wsisr.dataset.counting import patches
 from wsisr.dataset.parts import SlideFacts
-from wsisr.dataset.records import PatchRecord
+from wsisr.dataset.records import Parameter, PatchRecord
 from wsisr.dataset.report.charts import small_kernel
 from wsisr.dataset.report.contents import Contents, Link
 from wsisr.dataset.report.markup import Child, Html, counted, element, joined, words
@@ -20,6 +20,9 @@ MOST_CARDS = 40
 MOST_LINKS = 12
 MOST_TOLD = 20
 """Of a slide."""
+
+MOST_PARAMETERS = 12
+"""Of a pair."""
 
 CARD_BYTES, PAIR_BYTES = 5_000_000, 3_000_000
 """Of all cards, and of the pairs among them; what does not fit is not shown."""
@@ -93,7 +96,12 @@ def _card(contents: Contents, facts: SlideFacts, number: int, pictures: Sequence
     return element(
         "article",
         element("header", element("h3", words(facts.slide)), tags),
-        element("div", _map(facts, records), element("div", _facts(facts, records), _links(links)), class_="look"),
+        element(
+            "div",
+            _map(facts, records),
+            element("div", _facts(facts, records), _links(links, facts.kind)),
+            class_="look",
+        ),
         folded if pictures else element("p", "It gave no pair.", class_="note") if not records else "",
         class_="slide",
         id=f"slide-{number}",
@@ -129,19 +137,20 @@ def _facts(facts: SlideFacts, records: Sequence[PatchRecord]) -> Html:
     return element("dl", [[element("dt", words(name)), element("dd", words(value))] for name, value in told])
 
 
-def _links(links: Sequence[Link]) -> Html | str:
+def _links(links: Sequence[Link], kind: str) -> Html | str:
     if not links:
         return ""
     names = ("levels", "downsample", "shift, px", "spread, px", "correlation", "closest to", "blur")
     header = element("tr", [element("th", each) for each in names])
-    rows = [_link(each) for each in links[:MOST_LINKS]]
+    rows = [_link(each, kind) for each in links[:MOST_LINKS]]
     title = element("h4", "How high and low resolution were found to lie to each other, in px of the finer")
     return element("div", title, element("table", header, rows, class_="links"))
 
 
-def _link(link: Link) -> Html:
+def _link(link: Link, kind: str) -> Html:
     best = f", {link.psnr[link.closest]:.1f} dB" if link.closest in link.psnr else ""
-    levels = f"{link.fine} and {link.coarse}" if link.fine != link.coarse else "captures"
+    levels = f"{link.fine} and {link.coarse}" if link.fine != link.coarse else f"level {link.fine}, x{link.scale}"
+    levels = "captures" if kind == "captured" else levels
     told = (
         levels,
         f"{link.downsample:.5g}",
@@ -213,3 +222,17 @@ def _told(record: PatchRecord, which: str, apart: float) -> Iterator[Html]:
         yield element("div", f"residual {record.residual:.3f} px")
     yield element("div", f"focus {record.focus:.2f}, tissue {100 * record.tissue:.0f} %")
     yield element("div", f"{apart:.1f} grey levels apart")
+    if record.parameters:
+        yield element("div", "; ".join(_parameters(record)), class_="parameters")
+
+
+def _parameters(record: PatchRecord) -> Iterator[str]:
+    """How the low resolution was captured or computed, in words."""
+    for name, value in list(record.parameters.items())[:MOST_PARAMETERS]:
+        yield f"{words(name).replace('.', ' ').replace('_', ' ')} {_short(value)}"
+
+
+def _short(value: Parameter) -> str:
+    if not isinstance(value, float):
+        return words(value)
+    return f"{value:,.0f}" if 1000 <= abs(value) < 1e9 else f"{value:.3g}"

@@ -120,9 +120,9 @@ def _is_sound(record: PatchRecord) -> bool:
         *shift,
         *record.box,
     )
-    return all(isinstance(each, str) for each in texts) and all(
-        isinstance(each, int | float) and math.isfinite(each) for each in (*numbers, record.magnification or 0)
-    )
+    if not isinstance(record.parameters, Mapping) or not all(isinstance(each, str) for each in texts):
+        return False
+    return all(isinstance(each, int | float) and math.isfinite(each) for each in (*numbers, record.magnification or 0))
 
 
 def _slide(row: Any, path: Path) -> SlideFacts:

@@ -28,6 +28,12 @@ KINDS = {
     "simulated": "the low resolution was computed from the high one",
 }
 """Where the two images of a pair come from."""
+MOVED = {
+    "pyramid": "Levels of one slide lie on each other as they are: nothing was moved pair by pair.",
+    "captured": "Captures were registered: every pair was moved by itself.",
+    "simulated": "What was computed lies where it was computed from.",
+}
+"""What registration did to pairs of a kind."""
 
 QUESTIONS = (
     (
@@ -140,11 +146,9 @@ def _row(words_first: Sequence[str], numbers: Sequence[int], class_: str | None 
 def measured(contents: Contents) -> Html:
     """Histograms of what is known of each pair, and of the levels."""
     figures = [histogram(measure) for measure in _measures(contents) if len(measure.values)]
-    registered = any(record.residual is not None for record in contents.records)
-    note = "Registration moved every pair by itself." if registered else (
-        "Nothing was moved pair by pair, because levels of one slide lie on each other as they are."
-    )  # fmt: skip
-    return section("measures", element("p", note), element("div", figures, class_="grid four"))
+    kinds = {record.kind for record in contents.records}
+    notes = [note for kind, note in MOVED.items() if kind in kinds]
+    return section("measures", element("p", " ".join(notes)), element("div", figures, class_="grid four"))
 
 
 def _measures(contents: Contents) -> Iterator[Measure]:
@@ -162,7 +166,7 @@ def _measures(contents: Contents) -> Iterator[Measure]:
         yield Measure(
             "Shift of levels",
             fine,
-            "Between two levels, in px of the finer one, as measured.",
+            "Between low and high resolution of a level, in px of the finer, as measured.",
             [link.shift_px for link in links],
         )
     errors = [each.residual for each in records if each.residual is not None]
@@ -173,7 +177,7 @@ def _measures(contents: Contents) -> Iterator[Measure]:
         yield Measure(
             "Residual of levels",
             fine,
-            "By which fields of a level differ in their shift, in px of the finer one.",
+            "By which fields of a level differ in that, in px of the finer.",
             spreads,
         )
     yield Measure("Focus", "", "Share of contrast that is detail of 1 or 2 px; 0 is none.", _once(contents, "focus"))

@@ -71,8 +71,8 @@ svg { display: block; width: 100%; height: auto; }
 dl { display: grid; grid-template-columns: max-content 1fr; gap: 3px 16px; margin: 0; }
 dt { color: var(--soft); }
 dt, dd { margin: 0; font-size: 14px; line-height: 1.45; overflow-wrap: anywhere; }
-.links td, .links th { font-size: 13px; padding: 4px 12px 4px 0; vertical-align: middle; white-space: nowrap; }
-.links svg { width: 110px; }
+.links td, .links th { font-size: 13px; padding: 4px 10px 4px 0; vertical-align: middle; white-space: nowrap; }
+.links svg { width: 100px; }
 details { margin-top: 16px; }
 summary { cursor: pointer; font-size: 14px; color: var(--blue); }
 .pair { display: grid; grid-template-columns: 1fr repeat(4, 192px); gap: 12px; padding: 14px 0;
@@ -82,6 +82,7 @@ summary { cursor: pointer; font-size: 14px; color: var(--blue); }
 .pair .low, .pair .difference { image-rendering: pixelated; }
 .pair .told b { display: block; font-size: 14px; margin-bottom: 4px; }
 .pair .told { font-size: 13px; line-height: 1.45; color: var(--soft); overflow-wrap: anywhere; }
+.pair .parameters { font-size: 12px; margin-top: 4px; }
 .pair figcaption { margin-top: 4px; }
 .alike { display: grid; grid-template-columns: 1fr 1fr; gap: 8px; }
 .alike img { width: 100%; display: block; border-radius: 3px; }
