@@ -56,3 +56,8 @@ def test_tiles_are_the_largest_that_the_budget_has_room_for(memory_gb: float, ba
 def test_a_budget_without_room_for_a_tile_is_refused(options: Options) -> None:
     with pytest.raises(OutputError, match=r"more than .* GB; allow more"):
         plan(LARGE, UPSCALER, options)
+
+
+def test_a_single_window_has_all_cores_and_many_share_them() -> None:
+    grids = [plan(LARGE, UPSCALER, Options(side)).load for side in (128, 4096)]
+    assert [load.beside for load in grids] == [grids[0].workers, 1]

@@ -36,13 +36,18 @@ class Load:
     depth: int
     """Batches, or blocks, that wait between two stages at most."""
     workers: int = 1
-    """Batches that are enlarged beside each other."""
+    """Batches that are enlarged beside each other at most."""
     reading: int = 0
     """Bytes that reading a window takes besides the window, where it is resampled."""
 
     def reading_from(self, source: Source) -> Load:
         """The same, from pixels that may be resampled on the way."""
         return replace(self, reading=source.reading_bytes(self._window // 3))
+
+    @property
+    def beside(self) -> int:
+        """Batches that are enlarged beside each other: where there is but one, it has all cores."""
+        return max(1, min(self.workers, len(self.grid) // self.batch))
 
     @property
     def stages(self) -> dict[str, int]:

@@ -265,7 +265,7 @@ def blocks(
     blender, load = Blender(work.grid, upscaler.scale), work.load
     runs = all_runs(work) if runs is None else runs
     read = mapped(lambda batch: _read(work, batch), runs, load.depth)
-    enlarged = mapped(lambda windows: _where_kept(work, windows, upscaler), read, load.workers, load.workers)
+    enlarged = mapped(lambda windows: _where_kept(work, windows, upscaler), read, load.beside, load.beside)
     with closing(enlarged):
         for batch in enlarged:
             for tile, window, flags, pixels in batch:

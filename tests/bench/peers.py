@@ -1,6 +1,6 @@
 """wsisr beside what else there is, from the same slide to the same kind of file, in turns.
 
-    python -m tests.bench.peers SLIDE [--mpx 16] [--scales 2 4] [--network-mpx 1] [--rounds 3] [--json FILE]
+    python -m tests.bench.peers SLIDE [--mpx 16] [--scales 2 4] [--network-mpx 2] [--rounds 3] [--json FILE]
 
 `--model bicubic` beside `vips resize` (kernel cubic) and `tiffsave` in this process, and beside the vips command where
 there is one: JPEG 85 in 4:2:0 (libvips leaves YCbCr at 90) in tiles of 256 px, a whole pyramid. wsisr reads the file
@@ -194,7 +194,7 @@ def main() -> None:
     parser.add_argument("slide", type=Path)
     parser.add_argument("--mpx", type=float, default=16.0, help="of the input, for bicubic")
     parser.add_argument("--scales", type=int, nargs="*", default=[2, 4])
-    parser.add_argument("--network-mpx", type=float, default=1.0, help="of the input, for the network; 0 for none")
+    parser.add_argument("--network-mpx", type=float, default=2.0, help="of the input, for the network; 0 for none")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--json", type=Path)
     asked = parser.parse_args()
