@@ -46,12 +46,17 @@ class Fated:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-class CtrlC(Fated):
+class Waiting(Fated):
     def happens(self) -> None:
-        os.kill(os.getppid(), signal.SIGINT)
         with self.stop_asked() as stop:
             while not stop.is_set():
                 pass
+
+
+class CtrlC(Waiting):
+    def happens(self) -> None:
+        os.kill(os.getppid(), signal.SIGINT)
+        super().happens()
 
 
 class Killed(upscale.Sharing):
@@ -62,10 +67,10 @@ class Killed(upscale.Sharing):
 
 
 class Interrupted(upscale.Sharing):
-    """Ctrl-C while slides are in hand."""
+    """One Ctrl-C while slides are in hand: a second would end this process, and the tests with it, at once."""
 
     def __call__(self, slide: Path, output: Path, desk: Desk, seat: Seat) -> Facts:
-        return super().__call__(slide, output, CtrlC(desk), seat)
+        return super().__call__(slide, output, CtrlC(desk) if slide.name == "a.tif" else Waiting(desk), seat)
 
 
 def upscaled(folder: Path, slides: list[Path], *options: str) -> Result:
