@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -24,18 +23,12 @@ from wsisr.models.weights import load_network, save_weights
 from wsisr.training.config import AdversaryConfig, DataConfig, LossConfig, NetworkConfig, ScheduleConfig, TrainConfig
 from wsisr.training.loop import BEST, LAST, METRICS, Run
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 CPU = torch.device("cpu")
 STEPS = 4
 
 JOINT = NetworkConfig(2, "mmsrnet", channels=8, blocks=1, window=3, trunk="edsr", magnifications=(10.0, 20.0))
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

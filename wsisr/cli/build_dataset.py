@@ -9,36 +9,45 @@ from typing import Annotated
 import typer
 
 from wsisr.cli.captured import captured
-from wsisr.cli.datasets import JOBS, OUTPUT, OVERWRITE, PATTERN, QUIET, conclude, info, made, report
+from wsisr.cli.datasets import (
+    AGAIN,
+    COARSEST_MPP,
+    JOBS,
+    MOST_PATCHES,
+    OUTPUT,
+    OVERWRITE,
+    PATCH_PX,
+    PATTERN,
+    QUIET,
+    SLIDES,
+    VAL_SHARE,
+    VALIDATION,
+    conclude,
+    info,
+    made,
+    report,
+)
 from wsisr.cli.packing import pack
 from wsisr.cli.simulated import simulated
 
 
 def pyramid(
-    slides: Annotated[list[Path], typer.Argument(help="Slides; a folder stands for the slides in it.")],
+    slides: SLIDES,
     output: OUTPUT,
-    validation: Annotated[
-        list[Path] | None,
-        typer.Option(help="Slide or folder to hold out for validation; may be repeated. By default cases are drawn."),
-    ] = None,
-    patch_px: Annotated[int, typer.Option(help="Side of a high-resolution patch.", min=64)] = 192,
-    coarsest_mpp: Annotated[float, typer.Option(help="Coarsest high resolution, in um/px.", min=0)] = 2.1,
-    most_patches: Annotated[
-        int,
-        typer.Option(help="Patches with contrast per level of a slide at the most; a few of glass come on top.", min=1),
-    ] = 1000,
+    validation: VALIDATION = None,
+    patch_px: PATCH_PX = 192,
+    coarsest_mpp: COARSEST_MPP = 2.1,
+    most_patches: MOST_PATCHES = 1000,
     overlap: Annotated[
         float, typer.Option(help="Share of its side that a patch may have in common with the next.")
     ] = 0.0,
     cases: Annotated[
         Path | None, typer.Option(help="CSV with the columns slide and case, and perhaps split (train or val).")
     ] = None,
-    val_share: Annotated[float, typer.Option(help="Share of cases drawn for validation.", min=0, max=1)] = 0.1,
+    val_share: VAL_SHARE = 0.1,
     case_pattern: PATTERN = r"^[^_.]+",
     jobs: JOBS = 0,
-    again: Annotated[
-        bool, typer.Option("--again", help="Take slides that wsisr wrote, as if they were scans.")
-    ] = False,
+    again: AGAIN = False,
     overwrite: OVERWRITE = False,
     quiet: QUIET = False,
 ) -> None:

@@ -7,28 +7,24 @@ from typing import Annotated
 
 import typer
 
-from wsisr.cli.datasets import conclude, made
+from wsisr.cli.datasets import OUTPUT, OVERWRITE, PATCH_PX, PATTERN, QUIET, VAL_SHARE, conclude, made
 
 
 def captured(
     low: Annotated[Path, typer.Argument(help="The coarser capture: a slide, or a folder of a microscope's fields.")],
     high: Annotated[Path, typer.Argument(help="The finer one: a slide, or a folder of fields.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder to make.")],
+    output: OUTPUT,
     mpp: Annotated[
         tuple[float, float] | None,
         typer.Option(help="Pixel pitch of the coarser and of the finer capture in um/px, where files do not tell."),
     ] = None,
-    patch_px: Annotated[int, typer.Option(help="Side of a high-resolution patch.", min=64)] = 192,
+    patch_px: PATCH_PX = 192,
     most_patches: Annotated[int, typer.Option(help="Patches of one capture at the most.", min=1)] = 1000,
-    val_share: Annotated[float, typer.Option(help="Share of cases drawn for validation.", min=0, max=1)] = 0.1,
-    case_pattern: Annotated[
-        str, typer.Option(help="Regular expression for what of a file name is the patient or specimen.")
-    ] = r"^[^_.]+",
+    val_share: VAL_SHARE = 0.1,
+    case_pattern: PATTERN = r"^[^_.]+",
     jobs: Annotated[int, typer.Option(help="Captures at a time; 0 for as many as there are cores.", min=0)] = 0,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace a dataset, and drop one that was begun.")
-    ] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print errors and warnings only.")] = False,
+    overwrite: OVERWRITE = False,
+    quiet: QUIET = False,
 ) -> None:
     """Pairs from two captures of one specimen, registered field by field; what does not fit is left out and counted."""
     from wsisr.crew import cores

@@ -19,6 +19,19 @@ if TYPE_CHECKING:
 
 SPLITS = ("train", "val")
 
+SLIDES = Annotated[list[Path], typer.Argument(help="Slides; a folder stands for the slides in it.")]
+VALIDATION = Annotated[
+    list[Path] | None,
+    typer.Option(help="Slide or folder to hold out for validation; may be repeated. By default cases are drawn."),
+]
+PATCH_PX = Annotated[int, typer.Option(help="Side of a high-resolution patch.", min=64)]
+COARSEST_MPP = Annotated[float, typer.Option(help="Coarsest high resolution, in um/px.", min=0)]
+MOST_PATCHES = Annotated[
+    int,
+    typer.Option(help="Patches with contrast per level of a slide at the most; a few of glass come on top.", min=1),
+]
+VAL_SHARE = Annotated[float, typer.Option(help="Share of cases drawn for validation.", min=0, max=1)]
+AGAIN = Annotated[bool, typer.Option("--again", help="Take slides that wsisr wrote, as if they were scans.")]
 OUTPUT = Annotated[Path, typer.Option("--output", "-o", help="Folder to make.")]
 JOBS = Annotated[int, typer.Option(help="Slides at a time; 0 for as many as there are cores.", min=0)]
 PATTERN = Annotated[str, typer.Option(help="Regular expression for what of a file name is the patient or specimen.")]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from wsisr.cli.console import answers
+from wsisr.cli.datasets import OUTPUT, QUIET, table
 
 if TYPE_CHECKING:
     from wsisr.progress import Progress
@@ -25,18 +26,17 @@ class CodecName(StrEnum):
 
 def pack(
     dataset: Annotated[Path, typer.Argument(help="Dataset to take from.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder to make.")],
+    output: OUTPUT,
     limit_mb: Annotated[float, typer.Option(help="Most that all its files take, in millions of bytes.", min=0)] = 45.0,
     codec: Annotated[
         CodecName, typer.Option(help="jpeg: most patches, of quality 95; webp, png and raw keep every pixel.")
     ] = CodecName.jpeg,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a dataset.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print errors and warnings only.")] = False,
+    quiet: QUIET = False,
 ) -> None:
     """Pack a part of a dataset, spread over all that is in it, for machines that have little but NumPy and Pillow."""
     from contextlib import closing
 
-    from wsisr.cli.datasets import table
     from wsisr.cli.progress import drawn
     from wsisr.cli.stopping import stop_asked, until
     from wsisr.dataset.packing import Packing

@@ -7,11 +7,26 @@ from typing import Annotated
 
 import typer
 
-from wsisr.cli.datasets import JOBS, OUTPUT, OVERWRITE, PATTERN, QUIET, conclude, made
+from wsisr.cli.datasets import (
+    AGAIN,
+    COARSEST_MPP,
+    JOBS,
+    MOST_PATCHES,
+    OUTPUT,
+    OVERWRITE,
+    PATCH_PX,
+    PATTERN,
+    QUIET,
+    SLIDES,
+    VAL_SHARE,
+    VALIDATION,
+    conclude,
+    made,
+)
 
 
 def simulated(
-    slides: Annotated[list[Path], typer.Argument(help="Slides; a folder stands for the slides in it.")],
+    slides: SLIDES,
     output: OUTPUT,
     degradation: Annotated[
         Path | None,
@@ -19,22 +34,14 @@ def simulated(
     ] = None,
     scale: Annotated[list[int] | None, typer.Option(help="2, 4 or 8; may be repeated. By default 2 and 4.")] = None,
     seed: Annotated[int, typer.Option(help="Another one draws other numbers.", min=0)] = 0,
-    validation: Annotated[
-        list[Path] | None,
-        typer.Option(help="Slide or folder to hold out for validation; may be repeated. By default cases are drawn."),
-    ] = None,
-    patch_px: Annotated[int, typer.Option(help="Side of a high-resolution patch.", min=64)] = 192,
-    coarsest_mpp: Annotated[float, typer.Option(help="Coarsest high resolution, in um/px.", min=0)] = 2.1,
-    most_patches: Annotated[
-        int,
-        typer.Option(help="Patches with contrast per level of a slide at the most; a few of glass come on top.", min=1),
-    ] = 1000,
-    val_share: Annotated[float, typer.Option(help="Share of cases drawn for validation.", min=0, max=1)] = 0.1,
+    validation: VALIDATION = None,
+    patch_px: PATCH_PX = 192,
+    coarsest_mpp: COARSEST_MPP = 2.1,
+    most_patches: MOST_PATCHES = 1000,
+    val_share: VAL_SHARE = 0.1,
     case_pattern: PATTERN = r"^[^_.]+",
     jobs: JOBS = 0,
-    again: Annotated[
-        bool, typer.Option("--again", help="Take slides that wsisr wrote, as if they were scans.")
-    ] = False,
+    again: AGAIN = False,
     overwrite: OVERWRITE = False,
     quiet: QUIET = False,
 ) -> None:

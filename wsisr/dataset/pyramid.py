@@ -50,8 +50,7 @@ class PyramidJob:
 
     @property
     def identity(self) -> Mapping[str, str]:
-        place = {"slide": str(self.source.path.resolve()), **self.source.age()}
-        return {**place, "case": self.source.case, "split": self.source.split}
+        return self.source.identity
 
     def __call__(self, part: Part, stop: Stop) -> SlideFacts:
         """Raises `DatasetError` or `SlideError` where the slide cannot give pairs."""

@@ -71,8 +71,7 @@ class SimulatedJob:
 
     @property
     def identity(self) -> Mapping[str, str]:
-        place = {"slide": str(self.source.path.resolve()), **self.source.age()}
-        return {**place, "case": self.source.case, "split": self.source.split}
+        return self.source.identity
 
     def __call__(self, part: Part, stop: Stop) -> SlideFacts:
         """Raises `DatasetError` or `SlideError` where the slide cannot give pairs."""
@@ -84,19 +83,22 @@ class SimulatedJob:
             tissue = tissue_of(slide)
             facts = facts_of(self.source, slide, "simulated")
             for group in groups:
-                cutting = Cutting(slide, group, tissue, self.recipe)
-                chosen = cutting.chosen(facts, stop)
-                measured = {id(each) for each in spread([each for each in chosen if not each.flat], FIELDS)}
-                fields: dict[int, list[Field]] = {scale: [] for scale in self.simulation.scales if measured}
-                for each in chosen:
-                    stop.check()
-                    made = self._kept(part, cutting, each)
-                    for scale in fields if id(each) in measured else ():
-                        fields[scale].append(made[scale])
-                for scale, some in fields.items():
-                    found = relation((group.level, group.level), scale, some)
-                    facts.relations.append(asdict(replace(found, refused=None)))
+                self._cut(part, facts, Cutting(slide, group, tissue, self.recipe), stop)
         return facts
+
+    def _cut(self, part: Part, facts: SlideFacts, cutting: Cutting, stop: Stop) -> None:
+        """Adds the pairs of a level, and how they relate."""
+        chosen, level = cutting.chosen(facts, stop), cutting.group.level
+        measured = {id(each) for each in spread([each for each in chosen if not each.flat], FIELDS)}
+        fields: dict[int, list[Field]] = {scale: [] for scale in self.simulation.scales if measured}
+        for each in chosen:
+            stop.check()
+            made = self._kept(part, cutting, each)
+            for scale in fields if id(each) in measured else ():
+                fields[scale].append(made[scale])
+        for scale, some in fields.items():
+            found = relation((level, level), scale, some)
+            facts.relations.append(asdict(replace(found, refused=None)))
 
     def _kept(self, part: Part, cutting: Cutting, seen: Look) -> dict[int, Field]:
         """Adds the pairs of a patch; scale to what they show."""

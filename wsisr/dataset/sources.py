@@ -30,6 +30,12 @@ class DatasetSlide:
         """What the manifest calls the slide."""
         return self.stem if self.path.is_dir() else f"{self.stem}{self.path.suffix}"
 
+    @property
+    def identity(self) -> dict[str, str]:
+        """What pairs of its own levels depend on, besides the recipe, in words."""
+        place = {"slide": str(self.path.resolve()), **self.age()}
+        return {**place, "case": self.case, "split": self.split}
+
     def age(self) -> dict[str, str]:
         """Size and time of change, which stand for its content: a digest would read all of it before any work."""
         try:

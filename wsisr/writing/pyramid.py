@@ -95,11 +95,6 @@ class PyramidWriter:
         return self._published_bytes or sum(level.nbytes for level in self._stores)
 
     @property
-    def tiles_found(self) -> int:
-        """Tiles that an earlier run had finished, of all levels."""
-        return sum(int(level.found.sum()) for level in self._stores)
-
-    @property
     def diary(self) -> Diary:
         """What is found out besides pixels; that of an earlier run is there. Within the context only."""
         assert self._diary is not None
