@@ -112,6 +112,8 @@ class AdversaryConfig:
 
     channels: int = 32
     learning_rate: float = 1e-4
+    head_start: int = 0
+    """Steps in which it learns alone: before it tells anything, what it says leads the network astray."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,5 +231,6 @@ def _loss_faults(config: TrainConfig) -> Iterator[str]:
         yield f"the loss ssim needs patches of more than {2 * SSIM_REACH} px at high resolution"
     if loss.adversarial and config.data.patch_px * config.network.scale < SMALLEST_JUDGED_PX:
         yield f"the loss adversarial needs patches of at least {SMALLEST_JUDGED_PX} px at high resolution"
-    if not 1 <= config.adversary.channels <= 1024 or config.adversary.learning_rate <= 0:
-        yield "the adversary needs 1 to 1024 channels and a learning_rate above 0"
+    adversary = config.adversary
+    if not 1 <= adversary.channels <= 1024 or adversary.learning_rate <= 0 or adversary.head_start < 0:
+        yield "the adversary needs 1 to 1024 channels, a learning_rate above 0 and a head_start of at least 0"
