@@ -61,6 +61,8 @@ class DataConfig:
     """Largest change of a colour's optical density, as a logarithm: 0.1 is 10 % up or down."""
     degradation: Degradation | None = None
     """Of the kernel `degraded`, as a table or the name of a TOML file; without it `CAPTURE`."""
+    magnifications: tuple[float, ...] = ()
+    """Train on pairs only whose input is of one of these, such as [10]; all by default."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,6 +184,8 @@ def _faults(config: TrainConfig) -> Iterator[str]:
     """What cannot be meant, though every value has its type."""
     data, schedule = config.data, config.schedule
     yield from _kernel_faults(data)
+    if min(data.magnifications, default=1.0) <= 0:
+        yield "magnifications of data must be above 0"
     if config.network.scale not in SCALES:
         yield f"scale = {config.network.scale} is not one of {', '.join(map(str, SCALES))}"
     if min(data.patch_px, data.batch) < 1:
