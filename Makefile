@@ -13,6 +13,7 @@
 #   make bench-memory  peak memory by the size of the output; SIDES in px
 #   make bench-scaling  time against the area of tissue
 #   make bench-models  networks of 0.4 M parameters side by side, trained on DATASET for STEPS; goes on where it was stopped
+#   make bench-mmsrnet  MMSRNet against its trunks alone and one network for each magnification, trained on DATASET
 #   make bench-loading  patches/s of DATASET by codec and by kernel, beside the steps of training
 #   make bench-write  how fast a pyramid is written, beside libvips
 #   make bench-read  how fast SLIDES are read, beside OpenSlide and libvips
@@ -38,7 +39,7 @@ SLIDE := data/cmu_small_region.svs
 UPSCALED := demo/cmu_small_region.x4.ome.tif
 PICTURE := demo/before-after.png
 
-.PHONY: bench bench-background bench-consistency bench-efficiency bench-faults bench-inputs bench-loading bench-memory bench-models bench-network bench-peers bench-read bench-readers bench-realpairs bench-registration bench-scaling bench-seams bench-write check clean data demo format lint test
+.PHONY: bench bench-background bench-consistency bench-efficiency bench-faults bench-inputs bench-loading bench-memory bench-mmsrnet bench-models bench-network bench-peers bench-read bench-readers bench-realpairs bench-registration bench-scaling bench-seams bench-write check clean data demo format lint test
 .DELETE_ON_ERROR:
 
 demo: $(INSTALLED) $(SLIDE)
@@ -99,6 +100,9 @@ bench-memory: $(INSTALLED) $(SLIDE)
 
 bench-scaling: $(INSTALLED) $(SLIDE)
 	$(BIN)/python -m tests.bench.scaling $(SLIDE) --json build/scaling.json
+
+bench-mmsrnet: $(INSTALLED)
+	$(BIN)/python -m tests.bench.joint $(DATASET) --steps $(or $(JOINT_STEPS),300) --seeds $(SEEDS) --json runs/bench-mmsrnet.json
 
 bench-faults: $(INSTALLED) $(SLIDE)
 	@mkdir -p build

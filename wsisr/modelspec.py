@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 
 from wsisr.errors import ModelError
@@ -67,13 +68,8 @@ class ModelSpec:
         return self.misfit(mpp) <= 1 / 6
 
     def class_of(self, mpp: float) -> int | None:
-        """Index of the magnification that an input of that pitch shows; None where it is none of them, or unknown.
-
-        A pitch belongs to the nearest one, if it is within a factor of the square root of 2.
-        """
-        distances = [abs(math.log2(mpp * each / UM_AT_1X)) for each in self.magnifications] if mpp > 0 else []
-        nearest = min(distances, default=math.inf)
-        return distances.index(nearest) if nearest <= 0.5 else None
+        """Index of the magnification that an input of that pitch shows; None where it is none of them, or unknown."""
+        return nearest(mpp, self.magnifications)
 
     def to_json(self) -> str:
         return json.dumps(asdict(self), sort_keys=True)
@@ -88,6 +84,16 @@ class ModelSpec:
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             known = ", ".join(field.name for field in fields(cls))
             raise ModelError(f"model spec is not readable; it holds exactly {known}") from error
+
+
+def nearest(mpp: float, magnifications: Sequence[float]) -> int | None:
+    """Index of the magnification that a pixel pitch stands for; None where it is none of them, or unknown.
+
+    A pitch belongs to the nearest one, if it is within a factor of the square root of 2.
+    """
+    distances = [abs(math.log2(mpp * each / UM_AT_1X)) for each in magnifications] if mpp > 0 else []
+    closest = min(distances, default=math.inf)
+    return distances.index(closest) if closest <= 0.5 else None
 
 
 def _refuse_classes(magnifications: tuple[float, ...]) -> None:

@@ -236,7 +236,14 @@ def main() -> None:
     jobs = [(name, seed) for seed in range(asked.seeds) for name in names]  # a seed of each before the next
     finished = [job for job in jobs if train(bench, *job, until)]
     ready = {name: [seed for other, seed in finished if other == name] for name in names}
-    rows = [filter_row(bench, each) for each in (Resampling("bicubic", asked.scale), BackProjection(asked.scale))]
+    rows = [
+        filter_row(bench, each)
+        for each in (
+            Resampling("bicubic", asked.scale),
+            Resampling("lanczos", asked.scale),
+            BackProjection(asked.scale),
+        )
+    ]
     rows += [row_of(bench, name, seeds) for name, seeds in ready.items() if seeds]
     load = partial(load_upscaler, scale=asked.scale, device="cpu")
     speeds = rates({name: load(bench.folder(name, seeds[0]) / LAST) for name, seeds in ready.items() if seeds})

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import pytest
 import typer
+from rich.console import Console
 from typer.testing import CliRunner
 
 from tests.samples import noise_levels, write_generic_pyramid
-from wsisr.cli.evaluate import evaluate
+from wsisr.cli.evaluate import _table, evaluate
 from wsisr.errors import OutputError, SlideError
+from wsisr.evaluation import Row
+from wsisr.evaluation import evaluate as measure
 from wsisr.geometry import Size
 from wsisr.slides import open_slide
 from wsisr.source import source_of
@@ -45,6 +50,19 @@ def test_a_row_for_each_slide_and_kernel_then_mean_and_worst(slides: list[Path])
     assert [word for word in words if word not in text] == []
     assert text.count("b.tif") == 2
     assert text.count("[a].tif") == 3
+
+
+def test_no_number_is_cut_on_a_terminal_of_80_columns(slides: list[Path]) -> None:
+    upscaler = Resampling("lanczos", 2)
+    with open_slide(slides[0]) as slide:
+        *_, row = measure(slide, upscaler, 0, "bicubic")
+    assert isinstance(row, Row)
+    terminal = Console(width=80, file=StringIO())
+    terminal.print(_table([replace(row, mpp_lr=1.012, mpp_hr=0.506)], upscaler))
+    assert isinstance(terminal.file, StringIO)
+    text = terminal.file.getvalue()
+    assert "…" not in text
+    assert text.count("1.01>0.506  bicubic") == 2
 
 
 def test_json_holds_the_rows_of_all_levels_and_kernels(slides: list[Path], tmp_path: Path) -> None:

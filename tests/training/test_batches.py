@@ -47,6 +47,17 @@ def test_a_pair_depends_on_seed_step_and_sample_only(dataset: Path, step: int, s
         assert np.array_equal(left, right)
 
 
+def test_only_the_magnifications_that_were_asked_for_are_trained_on(tmp_path: Path) -> None:
+    folder = write_dataset(tmp_path, pitches=(0.5, 0.25, 0.5))
+    chosen = [
+        Batches(DataConfig(folder, 8, magnifications=each), 2, 0) for each in ((), (10.0,), (20.0,), (10.0, 20.0))
+    ]
+    pitches = [{record.mpp_lr for records in each.slides for record in records} for each in chosen]
+    assert pitches == [{0.5, 1.0}, {1.0}, {0.5}, {0.5, 1.0}]
+    with pytest.raises(DatasetError, match="no training pair of 5x at scale 2"):
+        Batches(DataConfig(folder, 8, magnifications=(5.0,)), 2, 0)
+
+
 def test_pairs_of_other_seeds_steps_or_samples_differ(dataset: Path) -> None:
     pairs = [batches(dataset, seed=seed).pair(step, i) for seed in (0, 1) for step in (0, 1) for i in (0, 1)]
     assert len({high.tobytes() for _, high in pairs}) == len(pairs)

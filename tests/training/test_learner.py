@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from dataclasses import replace
@@ -78,6 +79,31 @@ def test_every_loss_has_its_term_and_a_killed_run_with_all_of_them_ends_as_if_it
         assert (tmp_path / "cut" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
 
 
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+import torch
+from tests.training.test_learner import JOINT, config, every_loss
+from wsisr.training.loop import Run
+torch.set_num_threads(1)
+dataset, features, folder = map(Path, sys.argv[1:])
+for report in Run(config(dataset, every_loss(features), JOINT), folder, torch.device("cpu")):
+    if report.step == 3:
+        os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_an_adversary_and_a_branch_survive_kill_9(dataset: Path, features: Path, tmp_path: Path) -> None:
+    given = config(dataset, every_loss(features), JOINT)
+    command = [sys.executable, "-c", KILLED, *map(str, (dataset, features, tmp_path / "cut"))]
+    done = subprocess.run(command, cwd=REPOSITORY, env=os.environ | {"OMP_NUM_THREADS": "1"}, check=False)
+    assert done.returncode == -signal.SIGKILL
+    assert finish(given, tmp_path / "cut").resumed
+    finish(given, tmp_path / "whole")
+    for name in (BEST, LAST, METRICS):
+        assert (tmp_path / "cut" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+
+
 @pytest.mark.parametrize("name", ["l1", "charbonnier", "ssim", "fourier", "consistency", "perceptual", "adversarial"])
 def test_each_loss_alone_moves_the_network(dataset: Path, features: Path, tmp_path: Path, name: str) -> None:
     chosen = {"l1": 0.0, name: 1.0} | ({"features": features} if name == "perceptual" else {})
@@ -85,6 +111,16 @@ def test_each_loss_alone_moves_the_network(dataset: Path, features: Path, tmp_pa
     before = {key: tensor.clone() for key, tensor in run.learner.network.state_dict().items()}
     next(iter(run))
     assert not torch.equal(run.learner.network.state_dict()["tail.weight"], before["tail.weight"])
+
+
+def test_an_adversary_with_a_head_start_learns_alone_at_first(dataset: Path, tmp_path: Path) -> None:
+    given = replace(config(dataset, LossConfig(l1=0.0, adversarial=1.0)), adversary=AdversaryConfig(4, head_start=2))
+    learner = (run := Run(given, tmp_path, CPU)).learner
+    assert learner.adversary is not None
+    judge, tail = learner.adversary.network.head.weight, learner.network.state_dict()["tail.weight"]
+    starts = judge.detach().clone(), tail.clone()
+    moved = [(not torch.equal(judge, starts[0]), not torch.equal(tail, starts[1])) for _ in run]
+    assert moved == [(True, False), (True, False), (True, True), (True, True)]
 
 
 def test_a_joint_network_learns_both_and_tells_how_often_it_is_right(dataset: Path, tmp_path: Path) -> None:

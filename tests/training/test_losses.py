@@ -78,7 +78,7 @@ def test_a_sample_of_unknown_magnification_counts_for_nothing() -> None:
 
 def test_the_two_players_want_the_opposite() -> None:
     believed, caught = torch.full((4,), 3.0), torch.full((4,), -3.0)
-    assert losses.adversarial(believed) < losses.adversarial(caught)
+    assert losses.adversarial(caught, believed) < losses.adversarial(believed, caught)
     assert losses.discriminating(believed, caught) < losses.discriminating(caught, believed)
 
 

@@ -15,7 +15,7 @@ from wsisr.dataset.store import PatchStore
 from wsisr.errors import DatasetError
 from wsisr.models.mmsrnet import MMSRNet
 from wsisr.pixels import enlarge
-from wsisr.training.validation import Validation
+from wsisr.training.validation import Findings, Validation
 
 CPU = torch.device("cpu")
 
@@ -48,6 +48,24 @@ def test_noise_costs_gain(tmp_path: Path) -> None:
 def test_the_score_is_the_same_each_time(tmp_path: Path) -> None:
     store = PatchStore(write_dataset(tmp_path))
     assert Validation(store, 2).findings(Pillow(2), CPU) == Validation(store, 2).findings(Pillow(2), CPU)
+
+
+def test_texture_is_told_of_patches_that_hold_a_square_of_it_inside_the_border(tmp_path: Path) -> None:
+    small, large = (
+        Validation(PatchStore(write_dataset(tmp_path / str(side), side=side)), 2).findings(Pillow(), CPU)
+        for side in (80, 96)
+    )
+    assert small.texture is None
+    assert large.texture is not None
+    assert large.texture > 0
+
+
+def test_what_is_kept_is_of_most_db_or_where_an_adversary_judges_nearest_in_texture() -> None:
+    true, crisp = Findings(2.0, None, 0.3), Findings(1.0, None, 0.1)
+    assert true.merit(judged=False) > crisp.merit(judged=False)
+    assert true.merit(judged=True) < crisp.merit(judged=True)
+    untold = Findings(2.0, None, None), Findings(1.0, None, None)
+    assert untold[0].merit(judged=True) > untold[1].merit(judged=True)
 
 
 def test_only_validation_patches_are_scored(tmp_path: Path) -> None:

@@ -170,7 +170,7 @@ def _table(rows: Sequence[Row], upscaler: Upscaler) -> Table:
     title = (
         f"{upscaler.name} x{upscaler.scale}: above bicubic; texture is a distance from the truth's, bicubic's>model's"
     )
-    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, show_edge=False, padding=0)
     table.add_column("slide", overflow="fold", min_width=10)
     table.add_column("input>truth\num/px", no_wrap=True)
     table.add_column("input", no_wrap=True)
@@ -181,7 +181,7 @@ def _table(rows: Sequence[Row], upscaler: Upscaler) -> Table:
     told = summary(rows)
     table.add_section()
     gains = [_gain(told.back_projection_gain), _gain(told.gain)]
-    alike = [f"{told.model_ssim - told.bicubic_ssim:+.4f}", _change(told.bicubic_texture, told.model_texture)]
+    alike = [f"{told.model_ssim - told.bicubic_ssim:+.3f}", _change(told.bicubic_texture, told.model_texture)]
     rest = [f"{told.consistency:.2f}", _gain(told.flat_gain)]
     table.add_row("mean (flat: lowest)", "", "", "", *gains, *alike, *rest, style="bold")
     worst = told.worst
@@ -193,7 +193,7 @@ def _numbers(row: Row) -> list[str]:
     """The columns behind the kernel."""
     gains = [f"{row.bicubic.psnr:.2f}", _gain(row.back_projection_gain), _gain(row.gain)]
     before, after = (scores.texture.distance if scores.texture else None for scores in (row.bicubic, row.model))
-    alike = [f"{row.model.ssim - row.bicubic.ssim:+.4f}", _change(before, after)]
+    alike = [f"{row.model.ssim - row.bicubic.ssim:+.3f}", _change(before, after)]
     return [*gains, *alike, f"{row.model.consistency:.2f}", _gain(row.flat.gain if row.flat else None)]
 
 

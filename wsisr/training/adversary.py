@@ -12,8 +12,8 @@ from wsisr.training import losses
 from wsisr.training.config import AdversaryConfig
 from wsisr.training.discriminators import UNet
 
-BETAS = (0.9, 0.99)
-"""Of Adam's, as ESRGAN has them."""
+BETAS = (0.0, 0.99)
+"""Of Adam's. Without momentum the two players circle each other less."""
 
 
 class Adversary:
@@ -25,10 +25,12 @@ class Adversary:
         plain = torch.optim.Adam(self.network.parameters(), lr=config.learning_rate, betas=BETAS)
         self.judge, self.optimiser = fabric.setup(self.network, plain)
 
-    def cost(self, enlarged: Tensor) -> Tensor:
+    def cost(self, enlarged: Tensor, high: Tensor) -> Tensor:
         """What an output costs that is told from the truth; the discriminator itself learns nothing of it."""
         self.network.requires_grad_(False)
-        cost = losses.adversarial(self.judge(enlarged))
+        with torch.no_grad():
+            real = self.judge(high)
+        cost = losses.adversarial(real, self.judge(enlarged))
         self.network.requires_grad_(True)
         return cost
 

@@ -15,6 +15,7 @@ from wsisr.dataset.degradation import CAPTURE, SCAN
 from wsisr.dataset.records import PatchRecord
 from wsisr.dataset.store import PatchStore
 from wsisr.errors import ConfigError, DatasetError
+from wsisr.modelspec import nearest
 from wsisr.pixels import Kernel, Rgb, shrink
 from wsisr.training.config import OF_CAPTURES, OF_PYRAMIDS, DataConfig
 from wsisr.training.stain import jitter, stained
@@ -58,9 +59,10 @@ class Batches:
         """
         self.config, self.scale, self.seed, self.classified = config, scale, seed, classified
         self.store = PatchStore(config.dataset)
-        records = list(self.store.pairs("train", scale))
+        records = [record for record in self.store.pairs("train", scale) if _wanted(record, config.magnifications)]
         if not records:
-            raise DatasetError(f"{config.dataset}: no training pair at scale {scale}; build one from other slides")
+            of = "".join(f" of {each:g}x" for each in config.magnifications)
+            raise DatasetError(f"{config.dataset}: no training pair{of} at scale {scale}; build one from other slides")
         side = min(record.side for record in records)
         if config.patch_px * scale > side:
             raise ConfigError(
@@ -119,6 +121,10 @@ class Batches:
         low = low[top : top + side, left : left + side]
         high = high[top * scale : (top + side) * scale, left * scale : (left + side) * scale]
         return _turned(low, turns, mirror=mirror), _turned(high, turns, mirror=mirror)
+
+
+def _wanted(record: PatchRecord, magnifications: tuple[float, ...]) -> bool:
+    return not magnifications or nearest(record.mpp_lr, magnifications) is not None
 
 
 def _turned(image: Rgb, turns: int, *, mirror: bool) -> Rgb:

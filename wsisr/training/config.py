@@ -61,6 +61,8 @@ class DataConfig:
     """Largest change of a colour's optical density, as a logarithm: 0.1 is 10 % up or down."""
     degradation: Degradation | None = None
     """Of the kernel `degraded`, as a table or the name of a TOML file; without it `CAPTURE`."""
+    magnifications: tuple[float, ...] = ()
+    """Train on pairs only whose input is of one of these, such as [10]; all by default."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +114,8 @@ class AdversaryConfig:
 
     channels: int = 32
     learning_rate: float = 1e-4
+    head_start: int = 0
+    """Steps in which it learns alone: before it tells anything, what it says leads the network astray."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,6 +184,8 @@ def _faults(config: TrainConfig) -> Iterator[str]:
     """What cannot be meant, though every value has its type."""
     data, schedule = config.data, config.schedule
     yield from _kernel_faults(data)
+    if min(data.magnifications, default=1.0) <= 0:
+        yield "magnifications of data must be above 0"
     if config.network.scale not in SCALES:
         yield f"scale = {config.network.scale} is not one of {', '.join(map(str, SCALES))}"
     if min(data.patch_px, data.batch) < 1:
@@ -229,5 +235,6 @@ def _loss_faults(config: TrainConfig) -> Iterator[str]:
         yield f"the loss ssim needs patches of more than {2 * SSIM_REACH} px at high resolution"
     if loss.adversarial and config.data.patch_px * config.network.scale < SMALLEST_JUDGED_PX:
         yield f"the loss adversarial needs patches of at least {SMALLEST_JUDGED_PX} px at high resolution"
-    if not 1 <= config.adversary.channels <= 1024 or config.adversary.learning_rate <= 0:
-        yield "the adversary needs 1 to 1024 channels and a learning_rate above 0"
+    adversary = config.adversary
+    if not 1 <= adversary.channels <= 1024 or adversary.learning_rate <= 0 or adversary.head_start < 0:
+        yield "the adversary needs 1 to 1024 channels, a learning_rate above 0 and a head_start of at least 0"

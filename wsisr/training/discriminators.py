@@ -2,8 +2,7 @@
 
 Source: Real-ESRGAN, Wang et al., ICCV Workshops 2021, arXiv 2107.10833. MASRGAN's abstract names no discriminator; this
 one is this project's choice, and so is what it is shown: beside the pixels, what is finest in them, made larger. There
-an output differs from the truth, by a tenth of what the picture itself has in contrast, and layers of norm 1 make
-nothing larger.
+an output differs from the truth by little beside the contrast of the picture, and layers of norm 1 make nothing larger.
 """
 
 from __future__ import annotations

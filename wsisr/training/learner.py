@@ -50,7 +50,7 @@ class Learner:
         torch.manual_seed(config.seed)
         self.network = build(spec)
         self.objective = Objective(config.loss, spec, fabric.device)
-        self.weight = config.loss.adversarial
+        self.weight, self.head_start = config.loss.adversarial, config.adversary.head_start
         self.adversary = Adversary(config.adversary, fabric) if self.weight else None
         plain = torch.optim.AdamW(groups(self.network, config.schedule), weight_decay=0.0)
         self.student, self.optimiser = fabric.setup(Student(self.network), plain)
@@ -74,7 +74,7 @@ class Learner:
         for number in range(parts):
             piece = share.part(number, parts).to(self.fabric.device)
             with self.fabric.no_backward_sync(self.student, enabled=number < parts - 1):
-                for name, term in self._learn_part(piece, 1 / parts).items():
+                for name, term in self._learn_part(piece, 1 / parts, step).items():
                     terms[name] = terms.get(name, 0) + term
         told = {name: self._mean(term) for name, term in terms.items()}
         if math.isfinite(sum(told.values())):
@@ -87,12 +87,13 @@ class Learner:
         assert isinstance(mean, Tensor)
         return float(mean)
 
-    def _learn_part(self, piece: Batch, share: float) -> dict[str, Tensor]:
+    def _learn_part(self, piece: Batch, share: float, step: int) -> dict[str, Tensor]:
         """Adds the gradients of a part of a batch; its terms, times its share of the batch."""
         enlarged, logits = self.student(piece.low, piece.alike)
         terms = self.objective(piece, enlarged, logits)
         if self.adversary:
-            terms["adversarial"] = self.weight * self.adversary.cost(enlarged)
+            ready = step >= self.head_start
+            terms["adversarial"] = self.weight * ready * self.adversary.cost(enlarged, piece.high)
         self.fabric.backward(share * torch.stack(list(terms.values())).sum())
         told = {name: share * term.detach() for name, term in terms.items()}
         if self.adversary:

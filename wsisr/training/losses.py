@@ -60,14 +60,17 @@ def perceptual(seen: Tensor, due: Tensor) -> Tensor:
     return (seen - due).abs().mean() / due.abs().mean().clamp_min(1e-6)
 
 
-def adversarial(fake: Tensor) -> Tensor:
-    """What an output costs that a discriminator, whose logits these are, tells from the truth."""
-    return F.softplus(-fake).mean()
+def adversarial(real: Tensor, fake: Tensor) -> Tensor:
+    """What an output costs that a discriminator, whose logits these are, finds less true than the truth of the place.
+
+    Source: the relativistic pairing of Jolicoeur-Martineau, ICLR 2019, arXiv 1807.00734, pixel by pixel.
+    """
+    return F.softplus(real - fake).mean()
 
 
 def discriminating(real: Tensor, fake: Tensor) -> Tensor:
-    """What it costs a discriminator to take truth for output and output for truth."""
-    return 0.5 * (F.softplus(-real).mean() + F.softplus(fake).mean())
+    """What it costs a discriminator to find the output truer than the truth of the same place."""
+    return F.softplus(fake - real).mean()
 
 
 def classification(logits: Tensor, labels: Tensor) -> Tensor:
