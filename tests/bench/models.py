@@ -103,7 +103,8 @@ class Bench:
         branch = {"trunk": family, "magnifications": CLASSES[self.scale]} if joint else {}
         shape = NetworkConfig(self.scale, "mmsrnet" if joint else family, channels, blocks, **branch)  # type: ignore[arg-type]
         warm_up = max(1, self.steps // 20)
-        schedule = ScheduleConfig(self.steps, warm_up=warm_up, ema=0.998, validate_every=self.steps, save_every=100)
+        ema = max(0.9, 1 - 20 / self.steps)  # over the last twentieth of the run
+        schedule = ScheduleConfig(self.steps, warm_up=warm_up, ema=ema, validate_every=self.steps, save_every=100)
         data = DataConfig(self.dataset, self.patch_px, self.batch, {"area": 0.5, "bicubic": 0.5})
         return TrainConfig(shape, data, schedule, LossConfig(classification=0.01 if joint else 0.0), seed=seed)
 

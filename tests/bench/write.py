@@ -4,8 +4,9 @@
 
 The pixels are a slide's own, repeated; tiles are of 256 px and of the same codec and quality: JPEG 85 in 4:2:0 (libvips
 leaves YCbCr at 90), LZW with differences, deflate without. wsisr reads each level back from its finished tiles before
-it is halved, and brings the file to the disk; libvips does neither. The writers take turns, so that a busy machine
-slows all of them; ratios are medians over the turns. A table, or JSON.
+it is halved, and brings the file to the disk; libvips does neither. `coding alone` encodes, decodes and halves each
+tile, which is what a pyramid takes whose levels are means of what is stored, and stores nothing. The writers take
+turns, so that a busy machine slows all of them; ratios are medians over the turns. A table, or JSON.
 """
 
 from __future__ import annotations
@@ -26,10 +27,12 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import pyvips
 
+from wsisr.crew import Crew
 from wsisr.geometry import Box, Size
-from wsisr.pixels import Rgb
+from wsisr.pixels import Rgb, halve
 from wsisr.slides import open_slide
 from wsisr.writing import Codec, PyramidSpec, PyramidWriter
+from wsisr.writing.grid import Grid
 
 TILE_PX, BLOCK_PX, QUALITY = 256, 2048, 85
 CODECS: dict[str, dict[str, object]] = {
@@ -70,6 +73,30 @@ def by_wsisr(task: Task) -> None:
         deque(writer.finish(), 0)
 
 
+def by_coding(task: Task) -> None:
+    codec, crew, pixels = Codec(task.codec, QUALITY), Crew(16, "coding"), task.image
+    while pixels.size:
+        pixels = coded(pixels, codec, crew)
+    crew.close()
+
+
+def coded(pixels: Rgb, codec: Codec, crew: Crew) -> Rgb:
+    """The next level of what is stored of this one; nothing after the last."""
+    grid = Grid(Size(pixels.shape[1], pixels.shape[0]), TILE_PX)
+    above = np.empty((-(-grid.size.height // 2), -(-grid.size.width // 2), 3), np.uint8) if grid.tiles > 1 else None
+
+    def code(tile: int) -> None:
+        box = grid.box(tile)
+        encoded = codec.encode(pixels[box.rows, box.columns], TILE_PX)
+        if above is not None:
+            half = halve(codec.decode(encoded, TILE_PX)[: box.height, : box.width])
+            top, left = box.top // 2, box.left // 2
+            above[top : top + half.shape[0], left : left + half.shape[1]] = half
+
+    crew.each(code, range(grid.tiles))
+    return np.empty(0, np.uint8) if above is None else above
+
+
 def by_libvips(task: Task) -> None:
     image = pyvips.Image.new_from_memory(task.image.data, task.size.width, task.size.height, 3, "uchar")
     image.copy(interpretation="srgb").tiffsave(str(task.output), **task.vips)
@@ -81,7 +108,7 @@ def by_command(task: Task) -> None:
     subprocess.run(["vips", "rawload", str(task.raw), f"{task.output}[{options}]", *sizes], check=True)
 
 
-WRITERS: dict[str, Callable[[Task], None]] = {"wsisr": by_wsisr, "libvips": by_libvips}
+WRITERS: dict[str, Callable[[Task], None]] = {"wsisr": by_wsisr, "libvips": by_libvips, "coding alone": by_coding}
 if shutil.which("vips"):
     WRITERS["vips command"] = by_command
 
@@ -95,14 +122,17 @@ def measured(task: Task, rounds: int) -> dict[str, float | str]:
             began = time.perf_counter()
             write(task)
             seconds[name].append(time.perf_counter() - began)
-            sizes[name] = task.output.stat().st_size
-            task.output.unlink()
+            if task.output.exists():
+                sizes[name] = task.output.stat().st_size
+                task.output.unlink()
     speeds = {name: task.size.pixels / 1e6 / median(times) for name, times in seconds.items()}
     ratios = {
         f"over {name}": median(other / own for own, other in zip(seconds["wsisr"], times, strict=True))
         for name, times in seconds.items()
         if name != "wsisr"
     }
+    pairs = zip(seconds["libvips"], seconds["coding alone"], strict=True)
+    ratios["coding alone over libvips"] = median(other / own for other, own in pairs)
     return {"codec": task.codec, **speeds, **ratios, "bytes": sizes["wsisr"] / sizes["libvips"]}
 
 

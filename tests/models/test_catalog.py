@@ -10,6 +10,7 @@ import pytest
 from tests.networks import small_spec
 from wsisr.errors import ModelError
 from wsisr.models.catalog import Model, best_among, best_for, purpose, shipped
+from wsisr.models.weights import load_between, load_network
 
 
 def model(folder: Path, name: str, pitches: tuple[float, float] = (0.5, 4.0)) -> Model:
@@ -63,3 +64,12 @@ def test_one_shipped_model_of_each_scale_is_the_default(scale: int) -> None:
     said = [purpose(each, shipped()) for each in shipped() if each.spec.scale == scale]
     assert sum(words.startswith("the default") for words in said) == 1
     assert not best_for(scale, None).asked_for
+
+
+@pytest.mark.parametrize("model", [each for each in shipped() if each.twin.is_file()], ids=lambda model: model.name)
+def test_a_shipped_twin_lies_a_part_of_the_way_from_its_model(model: Model) -> None:
+    """Which asks that they are of one shape."""
+    _, half = load_between(model.path, model.twin, 0.5)
+    ends = [load_network(path)[1].state_dict()["tail.weight"] for path in (model.path, model.twin)]
+    assert not ends[0].equal(ends[1])
+    assert (half.state_dict()["tail.weight"] - (ends[0] + ends[1]) / 2).abs().max() < 1e-6
