@@ -8,20 +8,19 @@ def models() -> None:
     from rich.table import Table
 
     from wsisr.cli.console import answers
-    from wsisr.models.catalog import purpose, shipped
+    from wsisr.models.catalog import purpose, shipped, weights_folder
 
-    table = Table("model", "scale", "trained for input of", "for", "file", "card", box=None, header_style="bold")
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    table.add_column("model", no_wrap=True)
+    table.add_column("scale", no_wrap=True)
+    table.add_column("input,\num/px", no_wrap=True)
+    table.add_column("for")
+    table.add_column("MB", justify="right", no_wrap=True)
     known = shipped()
     for model in known:
-        finest, coarsest = model.spec.input_mpp
-        size = f"{model.path.stat().st_size / 1e6:.1f} MB"
-        table.add_row(
-            model.name,
-            f"x{model.spec.scale}",
-            f"{finest:g} to {coarsest:g} um/px",
-            purpose(model, known),
-            size,
-            model.path.with_suffix(".md").name,
-        )
-    table.add_row("bicubic, lanczos", "x2, x4", "any", "honest baselines: Pillow's filters", "none", "none")
+        pitches = "{:g} to {:g}".format(*model.spec.input_mpp)
+        size = f"{model.path.stat().st_size / 1e6:.1f}"
+        table.add_row(model.name, f"x{model.spec.scale}", pitches, purpose(model, known), size)
+    table.add_row("bicubic, lanczos", "x2, x4", "any", "honest baselines: Pillow's filters", "")
     answers.print(table)
+    answers.print(f"the card of each: {weights_folder()}/MODEL.md", highlight=False, soft_wrap=True)
