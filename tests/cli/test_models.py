@@ -88,7 +88,7 @@ def test_the_file_tells_how_crisp_it_was_made(slide: Path, twins: Path) -> None:
 
 
 def test_crispness_that_cannot_be_is_one_line(twins: Path) -> None:
-    for model in ("bicubic", "model.onnx", "masrgan-x2"):
+    for model in ("bicubic", "model.onnx", "mmsrnet-x2"):
         with pytest.raises(ModelError, match="has no twin to look crisp"):
             load_upscaler(model, scale=2, device="cpu", perception=0.5)
     with pytest.raises(ModelError, match="choose from 0 to 1"):
