@@ -74,7 +74,7 @@ bench-network: $(INSTALLED)
 	PYTHONPATH=. $(BIN)/python tests/bench/network.py $(ONNX)
 
 DATASET ?= data/pathimgsr
-STEPS ?= 2000
+STEPS ?= 600
 SEEDS ?= 2
 bench-models: $(INSTALLED)
 	PYTHONPATH=. $(BIN)/python tests/bench/models.py $(DATASET) --steps $(STEPS) --seeds $(SEEDS) \

@@ -101,7 +101,7 @@ class Bench:
         )
         kernels = {"area": 0.5, "bicubic": 0.5}
         data = DataConfig(self.dataset, self.patch_px, self.batch, kernels, magnifications=(only,) if only else ())
-        return TrainConfig(shape, data, schedule, LossConfig(classification=0.01 if joint else 0.0), seed=seed)
+        return TrainConfig(shape, data, schedule, LossConfig(classification=0.001 if joint else 0.0), seed=seed)
 
     def trained(self, name: str, config: TrainConfig) -> Path:
         """Weights of a run, which is finished first where it is not."""
@@ -183,7 +183,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=300, help="of training, for each")
     parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--scale", type=int, default=2)
-    parser.add_argument("--patch-px", type=int, default=32)
+    parser.add_argument("--patch-px", type=int, default=48)
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--trunks", nargs="+", default=list(TRUNKS), choices=TRUNKS, metavar="NAME")
     parser.add_argument("--runs", type=Path, default=Path("runs/bench-mmsrnet"))

@@ -1,4 +1,4 @@
-"""Networks of about 0.4 M parameters side by side: `python tests/bench/models.py DATASET --steps 2000 --seeds 2`.
+"""Networks of about 0.4 M parameters side by side: `python tests/bench/models.py DATASET --steps 600 --seeds 2`.
 
 The same data, crops, steps and schedule for each, and the last weights of each run, averaged over its end. Scored on
 the validation patches of the dataset (held-out slides): input by area mean and by Pillow's bicubic, PSNR and SSIM of a
@@ -106,7 +106,7 @@ class Bench:
         ema = max(0.9, 1 - 20 / self.steps)  # over the last twentieth of the run
         schedule = ScheduleConfig(self.steps, warm_up=warm_up, ema=ema, validate_every=self.steps, save_every=100)
         data = DataConfig(self.dataset, self.patch_px, self.batch, {"area": 0.5, "bicubic": 0.5})
-        return TrainConfig(shape, data, schedule, LossConfig(classification=0.01 if joint else 0.0), seed=seed)
+        return TrainConfig(shape, data, schedule, LossConfig(classification=0.001 if joint else 0.0), seed=seed)
 
     def folder(self, name: str, seed: int) -> Path:
         words = name.lower().replace(", ", "-").replace(" ", "-")
@@ -218,11 +218,11 @@ def table(rows: list[Row]) -> Iterator[str]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("dataset", type=Path, help="as written by wsisr build-dataset --validation")
-    parser.add_argument("--steps", type=int, default=2000, help="of training, for each")
+    parser.add_argument("--steps", type=int, default=600, help="of training, for each")
     parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--scale", type=int, default=2)
-    parser.add_argument("--patch-px", type=int, default=48)
-    parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--patch-px", type=int, default=32)
+    parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--minutes", type=float, default=float("inf"), help="after which training stops")
     parser.add_argument("--networks", nargs="+", default=list(NETWORKS), choices=NETWORKS, metavar="NAME")
     parser.add_argument("--joint", action="store_true", help="MMSRNet on three of them, too")
