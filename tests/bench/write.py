@@ -1,6 +1,6 @@
 """Mpx/s of writing a pyramid from pixels in memory: wsisr, libvips in this process, and the vips command if there.
 
-    python tests/bench/write.py SLIDE [--rounds 5] [--copies 4] [--json FILE]
+    python tests/bench/write.py SLIDE [--rounds 5] [--copies 2] [--json FILE]
 
 The pixels are a slide's own, repeated; tiles are of 256 px and of the same codec and quality: JPEG 85 in 4:2:0 (libvips
 leaves YCbCr at 90), LZW with differences, deflate without. wsisr reads each level back from its finished tiles before
@@ -140,7 +140,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="How fast a pyramid is written, against libvips.")
     parser.add_argument("slide", type=Path)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--copies", type=int, default=4, help="of the slide, along each axis")
+    parser.add_argument("--copies", type=int, default=2, help="of the slide, along each axis")
     parser.add_argument("--json", type=Path)
     asked = parser.parse_args()
     with open_slide(asked.slide) as slide, TemporaryDirectory() as name:
