@@ -97,6 +97,7 @@ def test_a_whole_number_may_stand_for_a_fraction(tmp_path: Path) -> None:
         ("data", {"kernels": {"box": 1.0}}, "unknown kernel 'box'; known: area, bicubic"),
         ("data", {"stain_jitter": 2}, "stain_jitter must be from 0 to 1"),
         ("data", {"magnifications": [0]}, "magnifications of data must be above 0"),
+        ("adversary", {"judge": "jury"}, "judge = jury is not one of unet, vgg"),
         ("adversary", {"head_start": -1}, "a head_start of at least 0"),
         ("network", {"magnifications": 5}, "magnifications = 5 is not a list of numbers"),
         ("network", {"magnifications": [5, "x"]}, "magnifications = 'x' is not a number"),

@@ -21,7 +21,15 @@ from tests.samples import REPOSITORY
 from wsisr.errors import ConfigError, ModelError
 from wsisr.models.mmsrnet import MMSRNet
 from wsisr.models.weights import load_network, save_weights
-from wsisr.training.config import AdversaryConfig, DataConfig, LossConfig, NetworkConfig, ScheduleConfig, TrainConfig
+from wsisr.training.config import (
+    JUDGES,
+    AdversaryConfig,
+    DataConfig,
+    LossConfig,
+    NetworkConfig,
+    ScheduleConfig,
+    TrainConfig,
+)
 from wsisr.training.loop import BEST, LAST, METRICS, Run
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -113,13 +121,15 @@ def test_each_loss_alone_moves_the_network(dataset: Path, features: Path, tmp_pa
     assert not torch.equal(run.learner.network.state_dict()["tail.weight"], before["tail.weight"])
 
 
-def test_an_adversary_with_a_head_start_learns_alone_at_first(dataset: Path, tmp_path: Path) -> None:
-    given = replace(config(dataset, LossConfig(l1=0.0, adversarial=1.0)), adversary=AdversaryConfig(4, head_start=2))
+@pytest.mark.parametrize("judge", JUDGES)
+def test_an_adversary_with_a_head_start_learns_alone_at_first(dataset: Path, tmp_path: Path, judge: str) -> None:
+    adversary = AdversaryConfig(4, head_start=2, judge=judge)
+    given = replace(config(dataset, LossConfig(l1=0.0, adversarial=1.0)), adversary=adversary)
     learner = (run := Run(given, tmp_path, CPU)).learner
     assert learner.adversary is not None
-    judge, tail = learner.adversary.network.head.weight, learner.network.state_dict()["tail.weight"]
-    starts = judge.detach().clone(), tail.clone()
-    moved = [(not torch.equal(judge, starts[0]), not torch.equal(tail, starts[1])) for _ in run]
+    first, tail = next(learner.adversary.network.parameters()), learner.network.state_dict()["tail.weight"]
+    starts = first.detach().clone(), tail.clone()
+    moved = [(not torch.equal(first, starts[0]), not torch.equal(tail, starts[1])) for _ in run]
     assert moved == [(True, False), (True, False), (True, True), (True, True)]
 
 

@@ -15,7 +15,7 @@ from tests.samples import noise
 from wsisr import metrics
 from wsisr.geometry import Size
 from wsisr.training import losses
-from wsisr.training.discriminators import UNet
+from wsisr.training.discriminators import VGG, UNet
 
 OF_PAIRS = (losses.l1, losses.charbonnier, losses.ssim, losses.fourier, losses.perceptual)
 
@@ -87,4 +87,12 @@ def test_the_discriminator_judges_every_pixel(side: tuple[int, int]) -> None:
     torch.manual_seed(0)
     judged = UNet(4)(torch.rand((2, 3, *side)))
     assert judged.shape == (2, 1, *side)
+    assert judged.std() > 0
+
+
+@pytest.mark.parametrize("side", [(16, 16), (21, 34)])
+def test_the_other_judges_a_patch(side: tuple[int, int]) -> None:
+    torch.manual_seed(0)
+    judged = VGG(4)(torch.rand((2, 3, *side)))
+    assert judged.shape == (2, 1)
     assert judged.std() > 0

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from wsisr.training import losses
 from wsisr.training.config import AdversaryConfig
-from wsisr.training.discriminators import UNet
+from wsisr.training.discriminators import DISCRIMINATORS
 
 BETAS = (0.0, 0.99)
 """Of Adam's. Without momentum the two players circle each other less."""
@@ -21,7 +21,7 @@ class Adversary:
 
     def __init__(self, config: AdversaryConfig, fabric: Fabric) -> None:
         self.fabric = fabric
-        self.network = UNet(config.channels)
+        self.network = DISCRIMINATORS[config.judge](config.channels)
         plain = torch.optim.Adam(self.network.parameters(), lr=config.learning_rate, betas=BETAS)
         self.judge, self.optimiser = fabric.setup(self.network, plain)
 

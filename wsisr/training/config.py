@@ -15,6 +15,7 @@ from wsisr.modelspec import CLASSIFYING, SCALES, ModelSpec
 from wsisr.values import made, read_toml
 
 SMALLEST_JUDGED_PX = 16
+JUDGES = ("unet", "vgg")
 
 KERNELS = ("area", "bicubic", "lanczos", "stored", "pyramid", "scan", "degraded")
 """How low resolution arises. `stored` is that of the dataset: a slide's own coarser level, the coarser capture, or what
@@ -116,6 +117,8 @@ class AdversaryConfig:
     learning_rate: float = 1e-4
     head_start: int = 0
     """Steps in which it learns alone: before it tells anything, what it says leads the network astray."""
+    judge: str = "unet"
+    """`unet`, which judges every pixel, or `vgg`, which judges a patch."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,5 +239,7 @@ def _loss_faults(config: TrainConfig) -> Iterator[str]:
     if loss.adversarial and config.data.patch_px * config.network.scale < SMALLEST_JUDGED_PX:
         yield f"the loss adversarial needs patches of at least {SMALLEST_JUDGED_PX} px at high resolution"
     adversary = config.adversary
+    if adversary.judge not in JUDGES:
+        yield f"judge = {adversary.judge} is not one of {', '.join(JUDGES)}"
     if not 1 <= adversary.channels <= 1024 or adversary.learning_rate <= 0 or adversary.head_start < 0:
         yield "the adversary needs 1 to 1024 channels, a learning_rate above 0 and a head_start of at least 0"
