@@ -22,7 +22,7 @@ from wsisr.slides import open_slide
 from wsisr.upscaler import Upscaler
 from wsisr.upscaling import Options
 
-REGION = Box(330, 1000, 330 + 1536, 1000 + 520)
+REGION = Box(330, 1000, 330 + 800, 1000 + 520)
 """Tissue and glass; in px of level 0."""
 
 SHIFT_X, SHIFT_Y = 37, 51
