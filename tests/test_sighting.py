@@ -100,5 +100,5 @@ def test_a_branch_sees_by_the_mean_over_windows(tmp_path: Path) -> None:
 
 def test_what_has_no_branch_sees_nothing(tmp_path: Path) -> None:
     save_weights(tmp_path / "a.safetensors", small_spec("edsr"), small_network("edsr").state_dict())
-    for model in ("bicubic", None, tmp_path / "a.safetensors", "model.onnx"):
+    for model in ("bicubic", "masrgan-x2", tmp_path / "a.safetensors", "model.onnx"):
         assert load_sight(model, scale=2, device="cpu") is None
