@@ -13,7 +13,7 @@ import numpy.typing as npt
 from wsisr.alike import to_look_at
 from wsisr.geometry import Box, Size
 from wsisr.modelspec import ModelSpec
-from wsisr.pixels import Tiles
+from wsisr.pixels import Rgb, Tiles
 from wsisr.source import Source
 from wsisr.tissue import TissueMap
 
@@ -43,18 +43,28 @@ class Sight(Protocol):
 def contradiction(source: Source, tissue: TissueMap, sight: Sight) -> str | None:
     """What is to be said where a slide does not look as its pitch tells; None where it does, or nobody knows."""
     due = None if source.mpp is None else sight.spec.class_of(source.mpp)
-    windows = [to_look_at(source.read(box)) for box in spread_windows(source, tissue)]
+    windows = windows_of(source, tissue)
     if due is None or not windows:
         return None
     shares = sight(np.stack(windows))
-    leading = int(shares.argmax())
-    if leading == due or shares[due] >= DOUBTED:
+    if not doubted(shares, due):
         return None
+    leading = int(shares.argmax())
     seen, told = sight.spec.magnifications[leading], sight.spec.magnifications[due]
     return (
         f"the tissue looks like {seen:g}x ({100 * shares[leading]:.0f} % likely), "
         f"its {source.mpp:.4g} um/px stand for {told:g}x ({100 * shares[due]:.0f} %); if the pitch is wrong, give --mpp"
     )
+
+
+def doubted(shares: Shares, due: int) -> bool:
+    """Whether the magnification that a pitch stands for, by its index, counts as contradicted."""
+    return int(shares.argmax()) != due and bool(shares[due] < DOUBTED)
+
+
+def windows_of(source: Source, tissue: TissueMap) -> list[Rgb]:
+    """What of a source's tissue is looked at, compressed alike; nothing where it has none."""
+    return [to_look_at(source.read(box)) for box in spread_windows(source, tissue)]
 
 
 def spread_windows(source: Source, tissue: TissueMap) -> list[Box]:

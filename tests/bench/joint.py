@@ -6,7 +6,8 @@ for all, so that together they take as many times the work. The same crops, step
 weights, averaged over the run's end. Scored on the validation patches of the dataset: dB above Pillow's bicubic by the
 magnification of the input, which is made by area mean and by bicubic, mean over slides and both. `told` is the share of
 the patches, as the slides have them, whose magnification the branch tells right: natively scanned pitches and coarser
-levels. Runs are kept in --runs: what was stopped goes on, what is finished is not trained again.
+levels; where most patches show one magnification, it says little. Runs are kept in --runs: what was stopped goes on,
+what is finished is not trained again.
 """
 
 from __future__ import annotations
@@ -21,8 +22,7 @@ from statistics import fmean, pstdev
 
 import torch
 
-from tests.bench.models import CLASSES, KERNELS, inner
-from wsisr.dataset.store import PatchStore
+from tests.bench.models import KERNELS, Asked, inner
 from wsisr.evaluation.backprojection import BackProjection
 from wsisr.metrics import psnr_of, squared_error
 from wsisr.models.mmsrnet import MMSRNet
@@ -32,13 +32,15 @@ from wsisr.pixels import Rgb, enlarge, shrink
 from wsisr.runtime import load_upscaler
 from wsisr.training.config import DataConfig, LossConfig, NetworkConfig, ScheduleConfig, TrainConfig
 from wsisr.training.loop import LAST, Run
-from wsisr.training.validation import Validation
 from wsisr.upscaler import Resampling, Upscaler
 
 CPU = torch.device("cpu")
 
 TRUNKS = {"EDSR": ("edsr", 32, 5), "SPAN": ("span", 32, 3), "MASRGAN": ("masrgan", 32, 4)}
 """Name to family, channels and blocks."""
+
+CLASSES = {2: (5.0, 10.0, 20.0), 4: (5.0, 10.0)}
+"""Scale to magnifications of the input."""
 
 Gains = dict[float, float]
 """Magnification of the input to dB above bicubic."""
@@ -60,25 +62,12 @@ class Row:
         return fmean(self.gains.values())
 
 
-@dataclass(frozen=True)
-class Bench:
-    """What was asked for."""
-
-    dataset: Path
-    runs: Path
-    scale: int
-    steps: int
-    seeds: int
-    patch_px: int
-    batch: int
+class Bench(Asked):
+    """A trunk in each way."""
 
     @property
     def magnifications(self) -> tuple[float, ...]:
         return CLASSES[self.scale]
-
-    @cached_property
-    def validation(self) -> Validation:
-        return Validation(PatchStore(self.dataset), self.scale)
 
     @cached_property
     def groups(self) -> dict[float, list[list[Rgb]]]:

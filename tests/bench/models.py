@@ -33,14 +33,13 @@ from wsisr.models.weights import build
 from wsisr.modelspec import ModelSpec
 from wsisr.pixels import Kernel, Rgb, shrink
 from wsisr.runtime import load_upscaler
-from wsisr.training.config import DataConfig, LossConfig, NetworkConfig, ScheduleConfig, TrainConfig
+from wsisr.training.config import DataConfig, NetworkConfig, ScheduleConfig, TrainConfig
 from wsisr.training.loop import LAST, Run, trainable
 from wsisr.training.validation import Validation
 from wsisr.upscaler import Resampling, Upscaler
 from wsisr.upscaling import Options
 
 KERNELS: tuple[Kernel, ...] = ("area", "bicubic")
-CLASSES = {2: (5.0, 10.0, 20.0), 4: (5.0, 10.0)}
 
 NETWORKS = {
     "SRResNet": ("srresnet", 50, 8),
@@ -54,9 +53,6 @@ NETWORKS = {
     "MASRGAN, parallel": ("masrgan", 48, 8),
 }
 """Name to family, channels and blocks."""
-
-JOINT = ("EDSR", "SPAN", "MASRGAN, parallel")
-"""Trunks that --joint also trains with the branch of an MMSRNet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +82,8 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Bench:
-    """What was asked for."""
+class Asked:
+    """What is trained, on what, for how long."""
 
     dataset: Path
     runs: Path
@@ -97,24 +93,26 @@ class Bench:
     patch_px: int
     batch: int
 
+    @cached_property
+    def validation(self) -> Validation:
+        return Validation(PatchStore(self.dataset), self.scale)
+
+
+class Bench(Asked):
+    """Each network with the same training."""
+
     def config(self, name: str, seed: int) -> TrainConfig:
-        joint = name.startswith("MMSRNet on ")
-        family, channels, blocks = NETWORKS[name.removeprefix("MMSRNet on ")]
-        branch = {"trunk": family, "magnifications": CLASSES[self.scale]} if joint else {}
-        shape = NetworkConfig(self.scale, "mmsrnet" if joint else family, channels, blocks, **branch)  # type: ignore[arg-type]
+        family, channels, blocks = NETWORKS[name]
+        shape = NetworkConfig(self.scale, family, channels, blocks)
         warm_up = max(1, self.steps // 20)
         ema = max(0.9, 1 - 20 / self.steps)  # over the last twentieth of the run
         schedule = ScheduleConfig(self.steps, warm_up=warm_up, ema=ema, validate_every=self.steps, save_every=100)
         data = DataConfig(self.dataset, self.patch_px, self.batch, {"area": 0.5, "bicubic": 0.5})
-        return TrainConfig(shape, data, schedule, LossConfig(classification=0.001 if joint else 0.0), seed=seed)
+        return TrainConfig(shape, data, schedule, seed=seed)
 
     def folder(self, name: str, seed: int) -> Path:
         words = name.lower().replace(", ", "-").replace(" ", "-")
         return self.runs / f"x{self.scale}-{self.steps}-{words}-{seed}"
-
-    @cached_property
-    def validation(self) -> Validation:
-        return Validation(PatchStore(self.dataset), self.scale)
 
     def scores(self, upscaler: Upscaler) -> Scores:
         found = [
@@ -225,7 +223,6 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--minutes", type=float, default=float("inf"), help="after which training stops")
     parser.add_argument("--networks", nargs="+", default=list(NETWORKS), choices=NETWORKS, metavar="NAME")
-    parser.add_argument("--joint", action="store_true", help="MMSRNet on three of them, too")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="of torch")
     parser.add_argument("--runs", type=Path, default=Path("runs/bench-models"))
     parser.add_argument("--json", type=Path)
@@ -233,7 +230,7 @@ def main() -> None:
     torch.set_num_threads(asked.threads)
     bench = Bench(asked.dataset, asked.runs, asked.scale, asked.steps, asked.seeds, asked.patch_px, asked.batch)
     until = time.monotonic() + 60 * asked.minutes
-    names = [*asked.networks, *(f"MMSRNet on {name}" for name in JOINT if asked.joint and name in asked.networks)]
+    names = list(asked.networks)
     jobs = [(name, seed) for seed in range(asked.seeds) for name in names]  # a seed of each before the next
     finished = [job for job in jobs if train(bench, *job, until)]
     ready = {name: [seed for other, seed in finished if other == name] for name in names}

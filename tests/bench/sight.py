@@ -16,10 +16,9 @@ from statistics import fmean
 import numpy as np
 
 from tests.bench.tables import Row, report
-from wsisr.alike import to_look_at
 from wsisr.models.catalog import find
 from wsisr.runtime import load_sight
-from wsisr.sighting import DOUBTED, Sight, spread_windows
+from wsisr.sighting import Sight, doubted, windows_of
 from wsisr.slides import open_slide
 from wsisr.source import Source
 from wsisr.tissue import tissue_of
@@ -32,7 +31,7 @@ def rows_of(path: Path, sight: Sight) -> Iterator[Row]:
         for level in range(len(slide.info.levels)):
             source = Source(slide, level)
             due = sight.spec.class_of(source.mpp or 0.0)
-            windows = [to_look_at(source.read(box)) for box in spread_windows(source, tissue)]
+            windows = windows_of(source, tissue)
             if due is None or not windows:
                 continue
             shares = sight(np.stack(windows))
@@ -48,11 +47,6 @@ def rows_of(path: Path, sight: Sight) -> Iterator[Row]:
                 "false alarms": float(doubted(shares, due)),
                 "wrong pitches caught": fmean(doubted(shares, each) for each in others),
             }
-
-
-def doubted(shares: np.typing.NDArray[np.float64], due: int) -> bool:
-    """Whether `wsisr upscale` would warn of a pitch."""
-    return int(shares.argmax()) != due and bool(shares[due] < DOUBTED)
 
 
 def main() -> None:
