@@ -5,8 +5,8 @@ tells them, trained jointly (`mmsrnet`); and one network for each magnification 
 for all, so that together they take as many times the work. The same crops, steps and schedule for each, and the last
 weights, averaged over the run's end. Scored on the validation patches of the dataset: dB above Pillow's bicubic by the
 magnification of the input, which is made by area mean and by bicubic, mean over slides and both. `told` is the share of
-the patches, as the slides have them, whose magnification the branch tells right: natively scanned pitches and coarser
-levels; where most patches show one magnification, it says little. Runs are kept in --runs: what was stopped goes on,
+the patches, as the slides have them, whose magnification the branch tells right, mean over magnifications: natively
+scanned pitches and coarser levels. Runs are kept in --runs: what was stopped goes on,
 what is finished is not trained again.
 """
 

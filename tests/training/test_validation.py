@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -94,8 +95,26 @@ def test_magnifications_are_told_of_patches_as_the_slide_has_them(tmp_path: Path
     network = small_network("mmsrnet")
     assert isinstance(network, MMSRNet)
     for index, due in ((2, 1.0), (0, 0.0)):
-        with torch.no_grad():
-            network.branch.last.weight.zero_()
-            network.branch.last.bias.copy_(torch.eye(3)[index])
+        sees_always(network, index)
         assert validation.findings(network, CPU).accuracy == due
     assert validation.findings(Pillow(), CPU).accuracy is None
+
+
+def test_guessing_the_most_frequent_magnification_gains_nothing(tmp_path: Path) -> None:
+    """Three patches of 20x and one of 10x are told no better by always 20x than by always 10x."""
+    store = PatchStore(write_dataset(tmp_path))
+    *frequent, rare = store.pairs("val", 2)
+    write_manifest(tmp_path, [*frequent, replace(rare, slide="other.svs", mpp_hr=1.0, mpp_lr=2.0)])
+    validation = Validation(PatchStore(tmp_path), 2)
+    network = small_network("mmsrnet")
+    assert isinstance(network, MMSRNet)
+    for index, due in ((2, 0.5), (1, 0.5), (0, 0.0)):
+        sees_always(network, index)
+        assert validation.accuracy(network, CPU) == due
+
+
+def sees_always(network: MMSRNet, index: int) -> None:
+    """Whatever it looks at, it takes for that magnification."""
+    with torch.no_grad():
+        network.branch.last.weight.zero_()
+        network.branch.last.bias.copy_(torch.eye(3)[index])

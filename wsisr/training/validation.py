@@ -9,6 +9,7 @@ from __future__ import annotations
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cached_property
+from statistics import fmean
 from typing import Literal, TypeAlias
 
 import numpy as np
@@ -45,7 +46,10 @@ class Findings:
     gain: float
     """dB above Pillow's bicubic: mean over slides, and kernels where there are two, of PSNR."""
     accuracy: float | None
-    """Share of the patches at high resolution whose magnification is told right; None where none is told."""
+    """Share of the patches at high resolution whose magnification is told right, mean over magnifications.
+
+    None where none is told.
+    """
     texture: float | None
     """Distance from the truth's texture, mean over slides and kernels; None where patches are below 88 px."""
 
@@ -84,22 +88,16 @@ class Validation:
     def accuracy(self, network: MMSRNet, device: torch.device) -> float | None:
         """Share of the patches at high resolution of which the likeliest magnification is the right one.
 
-        They are compressed alike before, see `wsisr.alike`. None where no patch with contrast is of a magnification
-        that the network knows.
+        A mean over magnifications, so that guessing the most frequent one gains nothing. Patches are compressed alike
+        before, see `wsisr.alike`. None where no patch with contrast is of a magnification that the network knows.
         """
-        right, seen = 0, 0
+        told: dict[int, list[bool]] = {}
         for name, records in self.records.items():
-            tissue = [record.contrast >= FLAT_CONTRAST for record in records]
-            pitches = zip(records, tissue, strict=True)
-            classes = [network.spec.class_of(record.mpp_hr) if some else None for record, some in pitches]
-            known = [number for number, index in enumerate(classes) if index is not None]
-            if known:
-                with torch.inference_mode(), _arithmetic(device):
-                    shown = [to_look_at(self.slides[name][number]) for number in known]
-                    found = network.logits(_planes(shown, device))
-                due = torch.tensor([classes[number] for number in known])
-                right, seen = right + int((found.argmax(dim=1).cpu() == due).sum()), seen + len(known)
-        return right / seen if seen else None
+            for record, high in zip(records, self.slides[name], strict=True):
+                due = network.spec.class_of(record.mpp_hr) if record.contrast >= FLAT_CONTRAST else None
+                if due is not None:
+                    told.setdefault(due, []).append(_likeliest(network, high, device) == due)
+        return fmean(fmean(right) for right in told.values()) if told else None
 
     def strip(self, network: nn.Module, device: torch.device) -> Rgb:
         """A row for each of a few slides: low resolution (in squares), bicubic, the network, the truth."""
@@ -139,6 +137,12 @@ def _inner(image: Rgb) -> Rgb:
 
 def _error(image: Rgb, truth: Rgb) -> float:
     return squared_error(_inner(image), _inner(truth))
+
+
+@torch.inference_mode()
+def _likeliest(network: MMSRNet, high: Rgb, device: torch.device) -> int:
+    with _arithmetic(device):
+        return int(network.logits(_planes([to_look_at(high)], device)).argmax())
 
 
 @torch.inference_mode()
