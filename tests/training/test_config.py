@@ -130,6 +130,14 @@ def test_what_cannot_be_meant_is_one_line(tmp_path: Path, table: str, values: di
         assert reason in refused(path)
 
 
+def test_a_branch_learns_without_pixels_only_on_a_trunk_at_rest(tmp_path: Path) -> None:
+    network = {"scale": 2, "family": "mmsrnet", "trunk": "edsr", "magnifications": [10, 20]}
+    alone = GOOD | {"network": network, "loss": {"l1": 0, "classification": 1}}
+    path = written(tmp_path / "run.toml", alone)
+    assert "classification alone would spoil the trunk for pixels; set trunk_rate = 0" in refused(path)
+    assert not config(tmp_path / "at-rest", alone | {"schedule": {"steps": 12, "trunk_rate": 0}}).loss.of_pixels
+
+
 @pytest.mark.parametrize("missing", ["network", "data", "schedule"])
 def test_a_missing_table_is_named(tmp_path: Path, missing: str) -> None:
     tables = {name: table for name, table in GOOD.items() if name != missing}

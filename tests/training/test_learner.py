@@ -151,6 +151,22 @@ def test_a_trunk_at_rest_stays_as_it_is_while_the_branch_learns(dataset: Path, t
     assert joint["branch.last.bias"].any()
 
 
+def test_a_branch_can_learn_alone_and_what_is_kept_is_its_best(dataset: Path, tmp_path: Path) -> None:
+    """It looks at whole patches of the batch, and no pixel is enlarged but by the validation."""
+    start = finish(config(dataset, LossConfig(classification=0.5), JOINT), tmp_path / "joint").folder / LAST
+    given = config(dataset, LossConfig(l1=0.0, classification=1.0), replace(JOINT, warm_start=start))
+    given = replace(given, schedule=replace(given.schedule, trunk_rate=0.0))
+    reports = list(Run(given, tmp_path / "whole", CPU))
+    assert [set(report.terms) for report in reports] == [{"classification"}] * STEPS
+    found = [report.found.accuracy for report in reports if report.found]
+    run = Run(given, tmp_path / "whole", CPU)
+    assert run.best == max(each for each in found if each is not None)
+    before, after = (load_file(path) for path in (start, tmp_path / "whole" / LAST))
+    moved = {name for name, tensor in before.items() if not torch.equal(tensor, after[name])}
+    assert moved
+    assert all(name.startswith("branch.") for name in moved)
+
+
 def differ_by_rounding(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
     """Weights move by some 3e-3 in four steps; of a gradient that is all but zero, Adam goes by the sign."""
     return all((other[name] - tensor).abs().mean() < 1e-4 for name, tensor in one.items())

@@ -61,12 +61,14 @@ def test_texture_is_told_of_patches_that_hold_a_square_of_it_inside_the_border(t
     assert large.texture > 0
 
 
-def test_what_is_kept_is_of_most_db_or_where_an_adversary_judges_nearest_in_texture() -> None:
+def test_what_is_kept_is_best_at_what_the_run_is_for() -> None:
     true, crisp = Findings(2.0, None, 0.3), Findings(1.0, None, 0.1)
-    assert true.merit(judged=False) > crisp.merit(judged=False)
-    assert true.merit(judged=True) < crisp.merit(judged=True)
+    assert true.merit("gain") > crisp.merit("gain")
+    assert true.merit("texture") < crisp.merit("texture")
     untold = Findings(2.0, None, None), Findings(1.0, None, None)
-    assert untold[0].merit(judged=True) > untold[1].merit(judged=True)
+    assert untold[0].merit("texture") > untold[1].merit("texture")
+    assert untold[0].merit("accuracy") > untold[1].merit("accuracy")
+    assert Findings(1.0, 0.9, None).merit("accuracy") > Findings(2.0, 0.8, None).merit("accuracy")
 
 
 def test_only_validation_patches_are_scored(tmp_path: Path) -> None:

@@ -58,8 +58,17 @@ def train(
         remark(f"stopped at step {run.step} of {steps}; the same command goes on from there")
         raise typer.Exit(INTERRUPTED)
     if not quiet:
-        words = "nearest to the truth's texture" if run.judged else f"{run.best:+.2f} dB over bicubic"
-        typer.echo(f"{output / BEST}: {words} on the validation patches")
+        typer.echo(f"{output / BEST}: {merit(run)} on the validation patches")
+
+
+def merit(run: Run) -> str:
+    """What the weights that were kept are best at."""
+    words = {
+        "gain": f"{run.best:+.2f} dB over bicubic",
+        "texture": "nearest to the truth's texture",
+        "accuracy": f"{100 * run.best:.0f} % of magnifications told right",
+    }
+    return words[run.goal]
 
 
 def beginning(run: Run) -> str:

@@ -77,7 +77,8 @@ class ScheduleConfig:
     accumulate: int = 1
     """Parts of a batch that are computed one after the other, where all at once is too much memory."""
     trunk_rate: float = 1.0
-    """For an `mmsrnet`: the learning rate of its trunk over that of its branch. 0 leaves the trunk as it is."""
+    """For an `mmsrnet`: the learning rate of its trunk over that of its branch. 0 leaves the trunk as it is, so that
+    no loss of pixels is needed."""
     ema: float = 0.999
     """Decay of the moving average of the weights; the average is what is validated and kept."""
     validate_every: int = 500
@@ -107,6 +108,11 @@ class LossConfig:
         """Name of each function that counts to its weight."""
         values = {item.name: getattr(self, item.name) for item in fields(self) if item.name != "features"}
         return {name: weight for name, weight in values.items() if weight}
+
+    @property
+    def of_pixels(self) -> bool:
+        """Whether anything but the branch of an `mmsrnet` is to learn."""
+        return set(self.weights) != {"classification"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,6 +238,8 @@ def _loss_faults(config: TrainConfig) -> Iterator[str]:
         yield "losses need weights of which none is below 0 and one is above"
     if classifying != bool(loss.classification):
         yield f"the loss classification belongs to the family {CLASSIFYING}, which needs it above 0"
+    if not loss.of_pixels and config.schedule.trunk_rate:
+        yield "classification alone would spoil the trunk for pixels; set trunk_rate = 0, or a loss of pixels beside it"
     if bool(loss.perceptual) != bool(loss.features):
         yield f"the loss perceptual and features, the weights of an {CLASSIFYING}, need each other"
     if loss.ssim and config.data.patch_px * config.network.scale <= 2 * SSIM_REACH:

@@ -53,7 +53,7 @@ class Learner:
         self.weight, self.head_start = config.loss.adversarial, config.adversary.head_start
         self.adversary = Adversary(config.adversary, fabric) if self.weight else None
         plain = torch.optim.AdamW(groups(self.network, config.schedule), weight_decay=0.0)
-        self.student, self.optimiser = fabric.setup(Student(self.network), plain)
+        self.student, self.optimiser = fabric.setup(Student(self.network, pixels=config.loss.of_pixels), plain)
         self.average = _copy(self.network)
 
     def start_from(self, weights: Path) -> None:
@@ -91,12 +91,12 @@ class Learner:
         """Adds the gradients of a part of a batch; its terms, times its share of the batch."""
         enlarged, logits = self.student(piece.low, piece.alike)
         terms = self.objective(piece, enlarged, logits)
-        if self.adversary:
+        if self.adversary and enlarged is not None:
             ready = step >= self.head_start
             terms["adversarial"] = self.weight * ready * self.adversary.cost(enlarged, piece.high)
         self.fabric.backward(share * torch.stack(list(terms.values())).sum())
         told = {name: share * term.detach() for name, term in terms.items()}
-        if self.adversary:
+        if self.adversary and enlarged is not None:
             told[DISCRIMINATOR] = self.adversary.learn(enlarged, piece.high, share)
         return told
 

@@ -25,7 +25,7 @@ from wsisr.training.config import TrainConfig
 from wsisr.training.fabrics import fabric_on
 from wsisr.training.learner import DISCRIMINATOR, Learner, Terms
 from wsisr.training.pictures import curve, save_picture
-from wsisr.training.validation import Findings, Validation
+from wsisr.training.validation import Findings, Goal, Validation
 
 CHECKPOINT = "checkpoint.pt"
 BEST = "best.safetensors"
@@ -112,9 +112,11 @@ class Run:
         return bool(self.fabric.is_global_zero)
 
     @property
-    def judged(self) -> bool:
-        """Whether an adversary takes part; the best weights are then those nearest in texture, not those of most dB."""
-        return self.learner.adversary is not None
+    def goal(self) -> Goal:
+        """What the best weights are best at."""
+        if self.learner.adversary is not None:
+            return "texture"
+        return "gain" if self.config.loss.of_pixels else "accuracy"
 
     def save(self) -> None:
         """Writes the checkpoint of the step just done. The run also does so by itself, every `save_every` steps."""
@@ -134,7 +136,7 @@ class Run:
         network = build(self.spec).to(self.device)
         network.load_state_dict(self.learner.average)
         found = self.validation.findings(network.eval(), self.device)
-        merit = found.merit(judged=self.judged)
+        merit = found.merit(self.goal)
         better, self.best = merit > self.best, max(merit, self.best)
         if self.first:
             if better:

@@ -27,18 +27,21 @@ OF_PAIRS = {
 class Student(nn.Module):
     """A network as it is trained: its pixels and, where it classifies, its logits, in one call."""
 
-    def __init__(self, network: nn.Module) -> None:
+    def __init__(self, network: nn.Module, *, pixels: bool) -> None:
+        """Without `pixels`, where no loss asks for them, only its branch is at work."""
         super().__init__()
-        self.network = network
+        self.network, self.pixels = network, pixels
 
-    def forward(self, x: Tensor, alike: Tensor | None) -> tuple[Tensor, Tensor | None]:
+    def forward(self, x: Tensor, alike: Tensor | None) -> tuple[Tensor | None, Tensor | None]:
         """(n, 3, h, w) to enlarged pixels, and (n, 3, h, w), compressed alike, to the logits of its first quarter.
 
-        More of them would cost more than they teach: each goes through the trunk once again.
+        More of them would cost more than they teach: each goes through the trunk once again. A branch that learns
+        alone tells all.
         """
+        enlarged = self.network(x) if self.pixels else None
         if alike is None or not isinstance(self.network, MMSRNet):
-            return self.network(x), None
-        return self.network(x), self.network.logits(alike[: -(-len(alike) // 4)])
+            return enlarged, None
+        return enlarged, self.network.logits(alike[: -(-len(alike) // 4)] if self.pixels else alike)
 
 
 class Objective:
@@ -49,18 +52,22 @@ class Objective:
         self.weights, self.spec = config.weights, spec
         self.seeing = classifier(config, device)
 
-    def __call__(self, batch: Batch, enlarged: Tensor, logits: Tensor | None) -> dict[str, Tensor]:
+    def __call__(self, batch: Batch, enlarged: Tensor | None, logits: Tensor | None) -> dict[str, Tensor]:
         """Weighted terms; without the adversarial one, for which a discriminator is asked."""
-        terms = {name: loss(enlarged, batch.high) for name, loss in OF_PAIRS.items() if name in self.weights}
-        if "consistency" in self.weights:
-            terms["consistency"] = losses.consistency(enlarged, batch.low)
+        terms = {} if enlarged is None else self._of_pixels(batch, enlarged)
         if logits is not None:
             terms["classification"] = losses.classification(
                 logits, labels(self.spec, batch.mpp[: len(logits)]).to(logits.device)
             )
+        return {name: self.weights[name] * term for name, term in terms.items()}
+
+    def _of_pixels(self, batch: Batch, enlarged: Tensor) -> dict[str, Tensor]:
+        terms = {name: loss(enlarged, batch.high) for name, loss in OF_PAIRS.items() if name in self.weights}
+        if "consistency" in self.weights:
+            terms["consistency"] = losses.consistency(enlarged, batch.low)
         if self.seeing is not None:
             terms["perceptual"] = losses.perceptual(seen(self.seeing, enlarged), seen(self.seeing, batch.high))
-        return {name: self.weights[name] * term for name, term in terms.items()}
+        return terms
 
 
 def labels(spec: ModelSpec, pitches: Sequence[float]) -> Tensor:

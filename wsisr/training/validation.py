@@ -33,6 +33,9 @@ KERNELS: tuple[Kernel, ...] = ("area", "bicubic")
 Low: TypeAlias = Kernel | Literal["stored"]
 """Where low resolution comes from: a kernel, or the dataset's own."""
 
+Goal: TypeAlias = Literal["gain", "texture", "accuracy"]
+"""Which of the findings decides: dB, where an adversary judges texture, where a branch learns alone its accuracy."""
+
 STRIP_ROWS = 6
 
 PATCHES_PER_SLIDE = 12
@@ -53,9 +56,13 @@ class Findings:
     texture: float | None
     """Distance from the truth's texture, mean over slides and kernels; None where patches are below 88 px."""
 
-    def merit(self, *, judged: bool) -> float:
-        """What is higher for weights that are to be kept: dB, or nearness of texture where an adversary judges."""
-        return -self.texture if judged and self.texture is not None else self.gain
+    def merit(self, goal: Goal) -> float:
+        """What is higher for weights that are to be kept; dB where the goal was not measured."""
+        if goal == "texture" and self.texture is not None:
+            return -self.texture
+        if goal == "accuracy" and self.accuracy is not None:
+            return self.accuracy
+        return self.gain
 
 
 class Validation:
