@@ -15,6 +15,7 @@ from wsisr.modelspec import CLASSIFYING, SCALES, ModelSpec
 from wsisr.values import made, read_toml
 
 SMALLEST_JUDGED_PX = 16
+SMALLEST_SEEN_PX = 16
 JUDGES = ("unet", "vgg")
 
 KERNELS = ("area", "bicubic", "lanczos", "stored", "pyramid", "scan", "degraded")
@@ -101,7 +102,7 @@ class LossConfig:
     adversarial: float = 0.0
     """Sets a discriminator against the network; see the table `adversary`."""
     features: Path | None = None
-    """Weights of an `mmsrnet`, whose branch sees for the perceptual loss."""
+    """What sees for the perceptual loss: weights of an `mmsrnet`, or torchvision's file of VGG19, vgg19-*.pth."""
 
     @property
     def weights(self) -> dict[str, float]:
@@ -241,7 +242,9 @@ def _loss_faults(config: TrainConfig) -> Iterator[str]:
     if not loss.of_pixels and config.schedule.trunk_rate:
         yield "classification alone would spoil the trunk for pixels; set trunk_rate = 0, or a loss of pixels beside it"
     if bool(loss.perceptual) != bool(loss.features):
-        yield f"the loss perceptual and features, the weights of an {CLASSIFYING}, need each other"
+        yield "the loss perceptual and features, what sees for it, need each other"
+    if loss.perceptual and config.data.patch_px * config.network.scale < SMALLEST_SEEN_PX:
+        yield f"the loss perceptual needs patches of at least {SMALLEST_SEEN_PX} px at high resolution"
     if loss.ssim and config.data.patch_px * config.network.scale <= 2 * SSIM_REACH:
         yield f"the loss ssim needs patches of more than {2 * SSIM_REACH} px at high resolution"
     if loss.adversarial and config.data.patch_px * config.network.scale < SMALLEST_JUDGED_PX:

@@ -56,7 +56,7 @@ def consistency(enlarged: Tensor, low: Tensor) -> Tensor:
 
 
 def perceptual(seen: Tensor, due: Tensor) -> Tensor:
-    """Mean absolute difference of what a classifier's features are, in units of how large they are."""
+    """Mean absolute difference of what the features of two images are, in units of how large they are."""
     return (seen - due).abs().mean() / due.abs().mean().clamp_min(1e-6)
 
 

@@ -7,13 +7,12 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from wsisr.errors import ConfigError
 from wsisr.models.mmsrnet import MMSRNet
-from wsisr.models.weights import load_network
 from wsisr.modelspec import ModelSpec
 from wsisr.training import losses
 from wsisr.training.batches import Batch
 from wsisr.training.config import LossConfig
+from wsisr.training.features import features_of
 
 OF_PAIRS = {
     "l1": losses.l1,
@@ -50,7 +49,7 @@ class Objective:
     def __init__(self, config: LossConfig, spec: ModelSpec, device: torch.device) -> None:
         """Raises `ModelError` or `ConfigError` where the features of a perceptual loss cannot be had."""
         self.weights, self.spec = config.weights, spec
-        self.seeing = classifier(config, device)
+        self.features = features_of(config.features, device) if config.features else None
 
     def __call__(self, batch: Batch, enlarged: Tensor | None, logits: Tensor | None) -> dict[str, Tensor]:
         """Weighted terms; without the adversarial one, for which a discriminator is asked."""
@@ -65,8 +64,8 @@ class Objective:
         terms = {name: loss(enlarged, batch.high) for name, loss in OF_PAIRS.items() if name in self.weights}
         if "consistency" in self.weights:
             terms["consistency"] = losses.consistency(enlarged, batch.low)
-        if self.seeing is not None:
-            terms["perceptual"] = losses.perceptual(seen(self.seeing, enlarged), seen(self.seeing, batch.high))
+        if self.features is not None:
+            terms["perceptual"] = losses.perceptual(self.features(enlarged), self.features(batch.high))
         return terms
 
 
@@ -74,18 +73,3 @@ def labels(spec: ModelSpec, pitches: Sequence[float]) -> Tensor:
     """(n,): index of the magnification of inputs of these pitches in um/px, `UNKNOWN` where it is none."""
     classes = [spec.class_of(mpp) for mpp in pitches]
     return torch.tensor([losses.UNKNOWN if each is None else each for each in classes])
-
-
-def classifier(config: LossConfig, device: torch.device) -> MMSRNet | None:
-    """The network whose features the perceptual loss compares; None where there is no such loss."""
-    if config.features is None:
-        return None
-    _, network = load_network(config.features)
-    if not isinstance(network, MMSRNet):
-        raise ConfigError(f"{config.features}: classifies nothing; features are those of an mmsrnet")
-    return network.requires_grad_(False).to(device)
-
-
-def seen(network: MMSRNet, pixels: Tensor) -> Tensor:
-    """(n, 3, h, w) to the features of its branch."""
-    return network.branch.seen(network.features(pixels))
