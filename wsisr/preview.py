@@ -1,4 +1,7 @@
-"""A quick look before the long run: one region as scanned, enlarged by a filter, and enlarged by a network."""
+"""A quick look before the long run: one region as scanned, enlarged by a filter and by a network, and the truth if any.
+
+There is a truth where the slide was scanned finer than what is enlarged: the only picture that tells what was invented.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ from wsisr.errors import SlideError
 from wsisr.files import write_whole
 from wsisr.geometry import Box
 from wsisr.pixels import Rgb, enlarge
-from wsisr.source import Source
+from wsisr.source import SAME_PITCH, Source, source_of
 from wsisr.upscaler import Upscaler
 
 LARGEST_PX = 2048 * 2048
@@ -25,7 +28,7 @@ INK, PAPER, MARK = (32, 32, 32), (255, 255, 255), (220, 40, 40)
 
 
 def compare(source: Source, upscaler: Upscaler) -> Image.Image:
-    """Overview with the source marked, then the source as scanned, by bicubic, by the upscaler; (h, w, 3) sRGB.
+    """Overview with the source marked, then the source as scanned, by bicubic, by the upscaler, and the truth if any.
 
     The upscaler sees its context around the source, so the panel is what the whole slide's result shows there.
     """
@@ -43,6 +46,9 @@ def compare(source: Source, upscaler: Upscaler) -> Image.Image:
             source, upscaler
         ),
     }
+    truth = _truth(source, scale)
+    if truth:
+        panels[_caption("the slide itself", truth.mpp)] = truth.read(Box.of(truth.size))
     return _in_a_row(panels)
 
 
@@ -59,6 +65,17 @@ def _enlarged(source: Source, upscaler: Upscaler) -> Rgb:
     inner = whole.seen_from(window) * upscaler.scale
     enlarged: Rgb = upscaler(source.read(window)[None])[0][inner.rows, inner.columns]
     return enlarged
+
+
+def _truth(source: Source, scale: int) -> Source | None:
+    """The same place of the slide at the pitch of the result, where it was scanned that finely."""
+    info = source.slide.info
+    if source.mpp is None or info.mpp is None or source.mpp / scale < info.mpp * (1 - SAME_PITCH):
+        return None
+    left, top = source.origin
+    right, bottom = left + source.size.width * source.downsample, top + source.size.height * source.downsample
+    place = Box(*map(round, (left, top, right, bottom))).intersection(Box.of(info.size))
+    return source_of(source.slide, mpp=source.mpp / scale, area=place)
 
 
 def _overview(source: Source, height: int) -> Rgb:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -50,6 +51,19 @@ def model(request: pytest.FixtureRequest) -> Model:
 def test_pixels_come_back_as_they_went_in(precision: str) -> None:
     enlarged = TorchUpscaler("repeat", Repeating(), CPU, precision)(TILES)
     np.testing.assert_array_equal(enlarged, TILES.repeat(2, axis=1).repeat(2, axis=2))
+
+
+@pytest.mark.parametrize("name", ["cpu", "cuda"])
+def test_threads_do_not_mix_up_what_they_ask_of_one_device(name: str) -> None:
+    """On a GPU, pixels of one cross the bus while those of others are computed."""
+    if name == "cuda" and not torch.cuda.is_available():
+        pytest.skip("there is no GPU")
+    repeat = TorchUpscaler("repeat", Repeating(), torch.device(name), "fp32")
+    asked = [np.stack([noise(Size(300 + number, 200), number)]) for number in range(24)]
+    with ThreadPoolExecutor(3) as pool:
+        found = list(pool.map(repeat, asked))
+    for tiles, pixels in zip(asked, found, strict=True):
+        np.testing.assert_array_equal(pixels, tiles.repeat(2, axis=1).repeat(2, axis=2))
 
 
 def test_values_beyond_white_are_white() -> None:

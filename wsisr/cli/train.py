@@ -80,8 +80,8 @@ def beginning(run: Run) -> str:
         return f"{run.folder}: all {steps} steps are done"
     if run.resumed:
         return f"{run.folder}: resuming at step {run.step} of {steps}"
-    slides = len(run.batches.slides)
-    return f"{run.folder}: {trainable(run.learner.network)} parameters, {steps} steps, {slides} slides, on {run.device}"
+    learning, slides = trainable(run.learner.network), len(run.batches.slides)
+    return f"{run.folder}: {learning} parameters learn, {steps} steps, {slides} slides, on {run.device}"
 
 
 def progress(run: Run, watch: Watch, stop: threading.Event, board: Board | None) -> Generator[Progress, None, None]:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from wsisr.errors import DeviceError, ModelError, OutOfMemoryError, in_words
 from wsisr.pixels import Tiles
+from wsisr.runtime._bus import Bus
 from wsisr.upscaler import Weights
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -34,6 +35,7 @@ class TorchUpscaler:
         self.device = device
         self.precision = precision
         self.network = network.to(device)
+        self._bus = Bus(device)
 
     def unheard(self) -> Self:
         """The same network with nothing remarked yet: for another slide."""
@@ -53,11 +55,10 @@ class TorchUpscaler:
         What has no numbers in half precision is computed again in fp32, and said. Raises `ModelError` where it has
         none there either, `OutOfMemoryError` where memory ends, `DeviceError` where a GPU is lost.
         """
-        with _device_errors(self.device, tiles):
-            enlarged = self._finite(_planes(tiles, self.device))
+        with _device_errors(self.device, tiles), self._bus.lane:
+            enlarged = self._finite(_planes(self._bus.there(tiles)))
             quantised = enlarged.mul_(255).round_().clamp_(0, 255).to(torch.uint8)
-            pixels: Tiles = quantised.permute(0, 2, 3, 1).contiguous().cpu().numpy()
-            return pixels
+            return self._bus.back(quantised.permute(0, 2, 3, 1).contiguous())
 
     def _finite(self, x: Tensor) -> Tensor:
         for precision in dict.fromkeys((self.precision, "fp32")):
@@ -85,9 +86,8 @@ def _all_numbers(values: Tensor) -> bool:
     return bool(least.isfinite() & most.isfinite())
 
 
-def _planes(tiles: Tiles, device: torch.device) -> Tensor:
-    """(n, h, w, 3) uint8 to (n, 3, h, w) in [0, 1]; eight bits cross the bus."""
-    pixels = torch.tensor(tiles).to(device)
+def _planes(pixels: Tensor) -> Tensor:
+    """(n, h, w, 3) uint8 to (n, 3, h, w) in [0, 1]."""
     return pixels.permute(0, 3, 1, 2).float().div_(255).contiguous(memory_format=torch.channels_last)
 
 

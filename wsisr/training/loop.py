@@ -194,5 +194,5 @@ def _entry(step: int, loss: float, found: Findings) -> journal.Entry:
 
 
 def trainable(network: nn.Module) -> int:
-    """Number of parameters."""
-    return sum(parameter.numel() for parameter in network.parameters())
+    """Number of parameters that learn."""
+    return sum(parameter.numel() for parameter in network.parameters() if parameter.requires_grad)
