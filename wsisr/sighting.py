@@ -22,8 +22,11 @@ WINDOW_PX = 128
 
 MOST_WINDOWS = 16
 
-DOUBTED = 0.2
-"""Share below which the magnification that the pitch stands for counts as contradicted, where another leads."""
+DOUBTED = 0.1
+"""Share below which the magnification that the pitch stands for counts as contradicted, where another leads.
+
+So low that none of the slides at hand was doubted under its own pitch: whoever is warned for nothing stops reading.
+"""
 
 Shares = npt.NDArray[np.float64]
 """(classes,): how likely each magnification is, together 1."""

@@ -20,7 +20,7 @@ def pace(progress: Progress, seconds: float) -> str:
     from wsisr.cli.progress import counted
 
     if progress.stage != "upscale":
-        return counted(progress, seconds)
+        return counted(progress, seconds, "tiles")
     done, total = progress.done / 1e6, progress.total / 1e6
     rate = (progress.done - progress.before) / 1e6 / max(seconds, 1e-9)
     return f"{done:.1f}/{total:.1f} Mpx, {rate:.2f} Mpx/s"
@@ -65,7 +65,7 @@ def summary(work: Plan, upscaler: Upscaler, seconds: float, output: Path, found:
             "levels": str(len(pyramid(work.output.size, work.output.tile_px))),
             "tiles": cut_in_words(work),
             "time": f"{duration(seconds)}, {megapixels / max(seconds, 1e-9):.2f} Mpx/s of output",
-            "of which": shares_in_words(work, seconds),
+            "busy": shares_in_words(work, seconds),
             "bytes": size_in_words(bytes_of(output)),
         },
     )
@@ -143,9 +143,9 @@ def cut_in_words(work: Plan) -> str:
 
 
 def shares_in_words(work: Plan, seconds: float) -> str:
-    """How much of the time each stage worked."""
+    """How much of the time each stage worked; above 100 % where several threads did."""
     spent = work.times.seconds.items()
-    return ", ".join(f"{stage} {100 * each / max(seconds, 1e-9):.0f} %" for stage, each in spent) + ", side by side"
+    return ", ".join(f"{stage} {100 * each / max(seconds, 1e-9):.0f} %" for stage, each in spent) + " of one thread"
 
 
 def pitch_in_words(mpp: float | None) -> str:
