@@ -30,10 +30,10 @@ def drawn(steps: Iterable[Progress], words: Words, *, quiet: bool = False) -> It
         yield from _as_lines(steps, words)
 
 
-def counted(progress: Progress, seconds: float, what: str) -> str:
-    """`12/40 tiles, 3.1 tiles/s`."""
-    rate = (progress.done - progress.before) / max(seconds, 1e-9)
-    return f"{progress.done:,}/{progress.total:,} {what}, {rate:{',.0f' if rate >= 100 else '.3g'}} {what}/s"
+def counted(progress: Progress, seconds: float, what: str = "") -> str:
+    """`12/40, 3.1/s`, or `12/40 tiles, 3.1 tiles/s`."""
+    rate, unit = (progress.done - progress.before) / max(seconds, 1e-9), f" {what}" if what else ""
+    return f"{progress.done:,}/{progress.total:,}{unit}, {rate:{',.0f' if rate >= 100 else '.3g'}}{unit}/s"
 
 
 def duration(seconds: float) -> str:
