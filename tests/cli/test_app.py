@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from io import StringIO
 from pathlib import Path
 from textwrap import dedent
 
@@ -12,7 +13,7 @@ from typer.testing import CliRunner
 
 from wsisr import __version__
 from wsisr.cli.app import app, errors_as_lines
-from wsisr.cli.console import remark
+from wsisr.cli.console import FILE_COLUMNS, remark, width_of
 from wsisr.errors import OutputError, SlideError, WsisrError
 
 COMMANDS = ["upscale", "preview", "info", "models", "train", "evaluate", "build-dataset"]
@@ -134,3 +135,10 @@ def test_a_remark_is_one_line_on_stderr(capsys: pytest.CaptureFixture[str]) -> N
     captured = capsys.readouterr()
     assert captured.out == ""
     assert captured.err == "wsisr: a pixel pitch of 2 um/px is outside the trained range\n"
+
+
+def test_what_goes_to_a_file_is_not_folded_for_a_screen(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
+    assert width_of(StringIO()) == FILE_COLUMNS
+    monkeypatch.setenv("COLUMNS", "80")
+    assert width_of(StringIO()) is None

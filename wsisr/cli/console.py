@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TypeVar
+from typing import TextIO, TypeVar
 
 from rich.console import Console
 
@@ -12,7 +14,16 @@ T = TypeVar("T")
 INTERRUPTED = 130
 """128 + SIGINT: what a shell expects of a program that Ctrl-C has ended."""
 
-answers = Console()
+FILE_COLUMNS = 160
+"""Width of what goes to a file or a pipe, where nothing needs to be folded for a screen; `COLUMNS` says otherwise."""
+
+
+def width_of(stream: TextIO) -> int | None:
+    """Columns of what is printed there; None for those of a terminal, or of `COLUMNS`."""
+    return None if stream.isatty() or "COLUMNS" in os.environ else FILE_COLUMNS
+
+
+answers = Console(width=width_of(sys.stdout))
 """Tables, panels and JSON that were asked for."""
 
 remarks = Console(stderr=True)
