@@ -80,7 +80,8 @@ class Source:
         info = self.slide.info
         if not Box.of(info.size).contains(area) or not area.size.pixels:
             raise SlideError(
-                f"{info.path}: region {area.size} px at {area.left}, {area.top} is not inside {info.size} px"
+                f"{info.path}: region {area.size} px at {area.left}, {area.top} is not inside {info.size} px; "
+                "choose one that is"
             )
         edges = (round(edge / self.downsample) for edge in (area.left, area.top, area.right, area.bottom))
         part = Box(*edges).intersection(Box.of(self._seen.size))
