@@ -16,7 +16,7 @@ from wsisr.errors import SlideError
 from wsisr.files import write_whole
 from wsisr.geometry import Box
 from wsisr.pixels import Rgb, enlarge
-from wsisr.source import SAME_PITCH, Source, source_of
+from wsisr.source import Source, reaches, source_of
 from wsisr.upscaler import Upscaler
 
 LARGEST_PX = 2048 * 2048
@@ -70,11 +70,9 @@ def _enlarged(source: Source, upscaler: Upscaler) -> Rgb:
 def _truth(source: Source, scale: int) -> Source | None:
     """The same place of the slide at the pitch of the result, where it was scanned that finely."""
     info = source.slide.info
-    if source.mpp is None or info.mpp is None or source.mpp / scale < info.mpp * (1 - SAME_PITCH):
+    if source.mpp is None or not reaches(info, source.mpp / scale):
         return None
-    left, top = source.origin
-    right, bottom = left + source.size.width * source.downsample, top + source.size.height * source.downsample
-    place = Box(*map(round, (left, top, right, bottom))).intersection(Box.of(info.size))
+    place = Box(*map(round, source.extent)).intersection(Box.of(info.size))
     return source_of(source.slide, mpp=source.mpp / scale, area=place)
 
 
@@ -88,9 +86,7 @@ def _overview(source: Source, height: int) -> Rgb:
     factor = max(1.0, info.levels[number].size.height / height)
     small = Source(source.slide, number, factor)
     image = Image.fromarray(small.read(Box.of(small.size)))
-    ratio = source.downsample / small.downsample
-    left, top = (edge / small.downsample for edge in source.origin)
-    frame = [left, top, left + source.size.width * ratio, top + source.size.height * ratio]
+    frame = [edge / small.downsample for edge in source.extent]
     ImageDraw.Draw(image).rectangle(frame, outline=MARK, width=max(2, height // 200))
     return np.asarray(image)
 

@@ -55,6 +55,12 @@ class Source:
         return left * self.downsample, top * self.downsample
 
     @property
+    def extent(self) -> tuple[float, float, float, float]:
+        """Left, top, right and bottom of what it shows, in level-0 px of the slide."""
+        left, top = self.origin
+        return left, top, left + self.size.width * self.downsample, top + self.size.height * self.downsample
+
+    @property
     def readable(self) -> Box:
         """What `read` takes: a part can be read beyond its border, as far as the slide goes."""
         whole = Box.of(self._seen.size)
@@ -133,11 +139,16 @@ def pitch_needed(info: SlideInfo) -> float:
     return info.mpp
 
 
+def reaches(info: SlideInfo, mpp: float) -> bool:
+    """Whether a slide was scanned at least as finely as a pitch. Raises `SlideError` where its own is not known."""
+    return pitch_needed(info) <= mpp * (1 + SAME_PITCH)
+
+
 def _at_pitch(slide: Slide, mpp: float) -> Source:
     finest = pitch_needed(slide.info)
+    if not reaches(slide.info, mpp):
+        raise SlideError(f"{slide.info.path}: its finest level has {finest:.4g} um/px, coarser than {mpp:g}")
     pitches = [finest * each.downsample for each in slide.info.levels]
     fine = [number for number, pitch in enumerate(pitches) if pitch <= mpp * (1 + SAME_PITCH)]
-    if not fine:
-        raise SlideError(f"{slide.info.path}: its finest level has {finest:.4g} um/px, coarser than {mpp:g}")
     factor = mpp / pitches[fine[-1]]
     return Source(slide, fine[-1], 1.0 if abs(factor - 1) <= SAME_PITCH else factor)

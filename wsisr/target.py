@@ -14,7 +14,7 @@ from wsisr.geometry import Box
 from wsisr.modelspec import SCALES
 from wsisr.slides import Slide
 from wsisr.slides.pitch import COARSEST, FINEST, is_plausible
-from wsisr.source import SAME_PITCH, Source, part_of, pitch_needed, source_of
+from wsisr.source import Source, part_of, pitch_needed, reaches, source_of
 
 NO_NETWORK_BELOW = math.sqrt(2)
 """Times by which a slide may be too coarse before a network is worth its inventions."""
@@ -41,7 +41,7 @@ def route_to(slide: Slide, mpp: float, area: Box | None = None) -> Route:
         raise SlideError(f"no slide has pixels of {mpp:g} um; choose a target of {FINEST:g} to {COARSEST:g} um/px")
     pitch = pitch_needed(slide.info)
     scale = _scale(slide, pitch / mpp)
-    if pitch <= scale * mpp * (1 + SAME_PITCH):
+    if reaches(slide.info, scale * mpp):
         source = source_of(slide, mpp=scale * mpp, area=area)
     else:
         source = part_of(Source(slide, 0, scale * mpp / pitch), area)

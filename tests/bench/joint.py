@@ -6,8 +6,8 @@ for all, so that together they take as many times the work. The same crops, step
 weights, averaged over the run's end. Scored on the validation patches of the dataset: dB above Pillow's bicubic by the
 magnification of the input, which is made by area mean and by bicubic, mean over slides and both. `told` is the share of
 the patches, as the slides have them, whose magnification the branch tells right, mean over magnifications: natively
-scanned pitches and coarser levels. Runs are kept in --runs: what was stopped goes on,
-what is finished is not trained again.
+scanned pitches and coarser levels. Runs are kept in --runs: what was stopped goes on, what is finished is not trained
+again.
 """
 
 from __future__ import annotations

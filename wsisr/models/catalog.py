@@ -70,7 +70,7 @@ def find(model: str | Path) -> Model:
         raise ModelError(f"{model}: a pickle, which could run any code; save its tensors as .safetensors elsewhere")
     if Path(model).suffix != ".safetensors":
         names = ", ".join([*FILTERS, *(candidate.name for candidate in shipped())])
-        raise ModelError(f"no model is called {str(model)!r}; there are {names}, or give a .safetensors or .onnx file")
+        raise ModelError(f"no model is called {str(model)!r}; there are {names}, or give a .safetensors file")
     return described(Path(model))
 
 

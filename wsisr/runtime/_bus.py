@@ -20,13 +20,13 @@ class Bus:
     """To one device and back; eight bits a colour in both directions."""
 
     def __init__(self, device: torch.device) -> None:
-        self.device = device
+        self.device, self.far = device, device.type == "cuda"
         self._own = threading.local()
 
     @property
     def lane(self) -> AbstractContextManager[object]:
         """What the device is told within it, waits only for what the same thread told it before."""
-        if self.device.type != "cuda":
+        if not self.far:
             return nullcontext()
         if not hasattr(self._own, "stream"):
             self._own.stream = torch.cuda.Stream(self.device)  # type: ignore[no-untyped-call]
@@ -35,16 +35,14 @@ class Bus:
 
     def there(self, tiles: Tiles) -> Tensor:
         """(n, h, w, 3) uint8 on the device. It may still be on its way, which is all the same to the device."""
-        pixels = torch.tensor(tiles, pin_memory=self.device.type == "cuda")
+        pixels = torch.tensor(tiles, pin_memory=self.far)
         return pixels.to(self.device, non_blocking=True)
 
     def back(self, pixels: Tensor) -> Tiles:
         """The same, once it has arrived."""
-        if self.device.type != "cuda":
-            arrived: Tiles = pixels.cpu().numpy()
-            return arrived
-        arriving = torch.empty_like(pixels, device="cpu", pin_memory=True)
-        arriving.copy_(pixels, non_blocking=True)
-        torch.cuda.current_stream(self.device).synchronize()
-        arrived = arriving.numpy()
+        if self.far:
+            arriving = torch.empty_like(pixels, device="cpu", pin_memory=True)
+            pixels = arriving.copy_(pixels, non_blocking=True)
+            torch.cuda.current_stream(self.device).synchronize()
+        arrived: Tiles = pixels.cpu().numpy()
         return arrived

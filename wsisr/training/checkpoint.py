@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import pickle
 from dataclasses import dataclass
 from pathlib import Path
 from zipfile import is_zipfile
@@ -12,19 +11,8 @@ import torch
 
 from wsisr.errors import ConfigError, ModelError
 from wsisr.files import write_whole
+from wsisr.training.archives import UNREADABLE
 from wsisr.training.learner import State
-
-# What torch answers to an archive that it did not write, and what one with other things in it leads to.
-_UNREADABLE = (
-    OSError,
-    RuntimeError,
-    pickle.UnpicklingError,
-    EOFError,
-    ValueError,
-    TypeError,
-    LookupError,
-    AttributeError,
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +60,7 @@ def load_checkpoint(path: Path, owner: Owner, device: torch.device) -> Checkpoin
         values = torch.load(path, map_location=device, weights_only=True)
         found = Owner(values.pop("digest"), values.pop("dataset"))
         checkpoint = Checkpoint(values.pop("step"), values.pop("best"), State(**values.pop("state")))
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         raise ModelError(f"{path}: not a whole checkpoint of this version; remove it to start again") from error
     if found.config != owner.config:
         raise ConfigError(f"{path}: belongs to another configuration; give another folder for this one")

@@ -6,7 +6,6 @@ its weights brings torchvision's own file, of which only convolutions are taken,
 
 from __future__ import annotations
 
-import pickle
 from pathlib import Path
 from typing import TypeAlias
 from warnings import catch_warnings, simplefilter
@@ -17,6 +16,7 @@ from torch import Tensor, nn
 from wsisr.errors import ConfigError, ModelError
 from wsisr.models.mmsrnet import MMSRNet
 from wsisr.models.weights import load_network
+from wsisr.training.archives import UNREADABLE
 
 VGG_SUFFIX = ".pth"
 
@@ -27,7 +27,6 @@ _MEAN, _DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 """Of the photographs on which torchvision's weights were learned, as its documentation gives them; sRGB in [0, 1]."""
 
 _LARGEST_BYTES = 1 << 30
-_UNREADABLE = (OSError, EOFError, RuntimeError, ValueError, KeyError, TypeError, AttributeError, pickle.UnpicklingError)
 
 
 class Tissue(nn.Module):
@@ -97,7 +96,7 @@ def _vgg19(path: Path) -> VGG19:
             simplefilter("ignore")
             given = torch.load(path, map_location="cpu", weights_only=True)
         network.load_state_dict({name: given[name] for name in own})
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         raise ModelError(
             f"{path}: does not hold the weights of torchvision's vgg19; download its file again"
         ) from error

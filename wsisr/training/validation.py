@@ -100,10 +100,14 @@ class Validation:
         """
         told: dict[int, list[bool]] = {}
         for name, records in self.records.items():
-            for record, high in zip(records, self.slides[name], strict=True):
-                due = network.spec.class_of(record.mpp_hr) if record.contrast >= FLAT_CONTRAST else None
-                if due is not None:
-                    told.setdefault(due, []).append(_likeliest(network, high, device) == due)
+            known = [
+                (due, high)
+                for record, high in zip(records, self.slides[name], strict=True)
+                if record.contrast >= FLAT_CONTRAST and (due := network.spec.class_of(record.mpp_hr)) is not None
+            ]
+            seen = _likeliest(network, [high for _, high in known], device) if known else []
+            for (due, _), one in zip(known, seen, strict=True):
+                told.setdefault(due, []).append(one == due)
         return fmean(fmean(right) for right in told.values()) if told else None
 
     def strip(self, network: nn.Module, device: torch.device) -> Rgb:
@@ -147,9 +151,12 @@ def _error(image: Rgb, truth: Rgb) -> float:
 
 
 @torch.inference_mode()
-def _likeliest(network: MMSRNet, high: Rgb, device: torch.device) -> int:
+def _likeliest(network: MMSRNet, highs: list[Rgb], device: torch.device) -> list[int]:
+    """Of each, the index of the magnification that it looks like most."""
     with _arithmetic(device):
-        return int(network.logits(_planes([to_look_at(high)], device)).argmax())
+        logits = network.logits(_planes([to_look_at(high) for high in highs], device))
+    likeliest: list[int] = logits.argmax(dim=1).tolist()
+    return likeliest
 
 
 @torch.inference_mode()
