@@ -101,7 +101,7 @@ def test_tiles_that_were_cut_otherwise_before_are_not_measured(tmp_path: Path) -
     _some_steps(output, Options(128), 6)
     audit = Audit(2)
     _some_steps(output, Options(256, audit=audit), None)
-    assert audit.measured == 4 - 1
+    assert audit.measured in (2, 3)  # what was in hand when the first run was stopped may have been finished
 
 
 def test_what_was_remarked_before_the_run_was_stopped_is_in_the_file(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from tests.disks import files_end_at
 from tests.samples import REPOSITORY, Picture, noise
+from wsisr.budget import STORING
 from wsisr.errors import OutputError, SlideError
 from wsisr.geometry import Box, Size
 from wsisr.pixels import Rgb
@@ -88,7 +89,9 @@ def test_the_file_is_the_same_after_a_kill_in_any_phase(tmp_path: Path, steps: i
     assert not output.exists()
     again = picture()
     deque(upscale(again, UPSCALER, output, options=EXACT), 0)
-    assert again.slide.reads == max(0, 16 - steps)  # type: ignore[attr-defined]
+    reads = again.slide.reads  # type: ignore[attr-defined]
+    in_hand = 1 + 2 * STORING  # what was stored, but not told of yet, when the process ended
+    assert max(0, 16 - steps - in_hand) <= reads <= max(0, 16 - steps)
     assert list(tmp_path.iterdir()) == [output]
     assert output.read_bytes() == whole(EXACT, tmp_path)
 
@@ -124,15 +127,15 @@ def stopped(output: Path, steps: int = 5) -> Path:
 
 
 @pytest.mark.parametrize("name", ["level-0.tiles", "level-0.journal", "run.json"])
-@given(st.data())
+@given(share=st.floats(0, 1), zeros=st.booleans())
 @settings(max_examples=6)
-def test_what_a_power_cut_left_half_written_is_done_again(name: str, data: st.DataObject) -> None:
+def test_what_a_power_cut_left_half_written_is_done_again(name: str, share: float, zeros: bool) -> None:
     with TemporaryDirectory() as folder:
         output = Path(folder) / "a.tif"
         file = stopped(output) / name
         before = bytearray(file.read_bytes())
-        start = data.draw(st.integers(0, len(before)))
-        lost = data.draw(st.sampled_from([b"", bytes(len(before) - start)]))  # cut off, or never on the disk
+        start = int(share * len(before))
+        lost = bytes(len(before) - start) if zeros else b""  # never on the disk, or cut off
         file.write_bytes(before[:start] + lost)
         deque(upscale(picture(), UPSCALER, output, options=EXACT), 0)
         assert output.read_bytes() == whole(EXACT, Path(folder))

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from hashlib import sha256
 
+import cv2
 import numpy as np
 
 from wsisr.geometry import Box
@@ -76,8 +77,8 @@ class Cells:
     def kept(self, tile: Tile, window: Rgb) -> Flags:
         """Which cells of a tile's reach a network is needed for: tissue, with something to see around it."""
         flags = self.within(tile.reach)
-        white = (window == WHITE).all(axis=2)
-        return flags & ~self._blank(tile, white) if white.any() else flags
+        white = cv2.inRange(window, (WHITE,) * 3, (WHITE,) * 3)
+        return flags & ~self._blank(tile, white > 0) if white.any() else flags
 
     def needed(self, tile: Tile, kept: Flags) -> Box:
         """The part of a tile's window on which a network's pixels depend in the cells that are kept, at least one."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
+from wsisr.crew import cores
 from wsisr.errors import OutputError
 from wsisr.source import Source
 from wsisr.tiling import TileGrid
@@ -25,6 +26,10 @@ DEPTHS = (2, 1)
 """Batches that may wait between two stages; with one, a stage that is slow now and then holds up the others."""
 
 
+STORING = min(2, cores())
+"""Blocks that are encoded beside each other: the threads that encode one's tiles wait for its last."""
+
+
 @dataclass(frozen=True, slots=True)
 class Load:
     """One way to cut the work."""
@@ -37,6 +42,8 @@ class Load:
     """Batches, or blocks, that wait between two stages at most."""
     workers: int = 1
     """Batches that are enlarged beside each other at most."""
+    finishers: int = 1
+    """Blocks that are finished beside each other at most."""
     reading: int = 0
     """Bytes that reading a window takes besides the window, where it is resampled."""
 
@@ -58,8 +65,8 @@ class Load:
         return {
             "read": self.reading + (self.depth + 1) * self.batch * window,
             "network": (self.workers + 1) * self.batch * (2 * window + enlarged),
-            "finish": strip + 3 * enlarged,  # background, what is painted, and a copy for the audit
-            "encode": (self.depth + self.batch) * enlarged + FIXED,
+            "finish": strip + 4 * self.finishers * enlarged,  # enlarged, background, painted, a copy for the audit
+            "encode": (self.depth + self.batch + STORING) * enlarged + FIXED,
         }
 
     @property

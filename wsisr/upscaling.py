@@ -20,7 +20,7 @@ import wsisr
 from wsisr.audit import Audit, Measures
 from wsisr.background import BICUBIC_REACH, WHITE, Background, Cells
 from wsisr.blending import Blender
-from wsisr.budget import DEFAULT_MEMORY_GB, DEPTHS, Load, affordable
+from wsisr.budget import DEFAULT_MEMORY_GB, DEPTHS, STORING, Load, affordable
 from wsisr.crew import cores
 from wsisr.errors import ModelError, OutputError, SlideError
 from wsisr.files import refuse_source
@@ -58,8 +58,15 @@ NETWORKING = min(2, cores())
 """The same of a network, each with its share of the cores: in one call all of them wait for the slowest at every layer,
 and each time that the encoder, or another program, has one of them."""
 
+FINISHING = tuple(count for count in (8, 4, 2, 1) if count <= cores())
+"""Blocks that are finished beside each other, as many as memory has room for: glass is enlarged and all is measured
+there, for which one core is not enough beside a GPU."""
+
 Windows: TypeAlias = list[tuple[Tile, Rgb, Flags]]
 """Tiles of one batch, what is read for each, and which cells of its reach a network is needed for."""
+
+Enlarged: TypeAlias = tuple[Tile, Rgb, Flags, Rgb]
+"""The same of one tile, and its window, or block, enlarged."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +182,12 @@ def _load(source: Source, upscaler: Upscaler, options: Options, unit: int) -> Lo
     cuts = (Tiling.overlapping(side, overlap, upscaler.context) for side in sides)
     grids = (TileGrid(source.size, cut, source.readable) for cut in cuts)
     workers = NETWORKING if upscaler.weights else FILTERING
-    loads = (Load(grid, upscaler.scale, options.batch, depth, workers) for grid in grids for depth in DEPTHS)
+    loads = (
+        Load(grid, upscaler.scale, options.batch, depth, workers, finishers)
+        for grid in grids
+        for finishers in FINISHING
+        for depth in DEPTHS
+    )
     return affordable((load.reading_from(source) for load in loads), options.memory_gb)
 
 
@@ -242,13 +254,24 @@ def _stored(work: Plan, upscaler: Upscaler, writer: PyramidWriter) -> Iterator[P
     done = before = total - sum((tile.block * upscaler.scale).size.pixels for tile in missing)
     remarks, holes = Said(writer.diary, "remark"), Said(writer.diary, "hole")
     runs = pending(work, upscaler.scale, writer.holds)
-    with closing(ahead(blocks(work, upscaler, runs, writer.diary), work.load.depth)) as enlarged:
-        for box, pixels in enlarged:
-            remarks.hear(upscaler.remarks)
-            holes.hear(hole.packed for hole in work.source.slide.holes)
-            with work.times.of("encode"):
-                writer.write(box, pixels)
-            done += box.size.pixels
+
+    def heard() -> Iterator[tuple[Box, Rgb]]:
+        """Blocks of which everything is said that must be: a stored one is not made again."""
+        with closing(ahead(blocks(work, upscaler, runs, writer.diary), work.load.depth)) as enlarged:
+            for block in enlarged:
+                remarks.hear(upscaler.remarks)
+                holes.hear(hole.packed for hole in work.source.slide.holes)
+                yield block
+
+    def store(block: tuple[Box, Rgb]) -> int:
+        box, pixels = block
+        with work.times.of("encode"):
+            writer.write(box, pixels)
+        return box.size.pixels
+
+    with closing(mapped(store, heard(), STORING, STORING)) as stored:
+        for pixels in stored:
+            done += pixels
             yield Progress("upscale", done, total, before)
     writer.annotate(findings_note(remarks.texts, [Hole.parsed(text) for text in holes.texts]))
 
@@ -262,19 +285,17 @@ def blocks(
     """
     if work.audit:
         work.audit.begin(work.grid, work.cells.side * upscaler.scale, diary)
-    blender, load = Blender(work.grid, upscaler.scale), work.load
+    load = work.load
     runs = all_runs(work) if runs is None else runs
     read = mapped(lambda batch: _read(work, batch), runs, load.depth)
     enlarged = mapped(lambda windows: _where_kept(work, windows, upscaler), read, load.beside, load.beside)
-    with closing(enlarged):
-        for batch in enlarged:
-            for tile, window, flags, pixels in batch:
-                with work.times.of("finish"):
-                    box, block = blender.add(tile, pixels)
-                    painted = work.cells.painted(tile, window, flags, block)
-                    if work.audit:
-                        work.audit.add(tile, _measured(work, tile, window, flags, painted))
-                yield box, painted
+    joined = _joined(enlarged, Blender(work.grid, upscaler.scale))
+    finished = mapped(lambda block: _finished(work, *block), joined, load.finishers, load.finishers)
+    with closing(finished):
+        for tile, box, block, measures in finished:
+            if work.audit and measures:
+                work.audit.add(tile, measures)
+            yield box, block
     if work.audit:
         work.audit.end()
 
@@ -287,6 +308,24 @@ def _read(work: Plan, batch: Sequence[Tile]) -> Windows:
     return list(zip(batch, windows, kept, strict=True))
 
 
+def _joined(batches: Generator[list[Enlarged]], blender: Blender) -> Iterator[tuple[Enlarged, Box]]:
+    """Windows enlarged to blocks that are joined with those before them, in their order."""
+    with closing(batches):
+        for batch in batches:
+            for tile, window, flags, pixels in batch:
+                box, block = blender.add(tile, pixels)
+                yield (tile, window, flags, block), box
+
+
+def _finished(work: Plan, joined: Enlarged, box: Box) -> tuple[Tile, Box, Rgb, Measures | None]:
+    """A block as it is stored, and what is measured of it."""
+    tile, window, flags, block = joined
+    with work.times.of("finish"):
+        painted = work.cells.painted(tile, window, flags, block)
+        measures = _measured(work, tile, window, flags, painted) if work.audit else None
+    return tile, box, painted, measures
+
+
 def _measured(work: Plan, tile: Tile, window: Rgb, kept: Flags, block: Rgb) -> Measures:
     """A tile, its window, which cells of its reach were kept, and its finished block."""
     part = tile.block.seen_from(tile.window)
@@ -296,7 +335,7 @@ def _measured(work: Plan, tile: Tile, window: Rgb, kept: Flags, block: Rgb) -> M
     return Measures(sides, apart(low, block, work.cells.measurable(tile, low)))
 
 
-def _where_kept(work: Plan, windows: Windows, upscaler: Upscaler) -> list[tuple[Tile, Rgb, Flags, Rgb]]:
+def _where_kept(work: Plan, windows: Windows, upscaler: Upscaler) -> list[Enlarged]:
     """Windows with themselves enlarged; where nothing of one is kept, a placeholder of its size that costs nothing."""
     busy = [window for window in windows if window[2].any()]
     with work.times.of("network"):

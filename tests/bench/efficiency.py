@@ -1,13 +1,13 @@
 """How much of the bare network's speed a whole run keeps: reading, overlap, background, audit, encoding, verification.
 
-    python -m tests.bench.efficiency SLIDE [--mpx 2 6] [--rounds 3] [--tile-px N] [--bare-px 1024] [--json FILE]
+    python -m tests.bench.efficiency SLIDE [--mpx 2 6] [--share 1] [--rounds 3] [--tile-px N] [--bare-px 1024]
 
-A slide of so many Mpx, all of it tissue, goes through `upscale` with the default model; before and after, the same
-network in the same process computes one large window. `efficiency` is the median over the rounds of what the run gives
-over what the bare network gives, in output Mpx per second, start-up left out. `cpu` is the same in output Mpx per
-second of processor time, which other programs disturb less; `waste` is what overlapping windows compute twice, and
+A slide of so many Mpx, all of it tissue or a share, goes through `upscale` with the default model; before and after,
+the same network in the same process computes one large window. `efficiency` is the median over the rounds of what the
+run gives over what the bare network gives, in output Mpx per second, start-up left out. `cpu` is the same in output Mpx
+per second of processor time, which other programs disturb less; `waste` is what overlapping windows compute twice, and
 grows with the slide until few windows lie at its border. The last columns say how many seconds each stage worked; they
-run beside each other.
+run beside each other, and some of them in several threads.
 """
 
 from __future__ import annotations
@@ -26,9 +26,11 @@ import numpy as np
 from tests.bench.repeated import repeated, tissue, whole_tiles
 from tests.bench.tables import Row, report
 from wsisr.audit import Audit
+from wsisr.background import Background
 from wsisr.runtime import load_upscaler
 from wsisr.slides import open_slide
 from wsisr.source import source_of
+from wsisr.tissue import tissue_of
 from wsisr.upscaler import Upscaler
 from wsisr.upscaling import Options, Plan, carried_out, plan
 from wsisr.writing import WorkFolder
@@ -85,7 +87,8 @@ def measured(path: Path, upscaler: Upscaler, asked: argparse.Namespace) -> Row:
         source = source_of(slide)
         before = bare(upscaler, asked.bare_px)
         for _ in range(asked.rounds):
-            work = plan(source, upscaler, Options(asked.tile_px, audit=Audit(upscaler.scale)))
+            tissue = Background(tissue_of(slide)) if asked.share < 1 else Background()
+            work = plan(source, upscaler, Options(asked.tile_px, background=tissue, audit=Audit(upscaler.scale)))
             spent = whole(work, upscaler, path.with_suffix(".out.ome.tif"))
             after = bare(upscaler, asked.bare_px)
             alone = (before.rate + after.rate) / 2
@@ -97,10 +100,12 @@ def measured(path: Path, upscaler: Upscaler, asked: argparse.Namespace) -> Row:
     stages: Row = {name: work.times.seconds[name] for name in STAGES}
     return {
         "input Mpx": source.size.pixels / 1e6,
+        "kept": 1 - work.cells.skipped,
         "tile px": work.grid.tiling.step,
         "efficiency": median(ratios),
         "cpu": median(cpu_ratios),
         "waste": work.waste,
+        "seconds": work.output.size.pixels / 1e6 / median(rates),
         "Mpx/s": median(rates),
         "bare Mpx/s": median(bares),
     } | stages
@@ -110,6 +115,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("slide", type=Path)
     parser.add_argument("--mpx", type=float, nargs="+", default=[2.0, 6.0], help="of the input")
+    parser.add_argument("--share", type=float, default=1.0, help="of the columns that hold tissue; the rest is glass")
     parser.add_argument("--scale", type=int, default=2)
     parser.add_argument("--device", default="auto")
     parser.add_argument("--precision", default="auto")
@@ -122,7 +128,9 @@ def main() -> None:
     bare(upscaler, 256)
     with TemporaryDirectory() as name:
         pattern = tissue(asked.slide)
-        paths = [repeated(Path(name) / f"{mpx:g}.tif", whole_tiles(mpx * 1e6), pattern) for mpx in asked.mpx]
+        paths = [
+            repeated(Path(name) / f"{mpx:g}.tif", whole_tiles(mpx * 1e6), pattern, asked.share) for mpx in asked.mpx
+        ]
         rows = [measured(path, upscaler, asked) for path in paths]
     report(rows, asked.json, model=f"{upscaler.name} {upscaler.hardware}", rounds=asked.rounds)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from wsisr.errors import ConfigError, DatasetError
 from wsisr.pixels import Rgb, shrink
 from wsisr.training.batches import Batches
 from wsisr.training.config import DataConfig
+from wsisr.training.crops import Crop
 from wsisr.training.stain import jitter
 
 STEPS = st.integers(0, 10**6)
@@ -142,6 +144,32 @@ def test_stains_vary_alike_on_both_sides(dataset: Path, step: int, sample: int) 
     varied = Batches(DataConfig(dataset, patch_px=8, batch=3, kernels={"area": 1.0}, stain_jitter=0.3), 2, 0)
     low, high = varied.pair(step, sample)
     assert within_rounding(shrink(np.ascontiguousarray(high), 2, "area"), low)
+
+
+@given(step=STEPS, sample=SAMPLES)
+def test_the_low_side_is_made_of_a_truth_that_was_stored(dataset: Path, step: int, sample: int) -> None:
+    plain, stored = (
+        Batches(DataConfig(dataset, patch_px=8, batch=3, kernels={"area": 1.0}, truth_jpeg=share), 2, 0)
+        for share in (0.0, 1.0)
+    )
+    low, high = stored.pair(step, sample)
+    assert within_rounding(shrink(np.ascontiguousarray(high), 2, "area"), low)
+    assert not np.array_equal(high, plain.pair(step, sample)[1])  # noise, of which no JPEG leaves all
+
+
+@given(st.integers(24, 96), st.integers(8, 24), st.integers(0, 2**32))
+def test_a_crop_out_of_its_window_is_the_crop_out_of_the_patch(patch: int, side: int, seed: int) -> None:
+    random = np.random.default_rng(seed)
+    image, crop = random.integers(0, 256, (2 * patch, 2 * patch, 3), np.uint8), Crop.drawn(patch, side, random)
+    assert np.array_equal(crop.inner(crop.window(image, 2), 2), crop.of(image, 2))
+    assert crop.of(image, 2).shape == (2 * side, 2 * side, 3)
+
+
+def test_threads_may_make_batches_in_any_order(dataset: Path) -> None:
+    alone = list(islice(batches(dataset).from_step(0), 12))
+    with ThreadPoolExecutor(4) as pool:
+        shared = list(pool.map(batches(dataset).of_step, range(12)))
+    assert all(torch.equal(one.high, other.high) for one, other in zip(alone, shared, strict=True))
 
 
 def test_stains_vary_and_glass_does_not() -> None:

@@ -96,6 +96,7 @@ def test_a_whole_number_may_stand_for_a_fraction(tmp_path: Path) -> None:
         ("data", {"kernels": "area"}, "kernels = 'area' is not a table"),
         ("data", {"kernels": {"box": 1.0}}, "unknown kernel 'box'; known: area, bicubic"),
         ("data", {"stain_jitter": 2}, "stain_jitter must be from 0 to 1"),
+        ("data", {"truth_jpeg": 2}, "truth_jpeg must be from 0 to 1"),
         ("data", {"magnifications": [0]}, "magnifications of data must be above 0"),
         ("adversary", {"judge": "jury"}, "judge = jury is not one of unet, vgg"),
         ("adversary", {"head_start": -1}, "a head_start of at least 0"),
@@ -182,6 +183,7 @@ def test_the_digest_does_not_tell_how_often_a_run_saves_and_validates(tmp_path: 
         GOOD | {"loss": {"charbonnier": 1}},
         GOOD | {"adversary": {"channels": 8}},
         changed("data", stain_jitter=0.1),
+        changed("data", truth_jpeg=0.1),
         changed("schedule", accumulate=2),
         changed("network", scale=4),
         changed("network", channels=8),
@@ -223,11 +225,11 @@ def test_a_degradation_that_cannot_be_meant_is_refused(tmp_path: Path) -> None:
         read_config(missing)
 
 
-def test_a_run_that_was_begun_before_there_were_degradations_goes_on(tmp_path: Path) -> None:
+def test_a_run_that_was_begun_before_a_choice_was_there_goes_on(tmp_path: Path) -> None:
     """The digest is that of the values a recipe could have then."""
     told = config(tmp_path, changed("data", kernels={"area": 0.5, "scan": 0.5}))
     values = asdict(told)
-    del values["data"]["dataset"], values["data"]["degradation"]
+    del values["data"]["dataset"], values["data"]["degradation"], values["data"]["truth_jpeg"]
     del values["schedule"]["save_every"], values["schedule"]["validate_every"]
     assert told.digest() == hashlib.sha256(json.dumps(values).encode()).hexdigest()
     assert config(tmp_path).digest() == config(tmp_path, changed("data", kernels=OF_PYRAMIDS)).digest()

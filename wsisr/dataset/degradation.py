@@ -129,6 +129,9 @@ class Degradation:
 SCAN = Degradation(first=Round(blur=Blur((0.0, 0.6)), sharpening=Sharpening((0.0, 150.0)), jpeg=Jpeg((25, 95))))
 """As a scanner stores a coarser level: blurred a little, averaged, sharpened, JPEG 4:2:0. Ranges are ours."""
 
+STORED = Degradation(first=Round(jpeg=Jpeg((25, 95))))
+"""As a scanner stores its finest level."""
+
 CAPTURE = Degradation(
     kernels={"light": 0.5, "area": 0.5},
     first=Round(

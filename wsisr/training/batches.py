@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import count
 from typing import cast
 
 import numpy as np
@@ -11,13 +12,14 @@ import torch
 from torch import Tensor
 
 from wsisr.alike import alike
-from wsisr.dataset.degradation import CAPTURE, SCAN
+from wsisr.dataset.degradation import CAPTURE, SCAN, STORED
 from wsisr.dataset.records import PatchRecord
 from wsisr.dataset.store import PatchStore
 from wsisr.errors import ConfigError, DatasetError
 from wsisr.modelspec import nearest
 from wsisr.pixels import Kernel, Rgb, shrink
 from wsisr.training.config import OF_CAPTURES, OF_PYRAMIDS, DataConfig
+from wsisr.training.crops import Crop
 from wsisr.training.stain import jitter, stained
 
 
@@ -78,14 +80,16 @@ class Batches:
 
     def from_step(self, step: int) -> Iterator[Batch]:
         """Batches of that step and all later ones."""
-        while True:
-            samples = range(self.config.batch)
-            pairs = [self.pair(step, sample) for sample in samples]
-            pitches = tuple(self._record(self._random(step, sample)).mpp_lr for sample in samples)
-            lows = [low for low, _ in pairs]
-            seen = self._alike(step, lows) if self.classified else None
-            yield Batch(_tensor(lows), _tensor([high for _, high in pairs]), pitches, seen)
-            step += 1
+        return map(self.of_step, count(step))
+
+    def of_step(self, step: int) -> Batch:
+        """The batch of a step, whichever were made before. Several threads may ask at once."""
+        samples = range(self.config.batch)
+        pairs = [self.pair(step, sample) for sample in samples]
+        pitches = tuple(self._record(self._random(step, sample)).mpp_lr for sample in samples)
+        lows = [low for low, _ in pairs]
+        seen = self._alike(step, lows) if self.classified else None
+        return Batch(_tensor(lows), _tensor([high for _, high in pairs]), pitches, seen)
 
     def pair(self, step: int, sample: int) -> tuple[Rgb, Rgb]:
         """(p, p, 3) and (p*scale, p*scale, 3). Slides are drawn alike, however many patches they have."""
@@ -93,13 +97,19 @@ class Batches:
         record = self._record(random)
         kernel = self.kernels[random.choice(len(self.kernels), p=self.shares)]
         stain = jitter(self.config.stain_jitter, random) if self.config.stain_jitter else None
-        high = stained(self.store.high(record), stain)
-        if kernel in self.degradations:
-            low, _ = self.degradations[kernel](high, self.scale, record.mpp_lr, random)
-            return self._crop(low, high, random)
+        crop = Crop.drawn(record.side // self.scale, self.config.patch_px, random)
         if kernel in ("stored", "pyramid"):
-            return self._crop(stained(self.store.low(record), stain), high, random)
-        return self._crop(shrink(high, self.scale, cast("Kernel", kernel)), high, random)
+            low, high = crop.of(self.store.low(record), 1), crop.of(self.store.high(record), self.scale)
+            return stained(low, stain), stained(high, stain)
+        high = stained(crop.window(self.store.high(record), self.scale), stain)
+        if self.config.truth_jpeg and random.random() < self.config.truth_jpeg:
+            high, _ = STORED(high, 1, record.mpp_hr, random)
+        return crop.inner(self._low(high, kernel, record, random), 1), crop.inner(high, self.scale)
+
+    def _low(self, high: Rgb, kernel: str, record: PatchRecord, random: np.random.Generator) -> Rgb:
+        if kernel in self.degradations:
+            return self.degradations[kernel](high, self.scale, record.mpp_lr, random)[0]
+        return shrink(high, self.scale, cast("Kernel", kernel))
 
     def _alike(self, step: int, lows: list[Rgb]) -> Tensor:
         numbers = (np.random.default_rng((self.seed, step, sample, 1)) for sample in range(len(lows)))
@@ -113,23 +123,9 @@ class Batches:
         records = self.slides[random.integers(len(self.slides))]
         return records[random.integers(len(records))]
 
-    def _crop(self, low: Rgb, high: Rgb, random: np.random.Generator) -> tuple[Rgb, Rgb]:
-        """One random crop of both, turned and mirrored alike."""
-        side, scale = self.config.patch_px, self.scale
-        top, left = random.integers(low.shape[0] - side + 1, size=2)
-        turns, mirror = int(random.integers(4)), bool(random.integers(2))
-        low = low[top : top + side, left : left + side]
-        high = high[top * scale : (top + side) * scale, left * scale : (left + side) * scale]
-        return _turned(low, turns, mirror=mirror), _turned(high, turns, mirror=mirror)
-
 
 def _wanted(record: PatchRecord, magnifications: tuple[float, ...]) -> bool:
     return not magnifications or nearest(record.mpp_lr, magnifications) is not None
-
-
-def _turned(image: Rgb, turns: int, *, mirror: bool) -> Rgb:
-    turned = np.rot90(image, turns)
-    return turned[:, ::-1] if mirror else turned
 
 
 def _tensor(images: list[Rgb]) -> Tensor:

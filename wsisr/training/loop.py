@@ -6,18 +6,18 @@ import math
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 
 import torch
 from safetensors.torch import save as save_tensors
 from torch import nn
 
+from wsisr.crew import cores
 from wsisr.errors import ConfigError, ModelError
 from wsisr.files import disk_errors, write_whole
 from wsisr.models.weights import build, save_weights
 from wsisr.modelspec import ModelSpec
-from wsisr.stages import ahead
+from wsisr.stages import mapped
 from wsisr.training import journal
 from wsisr.training.batches import Batch, Batches
 from wsisr.training.checkpoint import Checkpoint, Owner, advice, load_checkpoint, save_checkpoint
@@ -90,8 +90,8 @@ class Run:
     def __iter__(self) -> Iterator[StepReport]:
         """Runs the remaining steps. Raises `ModelError` on a loss that is not a number; the checkpoint stays good."""
         schedule = self.config.schedule
-        remaining = islice(self.batches.from_step(self.step), schedule.steps - self.step)
-        with closing(ahead(remaining, BATCHES_AHEAD)) as batches:
+        remaining, loaders = range(self.step, schedule.steps), loading_threads(self.device)
+        with closing(mapped(self.batches.of_step, remaining, BATCHES_AHEAD * loaders, loaders)) as batches:
             for batch in batches:
                 terms = self.learner.learn(batch, self.step)
                 loss = sum(term for name, term in terms.items() if name != DISCRIMINATOR)
@@ -185,6 +185,11 @@ class Run:
         except (RuntimeError, ValueError, KeyError) as error:
             raise ModelError(f"{self._checkpoint}: does not fit the network; remove it to start again") from error
         self.step, self.best = found.step, found.best
+
+
+def loading_threads(device: torch.device) -> int:
+    """How many make batches: on a GPU as many as there are cores for, up to 16; on a CPU one, beside the training."""
+    return min(16, cores()) if device.type == "cuda" else 1
 
 
 def _entry(step: int, loss: float, found: Findings) -> journal.Entry:

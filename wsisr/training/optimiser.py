@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from wsisr.models.mmsrnet import MMSRNet
 from wsisr.training.config import ScheduleConfig
@@ -30,8 +30,8 @@ def groups(network: nn.Module, schedule: ScheduleConfig) -> list[dict[str, Any]]
     return [branch, trunk] if schedule.trunk_rate else [branch]
 
 
-@torch.no_grad()
 def blend(average: dict[str, Tensor], network: nn.Module, decay: float) -> None:
     """Moves a moving average of the weights towards the network's, in place."""
-    for name, tensor in network.state_dict().items():
-        average[name].lerp_(tensor, 1 - decay)
+    tensors = network.state_dict()
+    move = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
+    move([average[name] for name in tensors], list(tensors.values()), 0)
