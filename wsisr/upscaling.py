@@ -50,6 +50,10 @@ STORED_TILE_PX = 256
 DEFAULT_TILE_PX = 1024
 """Input px. A network computes at one rate from 384 to 1536 px (make bench-network); what differs is the overlap."""
 
+GPU_TILE_PX = 2048
+"""The same on a GPU, where every window costs the processor as much time to start; taken where memory has room for it
+besides all that finishes blocks."""
+
 
 FILTERING = min(4, cores())
 """Windows that a filter enlarges beside each other."""
@@ -178,7 +182,8 @@ def _load(source: Source, upscaler: Upscaler, options: Options, unit: int) -> Lo
         raise OutputError(
             f"an overlap of {overlap} px in batches of {options.batch} cannot be; take 0 px and 1 or more"
         )
-    sides = range(DEFAULT_TILE_PX, 0, -unit) if asked is None else (asked,)
+    largest = GPU_TILE_PX if upscaler.hardware.startswith("on cuda") else DEFAULT_TILE_PX
+    sides = range(largest, 0, -unit) if asked is None else (asked,)
     cuts = (Tiling.overlapping(side, overlap, upscaler.context) for side in sides)
     grids = (TileGrid(source.size, cut, source.readable) for cut in cuts)
     workers = NETWORKING if upscaler.weights else FILTERING
@@ -186,6 +191,7 @@ def _load(source: Source, upscaler: Upscaler, options: Options, unit: int) -> Lo
         Load(grid, upscaler.scale, options.batch, depth, workers, finishers)
         for grid in grids
         for finishers in FINISHING
+        if asked or grid.tiling.step <= DEFAULT_TILE_PX or finishers == FINISHING[0]
         for depth in DEPTHS
     )
     return affordable((load.reading_from(source) for load in loads), options.memory_gb)

@@ -14,6 +14,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from tests.pairs import write_dataset, write_manifest
+from wsisr.dataset.degradation import Round
+from wsisr.dataset.steps import Jpeg
 from wsisr.dataset.store import PatchStore
 from wsisr.errors import ConfigError, DatasetError
 from wsisr.pixels import Rgb, shrink
@@ -149,8 +151,8 @@ def test_stains_vary_alike_on_both_sides(dataset: Path, step: int, sample: int) 
 @given(step=STEPS, sample=SAMPLES)
 def test_the_low_side_is_made_of_a_truth_that_was_stored(dataset: Path, step: int, sample: int) -> None:
     plain, stored = (
-        Batches(DataConfig(dataset, patch_px=8, batch=3, kernels={"area": 1.0}, truth_jpeg=share), 2, 0)
-        for share in (0.0, 1.0)
+        Batches(DataConfig(dataset, patch_px=8, batch=3, kernels={"area": 1.0}, truth=truth), 2, 0)
+        for truth in (None, Round(jpeg=Jpeg()))
     )
     low, high = stored.pair(step, sample)
     assert within_rounding(shrink(np.ascontiguousarray(high), 2, "area"), low)

@@ -96,7 +96,8 @@ def test_a_whole_number_may_stand_for_a_fraction(tmp_path: Path) -> None:
         ("data", {"kernels": "area"}, "kernels = 'area' is not a table"),
         ("data", {"kernels": {"box": 1.0}}, "unknown kernel 'box'; known: area, bicubic"),
         ("data", {"stain_jitter": 2}, "stain_jitter must be from 0 to 1"),
-        ("data", {"truth_jpeg": 2}, "truth_jpeg must be from 0 to 1"),
+        ("data", {"truth": {"share": 2}}, "a share is from 0 to 1"),
+        ("data", {"truth": {"jpg": {}}}, "truth: unknown key 'jpg'"),
         ("data", {"magnifications": [0]}, "magnifications of data must be above 0"),
         ("adversary", {"judge": "jury"}, "judge = jury is not one of unet, vgg"),
         ("adversary", {"head_start": -1}, "a head_start of at least 0"),
@@ -183,7 +184,7 @@ def test_the_digest_does_not_tell_how_often_a_run_saves_and_validates(tmp_path: 
         GOOD | {"loss": {"charbonnier": 1}},
         GOOD | {"adversary": {"channels": 8}},
         changed("data", stain_jitter=0.1),
-        changed("data", truth_jpeg=0.1),
+        changed("data", truth={"jpeg": {}}),
         changed("schedule", accumulate=2),
         changed("network", scale=4),
         changed("network", channels=8),
@@ -229,7 +230,7 @@ def test_a_run_that_was_begun_before_a_choice_was_there_goes_on(tmp_path: Path) 
     """The digest is that of the values a recipe could have then."""
     told = config(tmp_path, changed("data", kernels={"area": 0.5, "scan": 0.5}))
     values = asdict(told)
-    del values["data"]["dataset"], values["data"]["degradation"], values["data"]["truth_jpeg"]
+    del values["data"]["dataset"], values["data"]["degradation"], values["data"]["truth"]
     del values["schedule"]["save_every"], values["schedule"]["validate_every"]
     assert told.digest() == hashlib.sha256(json.dumps(values).encode()).hexdigest()
     assert config(tmp_path).digest() == config(tmp_path, changed("data", kernels=OF_PYRAMIDS)).digest()

@@ -64,6 +64,10 @@ class Round:
     share: float = 1.0
     """Of patches that go through it."""
 
+    def __post_init__(self) -> None:
+        if not all(0 <= share <= 1 for share in (self.share, *(step.share for _, step in self.steps()))):
+            raise ConfigError("a share is from 0 to 1")
+
     def steps(self, names: tuple[str, ...] = BEFORE + AFTER) -> Iterator[tuple[str, Step]]:
         for name in names:
             step: Step | None = getattr(self, name)
@@ -87,11 +91,6 @@ class Degradation:
             raise ConfigError(f"unknown kernel {unknown[0]!r}; known: {', '.join(KERNELS)}")
         if not sum(self.kernels.values()) > 0 <= min(self.kernels.values(), default=0):
             raise ConfigError("kernels need shares of which none is below 0 and one is above")
-        shares = [each.share for _, each in self.rounds] + [
-            step.share for _, each in self.rounds for _, step in each.steps()
-        ]
-        if not all(0 <= share <= 1 for share in shares):
-            raise ConfigError("a share is from 0 to 1")
 
     @property
     def rounds(self) -> list[tuple[str, Round]]:
@@ -128,9 +127,6 @@ class Degradation:
 
 SCAN = Degradation(first=Round(blur=Blur((0.0, 0.6)), sharpening=Sharpening((0.0, 150.0)), jpeg=Jpeg((25, 95))))
 """As a scanner stores a coarser level: blurred a little, averaged, sharpened, JPEG 4:2:0. Ranges are ours."""
-
-STORED = Degradation(first=Round(jpeg=Jpeg((25, 95))))
-"""As a scanner stores its finest level."""
 
 CAPTURE = Degradation(
     kernels={"light": 0.5, "area": 0.5},

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from wsisr.alike import alike
-from wsisr.dataset.degradation import CAPTURE, SCAN, STORED
+from wsisr.dataset.degradation import CAPTURE, SCAN, Degradation
 from wsisr.dataset.records import PatchRecord
 from wsisr.dataset.store import PatchStore
 from wsisr.errors import ConfigError, DatasetError
@@ -76,6 +76,7 @@ class Batches:
         self.kernels = list(kernels)
         self.shares = np.array(list(kernels.values()), dtype=float)
         self.shares /= self.shares.sum()
+        self.truth = Degradation(first=config.truth) if config.truth else None
         self.degradations = {"scan": SCAN, "degraded": config.degradation or CAPTURE}
 
     def from_step(self, step: int) -> Iterator[Batch]:
@@ -102,8 +103,8 @@ class Batches:
             low, high = crop.of(self.store.low(record), 1), crop.of(self.store.high(record), self.scale)
             return stained(low, stain), stained(high, stain)
         high = stained(crop.window(self.store.high(record), self.scale), stain)
-        if self.config.truth_jpeg and random.random() < self.config.truth_jpeg:
-            high, _ = STORED(high, 1, record.mpp_hr, random)
+        if self.truth:
+            high, _ = self.truth(high, 1, record.mpp_hr, random)
         return crop.inner(self._low(high, kernel, record, random), 1), crop.inner(high, self.scale)
 
     def _low(self, high: Rgb, kernel: str, record: PatchRecord, random: np.random.Generator) -> Rgb:

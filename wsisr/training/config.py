@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
-from wsisr.dataset.degradation import CAPTURE, Degradation, read_degradation
+from wsisr.dataset.degradation import CAPTURE, Degradation, Round, read_degradation
 from wsisr.errors import ConfigError, ModelError
 from wsisr.metrics import SSIM_REACH
 from wsisr.modelspec import CLASSIFYING, SCALES, ModelSpec
@@ -61,9 +61,9 @@ class DataConfig:
     were captured or simulated, because their low resolution is what the dataset is for."""
     stain_jitter: float = 0.0
     """Largest change of a colour's optical density, as a logarithm: 0.1 is 10 % up or down."""
-    truth_jpeg: float = 0.0
-    """Share of the samples whose high resolution goes through a JPEG first, as a scanner's finest level has, so that
-    the low one is made of that."""
+    truth: Round | None = None
+    """What happens to the high resolution, of the `share` of the samples that it tells, before the low one is made of
+    it: another scanner than those of the dataset would have blurred, sharpened and compressed otherwise."""
     degradation: Degradation | None = None
     """Of the kernel `degraded`, as a table or the name of a TOML file; without it `CAPTURE`."""
     magnifications: tuple[float, ...] = ()
@@ -155,8 +155,8 @@ class TrainConfig:
             del values[table][key]
         values["data"]["kernels"] = self.data.kernels or OF_PYRAMIDS
         del values["data"]["degradation"]  # and no key for it, so that runs that were begun without one go on
-        if not self.data.truth_jpeg:
-            del values["data"]["truth_jpeg"]  # likewise
+        if self.data.truth is None:
+            del values["data"]["truth"]  # likewise
         if "degraded" in values["data"]["kernels"]:
             values["degradation"] = asdict(self.data.degradation or CAPTURE)
         # Keys are not sorted: the order of the kernels decides which of them a random number means.
@@ -209,8 +209,6 @@ def _faults(config: TrainConfig) -> Iterator[str]:
         yield "steps, validate_every and save_every must be at least 1"
     if not 0 <= data.stain_jitter <= 1:
         yield "stain_jitter must be from 0 to 1"
-    if not 0 <= data.truth_jpeg <= 1:
-        yield "truth_jpeg must be from 0 to 1"
     if schedule.learning_rate <= 0 or schedule.warm_up < 0:
         yield "learning_rate must be above 0 and warm_up at least 0"
     if not 1 <= schedule.accumulate <= data.batch or data.batch % schedule.accumulate:
