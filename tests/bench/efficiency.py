@@ -125,7 +125,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     asked = parser.parse_args()
     upscaler = load_upscaler(scale=asked.scale, mpp=0.5, device=asked.device, precision=asked.precision)
-    bare(upscaler, 256)
+    bare(upscaler, asked.bare_px)  # the first call looks for the fastest kernels and takes memory
     with TemporaryDirectory() as name:
         pattern = tissue(asked.slide)
         paths = [
