@@ -72,7 +72,7 @@ def mapped(make: Callable[[T], R], items: Iterable[T], depth: int = 2, workers: 
         try:
             for future in _submitted(pool, make, items):
                 coming.append(future)
-                if len(coming) > depth:
+                while coming and (len(coming) > depth or coming[0].done()):
                     yield coming.popleft().result()
             while coming:
                 yield coming.popleft().result()

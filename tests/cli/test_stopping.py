@@ -136,7 +136,7 @@ def test_the_second_ctrl_c_interrupts_at_once_and_afterwards_all_is_as_before() 
 
 def test_the_second_ctrl_c_waits_for_no_tile(tmp_path: Path) -> None:
     program = f"""
-        import signal, sys, threading
+        import os, signal, sys, threading
         import wsisr.slides
         from tests.samples import Picture, noise
         from wsisr.cli.app import main
@@ -148,8 +148,8 @@ def test_the_second_ctrl_c_waits_for_no_tile(tmp_path: Path) -> None:
             def read(self, box, level):
                 self.reads += 1
                 if self.reads == 5:
-                    signal.raise_signal(signal.SIGINT)
-                    signal.raise_signal(signal.SIGTERM)  # two of one kind at once would be heard as one
+                    os.kill(os.getpid(), signal.SIGINT)  # to the process, as a terminal does
+                    os.kill(os.getpid(), signal.SIGTERM)  # two of one kind at once would be heard as one
                     threading.Event().wait()
                 return super().read(box, level)
 
