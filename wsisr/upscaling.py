@@ -127,8 +127,9 @@ class Plan:
 
     @property
     def busy(self) -> float:
-        """Share of the tiles, 0 to 1, that hold tissue: what a network is needed for."""
-        return sum(bool(self.cells.within(tile.reach).any()) for tile in self.grid) / len(self.grid)
+        """Share of what is read, 0 to 1, in tiles that hold tissue: what a network is needed for."""
+        busy = (tile.window.size.pixels for tile in self.grid if self.cells.within(tile.reach).any())
+        return sum(busy) / self.grid.read_pixels
 
 
 def plan(source: Source, upscaler: Upscaler, options: Options) -> Plan:
