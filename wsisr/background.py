@@ -64,6 +64,9 @@ class Cells:
     @property
     def said(self) -> str:
         """Which share was left out, why, and what is there instead."""
+        if not self.skipped:
+            white = "; nothing is made white" if self.background.white else ""
+            return f"none, for every tile of the result holds tissue ({self.background.tissue.origin}){white}"
         shown = "white" if self.background.white else "bicubic"
         return f"{100 * self.skipped:.1f} % of the area without tissue, {self.background.tissue.origin}; {shown} there"
 

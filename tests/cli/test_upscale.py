@@ -164,7 +164,8 @@ def test_a_corrected_pitch_and_the_magnification_of_a_result_agree(cmu_slide: Pa
     output = tmp_path / name
     assert upscaled(cmu_slide, output, "--mpp", 1.0, "--region", "900,900,90,90").returncode == 0
     with open_slide(output) as result:
-        assert (result.info.mpp, result.info.objective) == (pytest.approx(0.5), 20.0)
+        assert result.info.mpp == pytest.approx(0.5)
+        assert result.info.objective == 20
         assert result.info.remarks == ()
 
 

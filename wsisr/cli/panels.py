@@ -118,12 +118,14 @@ def audited(work: Plan) -> dict[str, str]:
 
 
 def facts(work: Plan, upscaler: Upscaler) -> dict[str, str]:
-    """What is known before and after."""
+    """What is known before and after; of the background also that there is none, where it was sought or asked for."""
+    cells = work.cells
+    told = cells.skipped or cells.background.white or upscaler.weights
     return {
         "model": f"{upscaler.name}, {upscaler.hardware}",
         "size": f"{work.source.size} px to {work.output.size} px",
         "pixel pitch": f"{pitch_in_words(work.source.mpp)} to {pitch_in_words(work.output.mpp)}",
-    } | ({"background": work.cells.said} if work.cells.skipped else {})
+    } | ({"background": cells.said} if told else {})
 
 
 def panel(title: str, rows: dict[str, str]) -> Panel:

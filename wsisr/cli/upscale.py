@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from wsisr.background import Background
     from wsisr.cli.batch import Facts, Job
     from wsisr.sighting import Sight
-    from wsisr.slides import Slide
     from wsisr.source import Source
     from wsisr.target import Route
     from wsisr.upscaler import Upscaler
@@ -151,7 +150,10 @@ def upscale(
         str, typer.Option(help="What the network is for: auto finds it, none takes all; or a mask or GeoJSON file.")
     ] = "auto",
     background: Annotated[str, typer.Option(help="Where no tissue is: keep what was scanned, or white.")] = "keep",
-    save_mask: Annotated[Path | None, typer.Option(help="PNG to write: the tissue in white.")] = None,
+    save_mask: Annotated[
+        Path | None,
+        typer.Option(help="PNG to write: the tissue of the whole slide in white, as --tissue takes it again."),
+    ] = None,
     on_error: Annotated[
         str, typer.Option(help="Where a slide cannot be decoded: stop, or white, which is listed; exit code 3 then.")
     ] = "stop",
@@ -283,6 +285,7 @@ def enlarge(request: Request, slide: Path, output: Path, desk: Desk) -> Facts:
     from wsisr.cli.console import answers, passing_on, remark
     from wsisr.cli.panels import forecast, pace
     from wsisr.cli.stopping import until
+    from wsisr.cli.tissue import background_of, save_tissue
     from wsisr.files import check_output, check_suffix, refuse_source
     from wsisr.slides import Forgiving, InSrgb, open_slide
     from wsisr.upscaling import carried_out, plan, work_folder
@@ -364,31 +367,6 @@ def told(request: Request, work: Plan, upscaler: Upscaler, seconds: float, outpu
     if not request.quiet:
         answers.print(summary(work, upscaler, seconds, output, found))
     return {"state": "done"} | measured(work, upscaler, seconds) | found
-
-
-def save_tissue(request: Request, ground: Background) -> None:
-    """The map that was used, as a picture, where it is asked for."""
-    from PIL import Image
-
-    from wsisr.preview import save
-
-    if request.save_mask:
-        picture = Image.fromarray(ground.tissue.flags.astype("uint8") * 255)
-        save(picture, request.save_mask, overwrite=request.overwrite)
-
-
-def background_of(request: Request, slide: Slide, *, network: bool) -> Background:
-    """Tissue is looked for only where something depends on it: for a filter, all of a slide is alike."""
-    from wsisr.background import Background
-    from wsisr.slides.forgiving import BLACK, Forgiving
-    from wsisr.tissue import everywhere, tissue_of
-
-    white = request.background == "white"
-    if request.tissue == "auto" and not (network or white or request.save_mask):
-        return Background(everywhere())
-    # What cannot be decoded is no proof of glass: black is taken for tissue.
-    looked_at = Forgiving(slide, BLACK) if request.on_error == "white" else slide
-    return Background(tissue_of(looked_at, request.tissue), white)
 
 
 def refuse_derived(slide: Path, again: bool) -> None:
