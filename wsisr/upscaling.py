@@ -228,9 +228,10 @@ def upscale(
 ) -> Generator[Progress, None, None]:
     """Writes a pyramid of a source enlarged; nothing happens until the iterator is consumed, to its end.
 
-    Yields `upscale` in output pixels, then `pyramid` and `assemble` in stored tiles. Leaving early, by an error too,
-    keeps the finished tiles in `folder`, by default beside the output, and the same call goes on from them;
-    `WorkFolder()` keeps nothing. Raises `SlideError`, `ModelError` or `OutputError`, each in one line.
+    Yields `upscale` in output pixels, first what an earlier run finished, if there was one, then `pyramid` and
+    `assemble` in stored tiles. Leaving early, by an error too, keeps the finished tiles in `folder`, by default beside
+    the output, and the same call goes on from them; `WorkFolder()` keeps nothing. Raises `SlideError`, `ModelError` or
+    `OutputError`, each in one line.
     """
     output, options = Path(output), options or Options()
     work = plan(source, upscaler, replace(options, layout=layout_name(output, options.layout)))
@@ -276,6 +277,8 @@ def _stored(work: Plan, upscaler: Upscaler, writer: PyramidWriter) -> Iterator[P
             writer.write(box, pixels)
         return box.size.pixels
 
+    if before:
+        yield Progress("upscale", done, total, before)
     with closing(mapped(store, heard(), STORING, STORING)) as stored:
         for pixels in stored:
             done += pixels

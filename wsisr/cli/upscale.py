@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from wsisr.background import Background
     from wsisr.cli.batch import Facts, Job
+    from wsisr.cli.panels import Run
     from wsisr.sighting import Sight
     from wsisr.source import Source
     from wsisr.target import Route
@@ -283,7 +284,7 @@ def enlarge(request: Request, slide: Path, output: Path, desk: Desk) -> Facts:
     from wsisr.audit import Audit
     from wsisr.cli.batch import finished
     from wsisr.cli.console import answers, passing_on, remark
-    from wsisr.cli.panels import forecast, pace
+    from wsisr.cli.panels import Run, forecast, going_on, pace
     from wsisr.cli.stopping import until
     from wsisr.cli.tissue import background_of, save_tissue
     from wsisr.files import check_output, check_suffix, refuse_source
@@ -320,7 +321,7 @@ def enlarge(request: Request, slide: Path, output: Path, desk: Desk) -> Facts:
         if request.dry_run:
             answers.print(forecast(work, upscaler, output))
             return {"state": "planned"}
-        began = time.monotonic()
+        began, before = time.monotonic(), 0.0
         folder = work_folder(work, upscaler, request.work_dir, keep=request.keep_work)
         making = carried_out(work, upscaler, output, overwrite=request.overwrite, folder=folder)
         with desk.stop_asked() as stop, closing(making) as steps:
@@ -328,10 +329,10 @@ def enlarge(request: Request, slide: Path, output: Path, desk: Desk) -> Facts:
                 sizes = f"{source.size} px to {work.output.size} px"
                 remark(f"{upscaler.name}, {upscaler.hardware}: {sizes} in {len(work.grid)} steps")
             heard = passing_on(until(steps, stop, STOPPED), upscaler.remarks)
-            for _ in heard if request.quiet else desk.drawn(heard, pace):
-                pass
+            for step in heard if request.quiet else desk.drawn(going_on(heard, output), pace):
+                before = max(before, step.before / step.total)
         save_tissue(request, ground)
-        return told(request, work, upscaler, time.monotonic() - began, output)
+        return told(request, work, upscaler, Run(time.monotonic() - began, before), output)
 
 
 def loaded(request: Request, route: Route) -> Upscaler:
@@ -354,7 +355,7 @@ def looked_at(request: Request, source: Source, ground: Background, scale: int) 
     return replace(source, remarks=(*source.remarks, doubt)) if doubt else source
 
 
-def told(request: Request, work: Plan, upscaler: Upscaler, seconds: float, output: Path) -> Facts:
+def told(request: Request, work: Plan, upscaler: Upscaler, run: Run, output: Path) -> Facts:
     """What is to be reported of a slide that is done, said on the terminal first."""
     from wsisr.cli.console import answers, remark
     from wsisr.cli.info import derived_note
@@ -365,8 +366,8 @@ def told(request: Request, work: Plan, upscaler: Upscaler, seconds: float, outpu
     if UNREADABLE in found:
         remark(f"warning: {output}: could not be decoded and is {found[UNREADABLE]}")
     if not request.quiet:
-        answers.print(summary(work, upscaler, seconds, output, found))
-    return {"state": "done"} | measured(work, upscaler, seconds) | found
+        answers.print(summary(work, upscaler, run, output, found))
+    return {"state": "done"} | measured(work, upscaler, run) | found
 
 
 def refuse_derived(slide: Path, again: bool) -> None:
