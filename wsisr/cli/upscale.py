@@ -50,8 +50,6 @@ class Request:
     on_error: str
     """`stop`, or `white` for what of a slide cannot be decoded."""
     overwrite: bool
-    skip_finished: bool
-    """Leave an output alone that an earlier run has made the same way, instead of refusing it."""
     work_dir: Path | None
     keep_work: bool
     dry_run: bool
@@ -221,7 +219,6 @@ def upscale(
         again=again,
         on_error=on_error,
         overwrite=overwrite,
-        skip_finished=several and not overwrite,
         work_dir=work_dir,
         keep_work=keep_work,
         dry_run=dry_run,
@@ -282,27 +279,23 @@ def enlarge(request: Request, slide: Path, output: Path, desk: Desk) -> Facts:
     from contextlib import closing
 
     from wsisr.audit import Audit
-    from wsisr.cli.batch import finished
+    from wsisr.cli.batch import finished, written_by_wsisr
     from wsisr.cli.console import answers, passing_on, remark
     from wsisr.cli.panels import Run, forecast, going_on, pace
     from wsisr.cli.stopping import until
     from wsisr.cli.tissue import background_of, save_tissue
-    from wsisr.files import check_output, check_suffix, refuse_source
+    from wsisr.files import refuse_source
     from wsisr.slides import Forgiving, InSrgb, open_slide
     from wsisr.upscaling import carried_out, plan, work_folder
-    from wsisr.writing.layouts import layout_of
 
-    marker = layout_of(output, request.options.layout).marker
     with open_slide(slide, request.mpp, estimate=True, series=request.series) as stored:
         refuse_derived(slide, request.again)
         readable = Forgiving(stored) if request.on_error == "white" else stored
         opened = InSrgb(readable) if request.icc == "srgb" else readable
-        if request.save_mask:
-            check_suffix(request.save_mask, (".png",))
-            check_output(request.save_mask, overwrite=request.overwrite or request.dry_run)
         refuse_source(output, slide)
         replaceable = request.overwrite or request.dry_run
-        check_output(output, overwrite=replaceable or request.skip_finished, marker=marker)
+        # What wsisr wrote may be just what is asked for, which only a plan can tell.
+        check_names(request, output, overwrite=replaceable or written_by_wsisr(output))
         route = request.choice.route(opened)
         source = route.source
         upscaler = loaded(request, route)
@@ -310,10 +303,12 @@ def enlarge(request: Request, slide: Path, output: Path, desk: Desk) -> Facts:
         source = looked_at(request, source, ground, upscaler.scale)
         options = replace(request.options, background=ground, audit=Audit(upscaler.scale))
         work = plan(source, upscaler, options)
-        if request.skip_finished and finished(output, work.output.note):
+        if not request.overwrite and finished(output, work.output.note):
             remark(f"{output}: is finished already, of the same source and parameters; --overwrite makes it anew")
+            if request.save_mask and not (request.dry_run or request.save_mask.exists()):
+                save_tissue(request, ground)
             return {"state": "finished before"}
-        check_output(output, overwrite=replaceable, marker=marker)
+        check_names(request, output, overwrite=replaceable)
         for name in work.output.pictures:
             remark(f"warning: the slide's {name} image is copied; look whether it shows names, numbers or barcodes")
         for warning in (*source.said, *filter(None, [work.warning])):
@@ -333,6 +328,17 @@ def enlarge(request: Request, slide: Path, output: Path, desk: Desk) -> Facts:
                 before = max(before, step.before / step.total)
         save_tissue(request, ground)
         return told(request, work, upscaler, Run(time.monotonic() - began, before), output)
+
+
+def check_names(request: Request, output: Path, *, overwrite: bool) -> None:
+    """Raises `OutputError` where an output or a mask could not get its name."""
+    from wsisr.files import check_output, check_suffix
+    from wsisr.writing.layouts import layout_of
+
+    if request.save_mask:
+        check_suffix(request.save_mask, (".png",))
+        check_output(request.save_mask, overwrite=overwrite)
+    check_output(output, overwrite=overwrite, marker=layout_of(output, request.options.layout).marker)
 
 
 def loaded(request: Request, route: Route) -> Upscaler:
