@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -118,9 +119,19 @@ def test_what_the_slide_does_not_have_stays_white_and_costs_no_network() -> None
     np.testing.assert_array_equal(cuts[0], cuts[2])
 
 
+@given(maps)
+def test_the_share_without_tissue_is_one_of_area_and_what_is_busy_one_of_what_is_read(flags: list[list[bool]]) -> None:
+    work = plan(Source(Picture(noise(SIZE)), 0), Counting(), Options(CELL, 0, background=Background(marked(flags))))
+    tissue = marked(flags).flags.mean()
+    assert work.cells.skipped == pytest.approx(1 - tissue)
+    assert work.grid.read_pixels == SIZE.pixels
+    assert work.busy == pytest.approx(tissue)
+
+
 def test_the_note_tells_the_share_only_where_there_is_one() -> None:
     source = Source(Picture(noise(SIZE)), 0)
     flags = [[column < 3 for column in range(6)] for _ in range(5)]
     note = plan(source, Counting(), Options(background=Background(marked(flags)))).output.note
-    assert "50.0 % of the area without tissue, marked; bicubic there" in note["background"]
+    glass = 100 * (1 - 3 * CELL / SIZE.width)
+    assert f"{glass:.1f} % of the area without tissue, marked; bicubic there" in note["background"]
     assert "background" not in plan(source, Counting(), Options(background=Background(everywhere()))).output.note

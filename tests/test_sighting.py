@@ -18,7 +18,7 @@ from wsisr.models.weights import save_weights
 from wsisr.modelspec import ModelSpec
 from wsisr.pixels import Tiles
 from wsisr.runtime import load_sight
-from wsisr.sighting import MOST_WINDOWS, WINDOW_PX, Shares, contradiction, spread_windows
+from wsisr.sighting import WINDOW_PX, WINDOWS, Shares, contradiction, spread_windows
 from wsisr.source import Source
 from wsisr.tissue import TissueMap, everywhere
 
@@ -38,7 +38,7 @@ class Opinion:
         return self.shares
 
 
-def source(mpp: float | None = 0.5, width: int = 300, height: int = 200) -> Source:
+def source(mpp: float | None = 0.5, width: int = 500, height: int = 400) -> Source:
     return Source(Picture(noise(Size(width, height)), mpp), 0)
 
 
@@ -64,12 +64,18 @@ def test_where_no_tissue_is_nothing_is_said() -> None:
     assert contradiction(source(0.5), nothing, Opinion(1, 0, 0)) is None
 
 
+@pytest.mark.parametrize(("width", "said"), [(3 * WINDOW_PX, False), (4 * WINDOW_PX, True)])
+def test_of_less_tissue_than_was_measured_on_nothing_is_said(width: int, said: bool) -> None:
+    found = contradiction(source(0.5, width, 4 * WINDOW_PX), everywhere(), Opinion(1, 0, 0))
+    assert (found is not None) == said
+
+
 @given(width=st.integers(1, 900), height=st.integers(1, 900), seed=st.integers(0, 99))
 def test_windows_lie_inside_are_alike_and_few(width: int, height: int, seed: int) -> None:
     flags = np.random.default_rng(seed).random((7, 5)) < 0.4
     size = Size(width, height)
     boxes = spread_windows(Source(Picture(np.zeros((height, width, 3), np.uint8)), 0), TissueMap(flags, "a test"))
-    assert len(boxes) <= MOST_WINDOWS
+    assert len(boxes) <= WINDOWS
     assert len({box.size for box in boxes}) <= 1
     assert all(Box.of(size).contains(box) for box in boxes)
     assert bool(boxes) == bool(flags.any())
@@ -79,7 +85,7 @@ def test_windows_are_where_the_tissue_is() -> None:
     flags = np.zeros((4, 8), bool)
     flags[:, 4:] = True
     boxes = spread_windows(source(0.5, 8 * WINDOW_PX, 4 * WINDOW_PX), TissueMap(flags, "a test"))
-    assert len(boxes) == MOST_WINDOWS
+    assert len(boxes) == WINDOWS
     assert min(box.left for box in boxes) == 4 * WINDOW_PX
 
 

@@ -12,12 +12,12 @@ from hashlib import sha256
 import cv2
 import numpy as np
 
-from wsisr.geometry import Box
+from wsisr.geometry import Box, Size
 from wsisr.pixels import Rgb, enlarge
 from wsisr.source import Source
 from wsisr.tiling import Tile
 from wsisr.tissue import TissueMap, everywhere
-from wsisr.tissue.map import Flags
+from wsisr.tissue.map import Flags, edges
 
 BICUBIC_REACH = 3
 """Input px on each side that make a piece of Pillow's bicubic equal the whole."""
@@ -43,6 +43,8 @@ class Cells:
     """(rows, columns): which cells hold some."""
     side: int
     """Of a cell, in px of the source."""
+    size: Size
+    """Of the source: the last cells of a row and of a column may be narrower."""
     context: int
     """Px around a cell that a network looks at."""
     background: Background
@@ -51,16 +53,20 @@ class Cells:
     def of(cls, source: Source, side: int, context: int, background: Background) -> Cells:
         whole = source.readable
         part = Box.of(source.size).seen_from(whole)
-        return cls(background.tissue.cells(whole.size, part, side), side, context, background)
+        return cls(background.tissue.cells(whole.size, part, side), side, source.size, context, background)
 
     @property
     def skipped(self) -> float:
-        """Share of the cells, 0 to 1, that the map leaves to the background."""
-        return 1 - float(self.tissue.mean())
+        """Share of the area, 0 to 1, that the map leaves to the background."""
+        height, width = (np.diff(edges(0, px, self.side)) for px in (self.size.height, self.size.width))
+        return int(height @ ~self.tissue @ width) / self.size.pixels
 
     @property
     def said(self) -> str:
         """Which share was left out, why, and what is there instead."""
+        if not self.skipped:
+            white = "; nothing is made white" if self.background.white else ""
+            return f"none, for every tile of the result holds tissue ({self.background.tissue.origin}){white}"
         shown = "white" if self.background.white else "bicubic"
         return f"{100 * self.skipped:.1f} % of the area without tissue, {self.background.tissue.origin}; {shown} there"
 

@@ -127,8 +127,9 @@ class Plan:
 
     @property
     def busy(self) -> float:
-        """Share of the tiles, 0 to 1, that hold tissue: what a network is needed for."""
-        return sum(bool(self.cells.within(tile.reach).any()) for tile in self.grid) / len(self.grid)
+        """Share of what is read, 0 to 1, in tiles that hold tissue: what a network is needed for."""
+        busy = (tile.window.size.pixels for tile in self.grid if self.cells.within(tile.reach).any())
+        return sum(busy) / self.grid.read_pixels
 
 
 def plan(source: Source, upscaler: Upscaler, options: Options) -> Plan:
@@ -227,9 +228,10 @@ def upscale(
 ) -> Generator[Progress, None, None]:
     """Writes a pyramid of a source enlarged; nothing happens until the iterator is consumed, to its end.
 
-    Yields `upscale` in output pixels, then `pyramid` and `assemble` in stored tiles. Leaving early, by an error too,
-    keeps the finished tiles in `folder`, by default beside the output, and the same call goes on from them;
-    `WorkFolder()` keeps nothing. Raises `SlideError`, `ModelError` or `OutputError`, each in one line.
+    Yields `upscale` in output pixels, first what an earlier run finished, if there was one, then `pyramid` and
+    `assemble` in stored tiles. Leaving early, by an error too, keeps the finished tiles in `folder`, by default beside
+    the output, and the same call goes on from them; `WorkFolder()` keeps nothing. Raises `SlideError`, `ModelError` or
+    `OutputError`, each in one line.
     """
     output, options = Path(output), options or Options()
     work = plan(source, upscaler, replace(options, layout=layout_name(output, options.layout)))
@@ -275,6 +277,8 @@ def _stored(work: Plan, upscaler: Upscaler, writer: PyramidWriter) -> Iterator[P
             writer.write(box, pixels)
         return box.size.pixels
 
+    if before:
+        yield Progress("upscale", done, total, before)
     with closing(mapped(store, heard(), STORING, STORING)) as stored:
         for pixels in stored:
             done += pixels

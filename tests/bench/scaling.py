@@ -3,7 +3,7 @@
     python -m tests.bench.scaling SLIDE [--mpx 4] [--shares 0 0.25 0.5 0.75 1] [--rounds 1] [--json FILE]
 
 Tissue is found as `wsisr upscale` finds it, and the network is the default one. A line is fitted to the seconds of
-processor time by the share of cells kept for the network, and to those on the clock; R^2 is what it explains of their
+processor time by the share of area kept for the network, and to those on the clock; R^2 is what it explains of their
 variance, and `half` what half the tissue takes of the time of all of it, by the line, what the rest takes left in.
 """
 
@@ -30,7 +30,7 @@ from wsisr.upscaling import Options, plan
 
 
 def spent(path: Path, upscaler: Upscaler) -> tuple[float, Spent]:
-    """The share of cells that hold tissue, and what the run took."""
+    """The share of area in cells that hold tissue, and what the run took."""
     with open_slide(path) as slide:
         options = Options(background=Background(tissue_of(slide)), audit=Audit(upscaler.scale))
         work = plan(source_of(slide), upscaler, options)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -59,3 +60,21 @@ def test_a_mask_belongs_to_one_slide(slide: Path, tmp_path: Path) -> None:
     assert upscaled(slide, tmp_path, slide, "--tissue", "mask.png").exit_code == 2
     assert upscaled(slide, tmp_path / "o.tif", "--background", "black").exit_code == 2
     assert upscaled(slide, tmp_path / "o.tif", "--tissue", tmp_path / "gone.png").exit_code == 1
+
+
+def test_where_no_tile_is_without_tissue_that_is_said(slide: Path, tmp_path: Path) -> None:
+    left, plain = ("--region", "0,0,300,300"), tmp_path / "plain.tif"
+    done = upscaled(slide, tmp_path / "white.tif", *left, "--background", "white", "--report", tmp_path / "run.json")
+    assert "every tile of the result holds tissue" in done.stdout
+    assert "nothing is made white" in done.stdout
+    assert json.loads((tmp_path / "run.json").read_bytes())["slides"][0]["skipped"] == 0
+    assert "background" not in upscaled(slide, plain, *left).stdout  # of a filter, nobody asked
+
+
+def test_a_mask_shows_the_whole_slide_even_of_a_region(slide: Path, tmp_path: Path) -> None:
+    whole, part, region = tmp_path / "whole.png", tmp_path / "part.png", ("--region", "0,0,300,300")
+    assert upscaled(slide, tmp_path / "1.tif", "--save-mask", whole).exit_code == 0
+    done = upscaled(slide, tmp_path / "2.tif", *region, "--save-mask", part)
+    assert "tissue of the whole slide" in done.stderr
+    assert part.read_bytes() == whole.read_bytes()
+    assert upscaled(slide, tmp_path / "3.tif", *region, "--tissue", part).exit_code == 0

@@ -14,6 +14,7 @@ from typer.testing import CliRunner, Result
 from tests.samples import noise, write_tiff
 from wsisr.cli.app import app
 from wsisr.cli.batch import of_shard
+from wsisr.errors import OutputError
 from wsisr.geometry import Size
 
 PITCHED = {"resolution": (20000, 20000), "resolutionunit": "CENTIMETER", "photometric": "rgb", "metadata": None}
@@ -58,6 +59,23 @@ def test_a_second_run_makes_only_what_is_missing(slides: list[Path], tmp_path: P
     assert (first.read_bytes(), first.stat().st_mtime_ns) == before
     assert states(report) == ["finished before", "done"]
     assert "is finished already" in done.stderr
+
+
+def test_one_slide_that_is_finished_is_left_alone_as_many_are(slides: list[Path], tmp_path: Path) -> None:
+    output, mask, report = tmp_path / "a.out.tif", tmp_path / "mask.png", tmp_path / "run.json"
+    same = (slides[0], "-o", output, "--save-mask", mask, "--report", report)
+    assert upscaled(*same).exit_code == 0
+    before = output.read_bytes(), output.stat().st_mtime_ns
+    again, otherwise, dry = upscaled(*same), upscaled(*same, model="lanczos"), upscaled(*same, "--dry-run")
+    assert (again.exit_code, dry.exit_code, states(report)) == (0, 0, ["finished before"])
+    assert "is finished already" in again.stderr
+    assert "is finished already" in dry.stderr
+    assert isinstance(otherwise.exception, OutputError)
+    assert "exists already, made otherwise (model: bicubic, not lanczos" in str(otherwise.exception)
+    assert (output.read_bytes(), output.stat().st_mtime_ns) == before
+    mask.unlink()
+    assert upscaled(*same).exit_code == 0
+    assert mask.exists()
 
 
 def test_what_was_made_otherwise_is_neither_kept_as_finished_nor_replaced(slides: list[Path], tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ PITCHED = {"resolution": (20000, 20000), "resolutionunit": "CENTIMETER", "photom
 
 @pytest.fixture
 def slide(tmp_path: Path) -> Path:
-    return write_tiff(tmp_path / "slide.tif", noise(Size(300, 200)), **PITCHED)
+    return write_tiff(tmp_path / "slide.tif", noise(Size(400, 400)), **PITCHED)
 
 
 def upscaled(slide: Path, model: Path, *options: str) -> Result:
@@ -51,6 +51,10 @@ def test_a_pitch_that_the_tissue_contradicts_is_warned_of_in_terminal_and_file(s
     done = upscaled(slide, seeing(slide.with_name("a.safetensors"), 0))
     assert words in done.stderr
     assert words in read_note(slide.with_name("out.tif"))["source remarks"]
+    for options, said in ((("--dry-run",), True), (("--dry-run", "--region", "0,0,300,300"), False)):
+        again = upscaled(slide, slide.with_name("a.safetensors"), *options)
+        assert "dry run" in again.stdout
+        assert (words in again.stderr) == said
 
 
 def test_a_pitch_that_the_tissue_confirms_is_not(slide: Path) -> None:

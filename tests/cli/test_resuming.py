@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +15,7 @@ from typer.testing import CliRunner, Result
 from tests.disks import files_end_at
 from tests.samples import noise, write_tiff
 from wsisr.cli.app import app
+from wsisr.cli.panels import Run
 from wsisr.errors import OutputError
 from wsisr.geometry import Size
 
@@ -97,3 +99,24 @@ def test_what_shows_nowhere_may_change(folder: Path, changes: dict[str, str]) ->
     layout = {name: value for name, value in changes.items() if name == "--layout"}
     assert run(folder, layout | {"--overwrite": ""}).exit_code == 0
     assert content == (folder / "out.tif").read_bytes()
+
+
+def test_a_run_that_goes_on_says_from_where_and_rates_only_itself(folder: Path) -> None:
+    report = {"--report": str(folder / "run.json")}
+    done = run(folder, report)
+    (facts,) = json.loads((folder / "run.json").read_bytes())["slides"]
+    share = facts["finished_before"]
+    assert 0 < share < 1
+    assert f"goes on from {100 * share:.0f} % that an earlier run finished" in " ".join(done.stderr.split())
+    assert f"after {100 * share:.0f} % that an earlier run had finished" in done.stdout
+    assert Run(seconds=10, before=0.75).rate(Size(4000, 1000)) == 0.1
+    fresh = run(folder, report | {"--overwrite": ""})
+    assert "earlier run" not in fresh.stderr + fresh.stdout
+    assert json.loads((folder / "run.json").read_bytes())["slides"][0]["finished_before"] == 0
+
+
+def test_a_run_that_was_stopped_before_its_last_step_says_so_too(folder: Path) -> None:
+    done = run(folder, {"--keep-work": ""})
+    assert done.exit_code == 0
+    (folder / "out.tif").unlink()
+    assert "goes on from 100 %" in run(folder, {}).stderr

@@ -17,6 +17,7 @@ from PIL import Image, ImageCms
 
 from tests.samples import noise, write_tiff
 from wsisr.geometry import Size
+from wsisr.slides import open_slide
 from wsisr.writing import PyramidSpec, PyramidWriter, read_note
 
 PITCHED = {"resolution": (20000, 20000), "resolutionunit": "CENTIMETER", "photometric": "rgb", "metadata": None}
@@ -156,6 +157,16 @@ def test_a_slide_without_pitch_needs_one(tmp_path: Path) -> None:
     slide = write_tiff(tmp_path / "slide.tif", noise(Size(60, 50)), photometric="rgb", metadata=None)
     refused(upscaled(slide, tmp_path / "out.tif"), str(slide), "not recorded", "--mpp")
     assert upscaled(slide, tmp_path / "out.tif", "--mpp", 0.5).returncode == 0
+
+
+@pytest.mark.parametrize("name", ["out.svs", "out.ome.tif"])
+def test_a_corrected_pitch_and_the_magnification_of_a_result_agree(cmu_slide: Path, tmp_path: Path, name: str) -> None:
+    output = tmp_path / name
+    assert upscaled(cmu_slide, output, "--mpp", 1.0, "--region", "900,900,90,90").returncode == 0
+    with open_slide(output) as result:
+        assert result.info.mpp == pytest.approx(0.5)
+        assert result.info.objective == 20
+        assert result.info.remarks == ()
 
 
 def test_an_output_that_exists_is_kept_unless_asked(slide: Path, tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from wsisr.errors import SlideError
 from wsisr.geometry import Size
 from wsisr.slides import SlideInfo, open_slide
 from wsisr.slides.ome import OmeFacts, ome_facts
-from wsisr.slides.pitch import COARSEST, FINEST, Pitch, doubts_of, estimated_pitch, pitch_of
+from wsisr.slides.pitch import COARSEST, FINEST, Pitch, doubts_of, estimated_pitch, objective_at, pitch_of
 
 SIZES = (Size(200, 160), Size(100, 80), Size(50, 40))
 PITCHES = st.floats(FINEST, COARSEST)
@@ -208,3 +208,21 @@ def test_a_pitch_that_can_hardly_be_is_doubted(mpp: float, objective: float | No
 
 def test_a_given_pitch_is_marked_as_given(cmu_slide: Path) -> None:
     assert facts(cmu_slide, mpp=0.3).pitch == "given by the user; the file records 0.499 um/px"
+
+
+@pytest.mark.parametrize(
+    ("given", "recorded", "objective"),
+    [
+        (0.499, 20, 20),
+        (0.4415, 20, 20),
+        (0.46, 20, 20),
+        (1.0, 20, 10),
+        (0.25, 20, 40),
+        (0.3, 20, 33.3),
+        (0.3, None, None),
+    ],
+)
+def test_a_magnification_that_contradicts_a_given_pitch_gives_way(
+    given: float, recorded: float | None, objective: float | None
+) -> None:
+    assert objective_at(given, recorded) == objective

@@ -81,6 +81,14 @@ def failed(job: Job, error: str, place: str) -> Facts:
     return {"slide": str(job[0]), "output": str(job[1]), "state": "failed", "error": error}
 
 
+def written_by_wsisr(output: Path) -> bool:
+    """Whether there is an output already, and wsisr wrote it."""
+    from wsisr.cli.info import derived_note
+
+    with disk_errors(output):
+        return (output.is_file() or output.is_dir()) and bool(derived_note(output))
+
+
 def finished(output: Path, note: Mapping[str, str]) -> bool:
     """Whether an output is there already, of the same source and parameters as far as its note tells.
 
@@ -92,7 +100,8 @@ def finished(output: Path, note: Mapping[str, str]) -> bool:
     there = derived_note(output) if output.exists() else {}
     how = difference(there, note) if there else None
     if how:
-        raise OutputError(f"{output}: was made otherwise ({how}); choose another folder, or replace it: --overwrite")
+        advice = "choose another name, or replace it with --overwrite"
+        raise OutputError(f"{output}: exists already, made otherwise ({how}); {advice}")
     return bool(there)
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,9 +11,23 @@ if TYPE_CHECKING:
     from rich.panel import Panel
 
     from wsisr.audit import Audit
+    from wsisr.geometry import Size
     from wsisr.progress import Progress
     from wsisr.upscaler import Upscaler
     from wsisr.upscaling import Plan
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What one run took, and where it began."""
+
+    seconds: float
+    before: float
+    """Share of the output's pixels, 0 to 1, that an earlier run had finished."""
+
+    def rate(self, size: Size) -> float:
+        """Mpx/s of output that this run made."""
+        return size.pixels / 1e6 * (1 - self.before) / max(self.seconds, 1e-9)
 
 
 def pace(progress: Progress, seconds: float) -> str:
@@ -24,6 +39,16 @@ def pace(progress: Progress, seconds: float) -> str:
     done, total = progress.done / 1e6, progress.total / 1e6
     rate = (progress.done - progress.before) / 1e6 / max(seconds, 1e-9)
     return f"{done:.1f}/{total:.1f} Mpx, {rate:.2f} Mpx/s"
+
+
+def going_on(steps: Iterable[Progress], output: Path) -> Iterator[Progress]:
+    """The same steps; where they go on from what an earlier run finished, that is said before them."""
+    from wsisr.cli.console import remark
+
+    for number, step in enumerate(steps):
+        if step.before and not number:
+            remark(f"{output}: goes on from {100 * step.before / step.total:.0f} % that an earlier run finished")
+        yield step
 
 
 def forecast(work: Plan, upscaler: Upscaler, output: Path) -> Panel:
@@ -49,13 +74,13 @@ def forecast(work: Plan, upscaler: Upscaler, output: Path) -> Panel:
     )
 
 
-def summary(work: Plan, upscaler: Upscaler, seconds: float, output: Path, found: Mapping[str, str]) -> Panel:
+def summary(work: Plan, upscaler: Upscaler, run: Run, output: Path, found: Mapping[str, str]) -> Panel:
     """What happened, and what was found out on the way."""
     from wsisr.cli.progress import duration
     from wsisr.files import bytes_of
     from wsisr.writing.grid import pyramid
 
-    megapixels = work.output.size.pixels / 1e6
+    resumed = f", after {100 * run.before:.0f} % that an earlier run had finished" if run.before else ""
     return panel(
         str(output),
         {
@@ -64,17 +89,18 @@ def summary(work: Plan, upscaler: Upscaler, seconds: float, output: Path, found:
             **found,
             "levels": str(len(pyramid(work.output.size, work.output.tile_px))),
             "tiles": cut_in_words(work),
-            "time": f"{duration(seconds)}, {megapixels / max(seconds, 1e-9):.2f} Mpx/s of output",
-            "busy": shares_in_words(work, seconds),
+            "time": f"{duration(run.seconds)}, {run.rate(work.output.size):.2f} Mpx/s of output{resumed}",
+            "busy": shares_in_words(work, run.seconds),
             "bytes": size_in_words(bytes_of(output)),
         },
     )
 
 
-def measured(work: Plan, upscaler: Upscaler, seconds: float) -> dict[str, Any]:
+def measured(work: Plan, upscaler: Upscaler, run: Run) -> dict[str, Any]:
     """The same for programs."""
     return {
-        "seconds": round(seconds, 1),
+        "seconds": round(run.seconds, 1),
+        "finished_before": round(run.before, 4),
         "model": upscaler.name,
         "hardware": upscaler.hardware,
         "width": work.output.size.width,
@@ -118,12 +144,14 @@ def audited(work: Plan) -> dict[str, str]:
 
 
 def facts(work: Plan, upscaler: Upscaler) -> dict[str, str]:
-    """What is known before and after."""
+    """What is known before and after; of the background also that there is none, where it was sought or asked for."""
+    cells = work.cells
+    told = cells.skipped or cells.background.white or upscaler.weights
     return {
         "model": f"{upscaler.name}, {upscaler.hardware}",
         "size": f"{work.source.size} px to {work.output.size} px",
         "pixel pitch": f"{pitch_in_words(work.source.mpp)} to {pitch_in_words(work.output.mpp)}",
-    } | ({"background": work.cells.said} if work.cells.skipped else {})
+    } | ({"background": cells.said} if told else {})
 
 
 def panel(title: str, rows: dict[str, str]) -> Panel:

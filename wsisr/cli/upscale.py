@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
     from wsisr.background import Background
     from wsisr.cli.batch import Facts, Job
+    from wsisr.cli.panels import Run
     from wsisr.sighting import Sight
-    from wsisr.slides import Slide
     from wsisr.source import Source
     from wsisr.target import Route
     from wsisr.upscaler import Upscaler
@@ -50,8 +50,6 @@ class Request:
     on_error: str
     """`stop`, or `white` for what of a slide cannot be decoded."""
     overwrite: bool
-    skip_finished: bool
-    """Leave an output alone that an earlier run has made the same way, instead of refusing it."""
     work_dir: Path | None
     keep_work: bool
     dry_run: bool
@@ -151,7 +149,10 @@ def upscale(
         str, typer.Option(help="What the network is for: auto finds it, none takes all; or a mask or GeoJSON file.")
     ] = "auto",
     background: Annotated[str, typer.Option(help="Where no tissue is: keep what was scanned, or white.")] = "keep",
-    save_mask: Annotated[Path | None, typer.Option(help="PNG to write: the tissue in white.")] = None,
+    save_mask: Annotated[
+        Path | None,
+        typer.Option(help="PNG to write: the tissue of the whole slide in white, as --tissue takes it again."),
+    ] = None,
     on_error: Annotated[
         str, typer.Option(help="Where a slide cannot be decoded: stop, or white, which is listed; exit code 3 then.")
     ] = "stop",
@@ -218,7 +219,6 @@ def upscale(
         again=again,
         on_error=on_error,
         overwrite=overwrite,
-        skip_finished=several and not overwrite,
         work_dir=work_dir,
         keep_work=keep_work,
         dry_run=dry_run,
@@ -279,26 +279,23 @@ def enlarge(request: Request, slide: Path, output: Path, desk: Desk) -> Facts:
     from contextlib import closing
 
     from wsisr.audit import Audit
-    from wsisr.cli.batch import finished
+    from wsisr.cli.batch import finished, written_by_wsisr
     from wsisr.cli.console import answers, passing_on, remark
-    from wsisr.cli.panels import forecast, pace
+    from wsisr.cli.panels import Run, forecast, going_on, pace
     from wsisr.cli.stopping import until
-    from wsisr.files import check_output, check_suffix, refuse_source
+    from wsisr.cli.tissue import background_of, save_tissue
+    from wsisr.files import refuse_source
     from wsisr.slides import Forgiving, InSrgb, open_slide
     from wsisr.upscaling import carried_out, plan, work_folder
-    from wsisr.writing.layouts import layout_of
 
-    marker = layout_of(output, request.options.layout).marker
     with open_slide(slide, request.mpp, estimate=True, series=request.series) as stored:
         refuse_derived(slide, request.again)
         readable = Forgiving(stored) if request.on_error == "white" else stored
         opened = InSrgb(readable) if request.icc == "srgb" else readable
-        if request.save_mask:
-            check_suffix(request.save_mask, (".png",))
-            check_output(request.save_mask, overwrite=request.overwrite or request.dry_run)
         refuse_source(output, slide)
         replaceable = request.overwrite or request.dry_run
-        check_output(output, overwrite=replaceable or request.skip_finished, marker=marker)
+        # What wsisr wrote may be just what is asked for, which only a plan can tell.
+        check_names(request, output, overwrite=replaceable or written_by_wsisr(output))
         route = request.choice.route(opened)
         source = route.source
         upscaler = loaded(request, route)
@@ -306,10 +303,12 @@ def enlarge(request: Request, slide: Path, output: Path, desk: Desk) -> Facts:
         source = looked_at(request, source, ground, upscaler.scale)
         options = replace(request.options, background=ground, audit=Audit(upscaler.scale))
         work = plan(source, upscaler, options)
-        if request.skip_finished and finished(output, work.output.note):
+        if not request.overwrite and finished(output, work.output.note):
             remark(f"{output}: is finished already, of the same source and parameters; --overwrite makes it anew")
+            if request.save_mask and not (request.dry_run or request.save_mask.exists()):
+                save_tissue(request, ground)
             return {"state": "finished before"}
-        check_output(output, overwrite=replaceable, marker=marker)
+        check_names(request, output, overwrite=replaceable)
         for name in work.output.pictures:
             remark(f"warning: the slide's {name} image is copied; look whether it shows names, numbers or barcodes")
         for warning in (*source.said, *filter(None, [work.warning])):
@@ -317,7 +316,7 @@ def enlarge(request: Request, slide: Path, output: Path, desk: Desk) -> Facts:
         if request.dry_run:
             answers.print(forecast(work, upscaler, output))
             return {"state": "planned"}
-        began = time.monotonic()
+        began, before = time.monotonic(), 0.0
         folder = work_folder(work, upscaler, request.work_dir, keep=request.keep_work)
         making = carried_out(work, upscaler, output, overwrite=request.overwrite, folder=folder)
         with desk.stop_asked() as stop, closing(making) as steps:
@@ -325,10 +324,21 @@ def enlarge(request: Request, slide: Path, output: Path, desk: Desk) -> Facts:
                 sizes = f"{source.size} px to {work.output.size} px"
                 remark(f"{upscaler.name}, {upscaler.hardware}: {sizes} in {len(work.grid)} steps")
             heard = passing_on(until(steps, stop, STOPPED), upscaler.remarks)
-            for _ in heard if request.quiet else desk.drawn(heard, pace):
-                pass
+            for step in heard if request.quiet else desk.drawn(going_on(heard, output), pace):
+                before = max(before, step.before / step.total)
         save_tissue(request, ground)
-        return told(request, work, upscaler, time.monotonic() - began, output)
+        return told(request, work, upscaler, Run(time.monotonic() - began, before), output)
+
+
+def check_names(request: Request, output: Path, *, overwrite: bool) -> None:
+    """Raises `OutputError` where an output or a mask could not get its name."""
+    from wsisr.files import check_output, check_suffix
+    from wsisr.writing.layouts import layout_of
+
+    if request.save_mask:
+        check_suffix(request.save_mask, (".png",))
+        check_output(request.save_mask, overwrite=overwrite)
+    check_output(output, overwrite=overwrite, marker=layout_of(output, request.options.layout).marker)
 
 
 def loaded(request: Request, route: Route) -> Upscaler:
@@ -351,7 +361,7 @@ def looked_at(request: Request, source: Source, ground: Background, scale: int) 
     return replace(source, remarks=(*source.remarks, doubt)) if doubt else source
 
 
-def told(request: Request, work: Plan, upscaler: Upscaler, seconds: float, output: Path) -> Facts:
+def told(request: Request, work: Plan, upscaler: Upscaler, run: Run, output: Path) -> Facts:
     """What is to be reported of a slide that is done, said on the terminal first."""
     from wsisr.cli.console import answers, remark
     from wsisr.cli.info import derived_note
@@ -362,33 +372,8 @@ def told(request: Request, work: Plan, upscaler: Upscaler, seconds: float, outpu
     if UNREADABLE in found:
         remark(f"warning: {output}: could not be decoded and is {found[UNREADABLE]}")
     if not request.quiet:
-        answers.print(summary(work, upscaler, seconds, output, found))
-    return {"state": "done"} | measured(work, upscaler, seconds) | found
-
-
-def save_tissue(request: Request, ground: Background) -> None:
-    """The map that was used, as a picture, where it is asked for."""
-    from PIL import Image
-
-    from wsisr.preview import save
-
-    if request.save_mask:
-        picture = Image.fromarray(ground.tissue.flags.astype("uint8") * 255)
-        save(picture, request.save_mask, overwrite=request.overwrite)
-
-
-def background_of(request: Request, slide: Slide, *, network: bool) -> Background:
-    """Tissue is looked for only where something depends on it: for a filter, all of a slide is alike."""
-    from wsisr.background import Background
-    from wsisr.slides.forgiving import BLACK, Forgiving
-    from wsisr.tissue import everywhere, tissue_of
-
-    white = request.background == "white"
-    if request.tissue == "auto" and not (network or white or request.save_mask):
-        return Background(everywhere())
-    # What cannot be decoded is no proof of glass: black is taken for tissue.
-    looked_at = Forgiving(slide, BLACK) if request.on_error == "white" else slide
-    return Background(tissue_of(looked_at, request.tissue), white)
+        answers.print(summary(work, upscaler, run, output, found))
+    return {"state": "done"} | measured(work, upscaler, run) | found
 
 
 def refuse_derived(slide: Path, again: bool) -> None:

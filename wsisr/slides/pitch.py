@@ -22,6 +22,9 @@ that kept the objective of its source."""
 
 _OBJECTIVES = (1.0, 150.0)
 
+_SCANNERS_DIFFER = 7 / 6
+"""By up to this factor, from the convention that 20x is 0.5 um/px."""
+
 _SQUARE_WITHIN = 0.02
 _OBLONG_UP_TO = 2.0
 """One axis over the other; beyond it the numbers are no pitches, but a mistake."""
@@ -59,6 +62,17 @@ def estimated_pitch(objective: float | None) -> float | None:
     """By the convention that 20x is 0.5 um/px; None where the objective is not known or cannot be."""
     known = objective is not None and _OBJECTIVES[0] <= objective <= _OBJECTIVES[1]
     return 10 / objective if known and objective else None
+
+
+def objective_at(mpp: float, recorded: float | None) -> float | None:
+    """The recorded magnification, unless it contradicts a pitch that was given: then the one this stands for.
+
+    Who corrects a pitch says that the record is wrong. QuPath and others measure by the pitch, but show, and some
+    programs choose levels by, the magnification, which must not tell of other pixels. None is made up.
+    """
+    if not recorded or 1 / _SCANNERS_DIFFER <= mpp * recorded / 10 <= _SCANNERS_DIFFER:
+        return recorded
+    return float(f"{10 / mpp:.3g}")
 
 
 def doubts_of(mpp: float, objective: float | None) -> Iterator[str]:

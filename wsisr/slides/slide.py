@@ -37,7 +37,7 @@ class SlideInfo:
     mpp: float | None
     """Pixel pitch of level 0 in um/px; None where the file does not say, or says what cannot be (see `pitch`)."""
     objective: float | None
-    """Magnification of the objective lens, as recorded."""
+    """Magnification of the objective lens, as recorded; that of the pitch, where one was given that contradicts it."""
     icc: bytes | None = field(repr=False)
     """ICC profile of level 0."""
     associated: Mapping[str, Size]

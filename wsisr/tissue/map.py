@@ -32,8 +32,8 @@ class TissueMap:
 
     def cells(self, image: Size, part: Box, cell_px: int) -> Flags:
         """One flag for each cell of `part`, counted from its top left; all in px of an image of the whole slide."""
-        rows = _edges(part.top, part.bottom, cell_px) * (self.flags.shape[0] / image.height)
-        columns = _edges(part.left, part.right, cell_px) * (self.flags.shape[1] / image.width)
+        rows = edges(part.top, part.bottom, cell_px) * (self.flags.shape[0] / image.height)
+        columns = edges(part.left, part.right, cell_px) * (self.flags.shape[1] / image.width)
         return _any(_any(self.flags, rows).T, columns).T
 
 
@@ -42,7 +42,8 @@ def everywhere(origin: str = "all of it, as asked") -> TissueMap:
     return TissueMap(np.ones((1, 1), bool), origin)
 
 
-def _edges(start: int, stop: int, step: int) -> npt.NDArray[np.int64]:
+def edges(start: int, stop: int, step: int) -> npt.NDArray[np.int64]:
+    """Where cells of one size begin, and where the last, perhaps smaller one ends."""
     return np.append(np.arange(start, stop, step), stop)
 
 
