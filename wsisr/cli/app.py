@@ -11,7 +11,7 @@ import typer
 
 from wsisr import __version__
 from wsisr.cli.build_dataset import build_dataset
-from wsisr.cli.console import INTERRUPTED, remark
+from wsisr.cli.console import FAILED, INTERRUPTED, remark
 from wsisr.cli.evaluate import evaluate
 from wsisr.cli.export import export
 from wsisr.cli.info import info
@@ -27,8 +27,6 @@ COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {
     "Networks": (train, evaluate, export),
 }
 """Panel of the help text to its commands. A function's name is its command's, its docstring's first line the help."""
-
-FAILED = 1
 
 # A bug keeps Python's own traceback: Typer's would print the values of local variables, paths of patients among them.
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import typer
 
 from wsisr import __version__
-from wsisr.cli.console import answers, remark
+from wsisr.cli.console import FAILED, answers, remark
 from wsisr.errors import OutputError, WsisrError
 from wsisr.files import disk_errors, write_whole
 
@@ -44,6 +44,20 @@ def of_shard(slides: Sequence[T], shard: str | None) -> Sequence[T]:
     if not 1 <= number <= count:
         raise typer.BadParameter("give NUMBER/COUNT, from 1/COUNT to COUNT/COUNT", param_hint="--shard")
     return slides[number - 1 :: count]
+
+
+def look_at_each(files: Sequence[Path], good: Callable[[Path], bool]) -> None:
+    """Whatever comes of the others; leaves with the exit code of failure where one is not good or not readable."""
+    if not all([_good(file, good) for file in files]):
+        raise typer.Exit(FAILED)
+
+
+def _good(file: Path, good: Callable[[Path], bool]) -> bool:
+    try:
+        return good(file)
+    except WsisrError as error:
+        remark(f"error: {error}")
+        return False
 
 
 def check_jobs(jobs: Sequence[Job]) -> None:
