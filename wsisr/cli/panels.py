@@ -119,8 +119,9 @@ def audited(work: Plan) -> dict[str, str]:
 
 def facts(work: Plan, upscaler: Upscaler) -> dict[str, str]:
     """What is known before and after."""
+    crisp = upscaler.weights.blend.split(",")[0] if upscaler.weights else ""
     return {
-        "model": f"{upscaler.name}, {upscaler.hardware}",
+        "model": f"{upscaler.name}{crisp and ', '}{crisp}, {upscaler.hardware}",
         "size": f"{work.source.size} px to {work.output.size} px",
         "pixel pitch": f"{pitch_in_words(work.source.mpp)} to {pitch_in_words(work.output.mpp)}",
     } | ({"background": work.cells.said} if work.cells.skipped else {})

@@ -7,14 +7,17 @@ from typing import Annotated
 
 import typer
 
-from wsisr.cli.choosing import Choice
+from wsisr.cli.choosing import Choice, load_named
 
 
 def preview(
     slide: Annotated[Path, typer.Argument(help="Slide to look at.")],
     region: Annotated[str, typer.Option(help="X,Y,WIDTH,HEIGHT in px of level 0.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="PNG to write.")],
-    scale: Annotated[int, typer.Option(help="Output pixels per input pixel along one axis: 2 or 4.")] = 4,
+    scale: Annotated[
+        int | None,
+        typer.Option(help="Output pixels per input pixel along one axis: 2 or 4; what goes with the pitch by default."),
+    ] = None,
     series: Annotated[
         int | None, typer.Option(help="Number of the image, where a file holds several; see wsisr info.", min=0)
     ] = None,
@@ -38,8 +41,8 @@ def preview(
     from wsisr.cli.console import remark, warn
     from wsisr.consistency import Consistent
     from wsisr.files import check_output, check_suffix, refuse_source
+    from wsisr.models.catalog import scale_for
     from wsisr.preview import compare, save
-    from wsisr.runtime import load_upscaler
     from wsisr.slides import open_slide
     from wsisr.upscaling import doubt
 
@@ -48,10 +51,11 @@ def preview(
         check_suffix(output, (".png",))
         refuse_source(output, slide)
         check_output(output, overwrite=overwrite)
-        source = choice.route(opened).source
-        upscaler = load_upscaler(model, scale=scale, device=device, mpp=source.mpp, perception=perception)
+        source = choice.source(opened)
+        scale = scale or scale_for(source.mpp, model)
+        upscaler = load_named(model, scale=scale, device=device, mpp=source.mpp, perception=perception)
         upscaler = Consistent(upscaler) if consistency else upscaler
         warn((*source.said, *filter(None, [doubt(upscaler, source.mpp)])))
         save(compare(source, upscaler), output, overwrite=overwrite)
         warn(upscaler.remarks)
-        remark(f"{output}: written")
+        remark(f"{output}: written, enlarged by {scale}")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from wsisr.cli.choosing import Choice
+from wsisr.cli.choosing import Choice, load_named
 from wsisr.cli.desk import STOPPED, Desk, Terminal
 from wsisr.cli.naming import default_output, output_in, takes_many
 from wsisr.cli.shares import Shares
@@ -35,7 +35,7 @@ class Request:
 
     choice: Choice
     load: Callable[..., Upscaler]
-    """`load_upscaler` with model, device, precision and perception as asked."""
+    """`load_named` with model, device, precision and perception as asked."""
     look: Callable[..., Sight | None]
     """`load_sight` with model and device as asked."""
     consistency: bool
@@ -187,7 +187,7 @@ def upscale(
         raise typer.BadParameter("choose stop or white", param_hint="--on-error")
     choice = Choice(scale, level, source_mpp, target_mpp, region, region_mm, whole_canvas)
     from wsisr.cli import batch as many
-    from wsisr.runtime import load_sight, load_upscaler
+    from wsisr.runtime import load_sight
     from wsisr.upscaling import Options
     from wsisr.writing.layouts import DEFAULT, LAYOUTS, check_layout, layout_name
 
@@ -208,7 +208,7 @@ def upscale(
     options = Options(tile_px, overlap_px, batch, coding, layout)
     request = Request(
         choice,
-        partial(load_upscaler, model, device=device, precision=precision, perception=perception),
+        partial(load_named, model, device=device, precision=precision, perception=perception),
         partial(load_sight, model, device=device),
         consistency,
         replace(options, deidentify=deidentify, verify=not no_verify, keep=keep, memory_gb=memory),
@@ -229,8 +229,7 @@ def upscale(
     )
     many.check_report(report)
     part = "" if series is None else f"series{series}."
-    change = f"x{scale}" if scale else f"{target_mpp:g}um"
-    ending = part + change + LAYOUTS[layout].suffix
+    ending = part + choice.change() + LAYOUTS[layout].suffix
     if several:
         work = [(slide, output_in(output, slide, ending)) for slide in slides]
         many.check_jobs(work)
