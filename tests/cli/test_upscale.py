@@ -99,7 +99,9 @@ def test_a_target_as_coarse_as_the_slide_needs_no_network_and_says_so(slide: Pat
     output = tmp_path / "out.tif"
     done = wsisr("upscale", slide, "--target-mpp", 1, "-o", output)
     assert done.returncode == 0, done.stderr
-    assert "no network" in done.stderr
+    assert "wsisr: no network" in done.stderr
+    assert "0.5 um/px to 1 um/px" in done.stdout
+    assert read_note(output)["source pitch"] == "recorded, 0.5 um/px before resampling"
     assert "no network" in read_note(output)["source remarks"]
     assert "no detail was added" in read_note(output)["derived"]
 

@@ -62,7 +62,7 @@ def written(path: Path, nodes: list[Any] | None = None, shape: tuple[str | int, 
 def test_pixels_come_back_as_they_went_in(tmp_path: Path) -> None:
     upscaler = load_upscaler(written(tmp_path / "repeat.onnx"), scale=2, device="cpu")
     np.testing.assert_array_equal(upscaler(TILES), TILES.repeat(2, axis=1).repeat(2, axis=2))
-    assert (upscaler.name, upscaler.scale, upscaler.context) == ("repeat", 2, 1)
+    assert (upscaler.name, upscaler.scale, upscaler.context) == ("repeat.onnx", 2, 1)
 
 
 def test_an_exported_model_shows_what_pytorch_shows(exported: Path) -> None:

@@ -58,7 +58,9 @@ def evaluate(
     limit_px: Annotated[
         int,
         typer.Option(
-            help="Pixels of a level beyond which evenly spread blocks stand for it; at least one block.", min=1
+            help="Pixels of a level beyond which evenly spread blocks stand for it, each of 1024 px squared at x2 and "
+            "2048 at x4; at least one.",
+            min=1,
         ),
     ] = 64_000_000,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:NUMBER.")] = "auto",
@@ -97,11 +99,12 @@ def evaluate(
     upscaler = Consistent(upscaler) if consistency else upscaler
     rows: list[Row] = []
     probes = flat_probe(upscaler, kernels)
-    measured = _measured(jobs, upscaler, Sampling(limit_px=limit_px), rows)
+    sampling = Sampling(limit_px=limit_px)
+    measured = _measured(jobs, upscaler, sampling, rows)
     for _ in drawn(passing_on(measured, upscaler.remarks), _pace, quiet=quiet):
         pass
     answers.print(_table(rows, upscaler), _probe_table(probes))
-    _remark_on_samples(rows)
+    _remark_on_samples(rows, sampling.block_px * scale)
     if json_file:
         _write(json_file, upscaler, (rows, probes), overwrite=overwrite)
 
@@ -149,15 +152,14 @@ def _pace(progress: Progress, seconds: float) -> str:
     return f"{progress.done // PARTS}/{progress.total // PARTS} images in {seconds:.0f} s"
 
 
-def _remark_on_samples(rows: Sequence[Row]) -> None:
+def _remark_on_samples(rows: Sequence[Row], block_px: int) -> None:
     from wsisr.cli.console import remark
 
     for row in rows:
         if row.pixels < row.level_pixels:
-            share = f"{row.pixels / 1e6:.0f} of {row.level_pixels / 1e6:.0f} Mpx"
-            remark(
-                f"{row.slide}: level {row.level}, {row.kernel}: {share} stand for the level; --limit-px sets how much"
-            )
+            share = f"{row.pixels / 1e6:.3g} of {row.level_pixels / 1e6:.3g} Mpx, in blocks of {block_px} px squared,"
+            place = f"{row.slide}: level {row.level}, {row.kernel}"
+            remark(f"{place}: {share} stand for the level; --limit-px sets how much")
 
 
 def _table(rows: Sequence[Row], upscaler: Upscaler) -> Table:

@@ -123,7 +123,7 @@ def facts(work: Plan, upscaler: Upscaler) -> dict[str, str]:
     return {
         "model": f"{upscaler.name}{crisp and ', '}{crisp}, {upscaler.hardware}",
         "size": f"{work.source.size} px to {work.output.size} px",
-        "pixel pitch": f"{pitch_in_words(work.source.mpp)} to {pitch_in_words(work.output.mpp)}",
+        "pixel pitch": " to ".join(dict.fromkeys(map(pitch_in_words, (*work.source.pitches, work.output.mpp)))),
     } | ({"background": work.cells.said} if work.cells.skipped else {})
 
 

@@ -311,8 +311,9 @@ def enlarge(request: Request, slide: Path, output: Path, desk: Desk) -> Facts:
         check_output(output, overwrite=replaceable, marker=marker)
         for name in work.output.pictures:
             remark(f"warning: the slide's {name} image is copied; look whether it shows names, numbers or barcodes")
-        for warning in (*source.said, *filter(None, [work.warning])):
-            remark(f"warning: {warning}")
+        news = source.remarks if upscaler.scale == 1 else ()  # a plain filter in the place of a network is no danger
+        for said in (*source.said, *filter(None, [work.warning])):
+            remark(said if said in news else f"warning: {said}")
         if request.dry_run:
             answers.print(forecast(work, upscaler, output))
             return {"state": "planned"}
