@@ -91,8 +91,10 @@ class Source:
         """
         info = self.slide.info
         if not Box.of(info.size).contains(area) or not area.size.pixels:
+            sides = (side * (info.mpp or 0) / 1000 for side in (info.size.width, info.size.height))
+            in_mm = "" if info.mpp is None else " ({:.4g} x {:.4g} mm)".format(*sides)
             raise SlideError(
-                f"{info.path}: region {area.size} px at {area.left}, {area.top} is not inside {info.size} px; "
+                f"{info.path}: region {area.size} px at {area.left}, {area.top} is not inside {info.size} px{in_mm}; "
                 "choose one that is"
             )
         edges = (round(edge / self.downsample) for edge in (area.left, area.top, area.right, area.bottom))

@@ -68,7 +68,7 @@ def errors_as_lines() -> Iterator[None]:
 
 
 def main() -> None:
-    """Run the command line and leave with its exit code: 0 done, 1 refused, 2 wrong usage, 130 interrupted."""
+    """Run the command line and leave with its exit code: 0 done, 1 refused, 2 wrong usage, 3 in part, 130 stopped."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a cluster's way of saying Ctrl-C
     with errors_as_lines():
         app(prog_name="wsisr")

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import typer
 
+from wsisr.errors import WsisrError
 from wsisr.modelspec import SCALES
 
 if TYPE_CHECKING:
@@ -17,6 +20,10 @@ if TYPE_CHECKING:
     from wsisr.upscaler import Upscaler
 
 UM_PER_MM = 1000
+
+PRECISIONS = ("auto", "bf16", "fp16", "fp32")
+DEVICES = ("auto", "cpu", "cuda", "tensorrt")
+"""Each may be followed by a colon and a number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +98,22 @@ def load_named(
     if model is None and perception and usual != upscaler.name:
         remark(f"{upscaler.name} is taken, for the default, {usual}, has no twin for --perception")
     return upscaler
+
+
+def one_of(value: str | None, offered: Collection[str], option: str) -> None:
+    """Refuses, as wrong usage, a value that is not offered; None is none."""
+    if value is not None and value not in offered:
+        *others, last = offered
+        raise typer.BadParameter(f"choose {', '.join(others)} or {last}", param_hint=option)
+
+
+@contextmanager
+def used(option: str) -> Iterator[None]:
+    """Within, what goes wrong is wrong usage of an option: no other file and no other machine would mend it."""
+    try:
+        yield
+    except WsisrError as error:
+        raise typer.BadParameter(str(error), param_hint=option) from None
 
 
 def checked_scale(scale: int) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from wsisr.cli.choosing import Choice, load_named
+from wsisr.cli.choosing import DEVICES, Choice, load_named, one_of
 
 
 def preview(
@@ -46,6 +46,7 @@ def preview(
     from wsisr.slides import open_slide
     from wsisr.upscaling import doubt
 
+    one_of(device.partition(":")[0], DEVICES, "--device")
     choice = Choice(scale, level, source_mpp, region=region)
     with open_slide(slide, mpp, estimate=True, series=series) as opened:
         check_suffix(output, (".png",))

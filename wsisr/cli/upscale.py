@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from wsisr.cli.choosing import Choice, load_named
+from wsisr.cli.choosing import DEVICES, PRECISIONS, Choice, load_named, one_of, used
 from wsisr.cli.desk import STOPPED, Desk, Terminal
 from wsisr.cli.naming import default_output, output_in, takes_many
 from wsisr.cli.shares import Shares
@@ -179,25 +179,27 @@ def upscale(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print errors and warnings only.")] = False,
 ) -> None:
     """Enlarge slides into new pyramidal TIFFs."""
-    if icc not in ("keep", "srgb"):
-        raise typer.BadParameter("choose keep or srgb", param_hint="--icc")
-    if background not in ("keep", "white"):
-        raise typer.BadParameter("choose keep or white", param_hint="--background")
-    if on_error not in ("stop", "white"):
-        raise typer.BadParameter("choose stop or white", param_hint="--on-error")
     choice = Choice(scale, level, source_mpp, target_mpp, region, region_mm, whole_canvas)
     from wsisr.cli import batch as many
     from wsisr.runtime import load_sight
     from wsisr.upscaling import Options
-    from wsisr.writing.layouts import DEFAULT, LAYOUTS, check_layout, layout_name
+    from wsisr.writing.codec import SUBSAMPLINGS
+    from wsisr.writing.layouts import DEFAULT, LAYOUTS, layout_name
 
-    check_layout(layout)
+    one_of(icc, ("keep", "srgb"), "--icc")
+    one_of(background, ("keep", "white"), "--background")
+    one_of(on_error, ("stop", "white"), "--on-error")
+    one_of(precision, PRECISIONS, "--precision")
+    one_of(device.partition(":")[0], DEVICES, "--device")
+    one_of(subsampling, SUBSAMPLINGS, "--subsampling")
+    one_of(layout, LAYOUTS, "--layout")
     several = len(slides) > 1 or shard is not None or (output is not None and takes_many(output))
     if output is not None and not several:
         layout = layout_name(output, layout)
     layout = layout or DEFAULT
-    coding = LAYOUTS[layout].coding(codec, quality, subsampling)
-    coding.check_viewers(accept_limited=accept_limited_viewers)
+    with used("--codec"):
+        coding = LAYOUTS[layout].coding(codec, quality, subsampling)
+        coding.check_viewers(accept_limited=accept_limited_viewers)
     keep = tuple(name for name, wanted in (("label", keep_label), ("macro", keep_macro)) if wanted)
     if keep and deidentify:
         raise typer.BadParameter("--deidentify keeps neither label nor macro")
