@@ -46,6 +46,11 @@ def test_every_command_explains_itself(command: str) -> None:
     assert f"Usage: root {command}" in result.output
 
 
+@pytest.mark.parametrize("command", [*COMMANDS, "verify", "export"])
+def test_help_cuts_no_word_on_a_terminal_of_80_columns(command: str) -> None:
+    assert "…" not in CliRunner(env={"COLUMNS": "80"}).invoke(app, [command, "--help"]).output
+
+
 def test_help_loads_no_heavy_library() -> None:
     done = script(
         """

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
+from wsisr.cli.options import Consistency, Device, Series
+
 if TYPE_CHECKING:
     from rich.table import Table
 
@@ -48,9 +50,7 @@ def evaluate(
         list[int] | None, typer.Option(help="Level that is the truth; 0 by default. Give it more than once for more.")
     ] = None,
     all_levels: Annotated[bool, typer.Option("--all-levels", help="Every level of at least 256 px a side.")] = False,
-    series: Annotated[
-        int | None, typer.Option(help="Number of the image, where a file holds several; see wsisr info.", min=0)
-    ] = None,
+    series: Series = None,
     kernel: Annotated[
         list[KernelName] | None,
         typer.Option(help="What the input is made with; area and bicubic by default. Give it more than once for more."),
@@ -63,11 +63,8 @@ def evaluate(
             min=1,
         ),
     ] = 64_000_000,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:NUMBER.")] = "auto",
-    consistency: Annotated[
-        bool,
-        typer.Option("--consistency/--no-consistency", help="Correct the result until its area mean is the input."),
-    ] = False,
+    device: Device = "auto",
+    consistency: Consistency = False,
     json_file: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write the scores here too.")] = None,
     again: Annotated[
         bool, typer.Option("--again", help="Take slides that wsisr wrote, as if they were scans.")

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from wsisr.cli.options import Series
+
 if TYPE_CHECKING:
     from rich.table import Table
 
@@ -21,11 +23,9 @@ Facts = dict[str, Any]
 def info(
     slides: Annotated[
         list[Path],
-        typer.Argument(help="Slides to look at; a folder is an OME-Zarr or a DICOM slide.", metavar="SLIDE..."),
+        typer.Argument(help="Slides to look at; a folder is an OME-Zarr or a DICOM slide.", metavar="SLIDE"),
     ],
-    series: Annotated[
-        int | None, typer.Option(help="Number of the image, where a file holds several; see wsisr info.", min=0)
-    ] = None,
+    series: Series = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print JSON instead: one document a line, one a slide.")
     ] = False,

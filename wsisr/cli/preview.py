@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from wsisr.cli.choosing import DEVICES, Choice, load_named, one_of
+from wsisr.cli.options import Consistency, Device, Level, Perception, Series, SourceMpp
 
 
 def preview(
@@ -18,23 +19,16 @@ def preview(
         int | None,
         typer.Option(help="Output pixels per input pixel along one axis: 2 or 4; what goes with the pitch by default."),
     ] = None,
-    series: Annotated[
-        int | None, typer.Option(help="Number of the image, where a file holds several; see wsisr info.", min=0)
-    ] = None,
-    level: Annotated[int | None, typer.Option(help="Level to enlarge; 0 by default.", min=0)] = None,
-    source_mpp: Annotated[float | None, typer.Option(help="Pixel pitch to enlarge from, in um/px.", min=0)] = None,
+    series: Series = None,
+    level: Level = None,
+    source_mpp: SourceMpp = None,
     mpp: Annotated[
         float | None, typer.Option(help="Pixel pitch of level 0 in um/px, where the slide is silent.")
     ] = None,
     model: Annotated[str | None, typer.Option(help="Shipped model, weights file, bicubic or lanczos.")] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:NUMBER.")] = "auto",
-    perception: Annotated[
-        float, typer.Option(help="0 for least error, up to 1 for crisp by the model's twin.", min=0, max=1)
-    ] = 0.0,
-    consistency: Annotated[
-        bool,
-        typer.Option("--consistency/--no-consistency", help="Correct the result until its area mean is the input."),
-    ] = False,
+    device: Device = "auto",
+    perception: Perception = 0.0,
+    consistency: Consistency = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a picture that exists.")] = False,
 ) -> None:
     """Picture one region as scanned, by bicubic and by a model."""

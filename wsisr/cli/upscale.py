@@ -13,6 +13,7 @@ import typer
 from wsisr.cli.choosing import DEVICES, PRECISIONS, Choice, load_named, one_of, used
 from wsisr.cli.desk import STOPPED, Desk, Terminal
 from wsisr.cli.naming import default_output, output_in, takes_many
+from wsisr.cli.options import Consistency, Device, Level, Perception, Series, SourceMpp
 from wsisr.cli.shares import Shares
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ class Request:
 
 
 def upscale(
-    slides: Annotated[list[Path], typer.Argument(help="Slides to enlarge.", metavar="SLIDE...")],
+    slides: Annotated[list[Path], typer.Argument(help="Slides to enlarge.", metavar="SLIDE")],
     scale: Annotated[
         int | None, typer.Option(help="Output pixels per input pixel along one axis: 2 or 4.", show_default=False)
     ] = None,
@@ -79,13 +80,9 @@ def upscale(
             "--output", "-o", help="Pyramid to write, or for many slides a folder; SLIDE.xSCALE.ome.tif by default."
         ),
     ] = None,
-    series: Annotated[
-        int | None, typer.Option(help="Number of the image, where a file holds several; see wsisr info.", min=0)
-    ] = None,
-    level: Annotated[int | None, typer.Option(help="Level to enlarge; 0, the finest, by default.", min=0)] = None,
-    source_mpp: Annotated[
-        float | None, typer.Option(help="Pixel pitch to enlarge from, in um/px: a finer level is shrunk to it.", min=0)
-    ] = None,
+    series: Series = None,
+    level: Level = None,
+    source_mpp: SourceMpp = None,
     region: Annotated[
         str | None, typer.Option(help="X,Y,WIDTH,HEIGHT in px of level 0; what was scanned by default.")
     ] = None,
@@ -99,25 +96,21 @@ def upscale(
     model: Annotated[
         str | None, typer.Option(help="Shipped model, weights file, bicubic or lanczos; what fits by default.")
     ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:NUMBER.")] = "auto",
+    device: Device = "auto",
     precision: Annotated[str, typer.Option(help="auto, bf16, fp16 or fp32.")] = "auto",
-    perception: Annotated[
-        float, typer.Option(help="0 for least error, up to 1 for crisp by the model's twin.", min=0, max=1)
-    ] = 0.0,
-    consistency: Annotated[
-        bool,
-        typer.Option(
-            "--consistency/--no-consistency",
-            help="Correct the result until its area mean is the input, noise and compression included.",
-        ),
-    ] = False,
-    tile_px: Annotated[int | None, typer.Option(help="Input px that a tile completes, along one axis.", min=1)] = None,
-    overlap_px: Annotated[
-        int | None, typer.Option(help="Input px by which tiles overlap; what leaves no seam by default.", min=0)
+    perception: Perception = 0.0,
+    consistency: Consistency = False,
+    tile_px: Annotated[
+        int | None, typer.Option(help="Input px that a tile completes, along one axis.", min=1, metavar="<int>")
     ] = None,
-    batch: Annotated[int, typer.Option(help="Tiles that go through the network together.", min=1)] = 1,
+    overlap_px: Annotated[
+        int | None,
+        typer.Option(help="Input px by which tiles overlap; what leaves no seam by default.", min=0, metavar="<int>"),
+    ] = None,
+    batch: Annotated[int, typer.Option(help="Tiles that go through the network together.", min=1, metavar="<int>")] = 1,
     memory: Annotated[
-        float, typer.Option(help="GB that all but the network may hold; tiles get smaller to fit.", min=0)
+        float,
+        typer.Option(help="GB that all but the network may hold; tiles get smaller to fit.", min=0, metavar="<float>"),
     ] = 2.0,
     layout: Annotated[
         str | None,
@@ -129,7 +122,7 @@ def upscale(
         str | None,
         typer.Option(help="jpeg by default, or without loss: deflate or lzw. OME-Zarr is always zstd, without loss."),
     ] = None,
-    quality: Annotated[int, typer.Option(help="JPEG quality of the output.", min=1, max=100)] = 90,
+    quality: Annotated[int, typer.Option(help="JPEG quality of the output.", min=1, max=100, metavar="<int>")] = 90,
     icc: Annotated[
         str, typer.Option(help="keep stores the slide's colours and profile as they are; srgb converts them first.")
     ] = "keep",

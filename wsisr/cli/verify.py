@@ -9,7 +9,7 @@ import typer
 
 
 def verify(
-    files: Annotated[list[Path], typer.Argument(help="Pyramids to check.", metavar="FILE...", show_default=False)],
+    files: Annotated[list[Path], typer.Argument(help="Pyramids to check.", metavar="FILE", show_default=False)],
     as_json: Annotated[
         bool, typer.Option("--json", help="Print JSON instead: one document a line, one a file.")
     ] = False,
