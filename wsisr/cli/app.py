@@ -11,7 +11,7 @@ import typer
 
 from wsisr import __version__
 from wsisr.cli.build_dataset import build_dataset
-from wsisr.cli.console import FAILED, INTERRUPTED, remark
+from wsisr.cli.console import FAILED, remark
 from wsisr.cli.evaluate import evaluate
 from wsisr.cli.export import export
 from wsisr.cli.info import info
@@ -61,8 +61,8 @@ def errors_as_lines() -> Iterator[None]:
         remark(f"error: {error}")
         raise SystemExit(FAILED) from None
     except SystemExit as ended:
-        # Typer turns Ctrl-C into this exit code without a word.
-        if ended.code == INTERRUPTED:
+        # Typer turns a Ctrl-C that no command has heard into this exit code, without a word.
+        if isinstance(getattr(ended.__context__, "__cause__", None), KeyboardInterrupt):
             remark("interrupted")
         raise
 
