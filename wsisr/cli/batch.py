@@ -17,6 +17,7 @@ from wsisr import __version__
 from wsisr.cli.console import FAILED, answers, remark
 from wsisr.errors import OutputError, WsisrError
 from wsisr.files import disk_errors, write_whole
+from wsisr.wording import counted
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -155,7 +156,7 @@ def table(slides: Sequence[Facts]) -> Table:
 
     from wsisr.cli.progress import duration
 
-    shown = Table(title=Text(f"{len(slides)} slides, {failures(slides)} failed"), title_justify="left")
+    shown = Table(title=Text(f"{counted(len(slides), 'slide')}, {failures(slides)} failed"), title_justify="left")
     for name in ("slide", "state", "time", "result"):
         shown.add_column(name, overflow="fold")
     for facts in slides:

@@ -17,13 +17,14 @@ if TYPE_CHECKING:
 
 def pace(progress: Progress, seconds: float) -> str:
     """Pixels are counted in Mpx, stored tiles one by one."""
-    from wsisr.cli.progress import counted
+    from wsisr.cli.progress import rated
 
     if progress.stage != "upscale":
-        return counted(progress, seconds, "tiles")
+        return rated(progress, seconds, "tile")
     done, total = progress.done / 1e6, progress.total / 1e6
     rate = (progress.done - progress.before) / 1e6 / max(seconds, 1e-9)
-    return f"{done:.1f}/{total:.1f} Mpx, {rate:.2f} Mpx/s"
+    digits = 1 if total >= 1 else 4
+    return f"{done:.{digits}f}/{total:.{digits}f} Mpx, {rate:.2f} Mpx/s"
 
 
 def forecast(work: Plan, upscaler: Upscaler, output: Path) -> Panel:

@@ -15,6 +15,7 @@ from wsisr.cli.desk import STOPPED, Desk, Terminal
 from wsisr.cli.naming import default_output, output_in, takes_many
 from wsisr.cli.options import Consistency, Device, Level, Perception, Series, SourceMpp
 from wsisr.cli.shares import Shares
+from wsisr.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -318,7 +319,7 @@ def enlarge(request: Request, slide: Path, output: Path, desk: Desk) -> Facts:
         with desk.stop_asked() as stop, closing(making) as steps:
             if not request.quiet:
                 sizes = f"{source.size} px to {work.output.size} px"
-                remark(f"{upscaler.name}, {upscaler.hardware}: {sizes} in {len(work.grid)} steps")
+                remark(f"{upscaler.name}, {upscaler.hardware}: {sizes} in {counted(len(work.grid), 'step')}")
             heard = passing_on(until(steps, stop, STOPPED), upscaler.remarks)
             for _ in heard if request.quiet else desk.drawn(heard, pace):
                 pass
