@@ -238,9 +238,21 @@ def test_the_command_tells_good_from_bad_by_its_exit_code(tmp_path: Path) -> Non
         for option in ([], ["--json"]):
             done = CliRunner().invoke(app, ["verify", str(path), *option])
             assert done.exit_code == code
-        findings = json.loads(done.stdout)
+        findings = json.loads(done.stdout)["findings"]
         assert {each["check"] for each in findings if not each["good"]} == ({"pixel pitch"} if code else set())
-    assert isinstance(CliRunner().invoke(app, ["verify", str(tmp_path / "none.tif")]).exception, SlideError)
+
+
+def test_what_cannot_be_checked_stops_no_other_and_says_why(tmp_path: Path, cmu_slide: Path) -> None:
+    good, cut = write(tmp_path / "good.svs"), tmp_path / "cut.ome.tif"
+    cut.write_bytes(write(tmp_path / "a.ome.tif").read_bytes()[:1000])
+    done = CliRunner().invoke(app, ["verify", *map(str, [tmp_path / "none.tif", cut, cmu_slide, good])])
+    assert done.exit_code == 1
+    assert f"{tmp_path}/none.tif: no such file" in done.stderr
+    assert f"{cut}: is cut off" in done.stderr
+    assert [line for line in done.stdout.splitlines() if "WRONG" in line] == [
+        "  WRONG  note: not written by wsisr, or lost; there is nothing to check the file against"
+    ]
+    assert f"{good}:" in done.stdout
 
 
 @pytest.mark.parametrize("place", [0, 1000, 5000])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -62,7 +63,7 @@ def write_whole(path: Path, pieces: Iterable[bytes], *, overwrite: bool = True) 
 
 
 def check_output(output: Path, *, overwrite: bool, marker: str = "") -> None:
-    """Raise `OutputError` where an output could not get its name; costs nothing, so ask before any work.
+    """Raise `OutputError` where an output could not get its name; costs next to nothing, so ask before any work.
 
     An output that is a folder may replace one of its kind, which holds a file by the name of `marker`.
     """
@@ -77,6 +78,8 @@ def check_output(output: Path, *, overwrite: bool, marker: str = "") -> None:
             raise OutputError(f"{output}: is no folder with a {marker}, so it is not replaced; choose another name")
         if not marker and output.exists() and not output.is_file():
             raise OutputError(f"{output}: is not a regular file; choose another name")
+        with tempfile.TemporaryFile(dir=output.parent):
+            pass  # what permissions do not tell, trying does; it has no name, or loses it at once
 
 
 def check_suffix(output: Path, suffixes: tuple[str, ...]) -> None:

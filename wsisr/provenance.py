@@ -59,10 +59,11 @@ def findings_note(remarks: Sequence[str], holes: Sequence[Hole]) -> dict[str, st
     return {name: text for name, text in found if text}
 
 
-def title(mpp: float, scale: int) -> str:
-    """On the label image, and as the image's name, because viewers hide metadata; `mpp` is that of the source."""
+def title(source: Source, scale: int) -> str:
+    """On the label image, and as the image's name, because viewers hide metadata; the source's pitch is known."""
     kind = f"super-resolved x{scale}" if scale > 1 else "resampled"
-    return f"{kind} from {mpp:.2f} um/px, research use only"
+    pitch = source.pitches[-1 if scale > 1 else 0]
+    return f"{kind} from {pitch:.2f} um/px, research use only"
 
 
 def difference(there: Mapping[str, str], asked: Mapping[str, str]) -> str | None:

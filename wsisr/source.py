@@ -39,6 +39,12 @@ class Source:
         return None if pitch is None else pitch * self.factor
 
     @property
+    def pitches(self) -> tuple[float, ...]:
+        """That of the level it is taken from, then its own where it is resampled; none where the slide is silent."""
+        known = (self.slide.info.level_mpp(self.level), self.mpp)
+        return tuple(dict.fromkeys(pitch for pitch in known if pitch is not None))
+
+    @property
     def said(self) -> tuple[str, ...]:
         """What the reader of the result must know of the slide and of the choice."""
         return self.slide.info.remarks + self.remarks
@@ -85,8 +91,10 @@ class Source:
         """
         info = self.slide.info
         if not Box.of(info.size).contains(area) or not area.size.pixels:
+            sides = (side * (info.mpp or 0) / 1000 for side in (info.size.width, info.size.height))
+            in_mm = "" if info.mpp is None else " ({:.4g} x {:.4g} mm)".format(*sides)
             raise SlideError(
-                f"{info.path}: region {area.size} px at {area.left}, {area.top} is not inside {info.size} px; "
+                f"{info.path}: region {area.size} px at {area.left}, {area.top} is not inside {info.size} px{in_mm}; "
                 "choose one that is"
             )
         edges = (round(edge / self.downsample) for edge in (area.left, area.top, area.right, area.bottom))
@@ -97,10 +105,11 @@ class Source:
 
     def note(self) -> dict[str, str]:
         """What a result says of where its pixels come from. Neither names nor dates: they may name a patient."""
+        before = f", {self.pitches[0]:.6g} um/px before resampling" if len(self.pitches) > 1 else ""
         facts = {
             "source level": str(self.level),
             "source mpp": "unknown" if self.mpp is None else f"{self.mpp:.6g}",
-            "source pitch": self.slide.info.pitch,
+            "source pitch": self.slide.info.pitch + before,
             "source colours": self.slide.info.colours,
             "source size": f"{self.size.width} x {self.size.height} px",
             "source origin": "{:.10g}, {:.10g} px of level 0".format(*self.origin),
@@ -147,7 +156,10 @@ def reaches(info: SlideInfo, mpp: float) -> bool:
 def _at_pitch(slide: Slide, mpp: float) -> Source:
     finest = pitch_needed(slide.info)
     if not reaches(slide.info, mpp):
-        raise SlideError(f"{slide.info.path}: its finest level has {finest:.4g} um/px, coarser than {mpp:g}")
+        raise SlideError(
+            f"{slide.info.path}: its finest level has {finest:.4g} um/px, coarser than {mpp:g}; "
+            f"choose {finest:.4g} or more, or reach a finer pitch by --target-mpp"
+        )
     pitches = [finest * each.downsample for each in slide.info.levels]
     fine = [number for number, pitch in enumerate(pitches) if pitch <= mpp * (1 + SAME_PITCH)]
     factor = mpp / pitches[fine[-1]]

@@ -162,7 +162,7 @@ def plan(source: Source, upscaler: Upscaler, options: Options) -> Plan:
         layout=layout,
         offset=_offset(source, scale),
         magnification=_magnification(source, scale),
-        title=title(source.mpp, scale),
+        title=title(source, scale),
         icc=source.slide.info.icc,
         pictures={name: associated_image(source.slide.info, name) for name in options.keep},
         note=note,

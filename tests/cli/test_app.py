@@ -14,7 +14,10 @@ from typer.testing import CliRunner
 from wsisr import __version__
 from wsisr.cli.app import app, errors_as_lines
 from wsisr.cli.console import FILE_COLUMNS, remark, width_of
+from wsisr.cli.panels import pace
+from wsisr.cli.progress import rated
 from wsisr.errors import OutputError, SlideError, WsisrError
+from wsisr.progress import Progress
 
 COMMANDS = ["upscale", "preview", "info", "models", "train", "evaluate", "build-dataset"]
 
@@ -44,6 +47,11 @@ def test_every_command_explains_itself(command: str) -> None:
     result = CliRunner().invoke(app, [command, "--help"])
     assert result.exit_code == 0
     assert f"Usage: root {command}" in result.output
+
+
+@pytest.mark.parametrize("command", [*COMMANDS, "verify", "export"])
+def test_help_cuts_no_word_on_a_terminal_of_80_columns(command: str) -> None:
+    assert "…" not in CliRunner(env={"COLUMNS": "80"}).invoke(app, [command, "--help"]).output
 
 
 def test_help_loads_no_heavy_library() -> None:
@@ -135,6 +143,12 @@ def test_a_remark_is_one_line_on_stderr(capsys: pytest.CaptureFixture[str]) -> N
     captured = capsys.readouterr()
     assert captured.out == ""
     assert captured.err == "wsisr: a pixel pitch of 2 um/px is outside the trained range\n"
+
+
+def test_one_is_no_plural_and_a_small_region_is_not_nothing() -> None:
+    assert rated(Progress("assemble", 1, 1), 1, "tile") == "1/1 tile, 1 tiles/s"
+    assert rated(Progress("assemble", 12, 40), 4, "tile") == "12/40 tiles, 3 tiles/s"
+    assert pace(Progress("upscale", 4000, 20_000), 1).startswith("0.0040/0.0200 Mpx")
 
 
 def test_what_goes_to_a_file_is_not_folded_for_a_screen(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,6 @@ from typer.testing import CliRunner
 
 from tests.samples import noise, noise_levels, write_ome_pyramid, write_tiff
 from wsisr.cli.info import info
-from wsisr.errors import SlideError
 from wsisr.geometry import Size
 
 app = typer.Typer()
@@ -81,6 +80,14 @@ def test_square_brackets_in_a_name_are_no_markup(tmp_path: Path) -> None:
     assert "[red]a.tif" in shown(write_tiff(tmp_path / "[red]a.tif", noise(Size(40, 30))))
 
 
-def test_a_missing_file_is_a_slide_error(tmp_path: Path) -> None:
-    with pytest.raises(SlideError, match="No such file"):
-        CliRunner().invoke(app, [str(tmp_path / "none.svs")], catch_exceptions=False)
+def test_a_slide_that_is_missing_stops_no_other(tmp_path: Path) -> None:
+    missing, whole = tmp_path / "none.svs", write_tiff(tmp_path / "a.tif", noise(Size(40, 30)))
+    done = CliRunner().invoke(app, [str(missing), str(whole), str(whole), "--json"], catch_exceptions=False)
+    assert done.exit_code == 1
+    assert [json.loads(line)["path"] for line in done.stdout.splitlines()] == [str(whole)] * 2
+    assert f"error: {missing}: cannot be opened (No such file" in done.stderr
+
+
+def test_a_pitch_is_shown_to_six_digits(tmp_path: Path) -> None:
+    ome = {"PhysicalSizeX": 0.12475, "PhysicalSizeY": 0.12475}
+    assert "0.12475 um/px" in shown(write_ome_pyramid(tmp_path / "a.ome.tif", noise_levels(Size(200, 100)), ome))

@@ -85,10 +85,19 @@ def test_the_file_tells_how_crisp_it_was_made(slide: Path, twins: Path) -> None:
     upscaled(slide, twins)
     plain = tifffile.imread(slide.with_name("out.tif"))
     assert "perception" not in read_note(slide.with_name("out.tif"))
-    upscaled(slide, twins, "--perception", "0.5")
+    done = upscaled(slide, twins, "--perception", "0.5")
     crisp = tifffile.imread(slide.with_name("out.tif"))
+    assert "x2, 0.5 of the way to x2-gan, on" in done.stdout
     assert read_note(slide.with_name("out.tif"))["perception"].startswith("0.5 of the way to x2-gan, sha256 ")
     assert np.abs(plain.astype(int) - crisp).max() > 1
+
+
+def test_a_preview_without_scale_or_model_says_what_is_taken(slide: Path, tmp_path: Path) -> None:
+    """The slide has 0.5 um/px, and only another model than the default has a twin."""
+    options = ["--region", "10,10,30,20", "--perception", "1", "--device", "cpu", "-o", str(tmp_path / "look.png")]
+    done = CliRunner().invoke(app, ["preview", str(slide), *options], catch_exceptions=False)
+    assert "masrgan-x2 is taken, for the default, mmsrnet-x2, has no twin for --perception" in done.stderr
+    assert "look.png: written, enlarged by 2" in done.stderr
 
 
 def test_crispness_that_cannot_be_is_one_line(twins: Path) -> None:

@@ -100,7 +100,9 @@ def test_a_target_as_coarse_as_the_slide_needs_no_network_and_says_so(slide: Pat
     output = tmp_path / "out.tif"
     done = wsisr("upscale", slide, "--target-mpp", 1, "-o", output)
     assert done.returncode == 0, done.stderr
-    assert "no network" in done.stderr
+    assert "wsisr: no network" in done.stderr
+    assert "0.5 um/px to 1 um/px" in done.stdout
+    assert read_note(output)["source pitch"] == "recorded, 0.5 um/px before resampling"
     assert "no network" in read_note(output)["source remarks"]
     assert "no detail was added" in read_note(output)["derived"]
 
@@ -249,10 +251,11 @@ def test_two_runs_never_write_the_same_output(slide: Path, tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (("--model", "nosuch"), ("nosuch", "bicubic")),
+        (("--model", "nosuch.txt"), ("nosuch.txt", "bicubic", ".safetensors or .onnx file")),
         (("--model", "nosuch.safetensors"), ("nosuch.safetensors", "wsisr models")),
-        (("--model", "bicubic", "--level", 7), ("level 7",)),
-        (("--model", "bicubic", "--source-mpp", 0.1), ("0.1",)),
+        (("--model", "bicubic", "--level", 7), ("level 7", "choose level 0")),
+        (("--model", "bicubic", "--source-mpp", 0.1), ("0.1", "choose 0.5 or more", "--target-mpp")),
+        (("--model", "bicubic", "--region-mm", "1,1,1,1"), ("300 x 200 px (0.15 x 0.1 mm)",)),
         (("--model", "bicubic", "--tile-px", 100), ("multiple of 128",)),
         (("--model", "bicubic", "-o", "result.png"), ("result.png", ".tif")),
         (("--model", "bicubic", "--device", "cuda:7"), ("cuda:7", "CPU")),
@@ -274,6 +277,13 @@ def test_what_cannot_be_done_is_one_line(slide: Path, options: tuple[object, ...
         ("--scale", 2, "--region", "0,0,9"),
         ("--scale", 2, "--quality", 0),
         ("--scale", 2, "--tile-px", 0),
+        ("--scale", 2, "--icc", "none"),
+        ("--scale", 2, "--layout", "bmp"),
+        ("--scale", 2, "--codec", "png"),
+        ("--scale", 2, "--codec", "webp"),
+        ("--scale", 2, "--subsampling", "411"),
+        ("--scale", 2, "--precision", "fp8"),
+        ("--scale", 2, "--device", "tpu"),
         (),
     ],
 )

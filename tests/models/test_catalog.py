@@ -9,7 +9,7 @@ import pytest
 
 from tests.networks import small_spec
 from wsisr.errors import ModelError
-from wsisr.models.catalog import Model, best_among, best_for, purpose, shipped
+from wsisr.models.catalog import Model, best_among, best_for, purpose, scale_for, shipped
 from wsisr.models.weights import load_between, load_network
 
 
@@ -64,6 +64,20 @@ def test_one_shipped_model_of_each_scale_is_the_default(scale: int) -> None:
     said = [purpose(each, shipped()) for each in shipped() if each.spec.scale == scale]
     assert sum(words.startswith("the default") for words in said) == 1
     assert not best_for(scale, None).asked_for
+
+
+@pytest.mark.parametrize(
+    ("mpp", "scale"), [(0.25, 2), (0.499, 2), (0.8, 2), (0.9, 4), (1.0, 4), (8.0, 4), (20.0, 4), (None, 4)]
+)
+def test_the_scale_goes_with_the_pitch_that_models_were_trained_on(mpp: float | None, scale: int) -> None:
+    assert scale_for(mpp) == scale
+    if mpp and any(best_for(each, mpp).spec.covers(mpp) for each in (2, 4)):
+        assert best_for(scale, mpp).spec.covers(mpp)
+
+
+@pytest.mark.parametrize("model", shipped(), ids=lambda model: model.name)
+def test_the_scale_of_a_model_that_is_named_is_its_own(model: Model) -> None:
+    assert scale_for(0.5, model.name) == model.spec.scale
 
 
 @pytest.mark.parametrize("model", [each for each in shipped() if each.twin.is_file()], ids=lambda model: model.name)

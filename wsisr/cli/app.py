@@ -11,7 +11,7 @@ import typer
 
 from wsisr import __version__
 from wsisr.cli.build_dataset import build_dataset
-from wsisr.cli.console import INTERRUPTED, remark
+from wsisr.cli.console import FAILED, remark
 from wsisr.cli.evaluate import evaluate
 from wsisr.cli.export import export
 from wsisr.cli.info import info
@@ -27,8 +27,6 @@ COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {
     "Networks": (train, evaluate, export),
 }
 """Panel of the help text to its commands. A function's name is its command's, its docstring's first line the help."""
-
-FAILED = 1
 
 # A bug keeps Python's own traceback: Typer's would print the values of local variables, paths of patients among them.
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
@@ -63,14 +61,14 @@ def errors_as_lines() -> Iterator[None]:
         remark(f"error: {error}")
         raise SystemExit(FAILED) from None
     except SystemExit as ended:
-        # Typer turns Ctrl-C into this exit code without a word.
-        if ended.code == INTERRUPTED:
+        # Typer turns a Ctrl-C that no command has heard into this exit code, without a word.
+        if isinstance(getattr(ended.__context__, "__cause__", None), KeyboardInterrupt):
             remark("interrupted")
         raise
 
 
 def main() -> None:
-    """Run the command line and leave with its exit code: 0 done, 1 refused, 2 wrong usage, 130 interrupted."""
+    """Run the command line and leave with its exit code: 0 done, 1 refused, 2 wrong usage, 3 in part, 130 stopped."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a cluster's way of saying Ctrl-C
     with errors_as_lines():
         app(prog_name="wsisr")

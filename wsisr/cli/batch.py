@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import typer
 
 from wsisr import __version__
-from wsisr.cli.console import answers, remark
+from wsisr.cli.console import FAILED, answers, remark
 from wsisr.errors import OutputError, WsisrError
 from wsisr.files import disk_errors, write_whole
+from wsisr.wording import counted
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -44,6 +45,20 @@ def of_shard(slides: Sequence[T], shard: str | None) -> Sequence[T]:
     if not 1 <= number <= count:
         raise typer.BadParameter("give NUMBER/COUNT, from 1/COUNT to COUNT/COUNT", param_hint="--shard")
     return slides[number - 1 :: count]
+
+
+def look_at_each(files: Sequence[Path], good: Callable[[Path], bool]) -> None:
+    """Whatever comes of the others; leaves with the exit code of failure where one is not good or not readable."""
+    if [file for file in files if not _good(file, good)]:
+        raise typer.Exit(FAILED)
+
+
+def _good(file: Path, good: Callable[[Path], bool]) -> bool:
+    try:
+        return good(file)
+    except WsisrError as error:
+        remark(f"error: {error}")
+        return False
 
 
 def check_jobs(jobs: Sequence[Job]) -> None:
@@ -150,7 +165,7 @@ def table(slides: Sequence[Facts]) -> Table:
 
     from wsisr.cli.progress import duration
 
-    shown = Table(title=Text(f"{len(slides)} slides, {failures(slides)} failed"), title_justify="left")
+    shown = Table(title=Text(f"{counted(len(slides), 'slide')}, {failures(slides)} failed"), title_justify="left")
     for name in ("slide", "state", "time", "result"):
         shown.add_column(name, overflow="fold")
     for facts in slides:

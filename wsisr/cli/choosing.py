@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import typer
 
+from wsisr.errors import WsisrError
 from wsisr.modelspec import SCALES
 
 if TYPE_CHECKING:
     from wsisr.geometry import Box
     from wsisr.slides import Slide, SlideInfo
+    from wsisr.source import Source
     from wsisr.target import Route
+    from wsisr.upscaler import Upscaler
 
 UM_PER_MM = 1000
+
+PRECISIONS = ("auto", "bf16", "fp16", "fp32")
+DEVICES = ("auto", "cpu", "cuda", "tensorrt")
+"""Each may be followed by a colon and a number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +39,8 @@ class Choice:
     whole_canvas: bool = False
 
     def __post_init__(self) -> None:
-        if (self.scale is None) == (self.target_mpp is None):
-            raise typer.BadParameter("give one of --scale and --target-mpp")
+        if self.scale is not None and self.target_mpp is not None:
+            raise typer.BadParameter("give only one of --scale and --target-mpp")
         if self.scale is not None:
             checked_scale(self.scale)
         if sum(option is not None for option in (self.level, self.source_mpp, self.target_mpp)) > 1:
@@ -39,16 +48,28 @@ class Choice:
         if sum((self.region is not None, self.region_mm is not None, self.whole_canvas)) > 1:
             raise typer.BadParameter("--region, --region-mm and --whole-canvas exclude each other")
 
+    def change(self) -> str:
+        """`x2` or `0.25um`, for the name of an output. Raises `typer.BadParameter` where neither was given."""
+        if self.scale is not None:
+            return f"x{self.scale}"
+        if self.target_mpp is not None:
+            return f"{self.target_mpp:g}um"
+        raise typer.BadParameter("give --scale 2, --scale 4 or --target-mpp")
+
     def route(self, slide: Slide) -> Route:
         """Raises `SlideError` where the slide has no such pixels."""
-        from wsisr.source import source_of
         from wsisr.target import Route, route_to
 
-        area = self.area(slide.info)
         if self.target_mpp is not None:
-            return route_to(slide, self.target_mpp, area)
+            return route_to(slide, self.target_mpp, self.area(slide.info))
         assert self.scale is not None
-        return Route(source_of(slide, self.level, self.source_mpp, area), self.scale)
+        return Route(self.source(slide), self.scale)
+
+    def source(self, slide: Slide) -> Source:
+        """By level or pitch, whatever the scale. Raises `SlideError` where the slide has no such pixels."""
+        from wsisr.source import source_of
+
+        return source_of(slide, self.level, self.source_mpp, self.area(slide.info))
 
     def area(self, info: SlideInfo) -> Box | None:
         """In level-0 px; None for what was scanned."""
@@ -62,6 +83,37 @@ class Choice:
         if self.region_mm is not None:
             return box_of(self.region_mm, "--region-mm", UM_PER_MM / pitch_needed(info))
         return None
+
+
+def load_named(
+    model: str | None, *, scale: int, mpp: float | None, device: str, precision: str = "auto", perception: float = 0.0
+) -> Upscaler:
+    """`load_upscaler`; where perception alone takes another model than the default, that is said."""
+    from wsisr.cli.console import remark
+    from wsisr.models.catalog import best_for
+    from wsisr.runtime import load_upscaler
+
+    upscaler = load_upscaler(model, scale=scale, mpp=mpp, device=device, precision=precision, perception=perception)
+    usual = best_for(scale, mpp).name
+    if model is None and perception and usual != upscaler.name:
+        remark(f"{upscaler.name} is taken, for the default, {usual}, has no twin for --perception")
+    return upscaler
+
+
+def one_of(value: str | None, offered: Collection[str], option: str) -> None:
+    """Refuses, as wrong usage, a value that is not offered; None is none."""
+    if value is not None and value not in offered:
+        *others, last = offered
+        raise typer.BadParameter(f"choose {', '.join(others)} or {last}", param_hint=option)
+
+
+@contextmanager
+def used(option: str) -> Iterator[None]:
+    """Within, what goes wrong is wrong usage of an option: no other file and no other machine would mend it."""
+    try:
+        yield
+    except WsisrError as error:
+        raise typer.BadParameter(str(error), param_hint=option) from None
 
 
 def checked_scale(scale: int) -> None:

@@ -11,6 +11,9 @@ from rich.console import Console
 
 T = TypeVar("T")
 
+FAILED = 1
+"""Exit code of what cannot be done, or is not as it should be."""
+
 INTERRUPTED = 130
 """128 + SIGINT: what a shell expects of a program that Ctrl-C has ended."""
 

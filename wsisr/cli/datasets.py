@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from wsisr.cli.console import answers, remark
+from wsisr.wording import counted
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -46,12 +47,12 @@ def made(assembly: Assembly, *, quiet: bool) -> None:
     """
     from contextlib import closing
 
-    from wsisr.cli.progress import counted, drawn
+    from wsisr.cli.progress import drawn, rated
     from wsisr.cli.stopping import stop_asked, until
 
     with stop_asked() as stop, closing(iter(assembly)) as steps:
         advice = "stopped; the same command goes on from there"
-        for _ in drawn(until(_telling(steps, assembly), stop, advice), counted, quiet=quiet):
+        for _ in drawn(until(_telling(steps, assembly), stop, advice), rated, quiet=quiet):
             pass
 
 
@@ -177,8 +178,8 @@ def _table(title: str, names: Sequence[str]) -> Table:
     for name in names:
         shown.add_column(name, overflow="fold")
     for split in SPLITS:
-        for counted in ("pairs", "patches", "slides"):
-            shown.add_column(f"{split}: {counted}", justify="right")
+        for what in ("pairs", "patches", "slides"):
+            shown.add_column(f"{split}: {what}", justify="right")
     return shown
 
 
@@ -188,5 +189,5 @@ def _telling(steps: Iterator[Progress], assembly: Assembly) -> Iterator[Progress
     for step in steps:
         for name in [name for name in assembly.failed if name not in said]:
             said.add(name)
-            remark(f"error: {assembly.failed[name]} ({len(assembly.plan.jobs)} slides in all)")
+            remark(f"error: {assembly.failed[name]} ({counted(len(assembly.plan.jobs), 'slide')} in all)")
         yield step

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
+from wsisr.cli.options import Consistency, Device, Series
+
 if TYPE_CHECKING:
     from rich.table import Table
 
@@ -48,9 +50,7 @@ def evaluate(
         list[int] | None, typer.Option(help="Level that is the truth; 0 by default. Give it more than once for more.")
     ] = None,
     all_levels: Annotated[bool, typer.Option("--all-levels", help="Every level of at least 256 px a side.")] = False,
-    series: Annotated[
-        int | None, typer.Option(help="Number of the image, where a file holds several; see wsisr info.", min=0)
-    ] = None,
+    series: Series = None,
     kernel: Annotated[
         list[KernelName] | None,
         typer.Option(help="What the input is made with; area and bicubic by default. Give it more than once for more."),
@@ -58,14 +58,13 @@ def evaluate(
     limit_px: Annotated[
         int,
         typer.Option(
-            help="Pixels of a level beyond which evenly spread blocks stand for it; at least one block.", min=1
+            help="Pixels of a level beyond which evenly spread blocks stand for it, each of 1024 px squared at x2 and "
+            "2048 at x4; at least one.",
+            min=1,
         ),
     ] = 64_000_000,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:NUMBER.")] = "auto",
-    consistency: Annotated[
-        bool,
-        typer.Option("--consistency/--no-consistency", help="Correct the result until its area mean is the input."),
-    ] = False,
+    device: Device = "auto",
+    consistency: Consistency = False,
     json_file: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write the scores here too.")] = None,
     again: Annotated[
         bool, typer.Option("--again", help="Take slides that wsisr wrote, as if they were scans.")
@@ -74,7 +73,7 @@ def evaluate(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")] = False,
 ) -> None:
     """Measure a model against bicubic on slides."""
-    from wsisr.cli.choosing import checked_scale
+    from wsisr.cli.choosing import DEVICES, checked_scale, one_of
     from wsisr.cli.console import answers, passing_on
     from wsisr.cli.progress import drawn
     from wsisr.cli.upscale import refuse_derived
@@ -84,6 +83,7 @@ def evaluate(
     from wsisr.runtime import load_upscaler
 
     checked_scale(scale)
+    one_of(device.partition(":")[0], DEVICES, "--device")
     if level and all_levels:
         raise typer.BadParameter("--level and --all-levels exclude each other")
     if json_file:
@@ -97,11 +97,12 @@ def evaluate(
     upscaler = Consistent(upscaler) if consistency else upscaler
     rows: list[Row] = []
     probes = flat_probe(upscaler, kernels)
-    measured = _measured(jobs, upscaler, Sampling(limit_px=limit_px), rows)
+    sampling = Sampling(limit_px=limit_px)
+    measured = _measured(jobs, upscaler, sampling, rows)
     for _ in drawn(passing_on(measured, upscaler.remarks), _pace, quiet=quiet):
         pass
     answers.print(_table(rows, upscaler), _probe_table(probes))
-    _remark_on_samples(rows)
+    _remark_on_samples(rows, sampling.block_px * scale)
     if json_file:
         _write(json_file, upscaler, (rows, probes), overwrite=overwrite)
 
@@ -149,15 +150,14 @@ def _pace(progress: Progress, seconds: float) -> str:
     return f"{progress.done // PARTS}/{progress.total // PARTS} images in {seconds:.0f} s"
 
 
-def _remark_on_samples(rows: Sequence[Row]) -> None:
+def _remark_on_samples(rows: Sequence[Row], block_px: int) -> None:
     from wsisr.cli.console import remark
 
     for row in rows:
         if row.pixels < row.level_pixels:
-            share = f"{row.pixels / 1e6:.0f} of {row.level_pixels / 1e6:.0f} Mpx"
-            remark(
-                f"{row.slide}: level {row.level}, {row.kernel}: {share} stand for the level; --limit-px sets how much"
-            )
+            share = f"{row.pixels / 1e6:.3g} of {row.level_pixels / 1e6:.3g} Mpx, in blocks of {block_px} px squared,"
+            place = f"{row.slide}: level {row.level}, {row.kernel}"
+            remark(f"{place}: {share} stand for the level; --limit-px sets how much")
 
 
 def _table(rows: Sequence[Row], upscaler: Upscaler) -> Table:

@@ -1,4 +1,4 @@
-"""`wsisr info`: what a slide says of itself, as a table for people or as JSON for programs."""
+"""`wsisr info`: what slides say of themselves, as a table for people or as JSON for programs."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from wsisr.cli.options import Series
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -19,24 +21,32 @@ Facts = dict[str, Any]
 
 
 def info(
-    slide: Annotated[Path, typer.Argument(help="Slide to look at; a folder is an OME-Zarr or a DICOM slide.")],
-    series: Annotated[
-        int | None, typer.Option(help="Number of the image, where a file holds several; see wsisr info.", min=0)
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+    slides: Annotated[
+        list[Path],
+        typer.Argument(help="Slides to look at; a folder is an OME-Zarr or a DICOM slide.", metavar="SLIDE"),
+    ],
+    series: Series = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print JSON instead: one document a line, one a slide.")
+    ] = False,
 ) -> None:
-    """Show what a slide says of itself: size, pixel pitch, origin."""
+    """Show what slides say of themselves: size, pitch, origin."""
     import json
 
+    from wsisr.cli.batch import look_at_each
     from wsisr.cli.console import answers
     from wsisr.slides import open_slide
 
-    with open_slide(slide, estimate=True, series=series) as opened:
-        facts = facts_of(opened.info)
-    if as_json:
-        typer.echo(json.dumps(facts, indent=2))
-    else:
-        answers.print(_table(facts))
+    def shown(slide: Path) -> bool:
+        with open_slide(slide, estimate=True, series=series) as opened:
+            facts = facts_of(opened.info)
+        if as_json:
+            typer.echo(json.dumps(facts))
+        else:
+            answers.print(_table(facts))
+        return True
+
+    look_at_each(slides, shown)
 
 
 def facts_of(info: SlideInfo) -> Facts:
@@ -129,7 +139,7 @@ def _rows(facts: Facts) -> Iterator[tuple[str, str]]:
     yield "colour profile", _profile(facts["icc"])
     yield "associated", _associated(facts["associated"])
     for name, value in facts["derived"].items():
-        yield f"derived: {name}", value
+        yield "derived" if name == "derived" else f"derived: {name}", value
 
 
 def _scene_in_words(scene: Facts) -> str:
@@ -139,7 +149,7 @@ def _scene_in_words(scene: Facts) -> str:
 
 
 def _pitch(mpp: float | None) -> str:
-    return "not recorded" if mpp is None else f"{mpp:.4g} um/px"
+    return "not recorded" if mpp is None else f"{mpp:.6g} um/px"
 
 
 def _profile(icc: Facts | None) -> str:

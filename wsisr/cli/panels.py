@@ -32,13 +32,14 @@ class Run:
 
 def pace(progress: Progress, seconds: float) -> str:
     """Pixels are counted in Mpx, stored tiles one by one."""
-    from wsisr.cli.progress import counted
+    from wsisr.cli.progress import rated
 
     if progress.stage != "upscale":
-        return counted(progress, seconds, "tiles")
+        return rated(progress, seconds, "tile")
     done, total = progress.done / 1e6, progress.total / 1e6
     rate = (progress.done - progress.before) / 1e6 / max(seconds, 1e-9)
-    return f"{done:.1f}/{total:.1f} Mpx, {rate:.2f} Mpx/s"
+    digits = 1 if total >= 1 else 4
+    return f"{done:.{digits}f}/{total:.{digits}f} Mpx, {rate:.2f} Mpx/s"
 
 
 def going_on(steps: Iterable[Progress], output: Path) -> Iterator[Progress]:
@@ -147,10 +148,11 @@ def facts(work: Plan, upscaler: Upscaler) -> dict[str, str]:
     """What is known before and after; of the background also that there is none, where it was sought or asked for."""
     cells = work.cells
     told = cells.skipped or cells.background.white or upscaler.weights
+    crisp = upscaler.weights.blend.split(",")[0] if upscaler.weights else ""
     return {
-        "model": f"{upscaler.name}, {upscaler.hardware}",
+        "model": f"{upscaler.name}{crisp and ', '}{crisp}, {upscaler.hardware}",
         "size": f"{work.source.size} px to {work.output.size} px",
-        "pixel pitch": f"{pitch_in_words(work.source.mpp)} to {pitch_in_words(work.output.mpp)}",
+        "pixel pitch": " to ".join(dict.fromkeys(map(pitch_in_words, (*work.source.pitches, work.output.mpp)))),
     } | ({"background": cells.said} if told else {})
 
 

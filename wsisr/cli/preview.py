@@ -7,51 +7,50 @@ from typing import Annotated
 
 import typer
 
-from wsisr.cli.choosing import Choice
+from wsisr.cli.choosing import DEVICES, Choice, load_named, one_of
+from wsisr.cli.options import Consistency, Device, Level, Perception, Series, SourceMpp
 
 
 def preview(
     slide: Annotated[Path, typer.Argument(help="Slide to look at.")],
     region: Annotated[str, typer.Option(help="X,Y,WIDTH,HEIGHT in px of level 0.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="PNG to write.")],
-    scale: Annotated[int, typer.Option(help="Output pixels per input pixel along one axis: 2 or 4.")] = 4,
-    series: Annotated[
-        int | None, typer.Option(help="Number of the image, where a file holds several; see wsisr info.", min=0)
+    scale: Annotated[
+        int | None,
+        typer.Option(help="Output pixels per input pixel along one axis: 2 or 4; what goes with the pitch by default."),
     ] = None,
-    level: Annotated[int | None, typer.Option(help="Level to enlarge; 0 by default.", min=0)] = None,
-    source_mpp: Annotated[float | None, typer.Option(help="Pixel pitch to enlarge from, in um/px.", min=0)] = None,
+    series: Series = None,
+    level: Level = None,
+    source_mpp: SourceMpp = None,
     mpp: Annotated[
         float | None, typer.Option(help="Pixel pitch of level 0 in um/px, where the slide is silent.")
     ] = None,
     model: Annotated[str | None, typer.Option(help="Shipped model, weights file, bicubic or lanczos.")] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:NUMBER.")] = "auto",
-    perception: Annotated[
-        float, typer.Option(help="0 for least error, up to 1 for crisp by the model's twin.", min=0, max=1)
-    ] = 0.0,
-    consistency: Annotated[
-        bool,
-        typer.Option("--consistency/--no-consistency", help="Correct the result until its area mean is the input."),
-    ] = False,
+    device: Device = "auto",
+    perception: Perception = 0.0,
+    consistency: Consistency = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a picture that exists.")] = False,
 ) -> None:
     """Picture one region as scanned, by bicubic and by a model."""
     from wsisr.cli.console import remark, warn
     from wsisr.consistency import Consistent
     from wsisr.files import check_output, check_suffix, refuse_source
+    from wsisr.models.catalog import scale_for
     from wsisr.preview import compare, save
-    from wsisr.runtime import load_upscaler
     from wsisr.slides import open_slide
     from wsisr.upscaling import doubt
 
+    one_of(device.partition(":")[0], DEVICES, "--device")
     choice = Choice(scale, level, source_mpp, region=region)
     with open_slide(slide, mpp, estimate=True, series=series) as opened:
         check_suffix(output, (".png",))
         refuse_source(output, slide)
         check_output(output, overwrite=overwrite)
-        source = choice.route(opened).source
-        upscaler = load_upscaler(model, scale=scale, device=device, mpp=source.mpp, perception=perception)
+        source = choice.source(opened)
+        scale = scale or scale_for(source.mpp, model)
+        upscaler = load_named(model, scale=scale, device=device, mpp=source.mpp, perception=perception)
         upscaler = Consistent(upscaler) if consistency else upscaler
         warn((*source.said, *filter(None, [doubt(upscaler, source.mpp)])))
         save(compare(source, upscaler), output, overwrite=overwrite)
         warn(upscaler.remarks)
-        remark(f"{output}: written")
+        remark(f"{output}: written, enlarged by {scale}")

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from wsisr.cli.console import remark, remarks
+from wsisr.wording import counted
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bars
@@ -30,10 +31,11 @@ def drawn(steps: Iterable[Progress], words: Words, *, quiet: bool = False) -> It
         yield from _as_lines(steps, words)
 
 
-def counted(progress: Progress, seconds: float, what: str = "") -> str:
+def rated(progress: Progress, seconds: float, what: str = "") -> str:
     """`12/40, 3.1/s`, or `12/40 tiles, 3.1 tiles/s`."""
-    rate, unit = (progress.done - progress.before) / max(seconds, 1e-9), f" {what}" if what else ""
-    return f"{progress.done:,}/{progress.total:,}{unit}, {rate:{',.0f' if rate >= 100 else '.3g'}}{unit}/s"
+    rate = (progress.done - progress.before) / max(seconds, 1e-9)
+    total, unit = (counted(progress.total, what), f" {what}s") if what else (f"{progress.total:,}", "")
+    return f"{progress.done:,}/{total}, {rate:{',.0f' if rate >= 100 else '.3g'}}{unit}/s"
 
 
 def duration(seconds: float) -> str:

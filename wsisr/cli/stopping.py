@@ -51,7 +51,7 @@ def stop_asked(*, abrupt: str | None = None) -> Iterator[threading.Event]:
         restore()
 
 
-def until(steps: Iterable[T], stop: Wish, advice: str | None = None) -> Iterator[T]:
+def until(steps: Iterable[T], stop: Wish, advice: str = "interrupted") -> Iterator[T]:
     """The same steps; the exit of an interrupted program instead of the first that comes after stopping was asked for.
 
     `advice`, how to go on, is said before. A work that ends before its next step is done, not interrupted. Who made the
@@ -59,7 +59,6 @@ def until(steps: Iterable[T], stop: Wish, advice: str | None = None) -> Iterator
     """
     for step in steps:
         if stop.is_set():
-            if advice:
-                remark(advice)
+            remark(advice)
             raise typer.Exit(INTERRUPTED)
         yield step

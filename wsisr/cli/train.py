@@ -12,6 +12,7 @@ import typer
 
 from wsisr.cli.console import INTERRUPTED
 from wsisr.cli.stopping import stop_asked
+from wsisr.wording import counted
 
 if TYPE_CHECKING:
     from wsisr.progress import Progress
@@ -81,7 +82,8 @@ def beginning(run: Run) -> str:
     if run.resumed:
         return f"{run.folder}: resuming at step {run.step} of {steps}"
     learning, slides = trainable(run.learner.network), len(run.batches.slides)
-    return f"{run.folder}: {learning} parameters learn, {steps} steps, {slides} slides, on {run.device}"
+    work = f"{counted(steps, 'step')}, {counted(slides, 'slide')}"
+    return f"{run.folder}: {learning} parameters learn, {work}, on {run.device}"
 
 
 def progress(run: Run, watch: Watch, stop: threading.Event, board: Board | None) -> Generator[Progress, None, None]:

@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from wsisr.cli.choosing import Choice
+from wsisr.cli.choosing import DEVICES, PRECISIONS, Choice, load_named, one_of, used
 from wsisr.cli.desk import STOPPED, Desk, Terminal
 from wsisr.cli.naming import default_output, output_in, takes_many
+from wsisr.cli.options import Consistency, Device, Level, Perception, Series, SourceMpp
 from wsisr.cli.shares import Shares
+from wsisr.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,7 +37,7 @@ class Request:
 
     choice: Choice
     load: Callable[..., Upscaler]
-    """`load_upscaler` with model, device, precision and perception as asked."""
+    """`load_named` with model, device, precision and perception as asked."""
     look: Callable[..., Sight | None]
     """`load_sight` with model and device as asked."""
     consistency: bool
@@ -61,7 +63,7 @@ class Request:
 
 
 def upscale(
-    slides: Annotated[list[Path], typer.Argument(help="Slides to enlarge.", metavar="SLIDE...")],
+    slides: Annotated[list[Path], typer.Argument(help="Slides to enlarge.", metavar="SLIDE")],
     scale: Annotated[
         int | None, typer.Option(help="Output pixels per input pixel along one axis: 2 or 4.", show_default=False)
     ] = None,
@@ -77,13 +79,9 @@ def upscale(
             "--output", "-o", help="Pyramid to write, or for many slides a folder; SLIDE.xSCALE.ome.tif by default."
         ),
     ] = None,
-    series: Annotated[
-        int | None, typer.Option(help="Number of the image, where a file holds several; see wsisr info.", min=0)
-    ] = None,
-    level: Annotated[int | None, typer.Option(help="Level to enlarge; 0, the finest, by default.", min=0)] = None,
-    source_mpp: Annotated[
-        float | None, typer.Option(help="Pixel pitch to enlarge from, in um/px: a finer level is shrunk to it.", min=0)
-    ] = None,
+    series: Series = None,
+    level: Level = None,
+    source_mpp: SourceMpp = None,
     region: Annotated[
         str | None, typer.Option(help="X,Y,WIDTH,HEIGHT in px of level 0; what was scanned by default.")
     ] = None,
@@ -97,25 +95,21 @@ def upscale(
     model: Annotated[
         str | None, typer.Option(help="Shipped model, weights file, bicubic or lanczos; what fits by default.")
     ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:NUMBER.")] = "auto",
+    device: Device = "auto",
     precision: Annotated[str, typer.Option(help="auto, bf16, fp16 or fp32.")] = "auto",
-    perception: Annotated[
-        float, typer.Option(help="0 for least error, up to 1 for crisp by the model's twin.", min=0, max=1)
-    ] = 0.0,
-    consistency: Annotated[
-        bool,
-        typer.Option(
-            "--consistency/--no-consistency",
-            help="Correct the result until its area mean is the input, noise and compression included.",
-        ),
-    ] = False,
-    tile_px: Annotated[int | None, typer.Option(help="Input px that a tile completes, along one axis.", min=1)] = None,
-    overlap_px: Annotated[
-        int | None, typer.Option(help="Input px by which tiles overlap; what leaves no seam by default.", min=0)
+    perception: Perception = 0.0,
+    consistency: Consistency = False,
+    tile_px: Annotated[
+        int | None, typer.Option(help="Input px that a tile completes, along one axis.", min=1, metavar="<int>")
     ] = None,
-    batch: Annotated[int, typer.Option(help="Tiles that go through the network together.", min=1)] = 1,
+    overlap_px: Annotated[
+        int | None,
+        typer.Option(help="Input px by which tiles overlap; what leaves no seam by default.", min=0, metavar="<int>"),
+    ] = None,
+    batch: Annotated[int, typer.Option(help="Tiles that go through the network together.", min=1, metavar="<int>")] = 1,
     memory: Annotated[
-        float, typer.Option(help="GB that all but the network may hold; tiles get smaller to fit.", min=0)
+        float,
+        typer.Option(help="GB that all but the network may hold; tiles get smaller to fit.", min=0, metavar="<float>"),
     ] = 2.0,
     layout: Annotated[
         str | None,
@@ -127,7 +121,7 @@ def upscale(
         str | None,
         typer.Option(help="jpeg by default, or without loss: deflate or lzw. OME-Zarr is always zstd, without loss."),
     ] = None,
-    quality: Annotated[int, typer.Option(help="JPEG quality of the output.", min=1, max=100)] = 90,
+    quality: Annotated[int, typer.Option(help="JPEG quality of the output.", min=1, max=100, metavar="<int>")] = 90,
     icc: Annotated[
         str, typer.Option(help="keep stores the slide's colours and profile as they are; srgb converts them first.")
     ] = "keep",
@@ -180,25 +174,27 @@ def upscale(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print errors and warnings only.")] = False,
 ) -> None:
     """Enlarge slides into new pyramidal TIFFs."""
-    if icc not in ("keep", "srgb"):
-        raise typer.BadParameter("choose keep or srgb", param_hint="--icc")
-    if background not in ("keep", "white"):
-        raise typer.BadParameter("choose keep or white", param_hint="--background")
-    if on_error not in ("stop", "white"):
-        raise typer.BadParameter("choose stop or white", param_hint="--on-error")
     choice = Choice(scale, level, source_mpp, target_mpp, region, region_mm, whole_canvas)
     from wsisr.cli import batch as many
-    from wsisr.runtime import load_sight, load_upscaler
+    from wsisr.runtime import load_sight
     from wsisr.upscaling import Options
-    from wsisr.writing.layouts import DEFAULT, LAYOUTS, check_layout, layout_name
+    from wsisr.writing.codec import SUBSAMPLINGS
+    from wsisr.writing.layouts import DEFAULT, LAYOUTS, layout_name
 
-    check_layout(layout)
+    one_of(icc, ("keep", "srgb"), "--icc")
+    one_of(background, ("keep", "white"), "--background")
+    one_of(on_error, ("stop", "white"), "--on-error")
+    one_of(precision, PRECISIONS, "--precision")
+    one_of(device.partition(":")[0], DEVICES, "--device")
+    one_of(subsampling, SUBSAMPLINGS, "--subsampling")
+    one_of(layout, LAYOUTS, "--layout")
     several = len(slides) > 1 or shard is not None or (output is not None and takes_many(output))
     if output is not None and not several:
         layout = layout_name(output, layout)
     layout = layout or DEFAULT
-    coding = LAYOUTS[layout].coding(codec, quality, subsampling)
-    coding.check_viewers(accept_limited=accept_limited_viewers)
+    with used("--codec"):
+        coding = LAYOUTS[layout].coding(codec, quality, subsampling)
+        coding.check_viewers(accept_limited=accept_limited_viewers)
     keep = tuple(name for name, wanted in (("label", keep_label), ("macro", keep_macro)) if wanted)
     if keep and deidentify:
         raise typer.BadParameter("--deidentify keeps neither label nor macro")
@@ -209,7 +205,7 @@ def upscale(
     options = Options(tile_px, overlap_px, batch, coding, layout)
     request = Request(
         choice,
-        partial(load_upscaler, model, device=device, precision=precision, perception=perception),
+        partial(load_named, model, device=device, precision=precision, perception=perception),
         partial(load_sight, model, device=device),
         consistency,
         replace(options, deidentify=deidentify, verify=not no_verify, keep=keep, memory_gb=memory),
@@ -229,8 +225,7 @@ def upscale(
     )
     many.check_report(report)
     part = "" if series is None else f"series{series}."
-    change = f"x{scale}" if scale else f"{target_mpp:g}um"
-    ending = part + change + LAYOUTS[layout].suffix
+    ending = part + choice.change() + LAYOUTS[layout].suffix
     if several:
         work = [(slide, output_in(output, slide, ending)) for slide in slides]
         many.check_jobs(work)
@@ -311,8 +306,9 @@ def enlarge(request: Request, slide: Path, output: Path, desk: Desk) -> Facts:
         check_names(request, output, overwrite=replaceable)
         for name in work.output.pictures:
             remark(f"warning: the slide's {name} image is copied; look whether it shows names, numbers or barcodes")
-        for warning in (*source.said, *filter(None, [work.warning])):
-            remark(f"warning: {warning}")
+        news = source.remarks if upscaler.scale == 1 else ()  # a plain filter in the place of a network is no danger
+        for said in (*source.said, *filter(None, [work.warning])):
+            remark(said if said in news else f"warning: {said}")
         if request.dry_run:
             answers.print(forecast(work, upscaler, output))
             return {"state": "planned"}
@@ -322,7 +318,7 @@ def enlarge(request: Request, slide: Path, output: Path, desk: Desk) -> Facts:
         with desk.stop_asked() as stop, closing(making) as steps:
             if not request.quiet:
                 sizes = f"{source.size} px to {work.output.size} px"
-                remark(f"{upscaler.name}, {upscaler.hardware}: {sizes} in {len(work.grid)} steps")
+                remark(f"{upscaler.name}, {upscaler.hardware}: {sizes} in {counted(len(work.grid), 'step')}")
             heard = passing_on(until(steps, stop, STOPPED), upscaler.remarks)
             for step in heard if request.quiet else desk.drawn(going_on(heard, output), pace):
                 before = max(before, step.before / step.total)

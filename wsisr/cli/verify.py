@@ -1,4 +1,4 @@
-"""`wsisr verify`: whether a pyramid that wsisr wrote is whole, and as it was meant to be."""
+"""`wsisr verify`: whether pyramids that wsisr wrote are whole, and as they were meant to be."""
 
 from __future__ import annotations
 
@@ -9,20 +9,26 @@ import typer
 
 
 def verify(
-    file: Annotated[Path, typer.Argument(help="Pyramid TIFF to check.")],
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of lines.")] = False,
+    files: Annotated[list[Path], typer.Argument(help="Pyramids to check.", metavar="FILE", show_default=False)],
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print JSON instead: one document a line, one a file.")
+    ] = False,
 ) -> None:
-    """Check a written pyramid with two readers; exit code 1 if wrong."""
+    """Check written pyramids with two readers; exit code 1 if wrong."""
     import json
     from dataclasses import asdict
 
+    from wsisr.cli.batch import look_at_each
     from wsisr.verification import verify as checked
 
-    findings = list(checked(file))
-    if as_json:
-        typer.echo(json.dumps([asdict(finding) for finding in findings], indent=2))
-    else:
-        for finding in findings:
-            typer.echo(f"{'ok' if finding.good else 'WRONG'}  {finding.check}: {finding.words}")
-    if not all(finding.good for finding in findings):
-        raise typer.Exit(1)
+    def good(file: Path) -> bool:
+        findings = list(checked(file))
+        if as_json:
+            typer.echo(json.dumps({"path": str(file), "findings": [asdict(finding) for finding in findings]}))
+        else:
+            typer.echo(f"{file}:")
+            for finding in findings:
+                typer.echo(f"  {'ok' if finding.good else 'WRONG'}  {finding.check}: {finding.words}")
+        return all(finding.good for finding in findings)
+
+    look_at_each(files, good)

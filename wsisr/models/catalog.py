@@ -9,7 +9,7 @@ from pathlib import Path
 import wsisr
 from wsisr.errors import ModelError
 from wsisr.models.headers import spec_in
-from wsisr.modelspec import CLASSIFYING, ModelSpec
+from wsisr.modelspec import CLASSIFYING, SCALES, ModelSpec
 
 FILTERS = ("bicubic", "lanczos")
 """Names that mean a filter, not a network."""
@@ -61,8 +61,11 @@ def described(path: Path) -> Model:
     return Model(path.stem, path, spec_in(path))
 
 
-def find(model: str | Path) -> Model:
-    """A model by the name of a shipped one, or by the path of a weights file. Raises `ModelError`."""
+def find(model: str | Path, files: str = ".safetensors") -> Model:
+    """A model by the name of a shipped one, or by the path of a weights file. Raises `ModelError`.
+
+    `files` is what the error says of files that are taken.
+    """
     for candidate in shipped():
         if candidate.name == str(model):
             return candidate
@@ -70,7 +73,7 @@ def find(model: str | Path) -> Model:
         raise ModelError(f"{model}: a pickle, which could run any code; save its tensors as .safetensors elsewhere")
     if Path(model).suffix != ".safetensors":
         names = ", ".join([*FILTERS, *(candidate.name for candidate in shipped())])
-        raise ModelError(f"no model is called {str(model)!r}; there are {names}, or give a .safetensors file")
+        raise ModelError(f"no model is called {str(model)!r}; there are {names}, or give a {files} file")
     return described(Path(model))
 
 
@@ -93,6 +96,20 @@ def best_among(models: Sequence[Model], scale: int, mpp: float | None, *, crisp:
         scales = ", ".join(str(scale) for scale in sorted({model.spec.scale for model in models}))
         raise ModelError(f"no shipped model has scale {scale}; there are scales {scales}, and --model takes a file")
     return min(fitting, key=lambda model: (model.spec.misfit(mpp), model.spec.family != CLASSIFYING, model.name))
+
+
+def scale_for(mpp: float | None, model: str | None = None) -> int:
+    """That of a shipped model by its name; else the largest whose default was trained on a pixel pitch, in um/px.
+
+    Where none was, the one whose pitches are nearest.
+    """
+    named = [each.spec.scale for each in shipped() if each.name == model]
+
+    def misfit(scale: int) -> float:
+        spec = best_for(scale, mpp).spec
+        return 0.0 if mpp is None or spec.covers(mpp) else spec.misfit(mpp)
+
+    return named[0] if named else min(reversed(SCALES), key=misfit)
 
 
 def purpose(model: Model, models: Sequence[Model]) -> str:
@@ -122,7 +139,7 @@ def pick(model: str | Path | None, scale: int, mpp: float | None, *, crisp: bool
     """
     if model in FILTERS:
         return None
-    chosen = best_for(scale, mpp, crisp=crisp) if model is None else find(model)
+    chosen = best_for(scale, mpp, crisp=crisp) if model is None else find(model, ".safetensors or .onnx")
     refuse_other_scale(chosen.name, chosen.spec.scale, scale)
     return chosen
 

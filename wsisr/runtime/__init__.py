@@ -136,7 +136,7 @@ def _onnx_upscaler(path: Path, scale: int, device: str, precision: str) -> Upsca
         network = _onnx_network(file, device, sha256(path))
     except ModuleNotFoundError as error:
         raise ModelError(f"{path}: {error.name} is missing; install wsisr[cpu] or wsisr[gpu]") from error
-    refuse_other_scale(path.stem, network.scale, scale)
+    refuse_other_scale(path.name, network.scale, scale)
     return WithinMemory(network.unheard())
 
 
@@ -145,4 +145,4 @@ def _onnx_network(file: OnnxFile, device: str, digest: str) -> OnnxUpscaler:
     """The last one is kept, as above."""
     from wsisr.runtime._onnx import OnnxUpscaler  # noqa: PLC0415
 
-    return OnnxUpscaler(file.path.stem, file, device, digest)
+    return OnnxUpscaler(file.path.name, file, device, digest)

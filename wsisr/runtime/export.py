@@ -100,15 +100,25 @@ def _onnx(network: nn.Module, metadata: dict[str, str], half: bool) -> bytes:
     return content
 
 
+_FOLDING = logging.getLogger("onnxscript.optimizer._constant_folding")
+"""Tells of each operation with several outputs that it is left as it is, as it should be."""
+
+
+def _worth_reading(record: logging.LogRecord) -> bool:
+    return not record.getMessage().startswith("Skipping constant folding")
+
+
 @contextmanager
 def _quietly() -> Iterator[None]:
     """The exporter warns of packages that it does not need, and of its own deprecations."""
     log = logging.getLogger("torch.onnx")
     level = log.level
     log.setLevel(logging.ERROR)
+    _FOLDING.addFilter(_worth_reading)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
         log.setLevel(level)
+        _FOLDING.removeFilter(_worth_reading)

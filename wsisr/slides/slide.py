@@ -67,7 +67,8 @@ class SlideInfo:
     def level(self, number: int) -> Level:
         """A level by its number from 0. Raises `SlideError` where the slide has none of that number."""
         if not 0 <= number < len(self.levels):
-            raise SlideError(f"{self.path}: there is no level {number}; levels are 0 to {len(self.levels) - 1}")
+            there = "level 0, the only one" if len(self.levels) == 1 else f"0 to {len(self.levels) - 1}"
+            raise SlideError(f"{self.path}: there is no level {number}; choose {there}")
         return self.levels[number]
 
     def level_mpp(self, level: int) -> float | None:

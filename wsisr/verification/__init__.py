@@ -19,9 +19,13 @@ def verify(path: Path, meant: Intended | None = None) -> Iterator[Finding]:
 
     A pyramid that is known from its note only is an older one: then every chunk of a zarr is read, for each has a
     checksum. Of one that has just been written a sample will do, and all of it may take as long as a network did.
-    What is damaged is a finding. Raises `SlideError` where it is neither TIFF nor zarr. Memory: a few tiles.
+    What is damaged is a finding; a file without any note is another program's, and not looked at further.
+    Raises `SlideError` where it is neither TIFF nor zarr. Memory: a few tiles.
     """
     note = read_note(path)
+    if not (note or meant):
+        yield Finding("note", False, "not written by wsisr, or lost; there is nothing to check the file against")
+        return
     yield (meant or Intended()).noted(note)
     known = meant or Intended.told(note)
     try:

@@ -11,6 +11,7 @@ from wsisr.slides._openslide import OpenSlideSlide, openslide_info
 from wsisr.slides._tiff import TiffSlide, opened_tiff, read_picture
 from wsisr.verification.intended import Finding, Intended
 from wsisr.verification.witnesses import Witnesses
+from wsisr.wording import counted
 
 
 def tiff_seen(path: Path, meant: Intended) -> Iterator[Finding]:
@@ -36,7 +37,8 @@ def _inside(path: Path) -> Finding:
         ends = [at + count for page in pages for at, count in _segments(page)]
         empty = sum(count == 0 for page in pages for _, count in _segments(page))
     beyond = sum(end > size for end in ends)
-    words = f"{len(ends)} tiles of {len(pages)} images; {beyond} beyond the end of the file, {empty} empty"
+    seen = f"{counted(len(ends), 'tile')} of {counted(len(pages), 'image')}"
+    words = f"{seen}; {beyond} beyond the end of the file, {empty} empty"
     return Finding("tiles", not beyond and not empty, words)
 
 

@@ -20,6 +20,7 @@ from wsisr.slides._zarr import ZarrSlide, open_zarr
 from wsisr.slides.slide import Level, Slide, SlideInfo, downsamples
 from wsisr.verification.intended import Finding, Intended
 from wsisr.verification.witnesses import Witnesses
+from wsisr.wording import counted
 from wsisr.writing.omezarr import OWN, PROFILE
 
 _DAMAGED = (OSError, ValueError, TypeError, LookupError, AttributeError, RuntimeError, ArithmeticError)
@@ -92,7 +93,7 @@ def _stored(arrays: Sequence[ChunkedArray], *, chunks: bool) -> Finding:
     first = f", first {damaged[0]}" if damaged else ""
     room = sum(math.prod(array.grid) for array in arrays)
     words = f"room for {room} in {len(arrays)} levels; {lost} shards missing, {tables} tables damaged"
-    return Finding("tiles", not (lost or tables or damaged), f"{words}, {len(damaged)} tiles damaged{first}")
+    return Finding("tiles", not (lost or tables or damaged), f"{words}, {counted(len(damaged), 'tile')} damaged{first}")
 
 
 def _placed(attributes: dict[str, Any]) -> Finding:

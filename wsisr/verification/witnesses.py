@@ -12,6 +12,7 @@ from wsisr.geometry import Box, Size
 from wsisr.pixels import Rgb, halve
 from wsisr.slides.slide import Slide
 from wsisr.verification.intended import Finding, Intended
+from wsisr.wording import counted
 from wsisr.writing import Codec
 from wsisr.writing.grid import Grid
 
@@ -89,7 +90,7 @@ class Witnesses:
                 errors.append(tiles.error(seen, self.one.read(above, number - 1)))
         off = f"from the level above by {max(errors)[0]:.3g} grey levels"
         good = apart <= READERS_DIFFER and all(good for _, good in errors)
-        return Finding(f"level {number}", good, f"{len(sample)} tiles; readers differ by {apart}, {off}")
+        return Finding(f"level {number}", good, f"{counted(len(sample), 'tile')}; readers differ by {apart}, {off}")
 
 
 @dataclass(frozen=True, slots=True)

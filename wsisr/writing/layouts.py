@@ -8,7 +8,7 @@ from pathlib import Path
 
 from wsisr.errors import OutputError
 from wsisr.writing import aperio, hybrid, omezarr
-from wsisr.writing.codec import TIFF_METHODS, Codec
+from wsisr.writing.codec import METHODS, TIFF_METHODS, Codec
 from wsisr.writing.pyramidtiff import PyramidTiff
 from wsisr.writing.spec import PyramidSpec
 from wsisr.writing.store import TileStore
@@ -39,8 +39,16 @@ class Layout:
         """A codec of this layout, its usual one by default. Raises `OutputError` where it has none like that."""
         name = next(iter(self.codecs)) if name is None else name
         if name not in self.codecs:
-            raise OutputError(f"{self.suffix} is not written with codec {name}; choose {', '.join(self.codecs)}")
+            raise OutputError(f"{self.suffix} is not written with codec {name}; choose {self._offered}")
         return Codec(self.codecs[name], quality, subsampling)
+
+    @property
+    def _offered(self) -> str:
+        """Codecs, those last that some readers do not open."""
+        blind = {name for name, method in self.codecs.items() if METHODS[method].blind}
+        names = ", ".join(name for name in self.codecs if name not in blind)
+        limited = ", ".join(name for name in self.codecs if name in blind)
+        return f"{names}, or with --accept-limited-viewers {limited}" if limited else names
 
     def check_pictures(self, *, accept_limited: bool) -> None:
         """Raise `OutputError` where label and macro have no place, or a common reader goes wrong with them."""

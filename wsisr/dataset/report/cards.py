@@ -10,9 +10,10 @@ from wsisr.dataset.parts import SlideFacts
 from wsisr.dataset.records import Parameter, PatchRecord
 from wsisr.dataset.report.charts import small_kernel
 from wsisr.dataset.report.contents import Contents, Link
-from wsisr.dataset.report.markup import Child, Html, counted, element, joined, words
+from wsisr.dataset.report.markup import Child, Html, element, joined, words
 from wsisr.dataset.report.pictures import AMPLIFIED, COLOURS, Views, drawn, jpeg
 from wsisr.dataset.report.sections import MOST_ROWS, section
+from wsisr.wording import counted
 
 MOST_CARDS = 40
 """Slides that are shown in full; of more, as many evenly spaced."""

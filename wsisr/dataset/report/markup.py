@@ -47,11 +47,6 @@ def joined(child: Child) -> Html:
     return Html("".join(map(joined, child)))
 
 
-def counted(number: int, noun: str) -> str:
-    """`1 pair`, `2,000 pairs`."""
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
-
-
 def words(value: object) -> str:
     """Whatever a file holds as text of bounded length, not yet escaped."""
     text = str(value)

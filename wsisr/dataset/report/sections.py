@@ -9,9 +9,10 @@ from wsisr.dataset.counting import by_class, bytes_of, counts, patches
 from wsisr.dataset.records import SPLITS, PatchRecord
 from wsisr.dataset.report.charts import Measure, histogram, kernels
 from wsisr.dataset.report.contents import Contents, Link
-from wsisr.dataset.report.markup import Child, Html, counted, element, words
+from wsisr.dataset.report.markup import Child, Html, element, words
 from wsisr.dataset.report.pictures import inline, is_picture
 from wsisr.dataset.report.splits import cases_in_both, look_alikes
+from wsisr.wording import counted
 
 MOST_REASONS, MOST_EXAMPLES = 20, 8
 """For which fields were left out, and pictures of one."""

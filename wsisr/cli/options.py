@@ -1,0 +1,37 @@
+"""Options that several commands have, each said once; ranges under short names, so that help fits 80 columns."""
+
+from __future__ import annotations
+
+from typing import Annotated, TypeAlias
+
+import typer
+
+Series: TypeAlias = Annotated[
+    int | None,
+    typer.Option(help="Number of the image, where a file holds several; see wsisr info.", min=0, metavar="<int>"),
+]
+
+Device: TypeAlias = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:NUMBER.")]
+
+Perception: TypeAlias = Annotated[
+    float,
+    typer.Option(help="0 for least error, up to 1 for crisp by the model's twin.", min=0, max=1, metavar="<float>"),
+]
+
+Consistency: TypeAlias = Annotated[
+    bool,
+    typer.Option(
+        "--consistency", help="Correct the result until its area mean is the input, noise and compression included."
+    ),
+]
+
+Level: TypeAlias = Annotated[
+    int | None, typer.Option(help="Level to enlarge; 0, the finest, by default.", min=0, metavar="<int>")
+]
+
+SourceMpp: TypeAlias = Annotated[
+    float | None,
+    typer.Option(
+        help="Pixel pitch to enlarge from, in um/px: a finer level is shrunk to it.", min=0, metavar="<float>"
+    ),
+]
