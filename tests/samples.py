@@ -12,10 +12,11 @@ import zarr
 
 from wsisr.geometry import Box, Size
 from wsisr.pixels import Rgb
+from wsisr.planning import Options, plan
 from wsisr.slides import Level, Slide, SlideInfo
 from wsisr.source import Source
 from wsisr.upscaler import Upscaler
-from wsisr.upscaling import Options, blocks, plan
+from wsisr.upscaling import blocks
 
 REPOSITORY = Path(__file__).parents[1]
 CMU_SLIDE = REPOSITORY / "data" / "cmu_small_region.svs"

@@ -18,12 +18,13 @@ from wsisr.audit import Audit
 from wsisr.background import Background
 from wsisr.geometry import Box, Size
 from wsisr.pixels import Rgb, Tiles
+from wsisr.planning import Options, plan
 from wsisr.runtime import load_upscaler
 from wsisr.slides import open_slide
 from wsisr.source import Source
 from wsisr.tissue import TissueMap
 from wsisr.upscaler import Resampling, Upscaler
-from wsisr.upscaling import Options, blocks, plan, upscale
+from wsisr.upscaling import blocks, upscale
 from wsisr.writing import read_note
 
 UPSCALER = Resampling("bicubic", 2)

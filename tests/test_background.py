@@ -11,10 +11,11 @@ from tests.samples import Picture, enlarged, noise
 from wsisr.background import Background
 from wsisr.geometry import Box, Size
 from wsisr.pixels import Rgb, Tiles, enlarge
+from wsisr.planning import Options, plan
 from wsisr.source import Source
 from wsisr.tissue import TissueMap, everywhere
 from wsisr.upscaler import Resampling
-from wsisr.upscaling import Options, blocks, plan
+from wsisr.upscaling import blocks
 
 SIZE = Size(330, 270)
 CELL = 64

@@ -13,9 +13,10 @@ from tests.samples import Picture, noise
 from wsisr.budget import FIXED, GB
 from wsisr.errors import OutputError
 from wsisr.geometry import Size
+from wsisr.planning import DEFAULT_TILE_PX, Options, plan
 from wsisr.source import Source
 from wsisr.upscaler import Resampling
-from wsisr.upscaling import DEFAULT_TILE_PX, Options, blocks, plan
+from wsisr.upscaling import blocks
 
 SMALL, LARGE = Source(Picture(noise(Size(700, 500))), 0), Source(Picture(noise(Size(2300, 1500))), 0)
 UPSCALER = Resampling("bicubic", 2)

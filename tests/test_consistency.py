@@ -12,9 +12,9 @@ from wsisr import consistency
 from wsisr.consistency import ROUNDS, Consistent, agreeing
 from wsisr.geometry import Size
 from wsisr.pixels import Rgb, Tiles
+from wsisr.planning import Options
 from wsisr.residual import apart
 from wsisr.upscaler import Resampling, Upscaler
-from wsisr.upscaling import Options
 
 
 class Repeat:

@@ -12,11 +12,12 @@ from hypothesis import strategies as st
 
 from tests.samples import Picture, noise, write_tiff
 from wsisr.geometry import Size
+from wsisr.planning import Options, plan
 from wsisr.provenance import difference, provenance
 from wsisr.slides import open_slide
 from wsisr.source import Source, source_of
 from wsisr.upscaler import Resampling
-from wsisr.upscaling import Options, plan, upscale
+from wsisr.upscaling import upscale
 from wsisr.writing import Codec, read_note
 
 BICUBIC = Resampling("bicubic", 2)

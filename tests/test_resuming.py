@@ -21,9 +21,10 @@ from wsisr.budget import STORING
 from wsisr.errors import OutputError, SlideError
 from wsisr.geometry import Box, Size
 from wsisr.pixels import Rgb
+from wsisr.planning import Options, plan, work_folder
 from wsisr.source import Source
 from wsisr.upscaler import Resampling
-from wsisr.upscaling import Options, plan, upscale, work_folder
+from wsisr.upscaling import upscale
 from wsisr.writing import Codec, WorkFolder
 
 SIZE = Size(500, 400)

@@ -16,11 +16,11 @@ from tests.samples import enlarged
 from wsisr.geometry import Box
 from wsisr.models.catalog import shipped
 from wsisr.pixels import Rgb
+from wsisr.planning import Options
 from wsisr.runtime import load_upscaler
 from wsisr.runtime._torch import TorchUpscaler
 from wsisr.slides import open_slide
 from wsisr.upscaler import Upscaler
-from wsisr.upscaling import Options
 
 REGION = Box(330, 1000, 330 + 800, 1000 + 520)
 """Tissue and glass; in px of level 0."""

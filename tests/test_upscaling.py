@@ -18,11 +18,12 @@ from tests.samples import Picture, enlarged, noise, write_tiff
 from wsisr.errors import OutputError
 from wsisr.geometry import Box, Size
 from wsisr.pixels import Tiles
+from wsisr.planning import Options, plan
 from wsisr.progress import Progress
 from wsisr.slides import open_slide
 from wsisr.source import Source, source_of
 from wsisr.upscaler import Resampling
-from wsisr.upscaling import Options, batches, blocks, plan, upscale
+from wsisr.upscaling import batches, blocks, upscale
 from wsisr.writing import read_note
 
 

@@ -20,9 +20,10 @@ from tests.samples import Picture, noise
 from wsisr.cli.app import app
 from wsisr.errors import OutputError, SlideError
 from wsisr.geometry import Box, Size
+from wsisr.planning import Options
 from wsisr.source import Source
 from wsisr.upscaler import Resampling
-from wsisr.upscaling import Options, upscale
+from wsisr.upscaling import upscale
 from wsisr.verification import Intended, verify
 from wsisr.verification import wrong as what_is_wrong
 from wsisr.writing import Codec, PyramidSpec, PyramidWriter, WorkFolder

@@ -26,18 +26,19 @@ if TYPE_CHECKING:
     from wsisr.errors import WsisrError
     from wsisr.geometry import Box, Size
     from wsisr.modelspec import ModelSpec
+    from wsisr.planning import Options
     from wsisr.runtime import load_upscaler
     from wsisr.slides import open_slide
     from wsisr.slides.slide import Slide, SlideInfo
     from wsisr.source import Source, source_of
     from wsisr.upscaler import Upscaler
-    from wsisr.upscaling import Options, upscale
+    from wsisr.upscaling import upscale
 else:
     # Type checkers read the imports above. When it runs, `import wsisr` loads nothing, torch least of all.
     _HOME = {
         "Box": "wsisr.geometry",
         "ModelSpec": "wsisr.modelspec",
-        "Options": "wsisr.upscaling",
+        "Options": "wsisr.planning",
         "Size": "wsisr.geometry",
         "Slide": "wsisr.slides.slide",
         "SlideInfo": "wsisr.slides.slide",

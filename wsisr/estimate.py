@@ -9,8 +9,8 @@ import numpy as np
 
 from wsisr.geometry import Box
 from wsisr.pixels import Rgb
+from wsisr.planning import Plan
 from wsisr.upscaler import Upscaler
-from wsisr.upscaling import Plan
 
 SAMPLE_PX = 192
 """Input px along one side of a sample."""

@@ -11,11 +11,12 @@ import sys
 import numpy as np
 
 from wsisr.background import Background, spread
+from wsisr.planning import Options, plan
 from wsisr.runtime import load_upscaler
 from wsisr.slides import open_slide
 from wsisr.source import source_of
 from wsisr.tissue import tissue_of
-from wsisr.upscaling import Options, batches, plan
+from wsisr.upscaling import batches
 
 SCALE = 2
 MOST_TILES = 12

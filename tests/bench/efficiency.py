@@ -27,12 +27,13 @@ from tests.bench.repeated import repeated, tissue, whole_tiles
 from tests.bench.tables import Row, report
 from wsisr.audit import Audit
 from wsisr.background import Background
+from wsisr.planning import Options, Plan, plan
 from wsisr.runtime import load_upscaler
 from wsisr.slides import open_slide
 from wsisr.source import source_of
 from wsisr.tissue import tissue_of
 from wsisr.upscaler import Upscaler
-from wsisr.upscaling import Options, Plan, carried_out, plan
+from wsisr.upscaling import carried_out
 from wsisr.writing import WorkFolder
 
 STAGES = ("read", "network", "finish", "encode")

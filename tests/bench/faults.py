@@ -35,10 +35,11 @@ from wsisr.audit import Audit
 from wsisr.errors import WsisrError
 from wsisr.geometry import Box
 from wsisr.pixels import Tiles
+from wsisr.planning import Options
 from wsisr.slides import open_slide
 from wsisr.source import source_of
 from wsisr.upscaler import Resampling
-from wsisr.upscaling import Options, upscale
+from wsisr.upscaling import upscale
 
 TILE_PX = 128
 SCALE = 2

@@ -32,12 +32,12 @@ from wsisr.metrics import BORDER_PX, psnr_of, squared_error, ssim
 from wsisr.models.weights import build
 from wsisr.modelspec import ModelSpec
 from wsisr.pixels import Kernel, Rgb, shrink
+from wsisr.planning import Options
 from wsisr.runtime import load_upscaler
 from wsisr.training.config import DataConfig, NetworkConfig, ScheduleConfig, TrainConfig
 from wsisr.training.loop import LAST, Run, trainable
 from wsisr.training.validation import Validation
 from wsisr.upscaler import Resampling, Upscaler
-from wsisr.upscaling import Options
 
 KERNELS: tuple[Kernel, ...] = ("area", "bicubic")
 

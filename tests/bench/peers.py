@@ -33,11 +33,12 @@ from tests.bench.repeated import repeated, tissue, whole_tiles
 from tests.bench.tables import Row, report
 from wsisr.audit import Audit
 from wsisr.pixels import Rgb, Tiles
+from wsisr.planning import Options
 from wsisr.runtime import load_upscaler
 from wsisr.slides import open_slide
 from wsisr.source import source_of
 from wsisr.upscaler import Upscaler, Weights
-from wsisr.upscaling import Options, upscale
+from wsisr.upscaling import upscale
 from wsisr.writing import Codec, WorkFolder
 
 TILE_PX, QUALITY = 256, 85

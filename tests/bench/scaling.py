@@ -21,12 +21,12 @@ from tests.bench.repeated import repeated, tissue, whole_tiles
 from tests.bench.tables import Row, report
 from wsisr.audit import Audit
 from wsisr.background import Background
+from wsisr.planning import Options, plan
 from wsisr.runtime import load_upscaler
 from wsisr.slides import open_slide
 from wsisr.source import source_of
 from wsisr.tissue import tissue_of
 from wsisr.upscaler import Upscaler
-from wsisr.upscaling import Options, plan
 
 
 def spent(path: Path, upscaler: Upscaler) -> tuple[float, Spent]:

@@ -17,11 +17,12 @@ from tests.samples import Picture
 from wsisr.audit import Audit
 from wsisr.geometry import Box
 from wsisr.pixels import Rgb, rounded
+from wsisr.planning import Options, plan
 from wsisr.runtime import load_upscaler
 from wsisr.slides import open_slide
 from wsisr.source import Source
 from wsisr.upscaler import Upscaler
-from wsisr.upscaling import Options, blocks, plan
+from wsisr.upscaling import blocks
 
 TILE_PX = 128
 

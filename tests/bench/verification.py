@@ -20,11 +20,12 @@ from rich import print as show
 
 from wsisr.files import bytes_of
 from wsisr.geometry import Size
+from wsisr.planning import Options
 from wsisr.runtime import load_upscaler
 from wsisr.slides import open_slide
 from wsisr.slides.content import digest
 from wsisr.source import source_of
-from wsisr.upscaling import Options, upscale
+from wsisr.upscaling import upscale
 from wsisr.verification import Intended, verify
 from wsisr.writing import PyramidSpec, PyramidWriter, read_note
 from wsisr.writing.grid import Grid

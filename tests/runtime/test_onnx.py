@@ -16,8 +16,8 @@ from wsisr.geometry import Size
 from wsisr.models.catalog import find
 from wsisr.models.weights import build, save_weights
 from wsisr.modelspec import ModelSpec
+from wsisr.planning import Options, doubt
 from wsisr.runtime import load_upscaler
-from wsisr.upscaling import Options, doubt
 
 onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")

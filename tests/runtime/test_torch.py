@@ -14,12 +14,12 @@ from tests.samples import enlarged, noise
 from wsisr.errors import DeviceError, ModelError, OutOfMemoryError
 from wsisr.geometry import Size
 from wsisr.models.catalog import Model, best_for, shipped
+from wsisr.planning import Options
 from wsisr.runtime import load_upscaler
 from wsisr.runtime._torch import TorchUpscaler
 from wsisr.runtime.device import torch_device, torch_precision
 from wsisr.runtime.memory import WithinMemory
 from wsisr.upscaler import Resampling
-from wsisr.upscaling import Options
 
 TILES = np.stack([noise(Size(20, 15), seed) for seed in range(3)])
 CPU = torch.device("cpu")

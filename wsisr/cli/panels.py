@@ -12,9 +12,9 @@ if TYPE_CHECKING:
 
     from wsisr.audit import Audit
     from wsisr.geometry import Size
+    from wsisr.planning import Plan
     from wsisr.progress import Progress
     from wsisr.upscaler import Upscaler
-    from wsisr.upscaling import Plan
 
 
 @dataclass(frozen=True, slots=True)

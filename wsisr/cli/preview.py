@@ -36,9 +36,9 @@ def preview(
     from wsisr.consistency import Consistent
     from wsisr.files import check_output, check_suffix, refuse_source
     from wsisr.models.catalog import scale_for
+    from wsisr.planning import doubt
     from wsisr.preview import compare, save
     from wsisr.slides import open_slide
-    from wsisr.upscaling import doubt
 
     one_of(device.partition(":")[0], DEVICES, "--device")
     choice = Choice(scale, level, source_mpp, region=region)

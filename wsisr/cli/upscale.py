@@ -23,11 +23,11 @@ if TYPE_CHECKING:
     from wsisr.background import Background
     from wsisr.cli.batch import Facts, Job
     from wsisr.cli.panels import Run
+    from wsisr.planning import Options, Plan
     from wsisr.sighting import Sight
     from wsisr.source import Source
     from wsisr.target import Route
     from wsisr.upscaler import Upscaler
-    from wsisr.upscaling import Options, Plan
     from wsisr.workers import Seat
 
 
@@ -176,8 +176,8 @@ def upscale(
     """Enlarge slides into new pyramidal TIFFs."""
     choice = Choice(scale, level, source_mpp, target_mpp, region, region_mm, whole_canvas)
     from wsisr.cli import batch as many
+    from wsisr.planning import Options
     from wsisr.runtime import load_sight
-    from wsisr.upscaling import Options
     from wsisr.writing.codec import SUBSAMPLINGS
     from wsisr.writing.layouts import DEFAULT, LAYOUTS, layout_name
 
@@ -280,8 +280,9 @@ def enlarge(request: Request, slide: Path, output: Path, desk: Desk) -> Facts:
     from wsisr.cli.stopping import until
     from wsisr.cli.tissue import background_of, save_tissue
     from wsisr.files import refuse_source
+    from wsisr.planning import plan, work_folder
     from wsisr.slides import Forgiving, InSrgb, open_slide
-    from wsisr.upscaling import carried_out, plan, work_folder
+    from wsisr.upscaling import carried_out
 
     with open_slide(slide, request.mpp, estimate=True, series=request.series) as stored:
         refuse_derived(slide, request.again)
