@@ -147,6 +147,7 @@ def test_a_remark_is_one_line_on_stderr(capsys: pytest.CaptureFixture[str]) -> N
 
 def test_one_is_no_plural_and_a_small_region_is_not_nothing() -> None:
     assert rated(Progress("assemble", 1, 1), 1, "tile") == "1/1 tile, 1 tiles/s"
+    assert rated(Progress("pyramid", 152, 152), 0.001, "tile") == "152/152 tiles"
     assert rated(Progress("assemble", 12, 40), 4, "tile") == "12/40 tiles, 3 tiles/s"
     assert pace(Progress("upscale", 4000, 20_000), 1).startswith("0.0040/0.0200 Mpx")
 

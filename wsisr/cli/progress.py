@@ -20,6 +20,9 @@ Words = Callable[["Progress", float], str]
 LINE_EVERY_S = 30.0
 """Seconds between two lines of a log."""
 
+SHORT_S = 0.1
+"""Seconds that tell no rate."""
+
 
 def drawn(steps: Iterable[Progress], words: Words, *, quiet: bool = False) -> Iterator[Progress]:
     """The same steps, shown on stderr as they pass."""
@@ -32,9 +35,11 @@ def drawn(steps: Iterable[Progress], words: Words, *, quiet: bool = False) -> It
 
 
 def rated(progress: Progress, seconds: float, what: str = "") -> str:
-    """`12/40, 3.1/s`, or `12/40 tiles, 3.1 tiles/s`."""
-    rate = (progress.done - progress.before) / max(seconds, 1e-9)
+    """`12/40, 3.1/s`, or `12/40 tiles, 3.1 tiles/s`; without a rate of what took no time, or was done before."""
     total, unit = (counted(progress.total, what), f" {what}s") if what else (f"{progress.total:,}", "")
+    if seconds < SHORT_S:
+        return f"{progress.done:,}/{total}"
+    rate = (progress.done - progress.before) / seconds
     return f"{progress.done:,}/{total}, {rate:{',.0f' if rate >= 100 else '.3g'}}{unit}/s"
 
 
