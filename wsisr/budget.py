@@ -25,7 +25,6 @@ and the indexes of slide and store, which for a result of 100,000 px squared are
 DEPTHS = (2, 1)
 """Batches that may wait between two stages; with one, a stage that is slow now and then holds up the others."""
 
-
 STORING = min(2, cores())
 """Blocks that are encoded beside each other: the threads that encode one's tiles wait for its last."""
 

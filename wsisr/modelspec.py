@@ -12,6 +12,9 @@ from wsisr.errors import ModelError
 SCALES = (2, 4)
 """Enlargements along one axis that are trained, paired and offered."""
 
+PRECISIONS = ("auto", "bf16", "fp16", "fp32")
+"""Arithmetic that may be asked for; `auto` is what the device has."""
+
 CLASSIFYING = "mmsrnet"
 """The family that tells magnifications apart."""
 

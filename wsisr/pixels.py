@@ -51,6 +51,8 @@ def enlarge(image: Rgb, scale: int, kernel: Kernel) -> Rgb:
 
 def shrink(image: Rgb, scale: int, kernel: Kernel) -> Rgb:
     """(h*scale, w*scale, 3) to (h, w, 3). Both sides must be multiples of the scale."""
+    if scale == 1:
+        return image
     height, width = image.shape[:2]
     if height % scale or width % scale:
         raise ValueError(f"{width} x {height} px is not a multiple of {scale}")

@@ -32,7 +32,6 @@ GPU_TILE_PX = 2048
 """The same on a GPU, where every window costs the processor as much time to start; taken where memory has room for it
 besides all that finishes blocks."""
 
-
 FILTERING = min(4, cores())
 """Windows that a filter enlarges beside each other."""
 

@@ -124,11 +124,10 @@ def blocks(
     """
     if work.audit:
         work.audit.begin(work.grid, work.cells.side * upscaler.scale, diary)
-    load = work.load
-    runs = all_runs(work) if runs is None else runs
+    load, runs = work.load, all_runs(work) if runs is None else runs
     read = mapped(lambda batch: _read(work, batch), runs, load.depth)
     enlarged = mapped(lambda windows: _where_kept(work, windows, upscaler), read, load.beside, load.beside)
-    joined = _joined(enlarged, Blender(work.grid, upscaler.scale))
+    joined = _joined(work, enlarged, Blender(work.grid, upscaler.scale))
     finished = mapped(lambda block: _finished(work, *block), joined, load.finishers, load.finishers)
     with closing(finished):
         for tile, box, block, measures in finished:
@@ -147,12 +146,13 @@ def _read(work: Plan, batch: Sequence[Tile]) -> Windows:
     return list(zip(batch, windows, kept, strict=True))
 
 
-def _joined(batches: Generator[list[Enlarged]], blender: Blender) -> Iterator[tuple[Enlarged, Box]]:
+def _joined(work: Plan, batches: Generator[list[Enlarged]], blender: Blender) -> Iterator[tuple[Enlarged, Box]]:
     """Windows enlarged to blocks that are joined with those before them, in their order."""
     with closing(batches):
         for batch in batches:
             for tile, window, flags, pixels in batch:
-                box, block = blender.add(tile, pixels)
+                with work.times.of("finish"):
+                    box, block = blender.add(tile, pixels)
                 yield (tile, window, flags, block), box
 
 

@@ -11,7 +11,6 @@ import argparse
 import sys
 import time
 from collections.abc import Callable
-from itertools import islice
 from pathlib import Path
 
 import torch
@@ -49,7 +48,7 @@ def stored(store: PatchStore, records: list[PatchRecord], codec: str) -> str:
 
 def batched(dataset: Path, kernel: str, steps: int) -> str:
     batches = Batches(DataConfig(dataset, batch=BATCH, kernels={kernel: 1.0}), SCALE, 0)
-    return f"{kernel:10} {per_second(steps * BATCH, lambda: list(islice(batches.from_step(0), steps))):12.0f}"
+    return f"{kernel:10} {per_second(steps * BATCH, lambda: list(map(batches.of_step, range(steps)))):12.0f}"
 
 
 def learned(dataset: Path, steps: int) -> str:
@@ -57,7 +56,7 @@ def learned(dataset: Path, steps: int) -> str:
     config = TrainConfig(network, data, ScheduleConfig(steps))
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     learner = Learner(config, network.spec((0.5, 4.0)), fabric_on(device, BATCH, 1))
-    first, *batches = islice(Batches(data, SCALE, 0).from_step(0), steps + 1)
+    first, *batches = map(Batches(data, SCALE, 0).of_step, range(steps + 1))
     learner.learn(first, 0)
 
     def learn() -> None:

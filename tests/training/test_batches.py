@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -69,8 +68,8 @@ def test_pairs_of_other_seeds_steps_or_samples_differ(dataset: Path) -> None:
 
 @given(start=st.integers(0, 6))
 def test_starting_at_a_step_gives_the_tail_of_starting_at_the_first(dataset: Path, start: int) -> None:
-    whole = list(islice(batches(dataset).from_step(0), 8))
-    tail = list(islice(batches(dataset).from_step(start), 8 - start))
+    whole = list(map(batches(dataset).of_step, range(8)))
+    tail = list(map(batches(dataset).of_step, range(start, 8)))
     for batch, own in zip(whole[start:], tail, strict=True):
         assert torch.equal(batch.low, own.low)
         assert torch.equal(batch.high, own.high)
@@ -122,7 +121,7 @@ def test_slides_are_drawn_alike_however_many_patches_they_have(tmp_path: Path) -
 
 
 def test_batches_are_numbers_from_zero_to_one(dataset: Path) -> None:
-    batch = next(batches(dataset).from_step(0))
+    batch = batches(dataset).of_step(0)
     low, high = batch.low, batch.high
     assert (low.shape, high.shape) == ((3, 3, 8, 8), (3, 3, 16, 16))
     assert low.dtype == high.dtype == torch.float32
@@ -131,7 +130,7 @@ def test_batches_are_numbers_from_zero_to_one(dataset: Path) -> None:
 
 @pytest.mark.parametrize("parts", [1, 2, 3])
 def test_the_parts_of_a_batch_are_all_of_it(dataset: Path, parts: int) -> None:
-    batch = next(Batches(DataConfig(dataset, patch_px=8, batch=6, kernels=MIXED), 2, 0).from_step(0))
+    batch = Batches(DataConfig(dataset, patch_px=8, batch=6, kernels=MIXED), 2, 0).of_step(0)
     shares = [batch.part(number, parts) for number in range(parts)]
     assert sorted(map(tensor_bytes, batch.low)) == sorted(tensor_bytes(low) for share in shares for low in share.low)
     assert [len(share.mpp) for share in shares] == [6 // parts] * parts
@@ -168,7 +167,7 @@ def test_a_crop_out_of_its_window_is_the_crop_out_of_the_patch(patch: int, side:
 
 
 def test_threads_may_make_batches_in_any_order(dataset: Path) -> None:
-    alone = list(islice(batches(dataset).from_step(0), 12))
+    alone = list(map(batches(dataset).of_step, range(12)))
     with ThreadPoolExecutor(4) as pool:
         shared = list(pool.map(batches(dataset).of_step, range(12)))
     assert all(torch.equal(one.high, other.high) for one, other in zip(alone, shared, strict=True))
@@ -194,8 +193,8 @@ def test_a_dataset_without_training_pairs_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_magnification_is_told_from_the_same_crops_compressed_alike(dataset: Path) -> None:
-    plain = next(batches(dataset).from_step(3))
-    told = next(Batches(DataConfig(dataset, patch_px=8, batch=3, kernels=MIXED), 2, 0, classified=True).from_step(3))
+    plain = batches(dataset).of_step(3)
+    told = Batches(DataConfig(dataset, patch_px=8, batch=3, kernels=MIXED), 2, 0, classified=True).of_step(3)
     assert plain.alike is None
     assert told.alike is not None
     assert torch.equal(plain.low, told.low)

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 UM_PER_MM = 1000
 
-PRECISIONS = ("auto", "bf16", "fp16", "fp32")
 DEVICES = ("auto", "cpu", "cuda", "tensorrt")
 """Each may be followed by a colon and a number."""
 
@@ -114,6 +113,11 @@ def used(option: str) -> Iterator[None]:
         yield
     except WsisrError as error:
         raise typer.BadParameter(str(error), param_hint=option) from None
+
+
+def checked_device(device: str) -> None:
+    """Refuses, as wrong usage, a device of no kind that there is."""
+    one_of(device.partition(":")[0], DEVICES, "--device")
 
 
 def checked_scale(scale: int) -> None:

@@ -73,7 +73,7 @@ def evaluate(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")] = False,
 ) -> None:
     """Measure a model against bicubic on slides."""
-    from wsisr.cli.choosing import DEVICES, checked_scale, one_of
+    from wsisr.cli.choosing import checked_device, checked_scale
     from wsisr.cli.console import answers, passing_on
     from wsisr.cli.progress import drawn
     from wsisr.cli.upscale import refuse_derived
@@ -83,7 +83,7 @@ def evaluate(
     from wsisr.runtime import load_upscaler
 
     checked_scale(scale)
-    one_of(device.partition(":")[0], DEVICES, "--device")
+    checked_device(device)
     if level and all_levels:
         raise typer.BadParameter("--level and --all-levels exclude each other")
     if json_file:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from wsisr.cli.choosing import DEVICES, Choice, load_named, one_of
+from wsisr.cli.choosing import Choice, checked_device, load_named
 from wsisr.cli.options import Consistency, Device, Level, Perception, Series, SourceMpp
 
 
@@ -40,7 +40,7 @@ def preview(
     from wsisr.preview import compare, save
     from wsisr.slides import open_slide
 
-    one_of(device.partition(":")[0], DEVICES, "--device")
+    checked_device(device)
     choice = Choice(scale, level, source_mpp, region=region)
     with open_slide(slide, mpp, estimate=True, series=series) as opened:
         check_suffix(output, (".png",))

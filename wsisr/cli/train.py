@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from wsisr.cli.console import INTERRUPTED
+from wsisr.cli.options import Device
 from wsisr.cli.stopping import stop_asked
 from wsisr.wording import counted
 
@@ -26,7 +27,7 @@ MEMORY = 0.98
 def train(
     config: Annotated[Path, typer.Argument(help="TOML file with the tables network, data and schedule.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder of this run: checkpoint, weights, metrics.")],
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:NUMBER.")] = "auto",
+    device: Device = "auto",
     threads: Annotated[int | None, typer.Option(help="CPU threads; all cores by default.", min=1)] = None,
     board: Annotated[bool, typer.Option("--board", help="Write for TensorBoard, too: a folder `board` in it.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print errors and warnings only.")] = False,

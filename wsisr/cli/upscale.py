@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from wsisr.cli.choosing import DEVICES, PRECISIONS, Choice, load_named, one_of, used
+from wsisr.cli.choosing import Choice, checked_device, load_named, one_of, used
 from wsisr.cli.desk import STOPPED, Desk, Terminal
 from wsisr.cli.naming import default_output, output_in, takes_many
 from wsisr.cli.options import Consistency, Device, Level, Perception, Series, SourceMpp
@@ -176,6 +176,7 @@ def upscale(
     """Enlarge slides into new pyramidal TIFFs."""
     choice = Choice(scale, level, source_mpp, target_mpp, region, region_mm, whole_canvas)
     from wsisr.cli import batch as many
+    from wsisr.modelspec import PRECISIONS
     from wsisr.planning import Options
     from wsisr.runtime import load_sight
     from wsisr.writing.codec import SUBSAMPLINGS
@@ -185,7 +186,7 @@ def upscale(
     one_of(background, ("keep", "white"), "--background")
     one_of(on_error, ("stop", "white"), "--on-error")
     one_of(precision, PRECISIONS, "--precision")
-    one_of(device.partition(":")[0], DEVICES, "--device")
+    checked_device(device)
     one_of(subsampling, SUBSAMPLINGS, "--subsampling")
     one_of(layout, LAYOUTS, "--layout")
     several = len(slides) > 1 or shard is not None or (output is not None and takes_many(output))

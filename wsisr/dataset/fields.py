@@ -10,10 +10,10 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from wsisr.dataset.recipe import Recipe
-from wsisr.dataset.records import UM_AT_1X
 from wsisr.dataset.sources import DatasetSlide, sources_of
 from wsisr.errors import DatasetError, SlideError, in_words
 from wsisr.geometry import Box, Size
+from wsisr.modelspec import UM_AT_1X
 from wsisr.pixels import Rgb
 from wsisr.slides import Slide, SlideInfo, open_slide
 from wsisr.slides.slide import Level

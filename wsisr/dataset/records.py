@@ -9,12 +9,12 @@ pixels away with a `Part` (see `wsisr.dataset.parts`); loading, `info`, `pack` a
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, TypeAlias
 
 from wsisr.geometry import Box
+from wsisr.modelspec import nearest
 
 KINDS = ("pyramid", "captured", "simulated")
 """Two levels of one slide; two captures of one specimen, registered; low resolution computed from the high one."""
@@ -25,9 +25,6 @@ SCALES = (2, 4, 8)
 """At which there may be pairs."""
 
 MAGNIFICATIONS = (5, 10, 20, 40)
-
-UM_AT_1X = 10.0
-"""Pixel pitch that goes with a magnification of 1, by convention: 20x is 0.5 um/px."""
 
 Span: TypeAlias = tuple[int, int]
 """Where an image lies in its shard: first byte, number of bytes."""
@@ -105,9 +102,8 @@ class PatchRecord:
 
 def magnification_of(mpp: float) -> int | None:
     """The nearest of `MAGNIFICATIONS`, if it is within a factor of the square root of 2."""
-    distances: dict[int, float] = {each: abs(math.log2(mpp * each / UM_AT_1X)) for each in MAGNIFICATIONS}
-    nearest = min(distances, key=lambda each: distances[each])
-    return nearest if distances[nearest] <= 0.5 else None
+    found = nearest(mpp, MAGNIFICATIONS)
+    return None if found is None else MAGNIFICATIONS[found]
 
 
 def _span(values: Any) -> Span:

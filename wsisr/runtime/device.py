@@ -6,6 +6,7 @@ import torch
 
 from wsisr.errors import DeviceError
 from wsisr.models.precision import has_bf16
+from wsisr.modelspec import PRECISIONS
 
 
 def torch_device(name: str) -> torch.device:
@@ -26,7 +27,7 @@ def torch_device(name: str) -> torch.device:
 
 def torch_precision(name: str, device: torch.device) -> str:
     """`auto` is bf16 where the hardware has it, else fp16 on a GPU. Raises `DeviceError` for what it cannot do."""
-    if name not in ("auto", "bf16", "fp16", "fp32"):
+    if name not in PRECISIONS:
         raise DeviceError(f"{name!r} is not a precision; choose auto, bf16, fp16 or fp32")
     if name == "fp16" and device.type == "cpu":
         raise DeviceError("no CPU gains from fp16; choose bf16 or fp32")

@@ -11,6 +11,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from wsisr.modelspec import UM_AT_1X
+
 FINEST, COARSEST = 0.01, 20.0
 
 _USUAL = (0.05, 5.0)
@@ -61,7 +63,7 @@ def pitch_of(x: float | None, y: float | None) -> Pitch:
 def estimated_pitch(objective: float | None) -> float | None:
     """By the convention that 20x is 0.5 um/px; None where the objective is not known or cannot be."""
     known = objective is not None and _OBJECTIVES[0] <= objective <= _OBJECTIVES[1]
-    return 10 / objective if known and objective else None
+    return UM_AT_1X / objective if known and objective else None
 
 
 def objective_at(mpp: float, recorded: float | None) -> float | None:
@@ -70,9 +72,9 @@ def objective_at(mpp: float, recorded: float | None) -> float | None:
     Who corrects a pitch says that the record is wrong. QuPath and others measure by the pitch, but show, and some
     programs choose levels by, the magnification, which must not tell of other pixels. None is made up.
     """
-    if not recorded or 1 / _SCANNERS_DIFFER <= mpp * recorded / 10 <= _SCANNERS_DIFFER:
+    if not recorded or 1 / _SCANNERS_DIFFER <= mpp * recorded / UM_AT_1X <= _SCANNERS_DIFFER:
         return recorded
-    return float(f"{10 / mpp:.3g}")
+    return float(f"{UM_AT_1X / mpp:.3g}")
 
 
 def doubts_of(mpp: float, objective: float | None) -> Iterator[str]:
@@ -81,7 +83,7 @@ def doubts_of(mpp: float, objective: float | None) -> Iterator[str]:
         yield f"{mpp:.4g} um/px is what no slide scanner has at level 0; if you know better, give --mpp"
     elif objective and not _PITCH_TIMES_OBJECTIVE[0] <= mpp * objective <= _PITCH_TIMES_OBJECTIVE[1]:
         yield (
-            f"{mpp:.4g} um/px does not go with a {objective:g}x objective, which has about {10 / objective:.2g}; "
+            f"{mpp:.4g} um/px does not go with a {objective:g}x objective, which has about {UM_AT_1X / objective:.2g}; "
             "if you know better, give --mpp"
         )
 

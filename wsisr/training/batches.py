@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import count
 from typing import cast
 
 import numpy as np
@@ -78,10 +76,6 @@ class Batches:
         self.shares /= self.shares.sum()
         self.truth = Degradation(first=config.truth) if config.truth else None
         self.degradations = {"scan": SCAN, "degraded": config.degradation or CAPTURE}
-
-    def from_step(self, step: int) -> Iterator[Batch]:
-        """Batches of that step and all later ones."""
-        return map(self.of_step, count(step))
 
     def of_step(self, step: int) -> Batch:
         """The batch of a step, whichever were made before. Several threads may ask at once."""
