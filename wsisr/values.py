@@ -65,8 +65,9 @@ def _value(value: Any, hint: Any, where: str, folder: Path) -> Any:
     _refuse_other(value, hint, where)
     if hint is Path:
         return (folder / value).resolve()
-    if hint in (tuple[float, ...], tuple[str, ...]):
-        return tuple(_value(each, get_args(hint)[0], where, folder) for each in value)
+    if hint in (tuple[float, ...], tuple[str, ...], tuple[Path, ...]):
+        several = value if isinstance(value, list) else [value]  # one file stands for a list of it
+        return tuple(_value(each, get_args(hint)[0], where, folder) for each in several)
     if hint == dict[str, float]:
         return {name: _value(share, float, f"{where}: {name}", folder) for name, share in value.items()}
     return value

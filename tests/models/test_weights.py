@@ -242,7 +242,7 @@ def test_a_warm_start_takes_what_fits_and_names_the_rest(tmp_path: Path) -> None
     donor = saved(tmp_path / "x2.safetensors", seed=1)
     larger = network(replace(SPEC, scale=4), seed=2)
     before = {name: tensor.clone() for name, tensor in larger.state_dict().items()}
-    assert warm_start(larger, donor) == ["tail.bias", "tail.weight"]
+    assert warm_start(larger, [donor]) == ["tail.bias", "tail.weight"]
     given = load_network(donor)[1].state_dict()
     for name, tensor in larger.state_dict().items():
         assert torch.equal(tensor, before[name] if name.startswith("tail") else given[name])
@@ -250,14 +250,32 @@ def test_a_warm_start_takes_what_fits_and_names_the_rest(tmp_path: Path) -> None
 
 def test_a_warm_start_from_the_same_shape_is_a_copy(tmp_path: Path) -> None:
     donor, own = saved(tmp_path / "a.safetensors", seed=1), network(seed=2)
-    assert warm_start(own, donor) == []
+    assert warm_start(own, [donor]) == []
     assert equal(own.state_dict(), network(seed=1).state_dict())
+
+
+def test_a_warm_start_from_several_is_their_mean(tmp_path: Path) -> None:
+    donors = [saved(tmp_path / f"{seed}.safetensors", seed=seed) for seed in range(3)]
+    own = network(seed=5)
+    assert warm_start(own, donors) == []
+    states = [network(seed=seed).state_dict() for seed in range(3)]
+    for name, tensor in own.state_dict().items():
+        torch.testing.assert_close(tensor, sum(state[name] for state in states) / 3)
+
+
+def test_there_is_no_mean_of_unlike_networks(tmp_path: Path) -> None:
+    donors = [
+        saved(tmp_path / "a.safetensors"),
+        saved(tmp_path / "b.safetensors", replace(SPEC, blocks=SPEC.blocks + 1)),
+    ]
+    with pytest.raises(ModelError, match=r"b\.safetensors: is not a network of the shape of .*a\.safetensors"):
+        warm_start(network(), donors)
 
 
 def test_a_network_can_be_the_start_of_a_trunk(tmp_path: Path) -> None:
     donor = saved(tmp_path / "a.safetensors", seed=1)
     joint = network(replace(SPEC, family="mmsrnet", trunk="masrgan", magnifications=(5.0, 10.0)), seed=2)
-    assert all(name.startswith("branch.") for name in warm_start(joint, donor))
+    assert all(name.startswith("branch.") for name in warm_start(joint, [donor]))
     given = load_network(donor)[1].state_dict()
     assert all(torch.equal(joint.state_dict()[f"trunk.{name}"], tensor) for name, tensor in given.items())
 
@@ -273,4 +291,4 @@ def test_a_pitch_belongs_to_the_nearest_magnification(mpp: float, index: int | N
 
 def test_a_warm_start_from_which_nothing_fits_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="none of its tensors fits"):
-        warm_start(nn.Linear(2, 2), saved(tmp_path / "a.safetensors"))
+        warm_start(nn.Linear(2, 2), [saved(tmp_path / "a.safetensors")])

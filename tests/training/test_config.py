@@ -67,7 +67,12 @@ def test_relative_paths_start_at_the_file(tmp_path: Path) -> None:
     tables["data"] = {"dataset": "../pairs"}
     found = config(tmp_path / "recipes", tables)
     assert found.data.dataset == tmp_path / "pairs"
-    assert found.network.warm_start == tmp_path / "recipes" / "x2.safetensors"
+    assert found.network.warm_start == (tmp_path / "recipes" / "x2.safetensors",)
+
+
+def test_a_warm_start_may_be_of_several_files(tmp_path: Path) -> None:
+    found = config(tmp_path, changed("network", warm_start=["a.safetensors", "b.safetensors"]))
+    assert found.network.warm_start == (tmp_path / "a.safetensors", tmp_path / "b.safetensors")
 
 
 def test_a_whole_number_may_stand_for_a_fraction(tmp_path: Path) -> None:
@@ -85,6 +90,7 @@ def test_a_whole_number_may_stand_for_a_fraction(tmp_path: Path) -> None:
         ("network", {"window": 4}, "window = 4 must be odd"),
         ("network", {"family": 5}, "family = 5 is not a text in quotes"),
         ("network", {"warm_start": 1}, "warm_start = 1 is not a text in quotes"),
+        ("network", {"warm_start": ["a", 1]}, "warm_start = 1 is not a text in quotes"),
         ("data", {"dataset": 5}, "dataset = 5 is not a text in quotes"),
         ("data", {"patch_px": 0}, "patch_px and batch must be at least 1"),
         ("data", {"batch": 1.5}, "batch = 1.5 is not a whole number"),
@@ -189,6 +195,7 @@ def test_the_digest_does_not_tell_how_often_a_run_saves_and_validates(tmp_path: 
         changed("network", scale=4),
         changed("network", channels=8),
         changed("network", warm_start="x2.safetensors"),
+        changed("network", warm_start=["x2.safetensors", "x4.safetensors"]),
         changed("data", batch=3),
         changed("data", kernels={"area": 1.0}),
         changed("data", kernels={"bicubic": 0.4, "area": 0.4, "pyramid": 0.2}),

@@ -144,7 +144,7 @@ def test_a_joint_network_learns_both_and_tells_how_often_it_is_right(dataset: Pa
 
 def test_a_trunk_at_rest_stays_as_it_is_while_the_branch_learns(dataset: Path, tmp_path: Path) -> None:
     donor = finish(config(dataset, network=replace(JOINT, family="edsr", trunk="", magnifications=())), tmp_path / "a")
-    given = config(dataset, LossConfig(classification=0.5), replace(JOINT, warm_start=donor.folder / LAST))
+    given = config(dataset, LossConfig(classification=0.5), replace(JOINT, warm_start=(donor.folder / LAST,)))
     finish(replace(given, schedule=replace(given.schedule, trunk_rate=0.0)), tmp_path / "b")
     alone, joint = (load_network(tmp_path / name / LAST)[1].state_dict() for name in "ab")
     assert all(torch.equal(joint[f"trunk.{name}"], tensor) for name, tensor in alone.items())
@@ -154,7 +154,7 @@ def test_a_trunk_at_rest_stays_as_it_is_while_the_branch_learns(dataset: Path, t
 def test_a_branch_can_learn_alone_and_what_is_kept_is_its_best(dataset: Path, tmp_path: Path) -> None:
     """It looks at whole patches of the batch, and no pixel is enlarged but by the validation."""
     start = finish(config(dataset, LossConfig(classification=0.5), JOINT), tmp_path / "joint").folder / LAST
-    given = config(dataset, LossConfig(l1=0.0, classification=1.0), replace(JOINT, warm_start=start))
+    given = config(dataset, LossConfig(l1=0.0, classification=1.0), replace(JOINT, warm_start=(start,)))
     given = replace(given, schedule=replace(given.schedule, trunk_rate=0.0))
     reports = list(Run(given, tmp_path / "whole", CPU))
     assert [set(report.terms) for report in reports] == [{"classification"}] * STEPS
@@ -213,7 +213,7 @@ def test_a_batch_that_cannot_be_shared_out_is_one_line(
 def test_a_start_from_another_family_is_refused_though_its_tail_would_fit(dataset: Path, tmp_path: Path) -> None:
     donor = tmp_path / "span.safetensors"
     save_weights(donor, small_spec("span"), small_network("span").state_dict())
-    given = config(dataset, network=NetworkConfig(2, channels=8, blocks=1, window=3, warm_start=donor))
+    given = config(dataset, network=NetworkConfig(2, channels=8, blocks=1, window=3, warm_start=(donor,)))
     with pytest.raises(ModelError, match="is no start for a network of the family masrgan, but span"):
         Run(given, tmp_path / "run", CPU)
     assert not (tmp_path / "run").exists()

@@ -260,7 +260,7 @@ def test_a_warm_start_is_where_the_run_begins_and_is_not_needed_to_go_on(
     donor = tmp_path / "x2.safetensors"
     donor.write_bytes((whole / LAST).read_bytes())
     given = config(dataset)
-    given = replace(given, network=replace(given.network, warm_start=donor))
+    given = replace(given, network=replace(given.network, warm_start=(donor,)))
     run = Run(given, tmp_path / "run", CPU)
     assert equal(run.learner.network.state_dict(), load_network(donor)[1].state_dict())
     assert equal(run.learner.average, run.learner.network.state_dict())
@@ -275,7 +275,7 @@ def test_a_run_that_cannot_begin_leaves_nothing(dataset: Path, tmp_path: Path) -
         replace(given, data=replace(given.data, dataset=tmp_path / "none")),
         replace(given, data=replace(given.data, patch_px=33)),
         replace(given, network=replace(given.network, family="srgan")),
-        replace(given, network=replace(given.network, warm_start=tmp_path / "none.safetensors")),
+        replace(given, network=replace(given.network, warm_start=(tmp_path / "none.safetensors",))),
     ):
         with pytest.raises(WsisrError) as error:
             Run(wrong, tmp_path / "run", CPU)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -59,29 +59,38 @@ def load_between(one: Path, other: Path, share: float) -> tuple[ModelSpec, nn.Mo
     """
     if not 0 <= share <= 1:
         raise ModelError(f"{share:g} is not between two sets of weights; choose from 0 to 1")
-    spec, network = load_network(one)
-    target_spec, target = load_network(other)
-    if replace(target_spec, input_mpp=spec.input_mpp) != spec:
-        raise ModelError(f"{other}: is not a network of the shape of {one}; nothing lies between them")
+    (spec, network), (_, target) = _alike([one, other])
     aim = target.state_dict()
     network.load_state_dict({name: tensor.lerp(aim[name], share) for name, tensor in network.state_dict().items()})
     return spec, network
 
 
-def warm_start(network: nn.Module, path: Path) -> list[str]:
-    """Copies from a weights file all tensors whose name and shape fit; returns the names of those that did not.
+def warm_start(network: nn.Module, paths: Sequence[Path]) -> list[str]:
+    """Copies from weights files all tensors whose name and shape fit; returns the names of those that did not.
 
-    The weights of a network alone also fit the trunk of another. Raises `ModelError` if the file cannot be used or
+    Of several files, which must be of one shape, it is the mean of the weights ("model soup", Wortsman et al., ICML
+    2022). The weights of a network alone also fit the trunk of another. Raises `ModelError` if a file cannot be used or
     nothing in it fits.
     """
-    _, donor = load_network(path)
-    own, given = network.state_dict(), donor.state_dict()
+    donors = [donor.state_dict() for _, donor in _alike(paths)]
+    own = network.state_dict()
+    given = {name: torch.stack([donor[name] for donor in donors]).mean(dim=0) for name in donors[0]}
     given |= {f"trunk.{name}": tensor for name, tensor in given.items()}
     fitting = {name: tensor for name, tensor in given.items() if name in own and own[name].shape == tensor.shape}
     if not fitting:
-        raise ModelError(f"{path}: none of its tensors fits the network to train; start from other weights")
+        raise ModelError(f"{paths[0]}: none of its tensors fits the network to train; start from other weights")
     network.load_state_dict(fitting, strict=False)
     return sorted(set(own) - set(fitting))
+
+
+def _alike(paths: Sequence[Path]) -> list[tuple[ModelSpec, nn.Module]]:
+    """The networks of weights files. Raises `ModelError` where one is of another shape than the first."""
+    networks = [load_network(path) for path in paths]
+    shape = networks[0][0]
+    for path, (spec, _) in zip(paths, networks, strict=True):
+        if replace(spec, input_mpp=shape.input_mpp) != shape:
+            raise ModelError(f"{path}: is not a network of the shape of {paths[0]}; nothing lies between them")
+    return networks
 
 
 def _shapes(path: Path, spec: ModelSpec) -> dict[str, tuple[int, ...]]:

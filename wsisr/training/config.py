@@ -39,8 +39,9 @@ class NetworkConfig:
     """For the family `mmsrnet`: the network that it adds its branch to."""
     magnifications: tuple[float, ...] = ()
     """For `mmsrnet`: what its branch tells apart, such as [5, 10, 20]; 10 stands for an input of 1 um/px."""
-    warm_start: Path | None = None
-    """Weights whose fitting tensors are the start, such as those of a smaller scale, or of the trunk alone."""
+    warm_start: tuple[Path, ...] = ()
+    """Weights whose fitting tensors are the start, such as those of a smaller scale, or of the trunk alone; of several
+    files their mean."""
 
     def spec(self, input_mpp: tuple[float, float]) -> ModelSpec:
         """The network's spec, trained on low resolution of these pitches, finest and coarsest, in um/px."""
@@ -148,9 +149,8 @@ class TrainConfig:
         Folders do not count, nor how often the run saves and validates. The dataset's content is `PatchStore.digest`.
         """
         values = asdict(self)
-        for table, key in (("network", "warm_start"), ("loss", "features")):
-            path = values[table][key]
-            values[table][key] = path and path.name
+        values["network"]["warm_start"] = [path.name for path in self.network.warm_start]
+        values["loss"]["features"] = self.loss.features and self.loss.features.name
         for table, key in (("data", "dataset"), ("schedule", "save_every"), ("schedule", "validate_every")):
             del values[table][key]
         values["data"]["kernels"] = self.data.kernels or OF_PYRAMIDS

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -56,11 +57,12 @@ class Learner:
         self.student, self.optimiser = fabric.setup(Student(self.network, pixels=config.loss.of_pixels), plain)
         self.average = _copy(self.network)
 
-    def start_from(self, weights: Path) -> None:
-        """Takes the tensors of a weights file that fit. Raises `ModelError` for another family's: a part would fit."""
-        family = spec_in(weights).family
-        if family not in (self.spec.family, self.spec.trunk):
-            raise ModelError(f"{weights}: is no start for a network of the family {self.spec.family}, but {family}")
+    def start_from(self, weights: Sequence[Path]) -> None:
+        """Takes the tensors of weights files that fit. Raises `ModelError` for another family's: a part would fit."""
+        for path in weights:
+            family = spec_in(path).family
+            if family not in (self.spec.family, self.spec.trunk):
+                raise ModelError(f"{path}: is no start for a network of the family {self.spec.family}, but {family}")
         warm_start(self.network, weights)
         self.average = _copy(self.network)
 
