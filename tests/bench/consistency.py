@@ -19,28 +19,36 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from tests.bench.compressed import middle
-from tests.bench.compressed import stored as compressed
 from tests.captures import LOW_FLAWS, Flaws, capture, noisy
+from wsisr.alike import stored
 from wsisr.consistency import ROUNDS, agreeing
 from wsisr.dataset.degradation import SCAN
-from wsisr.geometry import Size
+from wsisr.geometry import Box, Size
 from wsisr.metrics import psnr
 from wsisr.pixels import Rgb, enlarge, rounded, shrink
 from wsisr.registration.affine import Affine
 from wsisr.residual import apart
 from wsisr.runtime import load_upscaler
-from wsisr.slides import open_slide
+from wsisr.slides import Slide, open_slide
 from wsisr.upscaler import Upscaler
 
 Degradation = Callable[[Rgb, int], Rgb]
 """(h*scale, w*scale, 3) and the scale to (h, w, 3)."""
 
-LEFT_OUT_PX = 128
-"""Of the 768 px of `middle` on each side, so that all takes minutes."""
+SIDE_PX = 512
+FINEST_MPP = 0.4
 
 EDGE_PX = 24
 """Output px at the edges that no score counts: there a shifted input shows what the truth does not hold."""
+
+
+def middle(slide: Slide) -> Rgb:
+    """(512, 512, 3) of the first level that is not finer than 0.4 um/px."""
+    info = slide.info
+    level = next(n for n in range(len(info.levels)) if (info.level_mpp(n) or 0) >= FINEST_MPP)
+    size = info.level(level).size
+    left, top = (size.width - SIDE_PX) // 2, (size.height - SIDE_PX) // 2
+    return slide.read(Box(left, top, left + SIDE_PX, top + SIDE_PX), level)
 
 
 def area(truth: Rgb, scale: int) -> Rgb:
@@ -78,7 +86,7 @@ def with_noise(level: float) -> Degradation:
 
 
 def at_quality(quality: int) -> Degradation:
-    return lambda truth, scale: compressed(area(truth, scale), quality)
+    return lambda truth, scale: stored(area(truth, scale), quality)
 
 
 DEGRADATIONS: dict[str, Degradation] = {
@@ -136,10 +144,10 @@ def main() -> None:
     parser.add_argument("--scale", type=int, nargs="+", default=[2, 4])
     parser.add_argument("--json", type=Path)
     asked = parser.parse_args()
-    truths, inner = [], slice(LEFT_OUT_PX, -LEFT_OUT_PX)
+    truths = []
     for path in asked.slides:
         with open_slide(path) as slide:
-            truths.append(middle(slide)[inner, inner])
+            truths.append(middle(slide))
     found = {}
     for scale in asked.scale:
         upscaler = load_upscaler(f"masrgan-x{scale}", scale=scale, device="cpu")

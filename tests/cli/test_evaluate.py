@@ -76,6 +76,13 @@ def test_json_holds_the_rows_of_all_levels_and_kernels(slides: list[Path], tmp_p
     assert list(tmp_path.iterdir()) == [file]
 
 
+def test_the_quality_of_a_compressed_input_is_told(slides: list[Path], tmp_path: Path) -> None:
+    file = tmp_path / "scores.json"
+    text = shown(slides[0], "--quality", "70", "--json", file, "--quiet")
+    assert text.count("JPEG 70") == 3
+    assert [row["quality"] for row in json.loads(file.read_text())["rows"]] == [70, 70]
+
+
 def test_a_json_file_is_replaced_only_if_allowed(slides: list[Path], tmp_path: Path) -> None:
     file = tmp_path / "scores.json"
     file.write_text("mine")
@@ -101,7 +108,14 @@ def test_every_slide_is_looked_at_before_the_work_begins(slides: list[Path], tmp
 
 
 @pytest.mark.parametrize(
-    "wrong", [["--level", "1", "--all-levels"], ["--kernel", "nearest"], ["--scale", "3"], ["--limit-px", "0"]]
+    "wrong",
+    [
+        ["--level", "1", "--all-levels"],
+        ["--kernel", "nearest"],
+        ["--scale", "3"],
+        ["--limit-px", "0"],
+        ["--quality", "0"],
+    ],
 )
 def test_options_that_cannot_be_meant_are_wrong_usage(slides: list[Path], wrong: list[str]) -> None:
     command = [str(slides[0]), "--model", "bicubic", "--scale", "2", *wrong]

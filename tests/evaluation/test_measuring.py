@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from tests.samples import noise, write_generic_pyramid
+from wsisr.alike import stored
 from wsisr.errors import SlideError
 from wsisr.evaluation import BackProjection, Flat, Row, Sampling, evaluate, levels_to_evaluate
 from wsisr.geometry import Size
@@ -52,9 +53,16 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_generic_pyramid(file, levels, resolution=(40000, 40000), resolutionunit=3)
 
 
-def row(path: Path, upscaler: Upscaler, kernel: Kernel, level: int = 0, sampling: Sampling | None = None) -> Row:
+def row(
+    path: Path,
+    upscaler: Upscaler,
+    kernel: Kernel,
+    level: int = 0,
+    sampling: Sampling | None = None,
+    quality: int | None = None,
+) -> Row:
     with open_slide(path) as slide:
-        *steps, last = evaluate(slide, upscaler, level, kernel, sampling or Sampling())
+        *steps, last = evaluate(slide, upscaler, level, kernel, sampling or Sampling(), quality)
     assert all(isinstance(step, Progress) for step in steps)
     assert isinstance(last, Row)
     return last
@@ -89,6 +97,24 @@ def test_blocks_score_as_the_whole_image(path: Path, scale: int, kernel: Kernel,
         assert whole is not None
         assert scores.texture.distance == pytest.approx(whole.distance, rel=1e-5)
         assert scores.texture.detail == pytest.approx(whole.detail, rel=1e-5)
+
+
+@pytest.mark.parametrize("block_px", [64, 192, 512])
+@pytest.mark.parametrize("scale", [2, 4])
+def test_an_input_stored_as_jpeg_scores_as_the_whole_image_stored_at_once(
+    path: Path, scale: int, block_px: int
+) -> None:
+    high, low = high_and_low(scale, "bicubic")
+    seen = stored(low, 60)
+    upscalers: list[Upscaler] = [Resampling("lanczos", scale), Resampling("bicubic", scale), BackProjection(scale)]
+    found = row(path, upscalers[0], "bicubic", sampling=Sampling(block_px), quality=60)
+    assert found.quality == 60
+    for upscaler, scores in zip(upscalers, (found.model, found.bicubic, found.back_projection), strict=True):
+        output = upscaler(seen[None].copy())[0]
+        assert scores.psnr == psnr(inside(output), inside(high))
+        border = 8 // scale
+        drift = shrink(output, scale, "area").astype(float)[border:-border, border:-border]
+        assert scores.consistency == np.abs(drift - seen[border:-border, border:-border]).mean()
 
 
 @pytest.mark.parametrize("block_px", [64, 512])

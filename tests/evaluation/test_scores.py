@@ -76,6 +76,7 @@ def test_json_has_stable_keys_and_no_value_that_json_lacks() -> None:
         "mpp_lr": 1.0,
         "mpp_hr": 0.25,
         "kernel": "bicubic",
+        "quality": None,
         "pixels": 100,
         "level_pixels": 200,
         "gain": 1.5,

@@ -38,6 +38,7 @@ class Job(NamedTuple):
     series: int | None
     level: int
     kernel: Kernel
+    quality: int | None
 
 
 def evaluate(
@@ -54,6 +55,14 @@ def evaluate(
     kernel: Annotated[
         list[KernelName] | None,
         typer.Option(help="What the input is made with; area and bicubic by default. Give it more than once for more."),
+    ] = None,
+    quality: Annotated[
+        int | None,
+        typer.Option(
+            help="Store the input as JPEG of this quality (4:2:0) first, as a scanner would; not by default.",
+            min=1,
+            max=100,
+        ),
     ] = None,
     limit_px: Annotated[
         int,
@@ -92,7 +101,8 @@ def evaluate(
     for slide in slides:
         refuse_derived(slide, again)
     kernels = kernels_of(kernel)
-    jobs = [Job(*image, one) for image in _images(slides, series, level or [0], all_levels) for one in kernels]
+    images = list(_images(slides, series, level or [0], all_levels))
+    jobs = [Job(*image, one, quality) for image in images for one in kernels]
     upscaler = load_upscaler(model, scale=scale, device=device)
     upscaler = Consistent(upscaler) if consistency else upscaler
     rows: list[Row] = []
@@ -139,7 +149,7 @@ def _measured(jobs: Sequence[Job], upscaler: Upscaler, sampling: Sampling, rows:
     total = PARTS * len(jobs)
     for number, job in enumerate(jobs):
         with open_slide(job.slide, series=job.series) as slide:
-            for step in evaluated(slide, upscaler, job.level, job.kernel, sampling):
+            for step in evaluated(slide, upscaler, job.level, job.kernel, sampling, job.quality):
                 if isinstance(step, Row):
                     rows.append(step)
                 else:
@@ -177,7 +187,7 @@ def _table(rows: Sequence[Row], upscaler: Upscaler) -> Table:
     for name in ("bicubic\ndB", "back-\nproj.", "model", "SSIM", "texture", "input\nerror", "flat"):
         table.add_column(name, justify="right", no_wrap=True)
     for row in rows:
-        table.add_row(Text(row.slide.name), _pitches(row), row.kernel, *_numbers(row))
+        table.add_row(Text(row.slide.name), _pitches(row), _input(row), *_numbers(row))
     told = summary(rows)
     table.add_section()
     gains = [_gain(told.back_projection_gain), _gain(told.gain)]
@@ -185,8 +195,12 @@ def _table(rows: Sequence[Row], upscaler: Upscaler) -> Table:
     rest = [f"{told.consistency:.2f}", _gain(told.flat_gain)]
     table.add_row("mean (flat: lowest)", "", "", "", *gains, *alike, *rest, style="bold")
     worst = told.worst
-    table.add_row(Text(f"worst: {worst.slide.name}"), _pitches(worst), worst.kernel, *_numbers(worst), style="bold")
+    table.add_row(Text(f"worst: {worst.slide.name}"), _pitches(worst), _input(worst), *_numbers(worst), style="bold")
     return table
+
+
+def _input(row: Row) -> str:
+    return f"{row.kernel}\nJPEG {row.quality}" if row.quality else row.kernel
 
 
 def _numbers(row: Row) -> list[str]:

@@ -16,6 +16,13 @@ KERNEL_REACH = 3
 """Low-resolution px on each side whose high-resolution px Pillow's kernels mix when they shrink (Lanczos: 3 lobes)."""
 
 
+JPEG_BLOCK_PX = 16
+"""Side of the squares that a JPEG of colours at half resolution codes each for itself."""
+
+JPEG_REACH = 2
+"""Px beyond such a square that enlarging its colours again mixes in."""
+
+
 @dataclass(frozen=True, slots=True)
 class Sampling:
     """How much of a level is measured, and in blocks of what size. Scores of a whole level do not depend on it."""
@@ -95,6 +102,12 @@ def grown(box: Box, px: int) -> Box:
     """The box with so many pixels more on each side; fewer if negative, down to an empty box."""
     left, top = box.left - px, box.top - px
     return Box(left, top, max(left, box.right + px), max(top, box.bottom + px))
+
+
+def in_jpeg_blocks(box: Box) -> Box:
+    """The whole squares of a JPEG that tell all about a box, with one more around them, which may be spoilt."""
+    wide, step = grown(box, JPEG_BLOCK_PX + JPEG_REACH), JPEG_BLOCK_PX
+    return Box(wide.left // step, wide.top // step, _per(wide.right, step), _per(wide.bottom, step)) * step
 
 
 def _per(px: int, scale: int) -> int:

@@ -6,14 +6,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Self, TypeAlias
 
+from wsisr.alike import stored
 from wsisr.errors import SlideError
 from wsisr.evaluation.backprojection import BackProjection
-from wsisr.evaluation.blocks import KERNEL_REACH, Block, Sampling, grown, regions, ssim_reach
+from wsisr.evaluation.blocks import KERNEL_REACH, Block, Sampling, grown, in_jpeg_blocks, regions, ssim_reach
 from wsisr.evaluation.scores import Row
 from wsisr.evaluation.tallies import Tallies, Truth
 from wsisr.geometry import Box, Size
 from wsisr.metrics import BORDER_PX, SSIM_REACH
-from wsisr.pixels import Kernel, shrink
+from wsisr.pixels import Kernel, Rgb, shrink
 from wsisr.progress import Progress
 from wsisr.slides import Slide, SlideInfo
 from wsisr.upscaler import Resampling, Upscaler
@@ -35,14 +36,22 @@ def levels_to_evaluate(info: SlideInfo) -> list[int]:
     return [number for number, side in enumerate(sides) if number == 0 or side >= WORTHWHILE_PX]
 
 
-def evaluate(slide: Slide, upscaler: Upscaler, level: int, kernel: Kernel, sampling: Sampling = _WHOLE) -> Steps:
+def evaluate(
+    slide: Slide,
+    upscaler: Upscaler,
+    level: int,
+    kernel: Kernel,
+    sampling: Sampling = _WHOLE,
+    quality: int | None = None,
+) -> Steps:
     """Counts the blocks of a level as they are measured; the last thing it yields is the level's row.
 
     The truth is the level, cut at right and bottom to a multiple of the upscaler's scale; the input is the truth shrunk
-    with `kernel`. Pillow's bicubic and back-projection are measured beside the upscaler. Memory is that of one block.
+    with `kernel`, and then stored as a JPEG (4:2:0) of that quality, 1 to 100, if one is given. Pillow's bicubic and
+    back-projection are measured beside the upscaler. Memory is that of one block.
     Raises `SlideError` where the slide lacks the level, the level is too small, or it cannot be read.
     """
-    shrunken = _Shrunken.of(slide, level, upscaler.scale, kernel)
+    shrunken = _Shrunken.of(slide, level, upscaler.scale, kernel, quality)
     scale, low = shrunken.scale, shrunken.low
     upscalers: tuple[Upscaler, ...] = (upscaler, Resampling("bicubic", scale), BackProjection(scale))
     reach = max(each.context for each in upscalers) + ssim_reach(scale)
@@ -65,9 +74,10 @@ class _Shrunken:
     kernel: Kernel
     low: Size
     """Of the input; the truth is `scale` times as large."""
+    quality: int | None
 
     @classmethod
-    def of(cls, slide: Slide, level: int, scale: int, kernel: Kernel) -> Self:
+    def of(cls, slide: Slide, level: int, scale: int, kernel: Kernel, quality: int | None) -> Self:
         size = slide.info.level(level).size
         low = Size(size.width // scale, size.height // scale)
         if min(low.width, low.height) * scale < SMALLEST_PX:
@@ -75,17 +85,22 @@ class _Shrunken:
                 f"{slide.info.path}: level {level} is {size} px, too small to be evaluated at x{scale}; "
                 f"take a level of at least {-(-SMALLEST_PX // scale) * scale} px on each side"
             )
-        return cls(slide, level, scale, kernel, low)
+        return cls(slide, level, scale, kernel, low, quality)
 
     def truth(self, block: Block) -> Truth:
         # Shrinking reaches beyond the source; the block's input must be what shrinking the whole level gives there.
-        wide = grown(block.source, KERNEL_REACH).intersection(Box.of(self.low))
+        around = in_jpeg_blocks(block.source) if self.quality else grown(block.source, KERNEL_REACH)
+        wide = around.intersection(Box.of(self.low))
         high = self.slide.read(wide * self.scale, self.level)
         inside = block.source.seen_from(wide)
         fine = inside * self.scale
         # Pillow's pixels are read-only, which torch warns of; a copy belongs to whoever gets it.
-        low = shrink(high, self.scale, self.kernel)[inside.rows, inside.columns].copy()
+        low = self._input(high)[inside.rows, inside.columns].copy()
         return Truth.of(low, high[fine.rows, fine.columns], regions(block, self.low, self.scale))
+
+    def _input(self, high: Rgb) -> Rgb:
+        low = shrink(high, self.scale, self.kernel)
+        return stored(low, self.quality) if self.quality else low
 
 
 def _row(shrunken: _Shrunken, tallies: Tallies) -> Row:
@@ -104,4 +119,5 @@ def _row(shrunken: _Shrunken, tallies: Tallies) -> Row:
         bicubic=bicubic,
         back_projection=back_projection,
         flat=tallies.flat(0, 1),
+        quality=shrunken.quality,
     )

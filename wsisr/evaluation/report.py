@@ -34,6 +34,7 @@ def _row(row: Row) -> Facts:
         "mpp_lr": row.mpp_lr,
         "mpp_hr": row.mpp_hr,
         "kernel": row.kernel,
+        "quality": row.quality,
         "pixels": row.pixels,
         "level_pixels": row.level_pixels,
         "gain": row.gain,

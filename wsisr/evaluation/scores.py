@@ -71,6 +71,8 @@ class Row:
     back_projection: Scores
     flat: Flat | None
     """None where the level has no flat cell."""
+    quality: int | None = None
+    """Of the JPEG as which the input was stored first; None where it was not."""
 
     @property
     def gain(self) -> float:
