@@ -33,6 +33,14 @@ class Source:
         return self.part.size if self.part else self._seen.size
 
     @property
+    def sizes(self) -> tuple[Size, ...]:
+        """How much it is in px of the level it is taken from, then its own size where it is resampled."""
+        taken = self.slide.info.level(self.level).size
+        if self.part:
+            taken = Size(round(self.part.width * self.factor), round(self.part.height * self.factor))
+        return tuple(dict.fromkeys((taken, self.size)))
+
+    @property
     def mpp(self) -> float | None:
         """Pixel pitch in um/px; None where the slide does not say."""
         pitch = self.slide.info.level_mpp(self.level)

@@ -60,6 +60,7 @@ def forecast(work: Plan, upscaler: Upscaler, output: Path) -> Panel:
     from wsisr.estimate import estimate
 
     expected = estimate(work, upscaler)
+    network = " besides the network" if upscaler.weights else ""
     free = shutil.disk_usage(output.parent).free
     taken = "; it exists, and would need --overwrite" if output.exists() else ""
     return panel(
@@ -67,7 +68,7 @@ def forecast(work: Plan, upscaler: Upscaler, output: Path) -> Panel:
         {
             **facts(work, upscaler),
             "tiles": cut_in_words(work),
-            "memory": f"at most {size_in_words(work.load.bytes)} besides the network",
+            "memory": f"at most {size_in_words(work.load.bytes)}{network}",
             "time": f"about {duration(expected.seconds)}",
             "output": f"{output}, about {size_in_words(expected.output_bytes)}{taken}",
             "disk": f"about {size_in_words(expected.disk_bytes)} while running; {size_in_words(free)} are free",
@@ -151,7 +152,7 @@ def facts(work: Plan, upscaler: Upscaler) -> dict[str, str]:
     crisp = upscaler.weights.blend.split(",")[0] if upscaler.weights else ""
     return {
         "model": f"{upscaler.name}{crisp and ', '}{crisp}, {upscaler.hardware}",
-        "size": f"{work.source.size} px to {work.output.size} px",
+        "size": " to ".join(f"{size} px" for size in dict.fromkeys((*work.source.sizes, work.output.size))),
         "pixel pitch": " to ".join(dict.fromkeys(map(pitch_in_words, (*work.source.pitches, work.output.mpp)))),
     } | ({"background": cells.said} if told else {})
 
