@@ -40,13 +40,13 @@ def compare(source: Source, upscaler: Upscaler) -> Image.Image:
     nearest = low.repeat(scale, axis=0).repeat(scale, axis=1)
     panels = {
         "where": _overview(source, nearest.shape[0]),
-        _caption("as scanned" if source.factor == 1 else "shrunk", source.mpp): nearest,
+        _caption(_origin(source), source.mpp): nearest,
         _caption("bicubic", source.mpp, scale): enlarge(low, scale, "bicubic"),
         _caption(upscaler.name + (", an estimate" if upscaler.weights else ""), source.mpp, scale): _enlarged(
             source, upscaler
         ),
     }
-    truth = _truth(source, scale)
+    truth = truth_of(source, scale)
     if truth:
         panels[_caption("the slide itself", truth.mpp)] = truth.read(Box.of(truth.size))
     return _in_a_row(panels)
@@ -67,7 +67,7 @@ def _enlarged(source: Source, upscaler: Upscaler) -> Rgb:
     return enlarged
 
 
-def _truth(source: Source, scale: int) -> Source | None:
+def truth_of(source: Source, scale: int) -> Source | None:
     """The same place of the slide at the pitch of the result, where it was scanned that finely."""
     info = source.slide.info
     if source.mpp is None or not reaches(info, source.mpp / scale):
@@ -89,6 +89,12 @@ def _overview(source: Source, height: int) -> Rgb:
     frame = [edge / small.downsample for edge in source.extent]
     ImageDraw.Draw(image).rectangle(frame, outline=MARK, width=max(2, height // 200))
     return np.asarray(image)
+
+
+def _origin(source: Source) -> str:
+    if source.factor != 1:
+        return "shrunk"
+    return f"level {source.level} of the slide" if source.level else "as scanned"
 
 
 def _caption(name: str, mpp: float | None, scale: int = 1) -> str:

@@ -101,9 +101,10 @@ class Source:
         if not Box.of(info.size).contains(area) or not area.size.pixels:
             sides = (side * (info.mpp or 0) / 1000 for side in (info.size.width, info.size.height))
             in_mm = "" if info.mpp is None else " ({:.4g} x {:.4g} mm)".format(*sides)
+            wrong = "is not inside" if area.size.pixels else "is less than a pixel, of"
             raise SlideError(
-                f"{info.path}: region {area.size} px at {area.left}, {area.top} is not inside {info.size} px{in_mm}; "
-                "choose one that is"
+                f"{info.path}: region {area.size} px at {area.left}, {area.top} {wrong} {info.size} px{in_mm}; "
+                "choose another one"
             )
         edges = (round(edge / self.downsample) for edge in (area.left, area.top, area.right, area.bottom))
         part = Box(*edges).intersection(Box.of(self._seen.size))
@@ -166,7 +167,7 @@ def _at_pitch(slide: Slide, mpp: float) -> Source:
     if not reaches(slide.info, mpp):
         raise SlideError(
             f"{slide.info.path}: its finest level has {finest:.4g} um/px, coarser than {mpp:g}; "
-            f"choose {finest:.4g} or more, or reach a finer pitch by --target-mpp"
+            f"choose {finest:.4g} or more; finer ones are for upscale --target-mpp"
         )
     pitches = [finest * each.downsample for each in slide.info.levels]
     fine = [number for number, pitch in enumerate(pitches) if pitch <= mpp * (1 + SAME_PITCH)]

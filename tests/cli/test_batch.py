@@ -11,9 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner, Result
 
+from tests.disks import as_nobody, readable_folder
 from tests.samples import noise, write_tiff
 from wsisr.cli.app import app
-from wsisr.cli.batch import of_shard
+from wsisr.cli.batch import check_report, of_shard
 from wsisr.errors import OutputError
 from wsisr.geometry import Size
 
@@ -104,7 +105,20 @@ def test_two_slides_of_one_name_are_refused_before_any_work(slides: list[Path], 
     namesake = write_tiff(tmp_path / "other" / "a.tif", noise(Size(60, 50)), **PITCHED)
     done = upscaled(*slides, namesake, "-o", tmp_path / "out")
     assert done.exit_code == 1
-    assert list((tmp_path / "out").iterdir()) == []
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_slide_that_is_given_twice_is_one(slides: list[Path], tmp_path: Path) -> None:
+    done = upscaled(*slides, slides[0], "-o", tmp_path / "out", "--report", tmp_path / "run.json")
+    assert done.exit_code == 0
+    assert states(tmp_path / "run.json") == ["done", "done"]
+
+
+def test_no_folder_for_many_gets_the_name_of_a_result(slides: list[Path], tmp_path: Path) -> None:
+    done = upscaled(*slides, "-o", tmp_path / "one.tif")
+    assert isinstance(done.exception, OutputError)
+    assert "several slides have a result each" in str(done.exception)
+    assert not (tmp_path / "one.tif").exists()
 
 
 def test_a_report_replaces_nothing_but_a_report(slides: list[Path], tmp_path: Path) -> None:
@@ -116,10 +130,29 @@ def test_a_report_replaces_nothing_but_a_report(slides: list[Path], tmp_path: Pa
         assert upscaled(*slides, "--report", tmp_path / "run.json").exit_code == 0
 
 
+def test_a_report_does_not_replace_the_result(slides: list[Path], tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    one, mask, of_many = tmp_path / "one.tif", tmp_path / "mask.png", tmp_path / "out" / "b.x2.ome.tif"
+    for refused in (
+        upscaled(slides[0], "-o", one, "--report", tmp_path / "out" / ".." / "one.tif"),
+        upscaled(slides[0], "-o", one, "--save-mask", mask, "--report", mask),
+        upscaled(*slides, "-o", tmp_path / "out", "--report", of_many),
+    ):
+        assert isinstance(refused.exception, OutputError)
+        assert "is to be a result of this run too" in str(refused.exception)
+    assert not any(path.exists() for path in (one, mask, of_many))
+
+
+def test_a_report_that_could_not_be_written_is_refused_before_any_work() -> None:
+    with readable_folder() as folder, as_nobody(), pytest.raises(OutputError, match="permission denied"):
+        check_report(folder / "run.json", [])
+
+
 def test_one_slide_is_reported_too(slides: list[Path], tmp_path: Path) -> None:
     assert upscaled(slides[0], "--report", tmp_path / "run.json").exit_code == 0
     (facts,) = json.loads((tmp_path / "run.json").read_bytes())["slides"]
     assert (facts["state"], facts["width"], facts["height"], facts["mpp"]) == ("done", 120, 100, 0.25)
+    assert (facts["seams"], facts["note"]["source mpp"]) == (None, "0.5")
 
 
 @given(st.lists(st.integers()), st.integers(1, 9))

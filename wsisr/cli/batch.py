@@ -7,7 +7,8 @@ GPUs each takes slides beside the others (`wsisr.cli.beside`); machines are adde
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+import tempfile
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -120,13 +121,17 @@ def finished(output: Path, note: Mapping[str, str]) -> bool:
     return bool(there)
 
 
-def check_report(report: Path | None) -> None:
-    """Raises `OutputError` where a report would replace anything but a report."""
+def check_report(report: Path | None, results: Iterable[Path]) -> None:
+    """Raises `OutputError` where a report would replace anything but a report, or one of the results to come."""
     if report is None:
         return
     with disk_errors(report):
+        if report.resolve() in {result.resolve() for result in results}:
+            raise OutputError(f"{report}: is to be a result of this run too; give the report another name")
         if not report.parent.is_dir():
             raise OutputError(f"{report}: there is no folder {report.parent}; create it first")
+        with tempfile.TemporaryFile(dir=report.parent):
+            pass  # what permissions do not tell, trying does
         try:
             is_report = not report.exists() or "wsisr" in json.loads(report.read_bytes())
         except (ValueError, TypeError):

@@ -23,12 +23,18 @@ def takes_many(output: Path) -> bool:
 
 
 def output_in(folder: Path | None, slide: Path, ending: str) -> Path:
-    """The output of one slide of many: in that folder, which is made, or beside the slide."""
+    """The output of one slide of many: in that folder, or beside the slide."""
     beside = default_output(slide, ending)
-    if folder is None:
-        return beside
+    return folder / beside.name if folder else beside
+
+
+def make_folder(folder: Path) -> None:
+    """For the results of many, unless it is there. Raises `OutputError` where the name is one for a single result."""
+    from wsisr.writing.layouts import LAYOUTS
+
     if is_zarr(folder):
         raise OutputError(f"{folder}: is an OME-Zarr, no folder for many; choose another")
+    if not folder.is_dir() and any(folder.suffix.lower() in layout.suffixes for layout in LAYOUTS.values()):
+        raise OutputError(f"{folder}: several slides have a result each; give the name of a folder for them")
     with disk_errors(folder):
         folder.mkdir(exist_ok=True)
-    return folder / beside.name

@@ -119,8 +119,10 @@ def _audited(audit: Audit, tiles: int) -> dict[str, Any]:
     return {"measured": round(audit.measured / tiles, 4), "seams": _seams(audit), "residual": _residual(audit)}
 
 
-def _seams(audit: Audit) -> dict[str, Any]:
+def _seams(audit: Audit) -> dict[str, Any] | None:
     seams = audit.seams
+    if not seams.borders:
+        return None
     return {"borders": seams.borders, "mean": round(seams.mean, 4), "worst": round(seams.worst, 4), "at": seams.at}
 
 

@@ -37,7 +37,7 @@ def preview(
     from wsisr.files import check_output, check_suffix, refuse_source
     from wsisr.models.catalog import scale_for
     from wsisr.planning import doubt
-    from wsisr.preview import compare, save
+    from wsisr.preview import compare, save, truth_of
     from wsisr.slides import open_slide
 
     checked_device(device)
@@ -54,3 +54,5 @@ def preview(
         save(compare(source, upscaler), output, overwrite=overwrite)
         warn(upscaler.remarks)
         remark(f"{output}: written, enlarged by {scale}")
+        if source.mpp and not truth_of(source, scale):
+            remark(f"no truth beside it: the slide was not scanned at {source.mpp / scale:.4g} um/px")

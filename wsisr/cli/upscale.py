@@ -12,7 +12,7 @@ import typer
 
 from wsisr.cli.choosing import Choice, checked_device, load_named, one_of, used
 from wsisr.cli.desk import STOPPED, Desk, Terminal
-from wsisr.cli.naming import default_output, output_in, takes_many
+from wsisr.cli.naming import default_output, make_folder, output_in, takes_many
 from wsisr.cli.options import Consistency, Device, Level, Perception, Series, SourceMpp
 from wsisr.cli.shares import Shares
 from wsisr.wording import counted
@@ -189,6 +189,7 @@ def upscale(
     checked_device(device)
     one_of(subsampling, SUBSAMPLINGS, "--subsampling")
     one_of(layout, LAYOUTS, "--layout")
+    slides = list(dict.fromkeys(slides))
     several = len(slides) > 1 or shard is not None or (output is not None and takes_many(output))
     if output is not None and not several:
         layout = layout_name(output, layout)
@@ -224,17 +225,20 @@ def upscale(
         background=background,
         save_mask=save_mask,
     )
-    many.check_report(report)
     part = "" if series is None else f"series{series}."
     ending = part + choice.change() + LAYOUTS[layout].suffix
     if several:
         work = [(slide, output_in(output, slide, ending)) for slide in slides]
         many.check_jobs(work)
+        many.check_report(report, [result for _, result in work])
+        if output:
+            make_folder(output)
         work = list(many.of_shard(work, shard))
         done = enlarge_all(request, work, Shares.of(jobs, len(work), device, model), report)
         many.conclude(done, quiet=quiet)
     else:
         target = output or default_output(slides[0], ending)
+        many.check_report(report, [target, *filter(None, [save_mask])])
         facts = enlarge(request, slides[0], target, Terminal())
         many.write_report(report, [{"slide": str(slides[0]), "output": str(target)} | facts])
         many.leave([facts])
@@ -366,12 +370,13 @@ def told(request: Request, work: Plan, upscaler: Upscaler, run: Run, output: Pat
     from wsisr.cli.panels import measured, summary
     from wsisr.provenance import FOUND, UNREADABLE
 
-    found = {name: text for name, text in derived_note(output).items() if name in FOUND}
+    note = derived_note(output)
+    found = {name: text for name, text in note.items() if name in FOUND}
     if UNREADABLE in found:
         remark(f"warning: {output}: could not be decoded and is {found[UNREADABLE]}")
     if not request.quiet:
         answers.print(summary(work, upscaler, run, output, found))
-    return {"state": "done"} | measured(work, upscaler, run) | found
+    return {"state": "done"} | measured(work, upscaler, run) | found | {"note": note}
 
 
 def refuse_derived(slide: Path, again: bool) -> None:

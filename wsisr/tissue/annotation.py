@@ -43,7 +43,9 @@ def from_picture(path: Path, slide: Size) -> TissueMap:
                 raise ConfigError(f"{path}: {picture.width} x {picture.height} px is too large; shrink the mask")
             flags: Flags = np.max(np.asarray(picture.convert("RGB")), axis=2) > 0
     except (OSError, SyntaxError, ValueError) as error:
-        raise ConfigError(f"{path}: is no picture of a mask ({in_words(error)}); give a PNG") from error
+        raise ConfigError(
+            f"{path}: is no picture of a mask ({in_words(error)}); give a PNG or a GeoJSON, auto or none"
+        ) from error
     height, width = flags.shape
     if abs(math.log(width * slide.height / (height * slide.width))) > ASPECT + 1 / min(width, height):
         raise ConfigError(f"{path}: a mask of {width} x {height} px does not cover {slide} px; give one of this slide")

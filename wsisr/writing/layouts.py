@@ -99,7 +99,10 @@ def layout_name(output: Path, name: str | None = None) -> str:
         if output.suffix.lower() in layout.suffixes:
             return own
     known = " or ".join(suffix for layout in LAYOUTS.values() for suffix in layout.suffixes)
-    raise OutputError(f"{output}: its name must end in {known}, for that says what is written; or give --layout")
+    raise OutputError(
+        f"{output}: its name must end in {known}, for that says what is written; or give --layout, "
+        "or the name of a folder that is there"
+    )
 
 
 def check_layout(name: str | None) -> None:
