@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.disks import files_end_at
+from tests.disks import as_nobody, files_end_at, readable_folder
 from tests.samples import REPOSITORY, Picture, noise
 from wsisr.budget import STORING
 from wsisr.errors import OutputError, SlideError
@@ -188,6 +188,14 @@ def test_work_can_lie_elsewhere_and_stay(tmp_path: Path) -> None:
     missing = replace(folder, parent=tmp_path / "none")
     with pytest.raises(OutputError, match="none: is no folder"):
         deque(upscale(picture(), UPSCALER, output, options=EXACT, folder=missing), 0)
+
+
+def test_a_folder_that_does_not_take_the_work_is_named() -> None:
+    with readable_folder() as elsewhere, readable_folder() as own:
+        own.chmod(0o777)
+        folder = work_folder(plan(picture(), UPSCALER, EXACT), UPSCALER, elsewhere)
+        with as_nobody(), pytest.raises(OutputError, match=f"{elsewhere}: cannot be written: permission denied"):
+            deque(upscale(picture(), UPSCALER, own / "a.tif", options=EXACT, folder=folder), 0)
 
 
 def test_a_run_that_keeps_nothing_leaves_nothing(tmp_path: Path) -> None:

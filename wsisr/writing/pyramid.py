@@ -72,7 +72,7 @@ class PyramidWriter:
         Raises `OutputError` where it exists, cannot be written, another run is at it, or another's work lies there.
         """
         check_output(self.output, overwrite=self.overwrite, marker=self._layout.marker)
-        with disk_errors(self.output):
+        with disk_errors(self._workplace):
             self._scratch = self._beside = Scratch(self.output)
             try:
                 self._scratch = self._claim_work(self._beside)
@@ -88,6 +88,11 @@ class PyramidWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._close()
+
+    @property
+    def _workplace(self) -> Path:
+        """What to name where the disk refuses the work: its folder elsewhere, or the output it lies beside."""
+        return self.work.parent or self.output
 
     @property
     def bytes_written(self) -> int:
@@ -116,7 +121,7 @@ class PyramidWriter:
             raise ValueError(f"pixels are {pixels.dtype} {pixels.shape}, not uint8 ({box.height}, {box.width}, 3)")
         if not base.grid.holds_whole_tiles(box):
             raise ValueError(f"{box} is not made of whole tiles of {base.grid.tile_px} px in {base.grid.size}")
-        with disk_errors(self.output):
+        with disk_errors(self._workplace):
             missing = (tile for tile in base.grid.touching(box) if not base.found[tile])
             self._crew.each(lambda tile: self._put(tile, box, pixels), missing)
 
