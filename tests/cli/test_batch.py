@@ -49,6 +49,19 @@ def test_one_bad_slide_stops_no_other_and_ends_with_3(slides: list[Path], tmp_pa
     assert done.stderr.count("error: ") == 1
 
 
+def test_a_slide_that_may_not_be_read_stops_no_other() -> None:
+    with readable_folder() as folder:
+        folder.chmod(0o777)
+        slides = [write_tiff(folder / f"{name}.tif", noise(Size(60, 50)), **PITCHED) for name in "ab"]
+        slides[0].chmod(0)
+        slides[1].chmod(0o644)
+        with as_nobody():
+            done = upscaled(*slides)
+        assert done.exit_code == 3
+        assert "a.tif: " in done.stderr
+        assert (folder / "b.x2.ome.tif").exists()
+
+
 def test_a_second_run_makes_only_what_is_missing(slides: list[Path], tmp_path: Path) -> None:
     folder, report = tmp_path / "out", tmp_path / "run.json"
     assert upscaled(*slides, "-o", folder).exit_code == 0

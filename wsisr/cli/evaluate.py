@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
-from wsisr.cli.options import Consistency, Device, Series
+from wsisr.cli.options import Consistency, Device, Series, slide_argument
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -42,7 +42,7 @@ class Job(NamedTuple):
 
 
 def evaluate(
-    slides: Annotated[list[Path], typer.Argument(help="Slides to measure on.", show_default=False)],
+    slides: Annotated[list[Path], slide_argument("Slides to measure on.", show_default=False)],
     scale: Annotated[int, typer.Option(help="Output pixels per input pixel along one axis: 2 or 4.")],
     model: Annotated[
         str | None, typer.Option(help="Shipped model, weights file, bicubic or lanczos; what is shipped by default.")

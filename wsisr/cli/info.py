@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from wsisr.cli.options import Series
+from wsisr.cli.options import Series, slide_argument
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -23,7 +23,7 @@ Facts = dict[str, Any]
 def info(
     slides: Annotated[
         list[Path],
-        typer.Argument(help="Slides to look at; a folder is an OME-Zarr or a DICOM slide.", metavar="SLIDE"),
+        slide_argument("Slides to look at; a folder is an OME-Zarr or a DICOM slide.", metavar="SLIDE"),
     ],
     series: Series = None,
     as_json: Annotated[

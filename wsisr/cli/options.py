@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, TypeAlias
+from typing import Annotated, Any, TypeAlias
 
 import typer
+
+
+def slide_argument(words: str, **shown: Any) -> Any:
+    """Of paths that are opened one by one: what cannot be read is told of each, and stops no other."""
+    return typer.Argument(help=words, readable=False, **shown)
+
 
 Series: TypeAlias = Annotated[
     int | None,

@@ -8,11 +8,11 @@ from typing import Annotated
 import typer
 
 from wsisr.cli.choosing import Choice, checked_device, load_named
-from wsisr.cli.options import Consistency, Device, Level, Perception, Series, SourceMpp
+from wsisr.cli.options import Consistency, Device, Level, Perception, Series, SourceMpp, slide_argument
 
 
 def preview(
-    slide: Annotated[Path, typer.Argument(help="Slide to look at.")],
+    slide: Annotated[Path, slide_argument("Slide to look at.")],
     region: Annotated[str, typer.Option(help="X,Y,WIDTH,HEIGHT in px of level 0.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="PNG to write.")],
     scale: Annotated[

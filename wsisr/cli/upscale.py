@@ -13,7 +13,7 @@ import typer
 from wsisr.cli.choosing import Choice, checked_device, load_named, one_of, used
 from wsisr.cli.desk import STOPPED, Desk, Terminal
 from wsisr.cli.naming import default_output, make_folder, output_in, takes_many
-from wsisr.cli.options import Consistency, Device, Level, Perception, Series, SourceMpp
+from wsisr.cli.options import Consistency, Device, Level, Perception, Series, SourceMpp, slide_argument
 from wsisr.cli.shares import Shares
 from wsisr.wording import counted
 
@@ -63,7 +63,7 @@ class Request:
 
 
 def upscale(
-    slides: Annotated[list[Path], typer.Argument(help="Slides to enlarge.", metavar="SLIDE")],
+    slides: Annotated[list[Path], slide_argument("Slides to enlarge.", metavar="SLIDE")],
     scale: Annotated[
         int | None, typer.Option(help="Output pixels per input pixel along one axis: 2 or 4.", show_default=False)
     ] = None,

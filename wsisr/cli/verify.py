@@ -7,9 +7,11 @@ from typing import Annotated
 
 import typer
 
+from wsisr.cli.options import slide_argument
+
 
 def verify(
-    files: Annotated[list[Path], typer.Argument(help="Pyramids to check.", metavar="FILE", show_default=False)],
+    files: Annotated[list[Path], slide_argument("Pyramids to check.", metavar="FILE")],
     as_json: Annotated[
         bool, typer.Option("--json", help="Print JSON instead: one document a line, one a file.")
     ] = False,

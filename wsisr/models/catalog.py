@@ -69,6 +69,8 @@ def find(model: str | Path, files: str = ".safetensors") -> Model:
     for candidate in shipped():
         if candidate.name == str(model):
             return candidate
+    if str(model) in FILTERS:
+        raise ModelError(f"{model}: a filter, which has no weights; give a network")
     if Path(model).suffix.lower() in PICKLES:
         raise ModelError(f"{model}: a pickle, which could run any code; save its tensors as .safetensors elsewhere")
     if Path(model).suffix != ".safetensors":
