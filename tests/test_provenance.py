@@ -37,7 +37,7 @@ def test_every_layout_tells_slide_model_parameters_and_scanner(tmp_path: Path, n
     note = read_note(tmp_path / name)
     assert note["source sha256"] == hashlib.sha256(slide.read_bytes()).hexdigest()
     assert (note["model"], note["scale"], note["weights sha256"]) == ("bicubic", "2", "none")
-    assert note["codec"] == "jpeg, quality 70, 420"
+    assert note["codec"] == "jpeg, quality 70, 444"
     assert (note["scanner maker"], note["scanner model"]) == ("Hamamatsu", "NanoZoomer S360")
     assert note["scan date"] == "2009-12-29"
     assert "research use only" in note["derived"]
@@ -61,7 +61,7 @@ def test_a_file_made_otherwise_differs_and_one_made_elsewhere_does_not() -> None
     asked = provenance(source, BICUBIC, Codec())
     assert difference(asked | {"source sha256": "1", "computed": "on cuda in bf16"}, asked) is None
     assert difference(asked, provenance(source, BICUBIC, Codec(quality=80))) == (
-        "codec: jpeg, quality 90, 420, not jpeg, quality 80, 420"
+        "codec: jpeg, quality 90, 444, not jpeg, quality 80, 444"
     )
     assert difference(asked | {"overlap": "2 px"}, asked) == "overlap: 2 px, not none"
 

@@ -24,6 +24,7 @@ LARGEST_PX = 2048 * 2048
 
 GAP_PX = 24
 CAPTION_PX = 30
+"""Line of a caption at the least; on tall pictures it is a thirtieth of their height."""
 INK, PAPER, MARK = (32, 32, 32), (255, 255, 255), (220, 40, 40)
 
 
@@ -102,15 +103,15 @@ def _caption(name: str, mpp: float | None, scale: int = 1) -> str:
 
 
 def _in_a_row(panels: dict[str, Rgb]) -> Image.Image:
-    font = ImageFont.load_default(size=18)
-    widths = {caption: max(image.shape[1], int(font.getlength(caption)) + 1) for caption, image in panels.items()}
     height = max(image.shape[0] for image in panels.values())
-    sheet = Image.new(
-        "RGB", (sum(widths.values()) + GAP_PX * (len(panels) + 1), height + CAPTION_PX + 2 * GAP_PX), PAPER
-    )
+    line_px = max(CAPTION_PX, height // 30)
+    font = ImageFont.load_default(size=line_px * 3 // 5)
+    widths = {caption: max(image.shape[1], int(font.getlength(caption)) + 1) for caption, image in panels.items()}
+    size = sum(widths.values()) + GAP_PX * (len(panels) + 1), height + line_px + 2 * GAP_PX
+    sheet = Image.new("RGB", size, PAPER)
     draw, left = ImageDraw.Draw(sheet), GAP_PX
     for caption, image in panels.items():
         draw.text((left, GAP_PX // 2), caption, fill=INK, font=font)
-        sheet.paste(Image.fromarray(image), (left, GAP_PX // 2 + CAPTION_PX))
+        sheet.paste(Image.fromarray(image), (left, GAP_PX // 2 + line_px))
         left += widths[caption] + GAP_PX
     return sheet

@@ -81,7 +81,7 @@ class Halved:
 
 def by_wsisr(path: Path, upscaler: Upscaler, output: Path) -> None:
     with open_slide(path) as slide:
-        options = Options(codec=Codec("jpeg", QUALITY), audit=Audit(upscaler.scale))
+        options = Options(codec=Codec("jpeg", QUALITY, "420"), audit=Audit(upscaler.scale))
         deque(upscale(source_of(slide), upscaler, output, options=options, folder=WorkFolder()), 0)
 
 

@@ -64,7 +64,7 @@ class Task:
 
 
 def by_wsisr(task: Task) -> None:
-    spec = PyramidSpec(task.size, 0.25, TILE_PX, codec=Codec(task.codec, QUALITY))
+    spec = PyramidSpec(task.size, 0.25, TILE_PX, codec=Codec(task.codec, QUALITY, "420"))
     with PyramidWriter(task.output, spec) as writer:
         for top in range(0, task.size.height, BLOCK_PX):
             for left in range(0, task.size.width, BLOCK_PX):
@@ -74,7 +74,7 @@ def by_wsisr(task: Task) -> None:
 
 
 def by_coding(task: Task) -> None:
-    codec, crew, pixels = Codec(task.codec, QUALITY), Crew(16, "coding"), task.image
+    codec, crew, pixels = Codec(task.codec, QUALITY, "420"), Crew(16, "coding"), task.image
     while pixels.size:
         pixels = coded(pixels, codec, crew)
     crew.close()

@@ -99,7 +99,7 @@ def test_what_was_made_otherwise_is_neither_kept_as_finished_nor_replaced(slides
     assert done.exit_code == 3
     assert "bicubic, not lanczos" in done.stderr
     assert "bicubic, not bicubic + back-projection" in upscaled(*slides, "-o", tmp_path / "out", "--consistency").stderr
-    assert "quality 90, 420, not jpeg, quality 70" in upscaled(*slides, "-o", tmp_path / "out", "--quality", 70).stderr
+    assert "quality 90, 444, not jpeg, quality 70" in upscaled(*slides, "-o", tmp_path / "out", "--quality", 70).stderr
     assert (tmp_path / "out" / "a.x2.ome.tif").read_bytes() == before
     assert upscaled(*slides, "-o", tmp_path / "out", "--overwrite", model="lanczos").exit_code == 0
 

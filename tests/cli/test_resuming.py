@@ -51,7 +51,7 @@ def other_slide(folder: Path) -> Iterator[None]:
 
 CHANGES = [
     ("codec", {"--quality": "80"}),
-    ("codec", {"--subsampling": "444"}),
+    ("codec", {"--subsampling": "420"}),
     ("codec", {"--codec": "deflate", "--accept-limited-viewers": ""}),
     ("colour", {"--icc": "srgb"}),
     ("model bicubic, now lanczos", {"--model": "lanczos"}),

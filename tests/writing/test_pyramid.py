@@ -66,7 +66,7 @@ def through_jpeg(image: Rgb, spec: PyramidSpec) -> Rgb:
     for y in range(0, height, side):
         for x in range(0, width, side):
             tile = np.ascontiguousarray(seen[y : y + side, x : x + side])
-            jpeg = imagecodecs.jpeg8_encode(tile, level=spec.codec.quality, subsampling="420")
+            jpeg = imagecodecs.jpeg8_encode(tile, level=spec.codec.quality, subsampling=spec.codec.subsampling)
             seen[y : y + side, x : x + side] = imagecodecs.jpeg8_decode(jpeg)
     return seen[:height, :width]
 

@@ -74,10 +74,15 @@ def check_jobs(jobs: Sequence[Job]) -> None:
 
 
 def run(jobs: Sequence[Job], enlarge: Callable[[Path, Path], Facts], report: Path | None = None) -> list[Facts]:
-    """Each job done, or its one line of error said and kept; the report is up to date after each."""
+    """Each job done, or its one line of error said and kept; the report is up to date after each, and when it stops."""
     done: list[Facts] = []
     for number, job in enumerate(jobs, 1):
-        done.append(attempted(job, enlarge, f"{number} of {len(jobs)}"))
+        try:
+            done.append(attempted(job, enlarge, f"{number} of {len(jobs)}"))
+        except typer.Exit:
+            write_report(report, [*done, {"slide": str(job[0]), "output": str(job[1]), "state": "stopped"}])
+            remark(f"{len(done)} of {len(jobs)} slides were through")
+            raise
         write_report(report, done)
     return done
 

@@ -62,6 +62,7 @@ def forecast(work: Plan, upscaler: Upscaler, output: Path) -> Panel:
     expected = estimate(work, upscaler)
     network = " besides the network" if upscaler.weights else ""
     free = shutil.disk_usage(output.parent).free
+    room = f"{size_in_words(free)} are free" + (", which is too little" if expected.disk_bytes > free else "")
     taken = "; it exists, and would need --overwrite" if output.exists() else ""
     return panel(
         "dry run: nothing was written",
@@ -69,9 +70,9 @@ def forecast(work: Plan, upscaler: Upscaler, output: Path) -> Panel:
             **facts(work, upscaler),
             "tiles": cut_in_words(work),
             "memory": f"at most {size_in_words(work.load.bytes)}{network}",
-            "time": f"about {duration(expected.seconds)}",
+            "time": f"about {duration(expected.seconds)}, at the speed of this moment",
             "output": f"{output}, about {size_in_words(expected.output_bytes)}{taken}",
-            "disk": f"about {size_in_words(expected.disk_bytes)} while running; {size_in_words(free)} are free",
+            "disk": f"about {size_in_words(expected.disk_bytes)} while running; {room}",
         },
     )
 
@@ -140,10 +141,11 @@ def audited(work: Plan) -> dict[str, str]:
     off = "worst tile {:.2f} at {}, {}".format(found.worst, *found.at)
     shown = f"{seams.mean:.3f} times as rough as elsewhere, {worst}"
     tiles = len(work.grid)
+    lossy = "" if work.output.codec.coding.exact else "; before it was stored with loss"
     part = {} if work.audit.measured == tiles else {"measured": f"{work.audit.measured} of {tiles} tiles"}
     return part | {
         "tile borders": shown if seams.borders else "none",
-        "averaged back": f"{found.mean:.2f} grey levels off, 99.9 % at most {found.percentile}, {off}",
+        "averaged back": f"{found.mean:.2f} grey levels off, 99.9 % at most {found.percentile}, {off}{lossy}",
     }
 
 

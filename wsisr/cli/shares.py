@@ -21,7 +21,8 @@ class Shares:
     @classmethod
     def of(cls, jobs: str, slides: int, device: str, model: str | None) -> Shares:
         """As many as asked for, or for `auto` as there are GPUs to spread over, else one. Never more than slides."""
-        asked = None if jobs == "auto" else _whole(jobs)
+        check_jobs(jobs)
+        asked = None if jobs == "auto" else int(jobs)
         if slides < 2 or asked == 1:
             return cls(1, (device,))
         devices = spread(device, model)
@@ -49,7 +50,7 @@ def spread(device: str, model: str | None) -> tuple[str, ...]:
     return tuple(f"{kind}:{number}" for number in range(device_count())) or (device,)
 
 
-def _whole(jobs: str) -> int:
-    if not jobs.isdecimal() or int(jobs) < 1:
+def check_jobs(jobs: str) -> None:
+    """Refuses, as wrong usage, what is no number of slides."""
+    if jobs != "auto" and (not jobs.isdecimal() or int(jobs) < 1):
         raise typer.BadParameter("give auto or a number from 1", param_hint="--jobs")
-    return int(jobs)

@@ -14,7 +14,7 @@ from wsisr.cli.choosing import Choice, checked_device, load_named, one_of, used
 from wsisr.cli.desk import STOPPED, Desk, Terminal
 from wsisr.cli.naming import default_output, make_folder, output_in, takes_many
 from wsisr.cli.options import Consistency, Device, Level, Perception, Series, SourceMpp, slide_argument
-from wsisr.cli.shares import Shares
+from wsisr.cli.shares import Shares, check_jobs
 from wsisr.wording import counted
 
 if TYPE_CHECKING:
@@ -135,7 +135,9 @@ def upscale(
         bool, typer.Option("--keep-macro", help="Copy the slide's macro image: it may show the label.")
     ] = False,
     again: Annotated[bool, typer.Option("--again", help="Take a slide that wsisr wrote.")] = False,
-    subsampling: Annotated[str, typer.Option(help="JPEG colours: 420, or 444 at full resolution.")] = "420",
+    subsampling: Annotated[
+        str, typer.Option(help="JPEG colours: 444 is one for each pixel, 420 one for four.")
+    ] = "444",
     accept_limited_viewers: Annotated[
         bool, typer.Option("--accept-limited-viewers", help="Allow what some viewers cannot open or misread.")
     ] = False,
@@ -189,6 +191,7 @@ def upscale(
     checked_device(device)
     one_of(subsampling, SUBSAMPLINGS, "--subsampling")
     one_of(layout, LAYOUTS, "--layout")
+    check_jobs(jobs)
     slides = list(dict.fromkeys(slides))
     several = len(slides) > 1 or shard is not None or (output is not None and takes_many(output))
     if output is not None and not several:

@@ -21,7 +21,15 @@ from wsisr.slides._openslide import OpenSlideSlide, openslide_info, vendor_in_op
 from wsisr.slides._segments import Plane
 from wsisr.slides._tiff import GENERIC, DamagedTiffError, Picture, TiffSlide, is_tiff, read_picture
 from wsisr.slides._zarr import ZarrSlide, open_zarr
-from wsisr.slides.pitch import COARSEST, FINEST, doubts_of, estimated_pitch, is_plausible, objective_at
+from wsisr.slides.pitch import (
+    COARSEST,
+    FINEST,
+    contradictions_of,
+    doubts_of,
+    estimated_pitch,
+    is_plausible,
+    objective_at,
+)
 from wsisr.slides.slide import Slide, SlideInfo
 from wsisr.slides.square import Square
 from wsisr.slides.ycbcr import FromYcbcr, contradicts_itself
@@ -71,7 +79,8 @@ def _settled(info: SlideInfo, given: float | None, estimate: bool) -> SlideInfo:
     if given is not None:
         recorded = "records none" if info.mpp is None else f"records {info.mpp:.6g} um/px"
         objective, pitch = objective_at(given, info.objective), f"given by the user; the file {recorded}"
-        return replace(info, mpp=given, finer=(1.0, 1.0), objective=objective, pitch=pitch)
+        remarks = (*info.remarks, *contradictions_of(given, info.mpp))
+        return replace(info, mpp=given, finer=(1.0, 1.0), objective=objective, pitch=pitch, remarks=remarks)
     if info.mpp is not None:
         return replace(info, remarks=(*info.remarks, *doubts_of(info.mpp, info.objective)))
     guess = estimated_pitch(info.objective) if estimate else None

@@ -27,6 +27,7 @@ _OBJECTIVES = (1.0, 150.0)
 _SCANNERS_DIFFER = 7 / 6
 """By up to this factor, from the convention that 20x is 0.5 um/px."""
 
+_GIVEN_DIFFERS = 0.1
 _SQUARE_WITHIN = 0.02
 _OBLONG_UP_TO = 2.0
 """One axis over the other; beyond it the numbers are no pitches, but a mistake."""
@@ -75,6 +76,12 @@ def objective_at(mpp: float, recorded: float | None) -> float | None:
     if not recorded or 1 / _SCANNERS_DIFFER <= mpp * recorded / UM_AT_1X <= _SCANNERS_DIFFER:
         return recorded
     return float(f"{UM_AT_1X / mpp:.3g}")
+
+
+def contradictions_of(given: float, recorded: float | None) -> Iterator[str]:
+    """What a person should hear who gives a pitch that is far from the recorded one, in words."""
+    if recorded and abs(given / recorded - 1) > _GIVEN_DIFFERS:
+        yield f"{given:.4g} um/px was given, where the file records {recorded:.4g}; the given one counts"
 
 
 def doubts_of(mpp: float, objective: float | None) -> Iterator[str]:

@@ -35,7 +35,7 @@ class Layout:
     misled: str = ""
     """Readers that take label and macro for levels."""
 
-    def coding(self, name: str | None = None, quality: int = 90, subsampling: str = "420") -> Codec:
+    def coding(self, name: str | None = None, quality: int = 90, subsampling: str = "444") -> Codec:
         """A codec of this layout, its usual one by default. Raises `OutputError` where it has none like that."""
         name = next(iter(self.codecs)) if name is None else name
         if name not in self.codecs:
