@@ -14,7 +14,7 @@ from typer.testing import CliRunner, Result
 from tests.disks import as_nobody, readable_folder
 from tests.samples import noise, write_tiff
 from wsisr.cli.app import app
-from wsisr.cli.batch import check_report, of_shard
+from wsisr.cli.batch import check_report, of_shard, run
 from wsisr.errors import OutputError
 from wsisr.geometry import Size
 
@@ -141,6 +141,17 @@ def test_a_report_replaces_nothing_but_a_report(slides: list[Path], tmp_path: Pa
     assert precious.read_text() == "[]"
     for _ in range(2):
         assert upscaled(*slides, "--report", tmp_path / "run.json").exit_code == 0
+
+
+def test_the_report_of_a_stopped_run_tells_where_it_stopped(slides: list[Path], tmp_path: Path) -> None:
+    def stopping_at_b(slide: Path, _output: Path) -> dict[str, str]:
+        if slide == slides[1]:
+            raise typer.Exit(130)
+        return {"state": "done"}
+
+    with pytest.raises(typer.Exit):
+        run([(slide, slide.with_suffix(".ome.tif")) for slide in slides], stopping_at_b, tmp_path / "run.json")
+    assert states(tmp_path / "run.json") == ["done", "stopped"]
 
 
 def test_a_report_does_not_replace_the_result(slides: list[Path], tmp_path: Path) -> None:

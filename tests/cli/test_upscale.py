@@ -62,6 +62,7 @@ def test_the_default_output_lies_beside_the_slide(slide: Path) -> None:
         assert tiff.pages[0].shape == (400, 600, 3)
     assert "300 x 200 px to 600 x 400 px" in done.stdout
     assert "0.5 um/px to 0.25 um/px" in done.stdout
+    assert "before it was stored with loss" in " ".join(done.stdout.split())
 
 
 def test_quiet_says_nothing(slide: Path, tmp_path: Path) -> None:
@@ -284,6 +285,7 @@ def test_what_cannot_be_done_is_one_line(slide: Path, options: tuple[object, ...
         ("--scale", 2, "--subsampling", "411"),
         ("--scale", 2, "--precision", "fp8"),
         ("--scale", 2, "--device", "tpu"),
+        ("--scale", 2, "--jobs", "x"),
         (),
     ],
 )

@@ -210,6 +210,12 @@ def test_a_given_pitch_is_marked_as_given(cmu_slide: Path) -> None:
     assert facts(cmu_slide, mpp=0.3).pitch == "given by the user; the file records 0.499 um/px"
 
 
+def test_a_given_pitch_far_from_the_recorded_one_is_remarked_on(cmu_slide: Path) -> None:
+    (said,) = facts(cmu_slide, mpp=0.3).remarks
+    assert said == "0.3 um/px was given, where the file records 0.499; the given one counts"
+    assert facts(cmu_slide, mpp=0.5).remarks == ()
+
+
 @pytest.mark.parametrize(
     ("given", "recorded", "objective"),
     [
