@@ -25,7 +25,7 @@ WINDOWS = 16
 
 All that is known of how often this is right was found with so many."""
 
-DOUBTED = 0.1
+DOUBTED = 0.08
 """Share below which the magnification that the pitch stands for counts as contradicted, where another leads.
 
 So low that none of the slides at hand was doubted under its own pitch: whoever is warned for nothing stops reading.
