@@ -7,7 +7,6 @@ GPUs each takes slides beside the others (`wsisr.cli.beside`); machines are adde
 from __future__ import annotations
 
 import json
-import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -17,7 +16,7 @@ import typer
 from wsisr import __version__
 from wsisr.cli.console import FAILED, answers, remark
 from wsisr.errors import OutputError, WsisrError
-from wsisr.files import disk_errors, write_whole
+from wsisr.files import check_output, disk_errors, write_whole
 from wsisr.wording import counted
 
 if TYPE_CHECKING:
@@ -133,10 +132,7 @@ def check_report(report: Path | None, results: Iterable[Path]) -> None:
     with disk_errors(report):
         if report.resolve() in {result.resolve() for result in results}:
             raise OutputError(f"{report}: is to be a result of this run too; give the report another name")
-        if not report.parent.is_dir():
-            raise OutputError(f"{report}: there is no folder {report.parent}; create it first")
-        with tempfile.TemporaryFile(dir=report.parent):
-            pass  # what permissions do not tell, trying does
+        check_output(report, overwrite=True)
         try:
             is_report = not report.exists() or "wsisr" in json.loads(report.read_bytes())
         except (ValueError, TypeError):

@@ -21,7 +21,7 @@ class Shares:
     @classmethod
     def of(cls, jobs: str, slides: int, device: str, model: str | None) -> Shares:
         """As many as asked for, or for `auto` as there are GPUs to spread over, else one. Never more than slides."""
-        check_jobs(jobs)
+        checked_jobs(jobs)
         asked = None if jobs == "auto" else int(jobs)
         if slides < 2 or asked == 1:
             return cls(1, (device,))
@@ -50,7 +50,7 @@ def spread(device: str, model: str | None) -> tuple[str, ...]:
     return tuple(f"{kind}:{number}" for number in range(device_count())) or (device,)
 
 
-def check_jobs(jobs: str) -> None:
+def checked_jobs(jobs: str) -> None:
     """Refuses, as wrong usage, what is no number of slides."""
     if jobs != "auto" and (not jobs.isdecimal() or int(jobs) < 1):
         raise typer.BadParameter("give auto or a number from 1", param_hint="--jobs")

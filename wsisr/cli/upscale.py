@@ -14,7 +14,7 @@ from wsisr.cli.choosing import Choice, checked_device, load_named, one_of, used
 from wsisr.cli.desk import STOPPED, Desk, Terminal
 from wsisr.cli.naming import default_output, make_folder, output_in, takes_many
 from wsisr.cli.options import Consistency, Device, Level, Perception, Series, SourceMpp, slide_argument
-from wsisr.cli.shares import Shares, check_jobs
+from wsisr.cli.shares import Shares, checked_jobs
 from wsisr.wording import counted
 
 if TYPE_CHECKING:
@@ -191,7 +191,7 @@ def upscale(
     checked_device(device)
     one_of(subsampling, SUBSAMPLINGS, "--subsampling")
     one_of(layout, LAYOUTS, "--layout")
-    check_jobs(jobs)
+    checked_jobs(jobs)
     slides = list(dict.fromkeys(slides))
     several = len(slides) > 1 or shard is not None or (output is not None and takes_many(output))
     if output is not None and not several:
