@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.samples import noise
+from wsisr.bicubic import bicubic
 from wsisr.geometry import Size
 from wsisr.pixels import enlarge, halve, shrink
 
@@ -37,3 +38,11 @@ def test_area_undoes_repetition(width: int, height: int, scale: int) -> None:
     image = noise(Size(width, height))
     repeated = image.repeat(scale, axis=0).repeat(scale, axis=1)
     np.testing.assert_array_equal(shrink(repeated, scale, "area"), image)
+
+
+@given(sides, sides, st.sampled_from([2, 3, 4]), st.integers(0, 9), st.booleans())
+def test_bicubic_is_pillows(width: int, height: int, scale: int, seed: int, hard: bool) -> None:
+    image = noise(Size(width, height), seed)
+    if hard:  # the widest sums, and the most that is cut off
+        image = np.where(image < 128, np.uint8(0), np.uint8(255))
+    np.testing.assert_array_equal(bicubic(image, scale), enlarge(image, scale, "bicubic"))

@@ -12,8 +12,9 @@ from hashlib import sha256
 import cv2
 import numpy as np
 
+from wsisr.bicubic import bicubic
 from wsisr.geometry import Box, Size
-from wsisr.pixels import Rgb, enlarge
+from wsisr.pixels import Rgb
 from wsisr.source import Source
 from wsisr.tiling import Tile
 from wsisr.tissue import TissueMap, everywhere
@@ -99,8 +100,11 @@ class Cells:
         if kept.all():
             return enlarged
         scale = enlarged.shape[0] // tile.block.height
+        plain = self._plain(tile, window, scale)
+        if not kept.any():
+            return plain
         mask = spread(kept, self.side * scale, enlarged)
-        return np.where(mask[..., None], enlarged, self._plain(tile, window, scale))
+        return np.where(mask[..., None], enlarged, plain)
 
     def shown(self, tile: Tile, kept: Flags) -> Flags:
         """Which cells of a tile's block show what the source shows: all, or where the rest is white, those kept."""
@@ -121,7 +125,7 @@ class Cells:
         around = tile.block.grown(BICUBIC_REACH).intersection(tile.window)
         part = around.seen_from(tile.window)
         inner = tile.block.seen_from(around) * scale
-        return enlarge(window[part.rows, part.columns], scale, "bicubic")[inner.rows, inner.columns]
+        return bicubic(window[part.rows, part.columns], scale)[inner.rows, inner.columns]
 
     def _blank(self, tile: Tile, white: Flags) -> Flags:
         """Which cells of a tile's reach have no pixel but white in sight of a network."""

@@ -90,6 +90,11 @@ def cubic_along(lines: Lines, centres: Edges, first: int = 0) -> Lines:
     return np.asarray(sum(weight * tap for weight, tap in zip(weights, taps, strict=True)))
 
 
+def cubic(distances: Lines) -> Lines:
+    """Keys' cubic kernel (a = -0.5) at distances in px, none of them negative."""
+    return np.where(distances < 1, _near(distances), np.where(distances < 2, _far(distances), 0.0))
+
+
 def _near(distance: Lines) -> Lines:
     """Keys' cubic kernel up to 1 px away."""
     return (1.5 * distance - 2.5) * distance**2 + 1

@@ -8,8 +8,9 @@ from typing import Protocol
 
 import numpy as np
 
+from wsisr.bicubic import bicubic
 from wsisr.modelspec import ModelSpec
-from wsisr.pixels import Kernel, Tiles, enlarge
+from wsisr.pixels import Kernel, Rgb, Tiles, enlarge
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +88,10 @@ class Resampling:
         return ()
 
     def __call__(self, tiles: Tiles) -> Tiles:
-        return np.stack([enlarge(tile, self.scale, self.name) for tile in tiles])
+        return np.stack([self._enlarged(tile) for tile in tiles])
+
+    def _enlarged(self, tile: Rgb) -> Rgb:
+        return bicubic(tile, self.scale) if self.name == "bicubic" else enlarge(tile, self.scale, self.name)
 
 
 @dataclass(frozen=True, slots=True)

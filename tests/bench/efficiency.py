@@ -1,13 +1,14 @@
 """How much of the bare network's speed a whole run keeps: reading, overlap, background, audit, encoding, verification.
 
     python -m tests.bench.efficiency SLIDE [--mpx 2 6] [--share 1] [--rounds 3] [--tile-px N] [--bare-px 1024]
+        [--model NAME]
 
-A slide of so many Mpx, all of it tissue or a share, goes through `upscale` with the default model; before and after,
-the same network in the same process computes one large window. `efficiency` is the median over the rounds of what the
-run gives over what the bare network gives, in output Mpx per second, start-up left out. `cpu` is the same in output Mpx
-per second of processor time, which other programs disturb less; `waste` is what overlapping windows compute twice, and
-grows with the slide until few windows lie at its border. The last columns say how many seconds each stage worked; they
-run beside each other, and some of them in several threads.
+A slide of so many Mpx, all of it tissue or a share, goes through `upscale` with the default model, or another; before
+and after, the same network in the same process computes one large window. `efficiency` is the median over the rounds of
+what the run gives over what the bare network gives, in output Mpx per second, start-up left out. `cpu` is the same in
+output Mpx per second of processor time, which other programs disturb less; `waste` is what overlapping windows compute
+twice, and grows with the slide until few windows lie at its border. The last columns say how many seconds each stage
+worked; they run beside each other, and some of them in several threads.
 """
 
 from __future__ import annotations
@@ -117,6 +118,7 @@ def main() -> None:
     parser.add_argument("slide", type=Path)
     parser.add_argument("--mpx", type=float, nargs="+", default=[2.0, 6.0], help="of the input")
     parser.add_argument("--share", type=float, default=1.0, help="of the columns that hold tissue; the rest is glass")
+    parser.add_argument("--model", help="instead of the default one")
     parser.add_argument("--scale", type=int, default=2)
     parser.add_argument("--device", default="auto")
     parser.add_argument("--precision", default="auto")
@@ -125,7 +127,7 @@ def main() -> None:
     parser.add_argument("--bare-px", type=int, default=1024)
     parser.add_argument("--json", type=Path)
     asked = parser.parse_args()
-    upscaler = load_upscaler(scale=asked.scale, mpp=0.5, device=asked.device, precision=asked.precision)
+    upscaler = load_upscaler(asked.model, scale=asked.scale, mpp=0.5, device=asked.device, precision=asked.precision)
     bare(upscaler, asked.bare_px)  # the first call looks for the fastest kernels and takes memory
     with TemporaryDirectory() as name:
         pattern = tissue(asked.slide)
