@@ -25,8 +25,9 @@ WINDOWS = 16
 
 All that is known of how often this is right was found with so many."""
 
-DOUBTED = 0.08
-"""Share below which the magnification that the pitch stands for counts as contradicted, where another leads.
+DOUBTED = {2: 0.1, 3: 0.05}
+"""By how many magnifications a network tells apart: the share below which that of the pitch counts as contradicted,
+where another leads.
 
 So low that none of the slides at hand was doubted under its own pitch: whoever is warned for nothing stops reading.
 """
@@ -65,7 +66,8 @@ def contradiction(source: Source, tissue: TissueMap, sight: Sight) -> str | None
 
 def doubted(shares: Shares, due: int) -> bool:
     """Whether the magnification that a pitch stands for, by its index, counts as contradicted."""
-    return int(shares.argmax()) != due and bool(shares[due] < DOUBTED)
+    least = DOUBTED.get(len(shares), min(DOUBTED.values()))
+    return int(shares.argmax()) != due and bool(shares[due] < least)
 
 
 def windows_of(source: Source, tissue: TissueMap) -> list[Rgb]:

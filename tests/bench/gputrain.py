@@ -6,7 +6,8 @@ processes; they lie on the GPU, in a pool in which the newest take the place of 
 times where the GPU is faster than the cores. Recipes of the same data share a pool. The learning rate follows the
 recipe's schedule, stretched over the time there is; how many steps that were is said at the end.
 
-Of each recipe OUT gets RECIPE.safetensors, the moving average, and the same after each third. It needs torch, numpy,
+Of each recipe OUT gets RECIPE.safetensors, the moving average, the same after each third, and RECIPE-half.safetensors,
+which is the first in half precision. It needs torch, numpy,
 Pillow, safetensors and lightning, and no installation: it is run in the checkout. On a CPU it is for trying it out.
 """
 
@@ -158,8 +159,8 @@ class Learner:
         self.cost.zero_()
         return f"{self.name} {self.steps} steps, loss {cost:.5f}"
 
-    def save(self, path: Path) -> None:
-        save_weights(path, self.spec, self.average)
+    def save(self, path: Path, dtype: torch.dtype = torch.float32) -> None:
+        save_weights(path, self.spec, {name: tensor.to(dtype) for name, tensor in self.average.items()})
 
     def _step(self) -> None:
         chosen = torch.randint(self.pool.pairs, (self.config.data.batch,), device=self.device)
@@ -238,6 +239,7 @@ def main() -> None:
     train(learners, list(pools.values()), Lease(time.monotonic(), 60 * asked.minutes), asked.out)
     for learner in learners:
         learner.save(asked.out / f"{learner.name}.safetensors")
+        learner.save(asked.out / f"{learner.name}-half.safetensors", torch.float16)
         print(learner.told(), f"of {learner.config.data.batch} in {asked.minutes:g} min", flush=True)  # noqa: T201
 
 

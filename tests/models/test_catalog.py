@@ -26,9 +26,9 @@ def names(folder: Path, *given: str) -> list[Model]:
 
 
 def test_of_alike_models_the_one_that_warns_of_a_wrong_pitch_is_taken(tmp_path: Path) -> None:
-    models = names(tmp_path, "masrgan-x2", "masrgan-x2-fast", "masrgan-x2-gan", "mmsrnet-x2")
+    models = names(tmp_path, "masrgan-x2", "masrgan-x2-best", "masrgan-x2-fast", "masrgan-x2-gan", "mmsrnet-x2")
     assert [best_among(order, 2, 1.0).name for order in (models, models[::-1])] == ["mmsrnet-x2"] * 2
-    assert best_among(models[:3], 2, None).name == "masrgan-x2"
+    assert best_among(models[:4], 2, None).name == "masrgan-x2"
 
 
 def test_the_nearest_in_pitch_comes_before_that(tmp_path: Path) -> None:
@@ -36,23 +36,16 @@ def test_the_nearest_in_pitch_comes_before_that(tmp_path: Path) -> None:
     assert [best_among(models, 2, mpp).name for mpp in (0.5, 3.0)] == ["masrgan-x2", "mmsrnet-x2"]
 
 
-def test_fast_and_crisp_ones_are_taken_by_name_only(tmp_path: Path) -> None:
+def test_fast_best_and_crisp_ones_are_taken_by_name_only(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="no shipped model has scale 2"):
-        best_among(names(tmp_path, "masrgan-x2-fast", "mmsrnet-x2-gan"), 2, 1.0)
-
-
-def test_who_asks_for_crispness_gets_one_that_has_a_twin(tmp_path: Path) -> None:
-    models = names(tmp_path, "masrgan-x2", "mmsrnet-x2")
-    assert best_among(models, 2, 1.0, crisp=True).name == "mmsrnet-x2"
-    model(tmp_path, "masrgan-x2-gan")
-    assert best_among(models, 2, 1.0, crisp=True).name == "masrgan-x2"
-    assert best_among(models, 2, 1.0).name == "mmsrnet-x2"
+        best_among(names(tmp_path, "masrgan-x2-best", "masrgan-x2-fast", "mmsrnet-x2-gan"), 2, 1.0)
 
 
 def test_every_model_says_what_it_is_for_and_one_is_the_default(tmp_path: Path) -> None:
-    models = names(tmp_path, "masrgan-x2", "masrgan-x2-fast", "masrgan-x2-gan", "mmsrnet-x2")
+    models = names(tmp_path, "masrgan-x2", "masrgan-x2-best", "masrgan-x2-fast", "masrgan-x2-gan", "mmsrnet-x2")
     assert [purpose(each, models) for each in models] == [
-        "least error, when named",
+        "mix-attention, when named",
+        "least error, for a GPU, when named",
         "speed on a CPU, when named",
         "--perception of masrgan-x2: crisp, less true",
         "the default; warns of a wrong pitch",

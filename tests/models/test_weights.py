@@ -280,6 +280,14 @@ def test_a_network_can_be_the_start_of_a_trunk(tmp_path: Path) -> None:
     assert all(torch.equal(joint.state_dict()[f"trunk.{name}"], tensor) for name, tensor in given.items())
 
 
+def test_a_trunk_can_be_the_start_of_a_network_alone(tmp_path: Path) -> None:
+    spec = replace(SPEC, family="mmsrnet", trunk="masrgan", magnifications=(5.0, 10.0))
+    donor, alone = saved(tmp_path / "a.safetensors", spec, seed=1), network(seed=2)
+    assert warm_start(alone, [donor]) == []
+    given = load_network(donor)[1].state_dict()
+    assert all(torch.equal(given[f"trunk.{name}"], tensor) for name, tensor in alone.state_dict().items())
+
+
 @pytest.mark.parametrize(
     ("mpp", "index"), [(2.0, 0), (1.1, 1), (0.5, 2), (0.36, 2), (0.25, None), (4.0, None), (0, None)]
 )

@@ -1,16 +1,29 @@
-"""What the cards say of the shipped weights."""
+"""What the cards and recipes say of the shipped weights."""
 
 from __future__ import annotations
 
-import torch
+from dataclasses import replace
 
-from wsisr.models.catalog import find
+import pytest
+
+from wsisr.models.catalog import TWIN, Model, shipped
 from wsisr.models.weights import load_network
+from wsisr.training.config import read_config
 
 
-def test_the_default_x2_enlarges_as_masrgan_x2_does() -> None:
-    _, alone = load_network(find("masrgan-x2").path)
-    _, joint = load_network(find("mmsrnet-x2").path)
-    trunk = joint.state_dict()
-    for name, tensor in alone.state_dict().items():
-        assert torch.equal(trunk[f"trunk.{name}"], tensor)
+@pytest.mark.parametrize("model", shipped(), ids=lambda model: model.name)
+def test_a_recipe_makes_networks_of_the_shape_of_its_weights(model: Model) -> None:
+    recipe = read_config(model.path.with_suffix(".toml"))
+    made = recipe.network.spec(model.spec.input_mpp)
+    assert replace(made, window=model.spec.window) == model.spec
+    if "masrgan" in (made.family, made.trunk):
+        assert made.window == model.spec.window
+
+
+@pytest.mark.parametrize(
+    "model", [each for each in shipped() if not each.name.endswith(TWIN)], ids=lambda model: model.name
+)
+def test_a_card_tells_the_parameters_of_its_network(model: Model) -> None:
+    card = model.path.with_suffix(".md").read_text(encoding="utf-8")
+    _, network = load_network(model.path)
+    assert f"{sum(each.numel() for each in network.parameters()):,} parameters" in card

@@ -269,6 +269,20 @@ def test_a_warm_start_is_where_the_run_begins_and_is_not_needed_to_go_on(
     assert Run(given, tmp_path / "run", CPU).step == 3
 
 
+def test_a_start_that_no_step_is_better_than_is_what_is_kept(dataset: Path, tmp_path: Path, whole: Path) -> None:
+    given = config(dataset, learning_rate=0.3, warm_up=0)
+    given = replace(given, network=replace(given.network, warm_start=(whole / LAST,)))
+    run = Run(given, tmp_path / "run", CPU)
+    list(run)
+    lines = read(run.folder / METRICS)
+    assert [line["step"] for line in lines] == [0, 4, 8, 12]
+    assert "loss" not in lines[0]
+    assert max(line["gain_db"] for line in lines[1:]) < lines[0]["gain_db"]
+    assert equal(load_network(run.folder / BEST)[1].state_dict(), load_network(whole / LAST)[1].state_dict())
+    assert run.start == lines[0]
+    assert Run(given, tmp_path / "run", CPU).start == lines[0]
+
+
 def test_a_run_that_cannot_begin_leaves_nothing(dataset: Path, tmp_path: Path) -> None:
     given = config(dataset)
     for wrong in (

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from wsisr.slides import Slide, SlideInfo
     from wsisr.source import Source
     from wsisr.target import Route
-    from wsisr.upscaler import Upscaler
 
 UM_PER_MM = 1000
 
@@ -82,21 +81,6 @@ class Choice:
         if self.region_mm is not None:
             return box_of(self.region_mm, "--region-mm", UM_PER_MM / pitch_needed(info))
         return None
-
-
-def load_named(
-    model: str | None, *, scale: int, mpp: float | None, device: str, precision: str = "auto", perception: float = 0.0
-) -> Upscaler:
-    """`load_upscaler`; where perception alone takes another model than the default, that is said."""
-    from wsisr.cli.console import remark
-    from wsisr.models.catalog import best_for
-    from wsisr.runtime import load_upscaler
-
-    upscaler = load_upscaler(model, scale=scale, mpp=mpp, device=device, precision=precision, perception=perception)
-    usual = best_for(scale, mpp).name
-    if model is None and perception and usual != upscaler.name:
-        remark(f"{upscaler.name} is taken, for the default, {usual}, has no twin for --perception")
-    return upscaler
 
 
 def one_of(value: str | None, offered: Collection[str], option: str) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from wsisr.cli.choosing import Choice, checked_device, load_named
+from wsisr.cli.choosing import Choice, checked_device
 from wsisr.cli.options import Consistency, Device, Level, Perception, Series, SourceMpp, slide_argument
 
 
@@ -38,6 +38,7 @@ def preview(
     from wsisr.models.catalog import scale_for
     from wsisr.planning import doubt
     from wsisr.preview import compare, save, truth_of
+    from wsisr.runtime import load_upscaler
     from wsisr.slides import open_slide
 
     checked_device(device)
@@ -48,7 +49,7 @@ def preview(
         check_output(output, overwrite=overwrite)
         source = choice.source(opened)
         scale = scale or scale_for(source.mpp, model)
-        upscaler = load_named(model, scale=scale, device=device, mpp=source.mpp, perception=perception)
+        upscaler = load_upscaler(model, scale=scale, device=device, mpp=source.mpp, perception=perception)
         upscaler = Consistent(upscaler) if consistency else upscaler
         warn((*source.said, *filter(None, [doubt(upscaler, source.mpp)])))
         save(compare(source, upscaler), output, overwrite=overwrite)

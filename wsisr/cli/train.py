@@ -60,17 +60,18 @@ def train(
         remark(f"stopped at step {run.step} of {steps}; the same command goes on from there")
         raise typer.Exit(INTERRUPTED)
     if not quiet:
-        typer.echo(f"{output / BEST}: {merit(run)} on the validation patches")
+        typer.echo(f"{output / BEST}: {merit(run)}")
 
 
 def merit(run: Run) -> str:
-    """What the weights that were kept are best at."""
-    words = {
+    """What the weights that were kept are best at; of pixels also what the start was worth, where there was one."""
+    kept = {
         "gain": f"{run.best:+.2f} dB over bicubic",
         "texture": "nearest to the truth's texture",
         "accuracy": f"{100 * run.best:.0f} % of magnifications told right",
     }
-    return words[run.goal]
+    before = f" ({run.start['gain_db']:+.2f} dB before training)" if run.start and run.goal == "gain" else ""
+    return f"{kept[run.goal]}{before} on the validation patches"
 
 
 def beginning(run: Run) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from wsisr.cli.choosing import Choice, checked_device, load_named, one_of, used
+from wsisr.cli.choosing import Choice, checked_device, one_of, used
 from wsisr.cli.desk import STOPPED, Desk, Terminal
 from wsisr.cli.naming import default_output, make_folder, output_in, takes_many
 from wsisr.cli.options import Consistency, Device, Level, Perception, Series, SourceMpp, slide_argument
@@ -37,7 +37,7 @@ class Request:
 
     choice: Choice
     load: Callable[..., Upscaler]
-    """`load_named` with model, device, precision and perception as asked."""
+    """`load_upscaler` with model, device, precision and perception as asked."""
     look: Callable[..., Sight | None]
     """`load_sight` with model and device as asked."""
     consistency: bool
@@ -180,7 +180,7 @@ def upscale(
     from wsisr.cli import batch as many
     from wsisr.modelspec import PRECISIONS
     from wsisr.planning import Options
-    from wsisr.runtime import load_sight
+    from wsisr.runtime import load_sight, load_upscaler
     from wsisr.writing.codec import SUBSAMPLINGS
     from wsisr.writing.layouts import DEFAULT, LAYOUTS, layout_name
 
@@ -210,7 +210,7 @@ def upscale(
     options = Options(tile_px, overlap_px, batch, coding, layout)
     request = Request(
         choice,
-        partial(load_named, model, device=device, precision=precision, perception=perception),
+        partial(load_upscaler, model, device=device, precision=precision, perception=perception),
         partial(load_sight, model, device=device),
         consistency,
         replace(options, deidentify=deidentify, verify=not no_verify, keep=keep, memory_gb=memory),

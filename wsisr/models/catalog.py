@@ -21,8 +21,8 @@ PICKLES = (".pth", ".pt", ".ckpt", ".bin", ".pkl")
 TWIN = "-gan"
 """What is added to a model's name for its twin: the same network, trained on to look crisp."""
 
-FAST = "-fast"
-"""What is added to a model's name for a smaller network, for a CPU."""
+FAST, BEST = "-fast", "-best"
+"""What is added to a model's name for a smaller network, for a CPU, and for a larger one, for a GPU."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +35,8 @@ class Model:
 
     @property
     def asked_for(self) -> bool:
-        """Whether only its name chooses it: a twin is crisp instead of true, a fast one less true."""
-        return self.name.endswith((TWIN, FAST))
+        """Whether only its name chooses it: a twin is crisp instead of true, a fast one less true, a best one slow."""
+        return self.name.endswith((TWIN, FAST, BEST))
 
     @property
     def twin(self) -> Path:
@@ -79,21 +79,18 @@ def find(model: str | Path, files: str = ".safetensors") -> Model:
     return described(Path(model))
 
 
-def best_for(scale: int, mpp: float | None, *, crisp: bool = False) -> Model:
+def best_for(scale: int, mpp: float | None) -> Model:
     """The shipped model that is taken where none is named; see `best_among`."""
-    return best_among(shipped(), scale, mpp, crisp=crisp)
+    return best_among(shipped(), scale, mpp)
 
 
-def best_among(models: Sequence[Model], scale: int, mpp: float | None, *, crisp: bool = False) -> Model:
+def best_among(models: Sequence[Model], scale: int, mpp: float | None) -> Model:
     """The model of that scale whose trained pixel pitches are nearest to `mpp`, in um/px of the input.
 
     Of alike ones the one that also tells magnifications apart, for it warns of a wrong pitch; then the first by name.
-    Twins and fast ones have to be asked for by name; with `crisp` it is one that has a twin, if there is any. Raises
-    `ModelError` if none has that scale.
+    Twins, fast and best ones have to be asked for by name. Raises `ModelError` if none has that scale.
     """
     fitting = [model for model in models if model.spec.scale == scale and not model.asked_for]
-    if crisp:
-        fitting = [model for model in fitting if model.twin.is_file()] or fitting
     if not fitting:
         scales = ", ".join(str(scale) for scale in sorted({model.spec.scale for model in models}))
         raise ModelError(f"no shipped model has scale {scale}; there are scales {scales}, and --model takes a file")
@@ -120,7 +117,9 @@ def purpose(model: Model, models: Sequence[Model]) -> str:
         return f"--perception of {model.name.removesuffix(TWIN)}: crisp, less true"
     if model.name.endswith(FAST):
         return "speed on a CPU, when named"
-    wanted = "the default" if best_among(models, model.spec.scale, None) == model else "least error, when named"
+    if model.name.endswith(BEST):
+        return "least error, for a GPU, when named"
+    wanted = "the default" if best_among(models, model.spec.scale, None) == model else "mix-attention, when named"
     return f"{wanted}; warns of a wrong pitch" if model.spec.family == CLASSIFYING else wanted
 
 
@@ -134,14 +133,14 @@ def twin_of(model: Model) -> Model:
     return described(model.twin)
 
 
-def pick(model: str | Path | None, scale: int, mpp: float | None, *, crisp: bool = False) -> Model | None:
+def pick(model: str | Path | None, scale: int, mpp: float | None) -> Model | None:
     """What `--model` means: a model of that scale, the best shipped one if not named, None for a filter's name.
 
-    `crisp` is as in `best_for`. Raises `ModelError` if there is no such model or it has another scale.
+    Raises `ModelError` if there is no such model or it has another scale.
     """
     if model in FILTERS:
         return None
-    chosen = best_for(scale, mpp, crisp=crisp) if model is None else find(model, ".safetensors or .onnx")
+    chosen = best_for(scale, mpp) if model is None else find(model, ".safetensors or .onnx")
     refuse_other_scale(chosen.name, chosen.spec.scale, scale)
     return chosen
 

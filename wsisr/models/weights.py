@@ -69,13 +69,14 @@ def warm_start(network: nn.Module, paths: Sequence[Path]) -> list[str]:
     """Copies from weights files all tensors whose name and shape fit; returns the names of those that did not.
 
     Of several files, which must be of one shape, it is the mean of the weights ("model soup", Wortsman et al., ICML
-    2022). The weights of a network alone also fit the trunk of another. Raises `ModelError` if a file cannot be used or
-    nothing in it fits.
+    2022). The weights of a network alone also fit the trunk of another, and those of a trunk fit a network alone.
+    Raises `ModelError` if a file cannot be used or nothing in it fits.
     """
     donors = [donor.state_dict() for _, donor in _alike(paths)]
     own = network.state_dict()
     given = {name: torch.stack([donor[name] for donor in donors]).mean(dim=0) for name in donors[0]}
     given |= {f"trunk.{name}": tensor for name, tensor in given.items()}
+    given |= {name.removeprefix("trunk."): tensor for name, tensor in given.items()}
     fitting = {name: tensor for name, tensor in given.items() if name in own and own[name].shape == tensor.shape}
     if not fitting:
         raise ModelError(f"{paths[0]}: none of its tensors fits the network to train; start from other weights")

@@ -49,7 +49,7 @@ def load_upscaler(
     if _is_foreign(model):
         _refuse_perception(str(model), perception)
         return WithinMemory(_foreign_network(Path(str(model)), scale, device, precision).unheard())
-    chosen = pick(model, scale, mpp, crisp=perception > 0)
+    chosen = pick(model, scale, mpp)
     if chosen is None:
         _refuse_perception(str(model), perception)
         if device not in ("auto", "cpu"):

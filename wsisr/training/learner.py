@@ -60,9 +60,9 @@ class Learner:
     def start_from(self, weights: Sequence[Path]) -> None:
         """Takes the tensors of weights files that fit. Raises `ModelError` for another family's: a part would fit."""
         for path in weights:
-            family = spec_in(path).family
-            if family not in (self.spec.family, self.spec.trunk):
-                raise ModelError(f"{path}: is no start for a network of the family {self.spec.family}, but {family}")
+            given, own = (spec.trunk or spec.family for spec in (spec_in(path), self.spec))
+            if given != own:
+                raise ModelError(f"{path}: is no start for a network of the family {own}, but {given}")
         warm_start(self.network, weights)
         self.average = _copy(self.network)
 

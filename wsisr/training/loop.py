@@ -85,11 +85,16 @@ class Run:
         if self.first:
             with disk_errors(folder):
                 folder.mkdir(parents=True, exist_ok=True)
-            journal.rewind(folder / METRICS, self.step)
+            journal.rewind(folder / METRICS, self.step if self.resumed else -1)
 
     def __iter__(self) -> Iterator[StepReport]:
-        """Runs the remaining steps. Raises `ModelError` on a loss that is not a number; the checkpoint stays good."""
+        """Runs the remaining steps. Raises `ModelError` on a loss that is not a number; the checkpoint stays good.
+
+        What is given as a start is validated, and kept as the best for as long as no step is better.
+        """
         schedule = self.config.schedule
+        if self.step == 0 and self.config.network.warm_start:
+            self._validate(None)
         remaining, loaders = range(self.step, schedule.steps), loading_threads(self.device)
         with closing(mapped(self.batches.of_step, remaining, BATCHES_AHEAD * loaders, loaders)) as batches:
             for batch in batches:
@@ -112,6 +117,12 @@ class Run:
         return bool(self.fabric.is_global_zero)
 
     @property
+    def start(self) -> journal.Entry | None:
+        """What validation found before the first step, where the run began from other weights."""
+        entries = journal.read(self.folder / METRICS)
+        return entries[0] if entries and entries[0]["step"] == 0 else None
+
+    @property
     def goal(self) -> Goal:
         """What the best weights are best at."""
         if self.learner.adversary is not None:
@@ -131,7 +142,7 @@ class Run:
     def _owner(self) -> Owner:
         return Owner(self.config.digest(), self.batches.store.digest)
 
-    def _validate(self, loss: float) -> Findings:
+    def _validate(self, loss: float | None) -> Findings:
         """Scores the average, keeps it where it is the best, notes it and draws it."""
         network = build(self.spec).to(self.device)
         network.load_state_dict(self.learner.average)
@@ -192,10 +203,11 @@ def loading_threads(device: torch.device) -> int:
     return min(16, cores()) if device.type == "cuda" else 1
 
 
-def _entry(step: int, loss: float, found: Findings) -> journal.Entry:
+def _entry(step: int, loss: float | None, found: Findings) -> journal.Entry:
+    cost = {} if loss is None else {"loss": round(loss, 6)}
     perhaps = {"accuracy": found.accuracy, "texture": found.texture}
     told = {name: round(value, 4) for name, value in perhaps.items() if value is not None}
-    return {"step": step, "loss": round(loss, 6), "gain_db": round(found.gain, 4)} | told
+    return {"step": step} | cost | {"gain_db": round(found.gain, 4)} | told
 
 
 def trainable(network: nn.Module) -> int:
