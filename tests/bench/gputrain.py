@@ -7,8 +7,8 @@ times where the GPU is faster than the cores. Recipes of the same data share a p
 recipe's schedule, stretched over the time there is; how many steps that were is said at the end.
 
 Of each recipe OUT gets RECIPE.safetensors, the moving average, the same after each third, and RECIPE-half.safetensors,
-which is the first in half precision. It needs torch, numpy,
-Pillow, safetensors and lightning, and no installation: it is run in the checkout. On a CPU it is for trying it out.
+which is the first in half precision. It needs torch, numpy, Pillow, safetensors and lightning, and no installation: it
+is run in the checkout. On a CPU it is for trying it out.
 """
 
 from __future__ import annotations
