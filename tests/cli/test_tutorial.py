@@ -62,6 +62,6 @@ def test_the_tutorial_in_the_readme_does_what_it_says(tmp_path: Path, monkeypatc
         said.append((name, done.stdout))
     assert [name for name, _ in said] == ["build-dataset", "evaluate", "train", "evaluate", "upscale"]
     before, after = (text for name, text in said if name == "evaluate")
-    assert "masrgan-x2 x2" in before
+    assert "mmsrnet-x2 x2" in before
     assert "best x2" in after
     assert (tmp_path / "held-out.x2.ome.tif").is_file()
