@@ -13,6 +13,7 @@ from wsisr.crew import cores
 from wsisr.errors import OutputError
 from wsisr.source import Source
 from wsisr.tiling import TileGrid
+from wsisr.writing.hands import HAND_BYTES, hands_for
 
 DEFAULT_MEMORY_GB = 2.0
 
@@ -65,12 +66,16 @@ class Load:
             "read": self.reading + (self.depth + 1) * self.batch * window,
             "network": (self.workers + 1) * self.batch * (2 * window + enlarged),
             "finish": strip + 4 * self.finishers * enlarged,  # enlarged, background, painted, a copy for the audit
-            "encode": (self.depth + self.batch + STORING) * enlarged + FIXED,
+            "encode": (self.depth + self.batch + STORING) * enlarged + self._hands * HAND_BYTES + FIXED,
         }
 
     @property
     def bytes(self) -> int:
         return sum(self.stages.values())
+
+    @property
+    def _hands(self) -> int:
+        return hands_for(self.grid.image.pixels * self.scale**2)
 
     @property
     def _window(self) -> int:

@@ -139,7 +139,7 @@ class _Worker:
         self.job: int | None = None
         self.pipe, theirs = context.Pipe()
         self._process: SpawnProcess = context.Process(target=_serve, args=(theirs, stop, seat))
-        with _signals_held():
+        with signals_held():
             self._process.start()
         theirs.close()  # so that the pipe ends with the process
         self._send(work)
@@ -181,7 +181,7 @@ class _Worker:
 
 
 @contextmanager
-def _signals_held() -> Iterator[None]:
+def signals_held() -> Iterator[None]:
     """A process that begins within hears Ctrl-C, which goes to all processes of a terminal, when it is ready for it."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     try:

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from tests.samples import noise
 from wsisr.geometry import Box, Size
 from wsisr.pixels import halve
-from wsisr.writing import levels
 from wsisr.writing.codec import Codec
+from wsisr.writing.coder import Local
 from wsisr.writing.grid import pyramid
 from wsisr.writing.journal import Journal
 from wsisr.writing.levels import Levels
@@ -34,25 +34,28 @@ def opened(folder: Path, size: Size, *, journals: bool = False) -> list[TileStor
     ]
 
 
-def put_all(stores: list[TileStore], tiles: list[int], threads: int = 1) -> None:
-    """Those tiles of an image of noise."""
+def put_all(stores: list[TileStore], tiles: list[int], threads: int = 1, side: int = 1) -> None:
+    """Those tiles of an image of noise, in squares of so many."""
     made, grid = Levels(stores), stores[0].grid
     image = noise(grid.size)
+
+    def put(square: list[int]) -> None:
+        boxes = map(grid.box, square)
+        made.put(Local(LOSSLESS, TILE_PX), square, [image[box.rows, box.columns] for box in boxes])
+
     with ThreadPoolExecutor(threads) as pool:
-        list(pool.map(lambda tile: made.put(tile, image[grid.box(tile).rows, grid.box(tile).columns]), tiles))
+        list(pool.map(put, grid.squares(tiles, side)))
 
 
 @settings(max_examples=30, deadline=None)
-@given(sizes, st.randoms(use_true_random=False), st.integers(1, 4), st.sampled_from([0, 600, levels.WAITING_BYTES]))
+@given(sizes, st.randoms(use_true_random=False), st.integers(1, 4), st.integers(1, 5))
 def test_with_the_last_tile_every_level_is_there_and_is_the_mean_of_the_one_above(
-    folder: Path, size: Size, random: object, threads: int, room: int
+    folder: Path, size: Size, random: object, threads: int, side: int
 ) -> None:
     stores = opened(folder, size)
     tiles = list(range(stores[0].grid.tiles))
     random.shuffle(tiles)  # type: ignore[attr-defined]
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(levels, "WAITING_BYTES", room)
-        put_all(stores, tiles, threads)
+    put_all(stores, tiles, threads, side)
     image = noise(size)
     for store in stores:
         np.testing.assert_array_equal(store.read(Box.of(store.grid.size)), image)

@@ -168,7 +168,7 @@ def test_bigtiff_is_taken_only_where_classic_may_be_too_small(path: Path, monkey
 def test_no_file_exceeds_the_size_that_decides_on_bigtiff(path: Path, spec: PyramidSpec) -> None:
     store = TileStore(path.with_name("tiles"), Grid(spec.size, spec.tile_px), spec.codec)
     for tile in range(store.grid.tiles):
-        store.put(tile, spec.codec.encode(np.zeros((1, 1, 3), np.uint8), spec.tile_px))
+        store.put([tile], [spec.codec.encode(np.zeros((1, 1, 3), np.uint8), spec.tile_px)])
     tiff = PyramidTiff(hybrid.fill, hybrid.words)
     deque(tiff.assemble(path, [store], spec))
     assert path.stat().st_size <= tiff.bytes_at_most([store], spec)

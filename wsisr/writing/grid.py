@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -50,6 +50,14 @@ class Grid:
         for row in range(box.top // self.tile_px, (box.bottom - 1) // self.tile_px + 1):
             yield from self.row(row)[columns]
 
+    def squares(self, tiles: Iterable[int], side: int) -> list[list[int]]:
+        """The same tiles, grouped by squares of so many tiles along each axis."""
+        groups: dict[tuple[int, int], list[int]] = {}
+        for tile in tiles:
+            row, column = divmod(tile, self.columns)
+            groups.setdefault((row // side, column // side), []).append(tile)
+        return list(groups.values())
+
     def read(self, box: Box, pixels_of: Callable[[int], Rgb]) -> Rgb:
         """Pixels of a box inside the image, (h, w, 3), put together from those of whole tiles."""
         pixels = np.empty((box.height, box.width, 3), np.uint8)
@@ -67,6 +75,11 @@ class Grid:
         ends_x = box.right % self.tile_px == 0 or box.right == self.size.width
         ends_y = box.bottom % self.tile_px == 0 or box.bottom == self.size.height
         return inside and starts and ends_x and ends_y
+
+
+def pieces(tiles: range, most: int) -> Iterator[range]:
+    """The same in their order, at most so many at a time."""
+    return (tiles[start : start + most] for start in range(0, len(tiles), most))
 
 
 def pyramid(size: Size, tile_px: int) -> tuple[Grid, ...]:

@@ -10,7 +10,7 @@ import os
 import struct
 import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -51,11 +51,9 @@ class Journal:
                 if _CHECK.pack(zlib.crc32(fields)) == block[at + _FIELDS.size : at + _BYTES]:
                     yield Record(*_FIELDS.unpack(fields))
 
-    def add(self, record: Record) -> None:
-        fields = _FIELDS.pack(*record)
-        whole = fields + _CHECK.pack(zlib.crc32(fields))
-        if os.pwrite(self._file, whole, self._end) == _BYTES:
-            self._end += _BYTES  # what a full disk took of it is written over by the next
+    def add(self, records: Iterable[Record]) -> None:
+        # What a full disk took of the last one is written over by the next.
+        self._end += os.pwrite(self._file, b"".join(map(_packed, records)), self._end) // _BYTES * _BYTES
 
     @property
     def due(self) -> bool:
@@ -71,3 +69,8 @@ class Journal:
 
     def close(self) -> None:
         os.close(self._file)
+
+
+def _packed(record: Record) -> bytes:
+    fields = _FIELDS.pack(*record)
+    return fields + _CHECK.pack(zlib.crc32(fields))

@@ -2,48 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from itertools import pairwise
 from threading import Lock
 
 import numpy as np
 
 from wsisr.crew import Crew
-from wsisr.pixels import Rgb, halve
+from wsisr.geometry import Box
+from wsisr.pixels import Rgb
+from wsisr.writing.coder import Coarser, Coder, Finer
 from wsisr.writing.grid import Grid
 from wsisr.writing.store import TileStore
 
-WAITING_BYTES = 8 * 2**20
-"""Of halved tiles of the finest level that wait for their neighbours; half as many of each coarser one."""
-
 
 class Levels:
-    """Stores, the finest first. Memory: a byte for each four tiles, three tiles in each thread, and what waits.
-
-    Methods raise what those of a `TileStore` do.
-    """
+    """Stores, the finest first. Memory: a byte for each four tiles. Methods raise what those of a `TileStore` do."""
 
     def __init__(self, stores: Sequence[TileStore]) -> None:
         self._finest = stores[0]
-        pairs = enumerate(pairwise(stores))
-        self._steps = [_Step(finer, coarser, WAITING_BYTES >> number) for number, (finer, coarser) in pairs]
+        self._steps = [_Step(finer, coarser) for finer, coarser in pairwise(stores)]
 
-    def put(self, tile: int, pixels: Rgb) -> None:
-        """Store a tile of the finest level, and every coarser one that is complete with it. Safe from any thread."""
-        self._finest.write(tile, pixels)
+    def put(self, coder: Coder, tiles: Sequence[int], pixels: Sequence[Rgb]) -> None:
+        """Store tiles of the finest level, and every coarser one that is complete with them. Safe from any thread."""
+        self._finest.put(tiles, coder.encode(pixels))
         for step in self._steps:
-            step.keep(tile, pixels)
-            tile = step.above(tile)
-            if not step.completes(tile):
+            above = step.completed(tiles)
+            if not above:
                 return
-            pixels = step.make(tile)
+            step.make(coder, above, tiles)
+            tiles = above
 
-    def fill(self, crew: Crew) -> Iterator[int]:
+    def fill(self, crew: Crew, coder: Callable[[], AbstractContextManager[Coder]]) -> Iterator[int]:
         """Make what an earlier run left of the coarser levels; yields how many of their tiles are there, row by row."""
         done = 0
         for step in self._steps:
+
+            def make(tile: int, step: _Step = step) -> None:
+                with coder() as mine:
+                    step.make(mine, [tile], ())
+
             for row in step.coarser.grid.by_rows():
-                crew.each(step.make, step.coarser.lacking(row))
+                crew.each(make, step.coarser.lacking(row))
                 done += len(row)
                 yield done
 
@@ -51,10 +52,8 @@ class Levels:
 class _Step:
     """From one level to the next."""
 
-    def __init__(self, finer: TileStore, coarser: TileStore, waiting_bytes: int) -> None:
+    def __init__(self, finer: TileStore, coarser: TileStore) -> None:
         self.finer, self.coarser = finer, coarser
-        self._waiting: dict[int, Rgb] = {}
-        self._most = waiting_bytes // (3 * (coarser.grid.tile_px // 2) ** 2) if finer.codec.coding.exact else 0
         # A tile of the finer level, halved, is one of these.
         self._halved = Grid(coarser.grid.size, coarser.grid.tile_px // 2)
         self._awaited = _sums_of_four(~finer.found.reshape(finer.grid.rows, finer.grid.columns)).ravel()
@@ -62,35 +61,34 @@ class _Step:
         # A power cut may have left a tile, but not what it was made from; that may come out otherwise the next time.
         coarser.forget(np.flatnonzero(self._awaited))
 
-    def above(self, tile: int) -> int:
+    def completed(self, tiles: Sequence[int]) -> list[int]:
+        """Tiles of the coarser level that waited for nothing else; to be asked once for each tile that comes."""
+        above = [self._above(tile) for tile in tiles]
+        with self._lock:
+            return [tile for tile in above if self._complete_with_one_more(tile)]
+
+    def make(self, coder: Coder, tiles: Sequence[int], latest: Sequence[int]) -> None:
+        """Store tiles of the coarser level; the coder was asked for some of the finer one last."""
+        at_hand = {tile: number for number, tile in enumerate(latest)}
+        self.coarser.put(tiles, coder.coarser(self._shown(tile, at_hand) for tile in tiles))
+
+    def _above(self, tile: int) -> int:
         """The coarser tile that shows a tile of the finer level."""
         row, column = divmod(tile, self.finer.grid.columns)
         return row // 2 * self.coarser.grid.columns + column // 2
 
-    def completes(self, tile: int) -> bool:
-        """Whether one more tile was all that a coarser one waited for; to be asked once for each tile that comes."""
-        with self._lock:
-            self._awaited[tile] -= 1
-            return bool(self._awaited[tile] == 0)
+    def _complete_with_one_more(self, tile: int) -> bool:
+        self._awaited[tile] -= 1
+        return bool(self._awaited[tile] == 0)
 
-    def keep(self, tile: int, pixels: Rgb) -> None:
-        """Halve a tile of the finer level while its pixels are at hand, where these are what is stored, to the bit.
+    def _shown(self, tile: int, at_hand: Mapping[int, int]) -> Coarser:
+        box = self.coarser.grid.box(tile)
+        return Coarser(box.width, box.height, [self._finer(each, box, at_hand) for each in self._halved.touching(box)])
 
-        What there is no room for is decoded once more.
-        """
-        if len(self._waiting) < self._most:
-            self._waiting[tile] = halve(pixels)
-
-    def make(self, tile: int) -> Rgb:
-        """Store the mean of what is stored: so it does not depend on which pixels are still at hand."""
-        pixels = self._halved.read(self.coarser.grid.box(tile), self._half)
-        self.coarser.write(tile, pixels)
-        return pixels
-
-    def _half(self, tile: int) -> Rgb:
-        """A tile of the finer level, halved."""
-        waiting = self._waiting.pop(tile, None)
-        return halve(self.finer.pixels(tile)) if waiting is None else waiting
+    def _finer(self, tile: int, above: Box, at_hand: Mapping[int, int]) -> Finer:
+        halved, size = self._halved.box(tile), self.finer.grid.box(tile).size
+        code = at_hand[tile] if tile in at_hand else self.finer.get(tile)
+        return Finer(halved.left - above.left, halved.top - above.top, size.width, size.height, code)
 
 
 def _sums_of_four(flags: np.typing.NDArray[np.bool_]) -> np.typing.NDArray[np.uint8]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
@@ -17,8 +17,10 @@ from wsisr.files import bytes_of, check_output, disk_errors, publish, remove
 from wsisr.geometry import Box
 from wsisr.pixels import Rgb
 from wsisr.progress import Progress
+from wsisr.writing.coder import Coder, Local
 from wsisr.writing.diary import Diary
 from wsisr.writing.grid import pyramid
+from wsisr.writing.hands import SIDE, Hands, hands_for
 from wsisr.writing.journal import Journal
 from wsisr.writing.layouts import layout_of
 from wsisr.writing.levels import Levels
@@ -47,18 +49,26 @@ class PyramidWriter:
 
     Everything lies in a folder of its own until the file is whole. Leaving before `finish` ended leaves nothing behind;
     with an `Identity` of the run, finished tiles stay, and a writer of the same identity goes on from them.
-    Memory: the pixels that `write` is given, about eight tiles per thread, 16 MiB of tiles that wait for their
-    neighbours, and 17 bytes for each tile of the pyramid.
+    Memory: the pixels that `write` is given, about eight tiles per thread, or 20 MB for each of the processes (`hands`)
+    that code tiles instead where there are many cores and much to do; and 17 bytes for each tile of the pyramid.
     """
 
     def __init__(
-        self, output: Path, spec: PyramidSpec, work: WorkFolder | None = None, *, overwrite: bool = False
+        self,
+        output: Path,
+        spec: PyramidSpec,
+        work: WorkFolder | None = None,
+        *,
+        overwrite: bool = False,
+        hands: int | None = None,
     ) -> None:
         self.output = output
         self.spec = spec
         self.work = work or WorkFolder()
         self.overwrite = overwrite
         self._taken = False
+        self._hands: Hands | None = None
+        self._count = hands_for(spec.size.pixels) if hands is None else hands
         self._crew = Crew(16, "wsisr-encode")
         self._layout = layout_of(output, spec.layout)
         self._layout.check(spec.codec)
@@ -79,6 +89,8 @@ class PyramidWriter:
                 self._scratch.take_up(self.work.identity, restart=self.overwrite)
                 self._taken = True
                 self._levels = self._opened_levels()
+                if self._count:
+                    self._hands = Hands(self.spec.codec, self.spec.tile_px, self._count)
             except (OSError, OutputError):
                 self._close()
                 raise
@@ -121,9 +133,10 @@ class PyramidWriter:
             raise ValueError(f"pixels are {pixels.dtype} {pixels.shape}, not uint8 ({box.height}, {box.width}, 3)")
         if not base.grid.holds_whole_tiles(box):
             raise ValueError(f"{box} is not made of whole tiles of {base.grid.tile_px} px in {base.grid.size}")
+        missing = (tile for tile in base.grid.touching(box) if not base.found[tile])
         with disk_errors(self._workplace):
-            missing = (tile for tile in base.grid.touching(box) if not base.found[tile])
-            self._crew.each(lambda tile: self._put(tile, box, pixels), missing)
+            squares = base.grid.squares(missing, SIDE)
+            self._crew.each(lambda tiles: self._put(tiles, box, pixels), squares)
 
     def annotate(self, note: Mapping[str, str]) -> None:
         """Add to the file's note what became known on the way; before `finish`."""
@@ -147,11 +160,15 @@ class PyramidWriter:
 
     def _fill_levels(self) -> Iterator[Progress]:
         total = sum(store.grid.tiles for store in self._stores[1:])
-        return (Progress("pyramid", done, total) for done in self._levels.fill(self._crew))
+        return (Progress("pyramid", done, total) for done in self._levels.fill(self._crew, self._coder))
 
-    def _put(self, tile: int, box: Box, pixels: Rgb) -> None:
-        part = self._stores[0].grid.box(tile).seen_from(box)
-        self._levels.put(tile, pixels[part.rows, part.columns])
+    def _put(self, tiles: Sequence[int], box: Box, pixels: Rgb) -> None:
+        parts = (self._stores[0].grid.box(tile).seen_from(box) for tile in tiles)
+        with self._coder() as coder:
+            self._levels.put(coder, tiles, [pixels[part.rows, part.columns] for part in parts])
+
+    def _coder(self) -> AbstractContextManager[Coder]:
+        return self._hands.one() if self._hands else nullcontext(Local(self.spec.codec, self.spec.tile_px))
 
     def _assemble(self) -> Iterator[Progress]:
         total = sum(level.grid.tiles for level in self._stores)
@@ -183,6 +200,8 @@ class PyramidWriter:
 
     def _close(self) -> None:
         self._crew.close()
+        if self._hands:
+            self._hands.close()
         keep = {scratch: self._keeps(scratch) for scratch in (self._scratch, self._beside)}
         if self._diary:
             self._diary.close()

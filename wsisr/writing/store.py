@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import os
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import accumulate, pairwise
 from pathlib import Path
 from threading import Lock
 
@@ -17,8 +18,12 @@ import numpy.typing as npt
 from wsisr.geometry import Box
 from wsisr.pixels import Rgb
 from wsisr.writing.codec import Codec
-from wsisr.writing.grid import Grid
+from wsisr.writing.coder import Code
+from wsisr.writing.grid import Grid, pieces
 from wsisr.writing.journal import Journal, Record
+
+AT_ONCE = 64
+"""Tiles that are copied together."""
 
 
 class TileStore:
@@ -52,16 +57,14 @@ class TileStore:
         """Tiles that are not here yet."""
         return int(np.count_nonzero(self._sizes == 0))
 
-    def put(self, tile: int, encoded: bytes) -> None:
-        offset = self._reserve(tile, len(encoded))
-        _write_all(self._file, encoded, offset)
-        self._sizes[tile] = len(encoded)
+    def put(self, tiles: Sequence[int], codes: Sequence[Code]) -> None:
+        """Codes of tiles, one after the other in the file."""
+        sizes = [len(code) for code in codes]
+        offsets = self._reserve(tiles, sizes)
+        _write_all(self._file, b"".join(codes), offsets[0])
+        self._sizes[tiles] = sizes
         if self._journal:
-            self._enter(self._journal, Record(tile, offset, len(encoded), zlib.crc32(encoded)))
-
-    def write(self, tile: int, pixels: Rgb) -> None:
-        """Encode and store (h, w, 3) sRGB of a tile."""
-        self.put(tile, self.codec.encode(pixels, self.grid.tile_px))
+            self._enter(self._journal, map(Record, tiles, offsets, sizes, map(zlib.crc32, codes)))
 
     def forget(self, tiles: npt.NDArray[np.intp]) -> None:
         """Let tiles of an earlier run be missing."""
@@ -77,9 +80,9 @@ class TileStore:
             raise ValueError(f"tile {tile} has not been written")
         return os.pread(self._file, size, int(self._offsets[tile]))
 
-    def rows(self) -> Iterator[Iterator[bytes]]:
-        """All tiles, row by row from the top left."""
-        return (map(self.get, row) for row in self.grid.by_rows())
+    def rows(self) -> Iterator[Iterator[list[bytes]]]:
+        """All tiles, row by row from the top left; of a row a few at a time."""
+        return (map(self._neighbours, pieces(row, AT_ONCE)) for row in self.grid.by_rows())
 
     def read(self, box: Box) -> Rgb:
         """Decoded pixels of a box inside the level, (h, w, 3) sRGB."""
@@ -110,9 +113,10 @@ class TileStore:
         file, self._file = self._file, -1
         os.close(file)
 
-    def _enter(self, journal: Journal, record: Record) -> None:
+    def _enter(self, journal: Journal, records: Iterable[Record]) -> None:
+        found = list(records)
         with self._lock:
-            journal.add(record)
+            journal.add(found)
             due = journal.due
         if due:
             self.sync()
@@ -125,14 +129,28 @@ class TileStore:
             self._offsets[tile], self._sizes[tile] = offset, size
             self._end = max(self._end, offset + size)
 
-    def _reserve(self, tile: int, size: int) -> int:
+    def _neighbours(self, tiles: range) -> list[bytes]:
+        """Neighbours in a row, in as few reads as they lie in pieces."""
+        offsets, sizes = (each[tiles.start : tiles.stop] for each in (self._offsets, self._sizes))
+        if not sizes.all():
+            raise ValueError(f"tile {tiles[int(sizes.argmin())]} has not been written")
+        ends = offsets + sizes
+        breaks = [0, *(1 + np.flatnonzero(offsets[1:] != ends[:-1])), len(tiles)]
+        codes = []
+        for first, end in pairwise(breaks):
+            start = int(offsets[first])
+            data = os.pread(self._file, int(ends[end - 1]) - start, start)
+            places = (ends[first:end] - start).tolist()
+            codes += [data[left:right] for left, right in pairwise([0, *places])]
+        return codes
+
+    def _reserve(self, tiles: Sequence[int], sizes: Sequence[int]) -> list[int]:
         with self._lock:
-            if self._offsets[tile] >= 0:
-                raise ValueError(f"tile {tile} is written twice")
-            offset = self._end
-            self._offsets[tile] = offset
-            self._end += size
-        return offset
+            if (self._offsets[tiles] >= 0).any():
+                raise ValueError(f"tiles {tiles} are written twice")
+            *offsets, self._end = accumulate(sizes, initial=self._end)
+            self._offsets[tiles] = offsets
+        return offsets
 
 
 def _write_all(file: int, data: bytes, offset: int) -> None:

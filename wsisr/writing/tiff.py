@@ -61,18 +61,19 @@ class TiffDraft:
         self._shared_at: int | None = None
         self._end = self._file.write(bytes(16 if big else 8))  # a header comes at the end: until then it is no TIFF
 
-    def add_tiles(self, fields: Mapping[int, Field], rows: Iterable[Iterable[bytes]]) -> Iterator[int]:
-        """Write an image in tiles; yields after each row how many tiles of all images there are."""
+    def add_tiles(self, fields: Mapping[int, Field], rows: Iterable[Iterable[Sequence[bytes]]]) -> Iterator[int]:
+        """Write an image in tiles, a few of a row at a time; yields after each row how many of all images there are."""
         places: list[tuple[int, int]] = []
         for row in rows:
-            places += map(self._put, row)
+            for tiles in row:
+                places += self._put(tiles)
             yield self._tiles + len(places)
         self._tiles += len(places)
         self._add(fields, places, TILE_OFFSETS, TILE_BYTES)
 
     def add_strip(self, fields: Mapping[int, Field], strip: bytes) -> None:
         """Write an image in one strip."""
-        self._add(fields, [self._put(strip)], STRIP_OFFSETS, STRIP_BYTES)
+        self._add(fields, self._put([strip]), STRIP_OFFSETS, STRIP_BYTES)
 
     def finish(self, *, subifds: int = 0) -> None:
         """Write the directories and the header; tag 330 of the first points at so many that follow it."""
@@ -99,14 +100,21 @@ class TiffDraft:
         }
         self._images.append({**fields, **index})
 
-    def _put(self, segment: bytes) -> tuple[int, int]:
-        if segment == self._shared and self._shared_at is not None:
-            return self._shared_at, len(segment)
-        at = self._end
-        if segment == self._shared:
-            self._shared_at = at
-        self._end += self._file.write(segment)
-        return at, len(segment)
+    def _put(self, segments: Iterable[bytes]) -> list[tuple[int, int]]:
+        """Write them one after the other, but for what is there; where each begins, and its length."""
+        places, new = [], []
+        for segment in segments:
+            shared = segment == self._shared
+            if shared and self._shared_at is not None:
+                places.append((self._shared_at, len(segment)))
+                continue
+            if shared:
+                self._shared_at = self._end
+            places.append((self._end, len(segment)))
+            self._end += len(segment)
+            new.append(segment)
+        self._file.write(b"".join(new))
+        return places
 
     def _offsets(self, values: np.typing.NDArray[np.generic]) -> Field:
         kind, form = (16, "<u8") if self._big else (4, "<u4")
