@@ -14,7 +14,9 @@ from wsisr.upscaler import Resampling
 
 sizes = st.builds(Size, st.integers(1, 90), st.integers(1, 90))
 tilings = st.integers(1, 40).flatmap(
-    lambda step: st.builds(Tiling, st.just(step), st.integers(0, 12), st.integers(0, step))
+    lambda step: st.builds(
+        Tiling, st.just(step), st.integers(0, 12), st.integers(0, step), st.sampled_from([1, 2, 7, 16])
+    )
 )
 
 
@@ -50,11 +52,23 @@ def test_windows_stay_inside_the_image_and_hold_what_their_tile_needs(size: Size
 
 
 @given(sizes, tilings, st.integers(0, 99))
-def test_of_what_lies_around_a_part_no_more_is_read_than_the_margin(size: Size, tiling: Tiling, around: int) -> None:
-    seen = min(around, tiling.margin)
-    for tile in TileGrid(size, tiling, Box.of(size).grown(around)):
-        assert Box.of(size).grown(seen).contains(tile.window)
-        assert tile.window.contains(tile.reach.grown(seen))
+def test_of_what_lies_around_a_tile_the_margin_is_read_and_no_more_than_a_round_width_takes(
+    size: Size, tiling: Tiling, around: int
+) -> None:
+    readable = Box.of(size).grown(around)
+    for tile in TileGrid(size, tiling, readable):
+        needed = tile.reach.grown(tiling.margin).intersection(readable)
+        assert readable.contains(tile.window)
+        assert tile.window.contains(needed)
+        assert tile.window.rows == needed.rows
+        assert tile.window.width < needed.width + tiling.unit
+
+
+@given(sizes, tilings, st.integers(0, 99))
+def test_windows_are_as_wide_as_networks_like_it_or_as_the_image(size: Size, tiling: Tiling, around: int) -> None:
+    readable = Box.of(size).grown(around)
+    for tile in TileGrid(size, tiling, readable):
+        assert tile.window.width % tiling.unit == 0 or tile.window.columns == readable.columns
 
 
 @given(st.integers(1, 50), st.integers(0, 200), st.integers(0, 60))

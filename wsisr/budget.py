@@ -82,7 +82,8 @@ class Load:
         """Bytes of a whole window."""
         tiling, image = self.grid.tiling, self.grid.image
         side = tiling.step + tiling.feather + 2 * tiling.margin
-        return 3 * min(side, image.width + 2 * tiling.margin) * min(side, image.height + 2 * tiling.margin)
+        wide = side + tiling.unit - 1
+        return 3 * min(wide, image.width + 2 * tiling.margin) * min(side, image.height + 2 * tiling.margin)
 
 
 def affordable(loads: Iterable[Load], memory_gb: float) -> Load:

@@ -58,6 +58,13 @@ class Box:
         """By so many pixels on each side."""
         return Box(self.left - by, self.top - by, self.right + by, self.bottom + by)
 
+    def widened(self, unit: int, within: Box) -> Box:
+        """To a multiple of `unit` in width, to the right or else to the left, as far as another box reaches."""
+        missing = -self.width % unit
+        right = min(self.right + missing, within.right)
+        left = max(self.left - missing + right - self.right, within.left)
+        return Box(left, self.top, right, self.bottom)
+
     def seen_from(self, other: Box) -> Box:
         """The same pixels, counted from the corner of another box."""
         return self.moved(-other.left, -other.top)

@@ -28,6 +28,10 @@ STORED_TILE_PX = 256
 DEFAULT_TILE_PX = 1024
 """Input px. A network computes at one rate from 384 to 1536 px (make bench-network); what differs is the overlap."""
 
+WIDTH_UNIT = 16
+"""Input px. On a CPU, bf16 convolutions (oneDNN 3.11, AMX) take a tenth longer on most other widths, and twice as long
+on some (tests/bench/network.py --tiles 1024 1042 1060 1072)."""
+
 GPU_TILE_PX = 2048
 """The same on a GPU, where every window costs the processor as much time to start; taken where memory has room for it
 besides all that finishes blocks."""
@@ -156,7 +160,8 @@ def _load(source: Source, upscaler: Upscaler, options: Options, unit: int) -> Lo
         )
     largest = GPU_TILE_PX if upscaler.hardware.startswith("on cuda") else DEFAULT_TILE_PX
     sides = range(largest, 0, -unit) if asked is None else (asked,)
-    cuts = (Tiling.overlapping(side, overlap, upscaler.context) for side in sides)
+    width = WIDTH_UNIT if upscaler.weights else 1
+    cuts = (Tiling.overlapping(side, overlap, upscaler.context, width) for side in sides)
     grids = (TileGrid(source.size, cut, source.readable) for cut in cuts)
     workers = NETWORKING if upscaler.weights else FILTERING
     loads = (

@@ -23,23 +23,25 @@ class Tiling:
     """Read on each side and thrown away: exact once it covers the network's context."""
     feather: int = 0
     """Width of the strip in which two neighbours are blended; at most `step`."""
+    unit: int = 1
+    """Of the width of windows, which are wider than they must be for it, where the image is."""
 
     def __post_init__(self) -> None:
-        if self.step < 1 or self.margin < 0 or not 0 <= self.feather <= self.step:
+        if self.step < 1 or self.margin < 0 or not 0 <= self.feather <= self.step or self.unit < 1:
             raise ValueError(f"{self} cannot tile anything")
 
     @classmethod
-    def overlapping(cls, step: int, overlap: int, context: int) -> Tiling:
+    def overlapping(cls, step: int, overlap: int, context: int, unit: int = 1) -> Tiling:
         """Neighbouring windows overlap by `overlap` px: no blend where that is exact, else half of it fades.
 
         A seam cannot be seen where both sides of it were computed from the same pixels; blending is for what is left.
         """
         if overlap >= 2 * context:
-            return cls(step, margin=context)
+            return cls(step, margin=context, unit=unit)
         feather = min(overlap // 2, step)
         if (overlap - feather) % 2:  # the rest is margin, alike on both sides
             feather += 1 if feather < step else -1
-        return cls(step, margin=(overlap - feather) // 2, feather=feather)
+        return cls(step, margin=(overlap - feather) // 2, feather=feather, unit=unit)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +82,7 @@ class TileGrid:
     def tile(self, column: int, row: int) -> Tile:
         step, margin = self.tiling.step, self.tiling.margin
         whole = Box.of(self.image)
+        readable = self.readable or whole
         left, top = column * step, row * step
         side = step + self.tiling.feather
         reach = Box(left, top, left + side, top + side).intersection(whole)
@@ -88,7 +91,7 @@ class TileGrid:
             row=row,
             block=Box(left, top, left + step, top + step).intersection(whole),
             reach=reach,
-            window=reach.grown(margin).intersection(self.readable or whole),
+            window=reach.grown(margin).intersection(readable).widened(self.tiling.unit, readable),
         )
 
     @property

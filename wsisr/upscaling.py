@@ -196,7 +196,7 @@ def _busy_enlarged(work: Plan, busy: Windows, upscaler: Upscaler) -> Iterable[Rg
 
 def _partly_enlarged(work: Plan, tile: Tile, window: Rgb, flags: Flags, upscaler: Upscaler) -> Rgb:
     """A window enlarged where cells are kept, and white elsewhere, which will be painted over."""
-    needed = work.cells.needed(tile, flags)
+    needed = work.cells.needed(tile, flags).widened(work.grid.tiling.unit, tile.window)
     part = needed.seen_from(tile.window)
     pixels: Rgb = _enlarged([tile], window[None, part.rows, part.columns], upscaler)[0]
     if needed == tile.window:
