@@ -17,7 +17,7 @@ from wsisr.files import write_whole
 from wsisr.geometry import Box
 from wsisr.pixels import Rgb, enlarge
 from wsisr.source import Source, reaches, source_of
-from wsisr.upscaler import Upscaler
+from wsisr.upscaler import Upscaler, called
 
 LARGEST_PX = 2048 * 2048
 """Output pixels of one panel at the most: a preview is held in memory."""
@@ -43,7 +43,7 @@ def compare(source: Source, upscaler: Upscaler) -> Image.Image:
         "where": _overview(source, nearest.shape[0]),
         _caption(_origin(source), source.mpp): nearest,
         _caption("bicubic", source.mpp, scale): enlarge(low, scale, "bicubic"),
-        _caption(upscaler.name + (", an estimate" if upscaler.weights else ""), source.mpp, scale): _enlarged(
+        _caption(called(upscaler) + (", an estimate" if upscaler.weights else ""), source.mpp, scale): _enlarged(
             source, upscaler
         ),
     }

@@ -64,6 +64,12 @@ class Upscaler(Protocol):
         ...
 
 
+def called(upscaler: Upscaler) -> str:
+    """Its name, and how far it goes towards other weights."""
+    blend = upscaler.weights.blend.split(", sha256")[0] if upscaler.weights else ""
+    return f"{upscaler.name}, {blend}" if blend else upscaler.name
+
+
 @dataclass(frozen=True, slots=True)
 class Resampling:
     """Pillow's bicubic (a = -0.5) or Lanczos (3 lobes): the honest baselines, through the same path as a network."""

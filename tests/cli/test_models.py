@@ -18,6 +18,7 @@ from wsisr.geometry import Size
 from wsisr.models.mmsrnet import MMSRNet
 from wsisr.models.weights import load_between, load_network, save_weights
 from wsisr.runtime import load_upscaler
+from wsisr.upscaler import called
 from wsisr.writing import read_note
 
 PITCHED = {"resolution": (20000, 20000), "resolutionunit": "CENTIMETER", "photometric": "rgb", "metadata": None}
@@ -90,6 +91,12 @@ def test_the_file_tells_how_crisp_it_was_made(slide: Path, twins: Path) -> None:
     assert "x2, 0.5 of the way to x2-gan, on" in done.stdout
     assert read_note(slide.with_name("out.tif"))["perception"].startswith("0.5 of the way to x2-gan, sha256 ")
     assert np.abs(plain.astype(int) - crisp).max() > 1
+
+
+def test_what_is_crisp_is_called_so(twins: Path) -> None:
+    plain, crisp = (load_upscaler(twins, scale=2, device="cpu", perception=share) for share in (0.0, 0.25))
+    assert called(plain) == "x2"
+    assert called(crisp) == "x2, 0.25 of the way to x2-gan"
 
 
 def test_perception_without_a_model_is_of_the_default(slide: Path, tmp_path: Path) -> None:

@@ -117,7 +117,8 @@ def load_sight(
 
 def _said(twin: Model, perception: float) -> str:
     """For the provenance."""
-    return f"{perception:g} of the way to {twin.name}, sha256 {sha256(twin.path)}"
+    part = "all" if perception == 1 else f"{perception:g} of"
+    return f"{part} the way to {twin.name}, sha256 {sha256(twin.path)}"
 
 
 def _refuse_perception(model: str, perception: float) -> None:
