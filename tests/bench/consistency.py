@@ -150,7 +150,7 @@ def main() -> None:
             truths.append(middle(slide))
     found = {}
     for scale in asked.scale:
-        upscaler = load_upscaler(f"masrgan-x{scale}", scale=scale, device="cpu")
+        upscaler = load_upscaler(f"mmsrnet-x{scale}", scale=scale, device="cpu")
         sys.stdout.write(f"\n| {upscaler.name}: input | model, dB | all, dB | half, dB | one round, dB | off |\n")
         sys.stdout.write("|---|--:|--:|--:|--:|--:|\n")
         for name, degrade in DEGRADATIONS.items():
