@@ -8,15 +8,15 @@ from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from wsisr.pixels import Lines, cubic
+
 REACH = 2
 """Input px on each side that a cubic kernel sees."""
-
-SHARPNESS = -0.5
-"""Pillow's choice of the cubic kernel's free number a; torch's own bicubic takes -0.75."""
 
 
 class PillowBicubic(nn.Module):
@@ -31,11 +31,13 @@ class PillowBicubic(nn.Module):
 
     def __init__(self, scale: int) -> None:
         super().__init__()
-        weights, colours, phases = taps(scale), torch.eye(3), torch.eye(scale)
-        rows = torch.einsum("cd,pk->cpdk", colours, weights).reshape(3 * scale, 3, 1, -1)
-        columns = torch.einsum("cd,pr,qk->cqpdrk", colours, phases, weights)
-        self.register_buffer("rows", rows, persistent=False)
-        self.register_buffer("columns", columns.reshape(3 * scale**2, 3 * scale, -1, 1), persistent=False)
+        # In NumPy: on the device without memory, where shapes of networks are found, torch.eye loads its compiler, for
+        # two seconds.
+        weights, colours, phases = taps(scale), np.eye(3), np.eye(scale)
+        rows = np.einsum("cd,pk->cpdk", colours, weights).reshape(3 * scale, 3, 1, -1)
+        columns = np.einsum("cd,pr,qk->cqpdrk", colours, phases, weights).reshape(3 * scale**2, 3 * scale, -1, 1)
+        for name, values in (("rows", rows), ("columns", columns)):
+            self.register_buffer(name, torch.tensor(values, dtype=torch.float32), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
         padding = (0, REACH)
@@ -47,13 +49,10 @@ class PillowBicubic(nn.Module):
         return F.conv2d(wide, self.columns, padding=padding) / F.conv2d(present, self.columns, padding=padding)
 
 
-def taps(scale: int) -> Tensor:
+def taps(scale: int) -> Lines:
     """(scale, 5): for each pixel within an enlarged one, the weights of the five input pixels around it."""
-    places = (torch.arange(scale, dtype=torch.float64) + 0.5) / scale - 0.5
-    distance = (places[:, None] - torch.arange(-REACH, REACH + 1)).abs()
-    near = (SHARPNESS + 2) * distance**3 - (SHARPNESS + 3) * distance**2 + 1
-    far = SHARPNESS * (distance**3 - 5 * distance**2 + 8 * distance - 4)
-    return torch.where(distance < 1, near, torch.where(distance < 2, far, 0.0)).float()
+    places = (np.arange(scale) + 0.5) / scale - 0.5
+    return cubic(np.abs(places[:, None] - np.arange(-REACH, REACH + 1)))
 
 
 def full_precision(x: Tensor) -> AbstractContextManager[object]:
