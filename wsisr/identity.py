@@ -13,16 +13,17 @@ from wsisr.writing import Identity, PyramidSpec
 
 def identity(source: Source, upscaler: Upscaler, output: PyramidSpec, tiling: Tiling, batch: int) -> Identity:
     """Names to values. How the work is cut is among them only where it shows, with an overlap below the context."""
+    part = source.part
     named = {
         "slide (path, age and size)": _slide(source.slide.info.path),
         "source level": str(source.level),
         "source factor": repr(source.factor),
-        "source part": str(source.part),
+        "source part": f"{part.size} px at {part.left}, {part.top}" if part else "all of it",
         "model": upscaler.name,
         "weights": upscaler.weights.sha256 if upscaler.weights else "none",
         "scale": str(upscaler.scale),
         "hardware": upscaler.hardware,
-        "codec": str(output.codec),
+        "codec": output.codec.said,
         "colour profile": hashlib.sha256(output.icc or b"").hexdigest(),
         "output": f"{output.size} px in tiles of {output.tile_px} px, {output.mpp} um/px, by {output.software}",
     }

@@ -48,7 +48,7 @@ def test_every_model_says_what_it_is_for_and_one_is_the_default(tmp_path: Path) 
         "least error, for a GPU, when named",
         "speed on a CPU, when named",
         "--perception of masrgan-x2: crisp, less true",
-        "the default; warns of a wrong pitch",
+        "the default; may warn of a wrong pitch",
     ]
 
 

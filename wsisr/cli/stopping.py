@@ -24,8 +24,8 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 def stop_asked(*, abrupt: str | None = None) -> Iterator[threading.Event]:
     """Within, the first Ctrl-C sets the event; the second interrupts at once, wherever that is.
 
-    `abrupt` is for a work that a kill does not harm: the second then says it and ends the process, because threads that
-    are deep in a step would let the interruption wait for them.
+    `abrupt` is for a work that a kill does not harm, of which a step may take long: the first is then answered, and the
+    second says it and ends the process, because threads that are deep in a step would let the interruption wait.
     """
     event = threading.Event()
     previous = {each: signal.getsignal(each) for each in SIGNALS}
@@ -40,7 +40,9 @@ def stop_asked(*, abrupt: str | None = None) -> Iterator[threading.Event]:
             remarks.show_cursor(True)
             os._exit(INTERRUPTED)
         event.set()
-        if not abrupt:
+        if abrupt:
+            remark("stopping after what is in hand; Ctrl-C again stops at once")
+        else:
             restore()
 
     for each in SIGNALS:

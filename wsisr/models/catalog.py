@@ -120,7 +120,7 @@ def purpose(model: Model, models: Sequence[Model]) -> str:
     if model.name.endswith(BEST):
         return "least error, for a GPU, when named"
     wanted = "the default" if best_among(models, model.spec.scale, None) == model else "mix-attention, when named"
-    return f"{wanted}; warns of a wrong pitch" if model.spec.family == CLASSIFYING else wanted
+    return f"{wanted}; may warn of a wrong pitch" if model.spec.family == CLASSIFYING else wanted
 
 
 def twin_of(model: Model) -> Model:
