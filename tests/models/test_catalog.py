@@ -9,7 +9,7 @@ import pytest
 
 from tests.networks import small_spec
 from wsisr.errors import ModelError
-from wsisr.models.catalog import Model, best_among, best_for, purpose, scale_for, shipped
+from wsisr.models.catalog import Model, best_among, best_for, find, purpose, scale_for, shipped
 from wsisr.models.weights import load_between, load_network
 
 
@@ -81,3 +81,10 @@ def test_a_shipped_twin_lies_a_part_of_the_way_from_its_model(model: Model) -> N
     ends = [load_network(path)[1].state_dict()[last] for path in (model.path, model.twin)]
     assert not ends[0].equal(ends[1])
     assert (half.state_dict()[last] - (ends[0] + ends[1]) / 2).abs().max() < 1e-6
+
+
+def test_a_typo_is_answered_with_names_like_it_and_anything_else_with_all() -> None:
+    with pytest.raises(ModelError, match=r"no model is called 'mmsrnet-2x'; mmsrnet-x2 or .* may be meant, or give a"):
+        find("mmsrnet-2x")
+    with pytest.raises(ModelError, match=r"; there are bicubic, lanczos, .*, or give a"):
+        find("x")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 
 import wsisr
@@ -74,8 +75,10 @@ def find(model: str | Path, files: str = ".safetensors") -> Model:
     if Path(model).suffix.lower() in PICKLES:
         raise ModelError(f"{model}: a pickle, which could run any code; save its tensors as .safetensors elsewhere")
     if Path(model).suffix != ".safetensors":
-        names = ", ".join([*FILTERS, *(candidate.name for candidate in shipped())])
-        raise ModelError(f"no model is called {str(model)!r}; there are {names}, or give a {files} file")
+        names = [*FILTERS, *(candidate.name for candidate in shipped())]
+        alike = get_close_matches(str(model), names)
+        known = f"{' or '.join(alike)} may be meant" if alike else f"there are {', '.join(names)}"
+        raise ModelError(f"no model is called {str(model)!r}; {known}, or give a {files} file (see wsisr models)")
     return described(Path(model))
 
 
