@@ -147,9 +147,9 @@ def test_another_run_is_told_what_differs_and_refused(tmp_path: Path) -> None:
     stopped(output)
     for source, upscaler, options, words in [
         (picture(), Resampling("lanczos", 2), EXACT, "model bicubic, now lanczos"),
-        (picture(), UPSCALER, replace(EXACT, codec=Codec(quality=70)), "quality=90.*quality=70"),
+        (picture(), UPSCALER, replace(EXACT, codec=Codec(quality=70)), "quality 90, 444, now jpeg, quality 70"),
         (picture(), UPSCALER, FEATHERED, "tiling not given"),
-        (replace(picture(), part=Box(0, 0, 300, 300)), UPSCALER, EXACT, "source part None, now"),
+        (replace(picture(), part=Box(0, 0, 300, 300)), UPSCALER, EXACT, "part all of it, now 300 x 300 px at 0, 0"),
     ]:
         with pytest.raises(OutputError, match=f"{words}.*--overwrite"):
             deque(upscale(source, upscaler, output, options=options), 0)
