@@ -29,7 +29,7 @@ DEFAULT_TILE_PX = 1024
 """Input px. A network computes at one rate from 384 to 1536 px (make bench-network); what differs is the overlap."""
 
 WIDTH_UNIT = 16
-"""Input px. On a CPU, bf16 convolutions (oneDNN 3.11, AMX) take a tenth longer on most other widths, and twice as long
+"""Input px. On a CPU, bf16 convolutions (oneDNN 3.12, AMX) take a tenth longer on most other widths, and twice as long
 on some (tests/bench/network.py --tiles 1024 1042 1060 1072)."""
 
 GPU_TILE_PX = 2048
