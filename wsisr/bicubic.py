@@ -12,13 +12,10 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from wsisr.pixels import Rgb, cubic, enlarge, resize
+from wsisr.pixels import CUBIC_REACH, Rgb, enlarge, resize, taps
 
 EXACT = (2, 4)
 """Scales at which it is the same."""
-
-_REACH = 2
-"""Px of the input on each side of one that its output depends on."""
 
 _UP = 2.0**-12
 """Less than any two sums differ by; with it OpenCV, which rounds half to even, rounds half up."""
@@ -26,7 +23,7 @@ _UP = 2.0**-12
 
 def bicubic(image: Rgb, scale: int) -> Rgb:
     """(h, w, 3) to (h*scale, w*scale, 3), as `wsisr.pixels.enlarge` does; other scales, and narrow images, by it."""
-    if scale not in EXACT or min(image.shape[:2]) < 2 * _REACH:
+    if scale not in EXACT or min(image.shape[:2]) < 2 * CUBIC_REACH:
         return enlarge(image, scale, "bicubic")
     return _heightened(_turned(_heightened(_turned(image), scale)), scale)
 
@@ -36,9 +33,9 @@ def _heightened(image: Rgb, scale: int) -> Rgb:
     tall = np.empty((image.shape[0] * scale, *image.shape[1:]), np.uint8)
     for phase, weights in enumerate(_phases(scale)):
         tall[phase::scale] = cv2.filter2D(image, -1, weights, delta=_UP)
-    border = _REACH * scale  # beyond it Pillow leaves weights out
-    tall[:border] = _by_pillow(image[: 2 * _REACH], scale)[:border]
-    tall[-border:] = _by_pillow(image[-2 * _REACH :], scale)[-border:]
+    border = CUBIC_REACH * scale  # beyond it Pillow leaves weights out
+    tall[:border] = _by_pillow(image[: 2 * CUBIC_REACH], scale)[:border]
+    tall[-border:] = _by_pillow(image[-2 * CUBIC_REACH :], scale)[-border:]
     return tall
 
 
@@ -53,6 +50,4 @@ def _turned(image: Rgb) -> Rgb:
 @lru_cache
 def _phases(scale: int) -> tuple[npt.NDArray[np.float32], ...]:
     """(5, 1) each: the weights of the rows around one, for each of the rows that it becomes."""
-    rows = np.arange(-_REACH, _REACH + 1)
-    places = (np.arange(scale) + 0.5) / scale - 0.5
-    return tuple(cubic(np.abs(rows - place)).astype(np.float32)[:, None] for place in places)
+    return tuple(weights[:, None] for weights in taps(scale).astype(np.float32))

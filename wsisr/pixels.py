@@ -32,6 +32,9 @@ Edges: TypeAlias = npt.NDArray[np.floating[Any]]
 Lines: TypeAlias = npt.NDArray[np.float64]
 """(n, ...) of grey levels not yet rounded: rows, or columns, of an image."""
 
+CUBIC_REACH = 2
+"""Input px on each side that a cubic kernel sees."""
+
 
 def resize(image: Rgb, width: int, height: int, kernel: Kernel) -> Rgb:
     """(h, w, 3) to (height, width, 3) by Pillow's filters.
@@ -90,9 +93,15 @@ def cubic_along(lines: Lines, centres: Edges, first: int = 0) -> Lines:
     return np.asarray(sum(weight * tap for weight, tap in zip(weights, taps, strict=True)))
 
 
-def cubic(distances: Lines) -> Lines:
+def _cubic(distances: Lines) -> Lines:
     """Keys' cubic kernel (a = -0.5) at distances in px, none of them negative."""
     return np.where(distances < 1, _near(distances), np.where(distances < 2, _far(distances), 0.0))
+
+
+def taps(scale: int) -> Lines:
+    """(scale, 5): for each pixel within an enlarged one, the weights of the five input pixels around it."""
+    places = (np.arange(scale) + 0.5) / scale - 0.5
+    return _cubic(np.abs(places[:, None] - np.arange(-CUBIC_REACH, CUBIC_REACH + 1)))
 
 
 def _near(distance: Lines) -> Lines:

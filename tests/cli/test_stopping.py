@@ -120,7 +120,7 @@ def test_an_interrupted_program_says_so_and_ends_with_130(tmp_path: Path, name: 
     assert done.returncode == 130, done.stderr
     heard = "wsisr: stopping after what is in hand; Ctrl-C again stops at once"
     told = "wsisr: stopped; what is finished is kept, and the same command goes on from there"
-    assert [line for line in done.stderr.splitlines() if "px" not in line] == [heard, told]
+    assert done.stderr.splitlines()[1:] == [heard, told]
     assert [each.name for each in tmp_path.iterdir()] == ["o.tif.wsisr-part"]
 
 

@@ -13,10 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from wsisr.pixels import Lines, cubic
-
-REACH = 2
-"""Input px on each side that a cubic kernel sees."""
+from wsisr.pixels import CUBIC_REACH, taps
 
 
 class PillowBicubic(nn.Module):
@@ -40,19 +37,13 @@ class PillowBicubic(nn.Module):
             self.register_buffer(name, torch.tensor(values, dtype=torch.float32), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        padding = (0, REACH)
+        padding = (0, CUBIC_REACH)
         present = x[:1, :, :1] * 0 + 1  # ones, made so that ONNX need not handle shapes
         wide = F.conv2d(x, self.rows, padding=padding) / F.conv2d(present, self.rows, padding=padding)
         wide = wide.mul(255).round().clamp(0, 255).div(255)
-        padding = (REACH, 0)
+        padding = (CUBIC_REACH, 0)
         present = wide[:1, :, :, :1] * 0 + 1
         return F.conv2d(wide, self.columns, padding=padding) / F.conv2d(present, self.columns, padding=padding)
-
-
-def taps(scale: int) -> Lines:
-    """(scale, 5): for each pixel within an enlarged one, the weights of the five input pixels around it."""
-    places = (np.arange(scale) + 0.5) / scale - 0.5
-    return cubic(np.abs(places[:, None] - np.arange(-REACH, REACH + 1)))
 
 
 def full_precision(x: Tensor) -> AbstractContextManager[object]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import NamedTuple, Protocol, TypeAlias
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple, Protocol, TypeAlias, TypeVar
 
 import numpy as np
 
@@ -11,6 +11,7 @@ from wsisr.pixels import Rgb, halve
 from wsisr.writing.codec import Codec
 
 Code: TypeAlias = bytes | memoryview
+C = TypeVar("C", bytes, memoryview)
 
 
 class Finer(NamedTuple):
@@ -75,3 +76,11 @@ class Local:
         if isinstance(code, bytes):
             return self.codec.decode(code, self.tile_px)
         return self._tiles[code] if self.codec.coding.exact else self.codec.decode(self._codes[code], self.tile_px)
+
+
+def parts(data: C, sizes: Iterable[int]) -> Iterator[C]:
+    """What lies one after the other, by the bytes of each."""
+    at = 0
+    for size in sizes:
+        yield data[at : at + size]
+        at += size

@@ -32,7 +32,7 @@ from wsisr.errors import OutputError
 from wsisr.pixels import Rgb
 from wsisr.workers import SIGNALS, signals_held
 from wsisr.writing.codec import Codec
-from wsisr.writing.coder import Coarser, Coder, Finer, Local
+from wsisr.writing.coder import Coarser, Coder, Finer, Local, parts
 
 SIDE = 4
 """Of the squares of tiles that a hand is given at once: two coarser levels are complete with each."""
@@ -125,7 +125,7 @@ class Hand:
 
     def encode(self, tiles: Iterable[Rgb]) -> list[memoryview]:
         found = list(tiles)
-        for tile, place in zip(found, _parts(self._desk.pixels, (tile.size for tile in found)), strict=True):
+        for tile, place in zip(found, parts(self._desk.pixels, (tile.size for tile in found)), strict=True):
             np.copyto(np.frombuffer(place, np.uint8).reshape(tile.shape), tile)
         return self._answer(([tile.shape for tile in found], None))
 
@@ -133,7 +133,7 @@ class Hand:
         codes: list[bytes] = []
         wanted = [(width, height, [_told(each, codes) for each in finer]) for width, height, finer in tiles]
         lengths = [len(code) for code in codes]
-        for code, place in zip(codes, _parts(self._desk.given, lengths), strict=True):
+        for code, place in zip(codes, parts(self._desk.given, lengths), strict=True):
             place[:] = code
         return self._answer((wanted, lengths))
 
@@ -146,7 +146,7 @@ class Hand:
             raise OutputError(f"a process that encodes tiles was ended (out of memory?); {what_now}") from error
         if isinstance(said, Exception):
             raise said
-        return list(_parts(self._desk.made, said))
+        return list(parts(self._desk.made, said))
 
 
 def _told(finer: Finer, codes: list[bytes]) -> tuple[int, ...]:
@@ -156,13 +156,6 @@ def _told(finer: Finer, codes: list[bytes]) -> tuple[int, ...]:
         codes.append(code)
         code = -len(codes)
     return (*place, code)
-
-
-def _parts(memory: memoryview, sizes: Iterable[int]) -> Iterator[memoryview]:
-    at = 0
-    for size in sizes:
-        yield memory[at : at + size]
-        at += size
 
 
 def main() -> None:
@@ -203,7 +196,7 @@ def _done(coder: Local, wish: Wish, desk: _Desk) -> list[int] | Exception:
         codes = (
             coder.encode(_tiles(wanted, desk)) if lengths is None else coder.coarser(_coarser(wanted, lengths, desk))
         )
-        for code, place in zip(codes, _parts(desk.made, map(len, codes)), strict=True):
+        for code, place in zip(codes, parts(desk.made, map(len, codes)), strict=True):
             place[:] = code
     except Exception as error:  # noqa: BLE001 - handed over whole and raised where it is waited for
         return error
@@ -211,12 +204,12 @@ def _done(coder: Local, wish: Wish, desk: _Desk) -> list[int] | Exception:
 
 
 def _tiles(shapes: Iterable[tuple[int, ...]], desk: _Desk) -> Iterator[Rgb]:
-    for shape, place in zip(shapes, _parts(desk.pixels, map(math.prod, shapes)), strict=True):
+    for shape, place in zip(shapes, parts(desk.pixels, map(math.prod, shapes)), strict=True):
         yield np.frombuffer(place, np.uint8).reshape(shape)
 
 
 def _coarser(wanted: Iterable[Any], lengths: Iterable[int], desk: _Desk) -> Iterator[Coarser]:
-    codes = [bytes(code) for code in _parts(desk.given, lengths)]
+    codes = [bytes(code) for code in parts(desk.given, lengths)]
     for width, height, finer in wanted:
         numbered = itertools.starmap(Finer, finer)
         yield Coarser(width, height, [_given(each, codes) for each in numbered])

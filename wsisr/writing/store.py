@@ -18,7 +18,7 @@ import numpy.typing as npt
 from wsisr.geometry import Box
 from wsisr.pixels import Rgb
 from wsisr.writing.codec import Codec
-from wsisr.writing.coder import Code
+from wsisr.writing.coder import Code, parts
 from wsisr.writing.grid import Grid, pieces
 from wsisr.writing.journal import Journal, Record
 
@@ -136,12 +136,11 @@ class TileStore:
             raise ValueError(f"tile {tiles[int(sizes.argmin())]} has not been written")
         ends = offsets + sizes
         breaks = [0, *(1 + np.flatnonzero(offsets[1:] != ends[:-1])), len(tiles)]
-        codes = []
+        codes: list[bytes] = []
         for first, end in pairwise(breaks):
             start = int(offsets[first])
             data = os.pread(self._file, int(ends[end - 1]) - start, start)
-            places = (ends[first:end] - start).tolist()
-            codes += [data[left:right] for left, right in pairwise([0, *places])]
+            codes += parts(data, sizes[first:end].tolist())
         return codes
 
     def _reserve(self, tiles: Sequence[int], sizes: Sequence[int]) -> list[int]:
