@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from hashlib import sha256
+from typing import TypeAlias
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 
 from wsisr.bicubic import bicubic
 from wsisr.geometry import Box, Size
@@ -25,6 +27,9 @@ BICUBIC_REACH = 3
 
 WHITE = 255
 """What readers give where a slide has no pixels at all."""
+
+
+Places: TypeAlias = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +89,8 @@ class Cells:
     def kept(self, tile: Tile, window: Rgb) -> Flags:
         """Which cells of a tile's reach a network is needed for: tissue, with something to see around it."""
         flags = self.within(tile.reach)
-        white = cv2.inRange(window, (WHITE,) * 3, (WHITE,) * 3)
-        return flags & ~self._blank(tile, white > 0) if white.any() else flags
+        white: Flags = np.asarray(cv2.inRange(window, (WHITE,) * 3, (WHITE,) * 3)) > 0
+        return flags & ~self._blank(tile, white) if white.any() else flags
 
     def needed(self, tile: Tile, kept: Flags) -> Box:
         """The part of a tile's window on which a network's pixels depend in the cells that are kept, at least one."""
@@ -129,16 +134,17 @@ class Cells:
 
     def _blank(self, tile: Tile, white: Flags) -> Flags:
         """Which cells of a tile's reach have no pixel but white in sight of a network."""
-        rows, columns = (
-            range(tile.reach.top, tile.reach.bottom, self.side),
-            range(tile.reach.left, tile.reach.right, self.side),
-        )
-        boxes = [[Box(left, top, left + self.side, top + self.side) for left in columns] for top in rows]
-        return np.array([[self._in_sight(box, tile, white).all() for box in row] for row in boxes])
+        sums = np.asarray(cv2.integral(white.view(np.uint8)))
+        top, bottom = self._in_sight(tile.reach.top, tile.reach.bottom, tile.window.top, tile.window.bottom)
+        left, right = self._in_sight(tile.reach.left, tile.reach.right, tile.window.left, tile.window.right)
+        found = sums[bottom][:, right] - sums[bottom][:, left] - sums[top][:, right] + sums[top][:, left]
+        return np.asarray(found == np.outer(bottom - top, right - left))
 
-    def _in_sight(self, cell: Box, tile: Tile, white: Flags) -> Flags:
-        seen = cell.grown(self.context).intersection(tile.window).seen_from(tile.window)
-        return white[seen.rows, seen.columns]
+    def _in_sight(self, start: int, end: int, first: int, last: int) -> tuple[Places, Places]:
+        """Along an axis, where what a network sees of each cell from start to end begins and ends, in a window."""
+        starts = np.arange(start, end, self.side)
+        ends = np.minimum(starts + self.side + self.context, last)
+        return np.maximum(starts - self.context, first) - first, ends - first
 
 
 def spread(flags: Flags, side: int, image: Rgb) -> Flags:

@@ -32,6 +32,7 @@ def provenance(source: Source, upscaler: Upscaler, codec: Codec, *, dated: bool 
     kind = "super-resolved; fine detail is an estimate" if upscaler.scale > 1 else "resampled; no detail was added"
     info = source.slide.info
     date = scan_date(info.properties) if dated else None
+    blend = upscaler.weights.blend if upscaler.weights else None
     return {
         "derived": f"{kind}, not an observation; research use only",
         "software": f"wsisr {wsisr.__version__}",
@@ -44,7 +45,7 @@ def provenance(source: Source, upscaler: Upscaler, codec: Codec, *, dated: bool 
         "codec": codec.said,
         **source.note(),
         **scanner_of(info.vendor, info.properties),
-        **({"perception": upscaler.weights.blend} if upscaler.weights and upscaler.weights.blend else {}),
+        **({"perception": f"{blend}, sha256 {blend.sha256}"} if blend else {}),
     } | ({"scan date": date} if date else {})
 
 

@@ -14,6 +14,20 @@ from wsisr.pixels import Kernel, Rgb, Tiles, enlarge
 
 
 @dataclass(frozen=True, slots=True)
+class Blend:
+    """Other weights that a network's were mixed with."""
+
+    name: str
+    share: float
+    """Of the way to them, above 0 to 1."""
+    sha256: str
+    """Of their file, hexadecimal."""
+
+    def __str__(self) -> str:
+        return f"{'all' if self.share == 1 else f'{self.share:g} of'} the way to {self.name}"
+
+
+@dataclass(frozen=True, slots=True)
 class Weights:
     """What a network computes with: enough to tell it from any other."""
 
@@ -21,8 +35,7 @@ class Weights:
     """None for a network from elsewhere."""
     sha256: str
     """Of the weights file, hexadecimal."""
-    blend: str = ""
-    """In words, which other weights were mixed in, and how much of them; nothing where none were."""
+    blend: Blend | None = None
 
 
 class Upscaler(Protocol):
@@ -66,7 +79,7 @@ class Upscaler(Protocol):
 
 def called(upscaler: Upscaler) -> str:
     """Its name, and how far it goes towards other weights."""
-    blend = upscaler.weights.blend.split(", sha256")[0] if upscaler.weights else ""
+    blend = upscaler.weights.blend if upscaler.weights else None
     return f"{upscaler.name}, {blend}" if blend else upscaler.name
 
 

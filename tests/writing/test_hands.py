@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import select
 import signal
 import subprocess
@@ -20,7 +21,7 @@ from wsisr.geometry import Box, Size
 from wsisr.writing import Codec, PyramidSpec, PyramidWriter, WorkFolder
 from wsisr.writing.codec import METHODS
 from wsisr.writing.coder import Coarser, Finer
-from wsisr.writing.hands import Hands
+from wsisr.writing.hands import Hands, hired
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "memfd_create"), reason="only Linux has memory to share so")
 
@@ -62,6 +63,17 @@ def test_processes_write_what_threads_do(tmp_path: Path, method: str) -> None:
     suffix = ".ome.zarr" if METHODS[method].compression is None else ".ome.tif"
     alone, by_hands = (written(tmp_path / f"{count}{suffix}", Codec(method), count) for count in (0, 2))
     assert alone == by_hands
+
+
+def test_threads_do_it_where_the_system_refuses_memory(tmp_path: Path) -> None:
+    expected = written(tmp_path / "alone.ome.tif", Codec(), 0)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2**20, hard))  # of a file, and less than so many share
+    try:
+        assert hired(Codec(), TILE_PX, 16) is None
+        assert written(tmp_path / "refused.ome.tif", Codec(), 16) == expected
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def test_a_process_that_is_ended_costs_nothing_that_is_finished(tmp_path: Path) -> None:

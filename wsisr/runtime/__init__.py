@@ -12,7 +12,7 @@ from wsisr.models.headers import is_foreign, sha256
 from wsisr.modelspec import CLASSIFYING
 from wsisr.runtime.heap import keep_heap
 from wsisr.sighting import Sight
-from wsisr.upscaler import Resampling, Upscaler, Weights
+from wsisr.upscaler import Blend, Resampling, Upscaler, Weights
 
 if TYPE_CHECKING:
     from wsisr.runtime._onnx import OnnxUpscaler
@@ -57,7 +57,8 @@ def load_upscaler(
         keep_heap()
         return Resampling("bicubic" if model == "bicubic" else "lanczos", scale)
     twin = twin_of(chosen) if perception else None
-    weights = Weights(chosen.spec, sha256(chosen.path), _said(twin, perception) if twin else "")
+    blend = Blend(twin.name, perception, sha256(twin.path)) if twin else None
+    weights = Weights(chosen.spec, sha256(chosen.path), blend)
     network = _torch_network(chosen, weights, device, precision, perception)
     return WithinMemory(network.unheard())
 
@@ -113,12 +114,6 @@ def load_sight(
     _, network = load_network(chosen.path)
     assert isinstance(network, MMSRNet)
     return TorchSight(network, torch_device(device))
-
-
-def _said(twin: Model, perception: float) -> str:
-    """For the provenance."""
-    part = "all" if perception == 1 else f"{perception:g} of"
-    return f"{part} the way to {twin.name}, sha256 {sha256(twin.path)}"
 
 
 def _refuse_perception(model: str, perception: float) -> None:

@@ -52,24 +52,34 @@ def hands_for(pixels: int) -> int:
     return min(MOST, cores()) if worth else 0
 
 
+def hired(codec: Codec, tile_px: int, count: int) -> Hands | None:
+    """So many hands; None for none, or where the system refuses processes or memory for them: threads do the same."""
+    try:
+        return Hands(codec, tile_px, count) if count else None
+    except OSError:
+        return None
+
+
 class Hands:
-    """So many hands, until closed. Methods may be called from several threads."""
+    """So many hands, until closed. Methods may be called from several threads. Raises `OSError` where refused."""
 
     def __init__(self, codec: Codec, tile_px: int, count: int) -> None:
         self._idle: queue.Queue[Hand] = queue.Queue()
         room = _Desk.room(tile_px)
-        memory = os.memfd_create("wsisr")
-        os.ftruncate(memory, count * room)
-        shared = mmap(memory, count * room)
         pipes = [Pipe() for _ in range(count)]
         theirs = [pipe.fileno() for _, pipe in pipes]
-        words = [codec.method, codec.quality, codec.subsampling, tile_px, memory, *theirs]
-        command = [sys.executable, "-P", "-c", "from wsisr.writing.hands import main; main()", *map(str, words)]
-        with signals_held():
-            self._first = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, pass_fds=[memory, *theirs], env=_environment()
-            )
-        os.close(memory)
+        memory = os.memfd_create("wsisr")
+        try:
+            os.ftruncate(memory, count * room)
+            shared = mmap(memory, count * room)
+            words = [codec.method, codec.quality, codec.subsampling, tile_px, memory, *theirs]
+            command = [sys.executable, "-P", "-c", "from wsisr.writing.hands import main; main()", *map(str, words)]
+            with signals_held():
+                self._first = subprocess.Popen(
+                    command, stdin=subprocess.DEVNULL, pass_fds=[memory, *theirs], env=_environment()
+                )
+        finally:
+            os.close(memory)
         self._pipes = [mine for mine, _ in pipes]
         for number, (mine, pipe) in enumerate(pipes):
             pipe.close()  # so that mine ends with the hand

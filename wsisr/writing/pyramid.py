@@ -20,7 +20,7 @@ from wsisr.progress import Progress
 from wsisr.writing.coder import Coder, Local
 from wsisr.writing.diary import Diary
 from wsisr.writing.grid import pyramid
-from wsisr.writing.hands import SIDE, Hands, hands_for
+from wsisr.writing.hands import SIDE, Hands, hands_for, hired
 from wsisr.writing.journal import Journal
 from wsisr.writing.layouts import layout_of
 from wsisr.writing.levels import Levels
@@ -89,8 +89,7 @@ class PyramidWriter:
                 self._scratch.take_up(self.work.identity, restart=self.overwrite)
                 self._taken = True
                 self._levels = self._opened_levels()
-                if self._count:
-                    self._hands = Hands(self.spec.codec, self.spec.tile_px, self._count)
+                self._hands = hired(self.spec.codec, self.spec.tile_px, self._count)
             except (OSError, OutputError):
                 self._close()
                 raise
