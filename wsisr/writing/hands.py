@@ -22,7 +22,7 @@ from contextlib import contextmanager, suppress
 from mmap import mmap
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import cv2
 import numpy as np
@@ -122,9 +122,9 @@ class _Desk(NamedTuple):
         return cls(own[: room // 5], own[room // 5 : 3 * room // 5], own[3 * room // 5 :])
 
 
-Wish: TypeAlias = tuple[list[tuple[int, ...]], None] | tuple[list[Any], list[int]]
-"""Shapes of tiles that lie among the pixels; or what `Coarser` holds, codes by number, and lengths of the given ones.
-Plain numbers, for objects take many times as long on their way."""
+Wish: TypeAlias = tuple[Literal["encode", "coarser"], list[Any], list[int]]
+"""Which method of a `Coder`; shapes of tiles that lie among the pixels, or what `Coarser` holds, codes by number; and
+lengths of the codes that lie among the given. Plain numbers, for objects take many times as long on their way."""
 
 
 class Hand:
@@ -137,7 +137,7 @@ class Hand:
         found = list(tiles)
         for tile, place in zip(found, parts(self._desk.pixels, (tile.size for tile in found)), strict=True):
             np.copyto(np.frombuffer(place, np.uint8).reshape(tile.shape), tile)
-        return self._answer(([tile.shape for tile in found], None))
+        return self._answer(("encode", [tile.shape for tile in found], []))
 
     def coarser(self, tiles: Iterable[Coarser]) -> list[memoryview]:
         codes: list[bytes] = []
@@ -145,7 +145,7 @@ class Hand:
         lengths = [len(code) for code in codes]
         for code, place in zip(codes, parts(self._desk.given, lengths), strict=True):
             place[:] = code
-        return self._answer((wanted, lengths))
+        return self._answer(("coarser", wanted, lengths))
 
     def _answer(self, wish: Wish) -> list[memoryview]:
         try:
@@ -201,11 +201,12 @@ def _serve(coder: Local, pipe: Connection, desk: _Desk) -> None:
 
 def _done(coder: Local, wish: Wish, desk: _Desk) -> list[int] | Exception:
     """Lengths of the codes, which lie one after the other where they were to be put."""
-    wanted, lengths = wish
+    method, wanted, lengths = wish
     try:
-        codes = (
-            coder.encode(_tiles(wanted, desk)) if lengths is None else coder.coarser(_coarser(wanted, lengths, desk))
-        )
+        if method == "encode":
+            codes = coder.encode(_tiles(wanted, desk))
+        else:
+            codes = coder.coarser(_coarser(wanted, lengths, desk))
         for code, place in zip(codes, parts(desk.made, map(len, codes)), strict=True):
             place[:] = code
     except Exception as error:  # noqa: BLE001 - handed over whole and raised where it is waited for
