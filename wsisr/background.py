@@ -109,7 +109,7 @@ class Cells:
         if not kept.any():
             return plain
         mask = spread(kept, self.side * scale, enlarged)
-        return np.where(mask[..., None], enlarged, plain)
+        return np.asarray(cv2.copyTo(enlarged, mask.view(np.uint8), plain.copy()), np.uint8)
 
     def shown(self, tile: Tile, kept: Flags) -> Flags:
         """Which cells of a tile's block show what the source shows: all, or where the rest is white, those kept."""

@@ -43,6 +43,7 @@ def load_upscaler(
     """
     from wsisr.runtime.memory import WithinMemory  # noqa: PLC0415
 
+    keep_heap()
     if model is not None and Path(model).suffix.lower() == ".onnx":
         _refuse_perception(str(model), perception)
         return _onnx_upscaler(Path(model), scale, device, precision)
@@ -54,7 +55,6 @@ def load_upscaler(
         _refuse_perception(str(model), perception)
         if device not in ("auto", "cpu"):
             raise DeviceError(f"{model} runs on the CPU only, not on {device}; leave the device out")
-        keep_heap()
         return Resampling("bicubic" if model == "bicubic" else "lanczos", scale)
     twin = twin_of(chosen) if perception else None
     blend = Blend(twin.name, perception, sha256(twin.path)) if twin else None
@@ -71,8 +71,6 @@ def _torch_network(model: Model, weights: Weights, device: str, precision: str, 
     from wsisr.runtime.device import torch_device, torch_precision  # noqa: PLC0415
 
     where = torch_device(device)
-    if where.type == "cpu":
-        keep_heap()
     twin = twin_of(model) if perception else None
     _, network = load_between(model.path, twin.path, perception) if twin else load_network(model.path)
     return TorchUpscaler(model.name, network, where, torch_precision(precision, where), weights)
