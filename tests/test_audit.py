@@ -33,7 +33,8 @@ UPSCALER = Resampling("bicubic", 2)
 class Repeat:
     """Averaged back it is what it was; each tile may be darkened by its number."""
 
-    name, hardware, weights, scale, context = "repeat", "nowhere", None, 2, 0
+    name, hardware, on_gpu = "repeat", "nowhere", False
+    weights, scale, context = None, 2, 0
     remarks: tuple[str, ...] = ()
 
     def __init__(self, darker: int = 0) -> None:

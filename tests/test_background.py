@@ -25,7 +25,8 @@ CELL = 64
 class Counting:
     """Lanczos that counts what goes through it: unlike bicubic everywhere."""
 
-    name, hardware, weights, scale, context = "counting", "nowhere", None, 4, 3
+    name, hardware, on_gpu = "counting", "nowhere", False
+    weights, scale, context = None, 4, 3
     remarks: tuple[str, ...] = ()
 
     def __init__(self) -> None:

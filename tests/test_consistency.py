@@ -20,7 +20,8 @@ from wsisr.upscaler import Resampling, Upscaler
 class Repeat:
     """Every pixel four times in both directions, darker by some grey levels; averages back but for them."""
 
-    name, hardware, weights, scale, context = "repeat", "nowhere", None, 4, 0
+    name, hardware, on_gpu = "repeat", "nowhere", False
+    weights, scale, context = None, 4, 0
     remarks: tuple[str, ...] = ()
 
     def __init__(self, darker: int = 0) -> None:

@@ -185,9 +185,8 @@ def test_work_can_lie_elsewhere_and_stay(tmp_path: Path) -> None:
     assert again.slide.reads == 0  # type: ignore[attr-defined]
     assert output.read_bytes() == first
     output.unlink()
-    missing = replace(folder, parent=tmp_path / "none")
-    with pytest.raises(OutputError, match="none: is no folder"):
-        deque(upscale(picture(), UPSCALER, output, options=EXACT, folder=missing), 0)
+    with pytest.raises(OutputError, match="none: no folder for work in progress; create it first"):
+        replace(folder, parent=tmp_path / "none")
 
 
 def test_a_folder_that_does_not_take_the_work_is_named() -> None:

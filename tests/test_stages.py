@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Iterator
 from contextlib import closing
 from itertools import count, islice
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -135,6 +137,17 @@ def test_mapped_makes_no_more_than_promised_and_leaves_no_thread(taken: int, dep
             most[0] = max(most[0], made[0] - item)
     assert most[0] <= depth + 1
     assert mappers() == []
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="the system knows no share of cores")
+def test_openmp_keeps_to_the_cores_of_the_process() -> None:
+    mine = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(mine)})
+    try:
+        with closing(mapped(lambda _: torch.get_num_threads(), [0])) as items:
+            assert next(items) == 1
+    finally:
+        os.sched_setaffinity(0, mine)
 
 
 def test_closing_what_is_mapped_closes_what_it_is_made_of() -> None:

@@ -30,7 +30,8 @@ from wsisr.writing import read_note
 class Repeat:
     """Nearest neighbour: the simplest upscaler there is."""
 
-    name, hardware, weights, scale, context = "repeat", "nowhere", None, 2, 0
+    name, hardware, on_gpu = "repeat", "nowhere", False
+    weights, scale, context = None, 2, 0
     remarks: Sequence[str] = ()
 
     def __init__(self) -> None:

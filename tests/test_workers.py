@@ -28,6 +28,12 @@ def endless(marker: Path, link: Link) -> None:
     marker.touch()
 
 
+def once_there(marker: Path | None, _link: Link) -> int:
+    while marker and not marker.exists():
+        pass
+    return os.getpid()
+
+
 def refusing(number: int, _link: Link) -> None:
     raise ValueError(f"no {number}")
 
@@ -40,6 +46,20 @@ def test_one_that_dies_costs_only_its_own_job() -> None:
     assert {each.code for each in found if isinstance(each, Died)} == {-signal.SIGKILL}
     said = [(each.job, each.what) for each in found if isinstance(each, Told)]
     assert sorted(said) == [(place, f"{number} in hand") for place, number in enumerate(jobs)]
+
+
+def test_one_that_dies_with_nothing_in_hand_costs_no_job(tmp_path: Path) -> None:
+    marker = tmp_path / "end"
+    found: list[Happening[int]] = []
+    with closing(in_processes(once_there, [None, marker], 2)) as happenings:
+        for each in happenings:
+            found.append(each)
+            if isinstance(each, Done) and each.job == 0:
+                os.kill(each.result, signal.SIGKILL)
+            elif any(isinstance(one, Done) for one in found):
+                marker.touch()
+    assert [each.job for each in found if isinstance(each, Done)] == [0, 1]
+    assert not any(isinstance(each, Died) for each in found)
 
 
 def test_left_early_the_job_in_hand_hears_it_and_is_waited_for(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from wsisr.crew import cores
+from wsisr.cores import cores
 from wsisr.errors import OutputError
 from wsisr.source import Source
 from wsisr.tiling import TileGrid

@@ -50,6 +50,10 @@ class Consistent:
         return self.upscaler.hardware
 
     @property
+    def on_gpu(self) -> bool:
+        return self.upscaler.on_gpu
+
+    @property
     def weights(self) -> Weights | None:
         return self.upscaler.weights
 

@@ -10,7 +10,7 @@ import wsisr
 from wsisr.audit import Audit
 from wsisr.background import BICUBIC_REACH, Background, Cells
 from wsisr.budget import DEFAULT_MEMORY_GB, DEPTHS, Load, affordable
-from wsisr.crew import cores
+from wsisr.cores import cores
 from wsisr.errors import OutputError, SlideError
 from wsisr.identity import identity
 from wsisr.provenance import provenance, title
@@ -158,7 +158,7 @@ def _load(source: Source, upscaler: Upscaler, options: Options, unit: int) -> Lo
         raise OutputError(
             f"an overlap of {overlap} px in batches of {options.batch} cannot be; take 0 px and 1 or more"
         )
-    largest = GPU_TILE_PX if upscaler.hardware.startswith("on cuda") else DEFAULT_TILE_PX
+    largest = GPU_TILE_PX if upscaler.on_gpu else DEFAULT_TILE_PX
     sides = range(largest, 0, -unit) if asked is None else (asked,)
     width = WIDTH_UNIT if upscaler.weights else 1
     cuts = (Tiling.overlapping(side, overlap, upscaler.context, width) for side in sides)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import queue
 import threading
 from collections import deque
@@ -12,6 +11,8 @@ from functools import partial
 from typing import TypeVar
 
 from threadpoolctl import threadpool_limits
+
+from wsisr.cores import cores
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -67,7 +68,7 @@ def mapped(make: Callable[[T], R], items: Iterable[T], depth: int = 2, workers: 
     What `make` leaves to OpenMP, as torch does, takes each thread's share of the cores.
     """
     coming: deque[Future[R]] = deque()
-    share = max(1, (os.cpu_count() or 1) // workers)
+    share = max(1, cores() // workers)
     with ThreadPoolExecutor(workers, "wsisr-mapped", partial(threadpool_limits, share, "openmp")) as pool:
         try:
             for future in _submitted(pool, make, items):

@@ -50,6 +50,11 @@ class Upscaler(Protocol):
         ...
 
     @property
+    def on_gpu(self) -> bool:
+        """Whether a GPU computes, for which windows are larger."""
+        ...
+
+    @property
     def weights(self) -> Weights | None:
         """None for a filter."""
         ...
@@ -95,6 +100,10 @@ class Resampling:
         return "on the CPU in 8 bits"
 
     @property
+    def on_gpu(self) -> bool:
+        return False
+
+    @property
     def weights(self) -> None:
         return None
 
@@ -119,6 +128,7 @@ class Unchanged:
 
     name: str = "no network"
     hardware: str = "on the CPU"
+    on_gpu: bool = False
     weights: None = None
     scale: int = 1
     context: int = 0

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import tomllib
-from dataclasses import fields, is_dataclass
+from dataclasses import MISSING, fields, is_dataclass
 from pathlib import Path
 from types import UnionType
 from typing import Any, TypeAlias, TypeVar, get_args, get_type_hints
@@ -45,11 +45,12 @@ def made(kind: type[T], values: dict[str, Any], where: str, folder: Path) -> T:
         raise ConfigError(f"{where}: unknown key {unknown[0]!r}; known: {', '.join(known)}")
     hints = get_type_hints(kind)
     checked = {key: _value(value, hints[key], f"{where}: {key}", folder) for key, value in values.items()}
+    required = [item.name for item in fields(kind) if item.default is item.default_factory is MISSING]  # type: ignore[arg-type]
+    missing = [name for name in required if name not in values]
+    if missing:
+        raise ConfigError(f"{where}: a required key is missing: {', '.join(map(repr, missing))}")
     try:
         return kind(**checked)
-    except TypeError as error:
-        missing = str(error).partition("argument")[2].strip(": ")
-        raise ConfigError(f"{where}: a required key is missing: {missing}") from error
     except ConfigError as error:
         raise ConfigError(f"{where}: {error}") from error
 
@@ -70,7 +71,7 @@ def _value(value: Any, hint: Any, where: str, folder: Path) -> Any:
         return tuple(_value(each, get_args(hint)[0], where, folder) for each in several)
     if hint == dict[str, float]:
         return {name: _value(share, float, f"{where}: {name}", folder) for name, share in value.items()}
-    return value
+    return float(value) if hint is float else value  # 1 and 1.0 are one configuration
 
 
 def _refuse_other(value: Any, hint: Any, where: str) -> None:

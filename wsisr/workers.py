@@ -32,7 +32,7 @@ class Wish(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Seat:
-    """Of a worker among its like."""
+    """A worker's place among the workers."""
 
     number: int
     """From 0; who takes the place of one that died has the same."""
@@ -111,9 +111,12 @@ def in_processes(work: Work[J, R], jobs: Sequence[J], count: int) -> Generator[H
                 yield None
             for pipe in ready:
                 assert isinstance(pipe, Connection)
-                happening = crew[pipe].heard()
+                worker = crew[pipe]
+                idle, happening = worker.job is None, worker.heard()
                 if isinstance(happening, Died):
                     seats.append(crew.pop(pipe).seat)
+                    if idle:
+                        continue  # which costs nobody anything
                 yield happening
     finally:
         stop.set()

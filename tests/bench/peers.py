@@ -63,6 +63,7 @@ class Halved:
     network: Upscaler
     name: str = "network"
     hardware: str = "as the network"
+    on_gpu: bool = False
     scale: int = 1
     remarks: tuple[str, ...] = ()
 

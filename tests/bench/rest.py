@@ -41,7 +41,8 @@ class Repeating:
     """As good as no time; cut and batched as for a network on a GPU."""
 
     name: str = "pixels repeated"
-    hardware: str = "on cuda, but for a stand-in"
+    hardware: str = "on no GPU, but as if"
+    on_gpu: bool = True
     weights: Weights = Weights(None, "0" * 64)  # noqa: RUF009 - frozen
     scale: int = 2
     context: int = 18

@@ -20,7 +20,8 @@ SAID = "warning: not enough memory"
 class Modest:
     """Nearest neighbour that has something to say once it has worked."""
 
-    name, hardware, weights, scale, context = "modest", "nowhere", None, 2, 0
+    name, hardware, on_gpu = "modest", "nowhere", False
+    weights, scale, context = None, 2, 0
 
     def __init__(self) -> None:
         self.remarks: list[str] = []

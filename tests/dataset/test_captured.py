@@ -161,6 +161,17 @@ def test_what_shows_nothing_in_common_is_refused_and_leaves_nothing(captures: Sc
     assert not list(tmp_path.glob("d*"))
 
 
+def test_a_capture_of_an_unfit_pitch_stops_no_other(captures: Scans, tmp_path: Path) -> None:
+    low, high = tmp_path / "low", tmp_path / "high"
+    for folder in (low, high):
+        folder.mkdir()
+    Image.fromarray(captures.low).save(low / "a_4x.png")
+    Image.fromarray(captures.low).save(low / "b_20x.png")
+    Image.fromarray(captures.high).save(high / "b_40x.png")
+    assert run(low, high, "-o", tmp_path / "d").exit_code == 0
+    assert {record.parameters["low"] for record in PatchStore(tmp_path / "d").records} == {"b_20x.png"}
+
+
 def test_an_image_that_cannot_be_read_stops_no_other(captures: Scans, tmp_path: Path) -> None:
     for folder, pixels in (("10x", captures.low), ("20x", captures.high)):
         (tmp_path / folder).mkdir()

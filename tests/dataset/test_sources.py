@@ -77,6 +77,12 @@ def test_a_folder_of_dicom_files_is_one_slide(tmp_path: Path) -> None:
     assert [source.name for source in sources([tmp_path / "1.2.840"])] == ["1.2.840"]
 
 
+def test_an_ome_zarr_is_one_slide(tmp_path: Path) -> None:
+    touched(tmp_path, "a.ome.zarr/zarr.json", "a.ome.zarr/0/zarr.json", "b.qptiff")
+    assert [source.name for source in sources([tmp_path])] == ["a.ome.zarr", "b.qptiff"]
+    assert [source.name for source in sources([tmp_path / "a.ome.zarr"])] == ["a.ome.zarr"]
+
+
 def test_a_slide_that_is_given_twice_counts_once(tmp_path: Path) -> None:
     first, second = touched(tmp_path, "a.svs", "b.svs")
     assert paths_of(sources([second, tmp_path, second])) == [second, first]

@@ -22,6 +22,7 @@ class Speckled:
     scale: int
     name: str = "speckled"
     hardware: str = "in a test"
+    on_gpu: bool = False
     weights: None = None
     context: int = 3
     remarks: tuple[str, ...] = ()

@@ -28,6 +28,7 @@ class Repeat:
     scale: int
     name: str = "repeat"
     hardware: str = "in a test"
+    on_gpu: bool = False
     weights: None = None
     context: int = 0
     remarks: tuple[str, ...] = ()

@@ -18,7 +18,8 @@ from wsisr.upscaler import Resampling
 class Narrow:
     """Bicubic that has room for so many pixels of the input at a time."""
 
-    name, hardware, weights, scale, context = "narrow", "on a small device", None, 2, 3
+    name, hardware, on_gpu = "narrow", "on a small device", False
+    weights, scale, context = None, 2, 3
 
     def __init__(self, room: int) -> None:
         self.room = room

@@ -10,10 +10,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from tests.networks import small_network, small_spec
 from tests.samples import enlarged, noise
 from wsisr.errors import DeviceError, ModelError, OutOfMemoryError
 from wsisr.geometry import Size
 from wsisr.models.catalog import Model, best_for, shipped
+from wsisr.models.weights import save_weights
 from wsisr.planning import Options
 from wsisr.runtime import load_upscaler
 from wsisr.runtime._torch import TorchUpscaler
@@ -81,6 +83,14 @@ def test_what_does_not_fail_is_not_remarked_on() -> None:
     upscaler = TorchUpscaler("sound", Repeating(), CPU, "bf16")
     upscaler(TILES)
     assert upscaler.remarks == []
+
+
+def test_a_network_that_averages_over_tiles_is_remarked_on_for_every_slide(tmp_path: Path) -> None:
+    path = tmp_path / "mine.safetensors"
+    save_weights(path, small_spec("rcan"), small_network("rcan").state_dict())
+    for _ in range(2):
+        upscaler = load_upscaler(path, scale=2, device="cpu")
+        assert [remark.partition(",")[0] for remark in upscaler.remarks] == ["mine averages over whole tiles"]
 
 
 class Hungry(Repeating):

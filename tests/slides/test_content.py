@@ -15,7 +15,7 @@ from tests.samples import noise_levels, write_ome_zarr, write_tiff
 from wsisr.errors import SlideError
 from wsisr.geometry import Size
 from wsisr.slides import Level, SlideInfo, open_slide
-from wsisr.slides.content import digest, digesting, slide_files
+from wsisr.slides.content import age, digest, digesting, slide_files
 
 LINES = "find . -type f -printf '%P\\n' | LC_ALL=C sort | xargs -d '\\n' sha256sum | sha256sum"
 
@@ -103,3 +103,17 @@ def test_it_is_made_beside_other_work_and_can_be_left(tmp_path: Path) -> None:
 def test_what_cannot_be_read_is_one_line() -> None:
     with pytest.raises(SlideError, match="/proc/self/mem: cannot be read"):
         digest(info_of(Path("/proc/self/mem")), Event())
+
+
+def test_the_age_of_a_folder_tells_of_each_file_in_it(tmp_path: Path) -> None:
+    path = write_ome_zarr(tmp_path / "a.zarr", noise_levels(Size(150, 100), Size(75, 50)), "0.5")
+    files = slide_files(info_of(path))
+    before = age(files)
+    assert age(slide_files(info_of(path))) == before
+    for file in files:
+        found = file.stat()
+        os.utime(file, ns=(found.st_atime_ns, found.st_mtime_ns + 1))
+        assert age(files) != before
+        os.utime(file, ns=(found.st_atime_ns, found.st_mtime_ns))
+    assert age(files) == before
+    assert age(files[1:]) != before

@@ -76,7 +76,8 @@ def test_a_warm_start_may_be_of_several_files(tmp_path: Path) -> None:
 
 
 def test_a_whole_number_may_stand_for_a_fraction(tmp_path: Path) -> None:
-    assert config(tmp_path, changed("schedule", learning_rate=1)).schedule.learning_rate == 1
+    whole, fraction = (config(tmp_path, changed("schedule", learning_rate=rate)) for rate in (1, 1.0))
+    assert whole.digest() == fraction.digest()
 
 
 @pytest.mark.parametrize(

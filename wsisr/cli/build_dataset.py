@@ -52,7 +52,7 @@ def pyramid(
     quiet: QUIET = False,
 ) -> None:
     """Pairs from the levels of slides: low resolution from a coarser level than the high one."""
-    from wsisr.crew import cores
+    from wsisr.cores import cores
     from wsisr.dataset.assembly import Assembly
     from wsisr.dataset.pyramid import Work, plan
     from wsisr.dataset.recipe import Recipe

@@ -27,7 +27,7 @@ def captured(
     quiet: QUIET = False,
 ) -> None:
     """Pairs from two captures of one specimen, registered field by field; what does not fit is left out and counted."""
-    from wsisr.crew import cores
+    from wsisr.cores import cores
     from wsisr.dataset.assembly import Assembly
     from wsisr.dataset.captured import Captures, plan
     from wsisr.dataset.fields import captures_at

@@ -52,17 +52,13 @@ def going_on(steps: Iterable[Progress], output: Path) -> Iterator[Progress]:
         yield step
 
 
-def forecast(work: Plan, upscaler: Upscaler, output: Path) -> Panel:
-    """What would happen."""
-    import shutil
-
+def forecast(work: Plan, upscaler: Upscaler, output: Path, workplace: Path) -> Panel:
+    """What would happen, the tiles in a folder that may lie on another disk than the output."""
     from wsisr.cli.progress import duration
     from wsisr.estimate import estimate
 
     expected = estimate(work, upscaler)
     network = " besides the network" if upscaler.weights else ""
-    free = shutil.disk_usage(output.parent).free
-    room = f"{size_in_words(free)} are free" + (", which is too little" if expected.disk_bytes > free else "")
     taken = "; it exists, and would need --overwrite" if output.exists() else ""
     return panel(
         "dry run: nothing was written",
@@ -72,9 +68,23 @@ def forecast(work: Plan, upscaler: Upscaler, output: Path) -> Panel:
             "memory": f"at most {size_in_words(work.load.bytes)}{network}",
             "time": f"about {duration(expected.seconds)}, at the speed of this moment",
             "output": f"{output}, about {size_in_words(expected.output_bytes)}{taken}",
-            "disk": f"about {size_in_words(expected.disk_bytes)} while running; {room}",
+            "disk": room_in_words(expected.disk_bytes, output.parent, workplace),
         },
     )
+
+
+def room_in_words(needed: int, *folders: Path) -> str:
+    """Bytes needed while running, in equal shares where the folders lie on several disks, and what is free there."""
+    import shutil
+
+    disks = {folder.stat().st_dev: folder for folder in folders}
+    share = needed // len(disks)
+    rooms = {folder: shutil.disk_usage(folder).free for folder in disks.values()}
+    said = [
+        f"{size_in_words(free)} are free{f' in {folder}' * (len(disks) > 1)}{', which is too little' * (share > free)}"
+        for folder, free in rooms.items()
+    ]
+    return f"about {size_in_words(share)}{' on each disk' * (len(disks) > 1)} while running; {', '.join(said)}"
 
 
 def summary(work: Plan, upscaler: Upscaler, run: Run, output: Path, found: Mapping[str, str]) -> Panel:
@@ -192,7 +202,7 @@ def size_in_words(count: int) -> str:
     """Bytes in decimal units."""
     value, unit = float(count), "B"
     for larger in ("kB", "MB", "GB", "TB"):
-        if value < 1000:
+        if value < 999.5:  # which is shown as 1000
             break
         value, unit = value / 1000, larger
     return f"{value:.3g} {unit}"

@@ -46,7 +46,7 @@ def simulated(
     quiet: QUIET = False,
 ) -> None:
     """Pairs whose low resolution is computed from the high one: optics, noise, sharpening, JPEG, all written down."""
-    from wsisr.crew import cores
+    from wsisr.cores import cores
     from wsisr.dataset.assembly import Assembly
     from wsisr.dataset.degradation import CAPTURE, read_degradation
     from wsisr.dataset.pyramid import Work

@@ -318,16 +318,16 @@ def enlarge(request: Request, slide: Path, output: Path, desk: Desk) -> Facts:
         news = source.remarks if upscaler.scale == 1 else ()  # a plain filter in the place of a network is no danger
         for said in (*source.said, *filter(None, [work.warning])):
             remark(said if said in news else f"warning: {said}")
+        folder = work_folder(work, upscaler, request.work_dir, keep=request.keep_work)
         if request.dry_run:
-            answers.print(forecast(work, upscaler, output))
+            answers.print(forecast(work, upscaler, output, folder.parent or output.parent))
             return {"state": "planned"}
         began, before = time.monotonic(), 0.0
-        folder = work_folder(work, upscaler, request.work_dir, keep=request.keep_work)
         making = carried_out(work, upscaler, output, overwrite=request.overwrite, folder=folder)
         with desk.stop_asked() as stop, closing(making) as steps:
             if not request.quiet:
                 sizes = f"{source.size} px to {work.output.size} px"
-                remark(f"{upscaler.name}, {upscaler.hardware}: {sizes} in {counted(len(work.grid), 'step')}")
+                remark(f"{upscaler.name}, {upscaler.hardware}: {sizes} in {counted(len(work.grid), 'tile')}")
             heard = passing_on(until(steps, stop, STOPPED), upscaler.remarks)
             for step in heard if request.quiet else desk.drawn(going_on(heard, output), pace):
                 before = max(before, step.before / step.total)

@@ -99,10 +99,10 @@ class CapturedJob:
                     refused.append(error)
                     continue
                 with opened as low:
-                    scale = scale_of(low, high)
                     try:
+                        scale = scale_of(low, high)
                         agreement = align(low, high, stop.check)
-                    except NoCommonTissueError as error:
+                    except DatasetError as error:
                         refused.append(error)
                         continue
                     facts = self._pairs(part, _Registering(low, high, agreement, scale, stop))
@@ -129,7 +129,7 @@ class CapturedJob:
             colours = common_colours(work.samples(found))
             facts.told["colours"] = in_formulas(colours)
             cut = _Cut(work, self.captures.high, tissue_of(work.high), colours)
-            kept = found[:: -(-len(found) // self.recipe.most_patches)]
+            kept = spread(found, self.recipe.most_patches)
             for box, fit in kept:
                 work.stop.check()
                 cut.into(part, box, fit)

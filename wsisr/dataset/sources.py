@@ -9,9 +9,11 @@ from pathlib import Path
 
 from wsisr.dataset.recipe import Recipe
 from wsisr.dataset.records import SPLITS
-from wsisr.errors import DatasetError
+from wsisr.errors import DatasetError, SlideError
+from wsisr.files import is_zarr
+from wsisr.slides.content import age, files_at
 
-SUFFIXES = {".svs", ".tif", ".tiff", ".ndpi", ".scn", ".mrxs", ".vms", ".vmu", ".bif", ".svslide"}
+SUFFIXES = {".svs", ".tif", ".tiff", ".ndpi", ".scn", ".mrxs", ".vms", ".vmu", ".bif", ".svslide", ".qptiff"}
 """What is taken for a slide in a folder; a slide that is given by its own name may be called anything."""
 
 
@@ -37,12 +39,11 @@ class DatasetSlide:
         return {**place, "case": self.case, "split": self.split}
 
     def age(self) -> dict[str, str]:
-        """Size and time of change, which stand for its content: a digest would read all of it before any work."""
+        """Of all its files, which stands for their content."""
         try:
-            found = self.path.stat()
-        except OSError:
+            return {"slide (path, age and size)": age(files_at(self.path))}
+        except SlideError:
             return {}  # who opens it says so better
-        return {"slide bytes": str(found.st_size), "slide changed": str(found.st_mtime_ns)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +120,7 @@ def _each_once(paths: Iterable[Path]) -> list[Path]:
 
 def _slides_at(path: Path) -> Sequence[Path]:
     try:
-        if not path.is_dir() or _is_dicom(path):
+        if not path.is_dir() or _is_slide(path):
             return [path]
         children = sorted(path.iterdir())
     except OSError as error:
@@ -131,12 +132,12 @@ def _slides_at(path: Path) -> Sequence[Path]:
 
 
 def _looks_like_slide(path: Path) -> bool:
-    return _is_dicom(path) if path.is_dir() else path.suffix.lower() in SUFFIXES
+    return _is_slide(path) if path.is_dir() else path.suffix.lower() in SUFFIXES
 
 
-def _is_dicom(folder: Path) -> bool:
-    """A folder of DICOM files is one slide, as it is for `open_slide`."""
-    return any(folder.glob("*.dcm"))
+def _is_slide(folder: Path) -> bool:
+    """An OME-Zarr, or a folder of DICOM files, as for `open_slide`."""
+    return is_zarr(folder) or any(folder.glob("*.dcm"))
 
 
 def _stems(paths: Sequence[Path]) -> Iterator[str]:

@@ -27,6 +27,10 @@ class BackProjection:
         return "on the CPU in fp32"
 
     @property
+    def on_gpu(self) -> bool:
+        return False
+
+    @property
     def weights(self) -> None:
         return None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -30,12 +31,13 @@ class Agreement:
     agreeing: int
     looked_at: int
     residual: float
-    """Root mean square distance of the fields that agree, in px of the target."""
+    """Root mean square distance of the fields that agree, in px of the target; infinite where they tell no map, being
+    too few or on a line."""
 
     @property
     def believed(self) -> bool:
         enough = self.agreeing >= max(FEWEST, LEAST_SHARE * self.looked_at)
-        return enough and self.map.stretch < MOST_STRETCH
+        return enough and math.isfinite(self.residual) and self.map.stretch < MOST_STRETCH
 
 
 def agreed(source: Points, target: Points, prior: Affine, looked_at: int) -> Agreement:

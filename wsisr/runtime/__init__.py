@@ -33,12 +33,11 @@ def load_upscaler(
 ) -> Upscaler:
     """A model, ready to enlarge tiles.
 
-    `model` is `bicubic`, `lanczos`, the name of a shipped model, a .safetensors file (another's
-    by spandrel), or an .onnx file of `wsisr export`, for ONNX Runtime; None takes the shipped model
-    of that scale that fits the pixel pitch `mpp` of the input (um/px). `device` is auto, cpu, cuda or cuda:NUMBER, for
-    ONNX also tensorrt;
-    `precision` is auto, bf16, fp16 (GPU only) or fp32. `perception` from 0 to 1 goes from a model's weights to those of
-    its twin, which was trained to look crisp.
+    `model` is `bicubic`, `lanczos`, the name of a shipped model, a .safetensors file (third-party ones through
+    spandrel), or an .onnx file, for ONNX Runtime; None takes the shipped model of that scale that fits the pixel pitch
+    `mpp` of the input (um/px). `device` is auto, cpu, cuda or cuda:NUMBER, for ONNX also tensorrt; `precision` is auto,
+    bf16, fp16 (GPU only) or fp32. `perception` from 0 to 1 goes from a model's weights to those of its twin, which was
+    trained to look crisp.
     Raises `ModelError` if there is no such model or it has another scale, `DeviceError` if there is no such device.
     """
     from wsisr.runtime.memory import WithinMemory  # noqa: PLC0415
@@ -91,8 +90,8 @@ def _foreign_network(path: Path, scale: int, device: str, precision: str) -> Tor
     where, network = torch_device(device), load_foreign(path)
     if network.scale != scale:
         raise ModelError(f"{path.stem} enlarges by {network.scale}, not by {scale}; choose another model or scale")
-    weights = Weights(None, sha256(path))
-    return TorchUpscaler(path.stem, network, where, torch_precision(precision, where), weights)
+    weights, found = Weights(None, sha256(path)), (network.nature.said(path.stem),)
+    return TorchUpscaler(path.stem, network, where, torch_precision(precision, where), weights, found)
 
 
 def load_sight(

@@ -70,6 +70,10 @@ class OnnxUpscaler:
         return other
 
     @property
+    def on_gpu(self) -> bool:
+        return self._network.provider != "CPU"
+
+    @property
     def hardware(self) -> str:
         return f"on {self._network.provider} in ONNX Runtime"
 
@@ -87,11 +91,7 @@ class OnnxUpscaler:
     def _try_out(self, file: OnnxFile) -> None:
         nature = probed(str(file.path), self._network)
         self.scale, self.context, self._span = nature.scale, nature.context, nature.span
-        black, white = nature.span
-        self._found = (
-            f"{self.name} tells nothing of itself: tried out, it takes black for {black:g} and white for {white:g} "
-            f"and sees {nature.context} px around a pixel",
-        )
+        self._found = (nature.said(self.name),)
 
     def _checked(self, tiles: Tiles) -> Planes:
         """The network's answer in grey levels, which must be enlarged pixels."""

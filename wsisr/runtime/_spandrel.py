@@ -25,7 +25,8 @@ class Foreign(nn.Module):
 
     def __init__(self, network: nn.Module, nature: Nature) -> None:
         super().__init__()
-        self.network, self.scale, self.context = network, nature.scale, nature.context
+        self.network, self.nature = network, nature
+        self.scale, self.context = nature.scale, nature.context
         self.black, self.white = nature.span
 
     def forward(self, x: Tensor) -> Tensor:

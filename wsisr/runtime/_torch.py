@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from copy import copy
 from typing import Self
@@ -25,13 +25,21 @@ class TorchUpscaler:
     """One network on one device."""
 
     def __init__(
-        self, name: str, network: nn.Module, device: torch.device, precision: str, weights: Weights | None = None
+        self,
+        name: str,
+        network: nn.Module,
+        device: torch.device,
+        precision: str,
+        weights: Weights | None = None,
+        found: Sequence[str] = (),
     ) -> None:
+        """`found` is what the reader of every result must know of the network."""
         self.name = name
         self.scale = int(network.scale)  # type: ignore[arg-type]
         self.context = int(network.context)  # type: ignore[arg-type]
         self.weights = weights
-        self.remarks: list[str] = [] if network.local else [_NOT_LOCAL.format(name)]
+        self._found = (*found, *([] if network.local else [_NOT_LOCAL.format(name)]))
+        self.remarks: list[str] = list(self._found)
         self.device = device
         self.precision = precision
         self.network = network.to(device)
@@ -39,10 +47,14 @@ class TorchUpscaler:
         self._bus = Bus(device)
 
     def unheard(self) -> Self:
-        """The same network with nothing remarked yet: for another slide."""
+        """The same network with nothing remarked but what is known of it from the start: for another slide."""
         other = copy(self)
-        other.remarks = []
+        other.remarks = list(self._found)
         return other
+
+    @property
+    def on_gpu(self) -> bool:
+        return self.device.type != "cpu"
 
     @property
     def hardware(self) -> str:

@@ -52,6 +52,14 @@ class Nature:
     context: int
     """Px around a pixel on which its output depends."""
 
+    def said(self, name: str) -> str:
+        """For the reader of its results."""
+        black, white = self.span
+        return (
+            f"{name} tells nothing of itself: tried out, it takes black for {black:g} and white for {white:g} and sees "
+            f"{self.context} px around a pixel"
+        )
+
 
 def probed(name: str, network: Network) -> Nature:
     """Tries a network out. Raises `ModelError`, naming it, where it enlarges no pictures or sees too far."""

@@ -47,6 +47,10 @@ class WithinMemory:
         return self.network.hardware
 
     @property
+    def on_gpu(self) -> bool:
+        return self.network.on_gpu
+
+    @property
     def weights(self) -> Weights | None:
         return self.network.weights
 

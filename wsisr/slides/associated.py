@@ -31,6 +31,8 @@ def associated_image(info: SlideInfo, name: str) -> Rgb:
     except (openslide.OpenSlideError, *DECODING_ERRORS) as error:
         reason = in_words(error)
         raise SlideError(f"{info.path}: its {name} image cannot be decoded ({reason}); do not keep it") from error
+    except SlideError as error:
+        raise SlideError(f"{info.path}: its {name} image cannot be decoded; do not keep it") from error
     if pixels is None or pixels.shape != (size.height, size.width, 3):
         raise SlideError(f"{info.path}: its {name} image is not 8-bit RGB; do not keep it")
     return pixels

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -23,21 +24,34 @@ def slide_files(info: SlideInfo) -> tuple[Path, ...]:
     OME-Zarr: all of its folder. MIRAX: the folder of its name, too. DICOM: the files beside it of the same series.
     Hamamatsu VMS and VMU: the files beside it that its index names. Raises `SlideError` where they cannot be listed.
     """
-    path = info.path
+    series = info.properties.get("dicom.SeriesInstanceUID") if info.vendor == "dicom" else None
+    return files_at(info.path, series)
+
+
+def files_at(path: Path, series: str | None = None) -> tuple[Path, ...]:
+    """The same, as far as its path, and the DICOM series that it is of, tell them."""
     try:
         found = [path] if path.is_file() else []
         if path.is_dir():
             found += path.rglob("*")
         elif path.suffix.lower() == ".mrxs":
             found += path.with_suffix("").rglob("*")
-        elif info.vendor == "dicom":
-            found += _naming(info.properties.get("dicom.SeriesInstanceUID"), path)
-        elif path.suffix.lower() in (".vms", ".vmu"):
+        elif series:
+            found += _naming(series, path)
+        elif found and path.suffix.lower() in (".vms", ".vmu"):
             index = _head(path)
             found += (file for file in path.parent.iterdir() if file.name.encode() in index)
         return tuple(sorted({file for file in found if file.is_file()}, key=lambda file: file.as_posix()))
     except OSError as error:
         raise _unreadable(path, error) from error
+
+
+def age(files: Iterable[Path]) -> str:
+    """Places, sizes and times of change of files, as 16 hexadecimal digits: they stand for what the files hold, all of
+    which would have to be read. Raises `SlideError` where one is gone."""
+    words = ((file, _stat(file)) for file in files)
+    lines = (f"{file.resolve()}, {found.st_size} bytes, changed {found.st_mtime_ns}\n" for file, found in words)
+    return _of(line.encode("utf-8", "surrogateescape") for line in lines)[:16]
 
 
 @contextmanager
@@ -81,10 +95,17 @@ def _of_file(path: Path, stop: Event) -> str:
         raise _unreadable(path, error) from error
 
 
-def _naming(series: str | None, path: Path) -> Iterator[Path]:
+def _stat(path: Path) -> os.stat_result:
+    try:
+        return path.stat()
+    except OSError as error:
+        raise _unreadable(path, error) from error
+
+
+def _naming(series: str, path: Path) -> Iterator[Path]:
     """The files beside one that name a DICOM series."""
     files = (file for file in path.parent.iterdir() if file.is_file())
-    return (file for file in files if series and series.encode() in _head(file))
+    return (file for file in files if series.encode() in _head(file))
 
 
 def _head(path: Path) -> bytes:
@@ -93,4 +114,4 @@ def _head(path: Path) -> bytes:
 
 
 def _unreadable(path: Path, error: OSError) -> SlideError:
-    return SlideError(f"{path}: cannot be read for its digest ({error.strerror}); copy the slide again")
+    return SlideError(f"{path}: cannot be read ({error.strerror}); copy the slide again")

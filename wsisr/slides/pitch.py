@@ -8,6 +8,7 @@ super-resolution and every viewer take pixels for square.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -96,11 +97,12 @@ def doubts_of(mpp: float, objective: float | None) -> Iterator[str]:
 
 
 def number(text: str | None) -> float | None:
-    """A number as a file spells it; None where it is none."""
+    """A finite number as a file spells it; None where it is none."""
     try:
-        return None if text is None else float(text)
+        found = math.nan if text is None else float(text)
     except ValueError:
         return None
+    return found if math.isfinite(found) else None
 
 
 def pitch_of_resolution(resolution: object, unit: object) -> float | None:

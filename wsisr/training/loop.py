@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import save as save_tensors
 from torch import nn
 
-from wsisr.crew import cores
+from wsisr.cores import cores
 from wsisr.errors import ConfigError, ModelError
 from wsisr.files import disk_errors, write_whole
 from wsisr.models.weights import build, save_weights

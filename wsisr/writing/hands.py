@@ -27,7 +27,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 import cv2
 import numpy as np
 
-from wsisr.crew import cores
+from wsisr.cores import cores
 from wsisr.errors import OutputError
 from wsisr.pixels import Rgb
 from wsisr.workers import SIGNALS, signals_held

@@ -34,7 +34,7 @@ Check: TypeAlias = Callable[[Path, PyramidSpec], str | None]
 
 @dataclass(frozen=True, slots=True)
 class WorkFolder:
-    """Where finished tiles lie until the file is assembled from them, and for whom."""
+    """Where finished tiles lie until the file is assembled from them, and for whom. Raises `OutputError` for none."""
 
     identity: Identity | None = None
     """Of the run that may go on there after it was stopped; None for none."""
@@ -42,6 +42,10 @@ class WorkFolder:
     """Beside the output by default."""
     keep: bool = False
     """Leave it even where the file is finished; it can be made again from it."""
+
+    def __post_init__(self) -> None:
+        if self.parent is not None and not self.parent.is_dir():
+            raise OutputError(f"{self.parent}: no folder for work in progress; create it first")
 
 
 class PyramidWriter:
@@ -191,8 +195,6 @@ class PyramidWriter:
 
     def _claim_work(self, beside: Scratch) -> Scratch:
         parent = self.work.parent
-        if parent is not None and not parent.is_dir():
-            raise OutputError(f"{parent}: is no folder for work in progress; create it first")
         if parent is None or parent.samefile(self.output.parent):
             return beside
         return Scratch(self.output, parent)
