@@ -27,7 +27,7 @@ from wsisr.upscaler import Resampling, Upscaler
 from wsisr.upscaling import blocks, upscale
 from wsisr.writing import read_note
 
-UPSCALER = Resampling("bicubic", 2)
+UPSCALER = Resampling("lanczos", 2)
 
 
 class Repeat:

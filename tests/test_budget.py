@@ -19,7 +19,7 @@ from wsisr.upscaler import Resampling
 from wsisr.upscaling import blocks
 
 SMALL, LARGE = Source(Picture(noise(Size(700, 500))), 0), Source(Picture(noise(Size(2300, 1500))), 0)
-UPSCALER = Resampling("bicubic", 2)
+UPSCALER = Resampling("lanczos", 2)
 
 
 def held(source: Source, options: Options) -> tuple[int, int]:

@@ -52,7 +52,8 @@ class Audit:
         self._known = _known(diary, str(grid)) if diary else {}
 
     def add(self, tile: Tile, measures: Measures) -> None:
-        """What an earlier run measured counts: a tile made again for its neighbours may lack what fades into it."""
+        """A tile that an earlier run measured keeps that: made again for a neighbour's sake, it may lack the feather
+        of the one before it."""
         number = tile.row * self._grid.columns + tile.column
         if number in self._known:
             return

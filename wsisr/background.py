@@ -16,14 +16,11 @@ import numpy.typing as npt
 
 from wsisr.bicubic import bicubic
 from wsisr.geometry import Box, Size
-from wsisr.pixels import Rgb
+from wsisr.pixels import CUBIC_REACH, Rgb
 from wsisr.source import Source
 from wsisr.tiling import Tile
 from wsisr.tissue import TissueMap, everywhere
 from wsisr.tissue.map import Flags, edges
-
-BICUBIC_REACH = 3
-"""Input px on each side that make a piece of Pillow's bicubic equal the whole."""
 
 WHITE = 255
 """What readers give where a slide has no pixels at all."""
@@ -127,7 +124,7 @@ class Cells:
     def _plain(self, tile: Tile, window: Rgb, scale: int) -> Rgb:
         if self.background.white:
             return np.broadcast_to(np.uint8(WHITE), (tile.block.height * scale, tile.block.width * scale, 3))
-        around = tile.block.grown(BICUBIC_REACH).intersection(tile.window)
+        around = tile.block.grown(CUBIC_REACH).intersection(tile.window)
         part = around.seen_from(tile.window)
         inner = tile.block.seen_from(around) * scale
         return bicubic(window[part.rows, part.columns], scale)[inner.rows, inner.columns]

@@ -16,7 +16,7 @@ from PIL import Image
 
 from wsisr.crew import Crew
 from wsisr.geometry import Size
-from wsisr.pixels import Rgb, Tiles
+from wsisr.pixels import CUBIC_REACH, Rgb, Tiles
 from wsisr.tiling import Tile, TileGrid, Tiling
 from wsisr.upscaler import Upscaler, Weights
 
@@ -24,9 +24,6 @@ Plane: TypeAlias = npt.NDArray[np.float32]
 """(h, w) of one colour in grey levels, beyond black and white where a sum goes there."""
 
 ROUNDS = 3
-
-BICUBIC_REACH = 2
-"""Input px on each side that Pillow's bicubic enlargement of a pixel depends on: what a round adds to the context."""
 
 PIECE_PX = 256
 """Side of a piece that one thread works on, in input px: 30 MB at x4, whatever the size of tiles."""
@@ -76,7 +73,7 @@ class Consistent:
 
     @property
     def _reach(self) -> int:
-        return BICUBIC_REACH * self.rounds
+        return CUBIC_REACH * self.rounds
 
     def _corrected(self, low: Rgb, high: Rgb) -> Rgb:
         """(h, w, 3) and (h*scale, w*scale, 3) to the latter, piece by piece, each with what it reaches for."""

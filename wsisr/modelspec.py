@@ -29,7 +29,7 @@ class ModelSpec:
     """Shape of a network and the pixels it was trained on."""
 
     family: str
-    """Key of `wsisr.models.FAMILIES`."""
+    """Key of `wsisr.models.families.FAMILIES`."""
     scale: int
     """Output pixels per input pixel, along one axis."""
     channels: int

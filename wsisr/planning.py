@@ -8,11 +8,12 @@ from pathlib import Path
 
 import wsisr
 from wsisr.audit import Audit
-from wsisr.background import BICUBIC_REACH, Background, Cells
+from wsisr.background import Background, Cells
 from wsisr.budget import DEFAULT_MEMORY_GB, DEPTHS, Load, affordable
 from wsisr.cores import cores
 from wsisr.errors import OutputError, SlideError
 from wsisr.identity import identity
+from wsisr.pixels import CUBIC_REACH
 from wsisr.provenance import provenance, title
 from wsisr.slides.associated import associated_image
 from wsisr.source import Source
@@ -33,8 +34,8 @@ WIDTH_UNIT = 16
 on some (tests/bench/network.py --tiles 1024 1042 1060 1072)."""
 
 GPU_TILE_PX = 2048
-"""The same on a GPU, where every window costs the processor as much time to start; taken where memory has room for it
-besides all that finishes blocks."""
+"""`DEFAULT_TILE_PX` of a GPU, where every window costs the processor as much time to start; taken where memory has room
+for it besides all that finishes blocks."""
 
 FILTERING = min(4, cores())
 """Windows that a filter enlarges beside each other."""
@@ -153,7 +154,7 @@ def _load(source: Source, upscaler: Upscaler, options: Options, unit: int) -> Lo
         raise OutputError(
             f"tiles of {asked} px do not fit stored ones; at scale {upscaler.scale} take a multiple of {unit}"
         )
-    overlap = 2 * max(upscaler.context, BICUBIC_REACH) if overlap is None else overlap
+    overlap = 2 * max(upscaler.context, CUBIC_REACH) if overlap is None else overlap
     if overlap < 0 or options.batch < 1:
         raise OutputError(
             f"an overlap of {overlap} px in batches of {options.batch} cannot be; take 0 px and 1 or more"

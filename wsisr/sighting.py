@@ -10,7 +10,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from wsisr.alike import to_look_at
+from wsisr.compression import for_branch
 from wsisr.geometry import Box, Size
 from wsisr.modelspec import ModelSpec
 from wsisr.pixels import Rgb, Tiles
@@ -73,7 +73,7 @@ def doubted(shares: Shares, due: int) -> bool:
 def windows_of(source: Source, tissue: TissueMap) -> list[Rgb]:
     """What of a source's tissue is looked at, compressed alike; nothing where it has too few windows."""
     boxes = spread_windows(source, tissue)
-    return [to_look_at(source.read(box)) for box in boxes] if len(boxes) == WINDOWS else []
+    return [for_branch(source.read(box)) for box in boxes] if len(boxes) == WINDOWS else []
 
 
 def spread_windows(source: Source, tissue: TissueMap) -> list[Box]:

@@ -24,7 +24,7 @@ class Tiling:
     feather: int = 0
     """Width of the strip in which two neighbours are blended; at most `step`."""
     unit: int = 1
-    """Of the width of windows, which are wider than they must be for it, where the image is."""
+    """Windows are widened to a multiple of it, as far as the image goes."""
 
     def __post_init__(self) -> None:
         if self.step < 1 or self.margin < 0 or not 0 <= self.feather <= self.step or self.unit < 1:

@@ -10,7 +10,7 @@ import numpy as np
 
 from wsisr.bicubic import bicubic
 from wsisr.modelspec import ModelSpec
-from wsisr.pixels import Kernel, Rgb, Tiles, enlarge
+from wsisr.pixels import CUBIC_REACH, LANCZOS_REACH, Kernel, Rgb, Tiles, enlarge
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +109,7 @@ class Resampling:
 
     @property
     def context(self) -> int:
-        return 3
+        return CUBIC_REACH if self.name == "bicubic" else LANCZOS_REACH
 
     @property
     def remarks(self) -> tuple[str, ...]:

@@ -221,8 +221,8 @@ def _enlarged(batch: Sequence[Tile], windows: Tiles, upscaler: Upscaler) -> Tile
 def pending(work: Plan, scale: int, stored: Callable[[Box], bool]) -> Iterator[list[Tile]]:
     """The runs that must be computed where some blocks are stored, boxes in output px.
 
-    A run is computed whole, for a network may round otherwise in a batch of another size; and with it, where tiles
-    feather, those that fade into it.
+    A run is computed whole, for a batch of another size may be rounded otherwise; where tiles feather, so are those
+    that fade into a missing block.
     """
     ahead_by = range(2 if work.grid.tiling.feather else 1)
 

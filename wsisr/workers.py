@@ -24,7 +24,7 @@ HEARTBEAT_S = 0.2
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
-class Wish(Protocol):
+class StopFlag(Protocol):
     """To end; heard by who looks."""
 
     def is_set(self) -> bool: ...
@@ -42,7 +42,7 @@ class Seat:
 class Link:
     """What a job sees of the process that gave it."""
 
-    def __init__(self, pipe: Connection, stop: Wish, seat: Seat) -> None:
+    def __init__(self, pipe: Connection, stop: StopFlag, seat: Seat) -> None:
         self.stop = stop
         self.seat = seat
         self._pipe = pipe
@@ -137,7 +137,7 @@ class _Raised:
 class _Worker:
     """A process, as who gives it jobs sees it."""
 
-    def __init__(self, context: SpawnContext, stop: Wish, seat: Seat, work: Work[Any, Any]) -> None:
+    def __init__(self, context: SpawnContext, stop: StopFlag, seat: Seat, work: Work[Any, Any]) -> None:
         self.seat = seat
         self.job: int | None = None
         self.pipe, theirs = context.Pipe()
@@ -193,7 +193,7 @@ def signals_held() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _serve(pipe: Connection, stop: Wish, seat: Seat) -> None:
+def _serve(pipe: Connection, stop: StopFlag, seat: Seat) -> None:
     """The life of a worker. What to do comes first, for it brings libraries that look how many cores there are."""
     for each in SIGNALS:
         signal.signal(each, signal.SIG_IGN)  # for the first process to act upon

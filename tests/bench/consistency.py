@@ -20,7 +20,7 @@ import cv2
 import numpy as np
 
 from tests.captures import LOW_FLAWS, Flaws, capture, noisy
-from wsisr.alike import stored
+from wsisr.compression import through_jpeg
 from wsisr.consistency import ROUNDS, agreeing
 from wsisr.dataset.degradation import SCAN
 from wsisr.geometry import Box, Size
@@ -86,7 +86,7 @@ def with_noise(level: float) -> Degradation:
 
 
 def at_quality(quality: int) -> Degradation:
-    return lambda truth, scale: stored(area(truth, scale), quality)
+    return lambda truth, scale: through_jpeg(area(truth, scale), quality)
 
 
 DEGRADATIONS: dict[str, Degradation] = {

@@ -22,7 +22,7 @@ from wsisr.cli.progress import Words
 from wsisr.cli.shares import Shares
 from wsisr.geometry import Size
 from wsisr.progress import Progress
-from wsisr.workers import Seat, Wish
+from wsisr.workers import Seat, StopFlag
 
 PITCHED = {"resolution": (20000, 20000), "resolutionunit": "CENTIMETER", "photometric": "rgb", "metadata": None}
 
@@ -33,7 +33,7 @@ class Fated:
     def __init__(self, desk: Desk) -> None:
         self.desk = desk
 
-    def stop_asked(self) -> AbstractContextManager[Wish]:
+    def stop_asked(self) -> AbstractContextManager[StopFlag]:
         return self.desk.stop_asked()
 
     def drawn(self, steps: Iterable[Progress], words: Words) -> Iterator[Progress]:

@@ -14,7 +14,7 @@ from PIL import Image, ImageFilter
 
 from tests.captures import tissue
 from tests.samples import noise
-from wsisr.alike import stored
+from wsisr.compression import through_jpeg
 from wsisr.dataset.degradation import CAPTURE, SCAN, Degradation, Round, read_degradation
 from wsisr.dataset.optics import gathered, light_of, sensed, srgb_of, through_lens, transfer
 from wsisr.dataset.steps import LARGEST_NA, Blur, Jpeg, Lens, Sensor, Sharpening, View
@@ -94,7 +94,7 @@ def test_a_second_round_is_a_file_that_is_stored_again() -> None:
     twice = Degradation(first=first, second=Round(jpeg=Jpeg((80, 80), ("4:4:4",))))
     high = tissue(5, 64)
     low, _ = twice(high, 2, 1.0, np.random.default_rng(0))
-    np.testing.assert_array_equal(low, stored(stored(shrink(high, 2, "area"), 40), 80, "4:4:4"))
+    np.testing.assert_array_equal(low, through_jpeg(through_jpeg(shrink(high, 2, "area"), 40), 80, "4:4:4"))
 
 
 def test_light_is_what_srgb_stands_for() -> None:

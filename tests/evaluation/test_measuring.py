@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tests.samples import noise, write_generic_pyramid
-from wsisr.alike import stored
+from wsisr.compression import through_jpeg
 from wsisr.errors import SlideError
 from wsisr.evaluation import BackProjection, Flat, Row, Sampling, evaluate, levels_to_evaluate
 from wsisr.geometry import Size
@@ -106,7 +106,7 @@ def test_an_input_stored_as_jpeg_scores_as_the_whole_image_stored_at_once(
     path: Path, scale: int, block_px: int
 ) -> None:
     high, low = high_and_low(scale, "bicubic")
-    seen = stored(low, 60)
+    seen = through_jpeg(low, 60)
     upscalers: list[Upscaler] = [Resampling("lanczos", scale), Resampling("bicubic", scale), BackProjection(scale)]
     found = row(path, upscalers[0], "bicubic", sampling=Sampling(block_px), quality=60)
     assert found.quality == 60

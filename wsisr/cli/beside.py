@@ -20,7 +20,7 @@ from wsisr.cli.desk import STOPPED, Desk
 from wsisr.cli.progress import Words, bars, drawn, with_words
 from wsisr.cli.stopping import stop_asked
 from wsisr.progress import Progress
-from wsisr.workers import Died, Done, Happening, Link, Seat, Told, Wish, in_processes
+from wsisr.workers import Died, Done, Happening, Link, Seat, StopFlag, Told, in_processes
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bars
@@ -172,7 +172,7 @@ class _Remote:
         self._bars = bars
 
     @contextmanager
-    def stop_asked(self) -> Iterator[Wish]:
+    def stop_asked(self) -> Iterator[StopFlag]:
         yield self._link.stop
 
     def drawn(self, steps: Iterable[Progress], words: Words) -> Iterator[Progress]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from wsisr.cli.progress import Words, drawn
 from wsisr.cli.stopping import stop_asked
-from wsisr.workers import Wish
+from wsisr.workers import StopFlag
 
 if TYPE_CHECKING:
     from wsisr.progress import Progress
@@ -18,7 +18,7 @@ INTERRUPTED = "interrupted at once; what is finished is kept, and the same comma
 
 
 class Desk(Protocol):
-    def stop_asked(self) -> AbstractContextManager[Wish]:
+    def stop_asked(self) -> AbstractContextManager[StopFlag]:
         """Within, the wish to stop is heard."""
         ...
 
@@ -30,7 +30,7 @@ class Desk(Protocol):
 class Terminal:
     """Of this very process."""
 
-    def stop_asked(self) -> AbstractContextManager[Wish]:
+    def stop_asked(self) -> AbstractContextManager[StopFlag]:
         return stop_asked(abrupt=INTERRUPTED)
 
     def drawn(self, steps: Iterable[Progress], words: Words) -> Iterator[Progress]:

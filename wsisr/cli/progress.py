@@ -21,7 +21,7 @@ LINE_EVERY_S = 30.0
 """Seconds between two lines of a log."""
 
 SHORT_S = 0.1
-"""Seconds that tell no rate."""
+"""Seconds before which no rate is shown."""
 
 
 def drawn(steps: Iterable[Progress], words: Words, *, quiet: bool = False) -> Iterator[Progress]:

@@ -13,7 +13,7 @@ from typing import TypeVar
 import typer
 
 from wsisr.cli.console import INTERRUPTED, remark, remarks
-from wsisr.workers import Wish
+from wsisr.workers import StopFlag
 
 T = TypeVar("T")
 
@@ -53,7 +53,7 @@ def stop_asked(*, abrupt: str | None = None) -> Iterator[threading.Event]:
         restore()
 
 
-def until(steps: Iterable[T], stop: Wish, advice: str = "interrupted") -> Iterator[T]:
+def until(steps: Iterable[T], stop: StopFlag, advice: str = "interrupted") -> Iterator[T]:
     """The same steps; the exit of an interrupted program instead of the first that comes after stopping was asked for.
 
     `advice`, how to go on, is said before. A work that ends before its next step is done, not interrupted. Who made the

@@ -28,7 +28,7 @@ from wsisr.dataset.store import HEADER, MANIFEST, SLIDES
 from wsisr.errors import DatasetError, OutputError, WsisrError
 from wsisr.files import check_output, disk_errors, publish, remove, write_whole
 from wsisr.progress import Progress
-from wsisr.workers import HEARTBEAT_S, Died, Done, Link, Wish, in_processes
+from wsisr.workers import HEARTBEAT_S, Died, Done, Link, StopFlag, in_processes
 from wsisr.writing.scratch import Scratch
 
 DATASET = "dataset"
@@ -65,7 +65,7 @@ class Stopped(Exception):  # noqa: N818 - no error: somebody wanted it
 class Stop:
     """The wish to end, as the work sees it."""
 
-    event: Wish
+    event: StopFlag
 
     def check(self) -> None:
         """Raises `Stopped` where it was uttered; to be called some times a second."""

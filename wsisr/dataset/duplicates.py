@@ -22,7 +22,7 @@ MOST_BITS = 8
 hundred times; of seven million pairs of patches of different cases the closest differed in 11."""
 
 LEAST_BITS = 16
-"""Set, and not set, in a fingerprint that is compared: on white no field is darker than the next, and no bit is set."""
+"""Of a fingerprint that is compared at least so many are set, and so many are not: of white none is set."""
 
 EXAMPLES = 20
 """That a dataset's header names."""

@@ -68,7 +68,7 @@ def through_lens(image: Rgb, mpp: float, na: float, wavelengths_um: Sequence[flo
 
 
 def sensed(image: Rgb, electrons: float, read_electrons: float, random: np.random.Generator) -> Rgb:
-    """(h, w, 3) with the noise of a sensor that counts so many electrons at white, give or take a number at reading."""
+    """(h, w, 3) with the noise of a sensor: of `electrons` at white, and of `read_electrons`, a standard deviation."""
     light = light_of(image)
     spread = np.sqrt(light * electrons + read_electrons**2) / electrons
     return srgb_of(light + spread * random.standard_normal(light.shape, np.float32))

@@ -1,4 +1,4 @@
-"""What a dataset of pyramid pairs is asked to be: sizes, pitches, numbers, cases and their split."""
+"""What a dataset is asked to be: sizes, pitches, numbers, cases and their split."""
 
 from __future__ import annotations
 

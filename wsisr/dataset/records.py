@@ -53,7 +53,7 @@ class PatchRecord:
     mpp_hr: float
     """Pixel pitch in um/px."""
     mpp_lr: float
-    """As captured, which need not be exactly `scale` times the other."""
+    """That of the other times `scale`."""
     magnification: int | None
     """Class of the high resolution by its pitch; None where it is none of `MAGNIFICATIONS`."""
     contrast: float
@@ -69,11 +69,12 @@ class PatchRecord:
     shard: str
     """Name of the file that holds the pixels."""
     images: Mapping[str, Span]
-    """`hr` and `lr`, and whatever else a kind keeps (`lr-raw`: before colours were matched); see `PatchStore.image`."""
+    """`hr` and `lr`, and whatever else a kind keeps (`hr-raw`: before colours were matched); see `PatchStore.image`."""
     codec: str = "raw"
     """How they are stored: one of `wsisr.dataset.codecs.CODECS`."""
     shift: tuple[float, float] | None = None
-    """x and y in high-resolution px by which registration moved the low resolution; None where there was none."""
+    """x and y, in px of the finer capture, from where the map of the whole captures has the patch to where it was
+    found; None where nothing was registered."""
     residual: float | None = None
     """Expected error of that, in high-resolution px."""
     parameters: Mapping[str, Parameter] = field(default_factory=dict)

@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from PIL import Image, ImageFilter
 
-from wsisr.alike import stored
+from wsisr.compression import through_jpeg
 from wsisr.dataset.optics import sensed, through_lens
 from wsisr.errors import ConfigError
 from wsisr.pixels import Rgb
@@ -149,7 +149,7 @@ class Jpeg:
         return {"quality": quality, "subsampling": some[random.integers(len(some))] if len(some) > 1 else some[0]}
 
     def apply(self, image: Rgb, _view: View, drawn: Numbers, _random: Random) -> Rgb:
-        return stored(image, drawn["quality"], drawn["subsampling"])
+        return through_jpeg(image, drawn["quality"], drawn["subsampling"])
 
 
 def _number(ends: Range, random: Random) -> float:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from wsisr.consistency import BICUBIC_REACH, ROUNDS, Plane, back_projected, quantised, resized
-from wsisr.pixels import Rgb, Tiles
+from wsisr.consistency import ROUNDS, Plane, back_projected, quantised, resized
+from wsisr.pixels import CUBIC_REACH, Rgb, Tiles
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ class BackProjection:
 
     @property
     def context(self) -> int:
-        return BICUBIC_REACH * (1 + self.iterations)
+        return CUBIC_REACH * (1 + self.iterations)
 
     @property
     def remarks(self) -> tuple[str, ...]:

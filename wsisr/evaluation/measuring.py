@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Self, TypeAlias
 
-from wsisr.alike import stored
+from wsisr.compression import through_jpeg
 from wsisr.errors import SlideError
 from wsisr.evaluation.backprojection import BackProjection
 from wsisr.evaluation.blocks import KERNEL_REACH, Block, Sampling, grown, in_jpeg_blocks, regions, ssim_reach
@@ -100,7 +100,7 @@ class _Shrunken:
 
     def _input(self, high: Rgb) -> Rgb:
         low = shrink(high, self.scale, self.kernel)
-        return stored(low, self.quality) if self.quality else low
+        return through_jpeg(low, self.quality) if self.quality else low
 
 
 def _row(shrunken: _Shrunken, tallies: Tallies) -> Row:

@@ -88,7 +88,8 @@ class ChunkedArray:
     shape: tuple[int, ...]
     coding: Coding
     fill: int | None
-    """Value of what is not stored; None, shown white, where it names none, or black, as no glass and no tissue is."""
+    """Value of chunks that are not stored; None, which is shown white, where the file names none, or black, which
+    neither glass nor tissue is."""
     name: Callable[[Place], str]
     """Of the file that holds a chunk, or a shard."""
     shards: Shards | None

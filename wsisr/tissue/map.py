@@ -23,7 +23,7 @@ class TissueMap:
 
     flags: Flags = field(repr=False)
     origin: str
-    """`found on a level of ... um/px`, `a picture`, `annotations`: how the decision came about, in words."""
+    """How the decision came about, in words: `found at 4 um/px`, `marked in a png file`, `all of it, as asked`."""
 
     @property
     def share(self) -> float:

@@ -26,7 +26,7 @@ class Adversary:
         self.judge, self.optimiser = fabric.setup(self.network, plain)
 
     def cost(self, enlarged: Tensor, high: Tensor) -> Tensor:
-        """What an output costs that is told from the truth; the discriminator itself learns nothing of it."""
+        """Cost of an output that can be told from the truth; no gradient reaches the discriminator."""
         self.network.requires_grad_(False)
         with torch.no_grad():
             real = self.judge(high)

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from wsisr.alike import alike
+from wsisr.compression import through_any_jpeg
 from wsisr.dataset.degradation import CAPTURE, SCAN, Degradation
 from wsisr.dataset.records import PatchRecord
 from wsisr.dataset.store import PatchStore
@@ -32,7 +32,7 @@ class Batch:
     mpp: tuple[float, ...]
     """Pixel pitch of each low resolution, in um/px."""
     alike: Tensor | None = None
-    """(n, 3, p, p): the low resolution as a magnification is told from, see `wsisr.alike`; None where none is."""
+    """(n, 3, p, p): the low resolution as a magnification is told from, see `wsisr.compression`; None where none is."""
 
     def part(self, number: int, parts: int) -> Batch:
         """One of so many parts: pairs `number`, `number + parts`, and so on."""
@@ -108,7 +108,7 @@ class Batches:
 
     def _alike(self, step: int, lows: list[Rgb]) -> Tensor:
         numbers = (np.random.default_rng((self.seed, step, sample, 1)) for sample in range(len(lows)))
-        return _tensor([alike(low, random) for low, random in zip(lows, numbers, strict=True)])
+        return _tensor([through_any_jpeg(low, random) for low, random in zip(lows, numbers, strict=True)])
 
     def _random(self, step: int, sample: int) -> np.random.Generator:
         return np.random.default_rng((self.seed, step, sample))

@@ -63,8 +63,8 @@ class DataConfig:
     stain_jitter: float = 0.0
     """Largest change of a colour's optical density, as a logarithm: 0.1 is 10 % up or down."""
     truth: Round | None = None
-    """What happens to the high resolution, of the `share` of the samples that it tells, before the low one is made of
-    it: another scanner than those of the dataset would have blurred, sharpened and compressed otherwise."""
+    """Degradation of the high resolution, for its `share` of the samples, before the low one is made from it: other
+    scanners than those of the dataset would have blurred, sharpened and compressed it otherwise."""
     degradation: Degradation | None = None
     """Of the kernel `degraded`, as a table or the name of a TOML file; without it `CAPTURE`."""
     magnifications: tuple[float, ...] = ()

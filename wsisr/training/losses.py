@@ -56,12 +56,12 @@ def consistency(enlarged: Tensor, low: Tensor) -> Tensor:
 
 
 def perceptual(seen: Tensor, due: Tensor) -> Tensor:
-    """Mean absolute difference of what the features of two images are, in units of how large they are."""
+    """Mean absolute difference of the features of two images, over the mean magnitude of the truth's."""
     return (seen - due).abs().mean() / due.abs().mean().clamp_min(1e-6)
 
 
 def adversarial(real: Tensor, fake: Tensor) -> Tensor:
-    """What an output costs that a discriminator, whose logits these are, finds less true than the truth of the place.
+    """Cost of an output that the discriminator, whose logits these are, finds less real than the truth of its place.
 
     Source: the relativistic pairing of Jolicoeur-Martineau, ICLR 2019, arXiv 1807.00734, pixel by pixel.
     """

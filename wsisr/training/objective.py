@@ -32,10 +32,10 @@ class Student(nn.Module):
         self.network, self.pixels = network, pixels
 
     def forward(self, x: Tensor, alike: Tensor | None) -> tuple[Tensor | None, Tensor | None]:
-        """(n, 3, h, w) to enlarged pixels, and (n, 3, h, w), compressed alike, to the logits of its first quarter.
+        """`x`, (n, 3, h, w), to enlarged pixels; the first quarter of `alike`, the same compressed, to logits.
 
-        More of them would cost more than they teach: each goes through the trunk once again. A branch that learns
-        alone tells all.
+        More of them would cost more than they teach, for each goes through the trunk once again. Where only the branch
+        learns, all of them.
         """
         enlarged = self.network(x) if self.pixels else None
         if alike is None or not isinstance(self.network, MMSRNet):

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from wsisr.alike import to_look_at
+from wsisr.compression import for_branch
 from wsisr.dataset.choosing import FLAT_CONTRAST
 from wsisr.dataset.records import PatchRecord
 from wsisr.dataset.store import PatchStore
@@ -96,7 +96,7 @@ class Validation:
         """Share of the patches at high resolution of which the likeliest magnification is the right one.
 
         A mean over magnifications, so that guessing the most frequent one gains nothing. Patches are compressed alike
-        before, see `wsisr.alike`. None where no patch with contrast is of a magnification that the network knows.
+        before, see `wsisr.compression`. None where no patch with contrast is of a magnification that the network knows.
         """
         told: dict[int, list[bool]] = {}
         for name, records in self.records.items():
@@ -154,7 +154,7 @@ def _error(image: Rgb, truth: Rgb) -> float:
 def _likeliest(network: MMSRNet, highs: list[Rgb], device: torch.device) -> list[int]:
     """Of each, the index of the magnification that it looks like most."""
     with _arithmetic(device):
-        logits = network.logits(_planes([to_look_at(high) for high in highs], device))
+        logits = network.logits(_planes([for_branch(high) for high in highs], device))
     likeliest: list[int] = logits.argmax(dim=1).tolist()
     return likeliest
 

@@ -24,7 +24,7 @@ class Finer(NamedTuple):
     height: int
     """Of its part that lies in the image."""
     code: bytes | int
-    """What is stored; or where among the codes that the coder was asked for last."""
+    """The stored code, or its place among those that the coder made last."""
 
 
 class Coarser(NamedTuple):

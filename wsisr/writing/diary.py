@@ -39,7 +39,7 @@ class Diary:
         """Methods raise `OutputError` about that output where the disk refuses."""
         self._output = output
         self._lock = Lock()
-        self._written = time.monotonic()
+        self._synced = time.monotonic()
         with disk_errors(output):
             self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
             self.found = tuple(self._whole())
@@ -65,9 +65,9 @@ class Diary:
         os.close(file)
 
     def _sync_if_due(self) -> None:
-        if time.monotonic() - self._written >= SYNC_EVERY_S:
+        if time.monotonic() - self._synced >= SYNC_EVERY_S:
             os.fsync(self._file)
-            self._written = time.monotonic()
+            self._synced = time.monotonic()
 
     def _whole(self) -> Iterator[Entry]:
         at, size = 0, os.fstat(self._file).st_size

@@ -111,7 +111,8 @@ class _Desk(NamedTuple):
 
     @staticmethod
     def room(tile_px: int) -> int:
-        """Bytes: what no codec makes more of than twice as many is left room for, and not taken before it is used."""
+        """Bytes. Codes may take twice the room of their pixels, more than any codec needs; memory is taken only when it
+        is written to."""
         return 5 * SIDE**2 * 3 * tile_px**2
 
     @classmethod
@@ -122,7 +123,7 @@ class _Desk(NamedTuple):
         return cls(own[: room // 5], own[room // 5 : 3 * room // 5], own[3 * room // 5 :])
 
 
-Wish: TypeAlias = tuple[Literal["encode", "coarser"], list[Any], list[int]]
+Request: TypeAlias = tuple[Literal["encode", "coarser"], list[Any], list[int]]
 """Which method of a `Coder`; shapes of tiles that lie among the pixels, or what `Coarser` holds, codes by number; and
 lengths of the codes that lie among the given. Plain numbers, for objects take many times as long on their way."""
 
@@ -147,9 +148,9 @@ class Hand:
             place[:] = code
         return self._answer(("coarser", wanted, lengths))
 
-    def _answer(self, wish: Wish) -> list[memoryview]:
+    def _answer(self, request: Request) -> list[memoryview]:
         try:
-            self._pipe.send(wish)
+            self._pipe.send(request)
             said = self._pipe.recv()
         except (EOFError, OSError) as error:
             what_now = "the same command goes on from what is finished"
@@ -199,9 +200,9 @@ def _serve(coder: Local, pipe: Connection, desk: _Desk) -> None:
             pipe.send(_done(coder, pipe.recv(), desk))
 
 
-def _done(coder: Local, wish: Wish, desk: _Desk) -> list[int] | Exception:
+def _done(coder: Local, request: Request, desk: _Desk) -> list[int] | Exception:
     """Lengths of the codes, which lie one after the other where they were to be put."""
-    method, wanted, lengths = wish
+    method, wanted, lengths = request
     try:
         if method == "encode":
             codes = coder.encode(_tiles(wanted, desk))

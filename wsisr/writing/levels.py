@@ -68,7 +68,8 @@ class _Step:
             return [tile for tile in above if self._complete_with_one_more(tile)]
 
     def make(self, coder: Coder, tiles: Sequence[int], latest: Sequence[int]) -> None:
-        """Store tiles of the coarser level; the coder was asked for some of the finer one last."""
+        """Store tiles of the coarser level. `latest` are those of the finer one that the coder made last, in their
+        order, which need not be read again."""
         at_hand = {tile: number for number, tile in enumerate(latest)}
         self.coarser.put(tiles, coder.coarser(self._shown(tile, at_hand) for tile in tiles))
 

@@ -21,19 +21,20 @@ _OFF_PX = 4
 """Half a block: as far off the old grid as can be."""
 
 
-def stored(image: Rgb, quality: int, subsampling: str = "4:2:0") -> Rgb:
+def through_jpeg(image: Rgb, quality: int, subsampling: str = "4:2:0") -> Rgb:
     """(h, w, 3) to the same, through a JPEG."""
     file = BytesIO()
     Image.fromarray(image).save(file, "JPEG", quality=quality, subsampling=subsampling)
     return np.asarray(Image.open(file))
 
 
-def alike(crop: Rgb, random: np.random.Generator) -> Rgb:
-    """(h, w, 3) to the same, of a drawn quality. The crop lies anywhere, so its grid is another already."""
-    return stored(crop, int(random.integers(QUALITIES[0], QUALITIES[1] + 1)))
+def through_any_jpeg(crop: Rgb, random: np.random.Generator) -> Rgb:
+    """(h, w, 3) to the same, through a JPEG of random quality. The crop begins anywhere, so its blocks lie elsewhere
+    than the scanner's already."""
+    return through_jpeg(crop, int(random.integers(QUALITIES[0], QUALITIES[1] + 1)))
 
 
-def to_look_at(window: Rgb) -> Rgb:
+def for_branch(window: Rgb) -> Rgb:
     """(h, w, 3) to (h-4, w-4, 3) of the middle quality; what has no more than 8 px keeps its size."""
     off = _OFF_PX if min(window.shape[:2]) > 2 * _OFF_PX else 0
-    return stored(window[off:, off:], sum(QUALITIES) // 2)
+    return through_jpeg(window[off:, off:], sum(QUALITIES) // 2)
