@@ -16,15 +16,11 @@ import numpy.typing as npt
 
 from wsisr.bicubic import bicubic
 from wsisr.geometry import Box, Size
-from wsisr.pixels import CUBIC_REACH, Rgb
+from wsisr.pixels import CUBIC_REACH, WHITE, Rgb
 from wsisr.source import Source
 from wsisr.tiling import Tile
 from wsisr.tissue import TissueMap, everywhere
 from wsisr.tissue.map import Flags, edges
-
-WHITE = 255
-"""What readers give where a slide has no pixels at all."""
-
 
 Places: TypeAlias = npt.NDArray[np.int64]
 

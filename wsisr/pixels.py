@@ -32,6 +32,9 @@ Edges: TypeAlias = npt.NDArray[np.floating[Any]]
 Lines: TypeAlias = npt.NDArray[np.float64]
 """(n, ...) of grey levels not yet rounded: rows, or columns, of an image."""
 
+WHITE = 255
+"""What readers give where a slide has no pixels at all."""
+
 CUBIC_REACH, LANCZOS_REACH = 2, 3
 """Input px on each side that a cubic kernel sees, and Lanczos with its three lobes: a piece with so many around it is
 enlarged as the whole is."""

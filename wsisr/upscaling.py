@@ -16,13 +16,12 @@ from typing import TypeAlias
 import numpy as np
 
 from wsisr.audit import Measures
-from wsisr.background import WHITE
 from wsisr.blending import Blender
 from wsisr.budget import STORING
 from wsisr.errors import ModelError
 from wsisr.files import refuse_source
 from wsisr.geometry import Box
-from wsisr.pixels import Rgb, Tiles
+from wsisr.pixels import WHITE, Rgb, Tiles
 from wsisr.planning import Options, Plan, plan, work_folder
 from wsisr.progress import Progress
 from wsisr.provenance import digest_note, findings_note

@@ -16,7 +16,7 @@ from wsisr.geometry import Box, Size
 from wsisr.modelspec import UM_AT_1X
 from wsisr.pixels import Rgb
 from wsisr.slides import Slide, SlideInfo, open_slide
-from wsisr.slides.slide import Level
+from wsisr.slides.slide import Level, on_white
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp"}
 """What is read as a plain image; a TIFF is one where it is no slide with a pitch of its own."""
@@ -40,12 +40,7 @@ class Field(Slide):
         return self._info
 
     def read(self, box: Box, level: int) -> Rgb:
-        self.info.level(level)
-        found = np.full((box.height, box.width, 3), 255, np.uint8)
-        inside = box.intersection(Box.of(self.info.size))
-        there = inside.moved(-box.left, -box.top)
-        found[there.rows, there.columns] = self._pixels[inside.rows, inside.columns]
-        return found
+        return on_white(box, self.info.level(level).size, lambda inside: self._pixels[inside.rows, inside.columns])
 
     def close(self) -> None:
         pass

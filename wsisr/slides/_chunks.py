@@ -18,10 +18,10 @@ import imagecodecs
 import numpy as np
 import numpy.typing as npt
 
+from wsisr.pixels import WHITE
+
 LARGEST_CHUNK = 64 * 2**20
 """Bytes that one chunk may decode to: more than any slide has, less than a small machine has."""
-
-WHITE = 255
 
 Step: TypeAlias = Callable[[bytes], bytes]
 Place: TypeAlias = tuple[int, ...]

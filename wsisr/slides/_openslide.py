@@ -16,7 +16,7 @@ from wsisr.geometry import Box, Size
 from wsisr.pixels import Rgb
 from wsisr.slides.pitch import number, pitch_of
 from wsisr.slides.scenes import Scene, choose
-from wsisr.slides.slide import Level, Slide, SlideInfo, undecodable
+from wsisr.slides.slide import Level, Slide, SlideInfo, on_white, undecodable
 
 
 class OpenSlideSlide(Slide):
@@ -37,14 +37,7 @@ class OpenSlideSlide(Slide):
         return self._info
 
     def read(self, box: Box, level: int) -> Rgb:
-        inside = box.intersection(Box.of(self.info.level(level).size))
-        if inside == box and box.size.pixels:
-            return self._pixels(box, level)
-        pixels = np.full((box.height, box.width, 3), 255, np.uint8)
-        if inside.size.pixels:
-            target = inside.seen_from(box)
-            pixels[target.rows, target.columns] = self._pixels(inside, level)
-        return pixels
+        return on_white(box, self.info.level(level).size, lambda inside: self._pixels(inside, level))
 
     def close(self) -> None:
         with self._lock:

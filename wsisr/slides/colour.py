@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from io import BytesIO
 
@@ -11,38 +10,26 @@ from PIL import Image, ImageCms
 
 from wsisr.errors import SlideError, in_words
 from wsisr.geometry import Box
-from wsisr.pixels import Rgb
-from wsisr.slides.holes import Hole
-from wsisr.slides.slide import Slide, SlideInfo
+from wsisr.pixels import WHITE, Rgb
+from wsisr.slides.slide import Seen, Slide, SlideInfo
 
 
-class InSrgb(Slide):
+class InSrgb(Seen):
     """A slide seen in sRGB; it has no profile any more. Closing it closes the slide."""
 
     def __init__(self, slide: Slide) -> None:
         """Raises `SlideError` where the slide has no profile, or a damaged one: there is nothing to convert by."""
-        self._slide = slide
         self._transform = _transform(slide.info)
-        self._info = replace(slide.info, icc=None, colours="converted from the slide's ICC profile to sRGB")
-
-    @property
-    def info(self) -> SlideInfo:
-        return self._info
-
-    @property
-    def holes(self) -> Sequence[Hole]:
-        return self._slide.holes
+        colours = "converted from the slide's ICC profile to sRGB"
+        super().__init__(slide, replace(slide.info, icc=None, colours=colours))
 
     def read(self, box: Box, level: int) -> Rgb:
         pixels = self._slide.read(box, level)
         if not box.size.pixels:
             return pixels
         converted = np.array(ImageCms.applyTransform(Image.fromarray(pixels), self._transform))
-        converted[(pixels == 255).all(axis=2)] = 255  # where the slide has nothing it stays white
+        converted[(pixels == WHITE).all(axis=2)] = WHITE  # where the slide has nothing it stays white
         return converted
-
-    def close(self) -> None:
-        self._slide.close()
 
 
 def _transform(info: SlideInfo) -> ImageCms.ImageCmsTransform:

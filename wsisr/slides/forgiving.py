@@ -6,45 +6,38 @@ import numpy as np
 
 from wsisr.errors import SlideError
 from wsisr.geometry import Box
-from wsisr.pixels import Rgb
+from wsisr.pixels import WHITE, Rgb
 from wsisr.slides.holes import Hole
-from wsisr.slides.slide import Slide, SlideInfo, UndecodableError
+from wsisr.slides.slide import Seen, Slide, SlideInfo, UndecodableError, on_white
+
+BLACK = 0
 
 CELL_PX = 64
 """Side of the squares of a level, counted from its corner, that are read or given up as a whole."""
 
-WHITE, BLACK = 255, 0
 
-
-class Forgiving(Slide):
+class Forgiving(Seen):
     """Closing it closes the slide. What changed or went away since it was opened is not forgiven."""
 
     def __init__(self, slide: Slide, grey: int = WHITE) -> None:
-        self._slide, self._grey = slide, grey
+        super().__init__(slide)
+        self._grey = grey
         self._before = _state(slide.info)
         self._holes: dict[Hole, None] = {}
-
-    @property
-    def info(self) -> SlideInfo:
-        return self._slide.info
 
     @property
     def holes(self) -> tuple[Hole, ...]:
         return tuple(self._holes)
 
     def read(self, box: Box, level: int) -> Rgb:
-        whole = Box.of(self.info.level(level).size)
-        inside = box.intersection(whole)
-        if not inside.size.pixels:
-            return self._slide.read(box, level)
-        cells = _of_cells(inside).intersection(whole)  # else what is white would depend on the box
-        pixels = np.full((box.height, box.width, 3), WHITE, np.uint8)  # what lies outside a slide
-        here, there = inside.seen_from(box), inside.seen_from(cells)
-        pixels[here.rows, here.columns] = self._cells(cells, level)[there.rows, there.columns]
-        return pixels
+        size = self.info.level(level).size
 
-    def close(self) -> None:
-        self._slide.close()
+        def of_cells(inside: Box) -> Rgb:
+            cells = _of_cells(inside).intersection(Box.of(size))  # else what is white would depend on the box
+            part = inside.seen_from(cells)
+            return self._cells(cells, level)[part.rows, part.columns]
+
+        return on_white(box, size, of_cells)
 
     def _cells(self, box: Box, level: int) -> Rgb:
         """Pixels of whole cells; one by one where not all of them can be decoded."""

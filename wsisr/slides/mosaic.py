@@ -10,9 +10,7 @@ import numpy as np
 
 from wsisr.crew import Crew
 from wsisr.geometry import Box, Size
-from wsisr.pixels import Rgb
-
-WHITE = 255
+from wsisr.pixels import WHITE, Rgb
 
 MOST_THREADS = 4
 """Decoding for one box."""

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
 
+import numpy as np
+
 from wsisr.errors import SlideError, in_words
 from wsisr.geometry import Box, Size
-from wsisr.pixels import Rgb
+from wsisr.pixels import WHITE, Rgb
 from wsisr.slides.holes import Hole
 from wsisr.slides.scenes import Scene
 
@@ -108,6 +110,36 @@ class Slide(Protocol):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+class Seen(Slide):
+    """A slide seen otherwise than it is stored. Closing it closes the slide."""
+
+    def __init__(self, slide: Slide, info: SlideInfo | None = None) -> None:
+        self._slide, self._info = slide, info or slide.info
+
+    @property
+    def info(self) -> SlideInfo:
+        return self._info
+
+    @property
+    def holes(self) -> Sequence[Hole]:
+        return self._slide.holes
+
+    def close(self) -> None:
+        self._slide.close()
+
+
+def on_white(box: Box, size: Size, read: Callable[[Box], Rgb]) -> Rgb:
+    """(h, w, 3) of a box, of which `read` gives the part within an image of that size; the rest is white."""
+    inside = box.intersection(Box.of(size))
+    if inside == box and box.size.pixels:
+        return read(box)
+    pixels = np.full((box.height, box.width, 3), WHITE, np.uint8)
+    if inside.size.pixels:
+        part = inside.seen_from(box)
+        pixels[part.rows, part.columns] = read(inside)
+    return pixels
 
 
 def downsamples(sizes: list[Size]) -> list[float]:

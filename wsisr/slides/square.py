@@ -5,46 +5,26 @@ Places and sizes are in square pixels. Each is the area mean of what it covers.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
-
-import numpy as np
 
 from wsisr.geometry import Box, Size
 from wsisr.pixels import Rgb
 from wsisr.resampled import Resampled
-from wsisr.slides.holes import Hole
-from wsisr.slides.slide import Level, Slide, SlideInfo
+from wsisr.slides.slide import Level, Seen, Slide, SlideInfo, on_white
 
 
-class Square(Slide):
+class Square(Seen):
     """Closing it closes the slide."""
 
     def __init__(self, slide: Slide) -> None:
-        self._slide = slide
-        self._seen = tuple(Resampled(level.size, slide.info.finer) for level in slide.info.levels)
-        self._info = _in_square_pixels(slide.info, [seen.size for seen in self._seen])
-
-    @property
-    def info(self) -> SlideInfo:
-        return self._info
-
-    @property
-    def holes(self) -> Sequence[Hole]:
-        return self._slide.holes
+        self._levels = tuple(Resampled(level.size, slide.info.finer) for level in slide.info.levels)
+        super().__init__(slide, _in_square_pixels(slide.info, [level.size for level in self._levels]))
 
     def read(self, box: Box, level: int) -> Rgb:
-        inside = box.intersection(Box.of(self.info.level(level).size))
-        pixels = np.full((box.height, box.width, 3), 255, np.uint8)
-        if inside.size.pixels:
-            target = inside.seen_from(box)
-            pixels[target.rows, target.columns] = self._seen[level].read(
-                inside, lambda place: self._slide.read(place, level)
-            )
-        return pixels
+        def shrunk(inside: Box) -> Rgb:
+            return self._levels[level].read(inside, lambda place: self._slide.read(place, level))
 
-    def close(self) -> None:
-        self._slide.close()
+        return on_white(box, self.info.level(level).size, shrunk)
 
 
 def _in_square_pixels(info: SlideInfo, sizes: list[Size]) -> SlideInfo:

@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 
 from wsisr.geometry import Box
-from wsisr.pixels import Rgb
-from wsisr.slides.slide import Slide, SlideInfo
+from wsisr.pixels import WHITE, Rgb
+from wsisr.slides.slide import Seen, Slide, SlideInfo
 
 REMARK = "the header calls its JPEG frames RGB, their JFIF marker YCbCr; the marker is believed"
 
@@ -26,26 +26,19 @@ _ADOBE, _SCAN = 0xEE, 0xDA
 _LONGEST_HEAD = 2**16
 
 
-class FromYcbcr(Slide):
+class FromYcbcr(Seen):
     """Such a slide in RGB, to the bit as libjpeg converts. Closing it closes the slide."""
 
     def __init__(self, slide: Slide) -> None:
-        self._slide = slide
         info = slide.info
-        self._info = replace(info, colours="YCbCr to RGB, against the header", remarks=(*info.remarks, REMARK))
-
-    @property
-    def info(self) -> SlideInfo:
-        return self._info
+        remarks = (*info.remarks, REMARK)
+        super().__init__(slide, replace(info, colours="YCbCr to RGB, against the header", remarks=remarks))
 
     def read(self, box: Box, level: int) -> Rgb:
         pixels = self._slide.read(box, level)
         converted = rgb_of(pixels)
-        converted[(pixels == 255).all(axis=2)] = 255  # where the slide has nothing it stays white
+        converted[(pixels == WHITE).all(axis=2)] = WHITE  # where the slide has nothing it stays white
         return converted
-
-    def close(self) -> None:
-        self._slide.close()
 
 
 def contradicts_itself(info: SlideInfo) -> bool:

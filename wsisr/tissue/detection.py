@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from wsisr.geometry import Box
-from wsisr.pixels import Rgb
+from wsisr.pixels import WHITE, Rgb
 from wsisr.slides import Slide
 from wsisr.tissue.map import Flags, TissueMap, everywhere
 
@@ -44,9 +44,6 @@ OPEN_PX = 7
 
 FEWEST_VOTES = 0.002
 """Share of a slide that must look like glass before any glass is believed in."""
-
-WHITE = 255
-"""What readers give where a slide has no pixels at all."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ import numpy as np
 
 from wsisr.errors import SlideError
 from wsisr.files import sync_folder
+from wsisr.pixels import WHITE
 from wsisr.writing.codec import ZSTD_LEVEL
 from wsisr.writing.grid import Grid
 from wsisr.writing.spec import PyramidSpec
@@ -39,7 +40,6 @@ SHARD_TILES = 16
 """Tiles along one side of a shard: 4096 px of 256. A slide is then hundreds of files, not hundreds of thousands."""
 
 _LEFT_OUT = 2**64 - 1
-_WHITE = 255
 _LONGEST = 16 * 2**20
 _CHANNELS = {"Red": "FF0000", "Green": "00FF00", "Blue": "0000FF"}
 
@@ -114,7 +114,7 @@ def _array(grid: Grid) -> dict[str, Any]:
     }
     shape, shard = [3, grid.size.height, grid.size.width], [3, down, across]
     sharded = [{"name": "sharding_indexed", "configuration": sharding}]
-    return _node(shape, shard, sharded, _WHITE) | {"dimension_names": ["c", "y", "x"]}
+    return _node(shape, shard, sharded, WHITE) | {"dimension_names": ["c", "y", "x"]}
 
 
 def _bytes_array(length: int) -> dict[str, Any]:
