@@ -8,10 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
-from typing import TypeAlias
 
 import numpy as np
 
@@ -38,11 +37,16 @@ from wsisr.verification import wrong
 from wsisr.writing import Diary, PyramidWriter, Said, WorkFolder
 from wsisr.writing.layouts import layout_name
 
-Windows: TypeAlias = list[tuple[Tile, Rgb, Flags]]
-"""Tiles of one batch, what is read for each, and which cells of its reach a network is needed for."""
 
-Enlarged: TypeAlias = tuple[Tile, Rgb, Flags, Rgb]
-"""The same of one tile, and its window, or block, enlarged."""
+@dataclass(frozen=True, eq=False, slots=True)
+class Piece:
+    """A tile of the source, read."""
+
+    tile: Tile
+    window: Rgb
+    """(h, w, 3): the pixels of its window."""
+    kept: Flags
+    """Which cells of its reach a network is needed for."""
 
 
 def upscale(
@@ -125,7 +129,7 @@ def blocks(
         work.audit.begin(work.grid, work.cells.side * upscaler.scale, diary)
     load, runs = work.load, all_runs(work) if runs is None else runs
     read = mapped(lambda batch: _read(work, batch), runs, load.depth)
-    enlarged = mapped(lambda windows: _where_kept(work, windows, upscaler), read, load.beside, load.beside)
+    enlarged = mapped(lambda pieces: _where_kept(work, pieces, upscaler), read, load.beside, load.beside)
     joined = _joined(work, enlarged, Blender(work.grid, upscaler.scale))
     finished = mapped(lambda block: _finished(work, *block), joined, load.finishers, load.finishers)
     with closing(finished):
@@ -137,71 +141,43 @@ def blocks(
         work.audit.end()
 
 
-def _read(work: Plan, batch: Sequence[Tile]) -> Windows:
-    """What is read for a batch, and which cells of it a network is needed for."""
+def _read(work: Plan, batch: Sequence[Tile]) -> list[Piece]:
     with work.times.of("read"):
         windows = [work.source.read(tile.window) for tile in batch]
-        kept = [work.cells.kept(tile, window) for tile, window in zip(batch, windows, strict=True)]
-    return list(zip(batch, windows, kept, strict=True))
+        return [Piece(tile, window, work.cells.kept(tile, window)) for tile, window in zip(batch, windows, strict=True)]
 
 
-def _joined(work: Plan, batches: Generator[list[Enlarged]], blender: Blender) -> Iterator[tuple[Enlarged, Box]]:
-    """Windows enlarged to blocks that are joined with those before them, in their order."""
-    with closing(batches):
-        for batch in batches:
-            for tile, window, flags, pixels in batch:
-                with work.times.of("finish"):
-                    box, block = blender.add(tile, pixels)
-                yield (tile, window, flags, block), box
-
-
-def _finished(work: Plan, joined: Enlarged, box: Box) -> tuple[Tile, Box, Rgb, Measures | None]:
-    """A block as it is stored, and what is measured of it."""
-    tile, window, flags, block = joined
-    with work.times.of("finish"):
-        painted = work.cells.painted(tile, window, flags, block)
-        measures = _measured(work, tile, window, flags, painted) if work.audit else None
-    return tile, box, painted, measures
-
-
-def _measured(work: Plan, tile: Tile, window: Rgb, kept: Flags, block: Rgb) -> Measures:
-    """A tile, its window, which cells of its reach were kept, and its finished block."""
-    part = tile.block.seen_from(tile.window)
-    low = window[part.rows, part.columns]
-    scale = block.shape[0] // low.shape[0]
-    sides = Sides.of(block, work.cells.shown(tile, kept), work.cells.side * scale, scale)
-    return Measures(sides, apart(low, block, work.cells.measurable(tile, low)))
-
-
-def _where_kept(work: Plan, windows: Windows, upscaler: Upscaler) -> list[Enlarged]:
-    """Windows with themselves enlarged; where nothing of one is kept, a placeholder of its size that costs nothing."""
-    busy = [window for window in windows if window[2].any()]
+def _where_kept(work: Plan, pieces: Sequence[Piece], upscaler: Upscaler) -> list[tuple[Piece, Rgb]]:
+    """Pieces with their windows enlarged; where nothing of one is kept, with white of that size, which costs nothing
+    and will be painted over."""
+    busy = [piece for piece in pieces if piece.kept.any()]
     with work.times.of("network"):
         enlarged = iter(_busy_enlarged(work, busy, upscaler))
-    blank = np.uint8(WHITE)
-    sizes = ([side * upscaler.scale for side in window.shape[:2]] for _, window, _ in windows)
-    return [
-        (tile, window, flags, next(enlarged) if flags.any() else np.broadcast_to(blank, (height, width, 3)))
-        for (tile, window, flags), (height, width) in zip(windows, sizes, strict=True)
-    ]
+    return [(piece, next(enlarged) if piece.kept.any() else _white(piece.window, upscaler.scale)) for piece in pieces]
 
 
-def _busy_enlarged(work: Plan, busy: Windows, upscaler: Upscaler) -> Iterable[Rgb]:
+def _white(window: Rgb, scale: int) -> Rgb:
+    height, width = window.shape[:2]
+    return np.broadcast_to(np.uint8(WHITE), (height * scale, width * scale, 3))
+
+
+def _busy_enlarged(work: Plan, busy: Sequence[Piece], upscaler: Upscaler) -> Iterable[Rgb]:
     """Windows enlarged. Of a single one, only what its kept cells need, unless the rest fades into a neighbour."""
     if len(busy) == 1 and not work.grid.tiling.feather:
-        return [_partly_enlarged(work, *busy[0], upscaler)]
-    return _enlarged([tile for tile, *_ in busy], np.stack([window for _, window, _ in busy]), upscaler) if busy else ()
+        return [_partly_enlarged(work, busy[0], upscaler)]
+    tiles, windows = [piece.tile for piece in busy], [piece.window for piece in busy]
+    return _enlarged(tiles, np.stack(windows), upscaler) if busy else ()
 
 
-def _partly_enlarged(work: Plan, tile: Tile, window: Rgb, flags: Flags, upscaler: Upscaler) -> Rgb:
+def _partly_enlarged(work: Plan, piece: Piece, upscaler: Upscaler) -> Rgb:
     """A window enlarged where cells are kept, and white elsewhere, which will be painted over."""
-    needed = work.cells.needed(tile, flags).widened(work.grid.tiling.unit, tile.window)
+    tile, window = piece.tile, piece.window
+    needed = work.cells.needed(tile, piece.kept).widened(work.grid.tiling.unit, tile.window)
     part = needed.seen_from(tile.window)
     pixels: Rgb = _enlarged([tile], window[None, part.rows, part.columns], upscaler)[0]
     if needed == tile.window:
         return pixels
-    place, scale = part * upscaler.scale, upscaler.scale
-    whole = np.full((window.shape[0] * scale, window.shape[1] * scale, 3), WHITE, np.uint8)
+    whole, place = _white(window, upscaler.scale).copy(), part * upscaler.scale
     whole[place.rows, place.columns] = pixels
     return whole
 
@@ -215,6 +191,36 @@ def _enlarged(batch: Sequence[Tile], windows: Tiles, upscaler: Upscaler) -> Tile
             return np.concatenate([_enlarged([tile], windows[i : i + 1], upscaler) for i, tile in enumerate(batch)])
         block = batch[0].block
         raise ModelError(f"{error} (tile of {block.size} px at {block.left}, {block.top} of the input)") from error
+
+
+def _joined(
+    work: Plan, batches: Generator[list[tuple[Piece, Rgb]]], blender: Blender
+) -> Iterator[tuple[Piece, Box, Rgb]]:
+    """Pieces with the boxes in output px that they complete, and the blocks there, joined with those before them."""
+    with closing(batches):
+        for batch in batches:
+            for piece, enlarged in batch:
+                with work.times.of("finish"):
+                    box, block = blender.add(piece.tile, enlarged)
+                yield piece, box, block
+
+
+def _finished(work: Plan, piece: Piece, box: Box, block: Rgb) -> tuple[Tile, Box, Rgb, Measures | None]:
+    """A block as it is stored, and what is measured of it."""
+    with work.times.of("finish"):
+        painted = work.cells.painted(piece.tile, piece.window, piece.kept, block)
+        measures = _measured(work, piece, painted) if work.audit else None
+    return piece.tile, box, painted, measures
+
+
+def _measured(work: Plan, piece: Piece, block: Rgb) -> Measures:
+    """Of a finished block."""
+    tile, cells = piece.tile, work.cells
+    part = tile.block.seen_from(tile.window)
+    low = piece.window[part.rows, part.columns]
+    scale = block.shape[0] // low.shape[0]
+    sides = Sides.of(block, cells.shown(tile, piece.kept), cells.side * scale, scale)
+    return Measures(sides, apart(low, block, cells.measurable(tile, low)))
 
 
 def pending(work: Plan, scale: int, stored: Callable[[Box], bool]) -> Iterator[list[Tile]]:
