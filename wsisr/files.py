@@ -90,9 +90,13 @@ def check_suffix(output: Path, suffixes: tuple[str, ...]) -> None:
 
 def refuse_source(output: Path, slide: Path) -> None:
     """Raise `OutputError` where an output is the slide it is made from, or a part of it. Asked before any work."""
-    with disk_errors(output):
-        if _belongs(output.resolve(), slide.resolve()):
-            raise OutputError(f"{output}: belongs to the slide itself; give the result another name")
+    try:
+        with disk_errors(output):
+            belongs = _belongs(output.resolve(), slide.resolve())
+    except RuntimeError as error:  # as `resolve` says it before Python 3.13
+        raise OutputError(f"{output}: is a link that leads to itself; choose another name") from error
+    if belongs:
+        raise OutputError(f"{output}: belongs to the slide itself; give the result another name")
 
 
 def is_zarr(folder: Path) -> bool:

@@ -14,13 +14,16 @@ from wsisr.source import Source
 from wsisr.upscaler import Upscaler
 from wsisr.writing import Codec
 
+SOURCE = "source sha256"
+"""Name of the slide's digest, which is known once all of it has been read."""
+
 UNREADABLE = "unreadable"
 """Name of what is said of places that could not be decoded."""
 
 FOUND = ("remarks", UNREADABLE)
 """What is found out on the way."""
 
-_NOT_ASKED = {"software", "computed", "source sha256", *FOUND}
+_NOT_ASKED = {"software", "computed", *FOUND}
 """What is not known before the work is done, or does not change what was asked for."""
 
 
@@ -51,7 +54,7 @@ def provenance(source: Source, upscaler: Upscaler, codec: Codec, *, dated: bool 
 
 def digest_note(sha256: str | None) -> dict[str, str]:
     """What is added once all of the slide has been read; None where it is not stored in files."""
-    return {"source sha256": sha256 or "none, the slide is no file"}
+    return {SOURCE: sha256 or "none, the slide is no file"}
 
 
 def findings_note(remarks: Sequence[str], holes: Sequence[Hole]) -> dict[str, str]:
@@ -68,8 +71,12 @@ def title(source: Source, scale: int) -> str:
 
 
 def difference(there: Mapping[str, str], asked: Mapping[str, str]) -> str | None:
-    """In words, the first of what a finished file's note says otherwise than what is asked for now; None for alike."""
+    """In words, the first of what a finished file's note says otherwise than what is asked for now; None for alike.
+
+    The slide's digest counts where it is among what is asked for.
+    """
     for name in (*asked, *there):
-        if name not in _NOT_ASKED and there.get(name) != asked.get(name):
+        unknown = name == SOURCE and name not in asked
+        if not unknown and name not in _NOT_ASKED and there.get(name) != asked.get(name):
             return f"{name}: {there.get(name, 'none')}, not {asked.get(name, 'none')}"
     return None

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from threading import Event
 
 import pytest
+import tifffile
 import typer
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,7 +16,7 @@ from typer.testing import CliRunner, Result
 from tests.disks import as_nobody, readable_folder
 from tests.samples import noise, write_tiff
 from wsisr.cli.app import app
-from wsisr.cli.batch import check_report, of_shard, run
+from wsisr.cli.batch import check_report, of_shard, run, write_report
 from wsisr.errors import OutputError
 from wsisr.geometry import Size
 
@@ -150,8 +152,116 @@ def test_the_report_of_a_stopped_run_tells_where_it_stopped(slides: list[Path], 
         return {"state": "done"}
 
     with pytest.raises(typer.Exit):
-        run([(slide, slide.with_suffix(".ome.tif")) for slide in slides], stopping_at_b, tmp_path / "run.json")
+        run(jobs_of(slides), stopping_at_b, Event(), tmp_path / "run.json")
     assert states(tmp_path / "run.json") == ["done", "stopped"]
+
+
+def test_no_slide_is_begun_after_a_wish_to_stop_that_came_too_late_for_the_one_before(
+    slides: list[Path], tmp_path: Path
+) -> None:
+    stop = Event()
+
+    def done_nevertheless(_slide: Path, _output: Path) -> dict[str, str]:
+        stop.set()
+        return {"state": "done"}
+
+    with pytest.raises(typer.Exit) as left:
+        run(jobs_of(slides), done_nevertheless, stop, tmp_path / "run.json")
+    assert left.value.exit_code == 130
+    assert states(tmp_path / "run.json") == ["done", "stopped"]
+
+
+def test_a_bug_costs_one_slide_and_keeps_its_traceback(
+    slides: list[Path], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def wrong_about_a(slide: Path, _output: Path) -> dict[str, str]:
+        return {"state": "done"} if slide == slides[1] else {"state": str(1 // 0)}
+
+    run(jobs_of(slides), wrong_about_a, Event(), tmp_path / "run.json")
+    assert states(tmp_path / "run.json") == ["failed", "done"]
+    said = capfd.readouterr().err
+    assert "in wrong_about_a" in said
+    assert "a bug of wsisr's, whose traceback is above (ZeroDivisionError: " in said
+
+
+def test_a_report_that_cannot_be_written_any_more_stops_no_slide(slides: list[Path], tmp_path: Path) -> None:
+    report = tmp_path / "gone" / "run.json"
+    assert [facts["state"] for facts in run(jobs_of(slides), lambda *_: {"state": "done"}, Event(), report)] == [
+        "done",
+        "done",
+    ]
+    with pytest.raises(OutputError, match=r"run\.json: cannot be written"):
+        write_report(report, [])
+
+
+def test_the_report_of_one_slide_tells_of_its_failure(tmp_path: Path) -> None:
+    report, bad = tmp_path / "run.json", tmp_path / "bad.tif"
+    report.write_text('{"wsisr": "of an earlier run", "slides": []}')
+    bad.write_text("dear diary")
+    assert upscaled(bad, "-o", tmp_path / "out.tif", "--report", report).exit_code == 1
+    assert states(report) == ["failed"]
+
+
+def test_a_shard_without_slides_has_a_report(slides: list[Path], tmp_path: Path) -> None:
+    folder, report = tmp_path / "out", tmp_path / "run.json"
+    assert upscaled(*slides, "-o", folder, "--shard", "3/3", "--report", report).exit_code == 0
+    assert states(report) == []
+
+
+def test_the_result_of_another_slide_of_that_name_and_size_is_no_finished_one(
+    slides: list[Path], tmp_path: Path
+) -> None:
+    output, other = tmp_path / "a.out.tif", tmp_path / "other" / "a.tif"
+    other.parent.mkdir()
+    slides[1].replace(other)
+    assert upscaled(slides[0], "-o", output).exit_code == 0
+    before = output.read_bytes()
+    refused = upscaled(other, "-o", output)
+    assert isinstance(refused.exception, OutputError)
+    assert "exists already, made otherwise (source sha256: " in str(refused.exception)
+    assert output.read_bytes() == before
+
+
+def test_what_shows_holes_is_finished_only_for_who_takes_them(slides: list[Path], tmp_path: Path) -> None:
+    output, report, data = tmp_path / "out.tif", tmp_path / "run.json", bytearray(slides[0].read_bytes())
+    packed = write_tiff(tmp_path / "packed.tif", noise(Size(60, 50)), **PITCHED, compression="zlib")
+    data = bytearray(packed.read_bytes())
+    with tifffile.TiffFile(packed) as tiff:
+        start = tiff.pages.first.dataoffsets[0]
+    data[start : start + 40] = bytes(40)
+    packed.write_bytes(data)
+    taken = (packed, "-o", output, "--report", report, "--on-error", "white")
+    assert [upscaled(*taken).exit_code, upscaled(*taken).exit_code] == [3, 3]
+    assert states(report) == ["finished before"]
+    assert "unreadable" in json.loads(report.read_bytes())["slides"][0]
+    refused = upscaled(packed, "-o", output)
+    assert isinstance(refused.exception, OutputError)
+    assert "could not all be decoded" in str(refused.exception)
+
+
+def test_what_a_run_left_that_was_killed_at_its_very_end_goes_with_the_next(slides: list[Path], tmp_path: Path) -> None:
+    output = tmp_path / "a.out.tif"
+    kept = (slides[0], "-o", output, "--keep-work")
+    assert upscaled(*kept).exit_code == 0
+    left = tmp_path / "a.out.tif.wsisr-part"
+    assert upscaled(*kept).exit_code == 0
+    assert left.is_dir()
+    assert upscaled(slides[0], "-o", output).exit_code == 0
+    assert not left.exists()
+
+
+def test_namesakes_have_work_folders_of_their_own(slides: list[Path], tmp_path: Path) -> None:
+    work, other = tmp_path / "work", tmp_path / "other" / "a.tif"
+    work.mkdir()
+    other.parent.mkdir()
+    slides[1].replace(other)
+    done = upscaled(slides[0], other, "--work-dir", work, "--keep-work")
+    assert done.exit_code == 0
+    assert len(list(work.iterdir())) == 2
+
+
+def jobs_of(slides: list[Path]) -> list[tuple[Path, Path]]:
+    return [(slide, slide.with_suffix(".ome.tif")) for slide in slides]
 
 
 def test_a_report_does_not_replace_the_result(slides: list[Path], tmp_path: Path) -> None:

@@ -138,6 +138,17 @@ def test_a_compressed_strip_too_large_for_memory_is_refused(tmp_path: Path) -> N
     assert "20000 x 20000 px" in refusal(path)
 
 
+def test_tiles_too_large_for_any_reader_are_refused_before_openslide_ends_the_process(
+    tmp_path: Path, cmu_slide: Path
+) -> None:
+    path = tmp_path / "monstrous.svs"
+    path.write_bytes(cmu_slide.read_bytes())
+    with tifffile.TiffFile(path, mode="r+") as tiff:
+        for side in ("TileWidth", "TileLength"):
+            tiff.pages.first.tags[side].overwrite(65520)
+    assert "larger than any scanner's" in refusal(path)
+
+
 def test_xml_that_declares_entities_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "bomb.ome.tif"
     xml = '<?xml version="1.0"?><!DOCTYPE x [<!ENTITY a "aaaa">]><OME>&a;</OME>'

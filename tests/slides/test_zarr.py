@@ -213,6 +213,8 @@ def changed(path: Path, **values: Any) -> Path:
         ("0.4", {"dimension_separator": "/../"}, "naming"),
         ("0.5", {"codecs": [{"name": "numcodecs.pickle"}]}, "codec numcodecs.pickle"),
         ("0.5", {"data_type": "uint16"}, "type uint16"),
+        ("0.5", {"shape": [3, float("inf"), 221]}, "sizes"),
+        ("0.5", {"chunk_grid": {"name": "regular", "configuration": {"chunk_shape": [3, 0, 64]}}}, "chunks of"),
         ("0.5", {"codecs": []}, "damaged"),
         ("0.5", {"fill_value": 300}, "fill value 300"),
     ],

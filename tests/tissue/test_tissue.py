@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import struct
+import warnings
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -112,6 +115,39 @@ def test_a_mask_picture_is_stretched_over_the_slide(tmp_path: Path) -> None:
     assert found.cells(Size(400, 200), Box(0, 0, 400, 200), 100).tolist() == [[True, False, False, False]] * 2
 
 
+def test_whatever_is_not_black_in_a_mask_counts(tmp_path: Path) -> None:
+    slide, marks = Picture(noise(Size(400, 200))), np.zeros((20, 40))
+    marks[:, :10] = 0.1
+    opaque = np.dstack([(marks > 0).astype(np.uint8)] * 3 + [np.full((20, 40), 255, np.uint8)])
+    palette = Image.fromarray((marks > 0).astype(np.uint8), "P")
+    palette.putpalette([0, 0, 0, 0, 90, 0])
+    kinds = {
+        "likely.tif": Image.fromarray(marks.astype(np.float32)),
+        "many.png": Image.fromarray((marks * 5000).astype(np.uint16)),
+        "one.png": Image.fromarray(marks > 0),
+        "colours.png": palette,
+        "opaque.png": Image.fromarray(opaque),
+    }
+    for name, picture in kinds.items():
+        picture.save(tmp_path / name)
+        assert tissue_of(slide, tmp_path / name).share == 0.25
+
+
+def test_a_mask_of_more_pixels_than_pillow_likes_is_one_line(tmp_path: Path) -> None:
+    for side in (10_000, 14_000):
+        header = struct.pack(">IIBBBBB", side, side, 8, 0, 0, 0, 0)
+        chunks = b"".join(
+            struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+            for name, data in ((b"IHDR", header), (b"IDAT", b""), (b"IEND", b""))
+        )
+        (tmp_path / "large.png").write_bytes(b"\x89PNG\r\n\x1a\n" + chunks)
+        with (
+            warnings.catch_warnings(action="error"),
+            pytest.raises(ConfigError, match=r"large\.png: .*(large|exceeds)"),
+        ):
+            tissue_of(Picture(noise(Size(400, 200))), tmp_path / "large.png")
+
+
 SQUARE, HOLE = [[20, 20], [180, 20], [180, 180], [20, 180], [20, 20]], [[60, 60], [140, 60], [140, 140], [60, 140]]
 
 
@@ -151,6 +187,7 @@ def test_annotations_have_holes(tmp_path: Path, content: Any) -> None:
         json.dumps(feature({"type": "Polygon", "coordinates": [[[1e6, 1e6], [2e6, 1e6], [2e6, 2e6]]]})),
         json.dumps(feature({"type": "Polygon", "coordinates": [SQUARE]}, "Ignore*")),
         '{"type": "Polygon", "coordinates": [[[NaN, 1], [2, 3], [4, 5]]]}',
+        f'{{"type": "Polygon", "coordinates": [[[1{"0" * 400}, 1], [2, 3], [4, 5]]]}}',
         "[" * 100_000,
     ],
 )

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import signal
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from io import TextIOWrapper
 from typing import Annotated
 
 import typer
@@ -69,6 +71,9 @@ def errors_as_lines() -> Iterator[None]:
 
 def main() -> None:
     """Run the command line and leave with its exit code: 0 done, 1 refused, 2 wrong usage, 3 in part, 130 stopped."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a slide may have a name that is no text
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a cluster's way of saying Ctrl-C
     with errors_as_lines():
         app(prog_name="wsisr")

@@ -7,6 +7,7 @@ GPUs each takes slides beside the others (`wsisr.cli.beside`); machines are adde
 from __future__ import annotations
 
 import json
+import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -14,24 +15,33 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import typer
 
 from wsisr import __version__
-from wsisr.cli.console import FAILED, answers, remark
-from wsisr.errors import OutputError, WsisrError
+from wsisr.cli.console import FAILED, INTERRUPTED, answers, remark, remarks
+from wsisr.cli.desk import STOPPED
+from wsisr.errors import OutputError, WsisrError, in_words
 from wsisr.files import check_output, disk_errors, write_whole
 from wsisr.wording import counted
+from wsisr.workers import StopFlag
 
 if TYPE_CHECKING:
     from rich.table import Table
+
+    from wsisr.slides import SlideInfo
 
 T = TypeVar("T")
 
 SOME_FAILED = 3
 """Exit code of a run that others of its slides survived, or that shows white where a slide could not be decoded."""
 
+_OR_REPLACE = "choose another name, or replace it with --overwrite"
+
 Job = tuple[Path, Path]
 """A slide and its output."""
 
 Facts = dict[str, Any]
 """What a report says of a slide: `slide`, `output`, `state`, and what was measured or went wrong."""
+
+Enlarge = Callable[[Path, Path], Facts]
+"""A slide to its output; raises `WsisrError`, or leaves by `typer.Exit` where it was to stop."""
 
 
 def of_shard(slides: Sequence[T], shard: str | None) -> Sequence[T]:
@@ -72,33 +82,62 @@ def check_jobs(jobs: Sequence[Job]) -> None:
             )
 
 
-def run(jobs: Sequence[Job], enlarge: Callable[[Path, Path], Facts], report: Path | None = None) -> list[Facts]:
+def run(jobs: Sequence[Job], enlarge: Enlarge, stop: StopFlag, report: Path | None = None) -> list[Facts]:
     """Each job done, or its one line of error said and kept; the report is up to date after each, and when it stops."""
     done: list[Facts] = []
+    keep_report(report, done)
     for number, job in enumerate(jobs, 1):
         try:
+            if stop.is_set():
+                remark(STOPPED)
+                raise typer.Exit(INTERRUPTED)
             done.append(attempted(job, enlarge, f"{number} of {len(jobs)}"))
         except typer.Exit:
-            write_report(report, [*done, {"slide": str(job[0]), "output": str(job[1]), "state": "stopped"}])
+            keep_report(report, [*done, told_of(job, "stopped")])
             remark(f"{len(done)} of {len(jobs)} slides were through")
             raise
-        write_report(report, done)
+        keep_report(report, done)
     return done
 
 
-def attempted(job: Job, enlarge: Callable[[Path, Path], Facts], place: str) -> Facts:
-    """A job done, or its error said and kept; `place` is which of how many it is."""
-    slide, output = job
+def alone(job: Job, enlarge: Enlarge, report: Path | None = None) -> Facts:
+    """A job that is a run of its own. What ends it, an error or the wish to stop, is reported, too, and raised."""
     try:
-        return {"slide": str(slide), "output": str(output)} | enlarge(slide, output)
+        facts = told_of(job) | enlarge(*job)
+    except (typer.Exit, KeyboardInterrupt):
+        keep_report(report, [told_of(job, "stopped")])
+        raise
+    except Exception as error:
+        keep_report(report, [told_of(job, "failed", error=str(error))])
+        raise
+    write_report(report, [facts])
+    return facts
+
+
+def attempted(job: Job, enlarge: Enlarge, place: str) -> Facts:
+    """A job done, or its error said and kept; `place` is which of how many it is. A bug costs one slide, no night."""
+    try:
+        return told_of(job) | enlarge(*job)
     except WsisrError as error:
         return failed(job, str(error), place)
+    except typer.Exit:
+        raise
+    except Exception as error:  # noqa: BLE001 - said with its traceback, and kept
+        remarks.print(traceback.format_exc(), soft_wrap=True, markup=False, highlight=False, emoji=False)
+        what = f"{type(error).__name__}: {in_words(error)}"
+        return failed(job, f"{job[0]}: a bug of wsisr's, whose traceback is above ({what})", place)
 
 
 def failed(job: Job, error: str, place: str) -> Facts:
     """What is to be reported of a job that cannot be done, said on the terminal first."""
     remark(f"error: {error} ({place})")
-    return {"slide": str(job[0]), "output": str(job[1]), "state": "failed", "error": error}
+    return told_of(job, "failed", error=error)
+
+
+def told_of(job: Job, state: str | None = None, **more: str) -> Facts:
+    """The first that a report says of a job."""
+    slide, output = job
+    return {"slide": str(slide), "output": str(output)} | ({"state": state} if state else {}) | more
 
 
 def written_by_wsisr(output: Path) -> bool:
@@ -109,20 +148,24 @@ def written_by_wsisr(output: Path) -> bool:
         return (output.is_file() or output.is_dir()) and bool(derived_note(output))
 
 
-def finished(output: Path, note: Mapping[str, str]) -> bool:
-    """Whether an output is there already, of the same source and parameters as far as its note tells.
+def finished(output: Path, asked: Mapping[str, str], info: SlideInfo) -> Mapping[str, str]:
+    """The note of an output that is there already, of the same slide and parameters; empty where there is none.
 
     Raises `OutputError` where wsisr wrote it otherwise. Any other file is not finished, and for others to refuse.
     """
+    from threading import Event
+
     from wsisr.cli.info import derived_note
-    from wsisr.provenance import difference
+    from wsisr.provenance import difference, digest_note
+    from wsisr.slides.content import digest
 
     there = derived_note(output) if output.exists() else {}
-    how = difference(there, note) if there else None
+    how = difference(there, asked) if there else None
+    if there and not how:  # only now, for it reads all of the slide
+        how = difference(there, {**asked, **digest_note(digest(info, Event()))})
     if how:
-        advice = "choose another name, or replace it with --overwrite"
-        raise OutputError(f"{output}: exists already, made otherwise ({how}); {advice}")
-    return bool(there)
+        raise OutputError(f"{output}: exists already, made otherwise ({how}); {_OR_REPLACE}")
+    return there
 
 
 def check_report(report: Path | None, results: Iterable[Path]) -> None:
@@ -141,8 +184,16 @@ def check_report(report: Path | None, results: Iterable[Path]) -> None:
         raise OutputError(f"{report}: exists and is no report of wsisr; choose another name")
 
 
+def keep_report(report: Path | None, slides: Sequence[Facts]) -> None:
+    """As `write_report`, while there is more to do, which a report that cannot be written does not end."""
+    try:
+        write_report(report, slides)
+    except OutputError as error:
+        remark(f"warning: {error}")
+
+
 def write_report(report: Path | None, slides: Sequence[Facts]) -> None:
-    """JSON, replaced whole; keys are stable."""
+    """JSON, replaced whole; keys are stable. Raises `OutputError` where it cannot be written."""
     if report is not None:
         write_whole(report, [json.dumps({"wsisr": __version__, "slides": slides}, indent=2).encode() + b"\n"])
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import typer
 
-from wsisr.cli.batch import Facts, Job, attempted, failed, write_report
+from wsisr.cli.batch import Facts, Job, attempted, failed, keep_report, told_of
 from wsisr.cli.console import INTERRUPTED, answers, remark, remarks
 from wsisr.cli.desk import INTERRUPTED as INTERRUPTED_AT_ONCE
 from wsisr.cli.desk import STOPPED, Desk
@@ -58,6 +58,8 @@ def run(jobs: Sequence[Job], enlarge: Enlarging, workers: int, report: Path | No
     Ends with the exit of an interrupted program where stopping was asked for, after the tiles in hand.
     """
     done: dict[int, Facts] = {}
+    begun: dict[int, Facts] = {}
+    keep_report(report, [])
     board = _Board([slide.name for slide, _ in jobs])
     work = _InWorker(enlarge, len(jobs), remarks.is_terminal)
     numbered = list(enumerate(jobs, 1))
@@ -71,12 +73,14 @@ def run(jobs: Sequence[Job], enlarge: Enlarging, workers: int, report: Path | No
             if facts is not None and happening is not None:
                 board.clear(happening.job)
                 done[happening.job] = facts
-                write_report(report, _in_order(done))
+                keep_report(report, _in_order(done))
             if isinstance(happening, Told):
+                begun[happening.job] = told_of(jobs[happening.job], "stopped")
                 board.tell(happening)
             if stop.is_set():
                 break
     if len(done) < len(jobs):
+        keep_report(report, _in_order(begun | done))
         remark(STOPPED)
         raise typer.Exit(INTERRUPTED)
     return _in_order(done)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import TextIO, TypeVar
 
 from rich.console import Console
@@ -19,6 +20,11 @@ INTERRUPTED = 130
 
 FILE_COLUMNS = 160
 """Width of what goes to a file or a pipe, where nothing needs to be folded for a screen; `COLUMNS` says otherwise."""
+
+
+for _name in ("stdout", "stderr"):
+    if getattr(sys, _name) is None:  # closed: nothing else may get its number, for libraries write there
+        setattr(sys, _name, Path(os.devnull).open("w"))  # noqa: SIM115 - for as long as the program runs
 
 
 def width_of(stream: TextIO) -> int | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Protocol
 
 from wsisr.cli.progress import Words, drawn
@@ -30,8 +30,12 @@ class Desk(Protocol):
 class Terminal:
     """Of this very process."""
 
+    def __init__(self, stop: StopFlag | None = None) -> None:
+        """With a wish to stop that somebody hears already, as for all slides of a run."""
+        self._stop = stop
+
     def stop_asked(self) -> AbstractContextManager[StopFlag]:
-        return stop_asked(abrupt=INTERRUPTED)
+        return nullcontext(self._stop) if self._stop else stop_asked(abrupt=INTERRUPTED)
 
     def drawn(self, steps: Iterable[Progress], words: Words) -> Iterator[Progress]:
         return drawn(steps, words)

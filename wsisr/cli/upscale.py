@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from wsisr.cli.choosing import Choice, checked_device, one_of, used
-from wsisr.cli.desk import STOPPED, Desk, Terminal
+from wsisr.cli.desk import INTERRUPTED, STOPPED, Desk, Terminal
 from wsisr.cli.naming import default_output, make_folder, output_in, takes_many
 from wsisr.cli.options import Consistency, Device, Level, Perception, Series, SourceMpp, slide_argument
 from wsisr.cli.shares import Shares, checked_jobs
 from wsisr.wording import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from wsisr.background import Background
     from wsisr.cli.batch import Facts, Job
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from wsisr.target import Route
     from wsisr.upscaler import Upscaler
     from wsisr.workers import Seat
+    from wsisr.writing import WorkFolder
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,21 +239,22 @@ def upscale(
             make_folder(output)
         work = list(many.of_shard(work, shard))
         done = enlarge_all(request, work, Shares.of(jobs, len(work), device, model), report)
+        many.write_report(report, done)
         many.conclude(done, quiet=quiet)
     else:
         target = output or default_output(slides[0], ending)
         many.check_report(report, [target, *filter(None, [save_mask])])
-        facts = enlarge(request, slides[0], target, Terminal())
-        many.write_report(report, [{"slide": str(slides[0]), "output": str(target)} | facts])
-        many.leave([facts])
+        many.leave([many.alone((slides[0], target), partial(enlarge, request, desk=Terminal()), report)])
 
 
 def enlarge_all(request: Request, jobs: list[Job], shares: Shares, report: Path | None) -> list[Facts]:
     """Each slide, beside others where that is shared out; what is to be reported of them."""
     if shares.count == 1:
         from wsisr.cli.batch import run
+        from wsisr.cli.stopping import stop_asked
 
-        return run(jobs, lambda slide, output: enlarge(request, slide, output, Terminal()), report)
+        with stop_asked(abrupt=INTERRUPTED) as stop:
+            return run(jobs, partial(enlarge, request, desk=Terminal(stop)), stop, report)
     from wsisr.cli.beside import run as run_beside
 
     return run_beside(jobs, Sharing(request, shares), shares.count, report)
@@ -307,18 +309,16 @@ def enlarge(request: Request, slide: Path, output: Path, desk: Desk) -> Facts:
         source = looked_at(request, source, ground, upscaler.scale)
         options = replace(request.options, background=ground, audit=Audit(upscaler.scale))
         work = plan(source, upscaler, options)
-        if not request.overwrite and finished(output, work.output.note):
-            remark(f"{output}: is finished already, of the same source and parameters; --overwrite makes it anew")
-            if request.save_mask and not (request.dry_run or request.save_mask.exists()):
-                save_tissue(request, ground)
-            return {"state": "finished before"}
+        folder = work_folder(work, upscaler, request.work_dir, keep=request.keep_work)
+        there = {} if request.overwrite else finished(output, work.output.note, opened.info)
+        if there:
+            return finished_before(request, output, there, folder, ground)
         check_names(request, output, overwrite=replaceable)
         for name in work.output.pictures:
             remark(f"warning: the slide's {name} image is copied; look whether it shows names, numbers or barcodes")
         news = source.remarks if upscaler.scale == 1 else ()  # a plain filter in the place of a network is no danger
         for said in (*source.said, *filter(None, [work.warning])):
             remark(said if said in news else f"warning: {said}")
-        folder = work_folder(work, upscaler, request.work_dir, keep=request.keep_work)
         if request.dry_run:
             answers.print(forecast(work, upscaler, output, folder.parent or output.parent))
             return {"state": "planned"}
@@ -333,6 +333,29 @@ def enlarge(request: Request, slide: Path, output: Path, desk: Desk) -> Facts:
                 before = max(before, step.before / step.total)
         save_tissue(request, ground)
         return told(request, work, upscaler, Run(time.monotonic() - began, before), output)
+
+
+def finished_before(
+    request: Request, output: Path, note: Mapping[str, str], folder: WorkFolder, ground: Background
+) -> Facts:
+    """What is to be reported of a slide whose result is there already, with that note."""
+    from wsisr.cli.console import remark
+    from wsisr.cli.tissue import save_tissue
+    from wsisr.errors import OutputError
+    from wsisr.provenance import UNREADABLE
+
+    holes = {name: text for name, text in note.items() if name == UNREADABLE}
+    if holes and request.on_error != "white":
+        raise OutputError(
+            f"{output}: exists already, but the slide could not all be decoded ({holes[UNREADABLE]}); take that with "
+            "--on-error white, or replace it with --overwrite"
+        )
+    remark(f"{output}: is finished already, of the same source and parameters; --overwrite makes it anew")
+    if not request.dry_run:
+        folder.sweep(output)
+        if request.save_mask and not request.save_mask.exists():
+            save_tissue(request, ground)
+    return {"state": "finished before"} | holes
 
 
 def check_names(request: Request, output: Path, *, overwrite: bool) -> None:

@@ -131,7 +131,7 @@ _GPU_LIBRARIES = ("CUDA error", "cuDNN error", "CUDNN_STATUS", "CUBLAS_STATUS")
 
 
 def _is_about_memory(error: Exception) -> bool:
-    """torch has no type of its own for a CPU that is out of memory."""
-    memory = "allocate memory", "CUDA error: out of memory", "CUBLAS_STATUS_ALLOC_FAILED"
+    """torch has no type of its own for a CPU that is out of memory; its convolutions, by oneDNN, say something else."""
+    memory = "allocate memory", "create a primitive", "CUDA error: out of memory", "CUBLAS_STATUS_ALLOC_FAILED"
     typed = isinstance(error, torch.OutOfMemoryError | MemoryError)
     return typed or any(words in str(error) for words in memory)

@@ -240,7 +240,7 @@ def _sizes(numbers: Sequence[Any]) -> tuple[int, ...]:
 
 def _chunk(numbers: Sequence[Any]) -> tuple[int, ...]:
     chunk = _sizes(numbers)
-    _must(math.prod(chunk) <= LARGEST_CHUNK, f"chunks of {' x '.join(map(str, chunk))}")
+    _must(0 < math.prod(chunk) <= LARGEST_CHUNK, f"chunks of {' x '.join(map(str, chunk))}")
     return chunk
 
 

@@ -94,6 +94,11 @@ def why_undecodable(page: Any) -> str | None:
     return next((reason for reason, holds in reasons.items() if holds), None)
 
 
+def has_monstrous_tiles(page: Any) -> bool:
+    """Whether its tiles are larger than any scanner's, for which OpenSlide would end the process, out of memory."""
+    return bool(page.is_tiled) and _segment_size(page).pixels * 3 > LARGEST_SEGMENT
+
+
 def rows_of_raw(data: bytes, width: int) -> Rgb:
     """Stored bytes of whole rows to (h, width, 3)."""
     return np.frombuffer(data, np.uint8).reshape(-1, width, 3)

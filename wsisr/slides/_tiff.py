@@ -24,6 +24,7 @@ from wsisr.slides._segments import (
     DECODING_ERRORS,
     DamagedSegmentError,
     Plane,
+    has_monstrous_tiles,
     plane_of,
     rows_of_raw,
     why_undecodable,
@@ -164,6 +165,8 @@ def read_picture(path: Path, series: int | None = None) -> Picture:
         chosen = choose(path, scenes, series)
         image = tiff.series[chosen]
         planes = [level.keyframe for level in image.levels]
+        if any(has_monstrous_tiles(level.keyframe) for series in tiff.series for level in series.levels):
+            raise SlideError(f"{path}: its tiles are larger than any scanner's; the file is damaged, copy it again")
         reason = _why_undecodable(tiff, planes)
         info = _info(path, tiff, image, image.keyframe)
         if len(scenes) > 1 and image.kind in _KINDS:

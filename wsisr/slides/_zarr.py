@@ -35,7 +35,7 @@ MOST_IMAGES = 1000
 _RGB = ["FF0000", "00FF00", "0000FF"]
 _UM = {"micrometer": 1.0, "nanometer": 1e-3, "millimeter": 1e3, "centimeter": 1e4, "meter": 1e6}
 
-_MALFORMED = (KeyError, IndexError, TypeError, ValueError, AttributeError, OSError, RecursionError)
+_MALFORMED = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, OSError, RecursionError)
 """What reading metadata of any content raises where it is not what the format says."""
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -32,17 +33,22 @@ FINEST_PX = 4
 ASPECT = 0.05
 """By how much, as a share, a mask's proportions may differ from the slide's."""
 
+_LARGE = Image.DecompressionBombWarning  # said of what is refused, in other words
+
 Rings = list[npt.NDArray[np.int32]]
 
 
 def from_picture(path: Path, slide: Size) -> TissueMap:
     """A mask picture, stretched over the slide; whatever is not black is tissue. Raises `ConfigError`."""
     try:
-        with Image.open(path) as picture:
+        with (
+            warnings.catch_warnings(action="ignore", category=Image.DecompressionBombWarning),
+            Image.open(path) as picture,
+        ):
             if picture.width * picture.height > MOST_PX:
                 raise ConfigError(f"{path}: {picture.width} x {picture.height} px is too large; shrink the mask")
-            flags: Flags = np.max(np.asarray(picture.convert("RGB")), axis=2) > 0
-    except (OSError, SyntaxError, ValueError) as error:
+            flags = _marked(picture)
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise ConfigError(
             f"{path}: is no picture of a mask ({in_words(error)}); give a PNG or a GeoJSON, auto or none"
         ) from error
@@ -50,6 +56,14 @@ def from_picture(path: Path, slide: Size) -> TissueMap:
     if abs(math.log(width * slide.height / (height * slide.width))) > ASPECT + 1 / min(width, height):
         raise ConfigError(f"{path}: a mask of {width} x {height} px does not cover {slide} px; give one of this slide")
     return _some(flags, path)
+
+
+def _marked(picture: Image.Image) -> Flags:
+    """Which pixels are not black. Of a palette its colours tell, and what sees through does not."""
+    if picture.mode not in ("1", "L", "I", "F", "I;16"):
+        picture = picture.convert("RGB")
+    values = np.asarray(picture)
+    return np.asarray(values.reshape(*values.shape[:2], -1).any(axis=2))
 
 
 def from_geojson(path: Path, slide: Size) -> TissueMap:
@@ -62,7 +76,7 @@ def from_geojson(path: Path, slide: Size) -> TissueMap:
     try:
         for rings in _polygons(_loaded(path)):
             _draw(drawn, [np.asarray(ring, np.float64)[:, :2] / factor for ring in rings])
-    except (KeyError, TypeError, ValueError, IndexError, AttributeError, RecursionError) as error:
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError, RecursionError) as error:
         raise ConfigError(f"{path}: is not GeoJSON of polygons ({in_words(error)}); export it from QuPath") from error
     return _some(drawn.astype(bool), path)
 

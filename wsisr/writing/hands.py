@@ -152,11 +152,11 @@ class Hand:
         try:
             self._pipe.send(request)
             said = self._pipe.recv()
-        except (EOFError, OSError) as error:
+            if isinstance(said, Exception):
+                raise said
+        except (EOFError, OSError, MemoryError) as error:
             what_now = "the same command goes on from what is finished"
             raise OutputError(f"a process that encodes tiles was ended (out of memory?); {what_now}") from error
-        if isinstance(said, Exception):
-            raise said
         return list(parts(self._desk.made, said))
 
 

@@ -47,6 +47,14 @@ class WorkFolder:
         if self.parent is not None and not self.parent.is_dir():
             raise OutputError(f"{self.parent}: no folder for work in progress; create it first")
 
+    def sweep(self, output: Path) -> None:
+        """Remove what a run left that was killed once its result had its name; nothing of any other run."""
+        for parent in {output.parent, self.parent or output.parent}:
+            left = Scratch.left(output, parent)
+            if left is not None and left == self.identity and not self.keep:
+                with disk_errors(self.parent or output):
+                    Scratch(output, parent).leave(keep=False)
+
 
 class PyramidWriter:
     """A pyramid in the making, as a context.
@@ -195,9 +203,7 @@ class PyramidWriter:
 
     def _claim_work(self, beside: Scratch) -> Scratch:
         parent = self.work.parent
-        if parent is None or parent.samefile(self.output.parent):
-            return beside
-        return Scratch(self.output, parent)
+        return beside if parent is None or parent.samefile(self.output.parent) else Scratch(self.output, parent)
 
     def _close(self) -> None:
         self._crew.close()

@@ -5,7 +5,9 @@ Its `run.json` says of what run it is, so that the same run can go on in it and 
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -28,8 +30,13 @@ class Scratch:
 
     def __init__(self, output: Path, parent: Path | None = None) -> None:
         """Claim the folder, beside the output or in `parent`. Raises `OutputError` where a living run holds it."""
-        self.folder = (parent or output.parent) / f"{output.name}.wsisr-part"
+        self.folder = _folder(output, parent or output.parent)
         self._lease = _claim(self.folder, output)
+
+    @staticmethod
+    def left(output: Path, parent: Path) -> Identity | None:
+        """Of the run whose work lies there; None where none does."""
+        return _read(_folder(output, parent) / _RUN)
 
     @property
     def holds_work(self) -> bool:
@@ -89,6 +96,14 @@ class Scratch:
 
 
 _ADVICE = "repeat the command of then, or start again with --overwrite"
+
+
+def _folder(output: Path, parent: Path) -> Path:
+    """Elsewhere than beside the output, where there may be work of others of its name, with a few signs of its own."""
+    if parent.samefile(output.parent):
+        return parent / f"{output.name}.wsisr-part"
+    place = hashlib.sha256(os.fsencode(output.resolve())).hexdigest()[:8]
+    return parent / f"{output.name}.{place}.wsisr-part"
 
 
 def _read(path: Path) -> Identity | None:
