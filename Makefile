@@ -18,6 +18,7 @@
 #   make bench-write  how fast a pyramid is written, beside libvips
 #   make bench-read  how fast SLIDES are read, beside OpenSlide and libvips
 #   make bench-network  output Mpx/s of the network by runtime, precision and tile; ONNX=model.onnx adds ONNX Runtime
+#   make bench-consistency  whether back-projection helps on SLIDES, for low resolution of several kinds
 #   make bench-background  what leaving glass to bicubic changes on SLIDES
 #   make bench-seams  tile borders on SLIDES, with the overlap that is needed and with none
 #   make bench-registration  accuracy of registration and of its gate on SLIDES, where the truth is known; JSON=FILE
@@ -65,23 +66,23 @@ lint: $(INSTALLED)
 
 SLIDES ?= $(SLIDE)
 bench-inputs: $(INSTALLED) $(SLIDE)
-	$(BIN)/python tests/bench/inputs.py
+	$(BIN)/python -m tests.bench.inputs
 
 bench-readers: $(INSTALLED)
-	PYTHONPATH=. $(BIN)/python tests/bench/readers.py $(if $(JAR),--jar $(JAR))
+	$(BIN)/python -m tests.bench.readers $(if $(JAR),--jar $(JAR))
 
 bench-network: $(INSTALLED)
-	PYTHONPATH=. $(BIN)/python tests/bench/network.py $(ONNX)
+	$(BIN)/python -m tests.bench.network $(ONNX)
 
 DATASET ?= data/pathimgsr
 STEPS ?= 600
 SEEDS ?= 2
 bench-models: $(INSTALLED)
-	PYTHONPATH=. $(BIN)/python tests/bench/models.py $(DATASET) --steps $(STEPS) --seeds $(SEEDS) \
+	$(BIN)/python -m tests.bench.models $(DATASET) --steps $(STEPS) --seeds $(SEEDS) \
 	$(if $(MINUTES),--minutes $(MINUTES)) --json runs/bench-models.json
 
 bench-loading: $(INSTALLED)
-	PYTHONPATH=. $(BIN)/python tests/bench/loading.py $(DATASET)
+	$(BIN)/python -m tests.bench.loading $(DATASET)
 
 # One after the other, whatever -j says: they would slow each other.
 bench:
@@ -109,10 +110,10 @@ bench-faults: $(INSTALLED) $(SLIDE)
 	$(BIN)/python -m tests.bench.faults $(SLIDE) --json build/faults.json
 
 bench-read: $(INSTALLED) $(SLIDE)
-	$(BIN)/python tests/bench/read.py $(SLIDES)
+	$(BIN)/python -m tests.bench.read $(SLIDES)
 
 bench-write: $(INSTALLED) $(SLIDE)
-	PYTHONPATH=. $(BIN)/python tests/bench/write.py $(SLIDE)
+	$(BIN)/python -m tests.bench.write $(SLIDE)
 
 bench-seams: $(INSTALLED) $(SLIDE)
 	$(BIN)/python -m tests.bench.seams $(SLIDES) --json build/seams.json
@@ -121,14 +122,14 @@ bench-consistency: $(INSTALLED) $(SLIDE)
 	$(BIN)/python -m tests.bench.consistency $(SLIDES)
 
 bench-registration: $(INSTALLED) $(SLIDE)
-	PYTHONPATH=. $(BIN)/python tests/bench/registration.py $(SLIDES) --json $(or $(JSON),registration.json)
+	$(BIN)/python -m tests.bench.registration $(SLIDES) --json $(or $(JSON),build/registration.json)
 
 bench-realpairs: $(INSTALLED)
-	PYTHONPATH=. $(BIN)/python tests/bench/realpairs.py $(or $(TRAIN),$(error say TRAIN=slides DEV=other slides)) \
+	$(BIN)/python -m tests.bench.realpairs $(or $(TRAIN),$(error say TRAIN=slides DEV=other slides)) \
 	--dev $(or $(DEV),$(error say TRAIN=slides DEV=other slides)) --json $(or $(JSON),runs/realpairs.json)
 
 bench-background: $(INSTALLED) $(SLIDE)
-	PYTHONPATH=. $(BIN)/python tests/bench/background.py $(SLIDES)
+	$(BIN)/python -m tests.bench.background $(SLIDES)
 
 format: $(INSTALLED)
 	$(BIN)/ruff format .

@@ -1,6 +1,6 @@
 """What leaving glass to bicubic changes: the network's pixels beside bicubic's, on cells without tissue.
 
-`python tests/bench/background.py SLIDE ...` prints, for each slide, the share of area left out, and how far apart the
+`python -m tests.bench.background SLIDE ...` prints, for each slide, the share of area left out, and how far apart the
 two are there: the largest difference in grey levels, and the share of values that differ by more than one.
 """
 

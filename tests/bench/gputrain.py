@@ -1,4 +1,4 @@
-"""Several recipes at once, on a GPU that there is for minutes: `python tests/bench/gputrain.py RECIPE... -o OUT`.
+"""Several recipes at once, on a GPU that there is for minutes: `python -m tests.bench.gputrain RECIPE... -o OUT`.
 
 `wsisr train` tells a GPU what to do kernel by kernel, which for networks of this size takes several times as long as
 doing it. Here a whole step is recorded once, as a CUDA graph, and played again. Samples come of the same code, by

@@ -1,6 +1,6 @@
 """Prints README's table of inputs: what each format opens as, and how far its pixels are from another library's.
 
-python tests/bench/inputs.py
+python -m tests.bench.inputs
 """
 
 from __future__ import annotations

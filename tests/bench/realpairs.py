@@ -1,6 +1,6 @@
 """Whether captures that were registered teach a network what perfectly aligned truth would.
 
-    python tests/bench/realpairs.py SLIDE ... --dev SLIDE ... [--steps 500] [--runs FOLDER] [--json FILE]
+    python -m tests.bench.realpairs SLIDE ... --dev SLIDE ... [--steps 500] [--runs FOLDER] [--json FILE]
 
 A coarser capture of each slide is rendered through an optical blur, noise and JPEG that no training of wsisr uses, at
 an offset, an angle and a scale of its own, and `wsisr build-dataset captured` pairs it with the slide. Four networks

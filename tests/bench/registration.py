@@ -1,6 +1,6 @@
 """How well fields are registered where the truth is known, and whether wrong partners are refused.
 
-    python tests/bench/registration.py SLIDE ... [--fields 12] [--whole 8] [--seed 0] [--json FILE]
+    python -m tests.bench.registration SLIDE ... [--fields 12] [--whole 8] [--seed 0] [--json FILE]
 
 Fields of each slide are drawn twice from its finest level, off its grid, at 4:1 and at 2:1: shifted, turned up to 5
 degrees, scaled by 0.97 to 1.03 around the ratio, blurred, recoloured, noised, stored as JPEG (see tests/captures.py).
@@ -197,6 +197,7 @@ def main() -> int:
             f"median, {whole['largest']:.3f} at the most; {whole['wrong refused']} of {whole['wrong']} wrong refused\n"
         )
     if asked.json:
+        asked.json.parent.mkdir(parents=True, exist_ok=True)
         asked.json.write_text(json.dumps({"targets": TARGETS, "seed": asked.seed, "results": results}, indent=1) + "\n")
     sound = not whole or (whole["found"], whole["wrong refused"]) == (whole["true"], whole["wrong"])
     return 0 if sound and all(passed(results[ratio]) for ratio in ("4:1", "2:1")) else 1

@@ -1,6 +1,6 @@
-"""What looking again at a finished file costs, and what its slide's digest does: `python tests/bench/verification.py`.
+"""What looking again at a finished file costs, and what its slide's digest does: `python -m tests.bench.verification`.
 
-    python tests/bench/verification.py SLIDE... [--model MODEL] [--side 40000]
+    python -m tests.bench.verification SLIDE... [--model MODEL] [--side 40000]
 
 Each slide is enlarged by 2; the check is given as a share of the run without it. Then square files of so many px a
 side, of one repeated picture, show what grows with the size.

@@ -1,6 +1,6 @@
 """Mpx/s of writing a pyramid from pixels in memory: wsisr, libvips in this process, and the vips command if there.
 
-    python tests/bench/write.py SLIDE [--rounds 5] [--copies 2] [--json FILE]
+    python -m tests.bench.write SLIDE [--rounds 5] [--copies 2] [--json FILE]
 
 The pixels are a slide's own, repeated; tiles are of 256 px and of the same codec and quality: JPEG 85 in 4:2:0 (libvips
 leaves YCbCr at 90), LZW with differences, deflate without. wsisr reads each level back from its finished tiles before
