@@ -6,13 +6,15 @@ No field of the slide's header is copied as it stands: of names, numbers and dat
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import wsisr
+from wsisr.errors import SlideError, WsisrError
 from wsisr.slides.holes import Hole, listed
 from wsisr.slides.scanner import scan_date, scanner_of
 from wsisr.source import Source
 from wsisr.upscaler import Upscaler
-from wsisr.writing import Codec
+from wsisr.writing import Codec, read_note
 
 SOURCE = "source sha256"
 """Name of the slide's digest, which is known once all of it has been read."""
@@ -68,6 +70,20 @@ def title(source: Source, scale: int) -> str:
     kind = f"super-resolved x{scale}" if scale > 1 else "resampled"
     pitch = source.pitches[-1 if scale > 1 else 0]
     return f"{kind} from {pitch:.2f} um/px, research use only"
+
+
+def derived_note(path: Path) -> dict[str, str]:
+    """The note that wsisr left in a file it wrote; empty for any other, and for what cannot be read."""
+    try:
+        return read_note(path)
+    except WsisrError:
+        return {}
+
+
+def refuse_derived(slide: Path) -> None:
+    """Raises `SlideError` for a slide that wsisr wrote: what is made of it would be an estimate of an estimate."""
+    if derived_note(slide):
+        raise SlideError(f"{slide}: wsisr wrote it, its detail is an estimate; give the scan, or insist with --again")
 
 
 def difference(there: Mapping[str, str], asked: Mapping[str, str]) -> str | None:

@@ -142,7 +142,7 @@ def told_of(job: Job, state: str | None = None, **more: str) -> Facts:
 
 def written_by_wsisr(output: Path) -> bool:
     """Whether there is an output already, and wsisr wrote it."""
-    from wsisr.cli.info import derived_note
+    from wsisr.provenance import derived_note
 
     with disk_errors(output):
         return (output.is_file() or output.is_dir()) and bool(derived_note(output))
@@ -155,8 +155,7 @@ def finished(output: Path, asked: Mapping[str, str], info: SlideInfo) -> Mapping
     """
     from threading import Event
 
-    from wsisr.cli.info import derived_note
-    from wsisr.provenance import difference, digest_note
+    from wsisr.provenance import derived_note, difference, digest_note
     from wsisr.slides.content import digest
 
     there = derived_note(output) if output.exists() else {}

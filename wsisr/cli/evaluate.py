@@ -85,10 +85,10 @@ def evaluate(
     from wsisr.cli.choosing import checked_device, checked_scale
     from wsisr.cli.console import answers, passing_on
     from wsisr.cli.progress import drawn
-    from wsisr.cli.upscale import refuse_derived
     from wsisr.consistency import Consistent
     from wsisr.evaluation import Sampling, flat_probe
     from wsisr.files import check_output, check_suffix
+    from wsisr.provenance import refuse_derived
     from wsisr.runtime import load_upscaler
 
     checked_scale(scale)
@@ -99,7 +99,8 @@ def evaluate(
         check_suffix(json_file, (".json",))
         check_output(json_file, overwrite=overwrite)
     for slide in slides:
-        refuse_derived(slide, again)
+        if not again:
+            refuse_derived(slide)
     kernels = kernels_of(kernel)
     images = list(_images(slides, series, level or [0], all_levels))
     jobs = [Job(*image, one, quality) for image in images for one in kernels]

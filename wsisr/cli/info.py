@@ -51,6 +51,8 @@ def info(
 
 def facts_of(info: SlideInfo) -> Facts:
     """What `--json` prints: keys are stable, lengths are in px, pitches in um/px, unknown is null."""
+    from wsisr.provenance import derived_note
+
     return {
         "path": str(info.path),
         "vendor": info.vendor,
@@ -96,18 +98,6 @@ def _description(icc: bytes) -> str | None:
         return ImageCms.getProfileDescription(ImageCms.ImageCmsProfile(BytesIO(icc))).strip()
     except (ImageCms.PyCMSError, OSError):
         return None
-
-
-def derived_note(path: Path) -> dict[str, str]:
-    """The note that wsisr leaves in what it writes; empty for any other file."""
-    from wsisr.errors import WsisrError
-    from wsisr.writing import read_note
-
-    try:
-        return read_note(path)
-    except WsisrError:
-        # Not a TIFF: the slide has just been opened, so it is whole, and wsisr did not write it.
-        return {}
 
 
 def _table(facts: Facts) -> Table:

@@ -291,11 +291,13 @@ def enlarge(request: Request, slide: Path, output: Path, desk: Desk) -> Facts:
     from wsisr.cli.tissue import background_of, save_tissue
     from wsisr.files import refuse_source
     from wsisr.planning import plan, work_folder
+    from wsisr.provenance import refuse_derived
     from wsisr.slides import Forgiving, InSrgb, open_slide
     from wsisr.upscaling import carried_out
 
     with open_slide(slide, request.mpp, estimate=True, series=request.series) as stored:
-        refuse_derived(slide, request.again)
+        if not request.again:
+            refuse_derived(slide)
         readable = Forgiving(stored) if request.on_error == "white" else stored
         opened = InSrgb(readable) if request.icc == "srgb" else readable
         refuse_source(output, slide)
@@ -392,9 +394,8 @@ def looked_at(request: Request, source: Source, ground: Background, scale: int) 
 def told(request: Request, work: Plan, upscaler: Upscaler, run: Run, output: Path) -> Facts:
     """What is to be reported of a slide that is done, said on the terminal first."""
     from wsisr.cli.console import answers, remark
-    from wsisr.cli.info import derived_note
     from wsisr.cli.panels import measured, summary
-    from wsisr.provenance import FOUND, UNREADABLE
+    from wsisr.provenance import FOUND, UNREADABLE, derived_note
 
     note = derived_note(output)
     found = {name: text for name, text in note.items() if name in FOUND}
@@ -403,12 +404,3 @@ def told(request: Request, work: Plan, upscaler: Upscaler, run: Run, output: Pat
     if not request.quiet:
         answers.print(summary(work, upscaler, run, output, found))
     return {"state": "done"} | measured(work, upscaler, run) | found | {"note": note}
-
-
-def refuse_derived(slide: Path, again: bool) -> None:
-    """Raises `SlideError` for a slide that wsisr wrote: what is enlarged twice is an estimate of an estimate."""
-    from wsisr.cli.info import derived_note
-    from wsisr.errors import SlideError
-
-    if not again and derived_note(slide):
-        raise SlideError(f"{slide}: wsisr wrote it, its detail is an estimate; give the scan, or insist with --again")

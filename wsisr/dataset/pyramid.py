@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -17,13 +16,13 @@ from wsisr.dataset.recipe import Recipe
 from wsisr.dataset.records import SCALES, PatchRecord, magnification_of
 from wsisr.dataset.relation import Field, relation
 from wsisr.dataset.sources import DatasetSlide
-from wsisr.errors import DatasetError, SlideError
+from wsisr.errors import DatasetError
 from wsisr.geometry import Box, Size
 from wsisr.pixels import Rgb
+from wsisr.provenance import refuse_derived
 from wsisr.slides import Slide, SlideInfo, open_slide
 from wsisr.tissue import TissueMap, tissue_of
 from wsisr.tissue.detection import overview
-from wsisr.writing import read_note
 
 THUMBNAIL_PX = 360
 
@@ -188,13 +187,6 @@ def facts_of(source: DatasetSlide, slide: Slide, kind: str) -> SlideFacts:
         slide.info.mpp or 0.0,
         picture(overview(slide)[0], THUMBNAIL_PX),
     )
-
-
-def refuse_derived(path: Path) -> None:
-    """Raises `DatasetError` for a slide that wsisr wrote."""
-    with suppress(SlideError):  # no TIFF: the slide has just been opened, so it is whole, and wsisr did not write it
-        if read_note(path):
-            raise DatasetError(f"{path}: wsisr wrote it, its detail is an estimate; give the scan, or insist: --again")
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,12 +17,13 @@ from wsisr.dataset.assembly import Plan, Stop
 from wsisr.dataset.choosing import Look, spread
 from wsisr.dataset.degradation import CAPTURE, Degradation
 from wsisr.dataset.parts import Part, SlideFacts
-from wsisr.dataset.pyramid import FIELDS, Cutting, Group, Work, facts_of, fitting, refuse_derived
+from wsisr.dataset.pyramid import FIELDS, Cutting, Group, Work, facts_of, fitting
 from wsisr.dataset.recipe import Recipe
 from wsisr.dataset.records import SCALES, PatchRecord
 from wsisr.dataset.relation import Field, relation
 from wsisr.dataset.sources import DatasetSlide
 from wsisr.errors import DatasetError
+from wsisr.provenance import refuse_derived
 from wsisr.slides import open_slide
 from wsisr.tissue import tissue_of
 
