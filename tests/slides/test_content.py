@@ -117,3 +117,19 @@ def test_the_age_of_a_folder_tells_of_each_file_in_it(tmp_path: Path) -> None:
         os.utime(file, ns=(found.st_atime_ns, found.st_mtime_ns))
     assert age(files) == before
     assert age(files[1:]) != before
+
+
+def test_a_slide_that_changes_while_it_is_read_has_no_digest(tmp_path: Path) -> None:
+    path = tmp_path / "a.bin"
+    path.write_bytes(os.urandom(3_000_000))
+
+    class Growing(Event):
+        """Whoever asks finds the slide longer."""
+
+        def is_set(self) -> bool:
+            with path.open("ab") as file:
+                file.write(b"more" * (path.stat().st_size < 4_000_000))
+            return False
+
+    with pytest.raises(SlideError, match="has changed while it was read"):
+        digest(info_of(path), Growing())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -70,12 +70,20 @@ def digest(info: SlideInfo, stop: Event) -> str | None:
 
     That is `find . -type f -printf '%P\\n' | LC_ALL=C sort | xargs -d '\\n' sha256sum | sha256sum` in the folder that
     holds them. None for no files. Memory: 1 MiB. A digest that was stopped is of no use. Raises `SlideError` where a
-    file cannot be read.
+    file cannot be read, or one has changed meanwhile.
     """
     files = slide_files(info)
-    if len(files) == 1 and not info.path.is_dir():
+    before = age(files)
+    found = _of_files(files, info.path, stop)
+    if age(files) != before:
+        raise SlideError(f"{info.path}: has changed while it was read; repeat the command when it is complete")
+    return found
+
+
+def _of_files(files: Sequence[Path], path: Path, stop: Event) -> str | None:
+    if len(files) == 1 and not path.is_dir():
         return _of_file(files[0], stop)
-    root = info.path if info.path.is_dir() else info.path.parent
+    root = path if path.is_dir() else path.parent
     lines = (f"{_of_file(file, stop)}  {file.relative_to(root).as_posix()}\n" for file in files)
     return _of(line.encode("utf-8", "surrogateescape") for line in lines) if files else None
 
