@@ -32,8 +32,6 @@ T = TypeVar("T")
 SOME_FAILED = 3
 """Exit code of a run that others of its slides survived, or that shows white where a slide could not be decoded."""
 
-_OR_REPLACE = "choose another name, or replace it with --overwrite"
-
 Job = tuple[Path, Path]
 """A slide and its output."""
 
@@ -163,7 +161,8 @@ def finished(output: Path, asked: Mapping[str, str], info: SlideInfo) -> Mapping
     if there and not how:  # only now, for it reads all of the slide
         how = difference(there, {**asked, **digest_note(digest(info, Event()))})
     if how:
-        raise OutputError(f"{output}: exists already, made otherwise ({how}); {_OR_REPLACE}")
+        advice = "choose another name, or replace it with --overwrite"
+        raise OutputError(f"{output}: exists already, made otherwise ({how}); {advice}")
     return there
 
 
