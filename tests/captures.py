@@ -15,9 +15,9 @@ import cv2
 import numpy as np
 import tifffile
 
-from wsisr.geometry import Box, Size
-from wsisr.pixels import Rgb, rounded
-from wsisr.registration.affine import Affine, corners, enclosing
+from wsisr.dataset.registration.affine import Affine, corners, enclosing
+from wsisr.imaging.geometry import Box, Size
+from wsisr.imaging.pixels import Rgb, rounded
 
 OWN_BLUR = 0.45
 """Standard deviation of a pixel's own footprint and the sharpest optics, in px of the capture."""

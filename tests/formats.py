@@ -10,8 +10,8 @@ import numpy as np
 import tifffile
 
 from tests.samples import noise
-from wsisr.geometry import Size
-from wsisr.pixels import Rgb
+from wsisr.imaging.geometry import Size
+from wsisr.imaging.pixels import Rgb
 
 TILED: dict[str, Any] = {"tile": (64, 64), "photometric": "rgb", "metadata": None, "compression": "jpeg"}
 

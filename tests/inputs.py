@@ -14,8 +14,8 @@ import zarr
 from tests.formats import smooth, write_leica, write_philips, write_qptiff, write_trestle
 from tests.samples import CMU_SLIDE, SHARED_SLIDES, write_generic_pyramid, write_ome_pyramid, write_ome_zarr
 from wsisr.errors import SlideError
-from wsisr.geometry import Box, Size
-from wsisr.pixels import Rgb
+from wsisr.imaging.geometry import Box, Size
+from wsisr.imaging.pixels import Rgb
 from wsisr.slides import Slide, SlideInfo, open_slide
 
 VENDOR = SHARED_SLIDES / "vendor"

@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from wsisr.models.families import FAMILIES
+from wsisr.models.architectures.families import FAMILIES
+from wsisr.models.spec import CLASSIFYING, ModelSpec
 from wsisr.models.weights import build
-from wsisr.modelspec import CLASSIFYING, ModelSpec
 
 GLOBAL = ("rcan",)
 """Families that average over all they are given."""

@@ -10,15 +10,15 @@ from pathlib import Path
 import numpy as np
 
 from tests.samples import noise, write_ome_pyramid
-from wsisr.dataset.assembly import Assembly
-from wsisr.dataset.parts import part_in
+from wsisr.dataset.builder import Assembly
 from wsisr.dataset.pyramid import plan
+from wsisr.dataset.reader import MANIFEST, PatchStore
 from wsisr.dataset.recipe import Recipe
 from wsisr.dataset.records import PatchRecord
-from wsisr.dataset.sources import sources_of
-from wsisr.dataset.store import MANIFEST, PatchStore
-from wsisr.geometry import Size
-from wsisr.pixels import Rgb, enlarge, shrink
+from wsisr.dataset.shard_writer import part_in
+from wsisr.dataset.slides_and_splits import sources_of
+from wsisr.imaging.geometry import Size
+from wsisr.imaging.pixels import Rgb, enlarge, shrink
 
 RECIPE = Recipe(patch_px=64)
 SMALL = Size(192, 128)

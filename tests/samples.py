@@ -10,13 +10,13 @@ import numpy as np
 import tifffile
 import zarr
 
-from wsisr.geometry import Box, Size
-from wsisr.pixels import Rgb
-from wsisr.planning import Options, plan
+from wsisr.imaging.geometry import Box, Size
+from wsisr.imaging.pixels import Rgb
+from wsisr.models.upscaler import Upscaler
 from wsisr.slides import Level, Slide, SlideInfo
-from wsisr.source import Source
-from wsisr.upscaler import Upscaler
-from wsisr.upscaling import blocks
+from wsisr.slides.region import Source
+from wsisr.upscaling.engine import blocks
+from wsisr.upscaling.plan import Options, plan
 
 REPOSITORY = Path(__file__).parents[1]
 CMU_SLIDE = REPOSITORY / "data" / "cmu_small_region.svs"

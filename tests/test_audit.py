@@ -14,17 +14,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.samples import Picture, noise
-from wsisr.audit import Audit
-from wsisr.background import Background
-from wsisr.geometry import Box, Size
-from wsisr.pixels import Rgb, Tiles
-from wsisr.planning import Options, plan
-from wsisr.runtime import load_upscaler
+from wsisr.imaging.geometry import Box, Size
+from wsisr.imaging.pixels import Rgb, Tiles
+from wsisr.models.loading import load_upscaler
+from wsisr.models.upscaler import Resampling, Upscaler
 from wsisr.slides import open_slide
-from wsisr.source import Source
+from wsisr.slides.region import Source
 from wsisr.tissue import TissueMap
-from wsisr.upscaler import Resampling, Upscaler
-from wsisr.upscaling import blocks, upscale
+from wsisr.upscaling.background import Background
+from wsisr.upscaling.engine import blocks, upscale
+from wsisr.upscaling.plan import Options, plan
+from wsisr.upscaling.quality import Audit
 from wsisr.writing import read_note
 
 UPSCALER = Resampling("lanczos", 2)

@@ -8,14 +8,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.samples import Picture, enlarged, noise
-from wsisr.background import Background
-from wsisr.geometry import Box, Size
-from wsisr.pixels import Rgb, Tiles, enlarge
-from wsisr.planning import Options, plan
-from wsisr.source import Source
+from wsisr.imaging.geometry import Box, Size
+from wsisr.imaging.pixels import Rgb, Tiles, enlarge
+from wsisr.models.upscaler import Resampling
+from wsisr.slides.region import Source
 from wsisr.tissue import TissueMap, everywhere
-from wsisr.upscaler import Resampling
-from wsisr.upscaling import blocks
+from wsisr.upscaling.background import Background
+from wsisr.upscaling.engine import blocks
+from wsisr.upscaling.plan import Options, plan
 
 SIZE = Size(330, 270)
 CELL = 64

@@ -10,13 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.samples import Picture, noise
-from wsisr.budget import FIXED, GB
 from wsisr.errors import OutputError
-from wsisr.geometry import Size
-from wsisr.planning import DEFAULT_TILE_PX, Options, plan
-from wsisr.source import Source
-from wsisr.upscaler import Resampling
-from wsisr.upscaling import blocks
+from wsisr.imaging.geometry import Size
+from wsisr.models.upscaler import Resampling
+from wsisr.slides.region import Source
+from wsisr.upscaling.engine import blocks
+from wsisr.upscaling.memory import FIXED, GB
+from wsisr.upscaling.plan import DEFAULT_TILE_PX, Options, plan
 
 SMALL, LARGE = Source(Picture(noise(Size(700, 500))), 0), Source(Picture(noise(Size(2300, 1500))), 0)
 UPSCALER = Resampling("lanczos", 2)

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from tests.captures import tissue
-from wsisr.compression import for_branch, through_any_jpeg, through_jpeg
-from wsisr.pixels import Rgb
+from wsisr.imaging.jpeg import for_branch, through_any_jpeg, through_jpeg
+from wsisr.imaging.pixels import Rgb
 
 PATCHES = 160
 NATIVE = (85, 94)

@@ -8,13 +8,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.samples import enlarged, noise
-from wsisr import consistency
-from wsisr.consistency import ROUNDS, Consistent, agreeing
-from wsisr.geometry import Size
-from wsisr.pixels import Rgb, Tiles
-from wsisr.planning import Options
-from wsisr.residual import apart
-from wsisr.upscaler import Resampling, Upscaler
+from wsisr.imaging.geometry import Size
+from wsisr.imaging.pixels import Rgb, Tiles
+from wsisr.models import back_projection
+from wsisr.models.back_projection import ROUNDS, Consistent, agreeing
+from wsisr.models.upscaler import Resampling, Upscaler
+from wsisr.upscaling.plan import Options
+from wsisr.upscaling.residual import apart
 
 
 class Repeat:
@@ -71,7 +71,7 @@ def test_the_result_does_not_depend_on_the_cutting(width: int, height: int, batc
 def test_nor_on_the_pieces_that_threads_work_on(monkeypatch: pytest.MonkeyPatch) -> None:
     tiles, upscaler = noise(Size(90, 70))[None], Consistent(Resampling("bicubic", 4))
     whole = upscaler(tiles)
-    monkeypatch.setattr(consistency, "PIECE_PX", 16)
+    monkeypatch.setattr(back_projection, "PIECE_PX", 16)
     np.testing.assert_array_equal(upscaler(tiles), whole)
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wsisr.crew import Crew
+from wsisr.parallel.threads import Crew
 
 
 class WorkError(Exception):

@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.samples import noise
-from wsisr.geometry import Size
-from wsisr.metrics import psnr, psnr_of, squared_differences, squared_error, ssim, ssim_count, ssim_sums
-from wsisr.pixels import Rgb
+from wsisr.imaging.geometry import Size
+from wsisr.imaging.metrics import psnr, psnr_of, squared_differences, squared_error, ssim, ssim_count, ssim_sums
+from wsisr.imaging.pixels import Rgb
 
 SIZES = st.builds(Size, st.integers(11, 40), st.integers(11, 40))
 SEEDS = st.integers(0, 1000)
@@ -102,7 +102,7 @@ def test_ssim_sums_of_abutting_parts_add_up_to_the_whole(height: int, data: st.D
 def test_ssim_does_not_depend_on_the_strips_it_is_computed_in(monkeypatch: pytest.MonkeyPatch) -> None:
     image, truth = noise(Size(40, 100), 1), noise(Size(40, 100), 2)
     whole = ssim(image, truth)
-    monkeypatch.setattr("wsisr.metrics._STRIP_VALUES", 1)
+    monkeypatch.setattr("wsisr.imaging.metrics._STRIP_VALUES", 1)
     assert ssim(image, truth) == pytest.approx(whole, abs=1e-12)
 
 

@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.samples import noise
-from wsisr.bicubic import bicubic
-from wsisr.geometry import Size
-from wsisr.pixels import enlarge, halve, shrink
+from wsisr.imaging.bicubic import bicubic
+from wsisr.imaging.geometry import Size
+from wsisr.imaging.pixels import enlarge, halve, shrink
 
 sides = st.integers(1, 40)
 

@@ -10,12 +10,12 @@ import pytest
 
 from tests.pairs import write_levels
 from tests.samples import noise
-from wsisr.geometry import Box, Size
-from wsisr.pixels import Rgb, shrink
-from wsisr.preview import GAP_PX, compare
+from wsisr.imaging.geometry import Box, Size
+from wsisr.imaging.pixels import Rgb, shrink
+from wsisr.models.upscaler import Resampling
 from wsisr.slides import open_slide
-from wsisr.source import source_of
-from wsisr.upscaler import Resampling
+from wsisr.slides.region import source_of
+from wsisr.upscaling.preview import GAP_PX, compare
 
 HIGH = noise(Size(256, 192))
 PLACE = Box(64, 32, 160, 112)

@@ -15,13 +15,13 @@ import tifffile
 
 from tests.formats import write_leica, write_philips, write_qptiff, write_trestle
 from tests.samples import Picture, noise, write_ome_pyramid, write_ome_zarr, write_tiff
-from wsisr.geometry import Box, Size
-from wsisr.planning import Options, plan, work_folder
+from wsisr.imaging.geometry import Box, Size
+from wsisr.models.upscaler import Resampling
 from wsisr.slides import Slide, open_slide
+from wsisr.slides.region import Source, source_of
 from wsisr.slides.scanner import scanner_of
-from wsisr.source import Source, source_of
-from wsisr.upscaler import Resampling
-from wsisr.upscaling import upscale
+from wsisr.upscaling.engine import upscale
+from wsisr.upscaling.plan import Options, plan, work_folder
 
 SECRET = "S24-0815-Mustermann"
 """An accession number and a name; of a made-up person."""

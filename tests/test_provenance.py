@@ -11,13 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.samples import Picture, noise, write_tiff
-from wsisr.geometry import Size
-from wsisr.planning import Options, plan
-from wsisr.provenance import difference, provenance
+from wsisr.imaging.geometry import Size
+from wsisr.models.upscaler import Resampling
 from wsisr.slides import open_slide
-from wsisr.source import Source, source_of
-from wsisr.upscaler import Resampling
-from wsisr.upscaling import upscale
+from wsisr.slides.region import Source, source_of
+from wsisr.upscaling.engine import upscale
+from wsisr.upscaling.plan import Options, plan
+from wsisr.upscaling.provenance import difference, provenance
 from wsisr.writing import Codec, read_note
 
 BICUBIC = Resampling("bicubic", 2)

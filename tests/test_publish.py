@@ -15,9 +15,9 @@ import pytest
 from tests.disks import as_nobody, files_end_at
 from wsisr.errors import OutputError
 from wsisr.files import check_output, publish
-from wsisr.geometry import Box, Size
-from wsisr.pixels import Rgb
-from wsisr.writing.codec import Codec
+from wsisr.imaging.geometry import Box, Size
+from wsisr.imaging.pixels import Rgb
+from wsisr.writing.encoding.codec import Codec
 from wsisr.writing.pyramid import PyramidWriter
 from wsisr.writing.spec import PyramidSpec
 
@@ -121,7 +121,7 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 import numpy as np
-from wsisr.geometry import Box, Size
+from wsisr.imaging.geometry import Box, Size
 from wsisr.writing.pyramid import PyramidWriter
 from wsisr.writing.spec import PyramidSpec
 spec = PyramidSpec(Size(160, 160), 0.25, tile_px=16)

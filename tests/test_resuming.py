@@ -17,14 +17,14 @@ from hypothesis import strategies as st
 
 from tests.disks import as_nobody, files_end_at, readable_folder
 from tests.samples import REPOSITORY, Picture, noise
-from wsisr.budget import STORING
 from wsisr.errors import OutputError, SlideError
-from wsisr.geometry import Box, Size
-from wsisr.pixels import Rgb
-from wsisr.planning import Options, plan, work_folder
-from wsisr.source import Source
-from wsisr.upscaler import Resampling
-from wsisr.upscaling import upscale
+from wsisr.imaging.geometry import Box, Size
+from wsisr.imaging.pixels import Rgb
+from wsisr.models.upscaler import Resampling
+from wsisr.slides.region import Source
+from wsisr.upscaling.engine import upscale
+from wsisr.upscaling.memory import STORING
+from wsisr.upscaling.plan import Options, plan, work_folder
 from wsisr.writing import Codec, WorkFolder
 
 SIZE = Size(500, 400)

@@ -12,15 +12,16 @@ from hypothesis import strategies as st
 
 from tests.networks import small_network, small_spec
 from tests.samples import Picture, noise
-from wsisr.geometry import Box, Size
-from wsisr.models.mmsrnet import MMSRNet
+from wsisr.imaging.geometry import Box, Size
+from wsisr.imaging.pixels import Tiles
+from wsisr.models.architectures.mmsrnet import MMSRNet
+from wsisr.models.loading import load_sight
+from wsisr.models.magnification import Shares
+from wsisr.models.spec import ModelSpec
 from wsisr.models.weights import save_weights
-from wsisr.modelspec import ModelSpec
-from wsisr.pixels import Tiles
-from wsisr.runtime import load_sight
-from wsisr.sighting import WINDOW_PX, WINDOWS, Shares, contradiction, spread_windows
-from wsisr.source import Source
+from wsisr.slides.region import Source
 from wsisr.tissue import TissueMap, everywhere
+from wsisr.upscaling.magnification_check import WINDOW_PX, WINDOWS, contradiction, spread_windows
 
 
 class Opinion:

@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 
 from tests.samples import Picture, noise
 from wsisr.errors import SlideError
-from wsisr.geometry import Box, Size
-from wsisr.pixels import enlarge, shrink
-from wsisr.resampled import Resampled
+from wsisr.imaging.geometry import Box, Size
+from wsisr.imaging.pixels import enlarge, shrink
+from wsisr.imaging.resampling import Resampled
 from wsisr.slides import SlideInfo
-from wsisr.source import Source, source_of
+from wsisr.slides.region import Source, source_of
 
 PICTURE = Picture(noise(Size(240, 180)), mpp=0.25)
 

@@ -13,7 +13,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wsisr.stages import ahead, mapped
+from wsisr.parallel.pipeline import ahead, mapped
 
 
 class ReadError(Exception):

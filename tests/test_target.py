@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from tests.samples import Picture, noise
 from wsisr.errors import SlideError
-from wsisr.geometry import Size
-from wsisr.target import INTERPOLATED_BELOW, route_to
+from wsisr.imaging.geometry import Size
+from wsisr.upscaling.target import INTERPOLATED_BELOW, route_to
 
 PIXELS = noise(Size(60, 40))
 

@@ -7,9 +7,9 @@ import pytest
 from PIL import Image, ImageFilter
 
 from tests.samples import noise
-from wsisr.geometry import Size
-from wsisr.pixels import Rgb, enlarge, resize, shrink
-from wsisr.texture import OCTAVES, Textures, contrasts, texture
+from wsisr.imaging.geometry import Size
+from wsisr.imaging.pixels import Rgb, enlarge, resize, shrink
+from wsisr.imaging.texture import OCTAVES, Textures, contrasts, texture
 
 
 def tissue() -> Rgb:

@@ -13,14 +13,14 @@ import torch
 
 from tests.networks import GLOBAL, LOCAL, small_network
 from tests.samples import enlarged
-from wsisr.geometry import Box
+from wsisr.imaging.geometry import Box
+from wsisr.imaging.pixels import Rgb
+from wsisr.models.backends.torch import TorchUpscaler
 from wsisr.models.catalog import shipped
-from wsisr.pixels import Rgb
-from wsisr.planning import Options
-from wsisr.runtime import load_upscaler
-from wsisr.runtime._torch import TorchUpscaler
+from wsisr.models.loading import load_upscaler
+from wsisr.models.upscaler import Upscaler
 from wsisr.slides import open_slide
-from wsisr.upscaler import Upscaler
+from wsisr.upscaling.plan import Options
 
 REGION = Box(330, 1000, 330 + 640, 1000 + 400)
 """Tissue and glass; in px of level 0."""

@@ -6,11 +6,11 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wsisr.blending import Blender
-from wsisr.geometry import Box, Size
-from wsisr.pixels import Rgb
-from wsisr.tiling import TileGrid, Tiling
-from wsisr.upscaler import Resampling
+from wsisr.imaging.blending import Blender
+from wsisr.imaging.geometry import Box, Size
+from wsisr.imaging.pixels import Rgb
+from wsisr.imaging.tiling import TileGrid, Tiling
+from wsisr.models.upscaler import Resampling
 
 sizes = st.builds(Size, st.integers(1, 90), st.integers(1, 90))
 tilings = st.integers(1, 40).flatmap(

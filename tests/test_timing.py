@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from itertools import count
 
+from wsisr.parallel.timing import Times
 from wsisr.progress import Progress
-from wsisr.timing import Times
 
 
 def test_what_a_stage_worked_adds_up_and_waiting_counts_for_none() -> None:

@@ -16,14 +16,14 @@ from hypothesis import strategies as st
 
 from tests.samples import Picture, enlarged, noise, write_tiff
 from wsisr.errors import OutputError
-from wsisr.geometry import Box, Size
-from wsisr.pixels import Tiles
-from wsisr.planning import Options, plan
+from wsisr.imaging.geometry import Box, Size
+from wsisr.imaging.pixels import Tiles
+from wsisr.models.upscaler import Resampling
 from wsisr.progress import Progress
 from wsisr.slides import open_slide
-from wsisr.source import Source, source_of
-from wsisr.upscaler import Resampling
-from wsisr.upscaling import batches, blocks, upscale
+from wsisr.slides.region import Source, source_of
+from wsisr.upscaling.engine import batches, blocks, upscale
+from wsisr.upscaling.plan import Options, plan
 from wsisr.writing import read_note
 
 

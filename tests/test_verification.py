@@ -19,16 +19,16 @@ from typer.testing import CliRunner
 from tests.samples import Picture, noise
 from wsisr.cli.app import app
 from wsisr.errors import OutputError, SlideError
-from wsisr.geometry import Box, Size
-from wsisr.planning import Options
-from wsisr.source import Source
-from wsisr.upscaler import Resampling
-from wsisr.upscaling import upscale
-from wsisr.verification import Intended, verify
-from wsisr.verification import wrong as what_is_wrong
+from wsisr.imaging.geometry import Box, Size
+from wsisr.models.upscaler import Resampling
+from wsisr.slides.region import Source
+from wsisr.upscaling.engine import upscale
+from wsisr.upscaling.plan import Options
 from wsisr.writing import Codec, PyramidSpec, PyramidWriter, WorkFolder
-from wsisr.writing.codec import TIFF_METHODS
-from wsisr.writing.layouts import layout_of
+from wsisr.writing.encoding.codec import TIFF_METHODS
+from wsisr.writing.layouts.catalog import layout_of
+from wsisr.writing.verification import Intended, verify
+from wsisr.writing.verification import wrong as what_is_wrong
 
 SIZE = Size(300, 200)
 NOTE = {"derived": "yes", "size": f"{SIZE} px", "mpp": "0.25", "source mpp": "0.5"}

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from wsisr.workers import Died, Done, Happening, Link, Told, in_processes
+from wsisr.parallel.processes import Died, Done, Happening, Link, Told, in_processes
 
 
 def doubled(number: int, link: Link) -> int:

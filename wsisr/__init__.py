@@ -3,7 +3,7 @@
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-__version__ = "0.1.0"
+from wsisr.version import __version__
 
 __all__ = [
     "Box",
@@ -24,31 +24,31 @@ __all__ = [
 
 if TYPE_CHECKING:
     from wsisr.errors import WsisrError
-    from wsisr.geometry import Box, Size
-    from wsisr.modelspec import ModelSpec
-    from wsisr.planning import Options
-    from wsisr.runtime import load_upscaler
+    from wsisr.imaging.geometry import Box, Size
+    from wsisr.models.loading import load_upscaler
+    from wsisr.models.spec import ModelSpec
+    from wsisr.models.upscaler import Upscaler
     from wsisr.slides import open_slide
+    from wsisr.slides.region import Source, source_of
     from wsisr.slides.slide import Slide, SlideInfo
-    from wsisr.source import Source, source_of
-    from wsisr.upscaler import Upscaler
-    from wsisr.upscaling import upscale
+    from wsisr.upscaling.engine import upscale
+    from wsisr.upscaling.plan import Options
 else:
     # Type checkers read the imports above. When it runs, `import wsisr` loads nothing, torch least of all.
     _HOME = {
-        "Box": "wsisr.geometry",
-        "ModelSpec": "wsisr.modelspec",
-        "Options": "wsisr.planning",
-        "Size": "wsisr.geometry",
+        "Box": "wsisr.imaging.geometry",
+        "ModelSpec": "wsisr.models.spec",
+        "Options": "wsisr.upscaling.plan",
+        "Size": "wsisr.imaging.geometry",
         "Slide": "wsisr.slides.slide",
         "SlideInfo": "wsisr.slides.slide",
-        "Source": "wsisr.source",
-        "Upscaler": "wsisr.upscaler",
+        "Source": "wsisr.slides.region",
+        "Upscaler": "wsisr.models.upscaler",
         "WsisrError": "wsisr.errors",
-        "load_upscaler": "wsisr.runtime",
+        "load_upscaler": "wsisr.models.loading",
         "open_slide": "wsisr.slides",
-        "source_of": "wsisr.source",
-        "upscale": "wsisr.upscaling",
+        "source_of": "wsisr.slides.region",
+        "upscale": "wsisr.upscaling.engine",
     }
 
     def __getattr__(name: str) -> object:

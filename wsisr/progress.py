@@ -1,4 +1,4 @@
-"""How far a long work is: what iterators yield and callers draw."""
+"""How far a long work is: what iterators yield, callers draw, and people read."""
 
 from __future__ import annotations
 
@@ -15,3 +15,8 @@ class Progress:
     total: int
     before: int = 0
     """How much of `done` an earlier run had done."""
+
+
+def counted(number: int, noun: str) -> str:
+    """`1 pair`, `2,000 pairs`."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"

@@ -10,13 +10,13 @@ import sys
 
 import numpy as np
 
-from wsisr.background import Background, spread
-from wsisr.planning import Options, plan
-from wsisr.runtime import load_upscaler
+from wsisr.models.loading import load_upscaler
 from wsisr.slides import open_slide
-from wsisr.source import source_of
+from wsisr.slides.region import source_of
 from wsisr.tissue import tissue_of
-from wsisr.upscaling import batches
+from wsisr.upscaling.background import Background, spread
+from wsisr.upscaling.engine import batches
+from wsisr.upscaling.plan import Options, plan
 
 SCALE = 2
 MOST_TILES = 12

@@ -20,17 +20,17 @@ import cv2
 import numpy as np
 
 from tests.captures import LOW_FLAWS, Flaws, capture, noisy
-from wsisr.compression import through_jpeg
-from wsisr.consistency import ROUNDS, agreeing
 from wsisr.dataset.degradation import SCAN
-from wsisr.geometry import Box, Size
-from wsisr.metrics import psnr
-from wsisr.pixels import Rgb, enlarge, rounded, shrink
-from wsisr.registration.affine import Affine
-from wsisr.residual import apart
-from wsisr.runtime import load_upscaler
+from wsisr.dataset.registration.affine import Affine
+from wsisr.imaging.geometry import Box, Size
+from wsisr.imaging.jpeg import through_jpeg
+from wsisr.imaging.metrics import psnr
+from wsisr.imaging.pixels import Rgb, enlarge, rounded, shrink
+from wsisr.models.back_projection import ROUNDS, agreeing
+from wsisr.models.loading import load_upscaler
+from wsisr.models.upscaler import Upscaler
 from wsisr.slides import Slide, open_slide
-from wsisr.upscaler import Upscaler
+from wsisr.upscaling.residual import apart
 
 Degradation = Callable[[Rgb, int], Rgb]
 """(h*scale, w*scale, 3) and the scale to (h, w, 3)."""

@@ -26,15 +26,15 @@ import numpy as np
 
 from tests.bench.repeated import repeated, tissue, whole_tiles
 from tests.bench.tables import Row, report
-from wsisr.audit import Audit
-from wsisr.background import Background
-from wsisr.planning import Options, Plan, plan
-from wsisr.runtime import load_upscaler
+from wsisr.models.loading import load_upscaler
+from wsisr.models.upscaler import Upscaler
 from wsisr.slides import open_slide
-from wsisr.source import source_of
+from wsisr.slides.region import source_of
 from wsisr.tissue import tissue_of
-from wsisr.upscaler import Upscaler
-from wsisr.upscaling import carried_out
+from wsisr.upscaling.background import Background
+from wsisr.upscaling.engine import carried_out
+from wsisr.upscaling.plan import Options, Plan, plan
+from wsisr.upscaling.quality import Audit
 from wsisr.writing import WorkFolder
 
 STAGES = ("read", "network", "finish", "encode")

@@ -31,15 +31,15 @@ from typing import Any
 
 from rich import print as show
 
-from wsisr.audit import Audit
 from wsisr.errors import WsisrError
-from wsisr.geometry import Box
-from wsisr.pixels import Tiles
-from wsisr.planning import Options
+from wsisr.imaging.geometry import Box
+from wsisr.imaging.pixels import Tiles
+from wsisr.models.upscaler import Resampling
 from wsisr.slides import open_slide
-from wsisr.source import source_of
-from wsisr.upscaler import Resampling
-from wsisr.upscaling import upscale
+from wsisr.slides.region import source_of
+from wsisr.upscaling.engine import upscale
+from wsisr.upscaling.plan import Options
+from wsisr.upscaling.quality import Audit
 
 TILE_PX = 128
 SCALE = 2

@@ -18,11 +18,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from wsisr.geometry import Box
-from wsisr.models.attention import MixAttention
+from wsisr.imaging.geometry import Box
+from wsisr.imaging.pixels import Rgb, shrink
+from wsisr.models.architectures.attention import MixAttention
 from wsisr.models.catalog import find
 from wsisr.models.weights import build, load_network, save_weights
-from wsisr.pixels import Rgb, shrink
 from wsisr.slides import open_slide
 
 CROP_PX, CROPS_A_LEVEL, AT_ONCE = 96, 4, 8

@@ -17,9 +17,9 @@ import torch
 from torch import nn
 
 from tests.bench.tables import Row, report
+from wsisr.models.backends.device import torch_device
+from wsisr.models.spec import ModelSpec
 from wsisr.models.weights import build
-from wsisr.modelspec import ModelSpec
-from wsisr.runtime.device import torch_device
 
 NETWORKS = {
     "masrgan 48 x 8": ("masrgan", 48, 8),

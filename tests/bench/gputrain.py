@@ -29,12 +29,12 @@ from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
+from wsisr.imaging.pixels import Tiles
 from wsisr.models.weights import build, save_weights, warm_start
-from wsisr.pixels import Tiles
-from wsisr.training.batches import Batch, Batches
 from wsisr.training.config import TrainConfig, read_config
 from wsisr.training.objective import Objective
 from wsisr.training.optimiser import rate
+from wsisr.training.sampler import Batch, Batches
 
 CHUNK = 32
 """Pairs that a process makes at a time."""

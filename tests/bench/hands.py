@@ -19,8 +19,8 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from tests.bench.tables import Row, report
-from wsisr.geometry import Box, Size
-from wsisr.pixels import Rgb
+from wsisr.imaging.geometry import Box, Size
+from wsisr.imaging.pixels import Rgb
 from wsisr.slides import open_slide
 from wsisr.writing import PyramidSpec, PyramidWriter
 

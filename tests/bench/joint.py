@@ -23,16 +23,16 @@ from statistics import fmean, pstdev
 import torch
 
 from tests.bench.models import KERNELS, Asked, inner
-from wsisr.evaluation.backprojection import BackProjection
-from wsisr.metrics import psnr_of, squared_error
-from wsisr.models.mmsrnet import MMSRNet
+from wsisr.imaging.metrics import psnr_of, squared_error
+from wsisr.imaging.pixels import Rgb, enlarge, shrink
+from wsisr.imaging.units import index_of_nearest_magnification
+from wsisr.models.architectures.mmsrnet import MMSRNet
+from wsisr.models.back_projection import BackProjection
+from wsisr.models.loading import load_upscaler
+from wsisr.models.upscaler import Resampling, Upscaler
 from wsisr.models.weights import load_network
-from wsisr.modelspec import nearest
-from wsisr.pixels import Rgb, enlarge, shrink
-from wsisr.runtime import load_upscaler
 from wsisr.training.config import DataConfig, LossConfig, NetworkConfig, ScheduleConfig, TrainConfig
 from wsisr.training.loop import LAST, Run
-from wsisr.upscaler import Resampling, Upscaler
 
 CPU = torch.device("cpu")
 
@@ -74,7 +74,7 @@ class Bench(Asked):
         """Magnification to the patches of each slide that has any."""
         found: dict[float, list[list[Rgb]]] = {each: [] for each in self.magnifications}
         for slide, records in self.validation.records.items():
-            classes = [nearest(record.mpp_lr, self.magnifications) for record in records]
+            classes = [index_of_nearest_magnification(record.mpp_lr, self.magnifications) for record in records]
             for index, each in enumerate(self.magnifications):
                 own = [self.validation.slides[slide][i] for i, other in enumerate(classes) if other == index]
                 found[each] += [own] if own else []

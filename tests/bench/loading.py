@@ -16,12 +16,12 @@ from pathlib import Path
 import torch
 
 from wsisr.dataset.codecs import CODECS, decode
+from wsisr.dataset.reader import PatchStore
 from wsisr.dataset.records import PatchRecord
-from wsisr.dataset.store import PatchStore
-from wsisr.training.batches import Batches
 from wsisr.training.config import DataConfig, NetworkConfig, ScheduleConfig, TrainConfig
-from wsisr.training.fabrics import fabric_on
-from wsisr.training.learner import Learner
+from wsisr.training.distributed import fabric_on
+from wsisr.training.sampler import Batches
+from wsisr.training.trainer import Learner
 
 SCALE, BATCH = 2, 16
 KERNELS = ("stored", "area", "bicubic", "scan", "degraded")

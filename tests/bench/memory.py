@@ -18,7 +18,7 @@ from tempfile import TemporaryDirectory
 
 from tests.bench.repeated import TILE_PX, repeated, tissue
 from tests.bench.tables import Row, report
-from wsisr.geometry import Size
+from wsisr.imaging.geometry import Size
 
 
 def run(source: Path, scale: int, *options: str) -> tuple[float, float]:

@@ -26,18 +26,18 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from tests.samples import enlarged
-from wsisr.dataset.store import PatchStore
-from wsisr.evaluation.backprojection import BackProjection
-from wsisr.metrics import BORDER_PX, psnr_of, squared_error, ssim
+from wsisr.dataset.reader import PatchStore
+from wsisr.imaging.metrics import BORDER_PX, psnr_of, squared_error, ssim
+from wsisr.imaging.pixels import Kernel, Rgb, shrink
+from wsisr.models.back_projection import BackProjection
+from wsisr.models.loading import load_upscaler
+from wsisr.models.spec import ModelSpec
+from wsisr.models.upscaler import Resampling, Upscaler
 from wsisr.models.weights import build
-from wsisr.modelspec import ModelSpec
-from wsisr.pixels import Kernel, Rgb, shrink
-from wsisr.planning import Options
-from wsisr.runtime import load_upscaler
 from wsisr.training.config import DataConfig, NetworkConfig, ScheduleConfig, TrainConfig
 from wsisr.training.loop import LAST, Run, trainable
 from wsisr.training.validation import Validation
-from wsisr.upscaler import Resampling, Upscaler
+from wsisr.upscaling.plan import Options
 
 KERNELS: tuple[Kernel, ...] = ("area", "bicubic")
 

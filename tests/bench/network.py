@@ -17,8 +17,8 @@ import torch
 
 from wsisr.errors import WsisrError
 from wsisr.models.catalog import find
-from wsisr.runtime import load_upscaler
-from wsisr.upscaler import Upscaler
+from wsisr.models.loading import load_upscaler
+from wsisr.models.upscaler import Upscaler
 
 
 def candidates(model: str, onnx: Path | None, device: str) -> dict[str, Upscaler]:

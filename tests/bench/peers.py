@@ -31,14 +31,14 @@ import pyvips
 
 from tests.bench.repeated import repeated, tissue, whole_tiles
 from tests.bench.tables import Row, report
-from wsisr.audit import Audit
-from wsisr.pixels import Rgb, Tiles
-from wsisr.planning import Options
-from wsisr.runtime import load_upscaler
+from wsisr.imaging.pixels import Rgb, Tiles
+from wsisr.models.loading import load_upscaler
+from wsisr.models.upscaler import Upscaler, Weights
 from wsisr.slides import open_slide
-from wsisr.source import source_of
-from wsisr.upscaler import Upscaler, Weights
-from wsisr.upscaling import upscale
+from wsisr.slides.region import source_of
+from wsisr.upscaling.engine import upscale
+from wsisr.upscaling.plan import Options
+from wsisr.upscaling.quality import Audit
 from wsisr.writing import Codec, WorkFolder
 
 TILE_PX, QUALITY = 256, 85

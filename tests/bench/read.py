@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 import openslide
 import pyvips
 
-from wsisr.geometry import Box, Size
+from wsisr.imaging.geometry import Box, Size
 from wsisr.slides import open_slide
 
 TILE_PX = 1024

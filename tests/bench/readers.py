@@ -25,10 +25,10 @@ import tifffile
 import tiffslide
 import zarr
 
-from wsisr.geometry import Box, Size
-from wsisr.pixels import Rgb, halve
+from wsisr.imaging.geometry import Box, Size
+from wsisr.imaging.pixels import Rgb, halve
 from wsisr.writing import Codec, PyramidSpec, PyramidWriter
-from wsisr.writing.omezarr import METHOD
+from wsisr.writing.layouts.ome_zarr import METHOD
 
 TIFFS = {"ome-tiff": "image.ome.tif", "aperio": "image.svs"}
 ZARRS = {"ome-zarr": "image.ome.zarr"}

@@ -34,18 +34,18 @@ import torch
 
 from tests.captures import Flaws, capture, write_capture
 from tests.pairs import write_manifest
-from wsisr.dataset.parts import Part, part_in
+from wsisr.dataset.reader import MANIFEST, SHARDS, PatchStore
 from wsisr.dataset.records import PatchRecord
-from wsisr.dataset.store import MANIFEST, SHARDS, PatchStore
-from wsisr.geometry import Box, Size
-from wsisr.metrics import BORDER_PX, psnr_of, squared_error
-from wsisr.pixels import Rgb
-from wsisr.registration.affine import Affine, disagreement
-from wsisr.runtime import load_upscaler
+from wsisr.dataset.registration.affine import Affine, disagreement
+from wsisr.dataset.shard_writer import Part, part_in
+from wsisr.imaging.geometry import Box, Size
+from wsisr.imaging.metrics import BORDER_PX, psnr_of, squared_error
+from wsisr.imaging.pixels import Rgb
+from wsisr.models.loading import load_upscaler
+from wsisr.models.upscaler import Resampling, Upscaler
 from wsisr.slides import open_slide
 from wsisr.training.config import DataConfig, NetworkConfig, ScheduleConfig, TrainConfig
 from wsisr.training.loop import LAST, Run
-from wsisr.upscaler import Resampling, Upscaler
 
 SCALE = 2
 

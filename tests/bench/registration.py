@@ -28,12 +28,12 @@ import numpy as np
 
 from tests.captures import FINE_PX, Field, Setting, centred, scans, write_capture
 from wsisr.dataset.alignment import NoCommonTissueError, align
-from wsisr.geometry import Box, Size
-from wsisr.pixels import Rgb
-from wsisr.registration.affine import Affine, disagreement
-from wsisr.registration.gate import Gate, Reason
-from wsisr.registration.matching import Prior, match
-from wsisr.registration.refinement import Fit, Target
+from wsisr.dataset.registration.acceptance import Gate, Reason
+from wsisr.dataset.registration.affine import Affine, disagreement
+from wsisr.dataset.registration.matching import Prior, match
+from wsisr.dataset.registration.refinement import Fit, Target
+from wsisr.imaging.geometry import Box, Size
+from wsisr.imaging.pixels import Rgb
 from wsisr.slides import Slide, open_slide
 
 DEGREES = (-4.5, -3.0, -1.5, 0.0, 1.5, 3.0, 4.5)

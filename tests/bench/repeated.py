@@ -9,8 +9,8 @@ import imagecodecs
 import numpy as np
 import tifffile
 
-from wsisr.geometry import Box, Size
-from wsisr.pixels import Rgb
+from wsisr.imaging.geometry import Box, Size
+from wsisr.imaging.pixels import Rgb
 from wsisr.slides import open_slide
 
 TILE_PX, QUALITY, MPP = 256, 90, 0.5

@@ -21,17 +21,18 @@ from tempfile import TemporaryDirectory
 
 from tests.bench.repeated import repeated, tissue, whole_tiles
 from tests.bench.tables import Row, report
-from wsisr.audit import Audit
-from wsisr.background import Background
-from wsisr.pixels import Tiles
-from wsisr.planning import Options, plan
-from wsisr.runtime.heap import keep_heap
+from wsisr.imaging.pixels import Tiles
+from wsisr.models.backends.malloc import keep_heap
+from wsisr.models.upscaler import Weights
 from wsisr.slides import open_slide
-from wsisr.source import source_of
+from wsisr.slides.region import source_of
 from wsisr.tissue import tissue_of
-from wsisr.upscaler import Weights
-from wsisr.upscaling import carried_out
-from wsisr.writing import WorkFolder, hands
+from wsisr.upscaling.background import Background
+from wsisr.upscaling.engine import carried_out
+from wsisr.upscaling.plan import Options, plan
+from wsisr.upscaling.quality import Audit
+from wsisr.writing import WorkFolder
+from wsisr.writing.encoding import encoder_pool
 
 CORES = 16
 
@@ -77,7 +78,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--json", type=Path)
     asked = parser.parse_args()
-    hands.FEW_CORES = 0
+    encoder_pool.FEW_CORES = 0
     keep_heap()
     with TemporaryDirectory() as name:
         path = repeated(Path(name) / "large.tif", whole_tiles(asked.mpx * 1e6), tissue(asked.slide), asked.share)

@@ -19,14 +19,14 @@ import numpy as np
 from tests.bench.efficiency import Spent, bare, whole
 from tests.bench.repeated import repeated, tissue, whole_tiles
 from tests.bench.tables import Row, report
-from wsisr.audit import Audit
-from wsisr.background import Background
-from wsisr.planning import Options, plan
-from wsisr.runtime import load_upscaler
+from wsisr.models.loading import load_upscaler
+from wsisr.models.upscaler import Upscaler
 from wsisr.slides import open_slide
-from wsisr.source import source_of
+from wsisr.slides.region import source_of
 from wsisr.tissue import tissue_of
-from wsisr.upscaler import Upscaler
+from wsisr.upscaling.background import Background
+from wsisr.upscaling.plan import Options, plan
+from wsisr.upscaling.quality import Audit
 
 
 def spent(path: Path, upscaler: Upscaler) -> tuple[float, Spent]:

@@ -14,15 +14,15 @@ import numpy as np
 
 from tests.bench.tables import Row, report
 from tests.samples import Picture
-from wsisr.audit import Audit
-from wsisr.geometry import Box
-from wsisr.pixels import Rgb, rounded
-from wsisr.planning import Options, plan
-from wsisr.runtime import load_upscaler
+from wsisr.imaging.geometry import Box
+from wsisr.imaging.pixels import Rgb, rounded
+from wsisr.models.loading import load_upscaler
+from wsisr.models.upscaler import Upscaler
 from wsisr.slides import open_slide
-from wsisr.source import Source
-from wsisr.upscaler import Upscaler
-from wsisr.upscaling import blocks
+from wsisr.slides.region import Source
+from wsisr.upscaling.engine import blocks
+from wsisr.upscaling.plan import Options, plan
+from wsisr.upscaling.quality import Audit
 
 TILE_PX = 128
 

@@ -17,11 +17,12 @@ import numpy as np
 
 from tests.bench.tables import Row, report
 from wsisr.models.catalog import find
-from wsisr.runtime import load_sight
-from wsisr.sighting import Sight, doubted, windows_of
+from wsisr.models.loading import load_sight
+from wsisr.models.magnification import Sight
 from wsisr.slides import open_slide
-from wsisr.source import Source
+from wsisr.slides.region import Source
 from wsisr.tissue import tissue_of
+from wsisr.upscaling.magnification_check import doubted, windows_of
 
 
 def rows_of(path: Path, sight: Sight) -> Iterator[Row]:

@@ -16,10 +16,10 @@ from statistics import median
 import numpy as np
 
 from tests.bench.tables import Row, report
+from wsisr.imaging.pixels import Tiles
 from wsisr.models.catalog import find
-from wsisr.pixels import Tiles
-from wsisr.runtime import load_upscaler
-from wsisr.upscaler import Upscaler
+from wsisr.models.loading import load_upscaler
+from wsisr.models.upscaler import Upscaler
 
 
 def rate(upscaler: Upscaler, tile: Tiles) -> float:

@@ -20,8 +20,8 @@ from PIL import Image
 
 from tests.bench.consistency import middle
 from tests.bench.consistency import quality as score
-from wsisr.pixels import Rgb, enlarge, shrink
-from wsisr.runtime import load_upscaler
+from wsisr.imaging.pixels import Rgb, enlarge, shrink
+from wsisr.models.loading import load_upscaler
 from wsisr.slides import open_slide
 
 QUALITIES, SUBSAMPLINGS = (80, 90, 95), ("4:2:0", "4:4:4")

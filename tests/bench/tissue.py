@@ -15,7 +15,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from wsisr.geometry import Box, Size
+from wsisr.imaging.geometry import Box, Size
 from wsisr.slides import Slide, open_slide
 from wsisr.tissue import tissue_of
 from wsisr.tissue.map import Flags

@@ -19,17 +19,17 @@ import numpy as np
 from rich import print as show
 
 from wsisr.files import bytes_of
-from wsisr.geometry import Size
-from wsisr.planning import Options
-from wsisr.runtime import load_upscaler
+from wsisr.imaging.geometry import Size
+from wsisr.models.loading import load_upscaler
 from wsisr.slides import open_slide
-from wsisr.slides.content import digest
-from wsisr.source import source_of
-from wsisr.upscaling import upscale
-from wsisr.verification import Intended, verify
+from wsisr.slides.files import digest
+from wsisr.slides.region import source_of
+from wsisr.upscaling.engine import upscale
+from wsisr.upscaling.plan import Options
 from wsisr.writing import PyramidSpec, PyramidWriter, read_note
-from wsisr.writing.grid import Grid
-from wsisr.writing.layouts import layout_of
+from wsisr.writing.encoding.grid import Grid
+from wsisr.writing.layouts.catalog import layout_of
+from wsisr.writing.verification import Intended, verify
 
 
 def enlarged(slide: Path, output: Path, model: str | None) -> tuple[float, float]:

@@ -27,12 +27,12 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import pyvips
 
-from wsisr.crew import Crew
-from wsisr.geometry import Box, Size
-from wsisr.pixels import Rgb, halve
+from wsisr.imaging.geometry import Box, Size
+from wsisr.imaging.pixels import Rgb, halve
+from wsisr.parallel.threads import Crew
 from wsisr.slides import open_slide
 from wsisr.writing import Codec, PyramidSpec, PyramidWriter
-from wsisr.writing.grid import Grid
+from wsisr.writing.encoding.grid import Grid
 
 TILE_PX, BLOCK_PX, QUALITY = 256, 2048, 85
 CODECS: dict[str, dict[str, object]] = {

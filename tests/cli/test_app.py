@@ -14,8 +14,8 @@ from typer.testing import CliRunner
 from wsisr import __version__
 from wsisr.cli.app import app, errors_as_lines
 from wsisr.cli.console import FILE_COLUMNS, remark, width_of
-from wsisr.cli.panels import pace
 from wsisr.cli.progress import rated
+from wsisr.cli.summary import pace
 from wsisr.errors import OutputError, SlideError, WsisrError
 from wsisr.progress import Progress
 

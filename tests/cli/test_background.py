@@ -13,7 +13,7 @@ from typer.testing import CliRunner, Result
 
 from tests.samples import noise, write_tiff
 from wsisr.cli.app import app
-from wsisr.geometry import Size
+from wsisr.imaging.geometry import Size
 from wsisr.writing import read_note
 
 PITCHED = {"resolution": (20000, 20000), "resolutionunit": "CENTIMETER", "photometric": "rgb", "metadata": None}

@@ -16,7 +16,7 @@ from tests.networks import small_network, small_spec
 from tests.pairs import write_dataset
 from tests.samples import noise, write_tiff
 from wsisr.cli.app import app, errors_as_lines
-from wsisr.geometry import Size
+from wsisr.imaging.geometry import Size
 from wsisr.models.weights import save_weights
 
 RECIPE = """

@@ -18,7 +18,7 @@ from tests.samples import noise, write_tiff
 from wsisr.cli.app import app
 from wsisr.cli.batch import check_report, of_shard, run, write_report
 from wsisr.errors import OutputError
-from wsisr.geometry import Size
+from wsisr.imaging.geometry import Size
 
 PITCHED = {"resolution": (20000, 20000), "resolutionunit": "CENTIMETER", "photometric": "rgb", "metadata": None}
 

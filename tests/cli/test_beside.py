@@ -17,12 +17,12 @@ from tests.samples import noise, write_tiff
 from wsisr.cli import upscale
 from wsisr.cli.app import app
 from wsisr.cli.batch import Facts
-from wsisr.cli.desk import STOPPED, Desk
+from wsisr.cli.frontend import STOPPED, Desk
 from wsisr.cli.progress import Words
-from wsisr.cli.shares import Shares
-from wsisr.geometry import Size
+from wsisr.cli.resources import Shares
+from wsisr.imaging.geometry import Size
+from wsisr.parallel.processes import Seat, StopFlag
 from wsisr.progress import Progress
-from wsisr.workers import Seat, StopFlag
 
 PITCHED = {"resolution": (20000, 20000), "resolutionunit": "CENTIMETER", "photometric": "rgb", "metadata": None}
 

@@ -18,11 +18,11 @@ from wsisr.cli.evaluate import _table, evaluate
 from wsisr.errors import OutputError, SlideError
 from wsisr.evaluation import Row
 from wsisr.evaluation import evaluate as measure
-from wsisr.geometry import Size
+from wsisr.imaging.geometry import Size
+from wsisr.models.upscaler import Resampling
 from wsisr.slides import open_slide
-from wsisr.source import source_of
-from wsisr.upscaler import Resampling
-from wsisr.upscaling import upscale
+from wsisr.slides.region import source_of
+from wsisr.upscaling.engine import upscale
 
 app = typer.Typer()
 app.command()(evaluate)

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from tests.samples import noise, noise_levels, write_ome_pyramid, write_tiff
 from wsisr.cli.info import info
-from wsisr.geometry import Size
+from wsisr.imaging.geometry import Size
 
 app = typer.Typer()
 app.command()(info)

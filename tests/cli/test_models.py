@@ -14,11 +14,11 @@ from tests.networks import small_network, small_spec
 from tests.samples import noise, write_tiff
 from wsisr.cli.app import app
 from wsisr.errors import ModelError
-from wsisr.geometry import Size
-from wsisr.models.mmsrnet import MMSRNet
+from wsisr.imaging.geometry import Size
+from wsisr.models.architectures.mmsrnet import MMSRNet
+from wsisr.models.loading import load_upscaler
+from wsisr.models.upscaler import called
 from wsisr.models.weights import load_between, load_network, save_weights
-from wsisr.runtime import load_upscaler
-from wsisr.upscaler import called
 from wsisr.writing import read_note
 
 PITCHED = {"resolution": (20000, 20000), "resolutionunit": "CENTIMETER", "photometric": "rgb", "metadata": None}

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-import wsisr.runtime
+import wsisr.models.loading
 from tests.samples import noise, write_tiff
 from wsisr.cli.app import app
-from wsisr.geometry import Size
-from wsisr.pixels import Tiles
+from wsisr.imaging.geometry import Size
+from wsisr.imaging.pixels import Tiles
 
 SAID = "warning: not enough memory"
 
@@ -34,7 +34,7 @@ class Modest:
 
 @pytest.mark.parametrize("command", ["upscale", "preview", "evaluate"])
 def test_a_remark_is_told_once(command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(wsisr.runtime, "load_upscaler", lambda *_, **__: Modest())
+    monkeypatch.setattr(wsisr.models.loading, "load_upscaler", lambda *_, **__: Modest())
     pitch: dict[str, Any] = {"resolution": (20000, 20000), "resolutionunit": 3}
     slide = write_tiff(tmp_path / "slide.tif", noise(Size(300, 200)), **pitch)
     options = {

@@ -15,9 +15,9 @@ from typer.testing import CliRunner, Result
 from tests.disks import files_end_at
 from tests.samples import noise, write_tiff
 from wsisr.cli.app import app
-from wsisr.cli.panels import Run
+from wsisr.cli.summary import Run
 from wsisr.errors import OutputError
-from wsisr.geometry import Size
+from wsisr.imaging.geometry import Size
 
 BASE = {"--scale": "2", "--model": "bicubic", "--tile-px": "128"}
 

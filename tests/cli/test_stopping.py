@@ -22,9 +22,9 @@ from tests.pairs import write_slide
 from tests.samples import REPOSITORY
 from wsisr import writing
 from wsisr.cli.app import app
-from wsisr.cli.stopping import stop_asked, until
-from wsisr.dataset import assembly
-from wsisr.writing import scratch
+from wsisr.cli.shutdown import stop_asked, until
+from wsisr.dataset import builder
+from wsisr.writing.workdir import folder as work_folder
 
 
 @contextmanager
@@ -82,13 +82,13 @@ def test_wherever_ctrl_c_falls_an_upscaling_is_whole_or_not_there(call: int) -> 
 
 @pytest.mark.parametrize("call", range(1, 8))
 def test_ctrl_c_while_the_output_is_claimed_or_given_up_breaks_nothing(call: int) -> None:
-    check(upscale, "out.tif", call, scratch.__file__)
+    check(upscale, "out.tif", call, work_folder.__file__)
 
 
 @settings(max_examples=10)
 @given(st.integers(1, 700))
 def test_wherever_ctrl_c_falls_a_dataset_is_whole_or_not_there(call: int) -> None:
-    check(build, "pairs", call, assembly.__file__)
+    check(build, "pairs", call, builder.__file__)
 
 
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
@@ -99,7 +99,7 @@ def test_an_interrupted_program_says_so_and_ends_with_130(tmp_path: Path, name: 
         import wsisr.slides
         from tests.samples import Picture, noise
         from wsisr.cli.app import main
-        from wsisr.geometry import Size
+        from wsisr.imaging.geometry import Size
 
         class Interrupting(Picture):
             reads = 0
@@ -141,7 +141,7 @@ def test_the_second_ctrl_c_waits_for_no_tile(tmp_path: Path) -> None:
         import wsisr.slides
         from tests.samples import Picture, noise
         from wsisr.cli.app import main
-        from wsisr.geometry import Size
+        from wsisr.imaging.geometry import Size
 
         class Endless(Picture):
             reads = 0

@@ -16,7 +16,7 @@ import tifffile
 from PIL import Image, ImageCms
 
 from tests.samples import noise, write_tiff
-from wsisr.geometry import Size
+from wsisr.imaging.geometry import Size
 from wsisr.slides import open_slide
 from wsisr.writing import PyramidSpec, PyramidWriter, read_note
 

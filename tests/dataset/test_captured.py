@@ -11,11 +11,11 @@ from tests.disks import files_end_at
 from wsisr.cli.build_dataset import build_dataset
 from wsisr.dataset.alignment import NoCommonTissueError, align
 from wsisr.dataset.captured import broad, common_colours
-from wsisr.dataset.fields import Field, open_capture, pitch_by_name
-from wsisr.dataset.store import PatchStore
+from wsisr.dataset.captures import Field, open_capture, pitch_by_name
+from wsisr.dataset.reader import PatchStore
+from wsisr.dataset.registration.affine import Affine
 from wsisr.errors import DatasetError, OutputError, SlideError, WsisrError
-from wsisr.geometry import Box, Size
-from wsisr.registration.affine import Affine
+from wsisr.imaging.geometry import Box, Size
 
 RATIO = 2
 PATCH_PX = 64

@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.samples import noise
-from wsisr.dataset.choosing import FLAT_SHARE, Look, Reason, choose, evenly, look, to_look_at
-from wsisr.dataset.quality import fingerprint, focus
-from wsisr.geometry import Box, Size
-from wsisr.pixels import shrink
+from wsisr.dataset.patch_quality import fingerprint, focus
+from wsisr.dataset.patch_selection import FLAT_SHARE, Look, Reason, choose, evenly, look, to_look_at
+from wsisr.imaging.geometry import Box, Size
+from wsisr.imaging.pixels import shrink
 
 BOX = Box(0, 0, 64, 64)
 LOOKS = st.lists(

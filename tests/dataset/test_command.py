@@ -10,9 +10,9 @@ from typer.testing import CliRunner, Result
 
 from tests.pairs import write_glass, write_slide
 from wsisr.cli.build_dataset import build_dataset
-from wsisr.dataset.store import PatchStore
+from wsisr.dataset.reader import PatchStore
 from wsisr.errors import DatasetError, OutputError
-from wsisr.geometry import Size
+from wsisr.imaging.geometry import Size
 
 
 def run(*arguments: str | Path, command: str = "pyramid") -> Result:

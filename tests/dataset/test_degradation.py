@@ -14,13 +14,13 @@ from PIL import Image, ImageFilter
 
 from tests.captures import tissue
 from tests.samples import noise
-from wsisr.compression import through_jpeg
 from wsisr.dataset.degradation import CAPTURE, SCAN, Degradation, Round, read_degradation
+from wsisr.dataset.degradation_steps import LARGEST_NA, Blur, Jpeg, Lens, Sensor, Sharpening, View
 from wsisr.dataset.optics import gathered, light_of, sensed, srgb_of, through_lens, transfer
-from wsisr.dataset.steps import LARGEST_NA, Blur, Jpeg, Lens, Sensor, Sharpening, View
 from wsisr.errors import ConfigError
-from wsisr.geometry import Size
-from wsisr.pixels import shrink
+from wsisr.imaging.geometry import Size
+from wsisr.imaging.jpeg import through_jpeg
+from wsisr.imaging.pixels import shrink
 
 SEEDS = st.integers(0, 10**6)
 PRESETS = st.sampled_from([SCAN, CAPTURE])

@@ -16,12 +16,12 @@ from PIL import Image
 from tests.pairs import built, record, write_slide
 from tests.samples import noise
 from wsisr.dataset.duplicates import LEAST_BITS, MOST_BITS, look_alikes
-from wsisr.dataset.quality import fingerprint
+from wsisr.dataset.patch_quality import fingerprint
+from wsisr.dataset.reader import HEADER
 from wsisr.dataset.records import PatchRecord
-from wsisr.dataset.store import HEADER
 from wsisr.errors import DatasetError
-from wsisr.geometry import Size
-from wsisr.pixels import Rgb, enlarge
+from wsisr.imaging.geometry import Size
+from wsisr.imaging.pixels import Rgb, enlarge
 
 BALANCED = 0x00FF00FF00FF00FF
 

@@ -16,8 +16,8 @@ from tests.disks import files_end_at
 from tests.pairs import files_under, record, write_dataset
 from wsisr.dataset.codecs import CODECS
 from wsisr.dataset.packing import MB, Packing, in_turns
+from wsisr.dataset.reader import PatchStore
 from wsisr.dataset.records import PatchRecord
-from wsisr.dataset.store import PatchStore
 from wsisr.errors import DatasetError, OutputError, WsisrError
 
 

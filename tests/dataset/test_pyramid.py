@@ -18,18 +18,18 @@ from hypothesis import strategies as st
 from tests.disks import as_nobody, files_end_at, readable_folder
 from tests.pairs import RECIPE, built, files_under, write_glass, write_levels, write_slide
 from tests.samples import REPOSITORY, noise, write_tiff
-from wsisr.dataset.assembly import Assembly
+from wsisr.dataset.builder import Assembly
 from wsisr.dataset.pyramid import Work, plan
+from wsisr.dataset.reader import MANIFEST, PatchStore
 from wsisr.dataset.recipe import Recipe
-from wsisr.dataset.sources import sources_of
-from wsisr.dataset.store import MANIFEST, PatchStore
+from wsisr.dataset.slides_and_splits import sources_of
 from wsisr.errors import DatasetError, OutputError, WsisrError
-from wsisr.geometry import Box, Size
-from wsisr.pixels import shrink
-from wsisr.runtime import load_upscaler
+from wsisr.imaging.geometry import Box, Size
+from wsisr.imaging.pixels import shrink
+from wsisr.models.loading import load_upscaler
 from wsisr.slides import open_slide
-from wsisr.source import Source
-from wsisr.upscaling import upscale
+from wsisr.slides.region import Source
+from wsisr.upscaling.engine import upscale
 
 SIZES = st.builds(Size, st.integers(64, 270), st.integers(64, 200))
 FACTORS = st.sampled_from([(2,), (4,), (2, 4), (2, 4, 8), (3, 4)])
@@ -270,9 +270,9 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 from tests.pairs import RECIPE
-from wsisr.dataset.assembly import Assembly
+from wsisr.dataset.builder import Assembly
 from wsisr.dataset.pyramid import plan
-from wsisr.dataset.sources import sources_of
+from wsisr.dataset.slides_and_splits import sources_of
 folder, *slides = map(Path, sys.argv[1:])
 for progress in Assembly(plan(sources_of(slides, [], RECIPE), folder, RECIPE)):
     if progress.done == 1:
@@ -303,7 +303,7 @@ def test_a_plain_tiff_has_no_pairs(tmp_path: Path) -> None:
 
 
 def test_a_dataset_needs_no_slide_library_to_be_read() -> None:
-    script = "import sys, wsisr.dataset.store, wsisr.training.loop; print(*sys.modules)"
+    script = "import sys, wsisr.dataset.reader, wsisr.training.loop; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert not set(done.stdout.split()) & {"openslide", "tifffile", "zarr", "imagecodecs"}
     assert PatchStore.__module__ in done.stdout.split()

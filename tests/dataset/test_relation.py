@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.samples import noise
-from wsisr.dataset.relation import Field, Relation, relation
-from wsisr.geometry import Box, Size
-from wsisr.pixels import Rgb, shrink
+from wsisr.dataset.level_relation import Field, Relation, relation
+from wsisr.imaging.geometry import Box, Size
+from wsisr.imaging.pixels import Rgb, shrink
 
 FINER = 4
 """Pixels of the truth for one of the finer level."""

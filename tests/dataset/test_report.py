@@ -18,15 +18,15 @@ from typer.testing import CliRunner
 from tests.pairs import built, record, write_dataset, write_manifest, write_slide
 from tests.samples import noise
 from wsisr.cli.build_dataset import build_dataset
-from wsisr.dataset.parts import Rejected, SlideFacts, picture
+from wsisr.dataset.reader import HEADER, MANIFEST, REPORT, SLIDES, PatchStore
 from wsisr.dataset.report import write_report
 from wsisr.dataset.report.charts import Numbers, area_weights, bicubic_weights
 from wsisr.dataset.report.contents import contents_of
 from wsisr.dataset.report.pictures import AMPLIFIED, Views
-from wsisr.dataset.store import HEADER, MANIFEST, REPORT, SLIDES, PatchStore
+from wsisr.dataset.shard_writer import Rejected, SlideFacts, picture
 from wsisr.errors import DatasetError
-from wsisr.geometry import Size
-from wsisr.pixels import Kernel, shrink
+from wsisr.imaging.geometry import Size
+from wsisr.imaging.pixels import Kernel, shrink
 
 HOSTILE = """"><script>alert(1)</script><img src=x onerror=alert(2)>' &amp; \u202e\x00"""
 VOID = {"meta", "img"}

@@ -15,19 +15,19 @@ from tests.disks import files_end_at
 from tests.pairs import RECIPE, files_under, write_glass, write_levels, write_slide
 from tests.samples import noise
 from wsisr.cli.build_dataset import build_dataset
-from wsisr.dataset.assembly import Assembly
+from wsisr.dataset.builder import Assembly
 from wsisr.dataset.degradation import CAPTURE, SCAN
 from wsisr.dataset.pyramid import Work
+from wsisr.dataset.reader import PatchStore
 from wsisr.dataset.simulated import Simulation, plan
-from wsisr.dataset.sources import sources_of
-from wsisr.dataset.store import PatchStore
+from wsisr.dataset.slides_and_splits import sources_of
 from wsisr.errors import ConfigError, DatasetError, OutputError, WsisrError
-from wsisr.geometry import Size
-from wsisr.pixels import enlarge
+from wsisr.imaging.geometry import Size
+from wsisr.imaging.pixels import enlarge
 from wsisr.slides import open_slide
-from wsisr.training.batches import Batches
 from wsisr.training.config import DataConfig, NetworkConfig, ScheduleConfig, TrainConfig
 from wsisr.training.loop import Run
+from wsisr.training.sampler import Batches
 from wsisr.training.validation import Validation
 
 COARSE = Simulation(scales=(2, 4))

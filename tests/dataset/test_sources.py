@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wsisr.dataset.recipe import Recipe
-from wsisr.dataset.sources import DatasetSlide, read_cases, sources_by_table, sources_of
+from wsisr.dataset.slides_and_splits import DatasetSlide, read_cases, sources_by_table, sources_of
 from wsisr.errors import DatasetError
 
 NAMES = st.sampled_from(["a", "A", "a~2", "b", "b~3", "c_1", "C_2"])

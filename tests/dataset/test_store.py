@@ -15,11 +15,11 @@ from hypothesis.extra import numpy as arrays
 from tests.disks import files_end_at
 from tests.pairs import files_under, record, write_dataset, write_manifest
 from wsisr.dataset.codecs import CODECS, decode
-from wsisr.dataset.parts import part_in
+from wsisr.dataset.reader import MANIFEST, SHARDS, PatchStore
 from wsisr.dataset.records import MAGNIFICATIONS, PatchRecord, magnification_of
-from wsisr.dataset.store import MANIFEST, SHARDS, PatchStore
+from wsisr.dataset.shard_writer import part_in
 from wsisr.errors import DatasetError, OutputError
-from wsisr.pixels import Rgb
+from wsisr.imaging.pixels import Rgb
 
 NUMBERS = st.integers(0, 10**9)
 RECORDS = st.builds(

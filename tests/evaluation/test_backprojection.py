@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from tests.samples import noise
 from wsisr.evaluation import BackProjection
-from wsisr.geometry import Size
-from wsisr.pixels import Rgb, shrink
-from wsisr.upscaler import Resampling
+from wsisr.imaging.geometry import Size
+from wsisr.imaging.pixels import Rgb, shrink
+from wsisr.models.upscaler import Resampling
 
 
 def inconsistency(high: Rgb, low: Rgb, scale: int) -> float:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from wsisr.errors import ConfigError
 from wsisr.evaluation.blocks import Sampling, grown, regions
-from wsisr.geometry import Box, Size
+from wsisr.imaging.geometry import Box, Size
 
 LOWS = st.builds(Size, st.integers(20, 300), st.integers(20, 300))
 STEPS = st.sampled_from([64, 128, 512])

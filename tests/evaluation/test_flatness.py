@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from wsisr.evaluation import Probe, flat_probe
-from wsisr.evaluation.flatness import flat_images
-from wsisr.pixels import Kernel, Tiles
-from wsisr.upscaler import Resampling
+from wsisr.evaluation.flat_images import flat_images
+from wsisr.imaging.pixels import Kernel, Tiles
+from wsisr.models.upscaler import Resampling
 
 KERNELS: tuple[Kernel, ...] = ("area", "bicubic")
 

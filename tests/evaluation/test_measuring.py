@@ -9,16 +9,16 @@ import numpy as np
 import pytest
 
 from tests.samples import noise, write_generic_pyramid
-from wsisr.compression import through_jpeg
 from wsisr.errors import SlideError
 from wsisr.evaluation import BackProjection, Flat, Row, Sampling, evaluate, levels_to_evaluate
-from wsisr.geometry import Size
-from wsisr.metrics import psnr, ssim
-from wsisr.pixels import Kernel, Rgb, Tiles, halve, resize, shrink
+from wsisr.imaging.geometry import Size
+from wsisr.imaging.jpeg import through_jpeg
+from wsisr.imaging.metrics import psnr, ssim
+from wsisr.imaging.pixels import Kernel, Rgb, Tiles, halve, resize, shrink
+from wsisr.imaging.texture import texture
+from wsisr.models.upscaler import Resampling, Upscaler
 from wsisr.progress import Progress
 from wsisr.slides import open_slide
-from wsisr.texture import texture
-from wsisr.upscaler import Resampling, Upscaler
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from wsisr.evaluation import Flat, Row, Scores, as_json, flat_probe, gain, summary
-from wsisr.pixels import Kernel
-from wsisr.texture import Texture
-from wsisr.upscaler import Resampling
+from wsisr.imaging.pixels import Kernel
+from wsisr.imaging.texture import Texture
+from wsisr.models.upscaler import Resampling
 
 
 def row(slide: str, kernel: Kernel, model: float, flat: Flat | None = None) -> Row:

@@ -15,15 +15,15 @@ from torch import Tensor, nn
 
 from tests.networks import GLOBAL, LOCAL, small_network, small_spec
 from tests.samples import noise
-from wsisr.geometry import Size
-from wsisr.models.bicubic import PillowBicubic
+from wsisr.imaging.geometry import Size
+from wsisr.imaging.pixels import CUBIC_REACH, enlarge
+from wsisr.models.architectures.bicubic import PillowBicubic
+from wsisr.models.architectures.families import FAMILIES, TRUNKS
+from wsisr.models.architectures.mmsrnet import MMSRNet
+from wsisr.models.architectures.rcan import group_lengths
 from wsisr.models.catalog import weights_folder
-from wsisr.models.families import FAMILIES, TRUNKS
-from wsisr.models.mmsrnet import MMSRNet
-from wsisr.models.rcan import group_lengths
+from wsisr.models.spec import ModelSpec
 from wsisr.models.weights import build, load_network
-from wsisr.modelspec import ModelSpec
-from wsisr.pixels import CUBIC_REACH, enlarge
 
 Source = str | Path
 SHIPPED = sorted(weights_folder().glob("*.safetensors"))

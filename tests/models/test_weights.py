@@ -19,10 +19,10 @@ from torch import Tensor, nn
 
 from tests.disks import as_nobody, files_end_at
 from wsisr.errors import ModelError, OutputError
-from wsisr.models.families import TRUNKS
-from wsisr.models.headers import SPEC_KEY, sha256, spec_in
+from wsisr.models.architectures.families import TRUNKS
+from wsisr.models.spec import ModelSpec
 from wsisr.models.weights import build, load_network, save_weights, warm_start
-from wsisr.modelspec import ModelSpec
+from wsisr.models.weights_header import SPEC_KEY, sha256, spec_in
 
 SPEC = ModelSpec("masrgan", 2, 8, 1, 3, (0.5, 2.0))
 HUGE = replace(SPEC, channels=1024, blocks=256)

@@ -3,8 +3,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wsisr.geometry import Size
-from wsisr.registration.affine import Affine, corners, disagreement, enclosing
+from wsisr.dataset.registration.affine import Affine, corners, disagreement, enclosing
+from wsisr.imaging.geometry import Size
 
 angles = st.floats(-179, 179)
 scales = st.floats(0.2, 8)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from wsisr.registration.affine import Affine
-from wsisr.registration.anchors import FEWEST, agreed
+from wsisr.dataset.registration.affine import Affine
+from wsisr.dataset.registration.consensus import FEWEST, agreed
 
 TRUTH = Affine.similarity(2.0, 10.0)
 SOMEWHERE = np.random.default_rng(0).uniform(0, 1000, (12, 2))

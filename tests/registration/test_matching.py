@@ -3,12 +3,12 @@ import numpy as np
 import pytest
 
 from tests.captures import Field, Setting, centred, recoloured, tissue
-from wsisr.geometry import Size
-from wsisr.pixels import Rgb, rounded
-from wsisr.registration.affine import Affine, disagreement
-from wsisr.registration.gate import Gate, Reason
-from wsisr.registration.matching import Prior, match
-from wsisr.registration.refinement import Fit, Target, refine
+from wsisr.dataset.registration.acceptance import Gate, Reason
+from wsisr.dataset.registration.affine import Affine, disagreement
+from wsisr.dataset.registration.matching import Prior, match
+from wsisr.dataset.registration.refinement import Fit, Target, refine
+from wsisr.imaging.geometry import Size
+from wsisr.imaging.pixels import Rgb, rounded
 
 TURNS = (-4.5, -3.0, -1.5, 0.0, 1.5, 3.0, 4.5)
 

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pytest
 
 from wsisr.errors import ModelError
-from wsisr.runtime.foreign import Nature, Network, Planes, probed
+from wsisr.models.probing import Nature, Network, Planes, probed
 
 Line: TypeAlias = npt.NDArray[Any]
 

@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import save_file
 
 from wsisr.errors import ModelError
-from wsisr.runtime import load_upscaler
+from wsisr.models.loading import load_upscaler
 
 
 @pytest.mark.parametrize("suffix", [".pth", ".pt", ".ckpt"])

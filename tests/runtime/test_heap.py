@@ -10,7 +10,7 @@ BYTES = 200_000_000
 
 FAULTS_OF_A_SECOND_USE = """
 import resource, sys, threading
-from wsisr.runtime.heap import keep_heap
+from wsisr.models.backends.malloc import keep_heap
 
 if "keep" in sys.argv:
     keep_heap()

@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 
 from tests.samples import noise
 from wsisr.errors import DeviceError, ModelError, OutOfMemoryError
-from wsisr.geometry import Size
-from wsisr.pixels import Tiles
-from wsisr.runtime.memory import LEAST_PX, WithinMemory
-from wsisr.upscaler import Resampling
+from wsisr.imaging.geometry import Size
+from wsisr.imaging.pixels import Tiles
+from wsisr.models.backends.out_of_memory import LEAST_PX, WithinMemory
+from wsisr.models.upscaler import Resampling
 
 
 class Narrow:

@@ -12,17 +12,17 @@ import torch
 from tests.networks import small_network, small_spec
 from tests.samples import enlarged, noise
 from wsisr.errors import DeviceError, ModelError, OutputError
-from wsisr.geometry import Size
+from wsisr.imaging.geometry import Size
 from wsisr.models.catalog import find
+from wsisr.models.loading import load_upscaler
+from wsisr.models.spec import ModelSpec
 from wsisr.models.weights import build, save_weights
-from wsisr.modelspec import ModelSpec
-from wsisr.planning import Options, doubt
-from wsisr.runtime import load_upscaler
+from wsisr.upscaling.plan import Options, doubt
 
 onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
 
-from wsisr.runtime.onnxfile import CONTEXT_KEY, LARGEST_BYTES, read_onnx  # noqa: E402
+from wsisr.models.backends.onnx_file import CONTEXT_KEY, LARGEST_BYTES, read_onnx  # noqa: E402
 
 SPEC = ModelSpec("masrgan", 2, 8, 1, 5, (0.5, 1))
 TILES = np.stack([noise(Size(20, 15), seed) for seed in range(3)])
@@ -33,7 +33,7 @@ ANY: tuple[str | int, ...] = ("n", 3, "h", "w")
 def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A shipped model, exported once."""
     pytest.importorskip("onnxscript")
-    from wsisr.runtime.export import export
+    from wsisr.models.onnx_export import export
 
     path = tmp_path_factory.mktemp("onnx") / "model.onnx"
     found = export(find("masrgan-x2"), path)
@@ -85,7 +85,7 @@ def test_an_exported_model_obeys_the_tile_law(exported: Path) -> None:
 
 def test_an_mmsrnet_is_exported_with_the_pixels_of_its_trunk(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     pytest.importorskip("onnxscript")
-    from wsisr.runtime.export import export
+    from wsisr.models.onnx_export import export
 
     save_weights(tmp_path / "joint.safetensors", small_spec("mmsrnet"), small_network("mmsrnet").state_dict())
     found = export(find(tmp_path / "joint.safetensors"), tmp_path / "joint.onnx")
@@ -98,7 +98,7 @@ def test_an_mmsrnet_is_exported_with_the_pixels_of_its_trunk(tmp_path: Path, cap
 
 def test_half_precision_is_near(tmp_path: Path) -> None:
     pytest.importorskip("onnxscript")
-    from wsisr.runtime.export import export
+    from wsisr.models.onnx_export import export
 
     torch.manual_seed(0)
     network = build(SPEC)
@@ -114,7 +114,7 @@ def test_half_precision_is_near(tmp_path: Path) -> None:
 
 def test_half_precision_that_shows_is_refused(tmp_path: Path) -> None:
     pytest.importorskip("onnxscript")
-    from wsisr.runtime.export import export
+    from wsisr.models.onnx_export import export
 
     torch.manual_seed(0)
     network = build(SPEC)
@@ -127,7 +127,7 @@ def test_half_precision_that_shows_is_refused(tmp_path: Path) -> None:
 
 
 def test_nothing_that_exists_is_replaced_unasked(exported: Path) -> None:
-    from wsisr.runtime.export import export
+    from wsisr.models.onnx_export import export
 
     with pytest.raises(OutputError, match="exists already"):
         export(find("masrgan-x2"), exported)

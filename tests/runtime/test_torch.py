@@ -13,15 +13,15 @@ from torch import Tensor, nn
 from tests.networks import small_network, small_spec
 from tests.samples import enlarged, noise
 from wsisr.errors import DeviceError, ModelError, OutOfMemoryError
-from wsisr.geometry import Size
+from wsisr.imaging.geometry import Size
+from wsisr.models.backends.device import torch_device, torch_precision
+from wsisr.models.backends.out_of_memory import WithinMemory
+from wsisr.models.backends.torch import TorchUpscaler
 from wsisr.models.catalog import Model, best_for, shipped
+from wsisr.models.loading import load_upscaler
+from wsisr.models.upscaler import Resampling
 from wsisr.models.weights import save_weights
-from wsisr.planning import Options
-from wsisr.runtime import load_upscaler
-from wsisr.runtime._torch import TorchUpscaler
-from wsisr.runtime.device import torch_device, torch_precision
-from wsisr.runtime.memory import WithinMemory
-from wsisr.upscaler import Resampling
+from wsisr.upscaling.plan import Options
 
 TILES = np.stack([noise(Size(20, 15), seed) for seed in range(3)])
 CPU = torch.device("cpu")

@@ -10,7 +10,7 @@ from PIL import Image, ImageCms
 
 from tests.samples import Picture, noise
 from wsisr.errors import SlideError
-from wsisr.geometry import Box, Size
+from wsisr.imaging.geometry import Box, Size
 from wsisr.slides import InSrgb, SlideInfo
 
 LAB = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")).tobytes()

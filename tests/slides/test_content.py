@@ -13,9 +13,9 @@ import pytest
 
 from tests.samples import noise_levels, write_ome_zarr, write_tiff
 from wsisr.errors import SlideError
-from wsisr.geometry import Size
+from wsisr.imaging.geometry import Size
 from wsisr.slides import Level, SlideInfo, open_slide
-from wsisr.slides.content import age, digest, digesting, slide_files
+from wsisr.slides.files import age, digest, digesting, slide_files
 
 LINES = "find . -type f -printf '%P\\n' | LC_ALL=C sort | xargs -d '\\n' sha256sum | sha256sum"
 

@@ -15,10 +15,10 @@ from PIL import ImageCms
 
 from tests.samples import noise, noise_levels, write_generic_pyramid, write_ome_pyramid, write_tiff
 from wsisr.errors import SlideError
-from wsisr.geometry import Size
+from wsisr.imaging.geometry import Size
 from wsisr.slides import SlideInfo, open_slide
-from wsisr.slides.ome import OmeFacts, ome_facts
-from wsisr.slides.pitch import COARSEST, FINEST, Pitch, doubts_of, estimated_pitch, objective_at, pitch_of
+from wsisr.slides.pixel_size import COARSEST, FINEST, Pitch, doubts_of, estimated_pitch, objective_at, pitch_of
+from wsisr.slides.readers.ome_xml import OmeFacts, ome_facts
 
 SIZES = (Size(200, 160), Size(100, 80), Size(50, 40))
 PITCHES = st.floats(FINEST, COARSEST)

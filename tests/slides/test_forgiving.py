@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 
 from tests.samples import noise, write_tiff
 from wsisr.errors import SlideError
-from wsisr.geometry import Box, Size
+from wsisr.imaging.geometry import Box, Size
 from wsisr.slides import Forgiving, open_slide
-from wsisr.slides.holes import Hole, in_one_piece, listed
 from wsisr.slides.slide import UndecodableError
+from wsisr.slides.unreadable import Hole, in_one_piece, listed
 
 SIZE = Size(500, 300)
 PIXELS = noise(SIZE)

@@ -15,7 +15,7 @@ import tifffile
 
 from tests.samples import noise, noise_levels, write_generic_pyramid, write_ome_pyramid, write_tiff
 from wsisr.errors import SlideError
-from wsisr.geometry import Box, Size
+from wsisr.imaging.geometry import Box, Size
 from wsisr.slides import open_slide
 
 SMALL = Size(100, 80)

@@ -18,11 +18,11 @@ from hypothesis import strategies as st
 
 from tests.samples import noise, noise_levels, write_generic_pyramid, write_ome_pyramid, write_tiff
 from wsisr.errors import SlideError
-from wsisr.geometry import Box, Size
-from wsisr.pixels import Rgb
+from wsisr.imaging.geometry import Box, Size
+from wsisr.imaging.pixels import Rgb
 from wsisr.slides import Slide, open_slide
-from wsisr.slides._openslide import OpenSlideSlide, openslide_info, over_white
-from wsisr.slides._tiff import TiffSlide, read_picture
+from wsisr.slides.readers.openslide import OpenSlideSlide, openslide_info, over_white
+from wsisr.slides.readers.tiff import TiffSlide, read_picture
 
 WHOLE = noise_levels(Size(220, 180), Size(110, 90), Size(55, 45))
 """Downsamples 1, 2, 4."""

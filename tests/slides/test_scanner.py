@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.samples import noise_levels, write_ome_pyramid
-from wsisr.geometry import Size
+from wsisr.imaging.geometry import Size
 from wsisr.slides import open_slide
 from wsisr.slides.scanner import _MAKER, _MAKERS, _MODEL, _SCANNED, scan_date, scanner_of
 

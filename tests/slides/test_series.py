@@ -16,10 +16,10 @@ from tests.formats import smooth, write_leica
 from tests.samples import noise, noise_levels, write_generic_pyramid
 from wsisr.cli.app import app
 from wsisr.errors import SlideError
-from wsisr.geometry import Box, Size
-from wsisr.pixels import Rgb
+from wsisr.imaging.geometry import Box, Size
+from wsisr.imaging.pixels import Rgb
 from wsisr.slides import open_slide
-from wsisr.source import source_of
+from wsisr.slides.region import source_of
 
 SMALL, LARGE = noise_levels(Size(120, 90), Size(60, 45)), noise_levels(Size(200, 150), Size(100, 75))
 

@@ -10,9 +10,9 @@ from hypothesis import HealthCheck, given, settings
 
 from tests.samples import noise, noise_levels, write_generic_pyramid, write_tiff
 from tests.slides.test_reading import boxes, crop
-from wsisr.geometry import Box, Size
+from wsisr.imaging.geometry import Box, Size
 from wsisr.slides import open_slide
-from wsisr.source import source_of
+from wsisr.slides.region import source_of
 
 LEVELS = noise_levels(Size(220, 180), Size(110, 90))
 

@@ -11,11 +11,11 @@ import tifffile
 
 from tests.samples import noise, noise_levels, write_generic_pyramid, write_ome_pyramid
 from wsisr.errors import SlideError
-from wsisr.geometry import Box, Size
-from wsisr.pixels import Rgb
+from wsisr.imaging.geometry import Box, Size
+from wsisr.imaging.pixels import Rgb
 from wsisr.slides import Slide, open_slide
-from wsisr.slides._openslide import OpenSlideSlide
-from wsisr.slides._tiff import TiffSlide, read_picture
+from wsisr.slides.readers.openslide import OpenSlideSlide
+from wsisr.slides.readers.tiff import TiffSlide, read_picture
 
 SIZE = Size(512, 512)
 BAD = Box(70, 70, 120, 120)

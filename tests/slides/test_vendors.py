@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from wsisr.errors import SlideError
-from wsisr.geometry import Box, Size
+from wsisr.imaging.geometry import Box, Size
 from wsisr.slides import open_slide
-from wsisr.slides._tiff import TiffSlide, read_picture
+from wsisr.slides.readers.tiff import TiffSlide, read_picture
 
 
 def test_aperio(shared_slides: Path) -> None:

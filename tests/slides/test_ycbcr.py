@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from tests.formats import smooth
-from wsisr.geometry import Box, Size
+from wsisr.imaging.geometry import Box, Size
 from wsisr.slides import Level, SlideInfo, open_slide
-from wsisr.slides.ycbcr import REMARK, contradicts_itself, rgb_of
+from wsisr.slides.wrappers.ycbcr import REMARK, contradicts_itself, rgb_of
 
 HEAD = b"\xe0\x7f\x10\x00OB\0\0\xff\xff\xff\xff" + b"\xfe\xff\x00\xe0\0\0\0\0" + b"\xfe\xff\x00\xe0"
 JFIF = b"\xff\xe0\x00\x10JFIF\0\1\1\0\0\1\0\1\0\0"

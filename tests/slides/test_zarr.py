@@ -19,7 +19,7 @@ from zarr import codecs
 from tests.samples import noise_levels, write_ome_zarr
 from tests.slides.test_reading import boxes, crop
 from wsisr.errors import SlideError
-from wsisr.geometry import Box, Size
+from wsisr.imaging.geometry import Box, Size
 from wsisr.slides import open_slide
 
 LEVELS = noise_levels(Size(221, 183), Size(110, 91), Size(55, 45))

@@ -18,8 +18,8 @@ from PIL import Image
 
 from tests.samples import Picture, noise
 from wsisr.errors import ConfigError
-from wsisr.geometry import Box, Size
-from wsisr.pixels import Rgb
+from wsisr.imaging.geometry import Box, Size
+from wsisr.imaging.pixels import Rgb
 from wsisr.slides import open_slide
 from wsisr.tissue import TissueMap, everywhere, tissue_of
 

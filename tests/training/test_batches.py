@@ -14,14 +14,14 @@ from torch import Tensor
 
 from tests.pairs import write_dataset, write_manifest
 from wsisr.dataset.degradation import Round
-from wsisr.dataset.steps import Jpeg
-from wsisr.dataset.store import PatchStore
+from wsisr.dataset.degradation_steps import Jpeg
+from wsisr.dataset.reader import PatchStore
 from wsisr.errors import ConfigError, DatasetError
-from wsisr.pixels import Rgb, shrink
-from wsisr.training.batches import Batches
+from wsisr.imaging.pixels import Rgb, shrink
 from wsisr.training.config import DataConfig
 from wsisr.training.crops import Crop
-from wsisr.training.stain import jitter
+from wsisr.training.sampler import Batches
+from wsisr.training.stain_augmentation import jitter
 
 STEPS = st.integers(0, 10**6)
 SAMPLES = st.integers(0, 64)

@@ -13,7 +13,7 @@ import pytest
 
 from tests.samples import REPOSITORY
 from wsisr.dataset.degradation import Degradation, Round
-from wsisr.dataset.steps import Jpeg
+from wsisr.dataset.degradation_steps import Jpeg
 from wsisr.errors import ConfigError
 from wsisr.training.config import OF_PYRAMIDS, TrainConfig, read_config
 

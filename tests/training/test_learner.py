@@ -19,7 +19,7 @@ from tests.networks import small_network, small_spec
 from tests.pairs import write_dataset
 from tests.samples import REPOSITORY
 from wsisr.errors import ConfigError, ModelError
-from wsisr.models.mmsrnet import MMSRNet
+from wsisr.models.architectures.mmsrnet import MMSRNet
 from wsisr.models.weights import load_network, save_weights
 from wsisr.training.config import (
     JUDGES,

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from tests.samples import noise
-from wsisr import metrics
-from wsisr.geometry import Size
+from wsisr.imaging import metrics
+from wsisr.imaging.geometry import Size
 from wsisr.training import losses
 from wsisr.training.discriminators import VGG, UNet
 

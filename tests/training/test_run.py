@@ -23,8 +23,8 @@ from wsisr.errors import ConfigError, DatasetError, ModelError, OutputError, Wsi
 from wsisr.models.weights import load_network, save_weights
 from wsisr.training.checkpoint import Owner, load_checkpoint
 from wsisr.training.config import DataConfig, NetworkConfig, ScheduleConfig, TrainConfig
-from wsisr.training.journal import note, read, rewind
 from wsisr.training.loop import BEST, CHECKPOINT, LAST, METRICS, Run
+from wsisr.training.metrics_log import note, read, rewind
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

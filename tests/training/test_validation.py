@@ -12,10 +12,10 @@ from torch import Tensor, nn
 
 from tests.networks import small_network
 from tests.pairs import write_dataset, write_manifest
-from wsisr.dataset.store import PatchStore
+from wsisr.dataset.reader import PatchStore
 from wsisr.errors import DatasetError
-from wsisr.models.mmsrnet import MMSRNet
-from wsisr.pixels import enlarge
+from wsisr.imaging.pixels import enlarge
+from wsisr.models.architectures.mmsrnet import MMSRNet
 from wsisr.training.validation import Findings, Validation
 
 CPU = torch.device("cpu")

@@ -4,8 +4,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wsisr.errors import OutputError
-from wsisr.pixels import Rgb
-from wsisr.writing.codec import METHODS, SUBSAMPLINGS, Codec
+from wsisr.imaging.pixels import Rgb
+from wsisr.writing.encoding.codec import METHODS, SUBSAMPLINGS, Codec
 
 LOSSLESS = [method for method in METHODS if method not in ("jpeg", "webp")]
 LIMITED = [method for method, coding in METHODS.items() if coding.blind]

@@ -14,10 +14,10 @@ import tiffslide
 
 from tests.samples import noise
 from wsisr.errors import OutputError
-from wsisr.geometry import Box, Size
+from wsisr.imaging.geometry import Box, Size
 from wsisr.writing import PyramidSpec, PyramidWriter
-from wsisr.writing.companions import companions, drawn_label
-from wsisr.writing.layouts import LAYOUTS
+from wsisr.writing.layouts.associated_images import companions, drawn_label
+from wsisr.writing.layouts.catalog import LAYOUTS
 
 SIZE = Size(600, 500)
 KEPT = {"label": noise(Size(300, 200), 1), "macro": noise(Size(500, 100), 2)}

@@ -2,8 +2,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wsisr.geometry import Box, Size
-from wsisr.writing.grid import Grid, pyramid
+from wsisr.imaging.geometry import Box, Size
+from wsisr.writing.encoding.grid import Grid, pyramid
 
 sizes = st.builds(Size, st.integers(1, 300), st.integers(1, 300))
 tiles = st.sampled_from([16, 32, 48])

@@ -17,11 +17,11 @@ from imagecodecs import Jpeg8Error
 
 from tests.samples import noise
 from wsisr.errors import OutputError
-from wsisr.geometry import Box, Size
+from wsisr.imaging.geometry import Box, Size
 from wsisr.writing import Codec, PyramidSpec, PyramidWriter, WorkFolder
-from wsisr.writing.codec import METHODS
-from wsisr.writing.coder import Coarser, Finer
-from wsisr.writing.hands import Hands, hired
+from wsisr.writing.encoding.codec import METHODS
+from wsisr.writing.encoding.encoder import Coarser, Finer
+from wsisr.writing.encoding.encoder_pool import Hands, hired
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "memfd_create"), reason="only Linux has memory to share so")
 
@@ -31,7 +31,7 @@ WORK = WorkFolder({"of": "this test"})
 
 PARENT = """
 from wsisr.writing import Codec
-from wsisr.writing.hands import Hands
+from wsisr.writing.encoding.encoder_pool import Hands
 import signal
 import numpy as np
 hands = Hands(Codec(), 32, 2)

@@ -11,14 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wsisr.errors import OutputError
-from wsisr.geometry import Box, Size
-from wsisr.pixels import Rgb, halve
-from wsisr.writing import aperio
-from wsisr.writing.codec import SUBSAMPLINGS, Codec
-from wsisr.writing.companions import drawn_label
-from wsisr.writing.grid import pyramid
-from wsisr.writing.layouts import LAYOUTS, layout_of
-from wsisr.writing.notes import read_note
+from wsisr.imaging.geometry import Box, Size
+from wsisr.imaging.pixels import Rgb, halve
+from wsisr.writing.encoding.codec import SUBSAMPLINGS, Codec
+from wsisr.writing.encoding.grid import pyramid
+from wsisr.writing.layouts import aperio
+from wsisr.writing.layouts.associated_images import drawn_label
+from wsisr.writing.layouts.catalog import LAYOUTS, layout_of
+from wsisr.writing.metadata import read_note
 from wsisr.writing.pyramid import PyramidWriter
 from wsisr.writing.spec import PyramidSpec
 

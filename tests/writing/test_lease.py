@@ -13,7 +13,7 @@ import pytest
 
 from tests.samples import REPOSITORY
 from wsisr.errors import OutputError
-from wsisr.writing.lease import DEAD_AFTER_S, Lease
+from wsisr.writing.workdir.lock import DEAD_AFTER_S, Lease
 
 OUTPUT = Path("slide.tif")
 ELSEWHERE = {"host": "another-host", "boot": "another-boot", "pid": 1}
@@ -57,7 +57,7 @@ def test_a_killed_run_blocks_nobody(tmp_path: Path) -> None:
     program = f"""
 import os, signal
 from pathlib import Path
-from wsisr.writing.lease import Lease
+from wsisr.writing.workdir.lock import Lease
 lease = Lease(Path({str(tmp_path / "lock")!r}), Path("slide.tif"))
 os.kill(os.getpid(), signal.SIGKILL)
 """

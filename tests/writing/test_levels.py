@@ -7,14 +7,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.samples import noise
-from wsisr.geometry import Box, Size
-from wsisr.pixels import halve
-from wsisr.writing.codec import Codec
-from wsisr.writing.coder import Local
-from wsisr.writing.grid import pyramid
-from wsisr.writing.journal import Journal
-from wsisr.writing.levels import Levels
-from wsisr.writing.store import TileStore
+from wsisr.imaging.geometry import Box, Size
+from wsisr.imaging.pixels import halve
+from wsisr.writing.encoding.codec import Codec
+from wsisr.writing.encoding.downsampling import Levels
+from wsisr.writing.encoding.encoder import Local
+from wsisr.writing.encoding.grid import pyramid
+from wsisr.writing.workdir.tile_journal import Journal
+from wsisr.writing.workdir.tile_store import TileStore
 
 TILE_PX = 16
 LOSSLESS = Codec("deflate")

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wsisr.errors import SlideError
-from wsisr.geometry import Size
-from wsisr.writing.notes import read_note
-from wsisr.writing.omexml import note_in, ome_xml
+from wsisr.imaging.geometry import Size
+from wsisr.writing.layouts.ome_xml import note_in, ome_xml
+from wsisr.writing.metadata import read_note
 from wsisr.writing.spec import PyramidSpec
 
 NAMES = {"ome": "http://www.openmicroscopy.org/Schemas/OME/2016-06"}

@@ -17,12 +17,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wsisr.errors import OutputError, SlideError
-from wsisr.geometry import Box, Size
-from wsisr.pixels import Rgb, halve
-from wsisr.writing import Codec, PyramidSpec, PyramidWriter, WorkFolder, omezarr, read_note
-from wsisr.writing.grid import Grid, pyramid
+from wsisr.imaging.geometry import Box, Size
+from wsisr.imaging.pixels import Rgb, halve
+from wsisr.writing import Codec, PyramidSpec, PyramidWriter, WorkFolder, read_note
+from wsisr.writing.encoding.grid import Grid, pyramid
+from wsisr.writing.layouts import ome_zarr
 
-CODEC = Codec(omezarr.METHOD)
+CODEC = Codec(ome_zarr.METHOD)
 
 specs = st.builds(
     PyramidSpec,
@@ -123,7 +124,7 @@ def test_profile_note_and_magnification_come_back(path: Path) -> None:
         path, PyramidSpec(Size(100, 60), 0.5, 16, codec=CODEC, icc=bytes(range(256)) * 9, note=note, magnification=40)
     )
     assert read_note(path) == note
-    profile = zarr.open_array(path / omezarr.PROFILE, mode="r", zarr_format=3)
+    profile = zarr.open_array(path / ome_zarr.PROFILE, mode="r", zarr_format=3)
     assert bytes(np.asarray(profile[...])) == bytes(range(256)) * 9
     attributes = dict(zarr.open_group(path, mode="r").attrs)
     assert attributes["wsisr"] == {"software": "wsisr", "note": note, "magnification": 40}

@@ -15,17 +15,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wsisr.errors import OutputError
-from wsisr.geometry import Box, Size
-from wsisr.pixels import Rgb, halve
+from wsisr.imaging.geometry import Box, Size
+from wsisr.imaging.pixels import Rgb, halve
 from wsisr.progress import Progress
-from wsisr.writing import hybrid, pyramidtiff
-from wsisr.writing.codec import Codec
-from wsisr.writing.grid import Grid, pyramid
-from wsisr.writing.notes import read_note
+from wsisr.writing.encoding.codec import Codec
+from wsisr.writing.encoding.grid import Grid, pyramid
+from wsisr.writing.layouts import ome_tiff, pyramid_tiff
+from wsisr.writing.layouts.pyramid_tiff import PyramidTiff
+from wsisr.writing.metadata import read_note
 from wsisr.writing.pyramid import PyramidWriter
-from wsisr.writing.pyramidtiff import PyramidTiff
 from wsisr.writing.spec import PyramidSpec
-from wsisr.writing.store import TileStore
+from wsisr.writing.workdir.tile_store import TileStore
 
 MPP = 0.12475
 
@@ -155,7 +155,7 @@ def test_bigtiff_is_taken_only_where_classic_may_be_too_small(path: Path, monkey
     write(path, spec)
     with tifffile.TiffFile(path) as tiff:
         assert not tiff.is_bigtiff
-    monkeypatch.setattr(pyramidtiff, "CLASSIC_BYTES", path.stat().st_size)
+    monkeypatch.setattr(pyramid_tiff, "CLASSIC_BYTES", path.stat().st_size)
     write(path, spec)
     with tifffile.TiffFile(path) as tiff:
         assert tiff.is_bigtiff
@@ -169,7 +169,7 @@ def test_no_file_exceeds_the_size_that_decides_on_bigtiff(path: Path, spec: Pyra
     store = TileStore(path.with_name("tiles"), Grid(spec.size, spec.tile_px), spec.codec)
     for tile in range(store.grid.tiles):
         store.put([tile], [spec.codec.encode(np.zeros((1, 1, 3), np.uint8), spec.tile_px)])
-    tiff = PyramidTiff(hybrid.fill, hybrid.words)
+    tiff = PyramidTiff(ome_tiff.fill, ome_tiff.words)
     deque(tiff.assemble(path, [store], spec))
     assert path.stat().st_size <= tiff.bytes_at_most([store], spec)
     store.close()

@@ -11,7 +11,6 @@ from typing import Annotated
 
 import typer
 
-from wsisr import __version__
 from wsisr.cli.build_dataset import build_dataset
 from wsisr.cli.console import FAILED, remark
 from wsisr.cli.evaluate import evaluate
@@ -23,6 +22,7 @@ from wsisr.cli.train import train
 from wsisr.cli.upscale import upscale
 from wsisr.cli.verify import verify
 from wsisr.errors import WsisrError
+from wsisr.version import __version__
 
 COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {
     "Slides": (upscale, verify, preview, info, models),

@@ -1,7 +1,7 @@
 """Many slides in one run: what goes wrong with one stops no other, and a second run takes up what is missing.
 
 One after the other where there is one device: a slide already uses every core of a CPU, and all of a GPU. Of several
-GPUs each takes slides beside the others (`wsisr.cli.beside`); machines are added by `--shard`.
+GPUs each takes slides beside the others (`wsisr.cli.parallel_batch`); machines are added by `--shard`.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import typer
 
-from wsisr import __version__
 from wsisr.cli.console import FAILED, INTERRUPTED, answers, remark, remarks
-from wsisr.cli.desk import STOPPED
+from wsisr.cli.frontend import STOPPED
 from wsisr.errors import OutputError, WsisrError, in_words
 from wsisr.files import check_output, disk_errors, write_whole
-from wsisr.wording import counted
-from wsisr.workers import StopFlag
+from wsisr.parallel.processes import StopFlag
+from wsisr.progress import counted
+from wsisr.version import __version__
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -140,7 +140,7 @@ def told_of(job: Job, state: str | None = None, **more: str) -> Facts:
 
 def written_by_wsisr(output: Path) -> bool:
     """Whether there is an output already, and wsisr wrote it."""
-    from wsisr.provenance import derived_note
+    from wsisr.upscaling.provenance import derived_note
 
     with disk_errors(output):
         return (output.is_file() or output.is_dir()) and bool(derived_note(output))
@@ -153,8 +153,8 @@ def finished(output: Path, asked: Mapping[str, str], info: SlideInfo) -> Mapping
     """
     from threading import Event
 
-    from wsisr.provenance import derived_note, difference, digest_note
-    from wsisr.slides.content import digest
+    from wsisr.slides.files import digest
+    from wsisr.upscaling.provenance import derived_note, difference, digest_note
 
     there = derived_note(output) if output.exists() else {}
     how = difference(there, asked) if there else None

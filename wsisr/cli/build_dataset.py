@@ -52,11 +52,11 @@ def pyramid(
     quiet: QUIET = False,
 ) -> None:
     """Pairs from the levels of slides: low resolution from a coarser level than the high one."""
-    from wsisr.cores import cores
-    from wsisr.dataset.assembly import Assembly
+    from wsisr.dataset.builder import Assembly
     from wsisr.dataset.pyramid import Work, plan
     from wsisr.dataset.recipe import Recipe
-    from wsisr.dataset.sources import read_cases, sources_by_table, sources_of
+    from wsisr.dataset.slides_and_splits import read_cases, sources_by_table, sources_of
+    from wsisr.parallel.cpu import cores
 
     if cases and validation:
         raise typer.BadParameter("say the split in the table, or hold out slides, not both", param_hint="--cases")

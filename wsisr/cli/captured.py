@@ -27,11 +27,11 @@ def captured(
     quiet: QUIET = False,
 ) -> None:
     """Pairs from two captures of one specimen, registered field by field; what does not fit is left out and counted."""
-    from wsisr.cores import cores
-    from wsisr.dataset.assembly import Assembly
+    from wsisr.dataset.builder import Assembly
     from wsisr.dataset.captured import Captures, plan
-    from wsisr.dataset.fields import captures_at
+    from wsisr.dataset.captures import captures_at
     from wsisr.dataset.recipe import Recipe
+    from wsisr.parallel.cpu import cores
 
     recipe = Recipe(patch_px, most_patches=most_patches, case_pattern=case_pattern, val_share=val_share)
     lows = tuple(captures_at(low, recipe))

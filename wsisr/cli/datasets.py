@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from wsisr.cli.console import answers, remark
-from wsisr.wording import counted
+from wsisr.progress import counted
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from wsisr.dataset.assembly import Assembly
+    from wsisr.dataset.builder import Assembly
     from wsisr.dataset.records import PatchRecord
     from wsisr.progress import Progress
 
@@ -48,7 +48,7 @@ def made(assembly: Assembly, *, quiet: bool) -> None:
     from contextlib import closing
 
     from wsisr.cli.progress import drawn, rated
-    from wsisr.cli.stopping import stop_asked, until
+    from wsisr.cli.shutdown import stop_asked, until
 
     with stop_asked() as stop, closing(iter(assembly)) as steps:
         advice = "stopped; the same command goes on from there"
@@ -59,7 +59,7 @@ def made(assembly: Assembly, *, quiet: bool) -> None:
 def conclude(assembly: Assembly, *, quiet: bool) -> None:
     """The table, warnings for what the dataset lacks, and the exit code of slides that could not be used."""
     from wsisr.cli.batch import SOME_FAILED
-    from wsisr.dataset.store import PatchStore
+    from wsisr.dataset.reader import PatchStore
 
     folder = assembly.plan.folder
     records = PatchStore(folder).records
@@ -84,7 +84,7 @@ def info(
     """Show what is in a dataset: pairs by slide, magnification, scale, split, kind."""
     import json
 
-    from wsisr.dataset.store import PatchStore
+    from wsisr.dataset.reader import PatchStore
 
     records = PatchStore(folder).records
     if as_json:
@@ -104,8 +104,8 @@ def report(folder: Annotated[Path, typer.Argument(help="Dataset to look at.")]) 
 
 def facts_of(records: Sequence[PatchRecord]) -> dict[str, Any]:
     """What `--json` prints: keys are stable. A patch is a field at high resolution, whatever number of pairs it has."""
-    from wsisr.dataset.counting import bytes_of, patches
     from wsisr.dataset.duplicates import look_alikes
+    from wsisr.dataset.statistics import bytes_of, patches
 
     by: dict[str, list[object]] = {
         "slide": [record.slide for record in records],
@@ -147,7 +147,7 @@ def counted_up(values: Sequence[object]) -> dict[str, int]:
 
 def table(folder: Path, records: Sequence[PatchRecord]) -> Table:
     """Pairs by kind, magnification of the high resolution and scale, and by split."""
-    from wsisr.dataset.counting import by_class, counts
+    from wsisr.dataset.statistics import by_class, counts
 
     shown = _table(str(folder), ("kind", "high resolution", "scale"))
     for key, group in by_class(records).items():
@@ -159,7 +159,7 @@ def table(folder: Path, records: Sequence[PatchRecord]) -> Table:
 
 def table_of_slides(records: Sequence[PatchRecord]) -> Table:
     """Pairs by slide."""
-    from wsisr.dataset.counting import counts
+    from wsisr.dataset.statistics import counts
 
     rows: dict[str, list[PatchRecord]] = {}
     for record in records:

@@ -15,16 +15,16 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from wsisr.evaluation import Probe, Row, Sampling
-    from wsisr.pixels import Kernel
+    from wsisr.imaging.pixels import Kernel
+    from wsisr.models.upscaler import Upscaler
     from wsisr.progress import Progress
-    from wsisr.upscaler import Upscaler
 
 PARTS = 1000
 """Steps of the progress bar for each row of the table."""
 
 
 class KernelName(StrEnum):
-    """The kernels of `wsisr.pixels`, as the command line knows them."""
+    """The kernels of `wsisr.imaging.pixels`, as the command line knows them."""
 
     area = "area"
     bicubic = "bicubic"
@@ -82,14 +82,14 @@ def evaluate(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")] = False,
 ) -> None:
     """Measure a model against bicubic on slides."""
-    from wsisr.cli.choosing import checked_device, checked_scale
     from wsisr.cli.console import answers, passing_on
     from wsisr.cli.progress import drawn
-    from wsisr.consistency import Consistent
+    from wsisr.cli.selection import checked_device, checked_scale
     from wsisr.evaluation import Sampling, flat_probe
     from wsisr.files import check_output, check_suffix
-    from wsisr.provenance import refuse_derived
-    from wsisr.runtime import load_upscaler
+    from wsisr.models.back_projection import Consistent
+    from wsisr.models.loading import load_upscaler
+    from wsisr.upscaling.provenance import refuse_derived
 
     checked_scale(scale)
     checked_device(device)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from wsisr.runtime.export import Parity
+    from wsisr.models.onnx_export import Parity
 
 
 def export(
@@ -33,7 +33,7 @@ def export(
         import onnxruntime  # noqa: F401
         import onnxscript  # noqa: F401
 
-        from wsisr.runtime.export import export as exported
+        from wsisr.models.onnx_export import export as exported
     except ModuleNotFoundError as error:
         raise ModelError(f"{error.name} is missing; export needs pip install 'wsisr[cpu,export]'") from error
     rows = exported(chosen, output, half=fp16, overwrite=overwrite)

@@ -13,9 +13,9 @@ from wsisr.cli.options import Series, slide_argument
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from wsisr.geometry import Box
+    from wsisr.imaging.geometry import Box
     from wsisr.slides import SlideInfo
-    from wsisr.slides.scenes import Scene
+    from wsisr.slides.series import Scene
 
 Facts = dict[str, Any]
 
@@ -51,7 +51,7 @@ def info(
 
 def facts_of(info: SlideInfo) -> Facts:
     """What `--json` prints: keys are stable, lengths are in px, pitches in um/px, unknown is null."""
-    from wsisr.provenance import derived_note
+    from wsisr.upscaling.provenance import derived_note
 
     return {
         "path": str(info.path),

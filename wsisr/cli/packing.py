@@ -38,9 +38,9 @@ def pack(
     from contextlib import closing
 
     from wsisr.cli.progress import drawn
-    from wsisr.cli.stopping import stop_asked, until
+    from wsisr.cli.shutdown import stop_asked, until
     from wsisr.dataset.packing import Packing
-    from wsisr.dataset.store import PatchStore
+    from wsisr.dataset.reader import PatchStore
 
     packing = Packing(dataset, output, limit_mb, codec.value, overwrite)
     with stop_asked() as stop, closing(iter(packing)) as steps:

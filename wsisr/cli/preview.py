@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from wsisr.cli.choosing import Choice, checked_device
 from wsisr.cli.options import Consistency, Device, Level, Perception, Series, SourceMpp, slide_argument
+from wsisr.cli.selection import Choice, checked_device
 
 
 def preview(
@@ -33,13 +33,13 @@ def preview(
 ) -> None:
     """Picture one region as scanned, by bicubic and by a model."""
     from wsisr.cli.console import remark, warn
-    from wsisr.consistency import Consistent
     from wsisr.files import check_output, check_suffix, refuse_source
+    from wsisr.models.back_projection import Consistent
     from wsisr.models.catalog import scale_for
-    from wsisr.planning import doubt
-    from wsisr.preview import compare, save, truth_of
-    from wsisr.runtime import load_upscaler
+    from wsisr.models.loading import load_upscaler
     from wsisr.slides import open_slide
+    from wsisr.upscaling.plan import doubt
+    from wsisr.upscaling.preview import compare, save, truth_of
 
     checked_device(device)
     choice = Choice(scale, level, source_mpp, region=region)

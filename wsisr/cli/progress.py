@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from wsisr.cli.console import remark, remarks
-from wsisr.wording import counted
+from wsisr.progress import counted
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bars

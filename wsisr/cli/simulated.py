@@ -46,13 +46,13 @@ def simulated(
     quiet: QUIET = False,
 ) -> None:
     """Pairs whose low resolution is computed from the high one: optics, noise, sharpening, JPEG, all written down."""
-    from wsisr.cores import cores
-    from wsisr.dataset.assembly import Assembly
+    from wsisr.dataset.builder import Assembly
     from wsisr.dataset.degradation import CAPTURE, read_degradation
     from wsisr.dataset.pyramid import Work
     from wsisr.dataset.recipe import Recipe
     from wsisr.dataset.simulated import Simulation, plan
-    from wsisr.dataset.sources import sources_of
+    from wsisr.dataset.slides_and_splits import sources_of
+    from wsisr.parallel.cpu import cores
 
     recipe = Recipe(patch_px, coarsest_mpp, most_patches, case_pattern, val_share=val_share)
     described = read_degradation(degradation) if degradation else CAPTURE

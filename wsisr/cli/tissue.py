@@ -5,16 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from wsisr.background import Background
     from wsisr.cli.upscale import Request
     from wsisr.slides import Slide
+    from wsisr.upscaling.background import Background
 
 
 def background_of(request: Request, slide: Slide, *, network: bool) -> Background:
     """Tissue is looked for only where something depends on it: for a filter, all of a slide is alike."""
-    from wsisr.background import Background
-    from wsisr.slides.forgiving import BLACK, Forgiving
+    from wsisr.slides.wrappers.fault_tolerant import BLACK, Forgiving
     from wsisr.tissue import everywhere, tissue_of
+    from wsisr.upscaling.background import Background
 
     white = request.background == "white"
     if request.tissue == "auto" and not (network or white or request.save_mask):
@@ -32,7 +32,7 @@ def save_tissue(request: Request, ground: Background) -> None:
     from PIL import Image
 
     from wsisr.cli.console import remark
-    from wsisr.preview import save
+    from wsisr.upscaling.preview import save
 
     if request.save_mask:
         picture = Image.fromarray(ground.tissue.flags.astype("uint8") * 255)

@@ -12,13 +12,13 @@ import typer
 
 from wsisr.cli.console import INTERRUPTED
 from wsisr.cli.options import Device
-from wsisr.cli.stopping import stop_asked
-from wsisr.wording import counted
+from wsisr.cli.shutdown import stop_asked
+from wsisr.progress import counted
 
 if TYPE_CHECKING:
     from wsisr.progress import Progress
-    from wsisr.training.board import Board
     from wsisr.training.loop import Run, StepReport
+    from wsisr.training.tensorboard import Board
 
 MEMORY = 0.98
 """Share of the past in the loss that is shown; a single batch says little."""
@@ -39,10 +39,10 @@ def train(
 
     from wsisr.cli.console import remark
     from wsisr.cli.progress import drawn
-    from wsisr.runtime.device import torch_device
-    from wsisr.training.board import Board
+    from wsisr.models.backends.device import torch_device
     from wsisr.training.config import read_config
     from wsisr.training.loop import BEST, Run
+    from wsisr.training.tensorboard import Board
 
     if threads is not None:
         torch.set_num_threads(threads)

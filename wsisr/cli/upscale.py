@@ -10,25 +10,25 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from wsisr.cli.choosing import Choice, checked_device, one_of, used
-from wsisr.cli.desk import INTERRUPTED, STOPPED, Desk, Terminal
-from wsisr.cli.naming import default_output, make_folder, output_in, takes_many
+from wsisr.cli.frontend import INTERRUPTED, STOPPED, Desk, Terminal
 from wsisr.cli.options import Consistency, Device, Level, Perception, Series, SourceMpp, slide_argument
-from wsisr.cli.shares import Shares, checked_jobs
-from wsisr.wording import counted
+from wsisr.cli.output_paths import default_output, make_folder, output_in, takes_many
+from wsisr.cli.resources import Shares, checked_jobs
+from wsisr.cli.selection import Choice, checked_device, one_of, used
+from wsisr.progress import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from wsisr.background import Background
     from wsisr.cli.batch import Facts, Job
-    from wsisr.cli.panels import Run
-    from wsisr.planning import Options, Plan
-    from wsisr.sighting import Sight
-    from wsisr.source import Source
-    from wsisr.target import Route
-    from wsisr.upscaler import Upscaler
-    from wsisr.workers import Seat
+    from wsisr.cli.summary import Run
+    from wsisr.models.magnification import Sight
+    from wsisr.models.upscaler import Upscaler
+    from wsisr.parallel.processes import Seat
+    from wsisr.slides.region import Source
+    from wsisr.upscaling.background import Background
+    from wsisr.upscaling.plan import Options, Plan
+    from wsisr.upscaling.target import Route
     from wsisr.writing import WorkFolder
 
 
@@ -179,11 +179,11 @@ def upscale(
     """Enlarge slides into new pyramidal TIFFs."""
     choice = Choice(scale, level, source_mpp, target_mpp, region, region_mm, whole_canvas)
     from wsisr.cli import batch as many
-    from wsisr.modelspec import PRECISIONS
-    from wsisr.planning import Options
-    from wsisr.runtime import load_sight, load_upscaler
-    from wsisr.writing.codec import SUBSAMPLINGS
-    from wsisr.writing.layouts import DEFAULT, LAYOUTS, layout_name
+    from wsisr.models.loading import load_sight, load_upscaler
+    from wsisr.models.spec import PRECISIONS
+    from wsisr.upscaling.plan import Options
+    from wsisr.writing.encoding.codec import SUBSAMPLINGS
+    from wsisr.writing.layouts.catalog import DEFAULT, LAYOUTS, layout_name
 
     one_of(icc, ("keep", "srgb"), "--icc")
     one_of(background, ("keep", "white"), "--background")
@@ -251,11 +251,11 @@ def enlarge_all(request: Request, jobs: list[Job], shares: Shares, report: Path 
     """Each slide, beside others where that is shared out; what is to be reported of them."""
     if shares.count == 1:
         from wsisr.cli.batch import run
-        from wsisr.cli.stopping import stop_asked
+        from wsisr.cli.shutdown import stop_asked
 
         with stop_asked(abrupt=INTERRUPTED) as stop:
             return run(jobs, partial(enlarge, request, desk=Terminal(stop)), stop, report)
-    from wsisr.cli.beside import run as run_beside
+    from wsisr.cli.parallel_batch import run as run_beside
 
     return run_beside(jobs, Sharing(request, shares), shares.count, report)
 
@@ -283,17 +283,17 @@ def enlarge(request: Request, slide: Path, output: Path, desk: Desk) -> Facts:
     """One slide, as asked, and what is to be reported of it. Raises `WsisrError`."""
     from contextlib import closing
 
-    from wsisr.audit import Audit
     from wsisr.cli.batch import finished, written_by_wsisr
     from wsisr.cli.console import answers, passing_on, remark
-    from wsisr.cli.panels import Run, forecast, going_on, pace
-    from wsisr.cli.stopping import until
+    from wsisr.cli.shutdown import until
+    from wsisr.cli.summary import Run, forecast, going_on, pace
     from wsisr.cli.tissue import background_of, save_tissue
     from wsisr.files import refuse_source
-    from wsisr.planning import plan, work_folder
-    from wsisr.provenance import refuse_derived
     from wsisr.slides import Forgiving, InSrgb, open_slide
-    from wsisr.upscaling import carried_out
+    from wsisr.upscaling.engine import carried_out
+    from wsisr.upscaling.plan import plan, work_folder
+    from wsisr.upscaling.provenance import refuse_derived
+    from wsisr.upscaling.quality import Audit
 
     with open_slide(slide, request.mpp, estimate=True, series=request.series) as stored:
         if not request.again:
@@ -344,7 +344,7 @@ def finished_before(
     from wsisr.cli.console import remark
     from wsisr.cli.tissue import save_tissue
     from wsisr.errors import OutputError
-    from wsisr.provenance import UNREADABLE
+    from wsisr.upscaling.provenance import UNREADABLE
 
     holes = {name: text for name, text in note.items() if name == UNREADABLE}
     if holes and request.on_error != "white":
@@ -363,7 +363,7 @@ def finished_before(
 def check_names(request: Request, output: Path, *, overwrite: bool) -> None:
     """Raises `OutputError` where an output or a mask could not get its name."""
     from wsisr.files import check_output, check_suffix
-    from wsisr.writing.layouts import layout_of
+    from wsisr.writing.layouts.catalog import layout_of
 
     if request.save_mask:
         check_suffix(request.save_mask, (".png",))
@@ -373,8 +373,8 @@ def check_names(request: Request, output: Path, *, overwrite: bool) -> None:
 
 def loaded(request: Request, route: Route) -> Upscaler:
     """What enlarges a source."""
-    from wsisr.consistency import Consistent
-    from wsisr.upscaler import Unchanged
+    from wsisr.models.back_projection import Consistent
+    from wsisr.models.upscaler import Unchanged
 
     if route.scale == 1:
         return Unchanged()
@@ -384,7 +384,7 @@ def loaded(request: Request, route: Route) -> Upscaler:
 
 def looked_at(request: Request, source: Source, ground: Background, scale: int) -> Source:
     """A source whose remarks tell, too, where it does not look as its pixel pitch says."""
-    from wsisr.sighting import contradiction
+    from wsisr.upscaling.magnification_check import contradiction
 
     sight = request.look(scale=scale, mpp=source.mpp) if scale > 1 else None
     doubt = contradiction(source, ground.tissue, sight) if sight else None
@@ -394,8 +394,8 @@ def looked_at(request: Request, source: Source, ground: Background, scale: int) 
 def told(request: Request, work: Plan, upscaler: Upscaler, run: Run, output: Path) -> Facts:
     """What is to be reported of a slide that is done, said on the terminal first."""
     from wsisr.cli.console import answers, remark
-    from wsisr.cli.panels import measured, summary
-    from wsisr.provenance import FOUND, UNREADABLE, derived_note
+    from wsisr.cli.summary import measured, summary
+    from wsisr.upscaling.provenance import FOUND, UNREADABLE, derived_note
 
     note = derived_note(output)
     found = {name: text for name, text in note.items() if name in FOUND}

@@ -10,16 +10,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from wsisr.dataset.registration.acceptance import Gate, Reason
+from wsisr.dataset.registration.affine import Affine, corners, enclosing
+from wsisr.dataset.registration.consensus import Agreement, agreed, scattered
+from wsisr.dataset.registration.matching import Prior, match
+from wsisr.dataset.registration.orientation import orientations
+from wsisr.dataset.registration.refinement import Fit, Target
 from wsisr.errors import DatasetError
-from wsisr.geometry import Box, Size
-from wsisr.pixels import Rgb
-from wsisr.registration.affine import Affine, corners, enclosing
-from wsisr.registration.anchors import Agreement, agreed, scattered
-from wsisr.registration.gate import Gate, Reason
-from wsisr.registration.matching import Prior, match
-from wsisr.registration.orientation import orientations
-from wsisr.registration.refinement import Fit, Target
-from wsisr.resampled import Resampled
+from wsisr.imaging.geometry import Box, Size
+from wsisr.imaging.pixels import Rgb
+from wsisr.imaging.resampling import Resampled
 from wsisr.slides import Slide
 
 OVERVIEW_PX = 256

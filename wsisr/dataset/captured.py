@@ -15,22 +15,22 @@ import cv2
 import numpy as np
 
 from wsisr.dataset.alignment import NoCommonTissueError, View, align, landing, located, pitch_of
-from wsisr.dataset.assembly import Plan, Stop
-from wsisr.dataset.choosing import spread
-from wsisr.dataset.fields import open_capture
-from wsisr.dataset.parts import Part, SlideFacts, picture
-from wsisr.dataset.quality import contrast, fingerprint, focus
+from wsisr.dataset.builder import Plan, Stop
+from wsisr.dataset.captures import open_capture
+from wsisr.dataset.level_relation import Field, relation
+from wsisr.dataset.patch_quality import contrast, fingerprint, focus
+from wsisr.dataset.patch_selection import spread
 from wsisr.dataset.recipe import Recipe
 from wsisr.dataset.records import SCALES, PatchRecord, magnification_of
-from wsisr.dataset.relation import Field, relation
-from wsisr.dataset.sources import DatasetSlide
+from wsisr.dataset.registration.acceptance import Reason
+from wsisr.dataset.registration.affine import Affine
+from wsisr.dataset.registration.consensus import Agreement
+from wsisr.dataset.registration.refinement import Fit, Numbers, Target, Values
+from wsisr.dataset.shard_writer import Part, SlideFacts, picture
+from wsisr.dataset.slides_and_splits import DatasetSlide
 from wsisr.errors import DatasetError, SlideError, WsisrError
-from wsisr.geometry import Box, Size
-from wsisr.pixels import Rgb, rounded
-from wsisr.registration.affine import Affine
-from wsisr.registration.anchors import Agreement
-from wsisr.registration.gate import Reason
-from wsisr.registration.refinement import Fit, Numbers, Target, Values
+from wsisr.imaging.geometry import Box, Size
+from wsisr.imaging.pixels import Rgb, rounded
 from wsisr.slides import Slide
 from wsisr.tissue import TissueMap, tissue_of
 from wsisr.tissue.detection import overview

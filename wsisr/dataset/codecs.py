@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from wsisr.errors import DatasetError, in_words
-from wsisr.pixels import Rgb
+from wsisr.imaging.pixels import Rgb
 
 _FORMATS = {"webp": "WEBP", "jpeg": "JPEG", "png": "PNG"}
 

@@ -24,12 +24,12 @@ from typing import Any, Protocol, TypeAlias, cast
 
 import numpy as np
 
+from wsisr.config import made, read_toml
+from wsisr.dataset.degradation_steps import Blur, Jpeg, Lens, Sensor, Sharpening, View
 from wsisr.dataset.optics import gathered
 from wsisr.dataset.records import Parameter
-from wsisr.dataset.steps import Blur, Jpeg, Lens, Sensor, Sharpening, View
 from wsisr.errors import ConfigError
-from wsisr.pixels import Kernel, Rgb, shrink
-from wsisr.values import made, read_toml
+from wsisr.imaging.pixels import Kernel, Rgb, shrink
 
 Random: TypeAlias = np.random.Generator
 Drawn: TypeAlias = dict[str, Parameter]

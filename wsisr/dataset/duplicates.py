@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from wsisr.dataset.choosing import FLAT_CONTRAST
+from wsisr.dataset.patch_selection import FLAT_CONTRAST
 from wsisr.dataset.records import PatchRecord
 from wsisr.errors import DatasetError
 

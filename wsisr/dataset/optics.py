@@ -20,7 +20,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from wsisr.pixels import Rgb, rounded
+from wsisr.imaging.pixels import Rgb, rounded
 
 Light = npt.NDArray[np.float32]
 """(h, w, 3), linear, 0 for none to 1 for sRGB's white."""

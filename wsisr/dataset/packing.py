@@ -14,16 +14,16 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
-from wsisr import __version__
 from wsisr.dataset.codecs import CODECS
 from wsisr.dataset.duplicates import in_header, look_alikes
+from wsisr.dataset.reader import HEADER, MANIFEST, SHARDS, PatchStore
 from wsisr.dataset.records import PatchRecord, Span
-from wsisr.dataset.store import HEADER, MANIFEST, SHARDS, PatchStore
 from wsisr.errors import DatasetError
 from wsisr.files import check_output, disk_errors, publish, write_whole
-from wsisr.pixels import Rgb
+from wsisr.imaging.pixels import Rgb
 from wsisr.progress import Progress
-from wsisr.writing.scratch import Scratch
+from wsisr.version import __version__
+from wsisr.writing.workdir.folder import Scratch
 
 MB = 1_000_000
 

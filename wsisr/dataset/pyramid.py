@@ -8,21 +8,21 @@ from pathlib import Path
 
 import numpy as np
 
-from wsisr.dataset.assembly import Plan, Stop
-from wsisr.dataset.choosing import Choice, Look, Reason, choose, look, spread, to_look_at
-from wsisr.dataset.parts import EXAMPLES, Part, SlideFacts, picture
-from wsisr.dataset.quality import fingerprint
+from wsisr.dataset.builder import Plan, Stop
+from wsisr.dataset.level_relation import Field, relation
+from wsisr.dataset.patch_quality import fingerprint
+from wsisr.dataset.patch_selection import Choice, Look, Reason, choose, look, spread, to_look_at
 from wsisr.dataset.recipe import Recipe
 from wsisr.dataset.records import SCALES, PatchRecord, magnification_of
-from wsisr.dataset.relation import Field, relation
-from wsisr.dataset.sources import DatasetSlide
+from wsisr.dataset.shard_writer import EXAMPLES, Part, SlideFacts, picture
+from wsisr.dataset.slides_and_splits import DatasetSlide
 from wsisr.errors import DatasetError
-from wsisr.geometry import Box, Size
-from wsisr.pixels import Rgb
-from wsisr.provenance import refuse_derived
+from wsisr.imaging.geometry import Box, Size
+from wsisr.imaging.pixels import Rgb
 from wsisr.slides import Slide, SlideInfo, open_slide
 from wsisr.tissue import TissueMap, tissue_of
 from wsisr.tissue.detection import overview
+from wsisr.upscaling.provenance import refuse_derived
 
 THUMBNAIL_PX = 360
 

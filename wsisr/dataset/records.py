@@ -3,7 +3,7 @@
 A field at high resolution that has partners at several scales has a row for each; the rows share its stored pixels.
 
 A new kind of pair needs nothing here but its name in `KINDS`: whoever builds it makes rows like these and puts their
-pixels away with a `Part` (see `wsisr.dataset.parts`); loading, `info`, `pack` and the report then know it.
+pixels away with a `Part` (see `wsisr.dataset.shard_writer`); loading, `info`, `pack` and the report then know it.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, TypeAlias
 
-from wsisr.geometry import Box
-from wsisr.modelspec import nearest
+from wsisr.imaging.geometry import Box
+from wsisr.imaging.units import index_of_nearest_magnification
 
 KINDS = ("pyramid", "captured", "simulated")
 """Two levels of one slide; two captures of one specimen, registered; low resolution computed from the high one."""
@@ -59,7 +59,7 @@ class PatchRecord:
     contrast: float
     """Standard deviation of grey at high resolution, in grey levels: low on glass."""
     focus: float
-    """See `wsisr.dataset.quality.focus`; 0 where there is no detail at all."""
+    """See `wsisr.dataset.patch_quality.focus`; 0 where there is no detail at all."""
     tissue: float
     """Share of the patch that the tissue map calls tissue, 0 to 1."""
     fingerprint: str
@@ -103,7 +103,7 @@ class PatchRecord:
 
 def magnification_of(mpp: float) -> int | None:
     """The nearest of `MAGNIFICATIONS`, if it is within a factor of the square root of 2."""
-    found = nearest(mpp, MAGNIFICATIONS)
+    found = index_of_nearest_magnification(mpp, MAGNIFICATIONS)
     return None if found is None else MAGNIFICATIONS[found]
 
 

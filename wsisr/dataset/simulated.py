@@ -13,19 +13,19 @@ from pathlib import Path
 
 import numpy as np
 
-from wsisr.dataset.assembly import Plan, Stop
-from wsisr.dataset.choosing import Look, spread
+from wsisr.dataset.builder import Plan, Stop
 from wsisr.dataset.degradation import CAPTURE, Degradation
-from wsisr.dataset.parts import Part, SlideFacts
+from wsisr.dataset.level_relation import Field, relation
+from wsisr.dataset.patch_selection import Look, spread
 from wsisr.dataset.pyramid import FIELDS, Cutting, Group, Work, facts_of, fitting
 from wsisr.dataset.recipe import Recipe
 from wsisr.dataset.records import SCALES, PatchRecord
-from wsisr.dataset.relation import Field, relation
-from wsisr.dataset.sources import DatasetSlide
+from wsisr.dataset.shard_writer import Part, SlideFacts
+from wsisr.dataset.slides_and_splits import DatasetSlide
 from wsisr.errors import DatasetError
-from wsisr.provenance import refuse_derived
 from wsisr.slides import open_slide
 from wsisr.tissue import tissue_of
+from wsisr.upscaling.provenance import refuse_derived
 
 
 @dataclass(frozen=True, slots=True)

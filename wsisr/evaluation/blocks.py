@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from wsisr.errors import ConfigError
-from wsisr.geometry import Box, Size
-from wsisr.metrics import BORDER_PX, SSIM_REACH
-from wsisr.texture import MARGIN_PX, SQUARE_PX
+from wsisr.imaging.geometry import Box, Size
+from wsisr.imaging.metrics import BORDER_PX, SSIM_REACH
+from wsisr.imaging.texture import MARGIN_PX, SQUARE_PX
 
 CELL_PX = SQUARE_PX
 """Side of a cell, in px of the high resolution, that is looked at for flatness and for texture."""

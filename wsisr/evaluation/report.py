@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from wsisr.evaluation.flatness import Probe
+from wsisr.evaluation.flat_images import Probe
 from wsisr.evaluation.scores import Flat, Row, Scores, summary
-from wsisr.metrics import BORDER_PX
+from wsisr.imaging.metrics import BORDER_PX
 
 Facts = dict[str, Any]
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from statistics import fmean
 from typing import TypeVar
 
-from wsisr.pixels import Kernel
-from wsisr.texture import Texture
+from wsisr.imaging.pixels import Kernel
+from wsisr.imaging.texture import Texture
 
 T = TypeVar("T")
 

@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 
-import wsisr
 from wsisr.errors import ModelError
-from wsisr.models.headers import spec_in
-from wsisr.modelspec import CLASSIFYING, SCALES, ModelSpec
+from wsisr.models.spec import CLASSIFYING, SCALES, ModelSpec
+from wsisr.models.weights_header import spec_in
 
 FILTERS = ("bicubic", "lanczos")
 """Names that mean a filter, not a network."""
@@ -47,7 +46,7 @@ class Model:
 
 def weights_folder() -> Path:
     """Where the shipped weights are: inside the installed package, or beside it in a checkout."""
-    package = Path(wsisr.__file__).parent
+    package = Path(__file__).parents[1]
     installed, checkout = package / "weights", package.parent / "weights"
     return installed if installed.is_dir() else checkout
 

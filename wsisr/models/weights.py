@@ -13,9 +13,9 @@ from torch import Tensor, nn
 
 from wsisr.errors import ModelError
 from wsisr.files import write_whole
-from wsisr.models.families import FAMILIES
-from wsisr.models.headers import SPEC_KEY, opened, spec_in
-from wsisr.modelspec import ModelSpec
+from wsisr.models.architectures.families import FAMILIES
+from wsisr.models.spec import ModelSpec
+from wsisr.models.weights_header import SPEC_KEY, opened, spec_in
 
 DTYPES = ("F32", "F16", "BF16")
 """Types of numbers that a weights file may hold; in memory all are fp32."""

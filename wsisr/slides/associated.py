@@ -6,11 +6,11 @@ import numpy as np
 import openslide
 
 from wsisr.errors import SlideError, in_words
-from wsisr.geometry import Size
-from wsisr.pixels import Rgb
-from wsisr.slides._openslide import over_white
-from wsisr.slides._segments import DECODING_ERRORS
-from wsisr.slides._tiff import is_tiff, opened_tiff
+from wsisr.imaging.geometry import Size
+from wsisr.imaging.pixels import Rgb
+from wsisr.slides.readers.openslide import over_white
+from wsisr.slides.readers.tiff import is_tiff, opened_tiff
+from wsisr.slides.readers.tiff_segments import DECODING_ERRORS
 from wsisr.slides.slide import SlideInfo
 
 LARGEST_PX = 2**26

@@ -16,12 +16,8 @@ from typing import TypeAlias
 
 from wsisr.errors import SlideError
 from wsisr.files import is_zarr
-from wsisr.geometry import Size
-from wsisr.slides._openslide import OpenSlideSlide, openslide_info, vendor_in_openslide
-from wsisr.slides._segments import Plane
-from wsisr.slides._tiff import GENERIC, DamagedTiffError, Picture, TiffSlide, is_tiff, read_picture
-from wsisr.slides._zarr import ZarrSlide, open_zarr
-from wsisr.slides.pitch import (
+from wsisr.imaging.geometry import Size
+from wsisr.slides.pixel_size import (
     COARSEST,
     FINEST,
     contradictions_of,
@@ -30,9 +26,13 @@ from wsisr.slides.pitch import (
     is_plausible,
     objective_at,
 )
+from wsisr.slides.readers.ome_zarr import ZarrSlide, open_zarr
+from wsisr.slides.readers.openslide import OpenSlideSlide, openslide_info, vendor_in_openslide
+from wsisr.slides.readers.tiff import GENERIC, DamagedTiffError, Picture, TiffSlide, is_tiff, read_picture
+from wsisr.slides.readers.tiff_segments import Plane
 from wsisr.slides.slide import Slide, SlideInfo
-from wsisr.slides.square import Square
-from wsisr.slides.ycbcr import FromYcbcr, contradicts_itself
+from wsisr.slides.wrappers.square_pixels import Square
+from wsisr.slides.wrappers.ycbcr import FromYcbcr, contradicts_itself
 
 Planes: TypeAlias = tuple[Plane, ...]
 

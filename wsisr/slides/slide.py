@@ -11,10 +11,10 @@ from typing import Protocol, Self
 import numpy as np
 
 from wsisr.errors import SlideError, in_words
-from wsisr.geometry import Box, Size
-from wsisr.pixels import WHITE, Rgb
-from wsisr.slides.holes import Hole
-from wsisr.slides.scenes import Scene
+from wsisr.imaging.geometry import Box, Size
+from wsisr.imaging.pixels import WHITE, Rgb
+from wsisr.slides.series import Scene
+from wsisr.slides.unreadable import Hole
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from wsisr.errors import ConfigError, in_words
-from wsisr.geometry import Size
+from wsisr.imaging.geometry import Size
 from wsisr.tissue.map import Flags, TissueMap
 
 LARGEST_FILE = 256_000_000

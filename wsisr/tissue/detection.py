@@ -13,8 +13,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from wsisr.geometry import Box
-from wsisr.pixels import WHITE, Rgb
+from wsisr.imaging.geometry import Box
+from wsisr.imaging.pixels import WHITE, Rgb
 from wsisr.slides import Slide
 from wsisr.tissue.map import Flags, TissueMap, everywhere
 

@@ -11,7 +11,7 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from wsisr.geometry import Box, Size
+from wsisr.imaging.geometry import Box, Size
 
 Flags: TypeAlias = npt.NDArray[np.bool_]
 """(h, w)."""

@@ -1,0 +1,1 @@
+"""Runs that train a network on a dataset of pairs."""

@@ -11,8 +11,8 @@ import torch
 
 from wsisr.errors import ConfigError, ModelError
 from wsisr.files import write_whole
-from wsisr.training.archives import UNREADABLE
-from wsisr.training.learner import State
+from wsisr.training.safe_load import UNREADABLE
+from wsisr.training.trainer import State
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,11 +8,11 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
+from wsisr.config import made, read_toml
 from wsisr.dataset.degradation import CAPTURE, Degradation, Round, read_degradation
 from wsisr.errors import ConfigError, ModelError
-from wsisr.metrics import SSIM_REACH
-from wsisr.modelspec import CLASSIFYING, SCALES, ModelSpec
-from wsisr.values import made, read_toml
+from wsisr.imaging.metrics import SSIM_REACH
+from wsisr.models.spec import CLASSIFYING, SCALES, ModelSpec
 
 SMALLEST_JUDGED_PX = 16
 SMALLEST_SEEN_PX = 16

@@ -7,7 +7,7 @@ from typing import Self
 
 import numpy as np
 
-from wsisr.pixels import Rgb
+from wsisr.imaging.pixels import Rgb
 
 MARGIN_PX = 8
 """Around a crop, in px of the low resolution: as far as blurs and the blocks of a JPEG reach."""

@@ -14,9 +14,9 @@ import torch
 from torch import Tensor, nn
 
 from wsisr.errors import ConfigError, ModelError
-from wsisr.models.mmsrnet import MMSRNet
+from wsisr.models.architectures.mmsrnet import MMSRNet
 from wsisr.models.weights import load_network
-from wsisr.training.archives import UNREADABLE
+from wsisr.training.safe_load import UNREADABLE
 
 VGG_SUFFIX = ".pth"
 

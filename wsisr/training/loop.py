@@ -12,19 +12,19 @@ import torch
 from safetensors.torch import save as save_tensors
 from torch import nn
 
-from wsisr.cores import cores
 from wsisr.errors import ConfigError, ModelError
 from wsisr.files import disk_errors, write_whole
+from wsisr.models.spec import ModelSpec
 from wsisr.models.weights import build, save_weights
-from wsisr.modelspec import ModelSpec
-from wsisr.stages import mapped
-from wsisr.training import journal
-from wsisr.training.batches import Batch, Batches
+from wsisr.parallel.cpu import cores
+from wsisr.parallel.pipeline import mapped
+from wsisr.training import metrics_log
 from wsisr.training.checkpoint import Checkpoint, Owner, advice, load_checkpoint, save_checkpoint
 from wsisr.training.config import TrainConfig
-from wsisr.training.fabrics import fabric_on
-from wsisr.training.learner import DISCRIMINATOR, Learner, Terms
+from wsisr.training.distributed import fabric_on
 from wsisr.training.pictures import curve, save_picture
+from wsisr.training.sampler import Batch, Batches
+from wsisr.training.trainer import DISCRIMINATOR, Learner, Terms
 from wsisr.training.validation import Findings, Goal, Validation
 
 CHECKPOINT = "checkpoint.pt"
@@ -85,7 +85,7 @@ class Run:
         if self.first:
             with disk_errors(folder):
                 folder.mkdir(parents=True, exist_ok=True)
-            journal.rewind(folder / METRICS, self.step if self.resumed else -1)
+            metrics_log.rewind(folder / METRICS, self.step if self.resumed else -1)
 
     def __iter__(self) -> Iterator[StepReport]:
         """Runs the remaining steps. Raises `ModelError` on a loss that is not a number; the checkpoint stays good.
@@ -117,9 +117,9 @@ class Run:
         return bool(self.fabric.is_global_zero)
 
     @property
-    def start(self) -> journal.Entry | None:
+    def start(self) -> metrics_log.Entry | None:
         """What validation found before the first step, where the run began from other weights."""
-        entries = journal.read(self.folder / METRICS)
+        entries = metrics_log.read(self.folder / METRICS)
         return entries[0] if entries and entries[0]["step"] == 0 else None
 
     @property
@@ -152,7 +152,7 @@ class Run:
         if self.first:
             if better:
                 save_weights(self.folder / BEST, self.spec, self.learner.average)
-            journal.note(self.folder / METRICS, _entry(self.step, loss, found))
+            metrics_log.note(self.folder / METRICS, _entry(self.step, loss, found))
             save_picture(
                 self.folder / SAMPLES / f"step-{self.step:07}.png", self.validation.strip(network, self.device)
             )
@@ -161,7 +161,7 @@ class Run:
     def _finish(self) -> None:
         if self.first:
             save_weights(self.folder / LAST, self.spec, self.learner.average)
-            save_picture(self.folder / CURVE, curve(journal.read(self.folder / METRICS)))
+            save_picture(self.folder / CURVE, curve(metrics_log.read(self.folder / METRICS)))
 
     def _failure(self, batch: Batch) -> ModelError:
         """The batch on which the loss ran away is kept, and the error says where."""
@@ -203,7 +203,7 @@ def loading_threads(device: torch.device) -> int:
     return min(16, cores()) if device.type == "cuda" else 1
 
 
-def _entry(step: int, loss: float | None, found: Findings) -> journal.Entry:
+def _entry(step: int, loss: float | None, found: Findings) -> metrics_log.Entry:
     cost = {} if loss is None else {"loss": round(loss, 6)}
     perhaps = {"accuracy": found.accuracy, "texture": found.texture}
     told = {name: round(value, 4) for name, value in perhaps.items() if value is not None}

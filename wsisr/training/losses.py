@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from wsisr.metrics import SSIM_REACH
+from wsisr.imaging.metrics import SSIM_REACH
 
 UNKNOWN = -1
 """Label of a sample whose magnification is none of the classes."""
@@ -31,7 +31,7 @@ def charbonnier(enlarged: Tensor, high: Tensor) -> Tensor:
 
 
 def ssim(enlarged: Tensor, high: Tensor) -> Tensor:
-    """1 minus the structural similarity, as `wsisr.metrics.ssim` has it. Sides are at least 11 px."""
+    """1 minus the structural similarity, as `wsisr.imaging.metrics.ssim` has it. Sides are at least 11 px."""
     x, y = enlarged - 0.5, high - 0.5  # variances of small numbers round less
     mean_x, mean_y = _blurred(x), _blurred(y)
     var_x, var_y = _blurred(x * x) - mean_x**2, _blurred(y * y) - mean_y**2

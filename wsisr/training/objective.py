@@ -7,12 +7,12 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from wsisr.models.mmsrnet import MMSRNet
-from wsisr.modelspec import ModelSpec
+from wsisr.models.architectures.mmsrnet import MMSRNet
+from wsisr.models.spec import ModelSpec
 from wsisr.training import losses
-from wsisr.training.batches import Batch
 from wsisr.training.config import LossConfig
 from wsisr.training.features import features_of
+from wsisr.training.sampler import Batch
 
 OF_PAIRS = {
     "l1": losses.l1,

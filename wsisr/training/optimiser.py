@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
-from wsisr.models.mmsrnet import MMSRNet
+from wsisr.models.architectures.mmsrnet import MMSRNet
 from wsisr.training.config import ScheduleConfig
 
 

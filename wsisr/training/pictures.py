@@ -10,8 +10,8 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from wsisr.files import disk_errors, write_whole
-from wsisr.pixels import Rgb
-from wsisr.training.journal import Entry
+from wsisr.imaging.pixels import Rgb
+from wsisr.training.metrics_log import Entry
 
 PANEL = (640, 240)
 """Width and height of one panel of the curve, in px."""

@@ -16,16 +16,16 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from wsisr.compression import for_branch
-from wsisr.dataset.choosing import FLAT_CONTRAST
+from wsisr.dataset.patch_selection import FLAT_CONTRAST
+from wsisr.dataset.reader import PatchStore
 from wsisr.dataset.records import PatchRecord
-from wsisr.dataset.store import PatchStore
 from wsisr.errors import DatasetError
-from wsisr.metrics import BORDER_PX, psnr_of, squared_error
-from wsisr.models.mmsrnet import MMSRNet
-from wsisr.models.precision import has_bf16
-from wsisr.pixels import Kernel, Rgb, enlarge, shrink
-from wsisr.texture import texture
+from wsisr.imaging.jpeg import for_branch
+from wsisr.imaging.metrics import BORDER_PX, psnr_of, squared_error
+from wsisr.imaging.pixels import Kernel, Rgb, enlarge, shrink
+from wsisr.imaging.texture import texture
+from wsisr.models.architectures.mmsrnet import MMSRNet
+from wsisr.models.backends.device import has_bf16
 
 KERNELS: tuple[Kernel, ...] = ("area", "bicubic")
 """By which patches of pyramids are shrunk to be enlarged again."""
@@ -96,7 +96,7 @@ class Validation:
         """Share of the patches at high resolution of which the likeliest magnification is the right one.
 
         A mean over magnifications, so that guessing the most frequent one gains nothing. Patches are compressed alike
-        before, see `wsisr.compression`. None where no patch with contrast is of a magnification that the network knows.
+        before, see `imaging.jpeg`. None where no patch with contrast is of a magnification that the network knows.
         """
         told: dict[int, list[bool]] = {}
         for name, records in self.records.items():

@@ -11,22 +11,22 @@ from typing import Self, TypeAlias
 
 import numpy as np
 
-from wsisr.crew import Crew
 from wsisr.errors import OutputError
 from wsisr.files import bytes_of, check_output, disk_errors, publish, remove
-from wsisr.geometry import Box
-from wsisr.pixels import Rgb
+from wsisr.imaging.geometry import Box
+from wsisr.imaging.pixels import Rgb
+from wsisr.parallel.threads import Crew
 from wsisr.progress import Progress
-from wsisr.writing.coder import Coder, Local
-from wsisr.writing.diary import Diary
-from wsisr.writing.grid import pyramid
-from wsisr.writing.hands import SIDE, Hands, hands_for, hired
-from wsisr.writing.journal import Journal
-from wsisr.writing.layouts import layout_of
-from wsisr.writing.levels import Levels
-from wsisr.writing.scratch import Identity, Scratch
+from wsisr.writing.encoding.downsampling import Levels
+from wsisr.writing.encoding.encoder import Coder, Local
+from wsisr.writing.encoding.encoder_pool import SIDE, Hands, hands_for, hired
+from wsisr.writing.encoding.grid import pyramid
+from wsisr.writing.layouts.catalog import layout_of
 from wsisr.writing.spec import PyramidSpec
-from wsisr.writing.store import TileStore
+from wsisr.writing.workdir.folder import Identity, Scratch
+from wsisr.writing.workdir.run_log import Diary
+from wsisr.writing.workdir.tile_journal import Journal
+from wsisr.writing.workdir.tile_store import TileStore
 
 Check: TypeAlias = Callable[[Path, PyramidSpec], str | None]
 """A finished file and what it was meant to be, to what is wrong with it in words; None for nothing."""

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from wsisr.errors import OutputError
-from wsisr.geometry import Size
-from wsisr.pixels import Rgb
-from wsisr.writing.codec import Codec
+from wsisr.imaging.geometry import Size
+from wsisr.imaging.pixels import Rgb
+from wsisr.writing.encoding.codec import Codec
 
 
 @dataclass(frozen=True, slots=True)

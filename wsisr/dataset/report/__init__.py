@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from wsisr.dataset.reader import REPORT
 from wsisr.dataset.report.cards import slides
 from wsisr.dataset.report.contents import Contents, contents_of
 from wsisr.dataset.report.markup import Html, element
 from wsisr.dataset.report.sections import blurs, doubts, head, left_out, measured, recipe, table
 from wsisr.dataset.report.style import CSS
-from wsisr.dataset.store import REPORT
 from wsisr.files import write_whole
 
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from wsisr.dataset.choosing import FLAT_CONTRAST, spread
-from wsisr.dataset.counting import patches
-from wsisr.dataset.parts import SlideFacts
+from wsisr.dataset.patch_selection import FLAT_CONTRAST, spread
 from wsisr.dataset.records import Parameter, PatchRecord
 from wsisr.dataset.report.charts import small_kernel
 from wsisr.dataset.report.contents import Contents, Link
 from wsisr.dataset.report.markup import Child, Html, element, joined, words
 from wsisr.dataset.report.pictures import AMPLIFIED, COLOURS, Views, drawn, jpeg
 from wsisr.dataset.report.sections import MOST_ROWS, section
-from wsisr.wording import counted
+from wsisr.dataset.shard_writer import SlideFacts
+from wsisr.dataset.statistics import patches
+from wsisr.progress import counted
 
 MOST_CARDS = 40
 """Slides that are shown in full; of more, as many evenly spaced."""

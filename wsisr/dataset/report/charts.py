@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from wsisr.dataset.choosing import spread
+from wsisr.dataset.patch_selection import spread
 from wsisr.dataset.report.contents import Link
 from wsisr.dataset.report.markup import SPACE, Child, Html, element
 

@@ -10,15 +10,15 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from wsisr.dataset.parts import SlideFacts
+from wsisr.dataset.reader import HEADER, MANIFEST, SLIDES, PatchStore
 from wsisr.dataset.records import PatchRecord
-from wsisr.dataset.store import HEADER, MANIFEST, SLIDES, PatchStore
+from wsisr.dataset.shard_writer import SlideFacts
 from wsisr.errors import DatasetError
 
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """How two levels, or two captures, were found to lie to each other; see `wsisr.dataset.relation.Relation`."""
+    """How two levels, or two captures, were found to lie to each other; see `wsisr.dataset.level_relation.Relation`."""
 
     slide: str
     fine: int

@@ -11,13 +11,13 @@ from io import BytesIO
 import numpy as np
 from PIL import Image
 
-from wsisr.dataset.choosing import spread
-from wsisr.dataset.parts import SlideFacts
+from wsisr.dataset.patch_selection import spread
+from wsisr.dataset.reader import PatchStore
 from wsisr.dataset.records import MAGNIFICATIONS, PatchRecord
 from wsisr.dataset.report.markup import Html, element
-from wsisr.dataset.store import PatchStore
-from wsisr.geometry import Box
-from wsisr.pixels import Rgb, enlarge, rounded, shrink
+from wsisr.dataset.shard_writer import SlideFacts
+from wsisr.imaging.geometry import Box
+from wsisr.imaging.pixels import Rgb, enlarge, rounded, shrink
 
 SHOWN_PX = 192
 """Of a patch, from its middle; all four pictures of a pair show the same field."""
@@ -58,7 +58,7 @@ def inline(content: str) -> str:
 
 
 def is_picture(content: str, most: int) -> bool:
-    """Whether a file holds what `wsisr.dataset.parts.picture` made: a JPEG in base64 of at most so many characters."""
+    """Whether a file holds a picture of `shard_writer`: a JPEG in base64 of at most so many characters."""
     return content.startswith("/9j/") and len(content) <= most and bool(_BASE64.fullmatch(content))
 
 

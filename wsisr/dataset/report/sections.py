@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import chain, islice, zip_longest
 
-from wsisr.dataset.counting import by_class, bytes_of, counts, patches
 from wsisr.dataset.records import SPLITS, PatchRecord
 from wsisr.dataset.report.charts import Measure, histogram, kernels
 from wsisr.dataset.report.contents import Contents, Link
 from wsisr.dataset.report.markup import Child, Html, element, words
 from wsisr.dataset.report.pictures import inline, is_picture
 from wsisr.dataset.report.splits import cases_in_both, look_alikes
-from wsisr.wording import counted
+from wsisr.dataset.statistics import by_class, bytes_of, counts, patches
+from wsisr.progress import counted
 
 MOST_REASONS, MOST_EXAMPLES = 20, 8
 """For which fields were left out, and pictures of one."""

@@ -9,7 +9,7 @@ from wsisr.dataset.records import SPLITS, PatchRecord
 from wsisr.dataset.report.contents import Contents
 from wsisr.dataset.report.markup import Child, Html, element, words
 from wsisr.dataset.report.pictures import jpeg
-from wsisr.pixels import resize
+from wsisr.imaging.pixels import resize
 
 EXAMPLES = 6
 """Look-alikes that are shown."""

@@ -1,0 +1,122 @@
+"""What the options say of which pixels to enlarge, checked, and turned into a source and a scale."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import typer
+
+from wsisr.errors import WsisrError
+from wsisr.models.spec import SCALES
+
+if TYPE_CHECKING:
+    from wsisr.imaging.geometry import Box
+    from wsisr.slides import Slide, SlideInfo
+    from wsisr.slides.region import Source
+    from wsisr.upscaling.target import Route
+
+UM_PER_MM = 1000
+
+DEVICES = ("auto", "cpu", "cuda", "tensorrt")
+"""Each may be followed by a colon and a number."""
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Options as they were given. Raises `typer.BadParameter`, wrong usage, where they cannot be meant together."""
+
+    scale: int | None
+    level: int | None = None
+    source_mpp: float | None = None
+    target_mpp: float | None = None
+    region: str | None = None
+    region_mm: str | None = None
+    whole_canvas: bool = False
+
+    def __post_init__(self) -> None:
+        if self.scale is not None and self.target_mpp is not None:
+            raise typer.BadParameter("give only one of --scale and --target-mpp")
+        if self.scale is not None:
+            checked_scale(self.scale)
+        if sum(option is not None for option in (self.level, self.source_mpp, self.target_mpp)) > 1:
+            raise typer.BadParameter("--level, --source-mpp and --target-mpp exclude each other")
+        if sum((self.region is not None, self.region_mm is not None, self.whole_canvas)) > 1:
+            raise typer.BadParameter("--region, --region-mm and --whole-canvas exclude each other")
+
+    def change(self) -> str:
+        """`x2` or `0.25um`, for the name of an output. Raises `typer.BadParameter` where neither was given."""
+        if self.scale is not None:
+            return f"x{self.scale}"
+        if self.target_mpp is not None:
+            return f"{self.target_mpp:g}um"
+        raise typer.BadParameter("give --scale 2, --scale 4 or --target-mpp")
+
+    def route(self, slide: Slide) -> Route:
+        """Raises `SlideError` where the slide has no such pixels."""
+        from wsisr.upscaling.target import Route, route_to
+
+        if self.target_mpp is not None:
+            return route_to(slide, self.target_mpp, self.area(slide.info))
+        assert self.scale is not None
+        return Route(self.source(slide), self.scale)
+
+    def source(self, slide: Slide) -> Source:
+        """By level or pitch, whatever the scale. Raises `SlideError` where the slide has no such pixels."""
+        from wsisr.slides.region import source_of
+
+        return source_of(slide, self.level, self.source_mpp, self.area(slide.info))
+
+    def area(self, info: SlideInfo) -> Box | None:
+        """In level-0 px; None for what was scanned."""
+        from wsisr.imaging.geometry import Box
+        from wsisr.slides.region import pitch_needed
+
+        if self.whole_canvas:
+            return Box.of(info.size)
+        if self.region is not None:
+            return box_of(self.region, "--region")
+        if self.region_mm is not None:
+            return box_of(self.region_mm, "--region-mm", UM_PER_MM / pitch_needed(info))
+        return None
+
+
+def one_of(value: str | None, offered: Collection[str], option: str) -> None:
+    """Refuses, as wrong usage, a value that is not offered; None is none."""
+    if value is not None and value not in offered:
+        *others, last = offered
+        raise typer.BadParameter(f"choose {', '.join(others)} or {last}", param_hint=option)
+
+
+@contextmanager
+def used(option: str) -> Iterator[None]:
+    """Within, what goes wrong is wrong usage of an option: no other file and no other machine would mend it."""
+    try:
+        yield
+    except WsisrError as error:
+        raise typer.BadParameter(str(error), param_hint=option) from None
+
+
+def checked_device(device: str) -> None:
+    """Refuses, as wrong usage, a device of no kind that there is."""
+    one_of(device.partition(":")[0], DEVICES, "--device")
+
+
+def checked_scale(scale: int) -> None:
+    """Refuses, as wrong usage, a scale that is not offered."""
+    if scale not in SCALES:
+        raise typer.BadParameter("choose 2 or 4", param_hint="--scale")
+
+
+def box_of(words: str, option: str, px: float = 1) -> Box:
+    """`X,Y,WIDTH,HEIGHT` in units of so many pixels to a box; whole numbers where the unit is the pixel."""
+    from wsisr.imaging.geometry import Box
+
+    try:
+        left, top, width, height = (int(part) if px == 1 else float(part) * px for part in words.split(","))
+        return Box(round(left), round(top), round(left + width), round(top + height))
+    except (ValueError, OverflowError):
+        kind = "whole numbers" if px == 1 else "numbers"
+        raise typer.BadParameter(f"give four {kind}: X,Y,WIDTH,HEIGHT", param_hint=option) from None

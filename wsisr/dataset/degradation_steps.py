@@ -1,0 +1,156 @@
+"""What may happen to an image on its way into a file, one class a step: sRGB in, sRGB out.
+
+`draw` takes numbers from the step's ranges, `apply` does what they say: what was drawn can be written down and done
+again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+from PIL import Image, ImageFilter
+
+from wsisr.config import Range, WholeRange
+from wsisr.dataset.optics import sensed, through_lens
+from wsisr.errors import ConfigError
+from wsisr.imaging.jpeg import through_jpeg
+from wsisr.imaging.pixels import Rgb
+
+Random: TypeAlias = np.random.Generator
+Numbers: TypeAlias = Mapping[str, Any]
+
+LARGEST_NA = 0.95
+"""Of a dry objective."""
+
+SUBSAMPLINGS = ("4:2:0", "4:2:2", "4:4:4")
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """How fine an image is."""
+
+    scale: int
+    """Its px that make one of low resolution, along one axis."""
+    mpp: float
+    """Pixel pitch of the low resolution, in um/px."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lens:
+    """A diffraction-limited objective; see `wsisr.dataset.optics`."""
+
+    na: Range = (0.25, 0.4)
+    """Numerical aperture of the objective."""
+    at_mpp: float = 1.0
+    """Pitch of the low resolution, in um/px, that this aperture goes with. At others it is as many times larger as they
+    are finer, up to 0.95, as objectives are: 10x 0.3, 20x 0.6. 0: the same at every pitch."""
+    wavelengths_um: tuple[float, ...] = (0.61, 0.54, 0.46)
+    """Of red, green and blue light."""
+    share: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not (self.na[0] > 0 and self.at_mpp >= 0):
+            raise ConfigError("na must be above 0 and at_mpp at least 0")
+        if len(self.wavelengths_um) != 3 or min(self.wavelengths_um) <= 0:
+            raise ConfigError("wavelengths_um needs three numbers above 0: of red, green and blue")
+
+    def draw(self, random: Random, view: View) -> Numbers:
+        na = _number(self.na, random)
+        return {"na": min(LARGEST_NA, na * self.at_mpp / view.mpp) if self.at_mpp else na}
+
+    def apply(self, image: Rgb, view: View, drawn: Numbers, _random: Random) -> Rgb:
+        return through_lens(image, view.mpp / view.scale, drawn["na"], self.wavelengths_um)
+
+
+@dataclass(frozen=True, slots=True)
+class Blur:
+    """A Gaussian, as Pillow approaches it with boxes, on sRGB values: for want of focus, or whatever is not known."""
+
+    sigma_px: Range = (0.0, 0.6)
+    """Standard deviation in px of the low resolution."""
+    share: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.sigma_px[0] <= self.sigma_px[1] <= 16:
+            raise ConfigError("sigma_px must be from 0 to 16")
+
+    def draw(self, random: Random, _view: View) -> Numbers:
+        return {"sigma_px": _number(self.sigma_px, random)}
+
+    def apply(self, image: Rgb, view: View, drawn: Numbers, _random: Random) -> Rgb:
+        return np.asarray(Image.fromarray(image).filter(ImageFilter.GaussianBlur(drawn["sigma_px"] * view.scale)))
+
+
+@dataclass(frozen=True, slots=True)
+class Sensor:
+    """Noise of light and of reading it; see `wsisr.dataset.optics`."""
+
+    electrons: Range = (5_000.0, 50_000.0)
+    """That a pixel counts at white: 10,000 are a noise of 1 % there, about one grey level."""
+    read_electrons: Range = (2.0, 20.0)
+    """Standard deviation of reading."""
+    share: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not (self.electrons[0] > 0 and self.read_electrons[0] >= 0):
+            raise ConfigError("electrons must be above 0 and read_electrons at least 0")
+
+    def draw(self, random: Random, _view: View) -> Numbers:
+        return {"electrons": _number(self.electrons, random), "read_electrons": _number(self.read_electrons, random)}
+
+    def apply(self, image: Rgb, _view: View, drawn: Numbers, random: Random) -> Rgb:
+        return sensed(image, drawn["electrons"], drawn["read_electrons"], random)
+
+
+@dataclass(frozen=True, slots=True)
+class Sharpening:
+    """An unsharp mask, as a scanner's software lays on."""
+
+    percent: Range = (0.0, 150.0)
+    radius_px: Range = (1.0, 1.0)
+    """In px of the low resolution."""
+    share: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not (0 <= self.percent[0] <= self.percent[1] <= 1000 and 0 <= self.radius_px[0] <= self.radius_px[1] <= 16):
+            raise ConfigError("percent must be from 0 to 1000 and radius_px from 0 to 16")
+
+    def draw(self, random: Random, _view: View) -> Numbers:
+        return {"percent": round(_number(self.percent, random)), "radius_px": _number(self.radius_px, random)}
+
+    def apply(self, image: Rgb, _view: View, drawn: Numbers, _random: Random) -> Rgb:
+        mask = ImageFilter.UnsharpMask(radius=drawn["radius_px"], percent=drawn["percent"], threshold=0)
+        return np.asarray(Image.fromarray(image).filter(mask))
+
+
+@dataclass(frozen=True, slots=True)
+class Jpeg:
+    """Stored and read again."""
+
+    qualities: WholeRange = (30, 95)
+    """Of libjpeg: slides are met at 25 to 95, Aperio's own default of 30 among them."""
+    subsamplings: tuple[str, ...] = ("4:2:0",)
+    """Of colours; one is drawn."""
+    share: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.qualities[0] <= self.qualities[1] <= 100:
+            raise ConfigError("qualities must be from 1 to 100")
+        if not self.subsamplings or set(self.subsamplings) - set(SUBSAMPLINGS):
+            raise ConfigError(f"subsamplings are some of {', '.join(SUBSAMPLINGS)}")
+
+    def draw(self, random: Random, _view: View) -> Numbers:
+        least, most = self.qualities
+        quality = int(random.integers(least, most + 1)) if least < most else least
+        some = self.subsamplings
+        return {"quality": quality, "subsampling": some[random.integers(len(some))] if len(some) > 1 else some[0]}
+
+    def apply(self, image: Rgb, _view: View, drawn: Numbers, _random: Random) -> Rgb:
+        return through_jpeg(image, drawn["quality"], drawn["subsampling"])
+
+
+def _number(ends: Range, random: Random) -> float:
+    return float(random.uniform(*ends)) if ends[0] < ends[1] else ends[0]

@@ -1,0 +1,123 @@
+"""The scores of an upscaler on a slide: a level is the truth, the level shrunk is the input."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Self, TypeAlias
+
+from wsisr.errors import SlideError
+from wsisr.evaluation.accumulators import Tallies, Truth
+from wsisr.evaluation.blocks import KERNEL_REACH, Block, Sampling, grown, in_jpeg_blocks, regions, ssim_reach
+from wsisr.evaluation.scores import Row
+from wsisr.imaging.geometry import Box, Size
+from wsisr.imaging.jpeg import through_jpeg
+from wsisr.imaging.metrics import BORDER_PX, SSIM_REACH
+from wsisr.imaging.pixels import Kernel, Rgb, shrink
+from wsisr.models.back_projection import BackProjection
+from wsisr.models.upscaler import Resampling, Upscaler
+from wsisr.progress import Progress
+from wsisr.slides import Slide, SlideInfo
+
+SMALLEST_PX = 2 * (BORDER_PX + SSIM_REACH) + 1
+"""Shorter side of the smallest image that leaves one window of the structural similarity inside the border."""
+
+WORTHWHILE_PX = 256
+"""Shorter side from which a level is evaluated where all levels are asked for."""
+
+Steps: TypeAlias = Iterator[Progress | Row]
+
+_WHOLE = Sampling()
+
+
+def levels_to_evaluate(info: SlideInfo) -> list[int]:
+    """Numbers of the levels that are large enough to tell something; level 0 always."""
+    sides = [min(level.size.width, level.size.height) for level in info.levels]
+    return [number for number, side in enumerate(sides) if number == 0 or side >= WORTHWHILE_PX]
+
+
+def evaluate(
+    slide: Slide,
+    upscaler: Upscaler,
+    level: int,
+    kernel: Kernel,
+    sampling: Sampling = _WHOLE,
+    quality: int | None = None,
+) -> Steps:
+    """Counts the blocks of a level as they are measured; the last thing it yields is the level's row.
+
+    The truth is the level, cut at right and bottom to a multiple of the upscaler's scale; the input is the truth shrunk
+    with `kernel`, and then stored as a JPEG (4:2:0) of that quality, 1 to 100, if one is given. Pillow's bicubic and
+    back-projection are measured beside the upscaler. Memory is that of one block.
+    Raises `SlideError` where the slide lacks the level, the level is too small, or it cannot be read.
+    """
+    shrunken = _Shrunken.of(slide, level, upscaler.scale, kernel, quality)
+    scale, low = shrunken.scale, shrunken.low
+    upscalers: tuple[Upscaler, ...] = (upscaler, Resampling("bicubic", scale), BackProjection(scale))
+    reach = max(each.context for each in upscalers) + ssim_reach(scale)
+    blocks, tallies = sampling.blocks(low, scale, reach), Tallies(len(upscalers))
+    yield Progress("evaluate", 0, len(blocks))
+    for done, block in enumerate(blocks, 1):
+        truth = shrunken.truth(block)
+        tallies.add([each(truth.low[None])[0] for each in upscalers], truth)
+        yield Progress("evaluate", done, len(blocks))
+    yield _row(shrunken, tallies)
+
+
+@dataclass(frozen=True, slots=True)
+class _Shrunken:
+    """A level of a slide as truth, and what is made of it as input."""
+
+    slide: Slide
+    level: int
+    scale: int
+    kernel: Kernel
+    low: Size
+    """Of the input; the truth is `scale` times as large."""
+    quality: int | None
+
+    @classmethod
+    def of(cls, slide: Slide, level: int, scale: int, kernel: Kernel, quality: int | None) -> Self:
+        size = slide.info.level(level).size
+        low = Size(size.width // scale, size.height // scale)
+        if min(low.width, low.height) * scale < SMALLEST_PX:
+            raise SlideError(
+                f"{slide.info.path}: level {level} is {size} px, too small to be evaluated at x{scale}; "
+                f"take a level of at least {-(-SMALLEST_PX // scale) * scale} px on each side"
+            )
+        return cls(slide, level, scale, kernel, low, quality)
+
+    def truth(self, block: Block) -> Truth:
+        # Shrinking reaches beyond the source; the block's input must be what shrinking the whole level gives there.
+        around = in_jpeg_blocks(block.source) if self.quality else grown(block.source, KERNEL_REACH)
+        wide = around.intersection(Box.of(self.low))
+        high = self.slide.read(wide * self.scale, self.level)
+        inside = block.source.seen_from(wide)
+        fine = inside * self.scale
+        # Pillow's pixels are read-only, which torch warns of; a copy belongs to whoever gets it.
+        low = self._input(high)[inside.rows, inside.columns].copy()
+        return Truth.of(low, high[fine.rows, fine.columns], regions(block, self.low, self.scale))
+
+    def _input(self, high: Rgb) -> Rgb:
+        low = shrink(high, self.scale, self.kernel)
+        return through_jpeg(low, self.quality) if self.quality else low
+
+
+def _row(shrunken: _Shrunken, tallies: Tallies) -> Row:
+    info, level = shrunken.slide.info, shrunken.level
+    model, bicubic, back_projection = tallies.scores()
+    mpp = info.level_mpp(level)
+    return Row(
+        slide=info.path,
+        level=level,
+        mpp_lr=None if mpp is None else mpp * shrunken.scale,
+        mpp_hr=mpp,
+        kernel=shrunken.kernel,
+        pixels=tallies.pixels,
+        level_pixels=grown(Box.of(shrunken.low * shrunken.scale), -BORDER_PX).size.pixels,
+        model=model,
+        bicubic=bicubic,
+        back_projection=back_projection,
+        flat=tallies.flat(0, 1),
+        quality=shrunken.quality,
+    )

@@ -1,0 +1,1 @@
+"""Pixels without slides or networks: geometry, resampling, tiling, blending, measures."""

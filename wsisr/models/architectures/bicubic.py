@@ -1,0 +1,60 @@
+"""Bicubic enlargement as fixed convolutions: the same in torch and in ONNX, and fast where a network already computes.
+
+Tensors are (n, channels, h, w) in [0, 1]. Results are not yet shuffled: (n, 3*scale^2, h, w), in the order that
+`pixel_shuffle` takes, so that what is added to them costs no pass over the enlarged image.
+"""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from wsisr.imaging.pixels import CUBIC_REACH, taps
+
+
+class PillowBicubic(nn.Module):
+    """(n, 3, h, w) to (n, 3*scale^2, h, w) as Pillow does it: a = -0.5, rows first, rounded to 8 bits in between.
+
+    Beyond the border Pillow leaves weights out and divides by the sum of the others. Without the rounding, flat ground
+    with a grain of one grey level came out 0.06 dB below Pillow's. Sums are of whole grey levels: at x2 and x4, where
+    weights are multiples of 1/1024, they are exact, so that no half is rounded up in one window and down in another.
+    """
+
+    rows: Tensor
+    columns: Tensor
+
+    def __init__(self, scale: int) -> None:
+        super().__init__()
+        # In NumPy: on the device without memory, where shapes of networks are found, torch.eye loads its compiler, for
+        # two seconds.
+        weights, colours, phases = taps(scale), np.eye(3), np.eye(scale)
+        rows = np.einsum("cd,pk->cpdk", colours, weights).reshape(3 * scale, 3, 1, -1)
+        columns = np.einsum("cd,pr,qk->cqpdrk", colours, phases, weights).reshape(3 * scale**2, 3 * scale, -1, 1)
+        for name, values in (("rows", rows), ("columns", columns)):
+            self.register_buffer(name, torch.tensor(values, dtype=torch.float32), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = _rounded(x * 255)
+        padding = (0, CUBIC_REACH)
+        present = x[:1, :, :1] * 0 + 1  # ones, made so that ONNX need not handle shapes
+        wide = F.conv2d(x, self.rows, padding=padding) / F.conv2d(present, self.rows, padding=padding)
+        wide = _rounded(wide).clamp(0, 255)
+        padding = (CUBIC_REACH, 0)
+        present = wide[:1, :, :, :1] * 0 + 1
+        tall = F.conv2d(wide, self.columns, padding=padding) / F.conv2d(present, self.columns, padding=padding)
+        return tall / 255
+
+
+def _rounded(levels: Tensor) -> Tensor:
+    """As Pillow does it, half up."""
+    return (levels + 0.5).floor()
+
+
+def full_precision(x: Tensor) -> AbstractContextManager[object]:
+    """Within, convolutions stay in fp32 whatever is around them; nothing at all where nothing is, as in an export."""
+    kind = x.device.type
+    return torch.autocast(kind, enabled=False) if torch.is_autocast_enabled(kind) else nullcontext()

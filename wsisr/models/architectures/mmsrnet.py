@@ -1,0 +1,59 @@
+"""MMSRNet: any network here as a trunk, with a branch that tells from its features at which magnification it looks.
+
+Source: Wu, Chen, Peng, Ye, "MMSRNet", BSPC 2023, pii S1746809422008825. Its abstract tells of the branch, of several
+magnifications learned jointly, and of RCAN as a trunk that others can replace; the branch's layers are this project's.
+
+No pixel depends on the branch, so the tile law holds for every trunk for which it holds alone.
+"""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from wsisr.models.architectures.trunk import Trunk
+from wsisr.models.spec import ModelSpec
+
+
+class Branch(nn.Module):
+    """(n, c, h, w) features to (n, classes) logits: two strided convolutions, the mean over all places, two layers."""
+
+    def __init__(self, channels: int, classes: int) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(channels, channels, 3, stride=2, padding=1)
+        self.second = nn.Conv2d(channels, channels, 3, stride=2, padding=1)
+        self.third = nn.Linear(channels, channels)
+        self.last = nn.Linear(channels, classes)
+
+    def seen(self, features: Tensor) -> Tensor:
+        """(n, c, h, w) to (n, c, h/4, w/4): what a perceptual loss compares."""
+        return F.relu(self.second(F.relu(self.first(features))))
+
+    def forward(self, features: Tensor) -> Tensor:
+        means = self.seen(features).mean(dim=(2, 3))
+        logits: Tensor = self.last(F.relu(self.third(means)))
+        return logits
+
+
+class MMSRNet(nn.Module):
+    """(n, 3, h, w) sRGB in [0, 1] to (n, 3, h*scale, w*scale), not clipped."""
+
+    def __init__(self, spec: ModelSpec, trunk: Trunk) -> None:
+        super().__init__()
+        self.scale, self.context, self.local = trunk.scale, trunk.context, trunk.local
+        self.spec = spec
+        self.trunk = trunk
+        self.branch = Branch(spec.channels, len(spec.magnifications))
+
+    def forward(self, x: Tensor) -> Tensor:
+        enlarged: Tensor = self.trunk(x)
+        return enlarged
+
+    def features(self, x: Tensor) -> Tensor:
+        """(n, 3, h, w) to the trunk's (n, channels, h, w)."""
+        return self.trunk.features(x)
+
+    def logits(self, x: Tensor) -> Tensor:
+        """(n, 3, h, w) to (n, classes): logits of the magnifications."""
+        found: Tensor = self.branch(self.features(x))
+        return found

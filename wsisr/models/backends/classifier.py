@@ -1,0 +1,30 @@
+"""An MMSRNet's branch in PyTorch as a `Sight`."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from wsisr.imaging.pixels import Tiles
+from wsisr.models.architectures.mmsrnet import MMSRNet
+from wsisr.models.magnification import Shares
+from wsisr.models.spec import ModelSpec
+
+
+class TorchSight:
+    """One network on one device, in fp32."""
+
+    def __init__(self, network: MMSRNet, device: torch.device) -> None:
+        self.network, self.device = network.to(device), device
+
+    @property
+    def spec(self) -> ModelSpec:
+        return self.network.spec
+
+    @torch.inference_mode()
+    def __call__(self, tiles: Tiles) -> Shares:
+        """(n, h, w, 3) sRGB to the mean over them; one at a time, which takes little memory."""
+        pixels = torch.from_numpy(np.ascontiguousarray(tiles)).permute(0, 3, 1, 2)
+        logits = [self.network.logits(tile[None].to(self.device).float() / 255) for tile in pixels]
+        shares: Shares = torch.cat(logits).double().softmax(dim=1).mean(dim=0).cpu().numpy()
+        return shares

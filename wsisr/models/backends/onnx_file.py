@@ -1,0 +1,96 @@
+"""ONNX files of wsisr's: float pixels (n, 3, h, w) in [0, 1] to (n, 3, h*scale, w*scale), the spec in the metadata.
+
+A file may come from anywhere: it is bounded, it may not reach for other files, and nothing in it is executed but the
+operators that ONNX Runtime itself brings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from wsisr.errors import ModelError, in_words
+from wsisr.models.spec import ModelSpec
+from wsisr.models.weights_header import SPEC_KEY
+
+CONTEXT_KEY = "wsisr.context"
+"""Input px around a pixel on which its output depends."""
+
+WEIGHTS_KEY = "wsisr.weights.sha256"
+"""Digest of the weights file that was exported."""
+
+LARGEST_BYTES = 512 << 20
+WIDEST_CONTEXT = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class OnnxFile:
+    """A file that was looked through and holds no surprises, though perhaps no working network either."""
+
+    path: Path
+    content: bytes
+    spec: ModelSpec | None
+    """None where another program wrote the file."""
+    context: int
+    """Input px around a pixel on which its output depends; 0 where that is not said."""
+
+
+def read_onnx(path: Path) -> OnnxFile:
+    """Raises `ModelError` if it is no ONNX file, is too large, or needs other files."""
+    content = _content(path)
+    model = _parsed(path, content)
+    if any(_is_external(tensor) for tensor in _tensors(model.graph)):
+        raise ModelError(f"{path}: keeps tensors in other files; export it again as one file")
+    metadata = {entry.key: entry.value for entry in model.metadata_props}
+    if SPEC_KEY not in metadata:
+        return OnnxFile(path, content, None, 0)
+    try:
+        return OnnxFile(path, content, ModelSpec.from_json(metadata[SPEC_KEY]), _context(metadata))
+    except (ModelError, RecursionError) as error:
+        raise ModelError(f"{path}: {in_words(error)}") from error
+
+
+def _content(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            content = file.read(LARGEST_BYTES + 1)
+    except OSError as error:
+        raise ModelError(f"{path}: cannot be read ({error.strerror or in_words(error)}); give another file") from error
+    if len(content) > LARGEST_BYTES:
+        raise ModelError(f"{path}: larger than {LARGEST_BYTES >> 20} MiB; no network of this kind is")
+    return content
+
+
+def _parsed(path: Path, content: bytes) -> Any:
+    import onnx  # noqa: PLC0415 - an extra
+    from google.protobuf.message import DecodeError  # noqa: PLC0415 - comes with onnx
+
+    try:
+        return onnx.ModelProto.FromString(content)
+    except DecodeError as error:
+        raise ModelError(f"{path}: not a whole ONNX file; copy it again") from error
+
+
+def _tensors(graph: Any) -> Iterator[Any]:
+    """Every tensor of a graph, also those in the attributes of its nodes."""
+    yield from graph.initializer
+    yield from (part for sparse in graph.sparse_initializer for part in (sparse.values, sparse.indices))
+    for attribute in (attribute for node in graph.node for attribute in node.attribute):
+        yield attribute.t
+        yield from attribute.tensors
+        for inner in (attribute.g, *attribute.graphs):
+            if inner.node or inner.initializer:
+                yield from _tensors(inner)
+
+
+def _is_external(tensor: Any) -> bool:
+    return bool(tensor.external_data) or tensor.data_location == tensor.EXTERNAL
+
+
+def _context(metadata: dict[str, str]) -> int:
+    text = metadata.get(CONTEXT_KEY, "")
+    if not text.isdecimal() or not int(text[:9]) <= WIDEST_CONTEXT:
+        raise ModelError(f"its context is no number of px up to {WIDEST_CONTEXT}; export it again")
+    return int(text)

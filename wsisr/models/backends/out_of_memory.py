@@ -1,0 +1,115 @@
+"""Within the memory there is: an `Upscaler` that takes less at a time where its device runs out, and says so."""
+
+from __future__ import annotations
+
+import math
+from threading import Lock
+from typing import Protocol
+
+import numpy as np
+
+from wsisr.errors import DeviceError, OutOfMemoryError
+from wsisr.imaging.geometry import Size
+from wsisr.imaging.pixels import Tiles
+from wsisr.imaging.tiling import TileGrid, Tiling
+from wsisr.models.upscaler import Upscaler, Weights
+
+LEAST_PX = 32
+"""Side of the smallest piece that is tried, in px of the input: below it nearly all of the work is margin."""
+
+
+class Network(Upscaler, Protocol):
+    """An upscaler that can be told of more than it saw itself."""
+
+    remarks: list[str]
+
+
+class WithinMemory:
+    """The same pixels as the network it holds, in smaller batches and then in pieces of a window where memory ends.
+
+    A piece is read with the network's context around it, as a tile of a slide is, so cutting changes no pixel. What
+    was found to fit is kept for the calls that follow. Calls may come from several threads.
+    """
+
+    def __init__(self, network: Network) -> None:
+        self.network = network
+        self.remarks = network.remarks
+        self._batch: int | None = None
+        self._side: int | None = None
+        self._lock = Lock()
+
+    @property
+    def name(self) -> str:
+        return self.network.name
+
+    @property
+    def hardware(self) -> str:
+        return self.network.hardware
+
+    @property
+    def on_gpu(self) -> bool:
+        return self.network.on_gpu
+
+    @property
+    def weights(self) -> Weights | None:
+        return self.network.weights
+
+    @property
+    def scale(self) -> int:
+        return self.network.scale
+
+    @property
+    def context(self) -> int:
+        return self.network.context
+
+    def __call__(self, tiles: Tiles) -> Tiles:
+        """(n, h, w, 3) sRGB to (n, h*scale, w*scale, 3) sRGB.
+
+        Each round halves what is tried, so there are few. Raises `DeviceError` where even a small piece is too much.
+        """
+        while True:
+            tried = self._batch, self._side
+            try:
+                return self._in_batches(tiles)
+            except OutOfMemoryError as error:  # gone, with all that it holds of the failed try, before the next begins
+                with self._lock:
+                    if tried == (self._batch, self._side):  # else a call beside this one has just taken less
+                        self._take_less(tiles, error)
+
+    def _in_batches(self, tiles: Tiles) -> Tiles:
+        most = self._batch or len(tiles)
+        if len(tiles) <= most:
+            return self._in_pieces(tiles)
+        return np.concatenate([self._in_pieces(tiles[first : first + most]) for first in range(0, len(tiles), most)])
+
+    def _in_pieces(self, tiles: Tiles) -> Tiles:
+        count, height, width, _ = tiles.shape
+        side = self._side or max(height, width)
+        if max(height, width) <= side:
+            return self.network(tiles)
+        grid = TileGrid(Size(width, height), Tiling(side, margin=self.context))
+        result = np.empty((count, height * self.scale, width * self.scale, 3), np.uint8)
+        for piece in grid:
+            enlarged = self.network(tiles[:, piece.window.rows, piece.window.columns])
+            kept = piece.block.seen_from(piece.window) * self.scale
+            block = piece.block * self.scale
+            result[:, block.rows, block.columns] = enlarged[:, kept.rows, kept.columns]
+        return result
+
+    def _take_less(self, tiles: Tiles, error: OutOfMemoryError) -> None:
+        """Halves the batch, down to 1, and then the side of the pieces."""
+        count, height, width, _ = tiles.shape
+        batch = min(self._batch or count, count)
+        side = min(self._side or max(height, width), max(height, width))
+        if batch > 1:
+            self._say(self._batch, f"{batch} tiles of {width} x {height} px at once", "fewer are taken")
+            self._batch = batch // 2
+        elif side > LEAST_PX:
+            self._say(self._side, f"a tile of {width} x {height} px", "it is computed in overlapping pieces")
+            self._side = max(LEAST_PX, math.ceil(side / 2))
+        else:
+            raise DeviceError(f"{error}, even in pieces of {side} px; free some, or choose another --device") from error
+
+    def _say(self, known: int | None, too_much: str, remedy: str) -> None:
+        if known is None:
+            self.remarks.append(f"not enough memory {self.hardware} for {too_much}; {remedy}, which changes no pixel")

@@ -1,0 +1,137 @@
+"""Networks in PyTorch as an `Upscaler`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from copy import copy
+from typing import Self
+
+import torch
+from torch import Tensor, nn
+
+from wsisr.errors import DeviceError, ModelError, OutOfMemoryError, in_words
+from wsisr.imaging.pixels import Tiles
+from wsisr.models.backends.transfer import Bus
+from wsisr.models.upscaler import Weights
+
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+"""Arithmetic by its name; pixels and what is added to them are fp32 in each."""
+
+_NOT_LOCAL = "{} averages over whole tiles, so its result depends on how the slide is cut; take another model"
+
+
+class TorchUpscaler:
+    """One network on one device."""
+
+    def __init__(
+        self,
+        name: str,
+        network: nn.Module,
+        device: torch.device,
+        precision: str,
+        weights: Weights | None = None,
+        found: Sequence[str] = (),
+    ) -> None:
+        """`found` is what the reader of every result must know of the network."""
+        self.name = name
+        self.scale = int(network.scale)  # type: ignore[arg-type]
+        self.context = int(network.context)  # type: ignore[arg-type]
+        self.weights = weights
+        self._found = (*found, *([] if network.local else [_NOT_LOCAL.format(name)]))
+        self.remarks: list[str] = list(self._found)
+        self.device = device
+        self.precision = precision
+        self.network = network.to(device)
+        self._layout = _layout(network, device)
+        self._bus = Bus(device)
+
+    def unheard(self) -> Self:
+        """The same network with nothing remarked but what is known of it from the start: for another slide."""
+        other = copy(self)
+        other.remarks = list(self._found)
+        return other
+
+    @property
+    def on_gpu(self) -> bool:
+        return self.device.type != "cpu"
+
+    @property
+    def hardware(self) -> str:
+        """Which of several GPUs tells nothing of the pixels: a run may go on on another."""
+        return f"on {self.device.type} in {self.precision}"
+
+    @torch.inference_mode()
+    def __call__(self, tiles: Tiles) -> Tiles:
+        """(n, h, w, 3) sRGB to (n, h*scale, w*scale, 3) sRGB.
+
+        What has no numbers in half precision is computed again in fp32, and said. Raises `ModelError` where it has
+        none there either, `OutOfMemoryError` where memory ends, `DeviceError` where a GPU is lost.
+        """
+        with _device_errors(self.device, tiles), self._bus.lane:
+            pixels = self._bus.there(tiles).permute(0, 3, 1, 2).float().div_(255)
+            enlarged = self._finite(pixels.contiguous(memory_format=self._layout))
+            quantised = enlarged.mul_(255).round_().clamp_(0, 255).to(torch.uint8)
+            return self._bus.back(quantised.permute(0, 2, 3, 1).contiguous())
+
+    def _finite(self, x: Tensor) -> Tensor:
+        for precision in dict.fromkeys((self.precision, "fp32")):
+            enlarged = self._enlarged(x, precision)
+            if _all_numbers(enlarged):
+                return enlarged
+            if precision != "fp32":
+                self._remark(f"{self.name} gave no numbers for some tiles in {precision}; they were computed in fp32")
+        raise ModelError(f"{self.name} gives values that are no numbers in fp32; choose other weights")
+
+    def _enlarged(self, x: Tensor, precision: str) -> Tensor:
+        """(n, 3, h, w) to (n, 3, h*scale, w*scale), in [0, 1] but for what goes beyond black and white."""
+        with torch.autocast(self.device.type, DTYPES[precision], enabled=precision != "fp32"):
+            enlarged: Tensor = self.network(x)
+        return enlarged.float()
+
+    def _remark(self, text: str) -> None:
+        if text not in self.remarks:
+            self.remarks.append(text)
+
+
+def _all_numbers(values: Tensor) -> bool:
+    """Whether all are finite: the extremes tell, in one pass, for NaN is both of them."""
+    least, most = values.aminmax()
+    return bool(least.isfinite() & most.isfinite())
+
+
+def _layout(network: nn.Module, device: torch.device) -> torch.memory_format:
+    """How pixels lie in memory where the network is fastest: channels last, but for depthwise convolutions on a GPU.
+
+    Measured on an H200 in bf16 (`tests.bench.gpu`): mix-attention, which has those, is 1.4 times as fast in planes;
+    without attention, channels last are 1.4 times as fast.
+    """
+    depthwise = any(isinstance(layer, nn.Conv2d) and layer.groups > 1 for layer in network.modules())
+    return torch.contiguous_format if depthwise and device.type != "cpu" else torch.channels_last
+
+
+@contextmanager
+def _device_errors(device: torch.device, tiles: Tiles) -> Iterator[None]:
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if _is_about_memory(error):
+            if device.type == "cuda":
+                torch.cuda.empty_cache()  # what lies in blocks of the wrong size is free again
+            count, height, width, _ = tiles.shape
+            raise OutOfMemoryError(f"out of memory on {device} with {count} tiles of {width} x {height} px") from error
+        if not any(name in str(error) for name in _GPU_LIBRARIES):
+            raise
+        what_now = "look at it with nvidia-smi; the same command goes on from what is finished"
+        raise DeviceError(f"{device} stopped working ({in_words(error)}); {what_now}") from error
+
+
+_GPU_LIBRARIES = ("CUDA error", "cuDNN error", "CUDNN_STATUS", "CUBLAS_STATUS")
+"""How errors of a GPU that is lost, or of its driver, begin; torch has no one type for them."""
+
+
+def _is_about_memory(error: Exception) -> bool:
+    """torch has no type of its own for a CPU that is out of memory; its convolutions, by oneDNN, say something else."""
+    memory = "allocate memory", "create a primitive", "CUDA error: out of memory", "CUBLAS_STATUS_ALLOC_FAILED"
+    typed = isinstance(error, torch.OutOfMemoryError | MemoryError)
+    return typed or any(words in str(error) for words in memory)

@@ -1,0 +1,49 @@
+"""How pixels cross to a device and back.
+
+A GPU copies and computes at once if it is told to in streams of their own, and if what it copies stays where it is in
+memory. So each thread that has a network enlarge its tiles has its own stream: while the pixels of one cross the bus,
+the arithmetic of the other goes on. On a CPU there is nothing to cross.
+"""
+
+from __future__ import annotations
+
+import threading
+from contextlib import AbstractContextManager, nullcontext
+
+import torch
+from torch import Tensor
+
+from wsisr.imaging.pixels import Tiles
+
+
+class Bus:
+    """To one device and back; eight bits a colour in both directions."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.device, self.far = device, device.type == "cuda"
+        self._own = threading.local()
+
+    @property
+    def lane(self) -> AbstractContextManager[object]:
+        """What the device is told within it, waits only for what the same thread told it before."""
+        if not self.far:
+            return nullcontext()
+        if not hasattr(self._own, "stream"):
+            self._own.stream = torch.cuda.Stream(self.device)  # type: ignore[no-untyped-call]
+        lane: AbstractContextManager[object] = torch.cuda.stream(self._own.stream)
+        return lane
+
+    def there(self, tiles: Tiles) -> Tensor:
+        """(n, h, w, 3) uint8 on the device. It may still be on its way, which is all the same to the device."""
+        pixels = torch.empty(tiles.shape, dtype=torch.uint8, pin_memory=self.far)
+        pixels.numpy()[:] = tiles
+        return pixels.to(self.device, non_blocking=True)
+
+    def back(self, pixels: Tensor) -> Tiles:
+        """The same, once it has arrived."""
+        if self.far:
+            arriving = torch.empty_like(pixels, device="cpu", pin_memory=True)
+            pixels = arriving.copy_(pixels, non_blocking=True)
+            torch.cuda.current_stream(self.device).synchronize()
+        arrived: Tiles = pixels.cpu().numpy()
+        return arrived

@@ -1,0 +1,95 @@
+"""What a network is and what it was trained on, in words and numbers: travels inside the weights file."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import asdict, dataclass, fields
+
+from wsisr.errors import ModelError
+from wsisr.imaging.units import index_of_nearest_magnification
+
+SCALES = (2, 4)
+"""Enlargements along one axis that are trained, paired and offered."""
+
+PRECISIONS = ("auto", "bf16", "fp16", "fp32")
+"""Arithmetic that may be asked for; `auto` is what the device has."""
+
+CLASSIFYING = "mmsrnet"
+"""The family that tells magnifications apart."""
+
+MOST_CLASSES = 16
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSpec:
+    """Shape of a network and the pixels it was trained on."""
+
+    family: str
+    """Key of `wsisr.models.architectures.families.FAMILIES`."""
+    scale: int
+    """Output pixels per input pixel, along one axis."""
+    channels: int
+    blocks: int
+    window: int
+    """Side of the local mean that channel attention sees, in px of the input; odd."""
+    input_mpp: tuple[float, float]
+    """Finest and coarsest pixel pitch of the low-resolution training input, in um/px."""
+    trunk: str = ""
+    """Family of the network that an `mmsrnet` adds its branch to."""
+    magnifications: tuple[float, ...] = ()
+    """Classes of that branch, in order: 10 stands for an input of 1 um/px."""
+
+    def __post_init__(self) -> None:
+        ranges = {"scale": (1, 8), "channels": (1, 1024), "blocks": (1, 256), "window": (1, 63)}
+        for name, (low, high) in ranges.items():
+            value = getattr(self, name)
+            if type(value) is not int or not low <= value <= high:
+                raise ModelError(f"model spec: {name} = {value!r} is not a whole number from {low} to {high}")
+        if self.window % 2 == 0:
+            raise ModelError(f"model spec: window = {self.window} must be odd")
+        if not (isinstance(self.family, str) and isinstance(self.trunk, str)):
+            raise ModelError("model spec: family is not a name")
+        classified = self.family == CLASSIFYING
+        if classified != bool(self.trunk) or classified != bool(self.magnifications):
+            raise ModelError(f"model spec: trunk and magnifications belong to {CLASSIFYING}, which needs both")
+        _refuse_classes(self.magnifications)
+        finest, coarsest = self.input_mpp
+        if not (math.isfinite(coarsest) and 0 < finest <= coarsest):
+            raise ModelError(f"model spec: input_mpp = {finest:g} to {coarsest:g} um/px is no range of pixel pitches")
+
+    def misfit(self, mpp: float | None) -> float:
+        """How far a pixel pitch lies outside the trained range, as a factor minus 1; 0 inside it or if unknown."""
+        finest, coarsest = self.input_mpp
+        return 0.0 if mpp is None else max(finest / mpp, mpp / coarsest, 1.0) - 1.0
+
+    def covers(self, mpp: float) -> bool:
+        """Whether a pixel pitch lies within the trained range, give or take the sixth by which scanners differ."""
+        return self.misfit(mpp) <= 1 / 6
+
+    def class_of(self, mpp: float) -> int | None:
+        """Index of the magnification that an input of that pitch shows; None where it is none of them, or unknown."""
+        return index_of_nearest_magnification(mpp, self.magnifications)
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self), sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str) -> ModelSpec:
+        try:
+            values = json.loads(text)
+            finest, coarsest = map(float, values.pop("input_mpp"))
+            classes = tuple(map(float, values.pop("magnifications", ())))
+            return cls(input_mpp=(finest, coarsest), magnifications=classes, **values)
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            known = ", ".join(field.name for field in fields(cls))
+            raise ModelError(f"model spec is not readable; it holds exactly {known}") from error
+
+
+def _refuse_classes(magnifications: tuple[float, ...]) -> None:
+    """Raises `ModelError` where they are not a few numbers that rise."""
+    if not magnifications:
+        return
+    rising = all(low < high for low, high in zip((0.0, *magnifications), magnifications, strict=False))
+    if not 2 <= len(magnifications) <= MOST_CLASSES or not rising or not math.isfinite(magnifications[-1]):
+        raise ModelError(f"model spec: magnifications are not 2 to {MOST_CLASSES} rising numbers above 0")

@@ -1,0 +1,1 @@
+"""Threads, processes and how many of them: work that runs side by side."""

@@ -1,0 +1,1 @@
+"""From pixels to encoded tiles of every level."""

@@ -1,0 +1,1 @@
+"""File layouts of a finished pyramid: OME-TIFF, Aperio-like SVS, OME-Zarr."""
