@@ -66,23 +66,23 @@ lint: $(INSTALLED)
 
 SLIDES ?= $(SLIDE)
 bench-inputs: $(INSTALLED) $(SLIDE)
-	$(BIN)/python -m tests.bench.inputs
+	$(BIN)/python -m tests.bench inputs
 
 bench-readers: $(INSTALLED)
-	$(BIN)/python -m tests.bench.readers $(if $(JAR),--jar $(JAR))
+	$(BIN)/python -m tests.bench readers $(if $(JAR),--jar $(JAR))
 
 bench-network: $(INSTALLED)
-	$(BIN)/python -m tests.bench.network $(ONNX)
+	$(BIN)/python -m tests.bench runtimes $(ONNX)
 
 DATASET ?= data/pathimgsr
 STEPS ?= 600
 SEEDS ?= 2
 bench-models: $(INSTALLED)
-	$(BIN)/python -m tests.bench.models $(DATASET) --steps $(STEPS) --seeds $(SEEDS) \
+	$(BIN)/python -m tests.bench architectures $(DATASET) --steps $(STEPS) --seeds $(SEEDS) \
 	$(if $(MINUTES),--minutes $(MINUTES)) --json runs/bench-models.json
 
 bench-loading: $(INSTALLED)
-	$(BIN)/python -m tests.bench.loading $(DATASET)
+	$(BIN)/python -m tests.bench patch_loading $(DATASET)
 
 # One after the other, whatever -j says: they would slow each other.
 bench:
@@ -90,46 +90,46 @@ bench:
 
 MPX ?= 2 6
 bench-efficiency: $(INSTALLED) $(SLIDE)
-	$(BIN)/python -m tests.bench.efficiency $(SLIDE) --mpx $(MPX) --json build/efficiency.json
+	$(BIN)/python -m tests.bench efficiency $(SLIDE) --mpx $(MPX) --json build/efficiency.json
 
 bench-peers: $(INSTALLED) $(SLIDE)
-	$(BIN)/python -m tests.bench.peers $(SLIDE) --json build/peers.json
+	$(BIN)/python -m tests.bench peers $(SLIDE) --json build/peers.json
 
 SIDES ?= 10240 20480 40960
 bench-memory: $(INSTALLED) $(SLIDE)
-	$(BIN)/python -m tests.bench.memory $(SLIDE) --sides $(SIDES) --json build/memory.json
+	$(BIN)/python -m tests.bench memory $(SLIDE) --sides $(SIDES) --json build/memory.json
 
 bench-scaling: $(INSTALLED) $(SLIDE)
-	$(BIN)/python -m tests.bench.scaling $(SLIDE) --json build/scaling.json
+	$(BIN)/python -m tests.bench scaling $(SLIDE) --json build/scaling.json
 
 bench-mmsrnet: $(INSTALLED)
-	$(BIN)/python -m tests.bench.joint $(DATASET) --steps $(or $(JOINT_STEPS),300) --seeds $(SEEDS) --json runs/bench-mmsrnet.json
+	$(BIN)/python -m tests.bench mmsrnet $(DATASET) --steps $(or $(JOINT_STEPS),300) --seeds $(SEEDS) --json runs/bench-mmsrnet.json
 
 bench-faults: $(INSTALLED) $(SLIDE)
 	@mkdir -p build
-	$(BIN)/python -m tests.bench.faults $(SLIDE) --json build/faults.json
+	$(BIN)/python -m tests.bench faults $(SLIDE) --json build/faults.json
 
 bench-read: $(INSTALLED) $(SLIDE)
-	$(BIN)/python -m tests.bench.read $(SLIDES)
+	$(BIN)/python -m tests.bench reading $(SLIDES)
 
 bench-write: $(INSTALLED) $(SLIDE)
-	$(BIN)/python -m tests.bench.write $(SLIDE)
+	$(BIN)/python -m tests.bench writing $(SLIDE)
 
 bench-seams: $(INSTALLED) $(SLIDE)
-	$(BIN)/python -m tests.bench.seams $(SLIDES) --json build/seams.json
+	$(BIN)/python -m tests.bench seams $(SLIDES) --json build/seams.json
 
 bench-consistency: $(INSTALLED) $(SLIDE)
-	$(BIN)/python -m tests.bench.consistency $(SLIDES)
+	$(BIN)/python -m tests.bench back_projection $(SLIDES)
 
 bench-registration: $(INSTALLED) $(SLIDE)
-	$(BIN)/python -m tests.bench.registration $(SLIDES) --json $(or $(JSON),build/registration.json)
+	$(BIN)/python -m tests.bench registration $(SLIDES) --json $(or $(JSON),build/registration.json)
 
 bench-realpairs: $(INSTALLED)
-	$(BIN)/python -m tests.bench.realpairs $(or $(TRAIN),$(error say TRAIN=slides DEV=other slides)) \
+	$(BIN)/python -m tests.bench captured_pairs $(or $(TRAIN),$(error say TRAIN=slides DEV=other slides)) \
 	--dev $(or $(DEV),$(error say TRAIN=slides DEV=other slides)) --json $(or $(JSON),runs/realpairs.json)
 
 bench-background: $(INSTALLED) $(SLIDE)
-	$(BIN)/python -m tests.bench.background $(SLIDES)
+	$(BIN)/python -m tests.bench background $(SLIDES)
 
 format: $(INSTALLED)
 	$(BIN)/ruff format .
@@ -139,7 +139,7 @@ data: $(SLIDE)
 
 # The slide outlives a new installation, so only its absence brings it anew.
 $(SLIDE): | $(INSTALLED)
-	$(BIN)/python tests/fetch_slide.py $@
+	$(BIN)/python tests/support/fetch_slide.py $@
 
 # torch comes first and alone: once it is there, pip is content with it and looks for no other build.
 $(INSTALLED): pyproject.toml $(CONSTRAINTS)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from tests.samples import CMU_SLIDE, SHARED_SLIDES
+from tests.support.samples import CMU_SLIDE, SHARED_SLIDES
 
 settings.register_profile("untimed", deadline=None)  # a busy machine fails no test
 settings.load_profile("untimed")

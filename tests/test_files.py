@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.disks import as_nobody, files_end_at
+from tests.support.disks import as_nobody, files_end_at
 from wsisr.errors import OutputError
 from wsisr.files import write_whole
 

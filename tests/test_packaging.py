@@ -12,8 +12,8 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from tests.fetch_slide import MEMBER, extract
-from tests.samples import REPOSITORY
+from tests.support.fetch_slide import MEMBER, extract
+from tests.support.samples import REPOSITORY
 
 WEIGHTS = REPOSITORY / "weights"
 WEIGHTS_LIMIT = 24 * 2**20

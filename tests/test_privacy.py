@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 import tifffile
 
-from tests.formats import write_leica, write_philips, write_qptiff, write_trestle
-from tests.samples import Picture, noise, write_ome_pyramid, write_ome_zarr, write_tiff
+from tests.support.formats import write_leica, write_philips, write_qptiff, write_trestle
+from tests.support.samples import Picture, noise, write_ome_pyramid, write_ome_zarr, write_tiff
 from wsisr.imaging.geometry import Box, Size
 from wsisr.models.upscaler import Resampling
 from wsisr.slides import Slide, open_slide

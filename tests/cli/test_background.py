@@ -11,7 +11,7 @@ import tifffile
 from PIL import Image
 from typer.testing import CliRunner, Result
 
-from tests.samples import noise, write_tiff
+from tests.support.samples import noise, write_tiff
 from wsisr.cli.app import app
 from wsisr.imaging.geometry import Size
 from wsisr.writing import read_note

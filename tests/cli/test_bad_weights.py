@@ -11,10 +11,10 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from tests.disks import files_end_at
-from tests.networks import small_network, small_spec
-from tests.pairs import write_dataset
-from tests.samples import noise, write_tiff
+from tests.support.disks import files_end_at
+from tests.support.networks import small_network, small_spec
+from tests.support.pairs import write_dataset
+from tests.support.samples import noise, write_tiff
 from wsisr.cli.app import app, errors_as_lines
 from wsisr.imaging.geometry import Size
 from wsisr.models.weights import save_weights

@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner, Result
 
-from tests.disks import as_nobody, readable_folder
-from tests.samples import noise, write_tiff
+from tests.support.disks import as_nobody, readable_folder
+from tests.support.samples import noise, write_tiff
 from wsisr.cli.app import app
 from wsisr.cli.batch import check_report, of_shard, run, write_report
 from wsisr.errors import OutputError

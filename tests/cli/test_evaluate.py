@@ -13,7 +13,7 @@ import typer
 from rich.console import Console
 from typer.testing import CliRunner
 
-from tests.samples import noise_levels, write_generic_pyramid
+from tests.support.samples import noise_levels, write_generic_pyramid
 from wsisr.cli.evaluate import _table, evaluate
 from wsisr.errors import OutputError, SlideError
 from wsisr.evaluation import Row

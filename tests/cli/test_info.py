@@ -10,7 +10,7 @@ import typer
 from PIL import ImageCms
 from typer.testing import CliRunner
 
-from tests.samples import noise, noise_levels, write_ome_pyramid, write_tiff
+from tests.support.samples import noise, noise_levels, write_ome_pyramid, write_tiff
 from wsisr.cli.info import info
 from wsisr.imaging.geometry import Size
 

@@ -10,8 +10,8 @@ import tifffile
 import torch
 from typer.testing import CliRunner, Result
 
-from tests.networks import small_network, small_spec
-from tests.samples import noise, write_tiff
+from tests.support.networks import small_network, small_spec
+from tests.support.samples import noise, write_tiff
 from wsisr.cli.app import app
 from wsisr.errors import ModelError
 from wsisr.imaging.geometry import Size

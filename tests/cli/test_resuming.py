@@ -12,8 +12,8 @@ import pytest
 from PIL import Image, ImageCms
 from typer.testing import CliRunner, Result
 
-from tests.disks import files_end_at
-from tests.samples import noise, write_tiff
+from tests.support.disks import files_end_at
+from tests.support.samples import noise, write_tiff
 from wsisr.cli.app import app
 from wsisr.cli.summary import Run
 from wsisr.errors import OutputError

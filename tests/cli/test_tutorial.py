@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from tests.samples import REPOSITORY, SHARED_SLIDES
+from tests.support.samples import REPOSITORY, SHARED_SLIDES
 from wsisr.cli.app import app
 
 SHORTENED = {

@@ -15,7 +15,7 @@ import pytest
 import tifffile
 from PIL import Image, ImageCms
 
-from tests.samples import noise, write_tiff
+from tests.support.samples import noise, write_tiff
 from wsisr.imaging.geometry import Size
 from wsisr.slides import open_slide
 from wsisr.writing import PyramidSpec, PyramidWriter, read_note

@@ -6,8 +6,8 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner, Result
 
-from tests.captures import Flaws, Scans, capture, scans, tissue, write_capture
-from tests.disks import files_end_at
+from tests.support.captures import Flaws, Scans, capture, scans, tissue, write_capture
+from tests.support.disks import files_end_at
 from wsisr.cli.build_dataset import build_dataset
 from wsisr.dataset.alignment import NoCommonTissueError, align
 from wsisr.dataset.captured import broad, common_colours

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from tests.pairs import write_glass, write_slide
+from tests.support.pairs import write_glass, write_slide
 from wsisr.cli.build_dataset import build_dataset
 from wsisr.dataset.reader import PatchStore
 from wsisr.errors import DatasetError, OutputError

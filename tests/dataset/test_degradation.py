@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageFilter
 
-from tests.captures import tissue
-from tests.samples import noise
+from tests.support.captures import tissue
+from tests.support.samples import noise
 from wsisr.dataset.degradation import CAPTURE, SCAN, Degradation, Round, read_degradation
 from wsisr.dataset.degradation_steps import LARGEST_NA, Blur, Jpeg, Lens, Sensor, Sharpening, View
 from wsisr.dataset.optics import gathered, light_of, sensed, srgb_of, through_lens, transfer

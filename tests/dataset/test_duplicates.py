@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from tests.pairs import built, record, write_slide
-from tests.samples import noise
+from tests.support.pairs import built, record, write_slide
+from tests.support.samples import noise
 from wsisr.dataset.duplicates import LEAST_BITS, MOST_BITS, look_alikes
 from wsisr.dataset.patch_quality import fingerprint
 from wsisr.dataset.reader import HEADER

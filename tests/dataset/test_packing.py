@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.disks import files_end_at
-from tests.pairs import files_under, record, write_dataset
+from tests.support.disks import files_end_at
+from tests.support.pairs import files_under, record, write_dataset
 from wsisr.dataset.codecs import CODECS
 from wsisr.dataset.packing import MB, Packing, in_turns
 from wsisr.dataset.reader import PatchStore

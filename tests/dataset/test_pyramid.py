@@ -15,9 +15,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.disks import as_nobody, files_end_at, readable_folder
-from tests.pairs import RECIPE, built, files_under, write_glass, write_levels, write_slide
-from tests.samples import REPOSITORY, noise, write_tiff
+from tests.support.disks import as_nobody, files_end_at, readable_folder
+from tests.support.pairs import RECIPE, built, files_under, write_glass, write_levels, write_slide
+from tests.support.samples import REPOSITORY, noise, write_tiff
 from wsisr.dataset.builder import Assembly
 from wsisr.dataset.pyramid import Work, plan
 from wsisr.dataset.reader import MANIFEST, PatchStore
@@ -269,7 +269,7 @@ def test_a_folder_without_permission_is_one_line(tmp_path: Path) -> None:
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from tests.pairs import RECIPE
+from tests.support.pairs import RECIPE
 from wsisr.dataset.builder import Assembly
 from wsisr.dataset.pyramid import plan
 from wsisr.dataset.slides_and_splits import sources_of

@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from tests.pairs import built, record, write_dataset, write_manifest, write_slide
-from tests.samples import noise
+from tests.support.pairs import built, record, write_dataset, write_manifest, write_slide
+from tests.support.samples import noise
 from wsisr.cli.build_dataset import build_dataset
 from wsisr.dataset.reader import HEADER, MANIFEST, REPORT, SLIDES, PatchStore
 from wsisr.dataset.report import write_report

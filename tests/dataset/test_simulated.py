@@ -11,9 +11,9 @@ import pytest
 import torch
 from typer.testing import CliRunner, Result
 
-from tests.disks import files_end_at
-from tests.pairs import RECIPE, files_under, write_glass, write_levels, write_slide
-from tests.samples import noise
+from tests.support.disks import files_end_at
+from tests.support.pairs import RECIPE, files_under, write_glass, write_levels, write_slide
+from tests.support.samples import noise
 from wsisr.cli.build_dataset import build_dataset
 from wsisr.dataset.builder import Assembly
 from wsisr.dataset.degradation import CAPTURE, SCAN

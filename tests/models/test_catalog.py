@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.networks import small_spec
+from tests.support.networks import small_spec
 from wsisr.errors import ModelError
 from wsisr.models.catalog import Model, best_among, best_for, find, purpose, scale_for, shipped
 from wsisr.models.weights import load_between, load_network

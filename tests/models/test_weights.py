@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from tests.disks import as_nobody, files_end_at
+from tests.support.disks import as_nobody, files_end_at
 from wsisr.errors import ModelError, OutputError
 from wsisr.models.architectures.families import TRUNKS
 from wsisr.models.spec import ModelSpec

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import ImageCms
 
-from tests.samples import noise, noise_levels, write_generic_pyramid, write_ome_pyramid, write_tiff
+from tests.support.samples import noise, noise_levels, write_generic_pyramid, write_ome_pyramid, write_tiff
 from wsisr.errors import SlideError
 from wsisr.imaging.geometry import Size
 from wsisr.slides import SlideInfo, open_slide

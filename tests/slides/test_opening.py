@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import tifffile
 
-from tests.samples import noise, noise_levels, write_generic_pyramid, write_ome_pyramid, write_tiff
+from tests.support.samples import noise, noise_levels, write_generic_pyramid, write_ome_pyramid, write_tiff
 from wsisr.errors import SlideError
 from wsisr.imaging.geometry import Box, Size
 from wsisr.slides import open_slide

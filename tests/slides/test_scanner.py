@@ -11,7 +11,7 @@ import tifffile
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.samples import noise_levels, write_ome_pyramid
+from tests.support.samples import noise_levels, write_ome_pyramid
 from wsisr.imaging.geometry import Size
 from wsisr.slides import open_slide
 from wsisr.slides.scanner import _MAKER, _MAKERS, _MODEL, _SCANNED, scan_date, scanner_of

@@ -12,8 +12,8 @@ import pytest
 import tifffile
 from typer.testing import CliRunner
 
-from tests.formats import smooth, write_leica
-from tests.samples import noise, noise_levels, write_generic_pyramid
+from tests.support.formats import smooth, write_leica
+from tests.support.samples import noise, noise_levels, write_generic_pyramid
 from wsisr.cli.app import app
 from wsisr.errors import SlideError
 from wsisr.imaging.geometry import Box, Size

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from tests.samples import Picture, noise
+from tests.support.samples import Picture, noise
 from wsisr.errors import ConfigError
 from wsisr.imaging.geometry import Box, Size
 from wsisr.imaging.pixels import Rgb

@@ -13,8 +13,8 @@ import pytest
 import typer
 from typer.testing import CliRunner, Result
 
-from tests.pairs import write_dataset
-from tests.samples import REPOSITORY
+from tests.support.pairs import write_dataset
+from tests.support.samples import REPOSITORY
 from wsisr.cli.train import train
 from wsisr.errors import ConfigError, DatasetError, DeviceError
 

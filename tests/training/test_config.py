@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.samples import REPOSITORY
+from tests.support.samples import REPOSITORY
 from wsisr.dataset.degradation import Degradation, Round
 from wsisr.dataset.degradation_steps import Jpeg
 from wsisr.errors import ConfigError

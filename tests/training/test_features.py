@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.networks import small_network, small_spec
+from tests.support.networks import small_network, small_spec
 from wsisr.errors import ConfigError, ModelError
 from wsisr.models.weights import save_weights
 from wsisr.training.features import VGG19, features_of

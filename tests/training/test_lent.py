@@ -10,8 +10,8 @@ from pathlib import Path
 
 import torch
 
-from tests.pairs import write_dataset
-from tests.samples import REPOSITORY
+from tests.support.pairs import write_dataset
+from tests.support.samples import REPOSITORY
 from wsisr.dataset.packing import Packing
 from wsisr.models.weights import load_network
 from wsisr.training.config import read_config
@@ -96,7 +96,7 @@ def test_a_run_goes_on_on_a_bare_machine_as_one(tmp_path: Path) -> None:
 
 
 def test_a_lease_of_a_second_brings_weights_home(tmp_path: Path) -> None:
-    script = REPOSITORY / "tests" / "bench" / "gputrain.py"
+    script = REPOSITORY / "tests" / "bench" / "science" / "gputrain.py"
     options = ["--minutes", "0.02", "--processes", "1", "--pairs", "32", "-o", "home"]
     said = bare(tmp_path, SCRIPT.format(script=str(script)), str(write_recipe(tmp_path)), *options)
     assert "of 2 in 0.02 min" in said

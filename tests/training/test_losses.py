@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from tests.samples import noise
+from tests.support.samples import noise
 from wsisr.imaging import metrics
 from wsisr.imaging.geometry import Size
 from wsisr.training import losses

@@ -16,9 +16,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.disks import as_nobody, files_end_at, readable_folder
-from tests.pairs import write_dataset
-from tests.samples import REPOSITORY
+from tests.support.disks import as_nobody, files_end_at, readable_folder
+from tests.support.pairs import write_dataset
+from tests.support.samples import REPOSITORY
 from wsisr.errors import ConfigError, DatasetError, ModelError, OutputError, WsisrError
 from wsisr.models.weights import load_network, save_weights
 from wsisr.training.checkpoint import Owner, load_checkpoint

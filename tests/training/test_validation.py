@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tests.networks import small_network
-from tests.pairs import write_dataset, write_manifest
+from tests.support.networks import small_network
+from tests.support.pairs import write_dataset, write_manifest
 from wsisr.dataset.reader import PatchStore
 from wsisr.errors import DatasetError
 from wsisr.imaging.pixels import enlarge

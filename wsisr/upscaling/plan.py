@@ -31,7 +31,7 @@ DEFAULT_TILE_PX = 1024
 
 WIDTH_UNIT = 16
 """Input px. On a CPU, bf16 convolutions (oneDNN 3.12, AMX) take a tenth longer on most other widths, and twice as long
-on some (`tests.bench.network --tiles 1024 1042 1060 1072`)."""
+on some (`tests.bench runtimes --tiles 1024 1042 1060 1072`)."""
 
 GPU_TILE_PX = 2048
 """`DEFAULT_TILE_PX` of a GPU, where every window costs the processor as much time to start; taken where memory has room

@@ -15,8 +15,8 @@ def keep_heap() -> None:
 
     By default glibc asks the system for every activation of some 100 MB anew, and the system clears it page by page:
     this was a third of the time of a network on a CPU, and a tenth of the processor time of all that is done beside a
-    GPU (`tests.bench.rest`). One arena, because others than the main one cannot hold blocks that large. In exchange the
-    process keeps what it needed at most.
+    GPU (`tests.bench without_network`). One arena, because others than the main one cannot hold blocks that large. In
+    exchange the process keeps what it needed at most.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:

@@ -103,7 +103,7 @@ def _all_numbers(values: Tensor) -> bool:
 def _layout(network: nn.Module, device: torch.device) -> torch.memory_format:
     """How pixels lie in memory where the network is fastest: channels last, but for depthwise convolutions on a GPU.
 
-    Measured on an H200 in bf16 (`tests.bench.gpu`): mix-attention, which has those, is 1.4 times as fast in planes;
+    Measured on an H200 in bf16 (`tests.bench gpu`): mix-attention, which has those, is 1.4 times as fast in planes;
     without attention, channels last are 1.4 times as fast.
     """
     depthwise = any(isinstance(layer, nn.Conv2d) and layer.groups > 1 for layer in network.modules())

@@ -26,7 +26,7 @@ class Codec:
     """Chroma of a JPEG: `444` stores a colour for each pixel, `420` one for four.
 
     At quality 90 that takes a fifth to a third less room, and 0.2 to 0.4 dB from what the networks gain (measured by
-    `tests.bench.storing`), so it has to be asked for."""
+    `tests.bench output_codecs`), so it has to be asked for."""
 
     def __post_init__(self) -> None:
         if self.method not in METHODS:

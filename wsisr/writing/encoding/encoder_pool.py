@@ -2,7 +2,7 @@
 
 Coding a tile is a fraction of a millisecond's work in C between steps in Python. By threads, a whole run was in Python
 for 9 ms of each Mpx (sampled on two cores), and 16 cores beside a GPU gave 82 Mpx/s. So this process keeps a tenth of
-the writer's work (`tests.bench.hands`).
+the writer's work (`tests.bench encoder_pool`).
 
 A hand shares memory with this process: a part for pixels, one for codes that go there, one for codes that come back.
 What lies where goes through a pipe. The hands end with this process, however it ends.
@@ -38,7 +38,7 @@ SIDE = 4
 """Of the squares of tiles that a hand is given at once: two coarser levels are complete with each."""
 
 FEW_CORES = 4
-"""With no more, threads do as well (measured on two: `tests.bench.hands`)."""
+"""With no more, threads do as well (measured on two: `tests.bench encoder_pool`)."""
 
 MOST = 16
 

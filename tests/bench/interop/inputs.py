@@ -1,0 +1,36 @@
+"""Prints README's table of inputs: what each format opens as, and how far its pixels are from another library's.
+
+python -m tests.bench inputs
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+sys.path.insert(0, str(Path(__file__).parents[3]))
+
+from tests.support.inputs import INPUTS, Found, Input, examined
+
+
+def cells(each: Input, found: Found) -> list[str]:
+    if found.info is None:
+        return [each.name, each.sample, f"refused: {found.refusal}", "", "", ""]
+    read = [found.info.reader, str(len(found.sizes)), f"{found.info.mpp:.4g}"]
+    return [each.name, each.sample, *read, f"{found.error}, against {each.against}"]
+
+
+HEADER = "| format | sample | read by | levels | um/px | largest error of a pixel, all levels |"
+
+
+def main() -> None:
+    print(HEADER + "\n|---|---|---|--:|--:|---|")  # noqa: T201
+    for each in INPUTS:
+        if each.is_here:
+            with TemporaryDirectory() as folder:
+                print("| " + " | ".join(cells(each, examined(each, Path(folder)))) + " |")  # noqa: T201
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,207 @@
+"""How well fields are registered where the truth is known, and whether wrong partners are refused.
+
+    python -m tests.bench registration SLIDE ... [--fields 12] [--whole 8] [--seed 0] [--json FILE]
+
+Fields of each slide are drawn twice from its finest level, off its grid, at 4:1 and at 2:1: shifted, turned up to 5
+degrees, scaled by 0.97 to 1.03 around the ratio, blurred, recoloured, noised, stored as JPEG (tests/support/captures.py).
+Nothing but the nominal ratio is told to the registration. Error: mean distance of the patch's corners, in px of the
+finer image. Wrong partners: a field of the same slide that does not overlap, and one of another slide.
+
+Whole files: two captures of the middle of each slide, written as TIFF, each of its own part, the coarser turned by 0,
+90, 180 or 270 degrees and up to 6 more, mirrored or not. Nothing is told but the pitch, 3 % off. Each is also offered
+the finer capture of the slide before, which must be refused.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from tests.support.captures import FINE_PX, Field, Setting, centred, scans, write_capture
+from wsisr.dataset.alignment import NoCommonTissueError, align
+from wsisr.dataset.registration.acceptance import Gate, Reason
+from wsisr.dataset.registration.affine import Affine, disagreement
+from wsisr.dataset.registration.matching import Prior, match
+from wsisr.dataset.registration.refinement import Fit, Target
+from wsisr.imaging.geometry import Box, Size
+from wsisr.imaging.pixels import Rgb
+from wsisr.slides import Slide, open_slide
+
+DEGREES = (-4.5, -3.0, -1.5, 0.0, 1.5, 3.0, 4.5)
+WHOLE_PX = 2032
+"""Side of what is taken of a slide for whole files."""
+
+TARGETS = {"median": 0.15, "p95": 0.5, "accepted": 0.95, "refused": 0.99}
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """One field of a slide offered to one finer image."""
+
+    slide: str
+    partner: str
+    """`true`, `another field` or `another slide`."""
+    found: Fit | Reason
+    error_px: float
+
+
+def drawn(fine: Rgb, setting: Setting, count: int, random: np.random.Generator) -> list[Field]:
+    """Fields with something to see; fewer where the slide is mostly glass."""
+    fields = (setting.field(fine, random) for _ in range(20 * count))
+    found = [field for field, _ in zip((field for field in fields if field), range(count), strict=False)]
+    return found
+
+
+def tried(low: Field, high: Field, setting: Setting, labels: tuple[str, str]) -> Trial:
+    prior = centred(Affine.similarity(setting.ratio), len(low.low), (setting.high_px / 2, setting.high_px / 2))
+    reach = int(np.ceil(1.25 * setting.shift_px / setting.ratio))
+    found = match(low.low, Target.seen_at(high.high, setting.ratio), Prior(prior, reach, DEGREES), Gate())
+    size = Size(len(low.low), len(low.low))
+    return Trial(*labels, found, disagreement(found.map, high.truth, size) if isinstance(found, Fit) else float("nan"))
+
+
+def trials(slides: list[Path], setting: Setting, count: int, random: np.random.Generator) -> Iterator[Trial]:
+    before: list[Field] = []
+    for path in slides:
+        with open_slide(path) as slide:
+            fields = drawn(slide.read(Box.of(slide.info.size), 0), setting, count, random)
+        for field in fields:
+            yield tried(field, field, setting, (path.stem, "true"))
+            for other in fields:
+                if np.abs(np.subtract(field.centre, other.centre)).max() > 1.2 * setting.high_px * FINE_PX:
+                    yield tried(field, other, setting, (path.stem, "another field"))
+                    break
+            if before:
+                yield tried(field, before[int(random.integers(len(before)))], setting, (path.stem, "another slide"))
+        before = fields
+
+
+def summary(found: list[Trial]) -> dict[str, object]:
+    true = [trial for trial in found if trial.partner == "true"]
+    wrong = [trial for trial in found if trial.partner != "true"]
+    errors = [trial.error_px for trial in true if isinstance(trial.found, Fit)]
+    return {
+        "true": len(true),
+        "wrong": len(wrong),
+        "slides": len({trial.slide for trial in true}),
+        "median": float(np.median(errors)),
+        "p95": float(np.percentile(errors, 95)),
+        "largest": max(errors),
+        "accepted": len(errors) / len(true),
+        "refused": sum(isinstance(trial.found, Reason) for trial in wrong) / len(wrong),
+        "true refused for": Counter(trial.found for trial in true if isinstance(trial.found, Reason)),
+        "wrong refused for": Counter(trial.found for trial in wrong if isinstance(trial.found, Reason)),
+    }
+
+
+def told(ratio: int, numbers: dict[str, object], each_ms: float) -> str:
+    return (
+        f"{ratio}:1  {numbers['true']} true, {numbers['wrong']} wrong partners, {numbers['slides']} slides  error px: "
+        f"median {numbers['median']:.3f}, 95 % {numbers['p95']:.3f}, largest {numbers['largest']:.3f}  "
+        f"accepted {numbers['accepted']:.1%}  refused {numbers['refused']:.1%}  {each_ms:.0f} ms each\n"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Whole:
+    """Two whole files offered to each other."""
+
+    slide: str
+    lies: str
+    partners: bool
+    """Whether they show the same specimen."""
+    error_px: float | None
+    """None where no common tissue was found."""
+
+
+def wholes(slides: list[Path], seed: int) -> Iterator[Whole]:
+    before: Path | None = None
+    with tempfile.TemporaryDirectory() as name:
+        for number, path in enumerate(slides):
+            quarter, flip, ratio = 90 * (number % 4), number // 4 % 2 == 1, (2, 4)[number % 3 == 2]
+            with open_slide(path) as slide:
+                made = scans(middle(slide), ratio, np.random.default_rng([seed, number]), quarter, flip)
+            low = write_capture(Path(name) / f"{number}-low.tif", made.low, ratio)
+            high = write_capture(Path(name) / f"{number}-high.tif", made.high, 1.0)
+            lies = f"{quarter} degrees{', mirrored' * flip}, {ratio}:1"
+            for partner in (high, before):
+                if partner is not None:
+                    yield Whole(path.stem, lies, partner is high, aligned(low, partner, ratio, made.truth))
+            before = high
+
+
+def middle(slide: Slide) -> Rgb:
+    """At most so much of a slide's finest level as fits a small machine."""
+    width, height = (min(side, WHOLE_PX) for side in (slide.info.size.width, slide.info.size.height))
+    left, top = (slide.info.size.width - width) // 2, (slide.info.size.height - height) // 2
+    return slide.read(Box(left, top, left + width, top + height), 0)
+
+
+def aligned(low: Path, high: Path, ratio: int, truth: Affine) -> float | None:
+    with open_slide(low) as coarse, open_slide(high) as fine:
+        try:
+            found = align(coarse, fine)
+        except NoCommonTissueError:
+            return None
+        return disagreement(found.map.scaled(ratio, 1.0), truth, coarse.info.size)
+
+
+def told_whole(found: list[Whole]) -> dict[str, object]:
+    errors = [each.error_px for each in found if each.partners and each.error_px is not None]
+    wrong = [each for each in found if not each.partners]
+    return {
+        "true": sum(each.partners for each in found),
+        "found": len(errors),
+        "median": float(np.median(errors)),
+        "largest": max(errors),
+        "wrong": len(wrong),
+        "wrong refused": sum(each.error_px is None for each in wrong),
+        "files": [asdict(each) for each in found],
+    }
+
+
+def passed(numbers: dict[str, object]) -> bool:
+    low = all(float(str(numbers[name])) <= TARGETS[name] for name in ("median", "p95"))
+    return low and all(float(str(numbers[name])) >= TARGETS[name] for name in ("accepted", "refused"))
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("slides", nargs="+", type=Path)
+    parser.add_argument("--fields", type=int, default=12, help="true partners per slide and ratio")
+    parser.add_argument("--whole", type=int, default=8, help="slides of which whole files are made")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--json", type=Path)
+    asked = parser.parse_args()
+    results = {}
+    for ratio in (4, 2):
+        start = time.perf_counter()
+        found = list(trials(asked.slides, Setting(ratio), asked.fields, np.random.default_rng([asked.seed, ratio])))
+        results[f"{ratio}:1"] = summary(found)
+        sys.stdout.write(told(ratio, results[f"{ratio}:1"], 1000 * (time.perf_counter() - start) / len(found)))
+        sys.stdout.flush()
+    whole = told_whole(list(wholes(asked.slides[: asked.whole], asked.seed))) if asked.whole else {}
+    if whole:
+        results["whole files"] = whole
+        sys.stdout.write(
+            f"whole files: {whole['found']} of {whole['true']} found, corners off by {whole['median']:.3f} px in the "
+            f"median, {whole['largest']:.3f} at the most; {whole['wrong refused']} of {whole['wrong']} wrong refused\n"
+        )
+    if asked.json:
+        asked.json.parent.mkdir(parents=True, exist_ok=True)
+        asked.json.write_text(json.dumps({"targets": TARGETS, "seed": asked.seed, "results": results}, indent=1) + "\n")
+    sound = not whole or (whole["found"], whole["wrong refused"]) == (whole["true"], whole["wrong"])
+    return 0 if sound and all(passed(results[ratio]) for ratio in ("4:1", "2:1")) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

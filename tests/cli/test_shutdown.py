@@ -1,0 +1,174 @@
+"""Ctrl-C at any moment of a run: it ends between two steps, with exit code 130, and leaves what it promises."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from textwrap import dedent
+from types import FrameType
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from typer.testing import CliRunner, Result
+
+from tests.support.pairs import write_slide
+from tests.support.samples import REPOSITORY
+from wsisr import writing
+from wsisr.cli.app import app
+from wsisr.cli.shutdown import stop_asked, until
+from wsisr.dataset import builder
+from wsisr.writing.workdir import folder as work_folder
+
+
+@contextmanager
+def interrupted_in_call(number: int, file: str) -> Iterator[None]:
+    """Within, Ctrl-C falls into a call of this thread, counted from 1, of a function of that file or folder."""
+    calls = 0
+
+    def watch(frame: FrameType, event: str, _argument: object) -> None:
+        nonlocal calls
+        if event == "call" and frame.f_code.co_filename.startswith(file):
+            calls += 1
+            if calls == number:
+                sys.setprofile(None)
+                signal.raise_signal(signal.SIGINT)
+
+    sys.setprofile(watch)
+    try:
+        yield
+    finally:
+        sys.setprofile(None)
+
+
+def upscale(folder: Path) -> Result:
+    options = ["--scale", "2", "--model", "bicubic", "--tile-px", "128", "-o", str(folder / "out.tif")]
+    return CliRunner().invoke(app, ["upscale", str(folder / "slide.tif"), *options])
+
+
+def build(folder: Path) -> Result:
+    return CliRunner().invoke(
+        app,
+        ["build-dataset", "pyramid", str(folder / "slide.tif"), "-o", str(folder / "pairs"), "--patch-px", "64"],
+    )
+
+
+def check(command: Callable[[Path], Result], output: str, call: int, file: str) -> None:
+    """Interrupts a command and makes sure that the same command goes on; what is done may be interrupted in telling."""
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        slide = write_slide(folder / "slide.tif")
+        with interrupted_in_call(call, file):
+            done = command(folder)
+        assert done.exit_code in (0, 130), done.output
+        if not (folder / output).exists():
+            assert done.exit_code == 130
+            assert {each for each in folder.iterdir() if not each.name.endswith(".wsisr-part")} == {slide}
+            assert command(folder).exit_code == 0
+        assert set(folder.iterdir()) == {slide, folder / output}
+
+
+@settings(max_examples=20)
+@given(st.integers(1, 700))
+def test_wherever_ctrl_c_falls_an_upscaling_is_whole_or_not_there(call: int) -> None:
+    check(upscale, "out.tif", call, str(Path(writing.__file__).parent))
+
+
+@pytest.mark.parametrize("call", range(1, 8))
+def test_ctrl_c_while_the_output_is_claimed_or_given_up_breaks_nothing(call: int) -> None:
+    check(upscale, "out.tif", call, work_folder.__file__)
+
+
+@settings(max_examples=10)
+@given(st.integers(1, 700))
+def test_wherever_ctrl_c_falls_a_dataset_is_whole_or_not_there(call: int) -> None:
+    check(build, "pairs", call, builder.__file__)
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+@pytest.mark.parametrize("read", [1, 2, 20])
+def test_an_interrupted_program_says_so_and_ends_with_130(tmp_path: Path, name: str, read: int) -> None:
+    program = f"""
+        import signal, sys
+        import wsisr.slides
+        from tests.support.samples import Picture, noise
+        from wsisr.cli.app import main
+        from wsisr.imaging.geometry import Size
+
+        class Interrupting(Picture):
+            reads = 0
+
+            def read(self, box, level):
+                self.reads += 1
+                if self.reads == {read}:
+                    signal.raise_signal(signal.{name})
+                return super().read(box, level)
+
+        wsisr.slides.open_slide = lambda *_, **__: Interrupting(noise(Size(128, 64 * 100)))
+        sys.argv = "wsisr upscale a.svs --scale 4 --model bicubic --tile-px 64 -o".split()
+        sys.argv.append({str(tmp_path / "o.tif")!r})
+        main()
+    """
+    command = [sys.executable, "-c", dedent(program)]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    assert done.returncode == 130, done.stderr
+    heard = "wsisr: stopping after what is in hand; Ctrl-C again stops at once"
+    told = "wsisr: stopped; what is finished is kept, and the same command goes on from there"
+    assert done.stderr.splitlines()[1:] == [heard, told]
+    assert [each.name for each in tmp_path.iterdir()] == ["o.tif.wsisr-part"]
+
+
+def test_the_second_ctrl_c_interrupts_at_once_and_afterwards_all_is_as_before() -> None:
+    before = signal.getsignal(signal.SIGINT)
+    with stop_asked() as stop:
+        assert not stop.is_set()
+        signal.raise_signal(signal.SIGINT)
+        assert stop.is_set()
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_the_second_ctrl_c_waits_for_no_tile(tmp_path: Path) -> None:
+    program = f"""
+        import os, signal, sys, threading
+        import wsisr.slides
+        from tests.support.samples import Picture, noise
+        from wsisr.cli.app import main
+        from wsisr.imaging.geometry import Size
+
+        class Endless(Picture):
+            reads = 0
+
+            def read(self, box, level):
+                self.reads += 1
+                if self.reads == 5:
+                    os.kill(os.getpid(), signal.SIGINT)  # to the process, as a terminal does
+                    os.kill(os.getpid(), signal.SIGTERM)  # two of one kind at once would be heard as one
+                    threading.Event().wait()
+                return super().read(box, level)
+
+        wsisr.slides.open_slide = lambda *_, **__: Endless(noise(Size(128, 64 * 20)))
+        sys.argv = "wsisr upscale a.svs --scale 4 --model bicubic --tile-px 64 -o".split()
+        sys.argv.append({str(tmp_path / "o.tif")!r})
+        main()
+    """
+    command = [sys.executable, "-c", dedent(program)]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 130, done.stderr
+    assert "interrupted at once; what is finished is kept" in done.stderr
+    assert [each.name for each in tmp_path.iterdir()] == ["o.tif.wsisr-part"]
+
+
+def test_a_work_that_ends_with_the_step_in_hand_is_done() -> None:
+    stop = threading.Event()
+    for step in until(range(3), stop):
+        if step == 2:
+            stop.set()
+    assert step == 2

@@ -1,0 +1,47 @@
+"""What an upscaler remarks on the way is told by whatever command it works for, each once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+import wsisr.models.loading
+from tests.support.samples import noise, write_tiff
+from wsisr.cli.app import app
+from wsisr.imaging.geometry import Size
+from wsisr.imaging.pixels import Tiles
+
+SAID = "warning: not enough memory"
+
+
+class Modest:
+    """Nearest neighbour that has something to say once it has worked."""
+
+    name, hardware, on_gpu = "modest", "nowhere", False
+    weights, scale, context = None, 2, 0
+
+    def __init__(self) -> None:
+        self.remarks: list[str] = []
+
+    def __call__(self, tiles: Tiles) -> Tiles:
+        if not self.remarks:
+            self.remarks.append("not enough memory")
+        return tiles.repeat(2, axis=1).repeat(2, axis=2)
+
+
+@pytest.mark.parametrize("command", ["upscale", "preview", "evaluate"])
+def test_a_remark_is_told_once(command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(wsisr.models.loading, "load_upscaler", lambda *_, **__: Modest())
+    pitch: dict[str, Any] = {"resolution": (20000, 20000), "resolutionunit": 3}
+    slide = write_tiff(tmp_path / "slide.tif", noise(Size(300, 200)), **pitch)
+    options = {
+        "upscale": ["--tissue", "none", "-o", str(tmp_path / "out.tif")],
+        "preview": ["--region", "10,10,60,50", "-o", str(tmp_path / "look.png")],
+        "evaluate": ["--level", "0"],
+    }
+    done = CliRunner().invoke(app, [command, str(slide), "--scale", "2", *options[command]], catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    assert done.output.count(SAID) == 1

@@ -1,0 +1,225 @@
+"""Measuring in blocks gives what measuring the whole image gives, for every score."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.support.samples import noise, write_generic_pyramid
+from wsisr.errors import SlideError
+from wsisr.evaluation import BackProjection, Flat, Row, Sampling, evaluate, levels_to_evaluate
+from wsisr.imaging.geometry import Size
+from wsisr.imaging.jpeg import through_jpeg
+from wsisr.imaging.metrics import psnr, ssim
+from wsisr.imaging.pixels import Kernel, Rgb, Tiles, halve, resize, shrink
+from wsisr.imaging.texture import texture
+from wsisr.models.upscaler import Resampling, Upscaler
+from wsisr.progress import Progress
+from wsisr.slides import open_slide
+
+
+@dataclass(frozen=True)
+class Repeat:
+    """Every pixel `scale` times in both directions."""
+
+    scale: int
+    name: str = "repeat"
+    hardware: str = "in a test"
+    on_gpu: bool = False
+    weights: None = None
+    context: int = 0
+    remarks: tuple[str, ...] = ()
+
+    def __call__(self, tiles: Tiles) -> Tiles:
+        return tiles.repeat(self.scale, axis=1).repeat(self.scale, axis=2)
+
+
+def picture() -> Rgb:
+    """(397, 531, 3), neither side even: cloudy, sharp and flat parts."""
+    image = resize(noise(Size(60, 45)), 531, 397, "bicubic").copy()
+    image[200:, :150] = noise(Size(150, 197))
+    image[60:300, 300:] = 251 + noise(Size(231, 240)) % 3
+    return image
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A pyramid of three levels at 0.25 um/px."""
+    top = picture()
+    levels = [top, halve(top), np.full((20, 27, 3), 200, np.uint8)]
+    file = tmp_path_factory.mktemp("slides") / "small.tif"
+    return write_generic_pyramid(file, levels, resolution=(40000, 40000), resolutionunit=3)
+
+
+def row(
+    path: Path,
+    upscaler: Upscaler,
+    kernel: Kernel,
+    level: int = 0,
+    sampling: Sampling | None = None,
+    quality: int | None = None,
+) -> Row:
+    with open_slide(path) as slide:
+        *steps, last = evaluate(slide, upscaler, level, kernel, sampling or Sampling(), quality)
+    assert all(isinstance(step, Progress) for step in steps)
+    assert isinstance(last, Row)
+    return last
+
+
+def inside(image: Rgb) -> Rgb:
+    return image[8:-8, 8:-8]
+
+
+def high_and_low(scale: int, kernel: Kernel) -> tuple[Rgb, Rgb]:
+    high = picture()[: 397 // scale * scale, : 531 // scale * scale]
+    return high, shrink(high, scale, kernel)
+
+
+@pytest.mark.parametrize("block_px", [64, 192, 512])
+@pytest.mark.parametrize("kernel", ["area", "bicubic", "lanczos"])
+@pytest.mark.parametrize("scale", [2, 4])
+def test_blocks_score_as_the_whole_image(path: Path, scale: int, kernel: Kernel, block_px: int) -> None:
+    high, low = high_and_low(scale, kernel)
+    upscalers: list[Upscaler] = [Resampling("lanczos", scale), Resampling("bicubic", scale), BackProjection(scale)]
+    found = row(path, upscalers[0], kernel, sampling=Sampling(block_px))
+    for upscaler, scores in zip(upscalers, (found.model, found.bicubic, found.back_projection), strict=True):
+        output = upscaler(low[None])[0]
+        assert scores.psnr == psnr(inside(output), inside(high))
+        assert scores.ssim == pytest.approx(ssim(inside(output), inside(high)), abs=1e-9)
+        border = 8 // scale
+        drift = shrink(output, scale, "area").astype(float)[border:-border, border:-border]
+        assert scores.consistency == np.abs(drift - low[border:-border, border:-border]).mean()
+        cells = tuple(slice(60, (side - 8) // 64 * 64 + 4) for side in high.shape[:2])
+        whole = texture(output[cells], high[cells])
+        assert scores.texture is not None
+        assert whole is not None
+        assert scores.texture.distance == pytest.approx(whole.distance, rel=1e-5)
+        assert scores.texture.detail == pytest.approx(whole.detail, rel=1e-5)
+
+
+@pytest.mark.parametrize("block_px", [64, 192, 512])
+@pytest.mark.parametrize("scale", [2, 4])
+def test_an_input_stored_as_jpeg_scores_as_the_whole_image_stored_at_once(
+    path: Path, scale: int, block_px: int
+) -> None:
+    high, low = high_and_low(scale, "bicubic")
+    seen = through_jpeg(low, 60)
+    upscalers: list[Upscaler] = [Resampling("lanczos", scale), Resampling("bicubic", scale), BackProjection(scale)]
+    found = row(path, upscalers[0], "bicubic", sampling=Sampling(block_px), quality=60)
+    assert found.quality == 60
+    for upscaler, scores in zip(upscalers, (found.model, found.bicubic, found.back_projection), strict=True):
+        output = upscaler(seen[None].copy())[0]
+        assert scores.psnr == psnr(inside(output), inside(high))
+        border = 8 // scale
+        drift = shrink(output, scale, "area").astype(float)[border:-border, border:-border]
+        assert scores.consistency == np.abs(drift - seen[border:-border, border:-border]).mean()
+
+
+@pytest.mark.parametrize("block_px", [64, 512])
+@pytest.mark.parametrize("scale", [2, 4])
+def test_flat_cells_score_as_cut_out_of_the_whole_image(path: Path, scale: int, block_px: int) -> None:
+    high, low = high_and_low(scale, "area")
+    outputs = [Repeat(scale)(low[None])[0], Resampling("bicubic", scale)(low[None])[0]]
+    cells = [
+        np.s_[top : top + 64, left : left + 64]
+        for top in range(64, high.shape[0] - 8 - 63, 64)
+        for left in range(64, high.shape[1] - 8 - 63, 64)
+    ]
+    flat = [cell for cell in cells if high[cell].mean(axis=2).std() < 6]
+    errors = np.array([[((out[cell].astype(float) - high[cell]) ** 2).mean() for cell in flat] for out in outputs])
+    decibels = 10 * np.log10(255**2 / errors.mean(axis=1))
+    found = row(path, Repeat(scale), "area", sampling=Sampling(block_px)).flat
+    assert isinstance(found, Flat)
+    assert (found.cells, found.cells_below) == (len(flat), int((errors[0] > errors[1]).sum()))
+    assert 0 < found.cells < len(cells)
+    assert [found.model_psnr, found.bicubic_psnr] == pytest.approx(decibels)
+
+
+@pytest.mark.parametrize("size", [Size(120, 700), Size(700, 120), Size(150, 389)])
+def test_scores_of_a_narrow_image_do_not_depend_on_the_blocks(tmp_path: Path, size: Size) -> None:
+    file = write_generic_pyramid(tmp_path / "narrow.tif", [noise(size)])
+    small, large = (row(file, Repeat(2), "bicubic", sampling=Sampling(block_px)) for block_px in (64, 512))
+    assert small.bicubic.ssim == pytest.approx(large.bicubic.ssim, abs=1e-9)
+    assert [s.psnr for s in (small.model, small.bicubic, small.back_projection)] == [
+        s.psnr for s in (large.model, large.bicubic, large.back_projection)
+    ]
+    assert small.bicubic.consistency == large.bicubic.consistency
+
+
+@pytest.mark.parametrize("kernel", ["area", "bicubic"])
+def test_bicubic_gains_nothing_over_bicubic(path: Path, kernel: Kernel) -> None:
+    found = row(path, Resampling("bicubic", 4), kernel)
+    assert found.gain == 0
+    assert found.model == found.bicubic
+    assert found.flat is not None
+    assert (found.flat.gain, found.flat.cells_below) == (0, 0)
+
+
+@pytest.mark.parametrize("scale", [2, 4])
+def test_back_projection_beats_bicubic_and_is_more_consistent(path: Path, scale: int) -> None:
+    found = row(path, Repeat(scale), "area")
+    assert found.back_projection_gain > 0
+    assert found.back_projection.consistency < found.bicubic.consistency
+
+
+def test_repeating_pixels_is_perfectly_consistent_and_worse_than_bicubic(path: Path) -> None:
+    found = row(path, Repeat(2), "area")
+    assert found.model.consistency == 0
+    assert found.gain < 0
+
+
+def test_a_row_says_what_was_measured(path: Path) -> None:
+    found = row(path, Repeat(2), "area", level=1)
+    assert (found.slide, found.level, found.kernel) == (path, 1, "area")
+    assert found.mpp_hr == pytest.approx(0.5, rel=1e-2)
+    assert found.mpp_lr == pytest.approx(1.0, rel=1e-2)
+    # Level 1 is 266 x 199 px, of which 266 x 198 are a multiple of the scale.
+    assert found.pixels == found.level_pixels == (266 - 16) * (198 - 16)
+
+
+def test_the_blocks_are_counted_to_the_end(path: Path) -> None:
+    with open_slide(path) as slide:
+        *counts, _ = evaluate(slide, Repeat(2), 0, "area", Sampling(128))
+    assert counts == [Progress("evaluate", done, 6) for done in range(7)]
+
+
+def test_a_level_beyond_the_limit_is_sampled_and_the_row_says_so(path: Path) -> None:
+    sampling = Sampling(64, limit_px=5 * 128**2)
+    found = row(path, Repeat(2), "area", sampling=sampling)
+    assert 0 < found.pixels <= sampling.limit_px < found.level_pixels
+    assert found == row(path, Repeat(2), "area", sampling=sampling)
+
+
+def test_a_level_without_flat_cells_has_no_flat_scores(tmp_path: Path) -> None:
+    file = write_generic_pyramid(tmp_path / "busy.tif", [noise(Size(150, 150))])
+    found = row(file, Repeat(2), "area")
+    assert (found.flat, found.mpp_hr, found.mpp_lr) == (None, None, None)
+
+
+def test_a_level_that_is_too_small_is_refused_in_words(path: Path) -> None:
+    with pytest.raises(SlideError, match=r"small\.tif: level 2 is 27 x 20 px, too small .* at least 28 px"):
+        row(path, Repeat(2), "area", level=2)
+
+
+def test_a_level_that_is_not_there_is_refused(path: Path) -> None:
+    with pytest.raises(SlideError, match="no level 3"):
+        row(path, Repeat(2), "area", level=3)
+
+
+@pytest.mark.parametrize("size", [Size(28, 28), Size(29, 31)])
+def test_the_smallest_image_has_finite_scores(tmp_path: Path, size: Size) -> None:
+    file = write_generic_pyramid(tmp_path / "tiny.tif", [noise(size)], tile=(16, 16))
+    found = row(file, Repeat(2), "area")
+    assert np.isfinite([found.model.psnr, found.model.ssim, found.model.consistency]).all()
+
+
+def test_all_levels_are_those_large_enough(path: Path, tmp_path: Path) -> None:
+    with open_slide(path) as slide:
+        assert levels_to_evaluate(slide.info) == [0]
+    levels = [noise(Size(1030, 512)), noise(Size(515, 256)), noise(Size(257, 128))]
+    large = write_generic_pyramid(tmp_path / "large.tif", levels)
+    with open_slide(large) as slide:
+        assert levels_to_evaluate(slide.info) == [0, 1]

@@ -1,0 +1,48 @@
+"""Laws of resampling."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.support.samples import noise
+from wsisr.imaging.bicubic import bicubic
+from wsisr.imaging.geometry import Size
+from wsisr.imaging.pixels import enlarge, halve, shrink
+
+sides = st.integers(1, 40)
+
+
+@given(sides, sides, st.integers(0, 9))
+def test_halving_is_the_2x2_mean_rounded_half_up(width: int, height: int, seed: int) -> None:
+    image = noise(Size(width, height), seed)
+    even = np.pad(image, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge").astype(int)
+    total = even[0::2, 0::2] + even[0::2, 1::2] + even[1::2, 0::2] + even[1::2, 1::2]
+    np.testing.assert_array_equal(halve(image), (total + 2) // 4)
+
+
+@given(sides, sides, st.sampled_from([2, 4]), st.sampled_from(["area", "bicubic", "lanczos"]))
+def test_enlarging_and_shrinking_keep_a_constant_image_and_the_size(
+    width: int, height: int, scale: int, kernel: str
+) -> None:
+    flat = np.full((height, width, 3), (250, 17, 128), np.uint8)
+    larger = enlarge(flat, scale, kernel)  # type: ignore[arg-type]
+    assert larger.shape == (height * scale, width * scale, 3)
+    assert np.unique(larger.reshape(-1, 3), axis=0).tolist() == [[250, 17, 128]]
+    np.testing.assert_array_equal(shrink(larger, scale, kernel), flat)  # type: ignore[arg-type]
+
+
+@given(sides, sides, st.sampled_from([2, 4]))
+def test_area_undoes_repetition(width: int, height: int, scale: int) -> None:
+    image = noise(Size(width, height))
+    repeated = image.repeat(scale, axis=0).repeat(scale, axis=1)
+    np.testing.assert_array_equal(shrink(repeated, scale, "area"), image)
+
+
+@given(sides, sides, st.sampled_from([2, 3, 4]), st.integers(0, 9), st.booleans())
+def test_bicubic_is_pillows(width: int, height: int, scale: int, seed: int, hard: bool) -> None:
+    image = noise(Size(width, height), seed)
+    if hard:  # the widest sums, and the most that is cut off
+        image = np.where(image < 128, np.uint8(0), np.uint8(255))
+    np.testing.assert_array_equal(bicubic(image, scale), enlarge(image, scale, "bicubic"))

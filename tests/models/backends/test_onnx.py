@@ -1,0 +1,272 @@
+"""Laws of ONNX files: the same pixels as PyTorch, and a clear line for a file that cannot be used."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from tests.support.networks import small_network, small_spec
+from tests.support.samples import enlarged, noise
+from wsisr.errors import DeviceError, ModelError, OutputError
+from wsisr.imaging.geometry import Size
+from wsisr.models.catalog import find
+from wsisr.models.loading import load_upscaler
+from wsisr.models.spec import ModelSpec
+from wsisr.models.weights import build, save_weights
+from wsisr.upscaling.plan import Options, doubt
+
+onnx = pytest.importorskip("onnx")
+pytest.importorskip("onnxruntime")
+
+from wsisr.models.backends.onnx_file import CONTEXT_KEY, LARGEST_BYTES, read_onnx  # noqa: E402
+
+SPEC = ModelSpec("masrgan", 2, 8, 1, 5, (0.5, 1))
+TILES = np.stack([noise(Size(20, 15), seed) for seed in range(3)])
+ANY: tuple[str | int, ...] = ("n", 3, "h", "w")
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A shipped model, exported once."""
+    pytest.importorskip("onnxscript")
+    from wsisr.models.onnx_export import export
+
+    path = tmp_path_factory.mktemp("onnx") / "model.onnx"
+    found = export(find("masrgan-x2"), path)
+    assert max(each.largest for each in found) < 0.01
+    return path
+
+
+def written(path: Path, nodes: list[Any] | None = None, shape: tuple[str | int, ...] = ANY, **metadata: str) -> Path:
+    """A small file: nearest neighbour unless told otherwise, with the metadata of a sound one unless told otherwise."""
+    nodes = nodes or [
+        onnx.helper.make_node(
+            "Resize", ["x", "", "factors"], ["y"], coordinate_transformation_mode="asymmetric", nearest_mode="floor"
+        )
+    ]
+    floats = onnx.TensorProto.FLOAT
+    factors = onnx.numpy_helper.from_array(np.array([1, 1, 2, 2], np.float32), "factors")
+    x, y = (onnx.helper.make_tensor_value_info(name, floats, sides) for name, sides in (("x", shape), ("y", None)))
+    graph = onnx.helper.make_graph(nodes, "test", [x], [y], [factors])
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 18)], ir_version=9)
+    known = {"wsisr.spec": SPEC.to_json(), CONTEXT_KEY: "1"} | {f"wsisr.{key}": text for key, text in metadata.items()}
+    onnx.helper.set_model_props(model, known)
+    path.write_bytes(model.SerializeToString())
+    return path
+
+
+def test_pixels_come_back_as_they_went_in(tmp_path: Path) -> None:
+    upscaler = load_upscaler(written(tmp_path / "repeat.onnx"), scale=2, device="cpu")
+    np.testing.assert_array_equal(upscaler(TILES), TILES.repeat(2, axis=1).repeat(2, axis=2))
+    assert (upscaler.name, upscaler.scale, upscaler.context) == ("repeat.onnx", 2, 1)
+
+
+def test_an_exported_model_shows_what_pytorch_shows(exported: Path) -> None:
+    theirs = load_upscaler(exported, scale=2, device="cpu")
+    ours = load_upscaler("masrgan-x2", scale=2, device="cpu", precision="fp32")
+    picture = noise(Size(90, 70))
+    picture[:, 40:] = 240 + picture[:, 40:] % 7
+    assert theirs.context == ours.context
+    assert ours.weights is not None
+    assert theirs.weights is not None
+    assert theirs.weights.spec == ours.weights.spec
+    assert np.abs(theirs(picture[None]).astype(int) - ours(picture[None])).max() <= 1
+
+
+def test_an_exported_model_obeys_the_tile_law(exported: Path) -> None:
+    upscaler, picture = load_upscaler(exported, scale=2, device="cpu"), noise(Size(300, 170))
+    whole, cut = (enlarged(picture, upscaler, Options(tile_px=tile, batch=2)) for tile in (512, 128))
+    assert np.abs(whole.astype(int) - cut).max() <= 1
+
+
+def test_an_mmsrnet_is_exported_with_the_pixels_of_its_trunk(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    pytest.importorskip("onnxscript")
+    from wsisr.models.onnx_export import export
+
+    save_weights(tmp_path / "joint.safetensors", small_spec("mmsrnet"), small_network("mmsrnet").state_dict())
+    found = export(find(tmp_path / "joint.safetensors"), tmp_path / "joint.onnx")
+    assert "Skipping constant folding" not in caplog.text
+    assert max(each.largest for each in found) < 0.1
+    upscaler = load_upscaler(tmp_path / "joint.onnx", scale=2, device="cpu")
+    ours = load_upscaler(tmp_path / "joint.safetensors", scale=2, device="cpu", precision="fp32")
+    assert np.abs(upscaler(TILES).astype(int) - ours(TILES)).max() <= 1
+
+
+def test_half_precision_is_near(tmp_path: Path) -> None:
+    pytest.importorskip("onnxscript")
+    from wsisr.models.onnx_export import export
+
+    torch.manual_seed(0)
+    network = build(SPEC)
+    for parameter in network.parameters():
+        torch.nn.init.normal_(parameter, std=0.1)
+    save_weights(tmp_path / "small.safetensors", SPEC, network.state_dict())
+    found = export(find(tmp_path / "small.safetensors"), tmp_path / "half.onnx", half=True)
+    assert 0 < max(each.largest for each in found) < 1
+    assert max(each.mean for each in found) < 0.1
+    kinds = {tensor.data_type for tensor in onnx.load(tmp_path / "half.onnx").graph.initializer}
+    assert onnx.TensorProto.FLOAT16 in kinds
+
+
+def test_half_precision_that_shows_is_refused(tmp_path: Path) -> None:
+    pytest.importorskip("onnxscript")
+    from wsisr.models.onnx_export import export
+
+    torch.manual_seed(0)
+    network = build(SPEC)
+    for parameter in network.parameters():
+        torch.nn.init.normal_(parameter, std=2)
+    save_weights(tmp_path / "wild.safetensors", SPEC, network.state_dict())
+    with pytest.raises(ModelError, match=r"differs by .* grey levels from PyTorch; nothing is written"):
+        export(find(tmp_path / "wild.safetensors"), tmp_path / "half.onnx", half=True)
+    assert not (tmp_path / "half.onnx").exists()
+
+
+def test_nothing_that_exists_is_replaced_unasked(exported: Path) -> None:
+    from wsisr.models.onnx_export import export
+
+    with pytest.raises(OutputError, match="exists already"):
+        export(find("masrgan-x2"), exported)
+
+
+def test_a_file_that_is_no_onnx_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.onnx"
+    path.write_bytes(b"\xff" * 100)
+    with pytest.raises(ModelError, match="not a whole ONNX file"):
+        load_upscaler(path, scale=2)
+
+
+def test_a_truncated_file_is_refused(tmp_path: Path) -> None:
+    path = written(tmp_path / "a.onnx")
+    path.write_bytes(path.read_bytes()[:-40])
+    with pytest.raises(ModelError, match=r"a\.onnx: "):
+        load_upscaler(path, scale=2)
+
+
+def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="cannot be read"):
+        load_upscaler(tmp_path / "none.onnx", scale=2)
+
+
+def test_a_file_without_end_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "huge.onnx"
+    with path.open("wb") as file:
+        file.truncate(LARGEST_BYTES + 1)  # sparse
+    with pytest.raises(ModelError, match="larger than"):
+        load_upscaler(path, scale=2)
+
+
+def foreign(path: Path, **written_as: Any) -> Path:
+    """The same small file, telling nothing of itself."""
+    model = onnx.ModelProto.FromString(written(path, **written_as).read_bytes())
+    del model.metadata_props[:]
+    path.write_bytes(model.SerializeToString())
+    return path
+
+
+@pytest.mark.parametrize("shape", [ANY, (1, 3, "h", "w")])
+def test_a_file_that_tells_nothing_of_itself_is_tried_out_and_that_is_said(
+    tmp_path: Path, shape: tuple[str | int, ...]
+) -> None:
+    upscaler = load_upscaler(foreign(tmp_path / "a.onnx", shape=shape), scale=2, device="cpu")
+    np.testing.assert_array_equal(upscaler(TILES), TILES.repeat(2, axis=1).repeat(2, axis=2))
+    assert (upscaler.scale, upscaler.context) == (2, 0)
+    assert "tried out, it takes black for 0 and white for 1 and sees 0 px" in upscaler.remarks[0]
+    assert "not from wsisr" in (doubt(upscaler, 0.5) or "")
+    with pytest.raises(ModelError, match="by 2, not by 4"):
+        load_upscaler(tmp_path / "a.onnx", scale=4, device="cpu")
+
+
+def test_half_precision_at_both_ends_is_taken(tmp_path: Path) -> None:
+    model = onnx.ModelProto.FromString(foreign(tmp_path / "a.onnx").read_bytes())
+    for value in (*model.graph.input, *model.graph.output):
+        value.type.tensor_type.elem_type = onnx.TensorProto.FLOAT16
+    (tmp_path / "a.onnx").write_bytes(model.SerializeToString())
+    upscaler = load_upscaler(tmp_path / "a.onnx", scale=2, device="cpu")
+    np.testing.assert_array_equal(upscaler(TILES), TILES.repeat(2, axis=1).repeat(2, axis=2))
+
+
+def test_an_exported_model_that_lost_its_words_shows_the_same(exported: Path, tmp_path: Path) -> None:
+    model = onnx.ModelProto.FromString(exported.read_bytes())
+    del model.metadata_props[:]
+    (tmp_path / "a.onnx").write_bytes(model.SerializeToString())
+    ours, theirs = (load_upscaler(path, scale=2, device="cpu") for path in (exported, tmp_path / "a.onnx"))
+    assert 0 < theirs.context <= ours.context
+    np.testing.assert_array_equal(theirs(TILES), ours(TILES))
+
+
+def test_a_file_that_reaches_for_others_is_refused(tmp_path: Path) -> None:
+    model = onnx.ModelProto.FromString(written(tmp_path / "a.onnx").read_bytes())
+    onnx.external_data_helper.set_external_data(model.graph.initializer[0], "/etc/hostname")
+    (tmp_path / "a.onnx").write_bytes(model.SerializeToString())
+    with pytest.raises(ModelError, match="other files"):
+        load_upscaler(tmp_path / "a.onnx", scale=2)
+
+
+@pytest.mark.parametrize("context", ["", "-1", "1e3", "99999", "9" * 5000])
+def test_a_context_that_cannot_be_is_refused(tmp_path: Path, context: str) -> None:
+    with pytest.raises(ModelError, match="context"):
+        read_onnx(written(tmp_path / "a.onnx", context=context))
+
+
+def test_a_spec_that_is_none_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="model spec is not readable"):
+        read_onnx(written(tmp_path / "a.onnx", spec="{}"))
+
+
+def test_another_scale_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="by 2, not by 4"):
+        load_upscaler(written(tmp_path / "a.onnx"), scale=4)
+
+
+def test_a_network_of_another_scale_than_it_says_is_refused(tmp_path: Path) -> None:
+    node = onnx.helper.make_node("Identity", ["x"], ["y"])
+    with pytest.raises(ModelError, match="is due"):
+        load_upscaler(written(tmp_path / "a.onnx", [node]), scale=2)
+
+
+@pytest.mark.parametrize("shape", [(1, 3, 64, 64), ("n", 1, "h", "w"), ("n", 3, "h"), ("n", 3, 48, "w")])
+def test_a_network_of_fixed_or_other_shape_is_refused(tmp_path: Path, shape: tuple[str | int, ...]) -> None:
+    with pytest.raises(ModelError, match=r"a\.onnx: "):
+        load_upscaler(written(tmp_path / "a.onnx", shape=shape), scale=2, device="cpu")
+
+
+def test_an_operator_of_a_library_is_refused(tmp_path: Path) -> None:
+    node = onnx.helper.make_node("Anything", ["x"], ["y"], domain="com.example")
+    with pytest.raises(ModelError, match="cannot run it"):
+        load_upscaler(written(tmp_path / "a.onnx", [node]), scale=2, device="cpu")
+
+
+def test_values_that_are_no_numbers_are_never_pixels(tmp_path: Path) -> None:
+    nodes = [
+        onnx.helper.make_node("Resize", ["x", "", "factors"], ["z"], mode="nearest"),
+        onnx.helper.make_node("Log", ["z"], ["y"]),
+    ]
+    upscaler = load_upscaler(written(tmp_path / "a.onnx", nodes), scale=2, device="cpu")
+    with pytest.raises(ModelError, match="no numbers"):
+        upscaler(np.zeros_like(TILES))
+
+
+@pytest.mark.parametrize("device", ["cuda:x", "cpu:1", "quantum"])
+def test_a_device_that_cannot_be_is_refused(tmp_path: Path, device: str) -> None:
+    with pytest.raises(DeviceError, match="choose auto"):
+        load_upscaler(written(tmp_path / "a.onnx"), scale=2, device=device)
+
+
+@pytest.mark.parametrize("device", ["cuda", "tensorrt:1"])
+def test_a_device_that_is_not_there_is_never_replaced_by_another(tmp_path: Path, device: str) -> None:
+    import onnxruntime
+
+    if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
+        pytest.skip("this ONNX Runtime has it")
+    with pytest.raises(DeviceError, match="built without"):
+        load_upscaler(written(tmp_path / "a.onnx"), scale=2, device=device)
+
+
+def test_a_precision_is_not_for_onnx(tmp_path: Path) -> None:
+    with pytest.raises(DeviceError, match="its own precision"):
+        load_upscaler(written(tmp_path / "a.onnx"), scale=2, precision="bf16")

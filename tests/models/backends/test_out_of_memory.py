@@ -1,0 +1,87 @@
+"""Laws of working within memory: less at a time, the same pixels."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.support.samples import noise
+from wsisr.errors import DeviceError, ModelError, OutOfMemoryError
+from wsisr.imaging.geometry import Size
+from wsisr.imaging.pixels import Tiles
+from wsisr.models.backends.out_of_memory import LEAST_PX, WithinMemory
+from wsisr.models.upscaler import Resampling
+
+
+class Narrow:
+    """Bicubic that has room for so many pixels of the input at a time."""
+
+    name, hardware, on_gpu = "narrow", "on a small device", False
+    weights, scale, context = None, 2, 3
+
+    def __init__(self, room: int) -> None:
+        self.room = room
+        self.remarks: list[str] = []
+        self.shapes: list[tuple[int, ...]] = []
+
+    def __call__(self, tiles: Tiles) -> Tiles:
+        self.shapes.append(tiles.shape)
+        if tiles.size > 3 * self.room:
+            raise OutOfMemoryError("out of memory")
+        return Resampling("bicubic", self.scale)(tiles)
+
+
+def some(count: int, width: int, height: int) -> Tiles:
+    return np.stack([noise(Size(width, height), seed) for seed in range(count)])
+
+
+@given(st.integers(1, 5), st.integers(1, 200), st.integers(1, 200), st.integers((LEAST_PX + 6) ** 2, 50_000))
+def test_the_pixels_are_those_of_a_device_with_room_for_all(count: int, width: int, height: int, room: int) -> None:
+    tiles = some(count, width, height)
+    np.testing.assert_array_equal(WithinMemory(Narrow(room))(tiles), Resampling("bicubic", 2)(tiles))
+
+
+def test_what_was_found_to_fit_is_not_searched_again() -> None:
+    narrow = Narrow(2000)
+    modest = WithinMemory(narrow)
+    modest(some(4, 100, 100))
+    narrow.shapes.clear()
+    modest(some(4, 100, 100))
+    assert all(np.prod(shape) <= 3 * 2000 for shape in narrow.shapes)
+
+
+def test_each_measure_is_said_once_and_before_pieces_come_smaller_batches() -> None:
+    narrow = Narrow(2000)
+    modest = WithinMemory(narrow)
+    for _ in range(2):
+        modest(some(4, 100, 100))
+    assert [shape[0] for shape in narrow.shapes[:3]] == [4, 2, 1]
+    assert modest.remarks == [
+        "not enough memory on a small device for 4 tiles of 100 x 100 px at once; "
+        "fewer are taken, which changes no pixel",
+        "not enough memory on a small device for a tile of 100 x 100 px; "
+        "it is computed in overlapping pieces, which changes no pixel",
+    ]
+
+
+def test_with_room_for_all_nothing_is_cut_and_nothing_said() -> None:
+    narrow = Narrow(10**6)
+    modest = WithinMemory(narrow)
+    modest(some(4, 100, 100))
+    assert (narrow.shapes, modest.remarks) == ([(4, 100, 100, 3)], [])
+
+
+def test_where_nothing_fits_it_says_so() -> None:
+    with pytest.raises(DeviceError, match=f"even in pieces of {LEAST_PX} px"):
+        WithinMemory(Narrow(10))(some(2, 100, 100))
+
+
+def test_other_errors_pass() -> None:
+    class Broken(Narrow):
+        def __call__(self, tiles: Tiles) -> Tiles:
+            raise ModelError(f"broken on {len(tiles)} tiles")
+
+    with pytest.raises(ModelError, match="broken on 2"):
+        WithinMemory(Broken(1))(some(2, 10, 10))

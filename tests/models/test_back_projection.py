@@ -1,0 +1,50 @@
+"""Back-projection agrees with its input better than bicubic does, and is exact over tiles."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.support.samples import noise
+from wsisr.evaluation import BackProjection
+from wsisr.imaging.geometry import Size
+from wsisr.imaging.pixels import Rgb, shrink
+from wsisr.models.upscaler import Resampling
+
+
+def inconsistency(high: Rgb, low: Rgb, scale: int) -> float:
+    return float(np.abs(shrink(high, scale, "area").astype(float) - low).mean())
+
+
+@pytest.mark.parametrize("scale", [2, 4])
+def test_back_projection_reduces_the_consistency_error_with_every_iteration(scale: int) -> None:
+    low = noise(Size(40, 31)) // 2 + np.uint8(64)
+    errors = [inconsistency(BackProjection(scale, n)(low[None])[0], low, scale) for n in range(4)]
+    assert errors == sorted(errors, reverse=True)
+    assert errors[3] < errors[0] / 2
+
+
+@given(st.sampled_from([2, 3, 4]), st.integers(0, 255))
+def test_a_constant_stays_constant(scale: int, grey: int) -> None:
+    low = np.full((1, 12, 9, 3), grey, np.uint8)
+    assert (BackProjection(scale)(low) == grey).all()
+
+
+def test_without_iterations_it_is_bicubic_but_for_rounding() -> None:
+    # Pillow's bicubic on bytes clips between its two passes, so no value may overshoot.
+    low = (100 + noise(Size(21, 17)) % 50)[None].astype(np.uint8)
+    difference = BackProjection(4, 0)(low).astype(int) - Resampling("bicubic", 4)(low)
+    assert np.abs(difference).max() <= 1
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.sampled_from([2, 4]), st.integers(9, 30), st.integers(31, 50))
+def test_inside_its_context_a_tile_gives_the_pixels_of_the_whole(scale: int, left: int, right: int) -> None:
+    method, low = BackProjection(scale), noise(Size(60, 20))
+    reach = method.context
+    whole = method(low[None])[0]
+    tile = method(low[None, :, left - reach : right + reach])[0]
+    inner = tile[:, reach * scale : (reach + right - left) * scale]
+    assert (inner == whole[:, left * scale : right * scale]).all()

@@ -1,0 +1,93 @@
+"""A consistent result averages back to its input, whatever enlarged it and however it was cut."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.support.samples import enlarged, noise
+from wsisr.imaging.geometry import Size
+from wsisr.imaging.pixels import Rgb, Tiles
+from wsisr.models import back_projection
+from wsisr.models.back_projection import ROUNDS, Consistent, agreeing
+from wsisr.models.upscaler import Resampling, Upscaler
+from wsisr.upscaling.plan import Options
+from wsisr.upscaling.residual import apart
+
+
+class Repeat:
+    """Every pixel four times in both directions, darker by some grey levels; averages back but for them."""
+
+    name, hardware, on_gpu = "repeat", "nowhere", False
+    weights, scale, context = None, 4, 0
+    remarks: tuple[str, ...] = ()
+
+    def __init__(self, darker: int = 0) -> None:
+        self.darker = np.uint8(darker)
+
+    def __call__(self, tiles: Tiles) -> Tiles:
+        return tiles.repeat(4, axis=1).repeat(4, axis=2) - self.darker
+
+
+def muted(size: Size) -> Rgb:
+    """Noise that leaves room above and below: what has to be clipped cannot agree."""
+    return (noise(size) // 4 + 96).astype(np.uint8)
+
+
+def residual(low: Rgb, upscaler: Upscaler) -> float:
+    counts = apart(low, upscaler(low[None])[0], np.ones(low.shape[:2], bool))
+    return float(np.arange(256) @ counts / counts.sum())
+
+
+@pytest.mark.parametrize("scale", [2, 4])
+def test_what_bicubic_makes_of_noise_averages_back_to_it(scale: int) -> None:
+    low, bicubic = muted(Size(70, 50)), Resampling("bicubic", scale)
+    assert residual(low, bicubic) > 3
+    assert residual(low, Consistent(bicubic)) < 1
+
+
+def test_what_darkens_all_is_put_right() -> None:
+    low = muted(Size(40, 30))
+    assert residual(low, Repeat(20)) == 20
+    assert residual(low, Consistent(Repeat(20))) == 0
+
+
+@given(st.integers(1, 40), st.integers(1, 40))
+def test_what_agrees_already_stays_as_it_is(width: int, height: int) -> None:
+    tiles = noise(Size(width, height))[None]
+    np.testing.assert_array_equal(Consistent(Repeat())(tiles), Repeat()(tiles))
+
+
+@settings(max_examples=25)
+@given(st.integers(1, 300), st.integers(1, 200), st.integers(1, 3), st.sampled_from([2, 4]))
+def test_the_result_does_not_depend_on_the_cutting(width: int, height: int, batch: int, scale: int) -> None:
+    pixels, upscaler = noise(Size(width, height)), Consistent(Resampling("bicubic", scale))
+    whole = agreeing(pixels, Resampling("bicubic", scale)(pixels[None])[0], ROUNDS)
+    np.testing.assert_array_equal(enlarged(pixels, upscaler, Options(tile_px=128, batch=batch)), whole)
+
+
+def test_nor_on_the_pieces_that_threads_work_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    tiles, upscaler = noise(Size(90, 70))[None], Consistent(Resampling("bicubic", 4))
+    whole = upscaler(tiles)
+    monkeypatch.setattr(back_projection, "PIECE_PX", 16)
+    np.testing.assert_array_equal(upscaler(tiles), whole)
+
+
+def test_a_context_one_px_smaller_would_break_the_law() -> None:
+    class Nearsighted(Consistent):
+        @property
+        def context(self) -> int:
+            return super().context - 1 - Resampling("bicubic", 4).context
+
+    pixels, upscaler = noise(Size(300, 200)), Nearsighted(Resampling("bicubic", 4))
+    whole = upscaler(pixels[None])[0]
+    assert (enlarged(pixels, upscaler, Options(tile_px=64)) != whole).any()
+
+
+def test_it_is_told_from_what_it_corrects_by_its_name_alone() -> None:
+    plain = Resampling("bicubic", 2)
+    corrected = Consistent(plain)
+    assert (corrected.scale, corrected.weights, corrected.hardware) == (2, None, plain.hardware)
+    assert corrected.name == "bicubic + back-projection"

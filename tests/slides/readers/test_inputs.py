@@ -1,0 +1,22 @@
+"""Every format of README's table opens with its size, levels and pitch, and with another library's pixels."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.support.inputs import INPUTS, Input, examined
+
+
+@pytest.mark.parametrize("each", INPUTS, ids=lambda each: each.name)
+def test_a_format_opens_with_the_pixels_of_another_library_or_is_refused_by_name(tmp_path: Path, each: Input) -> None:
+    if not each.is_here:
+        pytest.skip(f"no {each.sample}")
+    found = examined(each, tmp_path)
+    assert each.refusal in found.refusal
+    assert (found.info is None) == bool(each.refusal)
+    if found.info is not None:
+        assert found.sizes[: len(each.sizes)] == each.sizes
+        assert found.info.mpp == pytest.approx(each.mpp, rel=1e-4)
+        assert found.error <= 1

@@ -1,0 +1,276 @@
+"""OME-Zarr of both versions: every chunking, order and codec of the list gives the pixels that zarr wrote."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numcodecs
+import numpy as np
+import pytest
+import zarr
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from tests.slides.readers.test_reading import boxes, crop
+from zarr import codecs
+
+from tests.support.samples import noise_levels, write_ome_zarr
+from wsisr.errors import SlideError
+from wsisr.imaging.geometry import Box, Size
+from wsisr.slides import open_slide
+
+LEVELS = noise_levels(Size(221, 183), Size(110, 91), Size(55, 45))
+TCZYX = (1, 1, 1, 64, 48)
+LAYOUTS: dict[str, tuple[str, dict[str, Any]]] = {
+    "0.4": ("0.4", {}),
+    "0.4 plain": ("0.4", {"compressors": None}),
+    "0.4 zlib, Fortran order": ("0.4", {"compressors": numcodecs.Zlib(), "order": "F", "chunks": (2, 40, 64)}),
+    "0.4 gzip": ("0.4", {"compressors": numcodecs.GZip()}),
+    "0.4 bz2": ("0.4", {"compressors": numcodecs.BZ2()}),
+    "0.4 lz4": ("0.4", {"compressors": numcodecs.LZ4()}),
+    "0.4 zstd": ("0.4", {"compressors": numcodecs.Zstd()}),
+    "0.4 as bioformats2raw": (
+        "0.4",
+        {
+            "axes": "tczyx",
+            "chunks": TCZYX,
+            "compressors": numcodecs.Blosc("lz4"),
+            "chunk_key_encoding": {"name": "v2", "separator": "/"},
+        },
+    ),
+    "0.4 chunks beyond the image": ("0.4", {"chunks": (5, 300, 300)}),
+    "0.5": ("0.5", {}),
+    "0.5 plain": ("0.5", {"compressors": None}),
+    "0.5 blosc": ("0.5", {"axes": "tczyx", "chunks": TCZYX, "compressors": codecs.BloscCodec(cname="zstd")}),
+    "0.5 gzip and checksum": ("0.5", {"compressors": [codecs.GzipCodec(), codecs.Crc32cCodec()]}),
+    "0.5 checksum and zstd": ("0.5", {"compressors": [codecs.Crc32cCodec(), codecs.ZstdCodec()]}),
+    "0.5 transposed": ("0.5", {"filters": [codecs.TransposeCodec(order=(1, 2, 0))], "chunks": (3, 40, 64)}),
+    "0.5 sharded": ("0.5", {"shards": (3, 128, 192)}),
+    "0.5 sharded by channel": ("0.5", {"axes": "tczyx", "chunks": TCZYX, "shards": (1, 3, 1, 128, 96)}),
+    "0.5 names with points": ("0.5", {"chunk_key_encoding": {"name": "default", "separator": "."}}),
+    "0.5 names as in 0.4": ("0.5", {"chunk_key_encoding": {"name": "v2", "separator": "."}}),
+}
+
+
+@pytest.fixture(scope="module")
+def layouts(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    folder = tmp_path_factory.mktemp("zarrs")
+
+    def written(name: str) -> Path:
+        version, options = LAYOUTS[name]
+        path = folder / f"{name}.ome.zarr"
+        return path if path.exists() else write_ome_zarr(path, LEVELS, version, **options)
+
+    return written
+
+
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_every_level_is_what_zarr_reads(layouts: Callable[[str], Path], name: str) -> None:
+    group = zarr.open_group(layouts(name), mode="r")
+    with open_slide(layouts(name)) as slide:
+        assert (slide.info.vendor, slide.info.reader, slide.info.mpp) == ("ome-zarr", "imagecodecs", 0.25)
+        assert [level.size for level in slide.info.levels] == [Size(221, 183), Size(110, 91), Size(55, 45)]
+        for number, level in enumerate(slide.info.levels):
+            array = group[str(number)]
+            assert isinstance(array, zarr.Array)
+            stored = np.moveaxis(np.asarray(array[...]).reshape(3, level.size.height, level.size.width), 0, -1)
+            np.testing.assert_array_equal(slide.read(Box.of(level.size), number), stored)
+
+
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(box=boxes, level=st.integers(0, 2), name=st.sampled_from(["0.4 as bioformats2raw", "0.5 sharded"]))
+def test_a_box_is_the_crop_of_its_level_in_white(
+    layouts: Callable[[str], Path], box: Box, level: int, name: str
+) -> None:
+    with open_slide(layouts(name)) as slide:
+        np.testing.assert_array_equal(slide.read(box, level), crop(LEVELS[level], box))
+
+
+@pytest.mark.parametrize("options", [{}, {"shards": (3, 128, 128)}])
+def test_what_is_not_stored_has_the_value_that_the_array_names(tmp_path: Path, options: dict[str, Any]) -> None:
+    levels = [np.full((200, 200, 3), 240, np.uint8)]
+    levels[0][:64, :64] = 7
+    path = write_ome_zarr(tmp_path / "sparse", levels, "0.5", fill_value=240, **options)
+    assert sum(file.is_file() for file in (path / "0" / "c").rglob("*")) == 1
+    with open_slide(path) as slide:
+        np.testing.assert_array_equal(slide.read(Box(0, 0, 200, 200), 0), levels[0])
+
+
+def test_a_scale_of_all_levels_and_a_unit_count(tmp_path: Path) -> None:
+    path = write_ome_zarr(tmp_path / "a", LEVELS, "0.4", scale=250.0)
+    attributes = json.loads((path / ".zattrs").read_text())
+    for axis in attributes["multiscales"][0]["axes"][1:]:
+        axis["unit"] = "nanometer"
+    attributes["multiscales"][0]["coordinateTransformations"] = [{"type": "scale", "scale": [1, 2, 2]}]
+    (path / ".zattrs").write_text(json.dumps(attributes))
+    with open_slide(path) as slide:
+        assert slide.info.mpp == pytest.approx(0.5)
+
+
+def test_without_a_unit_the_pitch_is_not_recorded(tmp_path: Path) -> None:
+    with open_slide(write_ome_zarr(tmp_path / "a", LEVELS, "0.5", scale=None)) as slide:
+        assert slide.info.mpp is None
+
+
+def several_images(folder: Path, version: str) -> Path:
+    """As bioformats2raw lays them out: the second is the largest, the third is no picture."""
+    group = zarr.create_group(folder, zarr_format=2 if version == "0.4" else 3)
+    group.attrs["bioformats2raw.layout"] = 3
+    write_ome_zarr(folder / "0", LEVELS[1:], version)
+    write_ome_zarr(folder / "1", LEVELS, version)
+    changed(write_ome_zarr(folder / "2", LEVELS, version), shape=[4, 183, 221])
+    write_ome_zarr(folder / "3", [LEVELS[2][:5, :5]], version)
+    return folder
+
+
+@pytest.mark.parametrize("version", ["0.4", "0.5"])
+def test_of_several_images_the_largest_is_read_unless_another_is_asked_for(tmp_path: Path, version: str) -> None:
+    path = several_images(tmp_path / "all", version)
+    with open_slide(path) as slide:
+        assert (slide.info.size, slide.info.series) == (Size(221, 183), 1)
+        assert [scene.size for scene in slide.info.scenes] == [
+            Size(110, 91),
+            Size(221, 183),
+            Size(221, 183),
+            Size(5, 5),
+        ]
+        assert [bool(scene.refusal) for scene in slide.info.scenes] == [False, False, True, False]
+        assert slide.info.remarks == ("the file holds 3 images; series 1, the largest, is read (others by --series)",)
+    with open_slide(path, series=0) as slide:
+        assert (slide.info.size, slide.info.series, slide.info.remarks) == (Size(110, 91), 0, ())
+        np.testing.assert_array_equal(slide.read(Box(0, 0, 110, 91), 0), LEVELS[1])
+    for series, words in ((2, "4 channels"), (4, "series are 0 to 3")):
+        with pytest.raises(SlideError, match=words):
+            open_slide(path, series=series)
+
+
+def test_several_multiscales_of_one_group_are_images_too(tmp_path: Path) -> None:
+    path = write_ome_zarr(tmp_path / "a", LEVELS, "0.4")
+    attributes = json.loads((path / ".zattrs").read_text())
+    (scale,) = attributes["multiscales"]
+    attributes["multiscales"] = [scale | {"name": "small", "datasets": scale["datasets"][1:]}, scale]
+    (path / ".zattrs").write_text(json.dumps(attributes))
+    with open_slide(path) as slide:
+        assert [scene.name for scene in slide.info.scenes] == ["small", ""]
+        assert slide.info.series == 1
+
+
+@pytest.mark.parametrize("version", ["0.4", "0.5"])
+def test_a_chunk_that_is_not_stored_is_white_not_black_and_that_is_said(tmp_path: Path, version: str) -> None:
+    path = write_ome_zarr(tmp_path / "a", LEVELS[:1], version, fill_value=0)
+    with open_slide(path) as slide:
+        assert slide.info.remarks == ()
+    (path / "0" / ("0.1.2" if version == "0.4" else "c/0/1/2")).unlink()
+    with open_slide(path) as slide:
+        assert "1 of 12 files" in slide.info.remarks[0]
+        expected = LEVELS[0].copy()
+        expected[64:128, 128:192] = 255
+        np.testing.assert_array_equal(slide.read(Box(0, 0, 221, 183), 0), expected)
+
+
+@pytest.mark.parametrize(("fill", "said"), [(0, True), (255, False), (240, False)])
+def test_a_chunk_that_a_shard_leaves_out_is_what_the_array_names(tmp_path: Path, fill: int, said: bool) -> None:
+    levels = [LEVELS[0].copy()]
+    levels[0][:64, :64] = fill
+    path = write_ome_zarr(tmp_path / "a", levels, "0.5", fill_value=fill, shards=(3, 128, 128))
+    with open_slide(path) as slide:
+        assert ("1 chunks in shards" in "".join(slide.info.remarks)) == said
+        assert (slide.read(Box(0, 0, 64, 64), 0) == (fill or 255)).all()
+
+
+def refusal(path: Path | str) -> str:
+    with pytest.raises(SlideError) as caught:
+        open_slide(path)
+    line = str(caught.value)
+    assert line.startswith(str(path))
+    assert "\n" not in line
+    assert ";" in line
+    return line
+
+
+def changed(path: Path, **values: Any) -> Path:
+    """The metadata of level 0 with other values."""
+    file = next(path / "0" / name for name in (".zarray", "zarr.json") if (path / "0" / name).exists())
+    file.write_text(json.dumps(json.loads(file.read_text()) | values))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("version", "values", "word"),
+    [
+        ("0.4", {"filters": [{"id": "pickle"}]}, "filters"),
+        ("0.4", {"compressor": {"id": "pickle"}}, "codec pickle"),
+        ("0.4", {"dtype": "|O"}, r"type |O"),
+        ("0.4", {"dtype": "<u2"}, "type <u2"),
+        ("0.4", {"chunks": [3, 20_000, 20_000]}, "chunks of 3 x 20000 x 20000"),
+        ("0.4", {"chunks": [3, 0, 64]}, "chunks of"),
+        ("0.4", {"chunks": [3, 64]}, "chunks of"),
+        ("0.4", {"shape": [4, 183, 221]}, "4 channels"),
+        ("0.4", {"shape": [3, -1, 221]}, "sizes"),
+        ("0.4", {"dimension_separator": "/../"}, "naming"),
+        ("0.5", {"codecs": [{"name": "numcodecs.pickle"}]}, "codec numcodecs.pickle"),
+        ("0.5", {"data_type": "uint16"}, "type uint16"),
+        ("0.5", {"shape": [3, float("inf"), 221]}, "sizes"),
+        ("0.5", {"chunk_grid": {"name": "regular", "configuration": {"chunk_shape": [3, 0, 64]}}}, "chunks of"),
+        ("0.5", {"codecs": []}, "damaged"),
+        ("0.5", {"fill_value": 300}, "fill value 300"),
+    ],
+)
+def test_an_array_that_is_no_picture_or_names_other_codecs_is_refused(
+    tmp_path: Path, version: str, values: dict[str, Any], word: str
+) -> None:
+    assert word in refusal(changed(write_ome_zarr(tmp_path / "a", LEVELS, version), **values))
+
+
+def test_what_is_not_one_image_of_three_channels_is_refused(tmp_path: Path) -> None:
+    path = write_ome_zarr(tmp_path / "a", LEVELS, "0.4")
+    whole = json.loads((path / ".zattrs").read_text())
+    scale = whole["multiscales"][0]
+    coloured = [{"color": colour} for colour in ("0000FF", "00FF00", "FF0000")]
+    outside = [scale | {"datasets": [{"path": "../a/0"}]}]
+    upside_down = [scale | {"datasets": scale["datasets"][::-1]}]
+    axes = [scale | {"axes": [{"name": name} for name in "zyx"]}]
+    for attributes, word in (
+        (whole | {"omero": {"channels": coloured}}, "fluorescence"),
+        ({"plate": {}}, "plate"),
+        ({"multiscales": outside}, "outside its folder"),
+        ({"multiscales": upside_down}, "fine to coarse"),
+        ({"multiscales": axes}, "axes zyx"),
+        ({"multiscales": []}, "damaged"),
+        ({}, "not an OME-Zarr image"),
+    ):
+        (path / ".zattrs").write_text(json.dumps(attributes))
+        assert word in refusal(path)
+    (path / ".zattrs").write_text("[" * 100_000)
+    assert "damaged" in refusal(path)
+
+
+def test_a_remote_store_is_refused() -> None:
+    with pytest.raises(SlideError, match="no remote slides; copy it"):
+        open_slide("https://example.org/slide.ome.zarr")
+    with pytest.raises(SlideError, match="no remote slides; copy it"):
+        open_slide(Path("s3://bucket/slide.ome.zarr"))
+
+
+@pytest.mark.parametrize("name", ["0.4 zlib, Fortran order", "0.5 gzip and checksum", "0.5 sharded", "0.5 plain"])
+def test_a_damaged_chunk_is_a_line_that_names_the_box(tmp_path: Path, name: str) -> None:
+    version, options = LAYOUTS[name]
+    path = write_ome_zarr(tmp_path / "a", LEVELS[:1], version, **options)
+    for file in (path / "0").rglob("*"):
+        if file.is_file() and file.name not in (".zarray", ".zattrs", "zarr.json"):
+            file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+    with open_slide(path) as slide, pytest.raises(SlideError, match="level 0, x 5, y 6, 20 x 20 px cannot be decoded"):
+        slide.read(Box(5, 6, 25, 26), 0)
+
+
+@pytest.mark.parametrize("codec", ["zlib", "gzip", "zstd", "blosc", "lz4"])
+def test_a_chunk_that_swells_beyond_its_size_is_refused(tmp_path: Path, codec: str) -> None:
+    path = write_ome_zarr(tmp_path / "a", LEVELS[:1], "0.4", compressors=numcodecs.get_codec({"id": codec}))
+    swollen = numcodecs.get_codec({"id": codec}).encode(np.zeros(3 * 64 * 64 * 50, np.uint8))
+    (path / "0" / "0.0.0").write_bytes(bytes(swollen))
+    assert len(swollen) < math.prod((3, 64, 64))
+    with open_slide(path) as slide, pytest.raises(SlideError, match="cannot be decoded"):
+        slide.read(Box(0, 0, 10, 10), 0)

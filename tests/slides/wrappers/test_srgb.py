@@ -1,0 +1,57 @@
+"""Colours in sRGB: by the profile, white kept, damage refused."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from PIL import Image, ImageCms
+
+from tests.support.samples import Picture, noise
+from wsisr.errors import SlideError
+from wsisr.imaging.geometry import Box, Size
+from wsisr.slides import InSrgb, SlideInfo
+
+LAB = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")).tobytes()
+SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+
+
+class Profiled(Picture):
+    profile: bytes | None = SRGB
+
+    @property
+    def info(self) -> SlideInfo:
+        return replace(self._info, icc=self.profile)
+
+
+def test_a_slide_in_srgb_keeps_its_pixels_and_loses_its_profile() -> None:
+    pixels = noise(Size(40, 30))
+    slide = InSrgb(Profiled(pixels))
+    assert slide.info.icc is None
+    assert np.abs(slide.read(Box(3, 4, 33, 24), 0).astype(int) - pixels[4:24, 3:33]).max() <= 1
+
+
+def test_a_box_is_converted_as_the_whole_is_and_white_stays_white() -> None:
+    pixels = noise(Size(40, 30))
+    pixels[:5] = 255
+    profile = bytearray(SRGB)
+    entry = profile.index(b"rXYZ") + 4  # of the red colorant in the table of tags: where its data lies
+    red = int.from_bytes(profile[entry : entry + 4], "big")
+    profile[red + 8 : red + 12] = (int.from_bytes(profile[red + 8 : red + 12], "big") // 2).to_bytes(4, "big")
+    picture = Profiled(pixels)
+    picture.profile = bytes(profile)
+    slide = InSrgb(picture)
+    whole = slide.read(Box(0, 0, 40, 30), 0)
+    assert (whole[:5] == 255).all()
+    assert np.abs(whole.astype(int) - pixels).max() > 5
+    np.testing.assert_array_equal(slide.read(Box(7, 3, 21, 27), 0), whole[3:27, 7:21])
+    assert Image.fromarray(whole).mode == "RGB"
+
+
+@pytest.mark.parametrize(("profile", "words"), [(None, "no ICC profile"), (b"junk", "cannot be used"), (LAB, "cannot")])
+def test_colours_that_cannot_be_converted_are_refused(profile: bytes | None, words: str) -> None:
+    picture = Profiled(noise(Size(4, 4)))
+    picture.profile = profile
+    with pytest.raises(SlideError, match=words):
+        InSrgb(picture)

@@ -1,0 +1,63 @@
+"""DICOM slides that say RGB and store YCbCr: seen in the colours that they were scanned in."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import imagecodecs
+import numpy as np
+import pytest
+
+from tests.support.formats import smooth
+from wsisr.imaging.geometry import Box, Size
+from wsisr.slides import Level, SlideInfo, open_slide
+from wsisr.slides.wrappers.ycbcr import REMARK, contradicts_itself, rgb_of
+
+HEAD = b"\xe0\x7f\x10\x00OB\0\0\xff\xff\xff\xff" + b"\xfe\xff\x00\xe0\0\0\0\0" + b"\xfe\xff\x00\xe0"
+JFIF = b"\xff\xe0\x00\x10JFIF\0\1\1\0\0\1\0\1\0\0"
+ADOBE = b"\xff\xee\x00\x0eAdobe\0\x64\0\0\0\0\0"
+TABLE, SCAN = b"\xff\xdb\x00\x04xx", b"\xff\xda\x00\x04xx"
+
+
+def dicom(path: Path, frame: bytes, photometric: str) -> SlideInfo:
+    path.write_bytes(bytes(132) + HEAD + len(frame).to_bytes(4, "little") + frame)
+    said = {"dicom.PhotometricInterpretation": photometric}
+    return SlideInfo(path, "openslide", "dicom", (Level(Size(1, 1), 1.0),), None, None, None, {}, said)
+
+
+@pytest.mark.parametrize(
+    ("segments", "photometric", "found"),
+    [
+        (JFIF + TABLE + SCAN, "RGB", True),
+        (JFIF + TABLE + SCAN, "YBR_FULL_422", False),
+        (JFIF + ADOBE + SCAN, "RGB", False),
+        (ADOBE + SCAN, "RGB", False),
+        (TABLE + SCAN, "RGB", False),
+        (JFIF, "RGB", True),
+        (b"", "RGB", False),
+    ],
+)
+def test_only_a_jfif_marker_contradicts_the_header(
+    tmp_path: Path, segments: bytes, photometric: str, found: bool
+) -> None:
+    assert contradicts_itself(dicom(tmp_path / "a.dcm", b"\xff\xd8" + segments, photometric)) == found
+
+
+def test_colours_are_those_of_libjpeg_to_the_bit() -> None:
+    code = imagecodecs.jpeg8_encode(smooth(Size(200, 160)), colorspace="rgb", outcolorspace="ycbcr", level=80)
+    raw = imagecodecs.jpeg8_decode(code, outcolorspace="ycbcr")
+    np.testing.assert_array_equal(rgb_of(raw), imagecodecs.jpeg8_decode(code))
+
+
+def test_a_slide_in_dicom_has_the_colours_that_it_has_in_aperio(shared_slides: Path) -> None:
+    box = Box(300, 400, 700, 800)
+    with (
+        open_slide(shared_slides / "vendor" / "dicom-cmu-1") as dicom,
+        open_slide(shared_slides / "vendor" / "CMU-1-Small-Region.svs") as aperio,
+    ):
+        assert REMARK in dicom.info.remarks
+        seen, truth = (slide.read(box, 0).mean(axis=(0, 1)) for slide in (dicom, aperio))
+        np.testing.assert_allclose(seen, truth, atol=1)
+        assert (dicom.read(Box(-10, -10, 0, 0), 0) == 255).all()
+    with open_slide(shared_slides / "vendor" / "dicom-jpeg.dcm") as honest:
+        assert REMARK not in honest.info.remarks

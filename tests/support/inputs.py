@@ -1,0 +1,200 @@
+"""Which slides open, and whether their pixels are what another library reads: the rows of README's input table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import imagecodecs
+import numpy as np
+import pyvips
+import zarr
+
+from tests.support.formats import smooth, write_leica, write_philips, write_qptiff, write_trestle
+from tests.support.samples import CMU_SLIDE, SHARED_SLIDES, write_generic_pyramid, write_ome_pyramid, write_ome_zarr
+from wsisr.errors import SlideError
+from wsisr.imaging.geometry import Box, Size
+from wsisr.imaging.pixels import Rgb
+from wsisr.slides import Slide, SlideInfo, open_slide
+
+VENDOR = SHARED_SLIDES / "vendor"
+DICOM = VENDOR / "dicom-cmu-1"
+
+SIZES = (Size(256, 192), Size(128, 96))
+LEVELS = [smooth(size, seed) for seed, size in enumerate(SIZES)]
+SQUARE = [smooth(Size(256, 256), 2), smooth(Size(128, 128), 3)]
+"""Whole tiles: Philips stores nothing else."""
+CM = {"resolution": (20_000, 20_000), "resolutionunit": "CENTIMETER", "compression": "jpeg"}
+OME = {"PhysicalSizeX": 0.5, "PhysicalSizeXUnit": "µm", "PhysicalSizeY": 0.5, "PhysicalSizeYUnit": "µm"}
+
+FRAMES = "its own JPEG frames"
+
+Independent = Callable[[Path, SlideInfo, int], Rgb]
+"""A slide's path, its facts and a level to the pixels of the level, as another library reads them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """One slide, and what it should be."""
+
+    name: str
+    sample: str
+    """A real file, or synthetic."""
+    path: Callable[[Path], Path]
+    """An empty folder to the slide."""
+    sizes: tuple[Size, ...] = SIZES
+    """Of what was scanned, at the first levels."""
+    mpp: float = 0.5
+    against: str = "libvips"
+    independent: Independent = lambda path, _, level: vips_page(path, level)
+    refusal: str = ""
+    """Words of the line that refuses it."""
+
+    @property
+    def is_here(self) -> bool:
+        return self.sample == "synthetic" or self.path(Path()).exists()
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a slide came to."""
+
+    info: SlideInfo | None
+    sizes: tuple[Size, ...] = ()
+    error: int = 0
+    """Largest difference of a grey level over all levels."""
+    refusal: str = ""
+
+
+def examined(each: Input, folder: Path) -> Found:
+    path = each.path(folder)
+    try:
+        slide = open_slide(path)
+    except SlideError as refused:
+        return Found(None, refusal=str(refused).removeprefix(f"{path}: "))
+    with slide:
+        errors = [_error(each, slide, path, level) for level in range(len(slide.info.levels))]
+        sizes = tuple(_scanned(slide.info, level).size for level in range(len(slide.info.levels)))
+        return Found(slide.info, sizes, max(errors))
+
+
+def _error(each: Input, slide: Slide, path: Path, level: int) -> int:
+    own = slide.read(_scanned(slide.info, level), level).astype(int)
+    other = each.independent(path, slide.info, level)
+    assert own.shape == other.shape, f"{each.name}: level {level} is {own.shape}, for {each.against} {other.shape}"
+    return int(np.abs(own - other).max())
+
+
+def _scanned(info: SlideInfo, level: int) -> Box:
+    """The bounds in px of a level; they lie on whole pixels in these samples."""
+    if info.bounds is None:
+        return Box.of(info.levels[level].size)
+    factor = info.levels[level].downsample
+    edges = (info.bounds.left, info.bounds.top, info.bounds.right, info.bounds.bottom)
+    return Box(*(round(edge / factor) for edge in edges))
+
+
+def vips_page(path: Path, page: int) -> Rgb:
+    return _array(pyvips.Image.tiffload(str(path), page=page))
+
+
+def vips_subifd(path: Path, level: int) -> Rgb:
+    return _array(pyvips.Image.tiffload(str(path), subifd=level - 1))
+
+
+def by_zarr(path: Path, info: SlideInfo, level: int) -> Rgb:
+    array = zarr.open_group(path, mode="r")[str(level)]
+    assert isinstance(array, zarr.Array)
+    size = info.levels[level].size
+    return np.moveaxis(np.asarray(array[...]).reshape(3, size.height, size.width), 0, -1)
+
+
+def by_frames(path: Path, info: SlideInfo, level: int) -> Rgb:
+    """The JPEG frames of a DICOM file, cut out of its bytes and laid side by side."""
+    file = path if path.is_file() else next(path.glob(f"level-{level}-*"))
+    data = file.read_bytes()
+    at = data.index(b"\xe0\x7f\x10\x00OB\0\0\xff\xff\xff\xff") + 12
+    items = []
+    while data[at : at + 4] == b"\xfe\xff\x00\xe0":
+        count = int.from_bytes(data[at + 4 : at + 8], "little")
+        items.append(data[at + 8 : at + 8 + count])
+        at += 8 + count
+    frames = [imagecodecs.jpeg8_decode(item) for item in items[1:]]  # the first is a table of offsets
+    size = info.levels[level].size
+    across = -(-size.width // frames[0].shape[1])
+    rows = [np.concatenate(frames[start : start + across], axis=1) for start in range(0, len(frames), across)]
+    return np.asarray(np.concatenate(rows)[: size.height, : size.width])
+
+
+def _array(image: pyvips.Image) -> Rgb:
+    return np.asarray(image.numpy())[..., :3]
+
+
+def _real(path: Path) -> Callable[[Path], Path]:
+    return lambda _: path
+
+
+INPUTS = (
+    Input("Aperio, JPEG", "CMU-1-Small-Region", _real(CMU_SLIDE), (Size(2220, 2967),), 0.499),
+    Input(
+        "DICOM, a folder",
+        "CMU-1-Small-Region",
+        _real(DICOM),
+        (Size(2220, 2967), Size(1110, 1483), Size(555, 741), Size(277, 370)),
+        0.499,
+        FRAMES,
+        by_frames,
+    ),
+    Input(
+        "DICOM, one file",
+        "dicom-jpeg.dcm",
+        _real(VENDOR / "dicom-jpeg.dcm"),
+        (Size(957, 715),),
+        16.783,
+        FRAMES,
+        by_frames,
+    ),
+    Input("DICOM, 16-bit", "dicom-grayscale", _real(VENDOR / "dicom-grayscale-refused.dcm"), refusal="BitsAllocated"),
+    Input("Hamamatsu, TRITC", "fluorescence-TRITC", _real(VENDOR / "fluorescence-TRITC.ndpi"), refusal="fluorescence"),
+    Input(
+        "Leica SCN",
+        "synthetic",
+        lambda folder: write_leica(folder / "a.scn", LEVELS),
+        independent=lambda path, _, level: vips_page(path, level + 1),
+    ),
+    Input(
+        "Philips TIFF",
+        "synthetic",
+        lambda folder: write_philips(folder / "a.tiff", SQUARE),
+        (Size(256, 256), Size(128, 128)),
+    ),
+    Input("Trestle", "synthetic", lambda folder: write_trestle(folder / "a.tif", LEVELS)),
+    Input(
+        "QPTIFF, brightfield",
+        "synthetic",
+        lambda folder: write_qptiff(folder / "a.qptiff", LEVELS),
+        independent=lambda path, _, level: vips_page(path, level and level + 1),
+    ),
+    Input("pyramid TIFF", "synthetic", lambda folder: write_generic_pyramid(folder / "a.tif", LEVELS, **CM)),
+    Input(
+        "OME-TIFF, SubIFDs",
+        "synthetic",
+        lambda folder: write_ome_pyramid(folder / "a.ome.tif", LEVELS, OME, compression="jpeg"),
+        independent=lambda path, _, level: vips_subifd(path, level),
+    ),
+    Input(
+        "OME-Zarr 0.4",
+        "synthetic",
+        lambda folder: write_ome_zarr(folder / "a.zarr", LEVELS, "0.4", "tczyx", 0.5),
+        against="zarr",
+        independent=by_zarr,
+    ),
+    Input(
+        "OME-Zarr 0.5, sharded",
+        "synthetic",
+        lambda folder: write_ome_zarr(folder / "a.zarr", LEVELS, "0.5", scale=0.5, shards=(3, 128, 128)),
+        against="zarr",
+        independent=by_zarr,
+    ),
+)

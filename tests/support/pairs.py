@@ -1,0 +1,101 @@
+"""Small slides of known pixels with a pitch, and small datasets made of them."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from tests.support.samples import noise, write_ome_pyramid
+from wsisr.dataset.builder import Assembly
+from wsisr.dataset.pyramid import plan
+from wsisr.dataset.reader import MANIFEST, PatchStore
+from wsisr.dataset.recipe import Recipe
+from wsisr.dataset.records import PatchRecord
+from wsisr.dataset.shard_writer import part_in
+from wsisr.dataset.slides_and_splits import sources_of
+from wsisr.imaging.geometry import Size
+from wsisr.imaging.pixels import Rgb, enlarge, shrink
+
+RECIPE = Recipe(patch_px=64)
+SMALL = Size(192, 128)
+
+
+def write_slide(
+    path: Path, size: Size = SMALL, factors: Sequence[int] = (2, 4), *, mpp: float | None = 0.5, seed: int = 0
+) -> Path:
+    """A pyramid of noise, whose coarser levels are the area mean of the finest."""
+    finest = noise(size, seed)
+    levels = [finest]
+    for factor in factors:
+        width, height = size.width // factor, size.height // factor
+        levels.append(shrink(finest[: height * factor, : width * factor], factor, "area"))
+    return write_levels(path, levels, mpp)
+
+
+def write_glass(path: Path) -> Path:
+    """A pyramid on which there is nothing."""
+    return write_levels(path, [np.full((side, side, 3), 240, np.uint8) for side in (128, 64)], 0.5)
+
+
+def write_levels(path: Path, levels: Sequence[Rgb], mpp: float | None) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return write_ome_pyramid(path, levels, {} if mpp is None else {"PhysicalSizeX": mpp, "PhysicalSizeY": mpp})
+
+
+def built(folder: Path, slides: Iterable[Path], held_out: Iterable[Path] = (), recipe: Recipe = RECIPE) -> PatchStore:
+    """A dataset, built to its end."""
+    deque(Assembly(plan(sources_of(slides, held_out, recipe), folder, recipe)))
+    return PatchStore(folder)
+
+
+def files_under(folder: Path) -> dict[str, bytes]:
+    """Path in the folder to content, of every file."""
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def write_dataset(folder: Path, *, side: int = 64, seed: int = 0, pitches: Sequence[float] = (0.5, 0.5, 0.5)) -> Path:
+    """Two training slides and one for validation, four patches each of blurred noise, which can be learned."""
+    records: list[PatchRecord] = []
+    for number, (split, mpp) in enumerate(zip(("train", "train", "val"), pitches, strict=True)):
+        with part_in(folder, f"slide{number}") as part:
+            for index in range(4):
+                high = enlarge(noise(Size(side // 4, side // 4), seed + 10 * number + index), 4, "bicubic")
+                place = part.keep(high)
+                for scale in (2, 4):
+                    images = {"hr": place, "lr": part.keep(shrink(high, scale, "area"))}
+                    own = record(f"slide{number}", split=split, scale=scale, side=side, left=side * index)
+                    own = replace(own, mpp_hr=mpp, mpp_lr=mpp * scale, shard=part.shard, images=images)
+                    records.append(own)
+    write_manifest(folder, records)
+    return folder
+
+
+def record(name: str, *, split: str = "train", scale: int = 2, side: int = 64, left: int = 0) -> PatchRecord:
+    """A row without pixels."""
+    return PatchRecord(
+        slide=f"{name}.svs",
+        case=name,
+        split=split,
+        kind="pyramid",
+        scale=scale,
+        level=0,
+        box=(left, 0, left + side, side),
+        mpp_hr=0.5,
+        mpp_lr=0.5 * scale,
+        magnification=20,
+        contrast=40.0,
+        focus=0.5,
+        tissue=1.0,
+        fingerprint="0" * 16,
+        side=side,
+        shard=f"{name}.bin",
+        images={"hr": (0, 3), "lr": (3, 3)},
+    )
+
+
+def write_manifest(folder: Path, records: Iterable[PatchRecord]) -> None:
+    (folder / MANIFEST).write_text("".join(f"{each.to_json()}\n" for each in records))

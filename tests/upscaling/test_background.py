@@ -1,0 +1,139 @@
+"""Laws of the background: which pixels no network makes, and that this does not depend on the cutting."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.support.samples import Picture, enlarged, noise
+from wsisr.imaging.geometry import Box, Size
+from wsisr.imaging.pixels import Rgb, Tiles, enlarge
+from wsisr.models.upscaler import Resampling
+from wsisr.slides.region import Source
+from wsisr.tissue import TissueMap, everywhere
+from wsisr.upscaling.background import Background
+from wsisr.upscaling.engine import blocks
+from wsisr.upscaling.plan import Options, plan
+
+SIZE = Size(330, 270)
+CELL = 64
+"""Input px of a stored tile at scale 4."""
+
+
+class Counting:
+    """Lanczos that counts what goes through it: unlike bicubic everywhere."""
+
+    name, hardware, on_gpu = "counting", "nowhere", False
+    weights, scale, context = None, 4, 3
+    remarks: tuple[str, ...] = ()
+
+    def __init__(self) -> None:
+        self.tiles = self.pixels = 0
+
+    def __call__(self, tiles: Tiles) -> Tiles:
+        self.tiles += len(tiles)
+        self.pixels += tiles.size // 3
+        return Resampling("lanczos", 4)(tiles)
+
+
+def marked(flags: list[list[bool]]) -> TissueMap:
+    """One flag a cell of the picture."""
+    fine = np.array(flags).repeat(CELL, axis=0).repeat(CELL, axis=1)
+    return TissueMap(fine[: SIZE.height, : SIZE.width], "marked")
+
+
+def expected(pixels: Rgb, flags: list[list[bool]]) -> Rgb:
+    mask = marked(flags).flags.repeat(4, axis=0).repeat(4, axis=1)[..., None]
+    return np.where(mask, enlarge(pixels, 4, "lanczos"), enlarge(pixels, 4, "bicubic"))
+
+
+maps = st.lists(st.lists(st.booleans(), min_size=6, max_size=6), min_size=5, max_size=5)
+
+
+@settings(max_examples=8)
+@given(maps, st.sampled_from([64, 128, 192, 512]), st.integers(1, 3))
+def test_each_cell_is_the_networks_or_bicubics_however_the_image_is_cut(
+    flags: list[list[bool]], tile_px: int, batch: int
+) -> None:
+    pixels = noise(SIZE)
+    options = Options(tile_px, batch=batch, background=Background(marked(flags)))
+    np.testing.assert_array_equal(enlarged(pixels, Counting(), options), expected(pixels, flags))
+
+
+@settings(max_examples=5)
+@given(maps)
+def test_cells_without_tissue_are_bicubics_where_tiles_are_blended_too(flags: list[list[bool]]) -> None:
+    class Wide(Counting):
+        context = 20
+
+    pixels = noise(SIZE)
+    found = enlarged(pixels, Wide(), Options(128, overlap_px=24, background=Background(marked(flags))))
+    glass = ~marked(flags).flags.repeat(4, axis=0).repeat(4, axis=1)
+    np.testing.assert_array_equal(found[glass], enlarge(pixels, 4, "bicubic")[glass])
+
+
+def test_a_region_is_decided_as_the_whole_slide_is() -> None:
+    flags = [[(row + column) % 3 == 0 for column in range(6)] for row in range(5)]
+    picture, background = Picture(noise(SIZE)), Background(marked(flags))
+    source = Source(picture, 0).within(Box(CELL, 2 * CELL, 5 * CELL, 4 * CELL))
+    whole = expected(picture.pixels, flags)
+    for box, pixels in blocks(plan(source, Counting(), Options(64, background=background)), Counting()):
+        place = box.moved(CELL * 4, 2 * CELL * 4)
+        np.testing.assert_array_equal(pixels, whole[place.rows, place.columns])
+
+
+@settings(max_examples=8)
+@given(maps)
+def test_a_tile_without_tissue_never_meets_the_network(flags: list[list[bool]]) -> None:
+    upscaler = Counting()
+    enlarged(noise(SIZE), upscaler, Options(CELL, background=Background(marked(flags), white=True)))
+    assert upscaler.tiles == np.array(flags).sum()
+
+
+def test_of_a_tile_with_little_tissue_the_network_sees_no_more_than_that_needs() -> None:
+    flags = [[(column, row) in ((1, 2), (2, 2)) for column in range(6)] for row in range(5)]
+    upscaler = Counting()
+    enlarged(noise(SIZE), upscaler, Options(512, background=Background(marked(flags))))
+    assert upscaler.pixels == (2 * CELL + 2 * upscaler.context) * (CELL + 2 * upscaler.context)
+
+
+def test_a_white_background_is_pure() -> None:
+    flags = [[column < 3 for column in range(6)] for _ in range(5)]
+    found = enlarged(noise(SIZE), Counting(), Options(512, background=Background(marked(flags), white=True)))
+    assert (found[:, 3 * CELL * 4 :] == 255).all()
+    assert (found[:, : 3 * CELL * 4] != 255).any()
+
+
+def test_what_the_slide_does_not_have_stays_white_and_costs_no_network() -> None:
+    class Inventive(Counting):
+        def __call__(self, tiles: Tiles) -> Tiles:
+            return super().__call__(tiles) // 2
+
+    pixels = np.full((270, 330, 3), 255, np.uint8)
+    upscaler = Inventive()
+    assert (enlarged(pixels, upscaler, Options(64)) == 255).all()
+    assert upscaler.tiles == 0
+    pixels[100, 100] = 0
+    cuts = [enlarged(pixels, Inventive(), Options(tile_px)) for tile_px in (64, 128, 512)]
+    np.testing.assert_array_equal(cuts[0], cuts[1])
+    np.testing.assert_array_equal(cuts[0], cuts[2])
+
+
+@given(maps)
+def test_the_share_without_tissue_is_one_of_area_and_what_is_busy_one_of_what_is_read(flags: list[list[bool]]) -> None:
+    work = plan(Source(Picture(noise(SIZE)), 0), Counting(), Options(CELL, 0, background=Background(marked(flags))))
+    tissue = marked(flags).flags.mean()
+    assert work.cells.skipped == pytest.approx(1 - tissue)
+    assert work.grid.read_pixels == SIZE.pixels
+    assert work.busy == pytest.approx(tissue)
+
+
+def test_the_note_tells_the_share_only_where_there_is_one() -> None:
+    source = Source(Picture(noise(SIZE)), 0)
+    flags = [[column < 3 for column in range(6)] for _ in range(5)]
+    note = plan(source, Counting(), Options(background=Background(marked(flags)))).output.note
+    glass = 100 * (1 - 3 * CELL / SIZE.width)
+    assert f"{glass:.1f} % of the area without tissue, marked; bicubic there" in note["background"]
+    assert "background" not in plan(source, Counting(), Options(background=Background(everywhere()))).output.note

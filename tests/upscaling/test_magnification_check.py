@@ -1,0 +1,111 @@
+"""The second opinion on a pixel pitch: said only where the tissue clearly looks like another magnification."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.support.networks import small_network, small_spec
+from tests.support.samples import Picture, noise
+from wsisr.imaging.geometry import Box, Size
+from wsisr.imaging.pixels import Tiles
+from wsisr.models.architectures.mmsrnet import MMSRNet
+from wsisr.models.loading import load_sight
+from wsisr.models.magnification import Shares
+from wsisr.models.spec import ModelSpec
+from wsisr.models.weights import save_weights
+from wsisr.slides.region import Source
+from wsisr.tissue import TissueMap, everywhere
+from wsisr.upscaling.magnification_check import WINDOW_PX, WINDOWS, contradiction, spread_windows
+
+
+class Opinion:
+    """Sees always the same, of 5x, 10x and 20x."""
+
+    def __init__(self, *shares: float) -> None:
+        self.shares = np.array(shares)
+
+    @property
+    def spec(self) -> ModelSpec:
+        return small_spec("mmsrnet")
+
+    def __call__(self, tiles: Tiles) -> Shares:
+        assert tiles.ndim == 4
+        return self.shares
+
+
+def source(mpp: float | None = 0.5, width: int = 500, height: int = 400) -> Source:
+    return Source(Picture(noise(Size(width, height)), mpp), 0)
+
+
+def test_what_looks_as_its_pitch_says_is_not_spoken_of() -> None:
+    assert contradiction(source(0.5), everywhere(), Opinion(0.1, 0.2, 0.7)) is None
+    assert contradiction(source(0.5), everywhere(), Opinion(0.1, 0.6, 0.3)) is None  # not clearly
+
+
+def test_what_looks_otherwise_is_said_with_numbers() -> None:
+    said = contradiction(source(0.5), everywhere(), Opinion(0.04, 0.95, 0.01))
+    assert said == (
+        "the tissue looks like 10x (95 % likely), its 0.5 um/px stand for 20x (1 %); if the pitch is wrong, give --mpp"
+    )
+
+
+@pytest.mark.parametrize("mpp", [None, 0.25, 8.0])
+def test_of_a_pitch_that_is_none_of_the_classes_nothing_is_said(mpp: float | None) -> None:
+    assert contradiction(source(mpp), everywhere(), Opinion(1, 0, 0)) is None
+
+
+def test_where_no_tissue_is_nothing_is_said() -> None:
+    nothing = TissueMap(np.zeros((4, 4), bool), "a test")
+    assert contradiction(source(0.5), nothing, Opinion(1, 0, 0)) is None
+
+
+@pytest.mark.parametrize(("width", "said"), [(3 * WINDOW_PX, False), (4 * WINDOW_PX, True)])
+def test_of_less_tissue_than_was_measured_on_nothing_is_said(width: int, said: bool) -> None:
+    found = contradiction(source(0.5, width, 4 * WINDOW_PX), everywhere(), Opinion(1, 0, 0))
+    assert (found is not None) == said
+
+
+@given(width=st.integers(1, 900), height=st.integers(1, 900), seed=st.integers(0, 99))
+def test_windows_lie_inside_are_alike_and_few(width: int, height: int, seed: int) -> None:
+    flags = np.random.default_rng(seed).random((7, 5)) < 0.4
+    size = Size(width, height)
+    boxes = spread_windows(Source(Picture(np.zeros((height, width, 3), np.uint8)), 0), TissueMap(flags, "a test"))
+    assert len(boxes) <= WINDOWS
+    assert len({box.size for box in boxes}) <= 1
+    assert all(Box.of(size).contains(box) for box in boxes)
+    assert bool(boxes) == bool(flags.any())
+
+
+def test_windows_are_where_the_tissue_is() -> None:
+    flags = np.zeros((4, 8), bool)
+    flags[:, 4:] = True
+    boxes = spread_windows(source(0.5, 8 * WINDOW_PX, 4 * WINDOW_PX), TissueMap(flags, "a test"))
+    assert len(boxes) == WINDOWS
+    assert min(box.left for box in boxes) == 4 * WINDOW_PX
+
+
+def test_a_branch_sees_by_the_mean_over_windows(tmp_path: Path) -> None:
+    network = small_network("mmsrnet")
+    assert isinstance(network, MMSRNet)
+    path = tmp_path / "joint.safetensors"
+    save_weights(path, small_spec("mmsrnet"), network.state_dict())
+    sight = load_sight(path, scale=2, device="cpu")
+    assert sight is not None
+    tiles = np.stack([noise(Size(40, 40), seed) for seed in range(3)])
+    alone = [sight(tiles[number : number + 1]) for number in range(3)]
+    np.testing.assert_allclose(sight(tiles), np.mean(alone, axis=0), atol=1e-6)
+    with torch.inference_mode():
+        logits = network.logits(torch.from_numpy(tiles[:1]).permute(0, 3, 1, 2) / 255)
+    np.testing.assert_allclose(alone[0], logits.softmax(dim=1)[0].numpy(), atol=1e-5)
+
+
+def test_what_has_no_branch_sees_nothing(tmp_path: Path) -> None:
+    save_weights(tmp_path / "a.safetensors", small_spec("edsr"), small_network("edsr").state_dict())
+    for model in ("bicubic", "masrgan-x2", tmp_path / "a.safetensors", "model.onnx"):
+        assert load_sight(model, scale=2, device="cpu") is None

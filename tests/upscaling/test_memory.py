@@ -1,0 +1,64 @@
+"""What a run holds in memory: no more than its plan says, whatever the slide's size."""
+
+from __future__ import annotations
+
+import gc
+import tracemalloc
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.support.samples import Picture, noise
+from wsisr.errors import OutputError
+from wsisr.imaging.geometry import Size
+from wsisr.models.upscaler import Resampling
+from wsisr.slides.region import Source
+from wsisr.upscaling.engine import blocks
+from wsisr.upscaling.memory import FIXED, GB
+from wsisr.upscaling.plan import DEFAULT_TILE_PX, Options, plan
+
+SMALL, LARGE = Source(Picture(noise(Size(700, 500))), 0), Source(Picture(noise(Size(2300, 1500))), 0)
+UPSCALER = Resampling("lanczos", 2)
+
+
+def held(source: Source, options: Options) -> tuple[int, int]:
+    """Most bytes of arrays at a time while blocks are made, and what was promised."""
+    work = plan(source, UPSCALER, options)
+    gc.collect()
+    tracemalloc.start()
+    for _ in blocks(work, UPSCALER):
+        pass
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    return most, work.load.bytes - FIXED
+
+
+@pytest.mark.parametrize("options", [Options(256), Options(128, batch=4), Options(256, overlap_px=4, batch=2)])
+def test_a_run_holds_no_more_than_planned_and_no_more_for_a_larger_slide(options: Options) -> None:
+    small, planned = held(SMALL, options)
+    large, _ = held(LARGE, options)
+    assert small <= planned
+    assert large <= planned
+
+
+@given(st.floats(0.14, 1.0), st.integers(1, 4))
+@settings(max_examples=20)
+def test_tiles_are_the_largest_that_the_budget_has_room_for(memory_gb: float, batch: int) -> None:
+    load = plan(LARGE, UPSCALER, Options(batch=batch, memory_gb=memory_gb)).load
+    assert load.bytes <= memory_gb * GB
+    side = load.grid.tiling.step
+    if side < DEFAULT_TILE_PX:
+        with pytest.raises(OutputError, match="--memory"):
+            plan(LARGE, UPSCALER, Options(side + 128, batch=batch, memory_gb=memory_gb))
+
+
+@pytest.mark.parametrize("options", [Options(memory_gb=0.1), Options(1024, memory_gb=0.15), Options(memory_gb=0)])
+def test_a_budget_without_room_for_a_tile_is_refused(options: Options) -> None:
+    with pytest.raises(OutputError, match=r"more than .* GB; allow more"):
+        plan(LARGE, UPSCALER, options)
+
+
+def test_a_single_window_has_all_cores_and_many_share_them() -> None:
+    grids = [plan(LARGE, UPSCALER, Options(side)).load for side in (128, 4096)]
+    assert [load.beside for load in grids] == [grids[0].workers, 1]

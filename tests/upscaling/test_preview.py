@@ -1,0 +1,60 @@
+"""A before/after picture shows the truth where the slide has it, and only there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from tests.support.pairs import write_levels
+from tests.support.samples import noise
+from wsisr.imaging.geometry import Box, Size
+from wsisr.imaging.pixels import Rgb, shrink
+from wsisr.models.upscaler import Resampling
+from wsisr.slides import open_slide
+from wsisr.slides.region import source_of
+from wsisr.upscaling.preview import GAP_PX, compare
+
+HIGH = noise(Size(256, 192))
+PLACE = Box(64, 32, 160, 112)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return write_levels(tmp_path / "slide.ome.tif", [HIGH, shrink(HIGH, 2, "area")], 0.5)
+
+
+def shows(picture: npt.NDArray[np.uint8], image: Rgb) -> bool:
+    """Whether an image stands in a picture somewhere."""
+    rows, columns = image.shape[:2]
+    starts = np.argwhere((picture[: -rows + 1, : -columns + 1] == image[0, 0]).all(axis=-1))
+    return any(np.array_equal(picture[y : y + rows, x : x + columns], image) for y, x in starts)
+
+
+@pytest.mark.parametrize(("level", "mpp"), [(None, 1.0), (1, None)], ids=["a pitch", "a level"])
+def test_where_the_slide_is_finer_its_own_pixels_stand_beside_the_result(
+    path: Path, level: int | None, mpp: float | None
+) -> None:
+    with open_slide(path) as slide:
+        source = source_of(slide, level, mpp, PLACE)
+        picture = np.asarray(compare(source, Resampling("bicubic", 2)))
+    assert shows(picture, HIGH[PLACE.rows, PLACE.columns])
+
+
+@pytest.mark.parametrize(
+    ("level", "mpp", "scale"),
+    [(0, None, 2), (None, 1.0, 4), (None, 0.99005, 2)],
+    ids=["level 0", "too far", "by a hair"],
+)
+def test_what_the_slide_does_not_have_is_not_shown(
+    path: Path, level: int | None, mpp: float | None, scale: int
+) -> None:
+    """Its last panel is then the result."""
+    with open_slide(path) as slide:
+        source, upscaler = source_of(slide, level, mpp), Resampling("bicubic", scale)
+        result = upscaler(source.read(Box.of(source.size))[None])[0]
+        picture = np.asarray(compare(source, upscaler))
+    last = picture[:, -(result.shape[1] + 2 * GAP_PX) :]
+    assert shows(last, result)

@@ -1,0 +1,141 @@
+"""Laws of what is measured while a result is made."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.support.samples import Picture, noise
+from wsisr.imaging.geometry import Box, Size
+from wsisr.imaging.pixels import Rgb, Tiles
+from wsisr.models.loading import load_upscaler
+from wsisr.models.upscaler import Resampling, Upscaler
+from wsisr.slides import open_slide
+from wsisr.slides.region import Source
+from wsisr.tissue import TissueMap
+from wsisr.upscaling.background import Background
+from wsisr.upscaling.engine import blocks, upscale
+from wsisr.upscaling.plan import Options, plan
+from wsisr.upscaling.quality import Audit
+from wsisr.writing import read_note
+
+UPSCALER = Resampling("lanczos", 2)
+
+
+class Repeat:
+    """Averaged back it is what it was; each tile may be darkened by its number."""
+
+    name, hardware, on_gpu = "repeat", "nowhere", False
+    weights, scale, context = None, 2, 0
+    remarks: tuple[str, ...] = ()
+
+    def __init__(self, darker: int = 0) -> None:
+        self.darker, self.tiles = darker, 0
+
+    def __call__(self, tiles: Tiles) -> Tiles:
+        self.tiles += 1
+        off = self.darker if self.tiles == 4 else 0
+        return tiles.repeat(2, axis=1).repeat(2, axis=2) - np.uint8(off)
+
+
+def audited(pixels: Rgb, upscaler: Upscaler, overlap_px: int | None = None) -> Audit:
+    audit = Audit(upscaler.scale)
+    work = plan(Source(Picture(pixels), 0), upscaler, Options(128, overlap_px, audit=audit))
+    for _ in blocks(work, upscaler):
+        pass
+    return audit
+
+
+def test_without_seams_the_score_is_one() -> None:
+    assert audited(np.full((300, 400, 3), 90, np.uint8), Repeat()).seams.mean == 1
+    seams = audited(noise(Size(520, 390)), Repeat()).seams
+    assert seams.borders == 4 * 4 + 5 * 3
+    assert seams.mean == pytest.approx(1, abs=0.05)
+
+
+def test_a_tile_that_differs_is_found_by_its_border_and_by_its_mean() -> None:
+    audit = audited(np.full((256, 384, 3), 90, np.uint8), Repeat(darker=3))
+    assert audit.seams.at[0] in (0, 256)
+    assert audit.seams.worst > 10
+    assert (audit.residual.worst, audit.residual.at) == (3, (0, 256))
+    assert audit.residual.mean == pytest.approx(3 / 6)
+    assert audit.residual.percentile == 3
+
+
+def test_what_averages_back_to_its_input_has_no_residual() -> None:
+    residual = audited(noise(Size(301, 203)), Repeat()).residual
+    assert (residual.mean, residual.percentile, residual.worst) == (0, 0, 0)
+
+
+def test_where_white_meets_tissue_there_is_no_seam_to_measure() -> None:
+    flags = np.zeros((4, 4), bool)
+    flags[:, :2] = flags[0, 2] = True  # across the border of the upper tiles, half is tissue on both sides
+    found = {}
+    for white in (True, False):
+        audit, ground = Audit(2), Background(TissueMap(flags, "made up"), white)
+        source = Source(Picture(np.full((512, 512, 3), 90, np.uint8)), 0)
+        work = plan(source, Repeat(), Options(256, audit=audit, background=ground))
+        deque(blocks(work, Repeat()), 0)
+        found[white] = (audit.seams.borders, audit.seams.mean)
+    assert found == {True: (3, 1.0), False: (4, 1.0)}
+
+
+@pytest.mark.parametrize("options", [Options(128), Options(128, overlap_px=4, batch=2)])
+@settings(max_examples=6)
+@given(stops=st.lists(st.integers(1, 16), min_size=1, max_size=3))
+def test_an_audit_does_not_depend_on_where_the_run_was_stopped(options: Options, stops: list[int]) -> None:
+    with TemporaryDirectory() as name:
+        told = [_audited_upscaling(Path(name) / "whole.tif", options, [])]
+        told.append(_audited_upscaling(Path(name) / "stopped.tif", options, stops))
+    assert told[0] == told[1]
+
+
+def test_tiles_that_were_cut_otherwise_before_are_not_measured(tmp_path: Path) -> None:
+    output = tmp_path / "a.tif"
+    _some_steps(output, Options(128), 6)
+    audit = Audit(2)
+    _some_steps(output, Options(256, audit=audit), None)
+    assert audit.measured in (2, 3)  # what was in hand when the first run was stopped may have been finished
+
+
+def test_what_was_remarked_before_the_run_was_stopped_is_in_the_file(tmp_path: Path) -> None:
+    upscaler, output = Repeat(), tmp_path / "a.tif"
+    upscaler.remarks = ("first",)
+    _some_steps(output, Options(128), 3, upscaler)
+    upscaler.remarks = ("second", "first")
+    _some_steps(output, Options(128), None, upscaler)
+    assert read_note(output)["remarks"] == "first; second"
+
+
+def _some_steps(output: Path, options: Options, steps: int | None, upscaler: Upscaler = UPSCALER) -> None:
+    making = upscale(Source(Picture(noise(Size(500, 400))), 0), upscaler, output, options=options)
+    deque(islice(making, steps), 0)
+    making.close()
+
+
+def _audited_upscaling(output: Path, options: Options, stops: list[int]) -> tuple[object, ...]:
+    for steps in [*stops, None]:
+        if not output.exists():
+            audit = Audit(2)
+            _some_steps(output, replace(options, audit=audit), steps)
+    seams, residual = audit.seams, audit.residual
+    return audit.measured, seams.borders, seams.mean, seams.worst, seams.at, residual.mean, residual.worst, residual.at
+
+
+def test_one_tile_has_no_border() -> None:
+    assert audited(noise(Size(60, 50)), Repeat()).seams.borders == 0
+
+
+def test_without_overlap_the_score_of_a_real_slide_rises(cmu_slide: object) -> None:
+    with open_slide(str(cmu_slide)) as slide:
+        pixels = slide.read(Box(900, 1100, 1284, 1356), 0)
+    upscaler = load_upscaler(scale=2, mpp=0.5, device="cpu")
+    assert audited(pixels, upscaler, 0).seams.mean > audited(pixels, upscaler).seams.mean + 0.02

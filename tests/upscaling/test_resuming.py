@@ -1,0 +1,204 @@
+"""A run that ended at any moment, goes on: the same file comes out, and finished work is not done again."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections import deque
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.support.disks import as_nobody, files_end_at, readable_folder
+from tests.support.samples import REPOSITORY, Picture, noise
+from wsisr.errors import OutputError, SlideError
+from wsisr.imaging.geometry import Box, Size
+from wsisr.imaging.pixels import Rgb
+from wsisr.models.upscaler import Resampling
+from wsisr.slides.region import Source
+from wsisr.upscaling.engine import upscale
+from wsisr.upscaling.memory import STORING
+from wsisr.upscaling.plan import Options, plan, work_folder
+from wsisr.writing import Codec, WorkFolder
+
+SIZE = Size(500, 400)
+UPSCALER = Resampling("lanczos", 2)
+EXACT = Options(128)
+FEATHERED = Options(128, overlap_px=4, batch=2)
+LEVELS = 3
+STEPS = 16 + 3
+"""Blocks, and rows of the levels above; the rest is assembling."""
+
+
+class Counting(Picture):
+    """Counts what is read, and fails where it is told to."""
+
+    reads = 0
+    fails_at = 0
+
+    def read(self, box: Box, level: int) -> Rgb:
+        self.reads += 1
+        if self.reads == self.fails_at:
+            raise SlideError("picture: level 0 cannot be decoded")
+        return super().read(box, level)
+
+
+def picture() -> Source:
+    return Source(Counting(noise(SIZE)), 0)
+
+
+def whole(options: Options, folder: Path) -> bytes:
+    """The file of a run that nothing interrupted."""
+    deque(upscale(picture(), UPSCALER, folder / "whole.tif", options=options), 0)
+    return (folder / "whole.tif").read_bytes()
+
+
+def die_after(steps: int, output: Path) -> None:
+    """Ends the process as kill -9 does: nothing is closed, nothing is brought to the disk."""
+    deque(islice(upscale(picture(), UPSCALER, output, options=EXACT), steps), 0)
+    os._exit(9)
+
+
+@pytest.mark.parametrize("options", [EXACT, FEATHERED])
+@settings(max_examples=8)
+@given(st.lists(st.integers(1, STEPS + 3), min_size=1, max_size=3))
+def test_the_file_is_the_same_wherever_the_run_was_stopped(options: Options, stops: list[int]) -> None:
+    with TemporaryDirectory() as name:
+        folder, output = Path(name), Path(name) / "a.tif"
+        for steps in stops:
+            if not output.exists():
+                making = upscale(picture(), UPSCALER, output, options=options)
+                deque(islice(making, steps), 0)
+                making.close()
+        if not output.exists():
+            deque(upscale(picture(), UPSCALER, output, options=options), 0)
+        assert list(folder.iterdir()) == [output]
+        assert output.read_bytes() == whole(options, folder)
+
+
+@pytest.mark.parametrize("steps", [1, 9, 16, 17, STEPS, STEPS + 1, STEPS + LEVELS])
+def test_the_file_is_the_same_after_a_kill_in_any_phase(tmp_path: Path, steps: int) -> None:
+    output = tmp_path / "a.tif"
+    program = f"from tests.test_resuming import *; die_after({steps}, Path({str(output)!r}))"
+    assert subprocess.run([sys.executable, "-c", program], cwd=REPOSITORY, check=False).returncode == 9
+    assert not output.exists()
+    again = picture()
+    deque(upscale(again, UPSCALER, output, options=EXACT), 0)
+    reads = again.slide.reads  # type: ignore[attr-defined]
+    in_hand = 1 + 2 * STORING  # what was stored, but not told of yet, when the process ended
+    assert max(0, 16 - steps - in_hand) <= reads <= max(0, 16 - steps)
+    assert list(tmp_path.iterdir()) == [output]
+    assert output.read_bytes() == whole(EXACT, tmp_path)
+
+
+@pytest.mark.parametrize("size", [5_000, 40_000, 200_000, 400_000])
+def test_after_a_full_disk_the_run_goes_on(tmp_path: Path, size: int) -> None:
+    output = tmp_path / "a.tif"
+    with files_end_at(size), pytest.raises(OutputError, match="cannot be written"):
+        deque(upscale(picture(), UPSCALER, output, options=EXACT), 0)
+    assert not output.exists()
+    deque(upscale(picture(), UPSCALER, output, options=EXACT), 0)
+    assert output.read_bytes() == whole(EXACT, tmp_path)
+
+
+@pytest.mark.parametrize("read", [1, 2, 9, 16])
+def test_after_a_tile_that_could_not_be_read_only_what_is_missing_is_read(tmp_path: Path, read: int) -> None:
+    output, source = tmp_path / "a.tif", picture()
+    source.slide.fails_at = read  # type: ignore[attr-defined]
+    with pytest.raises(SlideError, match="cannot be decoded"):
+        deque(upscale(source, UPSCALER, output, options=EXACT), 0)
+    again = picture()
+    deque(upscale(again, UPSCALER, output, options=EXACT), 0)
+    assert again.slide.reads == 16 - (read - 1)  # type: ignore[attr-defined]
+    assert output.read_bytes() == whole(EXACT, tmp_path)
+
+
+def stopped(output: Path, steps: int = 5) -> Path:
+    """The folder of a run that was stopped after so many blocks."""
+    making = upscale(picture(), UPSCALER, output, options=EXACT)
+    deque(islice(making, steps), 0)
+    making.close()
+    return output.with_name(f"{output.name}.wsisr-part")
+
+
+@pytest.mark.parametrize("name", ["level-0.tiles", "level-0.journal", "run.json"])
+@given(share=st.floats(0, 1), zeros=st.booleans())
+@settings(max_examples=6)
+def test_what_a_power_cut_left_half_written_is_done_again(name: str, share: float, zeros: bool) -> None:
+    with TemporaryDirectory() as folder:
+        output = Path(folder) / "a.tif"
+        file = stopped(output) / name
+        before = bytearray(file.read_bytes())
+        start = int(share * len(before))
+        lost = bytes(len(before) - start) if zeros else b""  # never on the disk, or cut off
+        file.write_bytes(before[:start] + lost)
+        deque(upscale(picture(), UPSCALER, output, options=EXACT), 0)
+        assert output.read_bytes() == whole(EXACT, Path(folder))
+
+
+def test_another_run_is_told_what_differs_and_refused(tmp_path: Path) -> None:
+    output = tmp_path / "a.tif"
+    stopped(output)
+    for source, upscaler, options, words in [
+        (picture(), Resampling("bicubic", 2), EXACT, "model lanczos, now bicubic"),
+        (picture(), UPSCALER, replace(EXACT, codec=Codec(quality=70)), "quality 90, 444, now jpeg, quality 70"),
+        (picture(), UPSCALER, FEATHERED, "tiling not given"),
+        (replace(picture(), part=Box(0, 0, 300, 300)), UPSCALER, EXACT, "part all of it, now 300 x 300 px at 0, 0"),
+    ]:
+        with pytest.raises(OutputError, match=f"{words}.*--overwrite"):
+            deque(upscale(source, upscaler, output, options=options), 0)
+    deque(upscale(picture(), UPSCALER, output, options=EXACT), 0)
+
+
+def test_overwrite_starts_again_where_the_run_is_another(tmp_path: Path) -> None:
+    output = tmp_path / "a.tif"
+    stopped(output)
+    deque(upscale(picture(), Resampling("bicubic", 2), output, options=EXACT, overwrite=True), 0)
+    assert list(tmp_path.iterdir()) == [output]
+
+
+def test_tiles_of_another_size_go_on_where_that_does_not_show(tmp_path: Path) -> None:
+    output = tmp_path / "a.tif"
+    stopped(output)
+    deque(upscale(picture(), UPSCALER, output, options=Options(256, batch=2)), 0)
+    assert output.read_bytes() == whole(EXACT, tmp_path)
+
+
+def test_work_can_lie_elsewhere_and_stay(tmp_path: Path) -> None:
+    output, elsewhere = tmp_path / "out" / "a.tif", tmp_path / "work"
+    output.parent.mkdir()
+    elsewhere.mkdir()
+    folder = work_folder(plan(picture(), UPSCALER, EXACT), UPSCALER, elsewhere, keep=True)
+    deque(upscale(picture(), UPSCALER, output, options=EXACT, folder=folder), 0)
+    assert list(output.parent.iterdir()) == [output]
+    assert [each.match("a.tif.*.wsisr-part") for each in elsewhere.iterdir()] == [True]
+    first = output.read_bytes()
+    again = picture()
+    output.unlink()
+    deque(upscale(again, UPSCALER, output, options=EXACT, folder=folder), 0)
+    assert again.slide.reads == 0  # type: ignore[attr-defined]
+    assert output.read_bytes() == first
+    output.unlink()
+    with pytest.raises(OutputError, match="none: no folder for work in progress; create it first"):
+        replace(folder, parent=tmp_path / "none")
+
+
+def test_a_folder_that_does_not_take_the_work_is_named() -> None:
+    with readable_folder() as elsewhere, readable_folder() as own:
+        own.chmod(0o777)
+        folder = work_folder(plan(picture(), UPSCALER, EXACT), UPSCALER, elsewhere)
+        with as_nobody(), pytest.raises(OutputError, match=f"{elsewhere}: cannot be written: permission denied"):
+            deque(upscale(picture(), UPSCALER, own / "a.tif", options=EXACT, folder=folder), 0)
+
+
+def test_a_run_that_keeps_nothing_leaves_nothing(tmp_path: Path) -> None:
+    making = upscale(picture(), UPSCALER, tmp_path / "a.tif", options=EXACT, folder=WorkFolder())
+    next(making)
+    making.close()
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,107 @@
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.support.samples import noise
+from wsisr.imaging.geometry import Box, Size
+from wsisr.imaging.pixels import halve
+from wsisr.writing.encoding.codec import Codec
+from wsisr.writing.encoding.downsampling import Levels
+from wsisr.writing.encoding.encoder import Local
+from wsisr.writing.encoding.grid import pyramid
+from wsisr.writing.workdir.tile_journal import Journal
+from wsisr.writing.workdir.tile_store import TileStore
+
+TILE_PX = 16
+LOSSLESS = Codec("deflate")
+
+sizes = st.builds(Size, st.integers(1, 150), st.integers(1, 150))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("levels")
+
+
+def opened(folder: Path, size: Size, *, journals: bool = False) -> list[TileStore]:
+    return [
+        TileStore(folder / f"{n}.tiles", grid, LOSSLESS, Journal(folder / f"{n}.journal") if journals else None)
+        for n, grid in enumerate(pyramid(size, TILE_PX))
+    ]
+
+
+def put_all(stores: list[TileStore], tiles: list[int], threads: int = 1, side: int = 1) -> None:
+    """Those tiles of an image of noise, in squares of so many."""
+    made, grid = Levels(stores), stores[0].grid
+    image = noise(grid.size)
+
+    def put(square: list[int]) -> None:
+        boxes = map(grid.box, square)
+        made.put(Local(LOSSLESS, TILE_PX), square, [image[box.rows, box.columns] for box in boxes])
+
+    with ThreadPoolExecutor(threads) as pool:
+        list(pool.map(put, grid.squares(tiles, side)))
+
+
+@settings(max_examples=30, deadline=None)
+@given(sizes, st.randoms(use_true_random=False), st.integers(1, 4), st.integers(1, 5))
+def test_with_the_last_tile_every_level_is_there_and_is_the_mean_of_the_one_above(
+    folder: Path, size: Size, random: object, threads: int, side: int
+) -> None:
+    stores = opened(folder, size)
+    tiles = list(range(stores[0].grid.tiles))
+    random.shuffle(tiles)  # type: ignore[attr-defined]
+    put_all(stores, tiles, threads, side)
+    image = noise(size)
+    for store in stores:
+        np.testing.assert_array_equal(store.read(Box.of(store.grid.size)), image)
+        image = halve(image)
+        store.close()
+
+
+@settings(max_examples=30, deadline=None)
+@given(sizes, st.data())
+def test_a_coarser_tile_is_there_exactly_where_all_that_it_shows_is(
+    folder: Path, size: Size, data: st.DataObject
+) -> None:
+    stores = opened(folder, size)
+    tiles = data.draw(st.lists(st.sampled_from(range(stores[0].grid.tiles)), unique=True))
+    put_all(stores, tiles)
+    there = np.zeros((size.height, size.width), bool)
+    for tile in tiles:
+        there[stores[0].grid.box(tile).rows, stores[0].grid.box(tile).columns] = True
+    for number, store in enumerate(stores):
+        for tile in range(store.grid.tiles):
+            shown = store.grid.box(tile) * 2**number
+            assert there[shown.rows, shown.columns].all() == (not store.lacking(range(tile, tile + 1)))
+        store.close()
+
+
+@settings(max_examples=20, deadline=None)
+@given(sizes, st.data())
+def test_a_tile_outlives_no_tile_that_it_was_made_from(folder: Path, size: Size, data: st.DataObject) -> None:
+    for file in folder.glob("*.*"):
+        file.unlink()
+    stores = opened(folder, size, journals=True)
+    put_all(stores, list(range(stores[0].grid.tiles)))
+    lost = data.draw(st.integers(0, stores[0].grid.tiles - 1))
+    with (folder / "0.tiles").open("r+b") as cut:
+        cut.seek(stores[0].nbytes * lost // stores[0].grid.tiles)
+        cut.write(bytes(64))  # a power cut left the record of a tile and not the tile
+    for store in stores:
+        store.close()
+    again = opened(folder, size, journals=True)
+    Levels(again)
+    found = [store.found.reshape(store.grid.rows, store.grid.columns) for store in again]
+    assert not found[0].all()
+    for number, flags in enumerate(found[1:], 1):
+        for row, column in np.argwhere(flags):
+            assert found[0][
+                row * 2**number : (row + 1) * 2**number, column * 2**number : (column + 1) * 2**number
+            ].all()
+    for store in again:
+        store.close()

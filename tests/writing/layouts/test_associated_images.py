@@ -1,0 +1,73 @@
+"""Pictures beside a pyramid: the words are on every label, and nothing of the slide's own without being asked for."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import openslide
+import pytest
+import tifffile
+import tiffslide
+
+from tests.support.samples import noise
+from wsisr.errors import OutputError
+from wsisr.imaging.geometry import Box, Size
+from wsisr.writing import PyramidSpec, PyramidWriter
+from wsisr.writing.layouts.associated_images import companions, drawn_label
+from wsisr.writing.layouts.catalog import LAYOUTS
+
+SIZE = Size(600, 500)
+KEPT = {"label": noise(Size(300, 200), 1), "macro": noise(Size(500, 100), 2)}
+SPEC = PyramidSpec(SIZE, 0.25, 64, magnification=40, title="super-resolved x4", pictures=KEPT)
+
+
+def write(path: Path, spec: PyramidSpec) -> Path:
+    with PyramidWriter(path, spec) as writer:
+        writer.write(Box.of(SIZE), noise(SIZE))
+        deque(writer.finish())
+    return path
+
+
+def test_a_copied_label_stands_above_the_words() -> None:
+    label = companions(SPEC)["label"]
+    np.testing.assert_array_equal(label[:200, :300], KEPT["label"])
+    np.testing.assert_array_equal(label[200:, :420], drawn_label(SPEC.title))
+    assert (label[:200, 300:] == 255).all()
+
+
+def test_openslide_shows_both_in_an_svs(tmp_path: Path) -> None:
+    with openslide.OpenSlide(write(tmp_path / "a.svs", SPEC)) as slide:
+        shown = {name: np.asarray(image.convert("RGB")) for name, image in slide.associated_images.items()}
+    assert set(shown) == {"thumbnail", "label", "macro"}
+    np.testing.assert_array_equal(shown["macro"], KEPT["macro"])
+    np.testing.assert_array_equal(shown["label"], companions(SPEC)["label"])
+
+
+def test_an_ome_tiff_names_them(tmp_path: Path) -> None:
+    with tifffile.TiffFile(write(tmp_path / "a.ome.tif", SPEC)) as tiff:
+        names = {series.name: series for series in tiff.series}
+        assert set(names) == {SPEC.title, "label", "macro"}
+        np.testing.assert_array_equal(names["macro"].asarray(), KEPT["macro"])
+
+
+@pytest.mark.parametrize("name", ["a.svs", "a.ome.tif"])
+def test_no_level_is_lost_or_added_by_them(tmp_path: Path, name: str) -> None:
+    with_them, without = write(tmp_path / name, SPEC), write(tmp_path / f"0{name}", replace(SPEC, pictures={}))
+    with openslide.OpenSlide(with_them) as one, openslide.OpenSlide(without) as other:
+        assert one.level_dimensions == other.level_dimensions
+    with tiffslide.TiffSlide(with_them) as one, tiffslide.TiffSlide(without) as other:
+        assert one.level_dimensions == other.level_dimensions
+    with tifffile.TiffFile(without) as tiff:
+        assert [series.name for series in tiff.series if series.name == "macro"] == []
+
+
+def test_where_they_have_no_place_or_mislead_a_reader_they_are_refused() -> None:
+    LAYOUTS["aperio"].check_pictures(accept_limited=False)
+    LAYOUTS["ome-tiff"].check_pictures(accept_limited=True)
+    with pytest.raises(OutputError, match=r"cuCIM .* --accept-limited-viewers"):
+        LAYOUTS["ome-tiff"].check_pictures(accept_limited=False)
+    with pytest.raises(OutputError, match="no place"):
+        LAYOUTS["ome-zarr"].check_pictures(accept_limited=True)

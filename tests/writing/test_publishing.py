@@ -1,0 +1,208 @@
+import errno
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.support.disks import as_nobody, files_end_at
+from wsisr.errors import OutputError
+from wsisr.files import check_output, publish
+from wsisr.imaging.geometry import Box, Size
+from wsisr.imaging.pixels import Rgb
+from wsisr.writing.encoding.codec import Codec
+from wsisr.writing.pyramid import PyramidWriter
+from wsisr.writing.spec import PyramidSpec
+
+SPEC = PyramidSpec(Size(160, 160), 0.25, tile_px=16, codec=Codec(quality=95))
+
+
+def noise() -> Rgb:
+    return np.random.default_rng(0).integers(0, 256, (160, 160, 3), dtype=np.uint8)
+
+
+def write(path: Path, *, overwrite: bool = False) -> None:
+    with PyramidWriter(path, SPEC, overwrite=overwrite) as writer:
+        writer.write(Box.of(SPEC.size), noise())
+        deque(writer.finish())
+
+
+def one_line(error: pytest.ExceptionInfo[OutputError], path: Path) -> str:
+    line = str(error.value)
+    assert line.startswith(f"{path}: ")
+    assert "\n" not in line
+    return line
+
+
+def interrupt_while_finishing(path: Path) -> None:
+    with PyramidWriter(path, SPEC) as writer:
+        writer.write(Box.of(SPEC.size), noise())
+        next(writer.finish())
+        raise KeyboardInterrupt
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "image.ome.tif"
+
+
+def test_only_the_result_remains(path: Path) -> None:
+    write(path)
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_leaving_early_leaves_nothing(path: Path) -> None:
+    with PyramidWriter(path, SPEC) as writer:
+        writer.write(Box.of(SPEC.size), noise())
+        assert list(path.parent.iterdir()) != []
+    assert list(path.parent.iterdir()) == []
+
+
+def test_a_failure_of_the_caller_leaves_nothing_and_is_passed_on(path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        interrupt_while_finishing(path)
+    assert list(path.parent.iterdir()) == []
+
+
+def test_an_existing_output_is_refused_before_any_work(path: Path) -> None:
+    path.write_text("mine")
+    with pytest.raises(OutputError) as error, PyramidWriter(path, SPEC):
+        pass
+    assert "--overwrite" in one_line(error, path)
+    assert [path.read_text(), *path.parent.iterdir()] == ["mine", path]
+
+
+def test_an_output_that_appears_meanwhile_is_not_replaced(path: Path) -> None:
+    with PyramidWriter(path, SPEC) as writer:
+        writer.write(Box.of(SPEC.size), noise())
+        finishing = writer.finish()
+        next(finishing)
+        path.write_text("mine")
+        with pytest.raises(OutputError) as error:
+            deque(finishing)
+    assert "exists" in one_line(error, path)
+    assert [path.read_text(), *path.parent.iterdir()] == ["mine", path]
+
+
+def test_an_output_that_appears_after_the_last_look_is_not_replaced(path: Path, tmp_path: Path) -> None:
+    finished = tmp_path / "finished"
+    finished.write_text("ours")
+    path.write_text("mine")
+    with pytest.raises(OutputError, match="exists"):
+        publish(finished, path, overwrite=False)
+    assert path.read_text() == "mine"
+
+
+def test_an_output_is_replaced_where_that_is_asked_for(path: Path) -> None:
+    path.write_text("old")
+    write(path, overwrite=True)
+    assert path.read_bytes()[:2] == b"II"
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_the_second_of_two_writers_is_refused_and_the_first_goes_on(path: Path) -> None:
+    with PyramidWriter(path, SPEC) as first:
+        with pytest.raises(OutputError) as error, PyramidWriter(path, SPEC):
+            pass
+        assert "another run" in one_line(error, path)
+        first.write(Box.of(SPEC.size), noise())
+        deque(first.finish())
+    assert list(path.parent.iterdir()) == [path]
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+import numpy as np
+from wsisr.imaging.geometry import Box, Size
+from wsisr.writing.pyramid import PyramidWriter
+from wsisr.writing.spec import PyramidSpec
+spec = PyramidSpec(Size(160, 160), 0.25, tile_px=16)
+with PyramidWriter(Path(sys.argv[1]), spec) as writer:
+    writer.write(Box.of(spec.size), np.zeros((160, 160, 3), np.uint8))
+    for progress in writer.finish():
+        if progress.stage == sys.argv[2]:
+            os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.parametrize("stage", ["pyramid", "assemble"])
+def test_a_killed_run_leaves_no_output_and_does_not_stand_in_the_way(path: Path, stage: str) -> None:
+    run = subprocess.run([sys.executable, "-c", KILLED, str(path), stage], check=False)
+    assert run.returncode == -signal.SIGKILL
+    assert [left.name for left in path.parent.iterdir()] == ["image.ome.tif.wsisr-part"]
+    write(path)
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_files_that_are_not_ours_stay(path: Path) -> None:
+    folder = path.with_name(path.name + ".wsisr-part")
+    folder.mkdir()
+    (folder / "notes.txt").write_text("mine")
+    write(path)
+    assert (folder / "notes.txt").read_text() == "mine"
+    assert [left.name for left in folder.iterdir()] == ["notes.txt"]
+
+
+def test_a_missing_folder_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "missing" / "image.tif"
+    with pytest.raises(OutputError) as error:
+        write(path)
+    assert "create it" in one_line(error, path)
+
+
+@pytest.mark.parametrize("overwrite", [True, False])
+def test_a_folder_or_a_device_is_no_output(tmp_path: Path, overwrite: bool) -> None:
+    for path in (tmp_path, Path(os.devnull)):
+        with pytest.raises(OutputError) as error:
+            check_output(path, overwrite=overwrite)
+        one_line(error, path)
+
+
+def test_a_folder_without_permission_is_refused() -> None:
+    with tempfile.TemporaryDirectory() as folder, as_nobody():
+        path = Path(folder) / "image.tif"
+        with pytest.raises(OutputError) as error:
+            write(path)
+        assert "permission denied; choose a folder" in one_line(error, path)
+
+
+@pytest.mark.parametrize("share", [0.3, 1.01], ids=["while tiles come in", "while the file is assembled"])
+def test_a_file_that_may_not_grow_is_one_line_and_leaves_nothing(path: Path, share: float) -> None:
+    with PyramidWriter(path, SPEC) as writer:
+        writer.write(Box.of(SPEC.size), noise())
+        level_0 = writer.bytes_written
+    with files_end_at(int(share * level_0)), pytest.raises(OutputError) as error:
+        write(path)
+    assert os.strerror(errno.EFBIG).lower() in one_line(error, path)
+    assert list(path.parent.iterdir()) == []
+
+
+@contextmanager
+def disk_of(size: int, folder: Path) -> Iterator[None]:
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)]
+    try:
+        subprocess.run(mount, check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("no small disk can be mounted here")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", str(folder)], check=True)
+
+
+@pytest.mark.parametrize("size", range(40_960, 250_000, 40_960))
+def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path: Path, size: int) -> None:
+    path = tmp_path / "image.tif"
+    with disk_of(size, tmp_path):
+        with pytest.raises(OutputError) as error:
+            write(path)
+        assert "no space left on device; free some space" in one_line(error, path)
+        assert list(tmp_path.iterdir()) == []
