@@ -3,7 +3,7 @@
     python -m tests.bench registration SLIDE ... [--fields 12] [--whole 8] [--seed 0] [--json FILE]
 
 Fields of each slide are drawn twice from its finest level, off its grid, at 4:1 and at 2:1: shifted, turned up to 5
-degrees, scaled by 0.97 to 1.03 around the ratio, blurred, recoloured, noised, stored as JPEG (tests/support/captures.py).
+degrees, scaled by 0.97 to 1.03 around the ratio, blurred, recoloured, noised, stored as JPEG (`support.captures`).
 Nothing but the nominal ratio is told to the registration. Error: mean distance of the patch's corners, in px of the
 finer image. Wrong partners: a field of the same slide that does not overlap, and one of another slide.
 

@@ -14,9 +14,9 @@ import pytest
 import zarr
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.slides.readers.test_reading import boxes, crop
 from zarr import codecs
 
+from tests.slides.readers.test_reading import boxes, crop
 from tests.support.samples import noise_levels, write_ome_zarr
 from wsisr.errors import SlideError
 from wsisr.imaging.geometry import Box, Size

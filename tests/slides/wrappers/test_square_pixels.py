@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
-from tests.slides.readers.test_reading import boxes, crop
 
+from tests.slides.readers.test_reading import boxes, crop
 from tests.support.samples import noise, noise_levels, write_generic_pyramid, write_tiff
 from wsisr.imaging.geometry import Box, Size
 from wsisr.slides import open_slide
