@@ -17,7 +17,7 @@ from wsisr.errors import ModelError
 from wsisr.imaging.geometry import Size
 from wsisr.models.architectures.mmsrnet import MMSRNet
 from wsisr.models.loading import load_upscaler
-from wsisr.models.upscaler import called
+from wsisr.models.upscaler import describe_upscaler
 from wsisr.models.weights import load_between, load_network, save_weights
 from wsisr.writing import read_note
 
@@ -95,8 +95,8 @@ def test_the_file_tells_how_crisp_it_was_made(slide: Path, twins: Path) -> None:
 
 def test_what_is_crisp_is_called_so(twins: Path) -> None:
     plain, crisp = (load_upscaler(twins, scale=2, device="cpu", perception=share) for share in (0.0, 0.25))
-    assert called(plain) == "x2"
-    assert called(crisp) == "x2, 0.25 of the way to x2-gan"
+    assert describe_upscaler(plain) == "x2"
+    assert describe_upscaler(crisp) == "x2, 0.25 of the way to x2-gan"
 
 
 def test_perception_without_a_model_is_of_the_default(slide: Path, tmp_path: Path) -> None:

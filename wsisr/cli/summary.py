@@ -161,12 +161,12 @@ def audited(work: Plan) -> dict[str, str]:
 
 def facts(work: Plan, upscaler: Upscaler) -> dict[str, str]:
     """What is known before and after; of the background also that there is none, where it was sought or asked for."""
-    from wsisr.models.upscaler import called
+    from wsisr.models.upscaler import describe_upscaler
 
     cells = work.cells
     told = cells.skipped or cells.background.white or upscaler.weights
     return {
-        "model": f"{called(upscaler)}, {upscaler.hardware}",
+        "model": f"{describe_upscaler(upscaler)}, {upscaler.hardware}",
         "size": " to ".join(f"{size} px" for size in dict.fromkeys((*work.source.sizes, work.output.size))),
         "pixel pitch": " to ".join(dict.fromkeys(map(pitch_in_words, (*work.source.pitches, work.output.mpp)))),
     } | ({"background": cells.said} if told else {})

@@ -82,7 +82,7 @@ class Upscaler(Protocol):
         ...
 
 
-def called(upscaler: Upscaler) -> str:
+def describe_upscaler(upscaler: Upscaler) -> str:
     """Its name, and how far it goes towards other weights."""
     blend = upscaler.weights.blend if upscaler.weights else None
     return f"{upscaler.name}, {blend}" if blend else upscaler.name

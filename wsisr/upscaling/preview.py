@@ -16,7 +16,7 @@ from wsisr.errors import SlideError
 from wsisr.files import write_whole
 from wsisr.imaging.geometry import Box
 from wsisr.imaging.pixels import Rgb, enlarge
-from wsisr.models.upscaler import Upscaler, called
+from wsisr.models.upscaler import Upscaler, describe_upscaler
 from wsisr.slides.region import Source, reaches, source_of
 
 LARGEST_PX = 2048 * 2048
@@ -43,9 +43,9 @@ def compare(source: Source, upscaler: Upscaler) -> Image.Image:
         "where": _overview(source, nearest.shape[0]),
         _caption(_origin(source), source.mpp): nearest,
         _caption("bicubic", source.mpp, scale): enlarge(low, scale, "bicubic"),
-        _caption(called(upscaler) + (", an estimate" if upscaler.weights else ""), source.mpp, scale): _enlarged(
-            source, upscaler
-        ),
+        _caption(
+            describe_upscaler(upscaler) + (", an estimate" if upscaler.weights else ""), source.mpp, scale
+        ): _enlarged(source, upscaler),
     }
     truth = truth_of(source, scale)
     if truth:
