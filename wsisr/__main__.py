@@ -1,6 +1,32 @@
-"""`python -m wsisr` is `wsisr`."""
+"""`wsisr` and `python -m wsisr`: the command line, and an end without a traceback while it is still being imported."""
 
-from wsisr.cli.app import main
+from __future__ import annotations
+
+import os
+import signal
+import sys
+
+
+def main() -> None:
+    """Run the command line. Ctrl-C before or after its own care of it is one line and exit code 130, too."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a cluster's Ctrl-C
+    try:
+        from wsisr.cli.app import main as run_command_line  # noqa: PLC0415 - within what catches Ctrl-C
+
+        run_command_line()
+    except KeyboardInterrupt:
+        os.write(2, b"wsisr: interrupted\n")
+        sys.exit(130)
+    finally:
+        end_at_signals()
+
+
+def end_at_signals() -> None:
+    """Let a signal end the process: what is left to do is to leave, and an exception there would be a traceback."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        if signal.getsignal(number) is signal.default_int_handler:
+            signal.signal(number, signal.SIG_DFL)
+
 
 if __name__ == "__main__":
     main()

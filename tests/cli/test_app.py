@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 from io import StringIO
@@ -121,6 +122,39 @@ def test_an_interruption_is_one_line_and_exit_code_130() -> None:
         """
     )
     assert (done.returncode, done.stderr) == (130, "wsisr: interrupted\n")
+
+
+def test_an_interruption_while_the_command_line_is_imported_is_one_line_too() -> None:
+    done = script(
+        """
+        import signal, sys
+
+        class Interrupting:
+            def find_spec(self, name, *_):
+                if name == "typer":
+                    signal.raise_signal(signal.SIGINT)
+
+        from wsisr.__main__ import main
+        sys.meta_path.insert(0, Interrupting())
+        sys.argv = ["wsisr", "models"]
+        main()
+        """
+    )
+    assert (done.returncode, done.stderr) == (130, "wsisr: interrupted\n")
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+def test_a_signal_while_the_interpreter_cleans_up_ends_it_without_a_word(name: str) -> None:
+    done = script(
+        f"""
+        import atexit, signal, sys
+        from wsisr.__main__ import main
+        atexit.register(lambda: signal.raise_signal(signal.{name}))
+        sys.argv = ["wsisr", "--version"]
+        main()
+        """
+    )
+    assert (done.returncode, done.stderr) == (-signal.Signals[name], "")
 
 
 def test_a_bug_keeps_its_traceback() -> None:

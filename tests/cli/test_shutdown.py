@@ -21,6 +21,7 @@ from typer.testing import CliRunner, Result
 from tests.support.pairs import write_slide
 from tests.support.samples import REPOSITORY
 from wsisr import writing
+from wsisr.cli import shutdown
 from wsisr.cli.app import app
 from wsisr.cli.shutdown import stop_asked, until
 from wsisr.dataset import builder
@@ -110,7 +111,7 @@ def test_an_interrupted_program_says_so_and_ends_with_130(tmp_path: Path, name: 
                     signal.raise_signal(signal.{name})
                 return super().read(box, level)
 
-        wsisr.slides.open_slide = lambda *_, **__: Interrupting(noise(Size(128, 64 * 100)))
+        wsisr.slides.open_slide = lambda *_, **__: Interrupting(noise(Size(128, 64 * 400)))
         sys.argv = "wsisr upscale a.svs --scale 4 --model bicubic --tile-px 64 -o".split()
         sys.argv.append({str(tmp_path / "o.tif")!r})
         main()
@@ -135,7 +136,14 @@ def test_the_second_ctrl_c_interrupts_at_once_and_afterwards_all_is_as_before() 
     assert signal.getsignal(signal.SIGINT) is before
 
 
-def test_the_second_ctrl_c_waits_for_no_tile(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "send",
+    [
+        "os.kill(os.getpid(), {})",  # to the process, as a terminal does
+        "signal.raise_signal({})",  # to this thread, which does not wake the main one
+    ],
+)
+def test_the_second_ctrl_c_waits_for_no_tile(tmp_path: Path, send: str) -> None:
     program = f"""
         import os, signal, sys, threading
         import wsisr.slides
@@ -149,8 +157,8 @@ def test_the_second_ctrl_c_waits_for_no_tile(tmp_path: Path) -> None:
             def read(self, box, level):
                 self.reads += 1
                 if self.reads == 5:
-                    os.kill(os.getpid(), signal.SIGINT)  # to the process, as a terminal does
-                    os.kill(os.getpid(), signal.SIGTERM)  # two of one kind at once would be heard as one
+                    {send.format("signal.SIGINT")}
+                    {send.format("signal.SIGTERM")}  # two of one kind at once would be heard as one
                     threading.Event().wait()
                 return super().read(box, level)
 
@@ -164,6 +172,43 @@ def test_the_second_ctrl_c_waits_for_no_tile(tmp_path: Path) -> None:
     assert done.returncode == 130, done.stderr
     assert "interrupted at once; what is finished is kept" in done.stderr
     assert [each.name for each in tmp_path.iterdir()] == ["o.tif.wsisr-part"]
+
+
+@pytest.mark.parametrize("call", [1, 2])
+def test_a_ctrl_c_that_falls_into_the_handler_of_the_first_is_the_second(call: int) -> None:
+    with stop_asked(), pytest.raises(KeyboardInterrupt), interrupted_in_call(call, shutdown.__file__):
+        signal.raise_signal(signal.SIGTERM)
+
+
+def test_a_program_ends_at_the_second_ctrl_c_though_nobody_reads_what_it_prints() -> None:
+    program = """
+        import os, signal, threading
+        from contextlib import suppress
+        from wsisr.cli.shutdown import stop_asked
+
+        os.set_blocking(2, False)
+        with suppress(BlockingIOError):
+            while True:
+                os.write(2, bytes(2**12))  # until the pipe is full
+        os.set_blocking(2, True)
+        with stop_asked(abrupt="interrupted"):
+            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(signal.SIGTERM)
+            threading.Event().wait()
+    """
+    command = [sys.executable, "-c", dedent(program)]
+    with subprocess.Popen(command, cwd=REPOSITORY, stderr=subprocess.PIPE) as process:
+        assert process.wait(timeout=60) == 130
+
+
+def test_afterwards_signals_are_whose_they_were() -> None:
+    before = signal.set_wakeup_fd(-1)
+    signal.set_wakeup_fd(before)
+    handlers = [signal.getsignal(number) for number in shutdown.SIGNALS]
+    with stop_asked(abrupt="interrupted"):
+        assert [signal.getsignal(number) for number in shutdown.SIGNALS] != handlers
+    assert [signal.getsignal(number) for number in shutdown.SIGNALS] == handlers
+    assert signal.set_wakeup_fd(before) == before
 
 
 def test_a_work_that_ends_with_the_step_in_hand_is_done() -> None:

@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from wsisr.cli.build_dataset import build_dataset
-from wsisr.cli.console import FAILED, remark
+from wsisr.cli.console import FAILED, remark, remarks
 from wsisr.cli.evaluate import evaluate
 from wsisr.cli.export import export
 from wsisr.cli.info import info
@@ -65,6 +65,7 @@ def errors_as_lines() -> Iterator[None]:
     except SystemExit as ended:
         # Typer turns a Ctrl-C that no command has heard into this exit code, without a word.
         if isinstance(getattr(ended.__context__, "__cause__", None), KeyboardInterrupt):
+            remarks.show_cursor(True)  # in case it fell into the end of a progress bar, which had hidden it
             remark("interrupted")
         raise
 
