@@ -9,9 +9,9 @@ from typer.testing import CliRunner, Result
 from tests.support.captures import Flaws, Scans, capture, scans, tissue, write_capture
 from tests.support.disks import files_end_at
 from wsisr.cli.build_dataset import build_dataset
-from wsisr.dataset.alignment import NoCommonTissueError, align
-from wsisr.dataset.captured import broad, common_colours
-from wsisr.dataset.captures import Field, open_capture, pitch_by_name
+from wsisr.dataset.alignment import NoCommonTissueError, align_captures
+from wsisr.dataset.captured import blur_and_thin, fit_colours
+from wsisr.dataset.captures import ImageSlide, open_capture, pixel_size_from_name
 from wsisr.dataset.reader import PatchStore
 from wsisr.dataset.registration.affine import Affine
 from wsisr.errors import DatasetError, OutputError, SlideError, WsisrError
@@ -51,7 +51,7 @@ def test_two_whole_files_are_found_without_hints_however_they_lie(tmp_path: Path
 def test_captures_of_other_specimens_are_refused(captures: Scans) -> None:
     other = scans(tissue(22, 900), RATIO, np.random.default_rng(1))
     with pytest.raises(NoCommonTissueError):
-        align(Field(Path("low"), captures.low, 1.0), Field(Path("high"), other.high, 1.0 / RATIO))
+        align_captures(ImageSlide(Path("low"), captures.low, 1.0), ImageSlide(Path("high"), other.high, 1.0 / RATIO))
 
 
 def test_the_command_writes_pairs_that_lie_on_each_other(captures: Scans, tmp_path: Path) -> None:
@@ -67,12 +67,12 @@ def test_the_command_writes_pairs_that_lie_on_each_other(captures: Scans, tmp_pa
         assert isinstance(left, int)
         assert isinstance(top, int)
         low_box = Box(left, top, left + PATCH_PX // RATIO, top + PATCH_PX // RATIO)
-        np.testing.assert_array_equal(store.low(record), captures.low[low_box.rows, low_box.columns])
-        shrunk = np.asarray(Image.fromarray(store.high(record)).reduce(RATIO), np.float64)
-        raw = np.asarray(Image.fromarray(store.image(record, "hr-raw")).reduce(RATIO), np.float64)
-        apart = np.abs(shrunk - store.low(record)).mean()
+        np.testing.assert_array_equal(store.read_low(record), captures.low[low_box.rows, low_box.columns])
+        shrunk = np.asarray(Image.fromarray(store.read_high(record)).reduce(RATIO), np.float64)
+        raw = np.asarray(Image.fromarray(store.read_image(record, "hr-raw")).reduce(RATIO), np.float64)
+        apart = np.abs(shrunk - store.read_low(record)).mean()
         assert apart < 8
-        assert apart < np.abs(raw - store.low(record)).mean()
+        assert apart < np.abs(raw - store.read_low(record)).mean()
 
 
 def test_fields_of_a_microscope_find_their_partners_by_what_they_show(captures: Scans, tmp_path: Path) -> None:
@@ -109,7 +109,7 @@ def test_bad_input_is_one_line(tmp_path: Path, captures: Scans) -> None:
     ("path", "mpp"), [("a_20x.png", 0.5), ("40x/a.png", 0.25), ("10X/b-2.5x.tif", 4.0), ("max2x3.png", None)]
 )
 def test_a_magnification_in_a_name_stands_for_a_pitch(path: str, mpp: float | None) -> None:
-    assert pitch_by_name(Path(path)) == mpp
+    assert pixel_size_from_name(Path(path)) == mpp
 
 
 def test_a_torn_image_is_an_error_that_names_it(tmp_path: Path) -> None:
@@ -120,7 +120,7 @@ def test_a_torn_image_is_an_error_that_names_it(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("make", [lambda: Box(-3, 5, 4, 9), lambda: Box(15, 18, 25, 30)])
 def test_what_lies_outside_a_field_is_white(make: Callable[[], Box]) -> None:
-    field = Field(Path("a.png"), np.zeros((20, 20, 3), np.uint8), 1.0)
+    field = ImageSlide(Path("a.png"), np.zeros((20, 20, 3), np.uint8), 1.0)
     pixels = field.read(make(), 0)
     assert pixels.shape[:2] == (make().height, make().width)
     assert set(np.unique(pixels)) == {0, 255}
@@ -130,7 +130,7 @@ def test_blur_noise_and_jpeg_do_not_change_what_colours_are_matched_to() -> None
     random, fine = np.random.default_rng(0), tissue(21, 900)
     sharp = capture(fine, Affine.similarity(4), Size(225, 225), Flaws(), random)
     poor = capture(fine, Affine.similarity(4), Size(225, 225), Flaws(blur_px=0.8, noise=5, quality=60), random)
-    colours = common_colours(iter([(broad(sharp), broad(poor))]))
+    colours = fit_colours(iter([(blur_and_thin(sharp), blur_and_thin(poor))]))
     np.testing.assert_allclose(colours[:3], np.eye(3), atol=0.15)
 
 

@@ -14,13 +14,20 @@ from PIL import Image, ImageFilter
 
 from tests.support.captures import tissue
 from tests.support.samples import noise
-from wsisr.dataset.degradation import CAPTURE, SCAN, Degradation, Round, read_degradation
-from wsisr.dataset.degradation_steps import LARGEST_NA, Blur, Jpeg, Lens, Sensor, Sharpening, View
-from wsisr.dataset.optics import gathered, light_of, sensed, srgb_of, through_lens, transfer
+from wsisr.dataset.degradation import CAPTURE, SCAN, Degradation, DegradationRound, read_degradation
+from wsisr.dataset.degradation_steps import MAX_NA, Blur, Jpeg, Lens, PatchScale, Sensor, Sharpening
+from wsisr.dataset.optics import (
+    add_sensor_noise,
+    apply_lens,
+    average_light,
+    light_to_srgb,
+    optical_transfer,
+    srgb_to_light,
+)
 from wsisr.errors import ConfigError
 from wsisr.imaging.geometry import Size
-from wsisr.imaging.jpeg import through_jpeg
-from wsisr.imaging.pixels import shrink
+from wsisr.imaging.jpeg import recompress_jpeg
+from wsisr.imaging.pixels import shrink_image
 
 SEEDS = st.integers(0, 10**6)
 PRESETS = st.sampled_from([SCAN, CAPTURE])
@@ -43,7 +50,7 @@ def test_what_was_drawn_lies_in_its_range_and_can_be_done_again(seed: int, scale
     quiet = replace(CAPTURE, first=replace(CAPTURE.first, sensor=None))  # noise alone is not written down
     high = tissue(3, 128)
     low, drawn = quiet(high, scale, mpp, np.random.default_rng(seed))
-    again = quiet.apply(high, View(scale, mpp), drawn, np.random.default_rng(0))
+    again = quiet.apply(high, PatchScale(scale, mpp), drawn, np.random.default_rng(0))
     np.testing.assert_array_equal(low, again)
     assert drawn["kernel"] in ("light", "area")
     assert 0.25 / mpp <= float(drawn["first.lens.na"] or 0) <= 0.4 / mpp
@@ -65,7 +72,7 @@ def test_scan_is_a_blur_an_area_mean_a_sharpening_and_a_jpeg(seed: int, scale: i
     sigma, percent = random.uniform(0, 0.6) * scale, round(random.uniform(0, 150))
     quality = int(random.integers(25, 96))
     blurred = np.asarray(Image.fromarray(high).filter(ImageFilter.GaussianBlur(sigma)))
-    sharp = Image.fromarray(shrink(blurred, scale, "area")).filter(ImageFilter.UnsharpMask(1, percent, 0))
+    sharp = Image.fromarray(shrink_image(blurred, scale, "area")).filter(ImageFilter.UnsharpMask(1, percent, 0))
     file = BytesIO()
     sharp.save(file, "JPEG", quality=quality, subsampling="4:2:0")
     low, _ = SCAN(high, scale, 1.0, np.random.default_rng(seed))
@@ -77,8 +84,8 @@ def test_grey_stays_grey(level: int, seed: int) -> None:
     flat = np.full((32, 32, 3), level, np.uint8)
     low, _ = SCAN(flat, 2, 1.0, np.random.default_rng(seed))
     assert np.abs(low.astype(int) - level).max() <= 5  # one step of quality 30, for the mean of a block
-    assert np.abs(through_lens(flat, 0.5, 0.3, (0.6, 0.5, 0.4)).astype(int) - level).max() <= 1
-    np.testing.assert_array_equal(gathered(flat, 2), flat[:16, :16])
+    assert np.abs(apply_lens(flat, 0.5, 0.3, (0.6, 0.5, 0.4)).astype(int) - level).max() <= 1
+    np.testing.assert_array_equal(average_light(flat, 2), flat[:16, :16])
 
 
 @pytest.mark.parametrize("preset", [SCAN, CAPTURE])
@@ -86,28 +93,28 @@ def test_it_stays_near_the_area_mean(preset: Degradation) -> None:
     for seed in range(5):
         high = tissue(seed, 128)
         low, _ = preset(high, 4, 1.0, np.random.default_rng(seed))
-        assert np.abs(low.astype(int) - shrink(high, 4, "area")).mean() < 12
+        assert np.abs(low.astype(int) - shrink_image(high, 4, "area")).mean() < 12
 
 
 def test_a_second_round_is_a_file_that_is_stored_again() -> None:
-    first = Round(jpeg=Jpeg((40, 40)))
-    twice = Degradation(first=first, second=Round(jpeg=Jpeg((80, 80), ("4:4:4",))))
+    first = DegradationRound(jpeg=Jpeg((40, 40)))
+    twice = Degradation(first=first, second=DegradationRound(jpeg=Jpeg((80, 80), ("4:4:4",))))
     high = tissue(5, 64)
     low, _ = twice(high, 2, 1.0, np.random.default_rng(0))
-    np.testing.assert_array_equal(low, through_jpeg(through_jpeg(shrink(high, 2, "area"), 40), 80, "4:4:4"))
+    np.testing.assert_array_equal(low, recompress_jpeg(recompress_jpeg(shrink_image(high, 2, "area"), 40), 80, "4:4:4"))
 
 
 def test_light_is_what_srgb_stands_for() -> None:
     levels = np.arange(256, dtype=np.uint8)[None, :, None].repeat(3, axis=2)
-    np.testing.assert_array_equal(srgb_of(light_of(levels)), levels)
+    np.testing.assert_array_equal(light_to_srgb(srgb_to_light(levels)), levels)
     board = np.indices((8, 8)).sum(axis=0)[..., None].repeat(3, axis=2) % 2 * 255
-    assert set(np.unique(gathered(board.astype(np.uint8), 2))) == {188}  # half the light is no half of 255
+    assert set(np.unique(average_light(board.astype(np.uint8), 2))) == {188}  # half the light is no half of 255
 
 
 @given(na=st.floats(0.05, 0.95), wavelength=st.floats(0.4, 0.7))
 def test_the_lens_passes_all_of_what_is_even_and_nothing_beyond_its_cut_off(na: float, wavelength: float) -> None:
     cut_off = 2 * na / wavelength
-    passed = transfer(np.linspace(0, 1.5 * cut_off, 301), na, wavelength)
+    passed = optical_transfer(np.linspace(0, 1.5 * cut_off, 301), na, wavelength)
     assert passed[0] == pytest.approx(1)
     assert (np.diff(passed) <= 1e-12).all()
     assert passed[200:] == pytest.approx(0)
@@ -122,7 +129,7 @@ def test_a_point_seen_through_the_lens_is_dark_at_airys_ring() -> None:
     def spread(radius: float) -> float:
         """By the Hankel transform of the transfer function, J0 by its integral."""
         j0 = np.cos(2 * np.pi * radius * frequencies[:, None] * np.sin(angles)).mean(axis=1)
-        return float((transfer(frequencies, na, GREEN_UM) * j0 * frequencies).sum())
+        return float((optical_transfer(frequencies, na, GREEN_UM) * j0 * frequencies).sum())
 
     ring = 0.6098 * GREEN_UM / na
     assert abs(spread(ring)) < 1e-3 * spread(0)
@@ -133,26 +140,26 @@ def test_a_point_seen_through_the_lens_is_dark_at_airys_ring() -> None:
 def test_a_grating_loses_the_contrast_that_the_transfer_function_says(cycles: int) -> None:
     side, mpp, na = 128, 0.5, 0.3
     wave = np.cos(2 * np.pi * cycles * np.arange(side) / side)
-    image = srgb_of(np.broadcast_to((0.5 + 0.4 * wave)[None, :, None], (side, side, 3)).astype(np.float32))
-    seen = light_of(through_lens(image, mpp, na, (GREEN_UM,) * 3))[side // 2, 32:-32, 1]
-    due = transfer(np.array([cycles / (side * mpp)]), na, GREEN_UM)[0]
+    image = light_to_srgb(np.broadcast_to((0.5 + 0.4 * wave)[None, :, None], (side, side, 3)).astype(np.float32))
+    seen = srgb_to_light(apply_lens(image, mpp, na, (GREEN_UM,) * 3))[side // 2, 32:-32, 1]
+    due = optical_transfer(np.array([cycles / (side * mpp)]), na, GREEN_UM)[0]
     assert (seen * wave[32:-32]).sum() / (0.4 * (wave[32:-32] ** 2).sum()) == pytest.approx(due, abs=0.02)
 
 
 @pytest.mark.parametrize("level", [60, 180])
 def test_the_noise_of_a_sensor_is_that_of_counting_electrons(level: int) -> None:
     flat = np.full((128, 128, 3), level, np.uint8)
-    light = light_of(sensed(flat, 1000, 10, np.random.default_rng(1)))
-    due = np.sqrt(light_of(flat)[0, 0, 0] * 1000 + 100) / 1000
-    assert light.mean() == pytest.approx(light_of(flat)[0, 0, 0], rel=0.02)
+    light = srgb_to_light(add_sensor_noise(flat, 1000, 10, np.random.default_rng(1)))
+    due = np.sqrt(srgb_to_light(flat)[0, 0, 0] * 1000 + 100) / 1000
+    assert light.mean() == pytest.approx(srgb_to_light(flat)[0, 0, 0], rel=0.02)
     assert light.std() == pytest.approx(due, rel=0.05)
 
 
 def test_the_aperture_grows_with_magnification_as_objectives_do() -> None:
     random = np.random.default_rng(0)
-    apertures = [Lens((0.3, 0.3)).draw(random, View(2, mpp))["na"] for mpp in (2.0, 1.0, 0.5, 0.25)]
-    assert apertures == pytest.approx([0.15, 0.3, 0.6, LARGEST_NA])
-    assert Lens((0.3, 0.3), at_mpp=0).draw(random, View(2, 0.25))["na"] == 0.3
+    apertures = [Lens((0.3, 0.3)).draw(random, PatchScale(2, mpp))["na"] for mpp in (2.0, 1.0, 0.5, 0.25)]
+    assert apertures == pytest.approx([0.15, 0.3, 0.6, MAX_NA])
+    assert Lens((0.3, 0.3), at_mpp=0).draw(random, PatchScale(2, 0.25))["na"] == 0.3
 
 
 def read(folder: Path, text: str) -> Degradation:
@@ -187,17 +194,17 @@ def test_a_file_says_what_happens(tmp_path: Path) -> None:
     )
     assert found == Degradation(
         {"light": 1.0, "bicubic": 1.0},
-        Round(
+        DegradationRound(
             Lens((0.2, 0.4), wavelengths_um=(0.6, 0.5, 0.4)),
             Blur((0.3, 0.3)),
             Sensor((1000.0, 2000.0)),
             Sharpening((80.0, 80.0), share=0.25),
             Jpeg((30, 70), ("4:2:2", "4:4:4")),
         ),
-        Round(jpeg=Jpeg((90, 90)), share=0.5),
+        DegradationRound(jpeg=Jpeg((90, 90)), share=0.5),
     )
     assert read(tmp_path, "") == Degradation()
-    assert found.told()["first.jpeg.qualities"] == "(30, 70)"
+    assert found.describe()["first.jpeg.qualities"] == "(30, 70)"
 
 
 @pytest.mark.parametrize(

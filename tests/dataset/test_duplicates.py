@@ -15,13 +15,13 @@ from PIL import Image
 
 from tests.support.pairs import built, record, write_slide
 from tests.support.samples import noise
-from wsisr.dataset.duplicates import LEAST_BITS, MOST_BITS, look_alikes
-from wsisr.dataset.patch_quality import fingerprint
+from wsisr.dataset.duplicates import MAX_DIFFERING_BITS, MIN_SET_BITS, find_near_duplicates
+from wsisr.dataset.patch_quality import compute_fingerprint
 from wsisr.dataset.reader import HEADER
 from wsisr.dataset.records import PatchRecord
 from wsisr.errors import DatasetError
 from wsisr.imaging.geometry import Size
-from wsisr.imaging.pixels import Rgb, enlarge
+from wsisr.imaging.pixels import Rgb, enlarge_image
 
 BALANCED = 0x00FF00FF00FF00FF
 
@@ -32,42 +32,45 @@ def of(bits: int, split: str, number: int = 0, contrast: float = 40.0) -> PatchR
 
 
 def rough(seed: int) -> Rgb:
-    return enlarge(noise(Size(12, 12), seed), 8, "bicubic")
+    return enlarge_image(noise(Size(12, 12), seed), 8, "bicubic")
 
 
 @given(places=st.sets(st.integers(0, 63), max_size=14))
 def test_what_differs_in_few_bits_is_a_look_alike(places: set[int]) -> None:
     other = BALANCED ^ sum(1 << place for place in places)
-    found = look_alikes([of(BALANCED, "train"), of(other, "val")])
-    assert [each.bits for each in found] == [len(places)] * (len(places) <= MOST_BITS)
+    found = find_near_duplicates([of(BALANCED, "train"), of(other, "val")])
+    assert [each.bits for each in found] == [len(places)] * (len(places) <= MAX_DIFFERING_BITS)
 
 
 def test_only_patches_of_different_splits_are_compared_each_once() -> None:
     twice = of(BALANCED, "val")
     rows = [of(BALANCED, "train"), of(BALANCED, "train", 1), twice, replace(twice, scale=4)]
-    assert [(each.train.case, each.val.case) for each in look_alikes(rows)] == [("train0", "val0"), ("train1", "val0")]
-    assert look_alikes(rows[:2]) == look_alikes(rows[2:]) == look_alikes([]) == []
+    assert [(each.train.case, each.val.case) for each in find_near_duplicates(rows)] == [
+        ("train0", "val0"),
+        ("train1", "val0"),
+    ]
+    assert find_near_duplicates(rows[:2]) == find_near_duplicates(rows[2:]) == find_near_duplicates([]) == []
 
 
-@pytest.mark.parametrize("bits", [0, (1 << (LEAST_BITS - 1)) - 1, (1 << 64) - 1])
+@pytest.mark.parametrize("bits", [0, (1 << (MIN_SET_BITS - 1)) - 1, (1 << 64) - 1])
 def test_glass_and_what_is_flat_look_like_nothing(bits: int) -> None:
-    assert look_alikes([of(bits, "train"), of(bits, "val")]) == []
-    assert look_alikes([of(BALANCED, "train", contrast=2.0), of(BALANCED, "val", contrast=2.0)]) == []
+    assert find_near_duplicates([of(bits, "train"), of(bits, "val")]) == []
+    assert find_near_duplicates([of(BALANCED, "train", contrast=2.0), of(BALANCED, "val", contrast=2.0)]) == []
 
 
 @pytest.mark.parametrize("seed", range(5))
 def test_compression_hides_nothing_and_another_field_is_no_look_alike(seed: int) -> None:
     file = BytesIO()
     Image.fromarray(rough(seed)).save(file, "JPEG", quality=30)
-    marks = [fingerprint(each) for each in (rough(seed), np.asarray(Image.open(file)), rough(seed + 100))]
+    marks = [compute_fingerprint(each) for each in (rough(seed), np.asarray(Image.open(file)), rough(seed + 100))]
     first, stored, other = (int(mark, 16) for mark in marks)
-    assert len(look_alikes([of(first, "train"), of(stored, "val"), of(other, "val", 1)])) == 1
+    assert len(find_near_duplicates([of(first, "train"), of(stored, "val"), of(other, "val", 1)])) == 1
 
 
 @pytest.mark.parametrize("mark", ["", "xyz", "0" * 15, "-" + "1" * 15])
 def test_a_fingerprint_that_is_none_is_one_line(mark: str) -> None:
     with pytest.raises(DatasetError, match="not 64 bits in hex; build it again"):
-        look_alikes([replace(record("a"), fingerprint=mark)])
+        find_near_duplicates([replace(record("a"), fingerprint=mark)])
 
 
 def test_a_slide_that_is_in_both_splits_under_two_names_is_told_of(tmp_path: Path) -> None:

@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.support.samples import noise
-from wsisr.dataset.level_relation import Field, Relation, relation
+from wsisr.dataset.level_relation import FieldPair, LevelRelation, measure_relation
 from wsisr.imaging.geometry import Box, Size
-from wsisr.imaging.pixels import Rgb, shrink
+from wsisr.imaging.pixels import Rgb, shrink_image
 
 FINER = 4
 """Pixels of the truth for one of the finer level."""
@@ -29,15 +29,15 @@ def scene(side: int, seed: int) -> Rgb:
     return np.asarray(np.clip(128 + 30 * np.asarray(total), 0, 255), np.uint8)
 
 
-def fields(scale: int, shift: tuple[float, float], ratio: float = 1.0) -> list[Field]:
+def fields(scale: int, shift: tuple[float, float], ratio: float = 1.0) -> list[FieldPair]:
     """A coarser level that shows everything `shift` px of the finer level too far right and down."""
     truth = scene(2048, 5)
     matrix = np.array([[1 / ratio, 0, shift[0] * FINER], [0, 1 / ratio, shift[1] * FINER]])
     moved = np.asarray(cv2.warpAffine(truth, matrix, (2048, 2048), flags=cv2.INTER_LINEAR), np.uint8)
-    fine, coarse = shrink(truth, FINER, "area"), shrink(moved, FINER * scale, "area")
+    fine, coarse = shrink_image(truth, FINER, "area"), shrink_image(moved, FINER * scale, "area")
     boxes = [Box(left, top, left + 128, top + 128) for top in (64, 192, 320) for left in (64, 192, 320)]
     return [
-        Field(
+        FieldPair(
             box,
             fine[box.rows, box.columns],
             coarse[box.top // scale :, box.left // scale :][: 128 // scale, : 128 // scale],
@@ -46,8 +46,8 @@ def fields(scale: int, shift: tuple[float, float], ratio: float = 1.0) -> list[F
     ]
 
 
-def of(scale: int, found: list[Field]) -> Relation:
-    return relation((0, 1), scale, found)
+def of(scale: int, found: list[FieldPair]) -> LevelRelation:
+    return measure_relation((0, 1), scale, found)
 
 
 @settings(max_examples=6)
@@ -78,15 +78,15 @@ def test_levels_that_lie_apart_are_refused() -> None:
 
 def test_levels_of_different_slides_are_refused() -> None:
     highs, others = fields(2, (0, 0)), [scene(64, seed) for seed in range(9)]
-    mixed = [Field(each.box, each.high, other) for each, other in zip(highs, others, strict=True)]
+    mixed = [FieldPair(each.box, each.high, other) for each, other in zip(highs, others, strict=True)]
     assert "show different things" in str(of(2, mixed).refused)
 
 
 @pytest.mark.parametrize("kernel", ["area", "bicubic", "lanczos"])
 def test_the_kernel_that_made_a_level_is_told(kernel: str) -> None:
     highs = [each.high for each in fields(2, (0, 0))]
-    rough = [shrink(noise(Size(512, 512), seed), 4, "area") for seed in range(len(highs))]
-    found = of(2, [Field(Box(0, 0, 128, 128), high, shrink(high, 2, kernel)) for high in rough])  # type: ignore[arg-type]
+    rough = [shrink_image(noise(Size(512, 512), seed), 4, "area") for seed in range(len(highs))]
+    found = of(2, [FieldPair(Box(0, 0, 128, 128), high, shrink_image(high, 2, kernel)) for high in rough])  # type: ignore[arg-type]
     assert found.closest == kernel
     assert sum(found.kernel_x) == pytest.approx(1, abs=0.08 if kernel == "lanczos" else 0.03)  # six scales wide
     assert len(found.kernel_x) == len(found.kernel_y) == 8

@@ -14,15 +14,15 @@ from hypothesis import strategies as st
 
 from tests.support.disks import files_end_at
 from tests.support.pairs import files_under, record, write_dataset
-from wsisr.dataset.codecs import CODECS
-from wsisr.dataset.packing import MB, Packing, in_turns
+from wsisr.dataset.codecs import PATCH_CODECS
+from wsisr.dataset.packing import MB, DatasetPacking, order_in_turns
 from wsisr.dataset.reader import PatchStore
 from wsisr.dataset.records import PatchRecord
 from wsisr.errors import DatasetError, OutputError, WsisrError
 
 
 def packed(source: Path, folder: Path, limit_mb: float = 45.0, codec: str = "jpeg") -> PatchStore:
-    deque(Packing(source, folder, limit_mb, codec))
+    deque(DatasetPacking(source, folder, limit_mb, codec))
     return PatchStore(folder)
 
 
@@ -32,7 +32,7 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @settings(max_examples=20)
-@given(limit_mb=st.floats(0.0, 0.2), codec=st.sampled_from([*CODECS]))
+@given(limit_mb=st.floats(0.0, 0.2), codec=st.sampled_from([*PATCH_CODECS]))
 def test_all_files_together_stay_under_the_limit(
     dataset: Path, limit_mb: float, codec: str, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
@@ -42,13 +42,13 @@ def test_all_files_together_stay_under_the_limit(
     assert sum(map(len, files_under(folder).values())) <= limit_mb * MB
 
 
-@pytest.mark.parametrize("codec", CODECS)
+@pytest.mark.parametrize("codec", PATCH_CODECS)
 def test_a_pack_without_a_limit_to_feel_is_the_dataset(dataset: Path, tmp_path: Path, codec: str) -> None:
     whole, pack = PatchStore(dataset), packed(dataset, tmp_path / "pack", codec=codec)
     assert len(pack.records) == len(whole.records)
     for own, one in zip(pack.records, whole.records, strict=True):
         assert replace(own, images=one.images, codec=one.codec) == one
-        for image, due in ((pack.high(own), whole.high(one)), (pack.low(own), whole.low(one))):
+        for image, due in ((pack.read_high(own), whole.read_high(one)), (pack.read_low(own), whole.read_low(one))):
             assert np.abs(image.astype(int) - due).max() <= (0 if codec != "jpeg" else 24)
 
 
@@ -75,18 +75,18 @@ def rows(numbers: list[int]) -> list[PatchRecord]:
 @given(numbers=st.lists(st.integers(1, 40), min_size=1, max_size=6), first=st.integers(1, 40))
 def test_turns_hold_every_patch_once_and_any_first_few_are_spread(numbers: list[int], first: int) -> None:
     known = rows(numbers)
-    turns = in_turns(known)
+    turns = order_in_turns(known)
     assert sorted(pairs[0].images["hr"] for pairs in turns) == [each.images["hr"] for each in known]
     counts = [sum(pairs[0].case == str(slide) for pairs in turns[:first]) for slide in range(len(numbers))]
     full = [count for count, number in zip(counts, numbers, strict=True) if count < number]
     assert not full or max(counts) - min(full) <= 1
-    places = [pairs[0].images["hr"][0] for pairs in in_turns(rows([64]))[:8]]
+    places = [pairs[0].images["hr"][0] for pairs in order_in_turns(rows([64]))[:8]]
     assert sorted(places) == list(range(0, 64, 8))
 
 
 def refused(*arguments: object, **options: object) -> str:
     with pytest.raises(WsisrError) as error:
-        deque(Packing(*arguments, **options))  # type: ignore[arg-type]
+        deque(DatasetPacking(*arguments, **options))  # type: ignore[arg-type]
     assert "\n" not in str(error.value)
     return str(error.value)
 
@@ -99,5 +99,5 @@ def test_what_cannot_be_is_one_line_and_leaves_nothing(dataset: Path, tmp_path: 
     assert "known: raw, webp, jpeg, png" in refused(dataset, tmp_path / "pack", codec="zip")
     assert "is none" in refused(dataset, tmp_path / "pack", float("nan"))
     with files_end_at(5000), pytest.raises(OutputError, match="file too large"):
-        deque(Packing(dataset, tmp_path / "pack", codec="raw"))
+        deque(DatasetPacking(dataset, tmp_path / "pack", codec="raw"))
     assert list(tmp_path.iterdir()) == []

@@ -18,18 +18,18 @@ from hypothesis import strategies as st
 from tests.support.disks import as_nobody, files_end_at, readable_folder
 from tests.support.pairs import RECIPE, built, files_under, write_glass, write_levels, write_slide
 from tests.support.samples import REPOSITORY, noise, write_tiff
-from wsisr.dataset.builder import Assembly
-from wsisr.dataset.pyramid import Work, plan
+from wsisr.dataset.builder import DatasetBuilder
+from wsisr.dataset.pyramid import BuildOptions, plan_pyramid_dataset
 from wsisr.dataset.reader import MANIFEST, PatchStore
 from wsisr.dataset.recipe import Recipe
-from wsisr.dataset.slides_and_splits import sources_of
+from wsisr.dataset.slides_and_splits import assign_slides
 from wsisr.errors import DatasetError, OutputError, WsisrError
 from wsisr.imaging.geometry import Box, Size
-from wsisr.imaging.pixels import shrink
+from wsisr.imaging.pixels import shrink_image
 from wsisr.models.loading import load_upscaler
 from wsisr.slides import open_slide
-from wsisr.slides.region import Source
-from wsisr.upscaling.engine import upscale
+from wsisr.slides.region import SlideRegion
+from wsisr.upscaling.engine import upscale_region
 
 SIZES = st.builds(Size, st.integers(64, 270), st.integers(64, 200))
 FACTORS = st.sampled_from([(2,), (4,), (2, 4), (2, 4, 8), (3, 4)])
@@ -46,11 +46,11 @@ def test_both_sides_of_a_pair_are_the_levels_own_pixels_of_one_field(
     with open_slide(path) as slide:
         for record in store.records:
             box = record.level_box
-            assert Box.of(slide.info.levels[record.level].size).contains(box)
-            assert np.array_equal(store.high(record), slide.read(box, record.level))
+            assert Box.from_size(slide.info.levels[record.level].size).contains(box)
+            assert np.array_equal(store.read_high(record), slide.read(box, record.level))
             field = Box(*(edge // record.scale for edge in (box.left, box.top, box.right, box.bottom)))
             coarser = range(record.level + 1, len(slide.info.levels))
-            assert any(np.array_equal(store.low(record), slide.read(field, level)) for level in coarser)
+            assert any(np.array_equal(store.read_low(record), slide.read(field, level)) for level in coarser)
 
 
 @settings(max_examples=15)
@@ -60,13 +60,13 @@ def test_patches_of_a_level_do_not_overlap(size: Size, tmp_path_factory: pytest.
     store = built(folder / "dataset", [write_slide(folder / "a.ome.tif", size)])
     finest = [record for record in store.records if record.level == 0 and record.scale == 2]
     for one, other in combinations(finest, 2):
-        assert one.level_box.intersection(other.level_box).size.pixels == 0
+        assert one.level_box.intersection(other.level_box).size.pixel_count == 0
     assert len(finest) == (size.width // 64) * (size.height // 64)
 
 
 def test_a_field_that_a_coarser_level_cuts_off_gives_no_pair(tmp_path: Path) -> None:
     finest = noise(Size(128, 64))
-    levels = [finest, shrink(finest, 2, "area")[:, :63]]
+    levels = [finest, shrink_image(finest, 2, "area")[:, :63]]
     store = built(tmp_path / "dataset", [write_levels(tmp_path / "a.ome.tif", levels, 0.5)])
     assert [record.box for record in store.records] == [(0, 0, 64, 64)]
 
@@ -98,7 +98,7 @@ def test_slides_of_one_name_in_two_folders_keep_their_own_patches(tmp_path: Path
     for path, name in zip(paths, ["a.ome.tif", "a.ome~2.tif"], strict=True):
         first = next(record for record in store.records if record.slide == name)
         with open_slide(path) as slide:
-            assert np.array_equal(store.high(first), slide.read(first.level_box, first.level))
+            assert np.array_equal(store.read_high(first), slide.read(first.level_box, first.level))
 
 
 def test_no_case_is_in_two_splits(tmp_path: Path) -> None:
@@ -112,8 +112,8 @@ def test_no_case_is_in_two_splits(tmp_path: Path) -> None:
 def test_slides_held_out_are_the_validation_split(tmp_path: Path) -> None:
     slides = [write_slide(tmp_path / f"{name}.ome.tif") for name in "abc"]
     store = built(tmp_path / "dataset", slides[:2], slides[2:])
-    assert {record.slide for record in store.pairs("val", 2)} == {"c.ome.tif"}
-    assert {record.slide for record in store.pairs("train", 2)} == {"a.ome.tif", "b.ome.tif"}
+    assert {record.slide for record in store.select_pairs("val", 2)} == {"c.ome.tif"}
+    assert {record.slide for record in store.select_pairs("train", 2)} == {"a.ome.tif", "b.ome.tif"}
 
 
 def test_a_slide_without_tissue_gives_nothing_and_stops_nothing(tmp_path: Path) -> None:
@@ -125,8 +125,8 @@ def test_a_slide_without_tissue_gives_nothing_and_stops_nothing(tmp_path: Path) 
 @pytest.mark.parametrize("scale", [2, 4])
 @given(seed=st.integers(0, 10**6))
 def test_shrinking_keeps_the_mean(scale: int, kernel: str, seed: int) -> None:
-    smooth = shrink(noise(Size(256, 256), seed), 4, "area") // 2 + 64  # nothing that clipping would cut off
-    shrunk = shrink(smooth, scale, kernel)  # type: ignore[arg-type]
+    smooth = shrink_image(noise(Size(256, 256), seed), 4, "area") // 2 + 64  # nothing that clipping would cut off
+    shrunk = shrink_image(smooth, scale, kernel)  # type: ignore[arg-type]
     # Rounding moves each pixel by half a grey level at the most; filters wider than a pixel lean on the border.
     assert shrunk.mean() == pytest.approx(smooth.mean(), abs=0.6 if kernel == "area" else 1.2)
 
@@ -161,11 +161,11 @@ def test_a_slide_that_gives_no_pairs_stops_no_other(tmp_path: Path, workers: int
     text.write_text("no slide")
     content = torn.read_bytes()
     torn.write_bytes(content[:2000] + bytes(len(content) // 2) + content[2000 + len(content) // 2 :])
-    sources = sources_of([text, good[0], torn, good[1]], [], RECIPE)
-    assembly = Assembly(plan(sources, tmp_path / "dataset", RECIPE, Work(workers)))
+    sources = assign_slides([text, good[0], torn, good[1]], [], RECIPE)
+    assembly = DatasetBuilder(plan_pyramid_dataset(sources, tmp_path / "dataset", RECIPE, BuildOptions(workers)))
     deque(assembly)
-    assert sorted(assembly.failed) == ["text", "torn.ome"]
-    assert all(str(path) in assembly.failed[path.stem] for path in (text, torn))
+    assert sorted(assembly.failures) == ["text", "torn.ome"]
+    assert all(str(path) in assembly.failures[path.stem] for path in (text, torn))
     built(tmp_path / "other", good)
     one, other = (PatchStore(tmp_path / name) for name in ("dataset", "other"))
     assert one.digest == other.digest
@@ -189,7 +189,13 @@ def test_what_has_the_name_already_stays_and_is_not_replaced_unless_it_is_a_data
     for name in ("file", "link", "full"):
         assert "exists already" in refused(tmp_path / name, slide)
         with pytest.raises(OutputError, match=r"no folder with a manifest\.jsonl"):
-            deque(Assembly(plan(sources_of([slide], [], RECIPE), tmp_path / name, RECIPE, Work(overwrite=True))))
+            deque(
+                DatasetBuilder(
+                    plan_pyramid_dataset(
+                        assign_slides([slide], [], RECIPE), tmp_path / name, RECIPE, BuildOptions(overwrite=True)
+                    )
+                )
+            )
     (tmp_path / "empty").mkdir()
     assert built(tmp_path / "empty", [slide]).records
 
@@ -197,14 +203,20 @@ def test_what_has_the_name_already_stays_and_is_not_replaced_unless_it_is_a_data
 def test_a_dataset_is_replaced_where_that_is_asked_for(tmp_path: Path) -> None:
     slides = [write_slide(tmp_path / f"{name}.ome.tif", seed=number) for number, name in enumerate("ab")]
     built(tmp_path / "dataset", slides[:1])
-    deque(Assembly(plan(sources_of(slides[1:], [], RECIPE), tmp_path / "dataset", RECIPE, Work(overwrite=True))))
+    deque(
+        DatasetBuilder(
+            plan_pyramid_dataset(
+                assign_slides(slides[1:], [], RECIPE), tmp_path / "dataset", RECIPE, BuildOptions(overwrite=True)
+            )
+        )
+    )
     built(tmp_path / "other", slides[1:])
     assert files_under(tmp_path / "dataset") == files_under(tmp_path / "other")
 
 
 def interrupted(folder: Path, slides: list[Path], after: int) -> None:
     """A build that is left when so many slides are done."""
-    steps = iter(Assembly(plan(sources_of(slides, [], RECIPE), folder, RECIPE)))
+    steps = iter(DatasetBuilder(plan_pyramid_dataset(assign_slides(slides, [], RECIPE), folder, RECIPE)))
     for progress in steps:
         if progress.done == after:
             steps.close()
@@ -216,9 +228,9 @@ def test_a_build_that_was_left_goes_on_and_ends_as_if_it_had_not_been(tmp_path: 
     built(tmp_path / "whole", slides)
     interrupted(tmp_path / "dataset", slides, after)
     assert not (tmp_path / "dataset").exists()
-    assembly = Assembly(plan(sources_of(slides, [], RECIPE), tmp_path / "dataset", RECIPE))
+    assembly = DatasetBuilder(plan_pyramid_dataset(assign_slides(slides, [], RECIPE), tmp_path / "dataset", RECIPE))
     deque(assembly)
-    assert assembly.reused == after
+    assert assembly.reused_parts == after
     assert files_under(tmp_path / "dataset") == files_under(tmp_path / "whole")
     assert not list(tmp_path.glob("*.wsisr-part"))
 
@@ -237,7 +249,13 @@ def test_another_recipe_does_not_go_on_with_what_was_begun(tmp_path: Path) -> No
     interrupted(tmp_path / "dataset", slides, 1)
     assert "most_patches 1000, now 3" in refused(tmp_path / "dataset", *slides, recipe=Recipe(64, most_patches=3))
     other = Recipe(64, most_patches=3)
-    deque(Assembly(plan(sources_of(slides, [], other), tmp_path / "dataset", other, Work(overwrite=True))))
+    deque(
+        DatasetBuilder(
+            plan_pyramid_dataset(
+                assign_slides(slides, [], other), tmp_path / "dataset", other, BuildOptions(overwrite=True)
+            )
+        )
+    )
     built(tmp_path / "whole", slides, recipe=other)
     assert files_under(tmp_path / "dataset") == files_under(tmp_path / "whole")
 
@@ -245,7 +263,11 @@ def test_another_recipe_does_not_go_on_with_what_was_begun(tmp_path: Path) -> No
 def test_the_number_of_processes_changes_no_byte(tmp_path: Path) -> None:
     slides = [write_slide(tmp_path / f"{name}.ome.tif", seed=number) for number, name in enumerate("abc")]
     built(tmp_path / "one", slides)
-    deque(Assembly(plan(sources_of(slides, [], RECIPE), tmp_path / "two", RECIPE, Work(2))))
+    deque(
+        DatasetBuilder(
+            plan_pyramid_dataset(assign_slides(slides, [], RECIPE), tmp_path / "two", RECIPE, BuildOptions(2))
+        )
+    )
     assert files_under(tmp_path / "one") == files_under(tmp_path / "two")
 
 
@@ -270,11 +292,11 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 from tests.support.pairs import RECIPE
-from wsisr.dataset.builder import Assembly
-from wsisr.dataset.pyramid import plan
-from wsisr.dataset.slides_and_splits import sources_of
+from wsisr.dataset.builder import DatasetBuilder
+from wsisr.dataset.pyramid import plan_pyramid_dataset
+from wsisr.dataset.slides_and_splits import assign_slides
 folder, *slides = map(Path, sys.argv[1:])
-for progress in Assembly(plan(sources_of(slides, [], RECIPE), folder, RECIPE)):
+for progress in DatasetBuilder(plan_pyramid_dataset(assign_slides(slides, [], RECIPE), folder, RECIPE)):
     if progress.done == 1:
         os.kill(os.getpid(), signal.SIGKILL)
 """
@@ -294,7 +316,7 @@ def test_real_slides_give_pairs_whose_sides_show_the_same(shared_slides: Path, t
     path = sorted((shared_slides / "dev").glob("*.svs"))[0]
     store = built(tmp_path / "dataset", [path], recipe=Recipe(most_patches=5))
     for record in store.records:
-        difference = shrink(store.high(record), record.scale, "area").astype(float) - store.low(record)
+        difference = shrink_image(store.read_high(record), record.scale, "area").astype(float) - store.read_low(record)
         assert np.abs(difference).mean() < 8
 
 
@@ -319,9 +341,15 @@ def test_a_slide_that_wsisr_wrote_is_taken_only_if_that_is_asked_for(tmp_path: P
     path = write_slide(tmp_path / "a.ome.tif", Size(512, 512), ())
     written = tmp_path / "a.x2.ome.tif"
     with open_slide(path) as slide:
-        deque(upscale(Source(slide, 0), load_upscaler("bicubic", scale=2), written))
+        deque(upscale_region(SlideRegion(slide, 0), load_upscaler("bicubic", scale=2), written))
     assert "wsisr wrote it" in refused(tmp_path / "d", written)
-    deque(Assembly(plan(sources_of([written], [], RECIPE), tmp_path / "d", RECIPE, Work(again=True))))
+    deque(
+        DatasetBuilder(
+            plan_pyramid_dataset(
+                assign_slides([written], [], RECIPE), tmp_path / "d", RECIPE, BuildOptions(allow_derived=True)
+            )
+        )
+    )
     assert PatchStore(tmp_path / "d").records
 
 
@@ -330,6 +358,6 @@ def test_neighbours_have_no_more_in_common_than_asked_for(tmp_path: Path, overla
     path = write_slide(tmp_path / "a.ome.tif", Size(256, 128))
     store = built(tmp_path / "d", [path], recipe=Recipe(64, overlap=overlap))
     boxes = [record.level_box for record in store.records if (record.level, record.scale) == (0, 2)]
-    common = [one.intersection(other).size.pixels for one, other in combinations(boxes, 2)]
+    common = [one.intersection(other).size.pixel_count for one, other in combinations(boxes, 2)]
     assert max(common) == overlap * 64 * 64
     assert len(boxes) == (8 if overlap == 0 else 10)

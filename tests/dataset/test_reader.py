@@ -14,10 +14,10 @@ from hypothesis.extra import numpy as arrays
 
 from tests.support.disks import files_end_at
 from tests.support.pairs import files_under, record, write_dataset, write_manifest
-from wsisr.dataset.codecs import CODECS, decode
+from wsisr.dataset.codecs import PATCH_CODECS, decode_patch
 from wsisr.dataset.reader import MANIFEST, SHARDS, PatchStore
-from wsisr.dataset.records import MAGNIFICATIONS, PatchRecord, magnification_of
-from wsisr.dataset.shard_writer import part_in
+from wsisr.dataset.records import MAGNIFICATIONS, PatchRecord, nearest_magnification
+from wsisr.dataset.shard_writer import open_shard_writer
 from wsisr.errors import DatasetError, OutputError
 from wsisr.imaging.pixels import Rgb
 
@@ -56,42 +56,42 @@ def test_a_manifest_is_read_as_it_was_written(
     write_manifest(folder, records)
     store = PatchStore(folder)
     assert store.records == tuple(records)
-    parts = [store.pairs(split, scale) for split in ("train", "val") for scale in (2, 4, 8)]
+    parts = [store.select_pairs(split, scale) for split in ("train", "val") for scale in (2, 4, 8)]
     assert sorted((each for part in parts for each in part), key=repr) == sorted(records, key=repr)
 
 
 @given(patches=st.lists(PATCHES, min_size=1, max_size=5))
 def test_pixels_are_read_as_they_were_kept(patches: list[Rgb], tmp_path_factory: pytest.TempPathFactory) -> None:
     folder = tmp_path_factory.mktemp("dataset")
-    with part_in(folder, "a") as part:
+    with open_shard_writer(folder, "a") as part:
         for patch in patches:
-            images = {"hr": part.keep(patch), "lr": part.keep(patch)}
-            part.add(replace(record("a"), scale=1, side=len(patch), images=images))
+            images = {"hr": part.write_image(patch), "lr": part.write_image(patch)}
+            part.add_record(replace(record("a"), scale=1, side=len(patch), images=images))
     write_manifest(folder, part.records)
     store = PatchStore(folder)
     for patch, row in zip(patches, store.records, strict=True):
-        assert np.array_equal(store.high(row), patch)
-        assert np.array_equal(store.low(row), patch)
+        assert np.array_equal(store.read_high(row), patch)
+        assert np.array_equal(store.read_low(row), patch)
 
 
-@pytest.mark.parametrize("codec", CODECS)
+@pytest.mark.parametrize("codec", PATCH_CODECS)
 @given(patch=PATCHES)
 def test_codecs_give_back_the_pixels(codec: str, patch: Rgb) -> None:
-    found = decode(memoryview(CODECS[codec](patch)), codec, len(patch))
+    found = decode_patch(memoryview(PATCH_CODECS[codec](patch)), codec, len(patch))
     assert found.shape == patch.shape
     assert codec == "jpeg" or np.array_equal(found, patch)
 
 
-@pytest.mark.parametrize("codec", [*CODECS, "pickle"])
+@pytest.mark.parametrize("codec", [*PATCH_CODECS, "pickle"])
 @given(content=st.binary(max_size=60))
 def test_bytes_that_are_no_patch_are_refused(codec: str, content: bytes) -> None:
     with pytest.raises(DatasetError):
-        decode(memoryview(content), codec, 64)
+        decode_patch(memoryview(content), codec, 64)
 
 
 def test_a_magnification_is_that_of_its_pitch() -> None:
-    assert [magnification_of(10 / each) for each in MAGNIFICATIONS] == list(MAGNIFICATIONS)
-    assert [magnification_of(mpp) for mpp in (0.2525, 0.34, 0.36, 2.7, 2.9, 0.17)] == [40, 40, 20, 5, None, None]
+    assert [nearest_magnification(10 / each) for each in MAGNIFICATIONS] == list(MAGNIFICATIONS)
+    assert [nearest_magnification(mpp) for mpp in (0.2525, 0.34, 0.36, 2.7, 2.9, 0.17)] == [40, 40, 20, 5, None, None]
 
 
 def test_the_digest_is_that_of_the_patches_not_of_the_place(tmp_path: Path) -> None:
@@ -143,7 +143,7 @@ def test_a_damaged_shard_is_one_line(tmp_path: Path, content: bytes | None) -> N
     path = tmp_path / SHARDS / "slide0.bin"
     path.unlink() if content is None else path.write_bytes(content)
     with pytest.raises(DatasetError, match="build the dataset again") as error:
-        store.high(store.records[3])
+        store.read_high(store.records[3])
     assert str(error.value).startswith(f"{path}: ")
     assert "\n" not in str(error.value)
 
@@ -151,8 +151,8 @@ def test_a_damaged_shard_is_one_line(tmp_path: Path, content: bytes | None) -> N
 @pytest.mark.parametrize("reason", [KeyboardInterrupt, DatasetError, ValueError])
 def test_a_part_that_ends_early_leaves_nothing(tmp_path: Path, reason: type[BaseException]) -> None:
     def fail() -> None:
-        with part_in(tmp_path, "a") as part:
-            part.keep(np.zeros((8, 8, 3), np.uint8))
+        with open_shard_writer(tmp_path, "a") as part:
+            part.write_image(np.zeros((8, 8, 3), np.uint8))
             raise reason
 
     with pytest.raises(reason):
@@ -161,6 +161,10 @@ def test_a_part_that_ends_early_leaves_nothing(tmp_path: Path, reason: type[Base
 
 
 def test_a_full_disk_is_one_line_and_leaves_no_part(tmp_path: Path) -> None:
-    with files_end_at(20_000), pytest.raises(OutputError, match="file too large"), part_in(tmp_path, "a") as part:
-        part.keep(np.zeros((128, 128, 3), np.uint8))
+    with (
+        files_end_at(20_000),
+        pytest.raises(OutputError, match="file too large"),
+        open_shard_writer(tmp_path, "a") as part,
+    ):
+        part.write_image(np.zeros((128, 128, 3), np.uint8))
     assert files_under(tmp_path) == {}

@@ -16,12 +16,12 @@ from wsisr.errors import DatasetError
 @given(case=st.text(min_size=1), share=st.floats(0, 0.99), more=st.floats(0, 0.99))
 def test_a_case_that_validates_still_does_with_a_larger_share(case: str, share: float, more: float) -> None:
     few, many = sorted((share, more))
-    if Recipe(val_share=few).split(case) == "val":
-        assert Recipe(val_share=many).split(case) == "val"
+    if Recipe(val_share=few).assign_split(case) == "val":
+        assert Recipe(val_share=many).assign_split(case) == "val"
 
 
 def test_the_share_of_cases_in_validation_is_what_was_asked_for() -> None:
-    splits = [Recipe(val_share=0.25).split(f"case {number}") for number in range(4000)]
+    splits = [Recipe(val_share=0.25).assign_split(f"case {number}") for number in range(4000)]
     assert splits.count("val") == pytest.approx(1000, abs=100)
 
 
@@ -36,7 +36,7 @@ def test_the_share_of_cases_in_validation_is_what_was_asked_for() -> None:
     ],
 )
 def test_a_case_is_what_the_pattern_finds_in_the_name(name: str, pattern: str, case: str) -> None:
-    assert Recipe(case_pattern=pattern).case(Path("P99") / name) == case
+    assert Recipe(case_pattern=pattern).derive_case(Path("P99") / name) == case
 
 
 @pytest.mark.parametrize(

@@ -20,13 +20,13 @@ from tests.support.samples import noise
 from wsisr.cli.build_dataset import build_dataset
 from wsisr.dataset.reader import HEADER, MANIFEST, REPORT, SLIDES, PatchStore
 from wsisr.dataset.report import write_report
-from wsisr.dataset.report.charts import Numbers, area_weights, bicubic_weights
-from wsisr.dataset.report.contents import contents_of
-from wsisr.dataset.report.pictures import AMPLIFIED, Views
-from wsisr.dataset.shard_writer import Rejected, SlideFacts, picture
+from wsisr.dataset.report.charts import KernelWeights, area_weights, bicubic_weights
+from wsisr.dataset.report.contents import read_report_contents
+from wsisr.dataset.report.pictures import DIFFERENCE_GAIN, PairViews
+from wsisr.dataset.shard_writer import Rejected, SlideFacts, encode_picture
 from wsisr.errors import DatasetError
 from wsisr.imaging.geometry import Size
-from wsisr.imaging.pixels import Kernel, shrink
+from wsisr.imaging.pixels import FilterName, shrink_image
 
 HOSTILE = """"><script>alert(1)</script><img src=x onerror=alert(2)>' &amp; \u202e\x00"""
 VOID = {"meta", "img"}
@@ -79,7 +79,7 @@ def page_of(folder: Path) -> Page:
 
 
 def facts_of(name: str, **more: Any) -> SlideFacts:
-    thumbnail = picture(np.full((40, 40, 3), 200, np.uint8), 40)
+    thumbnail = encode_picture(np.full((40, 40, 3), 200, np.uint8), 40)
     return SlideFacts(f"{name}.svs", name, "train", "pyramid", (640, 640), 0.5, thumbnail, **more)
 
 
@@ -140,9 +140,9 @@ def test_what_comes_from_files_is_text_and_no_markup(tmp_path: Path) -> None:
 
 
 def test_a_report_is_bounded_whatever_the_dataset(tmp_path: Path) -> None:
-    large = picture(noise(Size(300, 300), 0), 300)
+    large = encode_picture(noise(Size(300, 300), 0), 300)
     assert 80_000 < len(large) < 100_000
-    example = picture(noise(Size(96, 96), 0), 96)
+    example = encode_picture(noise(Size(96, 96), 0), 96)
     rows = []
     for number in range(60):
         facts = facts_of(f"{number}" + '"' * 400, told={f"{key}": '"' * 400 for key in range(30)})
@@ -161,10 +161,10 @@ def test_a_report_is_bounded_whatever_the_dataset(tmp_path: Path) -> None:
 def test_pictures_of_a_pair_show_the_same_field(tmp_path: Path) -> None:
     store = PatchStore(write_dataset(tmp_path))
     first = store.records[0]
-    views = Views.of(store, first)
-    np.testing.assert_array_equal(views.low, store.low(first))
-    np.testing.assert_array_equal(views.high, store.high(first))
-    assert views.apart == 0
+    views = PairViews.from_record(store, first)
+    np.testing.assert_array_equal(views.low, store.read_low(first))
+    np.testing.assert_array_equal(views.high, store.read_high(first))
+    assert views.mean_difference == 0
     np.testing.assert_array_equal(views.difference, 128)
     eighth = first.side // 8
     np.testing.assert_array_equal(views.checkerboard[:eighth, :eighth], views.high[:eighth, :eighth])
@@ -175,10 +175,12 @@ def test_a_shifted_pair_shows_in_its_difference(tmp_path: Path) -> None:
     store = PatchStore(write_dataset(tmp_path))
     first, second = store.records[0], store.records[2]
     mixed = replace(first, images={"hr": first.images["hr"], "lr": second.images["lr"]})
-    views = Views.of(store, mixed)
-    apart = shrink(store.high(first), first.scale, "area").astype(float) - store.low(second)
-    assert views.apart == pytest.approx(np.abs(apart).mean())
-    assert views.difference[0, 0] == pytest.approx(np.clip(128 + AMPLIFIED * apart[0, 0].mean(), 0, 255), abs=0.51)
+    views = PairViews.from_record(store, mixed)
+    apart = shrink_image(store.read_high(first), first.scale, "area").astype(float) - store.read_low(second)
+    assert views.mean_difference == pytest.approx(np.abs(apart).mean())
+    assert views.difference[0, 0] == pytest.approx(
+        np.clip(128 + DIFFERENCE_GAIN * apart[0, 0].mean(), 0, 255), abs=0.51
+    )
 
 
 @pytest.mark.parametrize("scale", [2, 4, 8])
@@ -186,11 +188,11 @@ def test_kernels_are_those_of_the_filters_they_are_called_after(scale: int) -> N
     """Seen at an edge, which the first px on its bright side blurs into."""
     bright = np.full((scale, 8 * scale, 3), 100, np.uint8)
     bright[:, 4 * scale :] = 200
-    kernels: dict[Kernel, Numbers] = {"area": area_weights(scale), "bicubic": bicubic_weights(scale)}
+    kernels: dict[FilterName, KernelWeights] = {"area": area_weights(scale), "bicubic": bicubic_weights(scale)}
     for kernel, weights in kernels.items():
         expected = 100 + 100 * weights[3 * scale // 2 :].sum()
         assert weights.sum() == pytest.approx(1)
-        assert shrink(bright, scale, kernel)[0, 4, 0] == pytest.approx(expected, abs=1)
+        assert shrink_image(bright, scale, kernel)[0, 4, 0] == pytest.approx(expected, abs=1)
 
 
 def test_a_dataset_without_facts_of_its_slides_has_a_report(tmp_path: Path) -> None:
@@ -223,7 +225,7 @@ def test_look_alikes_are_shown(tmp_path: Path) -> None:
 def test_a_damaged_dataset_is_one_line_that_names_the_file(tmp_path: Path, name: str, content: str) -> None:
     (write_dataset(tmp_path) / name).write_text(content)
     with pytest.raises(DatasetError, match=name):
-        contents_of(tmp_path)
+        read_report_contents(tmp_path)
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")

@@ -15,19 +15,19 @@ from tests.support.disks import files_end_at
 from tests.support.pairs import RECIPE, files_under, write_glass, write_levels, write_slide
 from tests.support.samples import noise
 from wsisr.cli.build_dataset import build_dataset
-from wsisr.dataset.builder import Assembly
+from wsisr.dataset.builder import DatasetBuilder
 from wsisr.dataset.degradation import CAPTURE, SCAN
-from wsisr.dataset.pyramid import Work
+from wsisr.dataset.pyramid import BuildOptions
 from wsisr.dataset.reader import PatchStore
-from wsisr.dataset.simulated import Simulation, plan
-from wsisr.dataset.slides_and_splits import sources_of
+from wsisr.dataset.simulated import Simulation, plan_simulated_dataset
+from wsisr.dataset.slides_and_splits import assign_slides
 from wsisr.errors import ConfigError, DatasetError, OutputError, WsisrError
 from wsisr.imaging.geometry import Size
-from wsisr.imaging.pixels import enlarge
+from wsisr.imaging.pixels import enlarge_image
 from wsisr.slides import open_slide
 from wsisr.training.config import DataConfig, NetworkConfig, ScheduleConfig, TrainConfig
-from wsisr.training.loop import Run
-from wsisr.training.sampler import Batches
+from wsisr.training.loop import TrainingRun
+from wsisr.training.sampler import BatchSampler
 from wsisr.training.validation import Validation
 
 COARSE = Simulation(scales=(2, 4))
@@ -39,7 +39,11 @@ def built(
     held_out: tuple[Path, ...] = (),
     simulation: Simulation = COARSE,
 ) -> PatchStore:
-    deque(Assembly(plan(sources_of(slides, held_out, RECIPE), folder, RECIPE, simulation, Work())))
+    deque(
+        DatasetBuilder(
+            plan_simulated_dataset(assign_slides(slides, held_out, RECIPE), folder, RECIPE, simulation, BuildOptions())
+        )
+    )
     return PatchStore(folder)
 
 
@@ -53,10 +57,10 @@ def test_both_sides_are_the_levels_pixels_and_what_the_record_says_was_made_of_t
     ]
     with open_slide(path) as slide:
         for record in store.records:
-            high = store.high(record)
+            high = store.read_high(record)
             assert np.array_equal(high, slide.read(record.level_box, record.level))
-            low, drawn = CAPTURE(high, record.scale, record.mpp_lr, COARSE.random(record))
-            assert np.array_equal(store.low(record), low)
+            low, drawn = CAPTURE(high, record.scale, record.mpp_lr, COARSE.make_generator(record))
+            assert np.array_equal(store.read_low(record), low)
             assert record.parameters == {"seed": 0, **drawn}
             assert record.kind == "simulated"
 
@@ -77,8 +81,8 @@ def test_the_bytes_do_not_depend_on_other_slides_nor_on_when(tmp_path: Path) -> 
 
 
 def test_a_job_can_be_handed_to_another_process(tmp_path: Path) -> None:
-    for job in plan(
-        sources_of([write_slide(tmp_path / "a.ome.tif")], [], RECIPE), tmp_path, RECIPE, COARSE, Work()
+    for job in plan_simulated_dataset(
+        assign_slides([write_slide(tmp_path / "a.ome.tif")], [], RECIPE), tmp_path, RECIPE, COARSE, BuildOptions()
     ).jobs:
         assert pickle.loads(pickle.dumps(job)) == job
 
@@ -87,14 +91,18 @@ def test_another_seed_makes_other_pixels_of_the_same_patches(tmp_path: Path) -> 
     path = write_slide(tmp_path / "a.ome.tif", Size(128, 64), ())
     one, other = (built(tmp_path / str(seed), [path], simulation=Simulation(seed=seed)) for seed in (0, 1))
     for left, right in zip(one.records, other.records, strict=True):
-        assert np.array_equal(one.high(left), other.high(right))
-        assert not np.array_equal(one.low(left), other.low(right))
+        assert np.array_equal(one.read_high(left), other.read_high(right))
+        assert not np.array_equal(one.read_low(left), other.read_low(right))
         assert left.parameters != right.parameters
 
 
 def test_another_degradation_does_not_go_on_with_what_was_begun(tmp_path: Path) -> None:
     slides = [write_slide(tmp_path / f"{name}.ome.tif", Size(128, 64), ()) for name in "ab"]
-    steps = iter(Assembly(plan(sources_of(slides, [], RECIPE), tmp_path / "d", RECIPE, COARSE, Work())))
+    steps = iter(
+        DatasetBuilder(
+            plan_simulated_dataset(assign_slides(slides, [], RECIPE), tmp_path / "d", RECIPE, COARSE, BuildOptions())
+        )
+    )
     for progress in steps:
         if progress.done == 1:
             steps.close()
@@ -155,16 +163,16 @@ def blurred(tmp_path: Path) -> PatchStore:
     """Two slides that can be learned, seen by a weaker objective."""
     slides = []
     for number in range(2):
-        smooth = enlarge(noise(Size(32, 32), number), 4, "bicubic")
+        smooth = enlarge_image(noise(Size(32, 32), number), 4, "bicubic")
         slides.append(write_levels(tmp_path / f"s{number}.ome.tif", [smooth], 0.5))
     return built(tmp_path / "d", slides[:1], tuple(slides[1:]))
 
 
 def test_training_takes_the_stored_low_resolution_unless_told_otherwise(blurred: PatchStore) -> None:
-    lows = {blurred.low(record).tobytes() for record in blurred.pairs("train", 2)}
+    lows = {blurred.read_low(record).tobytes() for record in blurred.select_pairs("train", 2)}
     for kernels in (None, {"stored": 1.0}, {"pyramid": 1.0}):
-        batches = Batches(DataConfig(blurred.folder, patch_px=32, batch=2, kernels=kernels), 2, 0)
-        low, _ = batches.pair(0, 0)
+        batches = BatchSampler(DataConfig(blurred.folder, patch_px=32, batch=2, kernels=kernels), 2, 0)
+        low, _ = batches.make_pair(0, 0)
         turned = [np.rot90(side, turns) for side in (low, low[:, ::-1]) for turns in range(4)]
         assert lows & {np.ascontiguousarray(each).tobytes() for each in turned}
 
@@ -177,8 +185,8 @@ def test_validation_scores_the_stored_low_resolution(blurred: PatchStore) -> Non
             seen.append(x.mul(255).round().byte().permute(0, 2, 3, 1).numpy())
             return x.repeat_interleave(2, dim=2).repeat_interleave(2, dim=3)
 
-    Validation(blurred, 2).findings(Watching(), torch.device("cpu"))
-    due = np.stack([blurred.low(record) for record in blurred.pairs("val", 2)])
+    Validation(blurred, 2).score_network(Watching(), torch.device("cpu"))
+    due = np.stack([blurred.read_low(record) for record in blurred.select_pairs("val", 2)])
     assert len(seen) == 1
     assert np.array_equal(seen[0], due)
 
@@ -190,6 +198,6 @@ def test_what_is_learned_on_simulated_pairs_undoes_some_of_what_they_suffered(
     network = NetworkConfig(2, channels=8, blocks=1, window=3)
     schedule = ScheduleConfig(40, learning_rate=3e-3, warm_up=5, ema=0.9, validate_every=40)
     config = TrainConfig(network, DataConfig(blurred.folder, patch_px=16, batch=8), schedule)
-    *_, last = Run(config, tmp_path / "run", torch.device("cpu"))
-    assert last.gain is not None
-    assert last.gain > 0.2
+    *_, last = TrainingRun(config, tmp_path / "run", torch.device("cpu"))
+    assert last.gain_db is not None
+    assert last.gain_db > 0.2

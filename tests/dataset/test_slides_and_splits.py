@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wsisr.dataset.recipe import Recipe
-from wsisr.dataset.slides_and_splits import DatasetSlide, read_cases, sources_by_table, sources_of
+from wsisr.dataset.slides_and_splits import DatasetSlide, assign_slides, assign_slides_by_table, read_case_table
 from wsisr.errors import DatasetError
 
 NAMES = st.sampled_from(["a", "A", "a~2", "b", "b~3", "c_1", "C_2"])
@@ -35,7 +35,7 @@ def paths_of(sources: Iterable[DatasetSlide]) -> list[Path]:
 
 
 def sources(slides: Iterable[Path], held_out: Iterable[Path] = ()) -> list[DatasetSlide]:
-    return sources_of(slides, held_out, Recipe())
+    return assign_slides(slides, held_out, Recipe())
 
 
 @given(paths=st.lists(PATHS))
@@ -55,7 +55,7 @@ def test_no_case_is_in_two_splits(paths: list[Path], held_out: list[Path]) -> No
     try:
         found = sources(paths, held_out)
     except DatasetError:
-        cases = [{Recipe().case(path) for path in each} for each in (set(paths) - set(held_out), held_out)]
+        cases = [{Recipe().derive_case(path) for path in each} for each in (set(paths) - set(held_out), held_out)]
         assert cases[0] & cases[1]
         return
     splits: dict[str, set[str]] = {}
@@ -118,15 +118,15 @@ def table(folder: Path, *lines: str) -> Path:
 
 def test_a_table_says_the_case_and_perhaps_the_split(tmp_path: Path) -> None:
     touched(tmp_path, "x1.svs", "x2.svs", "y.svs")
-    cases = read_cases(table(tmp_path, "slide,case,split", "x1.svs,P1,val", "x2,P1,val", "y.svs,P2,"))
-    found = sources_by_table([tmp_path], cases, Recipe(val_share=0.0))
+    cases = read_case_table(table(tmp_path, "slide,case,split", "x1.svs,P1,val", "x2,P1,val", "y.svs,P2,"))
+    found = assign_slides_by_table([tmp_path], cases, Recipe(val_share=0.0))
     assert [(source.case, source.split) for source in found] == [("P1", "val"), ("P1", "val"), ("P2", "train")]
 
 
 def test_a_slide_that_is_not_in_the_table_is_refused(tmp_path: Path) -> None:
     slides = touched(tmp_path, "a.svs", "b.svs")
     with pytest.raises(DatasetError, match=r"b\.svs: is not in the table of cases"):
-        sources_by_table(slides, read_cases(table(tmp_path, "slide,case", "a.svs,P1")), Recipe())
+        assign_slides_by_table(slides, read_case_table(table(tmp_path, "slide,case", "a.svs,P1")), Recipe())
 
 
 @pytest.mark.parametrize(
@@ -141,10 +141,10 @@ def test_a_slide_that_is_not_in_the_table_is_refused(tmp_path: Path) -> None:
 def test_a_table_that_cannot_be_meant_is_one_line(tmp_path: Path, lines: list[str]) -> None:
     path = table(tmp_path, *lines)
     with pytest.raises(DatasetError) as error:
-        read_cases(path)
+        read_case_table(path)
     assert str(error.value).startswith(f"{path}: ")
 
 
 def test_a_table_that_is_not_there_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="cannot be read as a CSV"):
-        read_cases(tmp_path / "none.csv")
+        read_case_table(tmp_path / "none.csv")

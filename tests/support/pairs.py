@@ -10,15 +10,15 @@ from pathlib import Path
 import numpy as np
 
 from tests.support.samples import noise, write_ome_pyramid
-from wsisr.dataset.builder import Assembly
-from wsisr.dataset.pyramid import plan
+from wsisr.dataset.builder import DatasetBuilder
+from wsisr.dataset.pyramid import plan_pyramid_dataset
 from wsisr.dataset.reader import MANIFEST, PatchStore
 from wsisr.dataset.recipe import Recipe
 from wsisr.dataset.records import PatchRecord
-from wsisr.dataset.shard_writer import part_in
-from wsisr.dataset.slides_and_splits import sources_of
+from wsisr.dataset.shard_writer import open_shard_writer
+from wsisr.dataset.slides_and_splits import assign_slides
 from wsisr.imaging.geometry import Size
-from wsisr.imaging.pixels import Rgb, enlarge, shrink
+from wsisr.imaging.pixels import Rgb, enlarge_image, shrink_image
 
 RECIPE = Recipe(patch_px=64)
 SMALL = Size(192, 128)
@@ -32,7 +32,7 @@ def write_slide(
     levels = [finest]
     for factor in factors:
         width, height = size.width // factor, size.height // factor
-        levels.append(shrink(finest[: height * factor, : width * factor], factor, "area"))
+        levels.append(shrink_image(finest[: height * factor, : width * factor], factor, "area"))
     return write_levels(path, levels, mpp)
 
 
@@ -48,7 +48,7 @@ def write_levels(path: Path, levels: Sequence[Rgb], mpp: float | None) -> Path:
 
 def built(folder: Path, slides: Iterable[Path], held_out: Iterable[Path] = (), recipe: Recipe = RECIPE) -> PatchStore:
     """A dataset, built to its end."""
-    deque(Assembly(plan(sources_of(slides, held_out, recipe), folder, recipe)))
+    deque(DatasetBuilder(plan_pyramid_dataset(assign_slides(slides, held_out, recipe), folder, recipe)))
     return PatchStore(folder)
 
 
@@ -61,12 +61,12 @@ def write_dataset(folder: Path, *, side: int = 64, seed: int = 0, pitches: Seque
     """Two training slides and one for validation, four patches each of blurred noise, which can be learned."""
     records: list[PatchRecord] = []
     for number, (split, mpp) in enumerate(zip(("train", "train", "val"), pitches, strict=True)):
-        with part_in(folder, f"slide{number}") as part:
+        with open_shard_writer(folder, f"slide{number}") as part:
             for index in range(4):
-                high = enlarge(noise(Size(side // 4, side // 4), seed + 10 * number + index), 4, "bicubic")
-                place = part.keep(high)
+                high = enlarge_image(noise(Size(side // 4, side // 4), seed + 10 * number + index), 4, "bicubic")
+                place = part.write_image(high)
                 for scale in (2, 4):
-                    images = {"hr": place, "lr": part.keep(shrink(high, scale, "area"))}
+                    images = {"hr": place, "lr": part.write_image(shrink_image(high, scale, "area"))}
                     own = record(f"slide{number}", split=split, scale=scale, side=side, left=side * index)
                     own = replace(own, mpp_hr=mpp, mpp_lr=mpp * scale, shard=part.shard, images=images)
                     records.append(own)

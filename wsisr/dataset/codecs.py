@@ -14,13 +14,13 @@ from typing import Any
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from wsisr.errors import DatasetError, in_words
+from wsisr.errors import DatasetError, describe_error
 from wsisr.imaging.pixels import Rgb
 
 _FORMATS = {"webp": "WEBP", "jpeg": "JPEG", "png": "PNG"}
 
 
-def _by_pillow(kind: str, **options: Any) -> Callable[[Rgb], bytes]:
+def _pillow_encoder(kind: str, **options: Any) -> Callable[[Rgb], bytes]:
     def encode(image: Rgb) -> bytes:
         file = BytesIO()
         Image.fromarray(image).save(file, kind, **options)
@@ -29,27 +29,27 @@ def _by_pillow(kind: str, **options: Any) -> Callable[[Rgb], bytes]:
     return encode
 
 
-CODECS: dict[str, Callable[[Rgb], bytes]] = {
+PATCH_CODECS: dict[str, Callable[[Rgb], bytes]] = {
     "raw": lambda image: image.tobytes(),
-    "webp": _by_pillow("WEBP", lossless=True, quality=0, method=0),
-    "jpeg": _by_pillow("JPEG", quality=95, subsampling="4:4:4"),
-    "png": _by_pillow("PNG", compress_level=6),
+    "webp": _pillow_encoder("WEBP", lossless=True, quality=0, method=0),
+    "jpeg": _pillow_encoder("JPEG", quality=95, subsampling="4:4:4"),
+    "png": _pillow_encoder("PNG", compress_level=6),
 }
 """Name to encoder: (h, w, 3) to bytes."""
 
 
-def decode(content: memoryview, codec: str, side: int) -> Rgb:
+def decode_patch(content: memoryview, codec: str, side: int) -> Rgb:
     """(side, side, 3). Raises `DatasetError`, without a place, where the bytes are something else."""
     if codec == "raw":
         if len(content) != side * side * 3:
             raise DatasetError(f"{len(content)} bytes are no patch of {side} px")
         return np.frombuffer(content, np.uint8).reshape(side, side, 3)
     if codec not in _FORMATS:
-        raise DatasetError(f"codec {codec!r} is not known; known: {', '.join(CODECS)}")
+        raise DatasetError(f"codec {codec!r} is not known; known: {', '.join(PATCH_CODECS)}")
     try:
         with Image.open(BytesIO(content), formats=[_FORMATS[codec]]) as image:
             if image.size != (side, side) or image.mode != "RGB":
                 raise DatasetError(f"an image of {image.size[0]} x {image.size[1]} px, {image.mode}, not of {side} px")
             return np.asarray(image)
     except (OSError, UnidentifiedImageError, ValueError, SyntaxError) as error:
-        raise DatasetError(in_words(error)) from error
+        raise DatasetError(describe_error(error)) from error

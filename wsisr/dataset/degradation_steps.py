@@ -13,23 +13,23 @@ from typing import Any, TypeAlias
 import numpy as np
 from PIL import Image, ImageFilter
 
-from wsisr.config import Range, WholeRange
-from wsisr.dataset.optics import sensed, through_lens
+from wsisr.config import FloatRange, IntRange
+from wsisr.dataset.optics import add_sensor_noise, apply_lens
 from wsisr.errors import ConfigError
-from wsisr.imaging.jpeg import through_jpeg
+from wsisr.imaging.jpeg import recompress_jpeg
 from wsisr.imaging.pixels import Rgb
 
 Random: TypeAlias = np.random.Generator
-Numbers: TypeAlias = Mapping[str, Any]
+StepNumbers: TypeAlias = Mapping[str, Any]
 
-LARGEST_NA = 0.95
+MAX_NA = 0.95
 """Of a dry objective."""
 
-SUBSAMPLINGS = ("4:2:0", "4:2:2", "4:4:4")
+JPEG_SUBSAMPLINGS = ("4:2:0", "4:2:2", "4:4:4")
 
 
 @dataclass(frozen=True, slots=True)
-class View:
+class PatchScale:
     """How fine an image is."""
 
     scale: int
@@ -42,7 +42,7 @@ class View:
 class Lens:
     """A diffraction-limited objective; see `wsisr.dataset.optics`."""
 
-    na: Range = (0.25, 0.4)
+    na: FloatRange = (0.25, 0.4)
     """Numerical aperture of the objective."""
     at_mpp: float = 1.0
     """Pitch of the low resolution, in um/px, that this aperture goes with. At others it is as many times larger as they
@@ -57,19 +57,19 @@ class Lens:
         if len(self.wavelengths_um) != 3 or min(self.wavelengths_um) <= 0:
             raise ConfigError("wavelengths_um needs three numbers above 0: of red, green and blue")
 
-    def draw(self, random: Random, view: View) -> Numbers:
-        na = _number(self.na, random)
-        return {"na": min(LARGEST_NA, na * self.at_mpp / view.mpp) if self.at_mpp else na}
+    def draw(self, random: Random, view: PatchScale) -> StepNumbers:
+        na = _draw_uniform(self.na, random)
+        return {"na": min(MAX_NA, na * self.at_mpp / view.mpp) if self.at_mpp else na}
 
-    def apply(self, image: Rgb, view: View, drawn: Numbers, _random: Random) -> Rgb:
-        return through_lens(image, view.mpp / view.scale, drawn["na"], self.wavelengths_um)
+    def apply(self, image: Rgb, view: PatchScale, drawn: StepNumbers, _random: Random) -> Rgb:
+        return apply_lens(image, view.mpp / view.scale, drawn["na"], self.wavelengths_um)
 
 
 @dataclass(frozen=True, slots=True)
 class Blur:
     """A Gaussian, as Pillow approaches it with boxes, on sRGB values: for want of focus, or whatever is not known."""
 
-    sigma_px: Range = (0.0, 0.6)
+    sigma_px: FloatRange = (0.0, 0.6)
     """Standard deviation in px of the low resolution."""
     share: float = 1.0
 
@@ -77,10 +77,10 @@ class Blur:
         if not 0 <= self.sigma_px[0] <= self.sigma_px[1] <= 16:
             raise ConfigError("sigma_px must be from 0 to 16")
 
-    def draw(self, random: Random, _view: View) -> Numbers:
-        return {"sigma_px": _number(self.sigma_px, random)}
+    def draw(self, random: Random, _view: PatchScale) -> StepNumbers:
+        return {"sigma_px": _draw_uniform(self.sigma_px, random)}
 
-    def apply(self, image: Rgb, view: View, drawn: Numbers, _random: Random) -> Rgb:
+    def apply(self, image: Rgb, view: PatchScale, drawn: StepNumbers, _random: Random) -> Rgb:
         return np.asarray(Image.fromarray(image).filter(ImageFilter.GaussianBlur(drawn["sigma_px"] * view.scale)))
 
 
@@ -88,9 +88,9 @@ class Blur:
 class Sensor:
     """Noise of light and of reading it; see `wsisr.dataset.optics`."""
 
-    electrons: Range = (5_000.0, 50_000.0)
+    electrons: FloatRange = (5_000.0, 50_000.0)
     """That a pixel counts at white: 10,000 are a noise of 1 % there, about one grey level."""
-    read_electrons: Range = (2.0, 20.0)
+    read_electrons: FloatRange = (2.0, 20.0)
     """Standard deviation of reading."""
     share: float = 1.0
 
@@ -98,19 +98,22 @@ class Sensor:
         if not (self.electrons[0] > 0 and self.read_electrons[0] >= 0):
             raise ConfigError("electrons must be above 0 and read_electrons at least 0")
 
-    def draw(self, random: Random, _view: View) -> Numbers:
-        return {"electrons": _number(self.electrons, random), "read_electrons": _number(self.read_electrons, random)}
+    def draw(self, random: Random, _view: PatchScale) -> StepNumbers:
+        return {
+            "electrons": _draw_uniform(self.electrons, random),
+            "read_electrons": _draw_uniform(self.read_electrons, random),
+        }
 
-    def apply(self, image: Rgb, _view: View, drawn: Numbers, random: Random) -> Rgb:
-        return sensed(image, drawn["electrons"], drawn["read_electrons"], random)
+    def apply(self, image: Rgb, _view: PatchScale, drawn: StepNumbers, random: Random) -> Rgb:
+        return add_sensor_noise(image, drawn["electrons"], drawn["read_electrons"], random)
 
 
 @dataclass(frozen=True, slots=True)
 class Sharpening:
     """An unsharp mask, as a scanner's software lays on."""
 
-    percent: Range = (0.0, 150.0)
-    radius_px: Range = (1.0, 1.0)
+    percent: FloatRange = (0.0, 150.0)
+    radius_px: FloatRange = (1.0, 1.0)
     """In px of the low resolution."""
     share: float = 1.0
 
@@ -118,10 +121,13 @@ class Sharpening:
         if not (0 <= self.percent[0] <= self.percent[1] <= 1000 and 0 <= self.radius_px[0] <= self.radius_px[1] <= 16):
             raise ConfigError("percent must be from 0 to 1000 and radius_px from 0 to 16")
 
-    def draw(self, random: Random, _view: View) -> Numbers:
-        return {"percent": round(_number(self.percent, random)), "radius_px": _number(self.radius_px, random)}
+    def draw(self, random: Random, _view: PatchScale) -> StepNumbers:
+        return {
+            "percent": round(_draw_uniform(self.percent, random)),
+            "radius_px": _draw_uniform(self.radius_px, random),
+        }
 
-    def apply(self, image: Rgb, _view: View, drawn: Numbers, _random: Random) -> Rgb:
+    def apply(self, image: Rgb, _view: PatchScale, drawn: StepNumbers, _random: Random) -> Rgb:
         mask = ImageFilter.UnsharpMask(radius=drawn["radius_px"], percent=drawn["percent"], threshold=0)
         return np.asarray(Image.fromarray(image).filter(mask))
 
@@ -130,7 +136,7 @@ class Sharpening:
 class Jpeg:
     """Stored and read again."""
 
-    qualities: WholeRange = (30, 95)
+    qualities: IntRange = (30, 95)
     """Of libjpeg: slides are met at 25 to 95, Aperio's own default of 30 among them."""
     subsamplings: tuple[str, ...] = ("4:2:0",)
     """Of colours; one is drawn."""
@@ -139,18 +145,18 @@ class Jpeg:
     def __post_init__(self) -> None:
         if not 1 <= self.qualities[0] <= self.qualities[1] <= 100:
             raise ConfigError("qualities must be from 1 to 100")
-        if not self.subsamplings or set(self.subsamplings) - set(SUBSAMPLINGS):
-            raise ConfigError(f"subsamplings are some of {', '.join(SUBSAMPLINGS)}")
+        if not self.subsamplings or set(self.subsamplings) - set(JPEG_SUBSAMPLINGS):
+            raise ConfigError(f"subsamplings are some of {', '.join(JPEG_SUBSAMPLINGS)}")
 
-    def draw(self, random: Random, _view: View) -> Numbers:
+    def draw(self, random: Random, _view: PatchScale) -> StepNumbers:
         least, most = self.qualities
         quality = int(random.integers(least, most + 1)) if least < most else least
         some = self.subsamplings
         return {"quality": quality, "subsampling": some[random.integers(len(some))] if len(some) > 1 else some[0]}
 
-    def apply(self, image: Rgb, _view: View, drawn: Numbers, _random: Random) -> Rgb:
-        return through_jpeg(image, drawn["quality"], drawn["subsampling"])
+    def apply(self, image: Rgb, _view: PatchScale, drawn: StepNumbers, _random: Random) -> Rgb:
+        return recompress_jpeg(image, drawn["quality"], drawn["subsampling"])
 
 
-def _number(ends: Range, random: Random) -> float:
+def _draw_uniform(ends: FloatRange, random: Random) -> float:
     return float(random.uniform(*ends)) if ends[0] < ends[1] else ends[0]

@@ -14,27 +14,27 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from wsisr.dataset.patch_quality import Grey, grey_of
+from wsisr.dataset.patch_quality import GreyImage, to_grey
 from wsisr.imaging.geometry import Box
-from wsisr.imaging.metrics import psnr_of, squared_error
-from wsisr.imaging.pixels import Kernel, Rgb, shrink
+from wsisr.imaging.metrics import mean_squared_error, psnr_from_error
+from wsisr.imaging.pixels import FilterName, Rgb, shrink_image
 
 Floats = npt.NDArray[np.float64]
 
-KERNELS: tuple[Kernel, ...] = ("area", "bicubic", "lanczos")
+COMPARED_KERNELS: tuple[FilterName, ...] = ("area", "bicubic", "lanczos")
 
-LEAST_CORRELATION = 0.8
+MIN_CORRELATION = 0.8
 """Below which two levels are not taken to show the same."""
 
-LARGEST_SHIFT = 0.5
+MAX_SHIFT_PX = 0.5
 """In px of the coarser level; what lies further apart gives pairs that teach a network to shift."""
 
-_EDGE = 2
+_EDGE_PX = 2
 """Coarse px at the edges of a field that no estimate looks at: the filter reaches over them."""
 
 
 @dataclass(frozen=True, slots=True)
-class Field:
+class FieldPair:
     """The same field at two levels."""
 
     box: Box
@@ -44,7 +44,7 @@ class Field:
 
 
 @dataclass(frozen=True, slots=True)
-class Relation:
+class LevelRelation:
     """What was found. All lengths are in px of the finer level."""
 
     fine: int
@@ -71,23 +71,23 @@ class Relation:
     """Why these levels give no pairs."""
 
 
-def relation(levels: tuple[int, int], scale: int, fields: Sequence[Field]) -> Relation:
+def measure_relation(levels: tuple[int, int], scale: int, fields: Sequence[FieldPair]) -> LevelRelation:
     """From at least one field with contrast."""
-    found = [_placed(field, scale) for field in fields]
+    found = [_register_field(field, scale) for field in fields]
     shifts = np.array([[each.dx, each.dy] for each in found]) * scale
     middle = np.median(shifts, axis=0)
     correlation = float(np.median([each.correlation for each in found]))
-    along_x, along_y = _kernels(fields, scale)
-    psnr = {kernel: _psnr(fields, scale, kernel) for kernel in KERNELS}
+    along_x, along_y = _estimate_kernels(fields, scale)
+    psnr = {kernel: _measure_psnr(fields, scale, kernel) for kernel in COMPARED_KERNELS}
     refused = None
-    if correlation < LEAST_CORRELATION:
+    if correlation < MIN_CORRELATION:
         refused = f"show different things (correlation {correlation:.2f})"
-    elif np.abs(middle).max() > LARGEST_SHIFT * scale:
+    elif np.abs(middle).max() > MAX_SHIFT_PX * scale:
         refused = f"lie {np.abs(middle).max():.2g} px apart"
-    return Relation(
+    return LevelRelation(
         *levels,
         scale,
-        downsample=round(scale * (1 + _drift(fields, shifts)), 6),
+        downsample=round(scale * (1 + _measure_drift(fields, shifts)), 6),
         shift=(round(float(middle[0]), 3), round(float(middle[1]), 3)),
         spread=round(float(np.median(np.hypot(*(shifts - middle).T))), 3),
         correlation=round(correlation, 4),
@@ -100,7 +100,7 @@ def relation(levels: tuple[int, int], scale: int, fields: Sequence[Field]) -> Re
 
 
 @dataclass(frozen=True, slots=True)
-class _Place:
+class _FieldShift:
     """How one field lies, in px of the coarser level."""
 
     dx: float
@@ -108,49 +108,49 @@ class _Place:
     correlation: float
 
 
-def _placed(field: Field, scale: int) -> _Place:
-    start = grey_of(shrink(field.high, scale, "area")).astype(np.float32)
-    target = grey_of(field.low)
+def _register_field(field: FieldPair, scale: int) -> _FieldShift:
+    start = to_grey(shrink_image(field.high, scale, "area")).astype(np.float32)
+    target = to_grey(field.low)
     window = cv2.createHanningWindow((start.shape[1], start.shape[0]), cv2.CV_32F)
     (dx, dy), _ = cv2.phaseCorrelate(start - start.mean(), target - target.mean(), window)
     if max(abs(dx), abs(dy)) > min(start.shape) / 4:
         dx = dy = 0.0  # nothing that could be followed
     for _ in range(4):
-        step_x, step_y = _step(_moved(start, dx, dy), target)
+        step_x, step_y = _solve_step(_shift_image(start, dx, dy), target)
         dx, dy = dx + float(np.clip(step_x, -1, 1)), dy + float(np.clip(step_y, -1, 1))
-    moved = _inner(_moved(start, dx, dy), dx, dy)
-    return _Place(dx, dy, _correlation(moved, _inner(target, dx, dy)))
+    moved = _crop_edge(_shift_image(start, dx, dy), dx, dy)
+    return _FieldShift(dx, dy, _correlate(moved, _crop_edge(target, dx, dy)))
 
 
-def _step(image: Grey, target: Grey) -> tuple[float, float]:
+def _solve_step(image: GreyImage, target: GreyImage) -> tuple[float, float]:
     """By how much more the image has to move right and down, brightness and contrast left free."""
     down, right = (np.asarray(each, np.float32) for each in np.gradient(image))
-    columns = [_inner(each) for each in (-right, -down, image, np.ones_like(image))]
+    columns = [_crop_edge(each) for each in (-right, -down, image, np.ones_like(image))]
     rows = np.stack([column.ravel() for column in columns], axis=1).astype(np.float64)
-    found = np.linalg.lstsq(rows, _inner(target).ravel().astype(np.float64), rcond=None)[0]
+    found = np.linalg.lstsq(rows, _crop_edge(target).ravel().astype(np.float64), rcond=None)[0]
     gain = found[2] if abs(found[2]) > 0.1 else 1.0
     return float(found[0] / gain), float(found[1] / gain)
 
 
-def _moved(image: Grey, dx: float, dy: float) -> Grey:
+def _shift_image(image: GreyImage, dx: float, dy: float) -> GreyImage:
     matrix = np.array([[1, 0, dx], [0, 1, dy]], np.float64)
     size = (image.shape[1], image.shape[0])
     moved = cv2.warpAffine(image, matrix, size, flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
     return np.asarray(moved, np.float32)
 
 
-def _inner(image: Grey, dx: float = 0, dy: float = 0) -> Grey:
-    edge = min(_EDGE + int(max(abs(dx), abs(dy))), (min(image.shape) - 2) // 2)
+def _crop_edge(image: GreyImage, dx: float = 0, dy: float = 0) -> GreyImage:
+    edge = min(_EDGE_PX + int(max(abs(dx), abs(dy))), (min(image.shape) - 2) // 2)
     return image[edge:-edge, edge:-edge]
 
 
-def _correlation(one: Grey, other: Grey) -> float:
+def _correlate(one: GreyImage, other: GreyImage) -> float:
     first, second = one - one.mean(dtype=np.float64), other - other.mean(dtype=np.float64)
     size = float(np.sqrt((first**2).sum() * (second**2).sum()))
     return float((first * second).sum()) / size if size > 0 else 0.0
 
 
-def _drift(fields: Sequence[Field], shifts: Floats) -> float:
+def _measure_drift(fields: Sequence[FieldPair], shifts: Floats) -> float:
     """By how much the shift grows per px of the finer level, both axes alike; 0 where the fields lie too close."""
     centres = np.array([[field.box.left + field.box.right, field.box.top + field.box.bottom] for field in fields]) / 2
     from_middle = centres - centres.mean(axis=0)
@@ -160,38 +160,38 @@ def _drift(fields: Sequence[Field], shifts: Floats) -> float:
     return -float((from_middle * (shifts - shifts.mean(axis=0))).sum() / reach)
 
 
-def _psnr(fields: Sequence[Field], scale: int, kernel: Kernel) -> float:
-    errors = [squared_error(shrink(field.high, scale, kernel), field.low) for field in fields]
-    return min(psnr_of(float(np.mean(errors))), 99.0)
+def _measure_psnr(fields: Sequence[FieldPair], scale: int, kernel: FilterName) -> float:
+    errors = [mean_squared_error(shrink_image(field.high, scale, kernel), field.low) for field in fields]
+    return min(psnr_from_error(float(np.mean(errors))), 99.0)
 
 
-def _kernels(fields: Sequence[Field], scale: int) -> tuple[Floats, Floats]:
+def _estimate_kernels(fields: Sequence[FieldPair], scale: int) -> tuple[Floats, Floats]:
     """Weights along x and along y: each found with the other as it is, in turns, from area means on."""
     along_x = along_y = np.repeat([0.0, 1 / scale, 0.0], [scale + scale // 2, scale, scale + scale // 2])
     for _ in range(3):
-        along_x = _kernel(fields, scale, along_y, axis=1)
-        along_y = _kernel(fields, scale, along_x, axis=0)
+        along_x = _estimate_kernel(fields, scale, along_y, axis=1)
+        along_y = _estimate_kernel(fields, scale, along_x, axis=0)
     return along_x, along_y
 
 
-def _kernel(fields: Sequence[Field], scale: int, across: Floats, axis: int) -> Floats:
+def _estimate_kernel(fields: Sequence[FieldPair], scale: int, across: Floats, axis: int) -> Floats:
     """4 x scale weights along an axis, a little held towards 0."""
     taps = 4 * scale
     square, right = np.zeros((taps, taps)), np.zeros(taps)
     for field in fields:
-        rows, values = _equations(field, scale, across / across.sum(), axis)
+        rows, values = _kernel_equations(field, scale, across / across.sum(), axis)
         square += rows.T @ rows
         right += rows.T @ values
     ridge = 1e-4 * float(np.trace(square)) / taps + 1e-9
     return np.asarray(np.linalg.solve(square + ridge * np.eye(taps), right))
 
 
-def _equations(field: Field, scale: int, across: Floats, axis: int) -> tuple[Floats, Floats]:
+def _kernel_equations(field: FieldPair, scale: int, across: Floats, axis: int) -> tuple[Floats, Floats]:
     """(n, 4 scale) px of the finer level, filtered along the other axis, and (n,) of the coarser; both without a mean.
 
     The first window that begins half a scale from the edge is that of coarse px 2.
     """
-    high, low = grey_of(field.high).astype(np.float64), grey_of(field.low).astype(np.float64)
+    high, low = to_grey(field.high).astype(np.float64), to_grey(field.low).astype(np.float64)
     if axis == 0:
         high, low = high.T, low.T
     lines = np.lib.stride_tricks.sliding_window_view(high, len(across), axis=0)[scale // 2 :: scale] @ across

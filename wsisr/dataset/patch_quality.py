@@ -8,35 +8,35 @@ from PIL import Image
 
 from wsisr.imaging.pixels import Rgb
 
-Grey = npt.NDArray[np.float32]
+GreyImage = npt.NDArray[np.float32]
 
-_NOISE = 1.0
+_NOISE_GREY_LEVELS = 1.0
 """Grey levels that noise and compression add to the finest detail of any patch, about; they are no focus."""
 
 
-def grey_of(image: Rgb) -> Grey:
+def to_grey(image: Rgb) -> GreyImage:
     """(h, w, 3) to (h, w)."""
     return np.asarray(image.mean(axis=2, dtype=np.float32))
 
 
-def contrast(image: Rgb) -> float:
+def measure_contrast(image: Rgb) -> float:
     """Standard deviation of grey, in grey levels."""
-    return float(grey_of(image).std())
+    return float(to_grey(image).std())
 
 
-def focus(image: Rgb) -> float:
+def measure_focus(image: Rgb) -> float:
     """Share of the contrast that is detail of one or two px: the change over 2 px above its noise, by the contrast.
 
     A patch in focus has some 0.3 to 0.8, the more the coarser its pitch; a blur of 2 px leaves half of it.
     """
-    grey = grey_of(image)
+    grey = to_grey(image)
     across, down = grey[:, 2:] - grey[:, :-2], grey[2:] - grey[:-2]
     change = float((across**2).mean() + (down**2).mean()) / 2
     spread = float(grey.var())
-    return float(np.sqrt(max(change - 2 * _NOISE**2, 0.0) / (2 * spread))) if spread > 0 else 0.0
+    return float(np.sqrt(max(change - 2 * _NOISE_GREY_LEVELS**2, 0.0) / (2 * spread))) if spread > 0 else 0.0
 
 
-def fingerprint(image: Rgb) -> str:
+def compute_fingerprint(image: Rgb) -> str:
     """64 bits in hex: whether each of 8 x 8 fields is darker than its right neighbour (Krawetz' dHash)."""
     small = np.asarray(Image.fromarray(image).convert("L").resize((9, 8), Image.Resampling.BOX)).astype(int)
     return np.packbits(small[:, :-1] < small[:, 1:]).tobytes().hex()

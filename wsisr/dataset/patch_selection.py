@@ -14,7 +14,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from wsisr.dataset.patch_quality import contrast, focus
+from wsisr.dataset.patch_quality import measure_contrast, measure_focus
 from wsisr.imaging.geometry import Box
 from wsisr.imaging.pixels import Rgb
 
@@ -23,20 +23,20 @@ T = TypeVar("T")
 FLAT_CONTRAST = 6.0
 """Contrast below which a patch counts as glass or faint."""
 
-FLAT_SHARE = 0.08
+MAX_FLAT_SHARE = 0.08
 """Glass and faint patches over the others, in a level, at the most: enough to learn to leave white alone."""
 
-LEAST_FOCUS = 0.1
+MIN_FOCUS = 0.1
 """Below it nothing is in focus: 19 of 20 patches keep more even after a blur of 3 px."""
 
-FOCUS_OF_MEDIAN = 0.5
+MIN_FOCUS_OF_MEDIAN = 0.5
 """A patch is out of focus, too, if it has less than this share of its level's median."""
 
-LOOKED_AT = 4
+FIELDS_READ_PER_PATCH = 4
 """Fields that are read for each patch that is wanted at the most."""
 
 
-class Reason(StrEnum):
+class RejectReason(StrEnum):
     """Why a field is no patch."""
 
     UNSEEN = "not looked at: enough others"
@@ -47,7 +47,7 @@ class Reason(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class PatchCandidate:
     """What was seen of one field."""
 
     box: Box
@@ -58,72 +58,75 @@ class Look:
     """Mean difference between the strongest and the weakest colour, in grey levels."""
 
     @property
-    def flat(self) -> bool:
+    def is_flat(self) -> bool:
         return self.contrast < FLAT_CONTRAST
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class PatchSelection:
     """What is kept, in the order of the fields, and why the rest is not."""
 
-    kept: tuple[Look, ...]
-    rejected: tuple[tuple[Look, Reason], ...]
+    selected: tuple[PatchCandidate, ...]
+    rejected: tuple[tuple[PatchCandidate, RejectReason], ...]
 
 
-def look(patch: Rgb, box: Box, tissue: float) -> Look:
+def measure_patch(patch: Rgb, box: Box, tissue: float) -> PatchCandidate:
     """Measures a patch; nothing of it is kept."""
     colour = float(np.mean(patch.max(axis=2) - patch.min(axis=2)))
-    return Look(box, tissue, contrast(patch), focus(patch), colour)
+    return PatchCandidate(box, tissue, measure_contrast(patch), measure_focus(patch), colour)
 
 
-def to_look_at(fields: Sequence[tuple[Box, float]], most: int) -> list[tuple[Box, float]]:
+def select_fields_to_read(fields: Sequence[tuple[Box, float]], most: int) -> list[tuple[Box, float]]:
     """Fields, each with its share of tissue, to those that are worth reading; in order."""
     tissue = [index for index, (_, share) in enumerate(fields) if share > 0]
     glass = [index for index, (_, share) in enumerate(fields) if share <= 0]
-    few = max(2, round(2 * FLAT_SHARE * min(most, len(tissue))))
-    return [fields[index] for index in sorted(spread(tissue, LOOKED_AT * most) + spread(glass, few))]
+    few = max(2, round(2 * MAX_FLAT_SHARE * min(most, len(tissue))))
+    return [
+        fields[index]
+        for index in sorted(sample_evenly(tissue, FIELDS_READ_PER_PATCH * most) + sample_evenly(glass, few))
+    ]
 
 
-def choose(looks: Sequence[Look], most: int) -> Choice:
+def select_patches(looks: Sequence[PatchCandidate], most: int) -> PatchSelection:
     """At most so many with contrast, and some without; what is left out is told with its reason."""
-    sharp = {id(each) for each in in_focus([each for each in looks if not each.flat])}
+    sharp = {id(each) for each in filter_in_focus([each for each in looks if not each.is_flat])}
     good = [each for each in looks if id(each) in sharp]
-    full = evenly(good, most)
-    flat = [each for each in looks if each.flat]
-    few = max(2, round(FLAT_SHARE * len(full))) if full else 0
-    kept = {id(each) for each in [*full, *spread(flat, few)]}
-    rejected = [(each, _reason(each, id(each) in sharp)) for each in looks if id(each) not in kept]
-    return Choice(tuple(each for each in looks if id(each) in kept), tuple(rejected))
+    full = balance_textures(good, most)
+    flat = [each for each in looks if each.is_flat]
+    few = max(2, round(MAX_FLAT_SHARE * len(full))) if full else 0
+    kept = {id(each) for each in [*full, *sample_evenly(flat, few)]}
+    rejected = [(each, _reject_reason(each, id(each) in sharp)) for each in looks if id(each) not in kept]
+    return PatchSelection(tuple(each for each in looks if id(each) in kept), tuple(rejected))
 
 
-def in_focus(looks: Sequence[Look]) -> list[Look]:
+def filter_in_focus(looks: Sequence[PatchCandidate]) -> list[PatchCandidate]:
     """Those that have about as much fine detail as others of their level."""
     if not looks:
         return []
-    least = max(LEAST_FOCUS, FOCUS_OF_MEDIAN * float(np.median([each.focus for each in looks])))
+    least = max(MIN_FOCUS, MIN_FOCUS_OF_MEDIAN * float(np.median([each.focus for each in looks])))
     return [each for each in looks if each.focus >= least]
 
 
-def evenly(looks: Sequence[Look], most: int) -> list[Look]:
+def balance_textures(looks: Sequence[PatchCandidate], most: int) -> list[PatchCandidate]:
     """At most so many, of each texture as nearly the same number as it has."""
     if len(looks) <= most:
         return list(looks)
-    textures: dict[int, list[Look]] = {}
-    for each, texture in zip(looks, _textures(looks), strict=True):
+    textures: dict[int, list[PatchCandidate]] = {}
+    for each, texture in zip(looks, _classify_textures(looks), strict=True):
         textures.setdefault(texture, []).append(each)
-    kept: list[Look] = []
+    kept: list[PatchCandidate] = []
     smallest_first = sorted(textures, key=lambda texture: (len(textures[texture]), texture))
     for done, texture in enumerate(smallest_first):
-        kept += spread(textures[texture], (most - len(kept)) // (len(textures) - done))
+        kept += sample_evenly(textures[texture], (most - len(kept)) // (len(textures) - done))
     return kept
 
 
-def spread(items: Sequence[T], most: int) -> list[T]:
+def sample_evenly(items: Sequence[T], limit: int) -> list[T]:
     """At most so many of the items, evenly spaced."""
-    return list(items) if len(items) <= most else [items[i * len(items) // most] for i in range(most)]
+    return list(items) if len(items) <= limit else [items[i * len(items) // limit] for i in range(limit)]
 
 
-def _textures(looks: Sequence[Look]) -> list[int]:
+def _classify_textures(looks: Sequence[PatchCandidate]) -> list[int]:
     """A number from 0 to 26 for each, so that a texture of few patches is one of its own."""
     measures = np.array([[each.contrast, each.focus, each.colour] for each in looks])
     low, high = np.percentile(measures, (2, 98), axis=0)
@@ -131,7 +134,7 @@ def _textures(looks: Sequence[Look]) -> list[int]:
     return [int(number) for number in thirds @ (9, 3, 1)]
 
 
-def _reason(each: Look, sharp: bool) -> Reason:
-    if each.flat:
-        return Reason.GLASS if each.tissue < 0.5 else Reason.FAINT
-    return Reason.CROWDED if sharp else Reason.BLURRED
+def _reject_reason(each: PatchCandidate, sharp: bool) -> RejectReason:
+    if each.is_flat:
+        return RejectReason.GLASS if each.tissue < 0.5 else RejectReason.FAINT
+    return RejectReason.CROWDED if sharp else RejectReason.BLURRED

@@ -16,7 +16,7 @@ import mmap
 from functools import cached_property
 from pathlib import Path
 
-from wsisr.dataset.codecs import decode
+from wsisr.dataset.codecs import decode_patch
 from wsisr.dataset.records import PatchRecord
 from wsisr.errors import DatasetError
 from wsisr.imaging.pixels import Rgb
@@ -43,52 +43,52 @@ class PatchStore:
         """All pairs, in the order of the manifest. Raises `DatasetError` if that cannot be read."""
         path = self.folder / MANIFEST
         try:
-            return tuple(map(PatchRecord.from_json, self._manifest.decode().splitlines()))
+            return tuple(map(PatchRecord.from_json, self._manifest_bytes.decode().splitlines()))
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise DatasetError(f"{path}: not a manifest of this version; build the dataset again") from error
 
     @cached_property
     def digest(self) -> str:
         """Differs between datasets of other patches; the same wherever the folder lies."""
-        return hashlib.sha256(self._manifest).hexdigest()
+        return hashlib.sha256(self._manifest_bytes).hexdigest()
 
-    def pairs(self, split: str, scale: int) -> tuple[PatchRecord, ...]:
+    def select_pairs(self, split: str, scale: int) -> tuple[PatchRecord, ...]:
         """Those of a split at a scale."""
         return tuple(record for record in self.records if record.split == split and record.scale == scale)
 
-    def high(self, record: PatchRecord) -> Rgb:
+    def read_high(self, record: PatchRecord) -> Rgb:
         """(p, p, 3), the patch at high resolution."""
-        return self.image(record, "hr")
+        return self.read_image(record, "hr")
 
-    def low(self, record: PatchRecord) -> Rgb:
+    def read_low(self, record: PatchRecord) -> Rgb:
         """(p/scale, p/scale, 3), its partner."""
-        return self.image(record, "lr")
+        return self.read_image(record, "lr")
 
-    def image(self, record: PatchRecord, name: str) -> Rgb:
+    def read_image(self, record: PatchRecord, name: str) -> Rgb:
         """Any of the record's images: of the high resolution's side where its name begins with `hr`, else of the low's.
 
         Raises `DatasetError` naming the shard where that is missing, cut off or damaged.
         """
         start, size = record.images[name]
         side = record.side if name.startswith("hr") else record.side // record.scale
-        shard = self._shard(record.shard)
+        shard = self._map_shard(record.shard)
         try:
             if start + size > len(shard):
                 raise DatasetError(f"ends at byte {len(shard)}, the manifest tells of more")
-            return decode(shard[start : start + size], record.codec, side)
+            return decode_patch(shard[start : start + size], record.codec, side)
         except DatasetError as error:
             path = self.folder / SHARDS / record.shard
             raise DatasetError(f"{path}: patches cannot be read ({error}); build the dataset again") from error
 
     @cached_property
-    def _manifest(self) -> bytes:
+    def _manifest_bytes(self) -> bytes:
         path = self.folder / MANIFEST
         try:
             return path.read_bytes()
         except OSError as error:
             raise DatasetError(f"{path}: cannot be read ({error.strerror}); build the dataset again") from error
 
-    def _shard(self, name: str) -> memoryview:
+    def _map_shard(self, name: str) -> memoryview:
         """Mapped: what is read of it is what is asked for."""
         if name not in self._shards:
             path = self.folder / SHARDS / name

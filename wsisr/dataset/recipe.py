@@ -11,9 +11,9 @@ from pathlib import Path
 from wsisr.dataset.records import SCALES
 from wsisr.errors import DatasetError
 
-SMALLEST_PATCH_PX = 64
+MIN_PATCH_PX = 64
 
-MOST_OVERLAP = 0.25
+MAX_OVERLAP = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,15 +34,15 @@ class Recipe:
     """Share of cases that go to validation, by hash of the case's name."""
 
     def __post_init__(self) -> None:
-        if self.patch_px % max(SCALES) or self.patch_px < SMALLEST_PATCH_PX:
+        if self.patch_px % max(SCALES) or self.patch_px < MIN_PATCH_PX:
             raise DatasetError(
                 f"patches of {self.patch_px} px are not possible; "
-                f"choose a multiple of {max(SCALES)} from {SMALLEST_PATCH_PX} on"
+                f"choose a multiple of {max(SCALES)} from {MIN_PATCH_PX} on"
             )
         if not (math.isfinite(self.coarsest_mpp) and self.coarsest_mpp > 0 and self.most_patches > 0):
             raise DatasetError("the coarsest pitch and the number of patches must be above 0")
-        if not 0 <= self.overlap <= MOST_OVERLAP:
-            raise DatasetError(f"patches overlap by 0 to {MOST_OVERLAP:g} of their side, not by {self.overlap:g}")
+        if not 0 <= self.overlap <= MAX_OVERLAP:
+            raise DatasetError(f"patches overlap by 0 to {MAX_OVERLAP:g} of their side, not by {self.overlap:g}")
         if not 0 <= self.val_share < 1:
             raise DatasetError(f"{self.val_share:g} is no share for validation; give one from 0 up to but not 1")
         try:
@@ -56,12 +56,12 @@ class Recipe:
         unit = max(SCALES)
         return -(-round(self.patch_px * (1 - self.overlap)) // unit) * unit
 
-    def case(self, slide: Path) -> str:
+    def derive_case(self, slide: Path) -> str:
         """Name of the patient or specimen that a slide shows, from its file name."""
         found = re.search(self.case_pattern, slide.name)
         return (found and found.group(0)) or slide.stem
 
-    def split(self, case: str) -> str:
+    def assign_split(self, case: str) -> str:
         """`train` or `val`, the same for a case whatever other cases there are."""
         fraction = int.from_bytes(hashlib.sha256(case.encode()).digest()[:4], "big") / 2**32
         return "val" if fraction < self.val_share else "train"

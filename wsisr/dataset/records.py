@@ -26,10 +26,10 @@ SCALES = (2, 4, 8)
 
 MAGNIFICATIONS = (5, 10, 20, 40)
 
-Span: TypeAlias = tuple[int, int]
+ByteSpan: TypeAlias = tuple[int, int]
 """Where an image lies in its shard: first byte, number of bytes."""
 
-Parameter: TypeAlias = str | int | float | bool | None
+ParameterValue: TypeAlias = str | int | float | bool | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +68,7 @@ class PatchRecord:
     """Of the high resolution, in px."""
     shard: str
     """Name of the file that holds the pixels."""
-    images: Mapping[str, Span]
+    images: Mapping[str, ByteSpan]
     """`hr` and `lr`, and whatever else a kind keeps (`hr-raw`: before colours were matched); see `PatchStore.image`."""
     codec: str = "raw"
     """How they are stored: one of `wsisr.dataset.codecs.CODECS`."""
@@ -77,7 +77,7 @@ class PatchRecord:
     found; None where nothing was registered."""
     residual: float | None = None
     """Expected error of that, in high-resolution px."""
-    parameters: Mapping[str, Parameter] = field(default_factory=dict)
+    parameters: Mapping[str, ParameterValue] = field(default_factory=dict)
     """Of the simulation or the capture that made the low resolution."""
 
     @property
@@ -94,27 +94,27 @@ class PatchRecord:
     def from_json(cls, text: str) -> PatchRecord:
         """Raises `ValueError`, `TypeError` or `KeyError` where it is no row of this version."""
         row = json.loads(text)
-        images = {str(name): _span(span) for name, span in row["images"].items()}
+        images = {str(name): _parse_span(span) for name, span in row["images"].items()}
         shift = None if row["shift"] is None else tuple(map(float, row["shift"]))
         record = cls(**{**row, "box": tuple(map(int, row["box"])), "images": images, "shift": shift})
-        _refuse_impossible(record)
+        _validate(record)
         return record
 
 
-def magnification_of(mpp: float) -> int | None:
+def nearest_magnification(mpp: float) -> int | None:
     """The nearest of `MAGNIFICATIONS`, if it is within a factor of the square root of 2."""
     found = index_of_nearest_magnification(mpp, MAGNIFICATIONS)
     return None if found is None else MAGNIFICATIONS[found]
 
 
-def _span(values: Any) -> Span:
+def _parse_span(values: Any) -> ByteSpan:
     start, size = values
     if type(start) is not int or type(size) is not int or start < 0 or size < 1:
         raise ValueError(f"{values} is no place in a file")
     return start, size
 
 
-def _refuse_impossible(record: PatchRecord) -> None:
+def _validate(record: PatchRecord) -> None:
     """A manifest may come from anywhere: sizes that are not whole, and names that lead out of the dataset."""
     if any(type(number) is not int or number < 1 for number in (record.scale, record.side)):
         raise ValueError("scale and side are whole numbers above 0")

@@ -23,16 +23,16 @@ from typing import Any, BinaryIO
 from PIL import Image
 
 from wsisr.dataset.reader import SHARDS
-from wsisr.dataset.records import PatchRecord, Span
-from wsisr.files import disk_errors, write_whole
+from wsisr.dataset.records import ByteSpan, PatchRecord
+from wsisr.files import translate_disk_errors, write_atomically
 from wsisr.imaging.pixels import Rgb
 
-PARTS = "parts"
+PARTS_FOLDER = "parts"
 
-EXAMPLES = 3
+EXAMPLES_PER_REASON = 3
 """Rejected patches of a slide that are kept for each reason, to be looked at."""
 
-Facts = dict[str, Any]
+JsonObject = dict[str, Any]
 
 
 @dataclass(slots=True)
@@ -60,7 +60,7 @@ class SlideFacts:
     """The whole slide, as `picture` makes it."""
     rejected: dict[str, Rejected] = field(default_factory=dict)
     """By reason, in words."""
-    relations: list[Facts] = field(default_factory=list)
+    relations: list[JsonObject] = field(default_factory=list)
     """How two levels, or two captures, lie to each other: `wsisr.dataset.level_relation.Relation` as a dict."""
     told: dict[str, str] = field(default_factory=dict)
     """Whatever else a reader of the report should see: name to words."""
@@ -69,8 +69,8 @@ class SlideFacts:
         """Counts what is left out; the first few are kept to be looked at."""
         found = self.rejected.setdefault(reason, Rejected())
         found.count += count
-        if patch is not None and len(found.examples) < EXAMPLES:
-            found.examples.append(picture(patch, 96))
+        if patch is not None and len(found.examples) < EXAMPLES_PER_REASON:
+            found.examples.append(encode_picture(patch, 96))
 
     @classmethod
     def from_json(cls, row: Mapping[str, Any]) -> SlideFacts:
@@ -78,7 +78,7 @@ class SlideFacts:
         return cls(**{**row, "size": tuple(row["size"]), "rejected": rejected})
 
 
-class Part:
+class ShardWriter:
     """One slide's share of a dataset, on the disk as it grows."""
 
     def __init__(self, name: str, file: BinaryIO) -> None:
@@ -87,32 +87,32 @@ class Part:
         self.records: list[PatchRecord] = []
         self._file, self._end = file, 0
 
-    def keep(self, image: Rgb) -> Span:
+    def write_image(self, image: Rgb) -> ByteSpan:
         """Puts pixels away. Raises `OutputError` where the disk refuses."""
         content = image.tobytes()
-        with disk_errors(Path(self._file.name)):
+        with translate_disk_errors(Path(self._file.name)):
             self._file.write(content)
         span = (self._end, len(content))
         self._end += len(content)
         return span
 
-    def add(self, record: PatchRecord) -> None:
+    def add_record(self, record: PatchRecord) -> None:
         self.records.append(record)
 
 
 @contextmanager
-def part_in(folder: Path, name: str) -> Iterator[Part]:
+def open_shard_writer(folder: Path, name: str) -> Iterator[ShardWriter]:
     """A part that gets its shard's name when the block is done; where something goes wrong, nothing stays of it.
 
     Raises `OutputError` where the disk refuses.
     """
     path = folder / SHARDS / f"{name}.bin"
     partial = path.with_name(f"{path.name}.partial")
-    with disk_errors(path):
+    with translate_disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             with partial.open("wb") as file:
-                yield Part(name, file)
+                yield ShardWriter(name, file)
                 file.flush()
                 os.fsync(file.fileno())
             partial.replace(path)
@@ -121,20 +121,20 @@ def part_in(folder: Path, name: str) -> Iterator[Part]:
                 partial.unlink()  # gone already where it was renamed
 
 
-def finish(path: Path, identity: Mapping[str, str], facts: SlideFacts, records: Sequence[PatchRecord]) -> None:
+def write_part(path: Path, identity: Mapping[str, str], facts: SlideFacts, records: Sequence[PatchRecord]) -> None:
     """The part counts as done from here on; its shard has its name already."""
-    with disk_errors(path):
+    with translate_disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
     head = json.dumps({"identity": dict(identity), "facts": asdict(facts)})
-    write_whole(path, (f"{line}\n".encode() for line in [head, *(record.to_json() for record in records)]))
+    write_atomically(path, (f"{line}\n".encode() for line in [head, *(record.to_json() for record in records)]))
 
 
-def place_of(folder: Path, name: str) -> Path:
+def part_path(folder: Path, name: str) -> Path:
     """Where a finished part of that name tells of itself."""
-    return folder / PARTS / f"{name}.jsonl"
+    return folder / PARTS_FOLDER / f"{name}.jsonl"
 
 
-def read_part(path: Path, identity: Mapping[str, str] | None = None) -> tuple[Facts, list[str]] | None:
+def read_part(path: Path, identity: Mapping[str, str] | None = None) -> tuple[JsonObject, list[str]] | None:
     """Facts of a finished part and its rows; None where it is not finished, or of another slide or recipe."""
     try:
         head, *rows = path.read_text().splitlines()
@@ -146,7 +146,7 @@ def read_part(path: Path, identity: Mapping[str, str] | None = None) -> tuple[Fa
     return known["facts"], rows
 
 
-def picture(image: Rgb, longest: int) -> str:
+def encode_picture(image: Rgb, longest: int) -> str:
     """(h, w, 3) to a small JPEG in base64, its longer side at most so many px."""
     file = BytesIO()
     small = Image.fromarray(image)

@@ -13,18 +13,25 @@ from pathlib import Path
 
 import numpy as np
 
-from wsisr.dataset.builder import Plan, Stop
+from wsisr.dataset.builder import DatasetPlan, StopSignal
 from wsisr.dataset.degradation import CAPTURE, Degradation
-from wsisr.dataset.level_relation import Field, relation
-from wsisr.dataset.patch_selection import Look, spread
-from wsisr.dataset.pyramid import FIELDS, Cutting, Group, Work, facts_of, fitting
+from wsisr.dataset.level_relation import FieldPair, measure_relation
+from wsisr.dataset.patch_selection import PatchCandidate, sample_evenly
+from wsisr.dataset.pyramid import (
+    RELATION_FIELDS,
+    BuildOptions,
+    LevelCutter,
+    PatchLevel,
+    collect_slide_facts,
+    select_usable_levels,
+)
 from wsisr.dataset.recipe import Recipe
 from wsisr.dataset.records import SCALES, PatchRecord
-from wsisr.dataset.shard_writer import Part, SlideFacts
+from wsisr.dataset.shard_writer import ShardWriter, SlideFacts
 from wsisr.dataset.slides_and_splits import DatasetSlide
 from wsisr.errors import DatasetError
 from wsisr.slides import open_slide
-from wsisr.tissue import tissue_of
+from wsisr.tissue import find_tissue
 from wsisr.upscaling.provenance import refuse_derived
 
 
@@ -42,14 +49,14 @@ class Simulation:
         if unknown or not self.scales:
             raise DatasetError(f"scale {min(unknown, default=0)} is not one of {', '.join(map(str, SCALES))}")
 
-    def random(self, record: PatchRecord) -> np.random.Generator:
+    def make_generator(self, record: PatchRecord) -> np.random.Generator:
         """For one pair, wherever and in whatever order it is made."""
         words = f"{self.seed} {record.slide} {record.level} {record.box} {record.scale}"
         return np.random.default_rng(int.from_bytes(hashlib.sha256(words.encode()).digest()[:16], "big"))
 
-    def told(self) -> dict[str, str]:
+    def describe(self) -> dict[str, str]:
         """All of it in words: name to value."""
-        return {"scales": str(self.scales), "seed": str(self.seed), **self.degradation.told()}
+        return {"scales": str(self.scales), "seed": str(self.seed), **self.degradation.describe()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +66,7 @@ class SimulatedJob:
     source: DatasetSlide
     recipe: Recipe
     simulation: Simulation
-    again: bool = False
+    allow_derived: bool = False
     """Take a slide that wsisr wrote."""
 
     @property
@@ -67,57 +74,61 @@ class SimulatedJob:
         return self.source.stem
 
     @property
-    def place(self) -> str:
+    def location(self) -> str:
         return str(self.source.path)
 
     @property
     def identity(self) -> Mapping[str, str]:
         return self.source.identity
 
-    def __call__(self, part: Part, stop: Stop) -> SlideFacts:
+    def __call__(self, part: ShardWriter, stop: StopSignal) -> SlideFacts:
         """Raises `DatasetError` or `SlideError` where the slide cannot give pairs."""
         with open_slide(self.source.path) as slide:
-            if not self.again:
+            if not self.allow_derived:
                 refuse_derived(self.source.path)
             levels = range(len(slide.info.levels))
-            groups = fitting([Group(self.source, slide.info, level, {}) for level in levels], self.recipe)
-            tissue = tissue_of(slide)
-            facts = facts_of(self.source, slide, "simulated")
+            groups = select_usable_levels(
+                [PatchLevel(self.source, slide.info, level, {}) for level in levels], self.recipe
+            )
+            tissue = find_tissue(slide)
+            facts = collect_slide_facts(self.source, slide, "simulated")
             for group in groups:
-                self._cut(part, facts, Cutting(slide, group, tissue, self.recipe), stop)
+                self._write_level(part, facts, LevelCutter(slide, group, tissue, self.recipe), stop)
         return facts
 
-    def _cut(self, part: Part, facts: SlideFacts, cutting: Cutting, stop: Stop) -> None:
+    def _write_level(self, part: ShardWriter, facts: SlideFacts, cutting: LevelCutter, stop: StopSignal) -> None:
         """Adds the pairs of a level, and how they relate."""
-        chosen, level = cutting.chosen(facts, stop), cutting.group.level
-        measured = {id(each) for each in spread([each for each in chosen if not each.flat], FIELDS)}
-        fields: dict[int, list[Field]] = {scale: [] for scale in self.simulation.scales if measured}
+        chosen, level = cutting.select_patches(facts, stop), cutting.level.level
+        measured = {id(each) for each in sample_evenly([each for each in chosen if not each.is_flat], RELATION_FIELDS)}
+        fields: dict[int, list[FieldPair]] = {scale: [] for scale in self.simulation.scales if measured}
         for each in chosen:
             stop.check()
-            made = self._kept(part, cutting, each)
+            made = self._write_patch(part, cutting, each)
             for scale in fields if id(each) in measured else ():
                 fields[scale].append(made[scale])
         for scale, some in fields.items():
-            found = relation((level, level), scale, some)
+            found = measure_relation((level, level), scale, some)
             facts.relations.append(asdict(replace(found, refused=None)))
 
-    def _kept(self, part: Part, cutting: Cutting, seen: Look) -> dict[int, Field]:
+    def _write_patch(self, part: ShardWriter, cutting: LevelCutter, seen: PatchCandidate) -> dict[int, FieldPair]:
         """Adds the pairs of a patch; scale to what they show."""
-        high, made = cutting.high(seen.box), {}
-        place = part.keep(high)
-        whole = replace(cutting.group.record(seen, high), kind="simulated", shard=part.shard)
+        high, made = cutting.read_high(seen.box), {}
+        place = part.write_image(high)
+        whole = replace(cutting.level.make_record(seen, high), kind="simulated", shard=part.shard)
         for scale in self.simulation.scales:
             record = replace(whole, scale=scale, mpp_lr=whole.mpp_hr * scale)
-            low, drawn = self.simulation.degradation(high, scale, record.mpp_lr, self.simulation.random(record))
-            images = {"hr": place, "lr": part.keep(low)}
-            part.add(replace(record, images=images, parameters={"seed": self.simulation.seed, **drawn}))
-            made[scale] = Field(seen.box, high, low)
+            low, drawn = self.simulation.degradation(high, scale, record.mpp_lr, self.simulation.make_generator(record))
+            images = {"hr": place, "lr": part.write_image(low)}
+            part.add_record(replace(record, images=images, parameters={"seed": self.simulation.seed, **drawn}))
+            made[scale] = FieldPair(seen.box, high, low)
         return made
 
 
-def plan(sources: Sequence[DatasetSlide], folder: Path, recipe: Recipe, simulation: Simulation, work: Work) -> Plan:
+def plan_simulated_dataset(
+    sources: Sequence[DatasetSlide], folder: Path, recipe: Recipe, simulation: Simulation, work: BuildOptions
+) -> DatasetPlan:
     """A dataset of simulated pairs."""
     values = {name: str(value) for name, value in asdict(recipe).items()}
-    jobs = [SimulatedJob(source, recipe, simulation, work.again) for source in sources]
-    values = {"kind": "simulated", **values, **simulation.told()}
-    return Plan(folder, jobs, values, work.workers, work.overwrite)
+    jobs = [SimulatedJob(source, recipe, simulation, work.allow_derived) for source in sources]
+    values = {"kind": "simulated", **values, **simulation.describe()}
+    return DatasetPlan(folder, jobs, values, work.workers, work.overwrite)

@@ -1,4 +1,4 @@
-"""How many pairs and patches there are. A patch is a field at high resolution, whatever number of pairs it has."""
+"""Counts of pairs and patches. A patch is a field at high resolution, regardless of its number of pairs."""
 
 from __future__ import annotations
 
@@ -7,29 +7,29 @@ from collections.abc import Sequence
 from wsisr.dataset.records import SPLITS, PatchRecord
 
 
-def patches(records: Sequence[PatchRecord]) -> int:
-    """Fields at high resolution, each counted once."""
+def count_patches(records: Sequence[PatchRecord]) -> int:
+    """Count fields at high resolution, each once."""
     return len({(record.shard, record.images["hr"]) for record in records})
 
 
-def bytes_of(records: Sequence[PatchRecord]) -> int:
-    """Of pixels as they are stored, those that pairs share once."""
+def count_pixel_bytes(records: Sequence[PatchRecord]) -> int:
+    """Return the bytes of all stored images; an image that pairs share counts once."""
     return sum(size for _, _, size in {(record.shard, *span) for record in records for span in record.images.values()})
 
 
-def by_class(records: Sequence[PatchRecord]) -> dict[tuple[str, str, str], list[PatchRecord]]:
-    """Kind, magnification of the high resolution and scale, in words, to the pairs that have them; in order."""
-    rows: dict[tuple[str, str, str], list[PatchRecord]] = {}
+def group_pairs(records: Sequence[PatchRecord]) -> dict[tuple[str, str, str], list[PatchRecord]]:
+    """Group pairs by kind, magnification of the high resolution and scale, as text; sorted by these."""
+    groups: dict[tuple[str, str, str], list[PatchRecord]] = {}
     for record in sorted(records, key=lambda each: (each.kind, each.mpp_hr, each.scale)):
-        name = f"{record.magnification}x" if record.magnification else "other"
-        rows.setdefault((record.kind, name, f"x{record.scale}"), []).append(record)
-    return rows
+        magnification = f"{record.magnification}x" if record.magnification else "other"
+        groups.setdefault((record.kind, magnification, f"x{record.scale}"), []).append(record)
+    return groups
 
 
-def counts(records: Sequence[PatchRecord]) -> list[int]:
-    """Pairs, patches and slides of each split."""
-    numbers = []
+def count_by_split(records: Sequence[PatchRecord]) -> list[int]:
+    """Return the number of pairs, patches and slides of each split, split by split."""
+    counts = []
     for split in SPLITS:
-        own = [record for record in records if record.split == split]
-        numbers += [len(own), patches(own), len({record.slide for record in own})]
-    return numbers
+        of_split = [record for record in records if record.split == split]
+        counts += [len(of_split), count_patches(of_split), len({record.slide for record in of_split})]
+    return counts

@@ -28,10 +28,10 @@ class Affine:
     matrix: Matrix
 
     @classmethod
-    def similarity(cls, scale: float, degrees: float = 0, flip: bool = False) -> Affine:
+    def similarity(cls, scale: float, degrees: float = 0, mirrored: bool = False) -> Affine:
         """About the origin: mirrored left to right first if `flip`, then turned clockwise as seen, then scaled."""
         cos, sin = scale * math.cos(math.radians(degrees)), scale * math.sin(math.radians(degrees))
-        side = -1 if flip else 1
+        side = -1 if mirrored else 1
         return cls(np.array([[side * cos, -sin, 0.0], [side * sin, cos, 0.0]]))
 
     @classmethod
@@ -43,20 +43,20 @@ class Affine:
     def __call__(self, points: Points) -> Points:
         return np.asarray(points @ self.matrix[:, :2].T + self.matrix[:, 2])
 
-    def after(self, first: Affine) -> Affine:
+    def compose(self, first: Affine) -> Affine:
         """This map applied to what the first one gives."""
         linear = self.matrix[:, :2] @ first.matrix[:, :2]
         return Affine(np.column_stack([linear, self(first.matrix[:, 2][None])[0]]))
 
-    def moved(self, x: float, y: float) -> Affine:
+    def translate(self, x: float, y: float) -> Affine:
         """The target shifted by x, y."""
         return Affine(self.matrix + np.array([[0, 0, x], [0, 0, y]]))
 
-    def seen_from(self, x: float, y: float) -> Affine:
+    def shift_origin(self, x: float, y: float) -> Affine:
         """The same map where the origin of the source is at x, y: for a piece that was cut out there."""
-        return self.after(Affine(np.array([[1.0, 0, x], [0, 1.0, y]])))
+        return self.compose(Affine(np.array([[1.0, 0, x], [0, 1.0, y]])))
 
-    def scaled(self, source: float, target: float) -> Affine:
+    def rescale(self, source: float, target: float) -> Affine:
         """The same map between both images shrunk: so many px of each are one px now."""
         matrix = self.matrix.copy()
         matrix[:, :2] *= source
@@ -73,7 +73,7 @@ class Affine:
         return math.sqrt(abs(float(np.linalg.det(self.matrix[:, :2]))))
 
     @property
-    def flip(self) -> bool:
+    def is_mirrored(self) -> bool:
         return bool(np.linalg.det(self.matrix[:, :2]) < 0)
 
     @property
@@ -88,18 +88,18 @@ class Affine:
         return float(largest / smallest)
 
 
-def corners(size: Size) -> Points:
+def corner_points(size: Size) -> Points:
     """The four corners of an image."""
     return np.array([[0.0, 0], [size.width, 0], [0, size.height], [size.width, size.height]])
 
 
-def enclosing(points: Points, margin: int = 0) -> Box:
+def enclosing_box(points: Points, margin: int = 0) -> Box:
     """The smallest box of whole pixels that holds all points and a margin."""
     left, top = np.floor(points.min(axis=0)).astype(int) - margin
     right, bottom = np.ceil(points.max(axis=0)).astype(int) + margin
     return Box(int(left), int(top), int(right), int(bottom))
 
 
-def disagreement(one: Affine, other: Affine, size: Size) -> float:
+def mean_corner_distance(one: Affine, other: Affine, size: Size) -> float:
     """Mean distance of an image's corners under two maps, in target px."""
-    return float(np.linalg.norm(one(corners(size)) - other(corners(size)), axis=1).mean())
+    return float(np.linalg.norm(one(corner_points(size)) - other(corner_points(size)), axis=1).mean())

@@ -15,29 +15,29 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from wsisr.dataset.registration.affine import Affine, Points, corners
+from wsisr.dataset.registration.affine import Affine, Points, corner_points
 from wsisr.imaging.geometry import Size
 from wsisr.imaging.pixels import Rgb
 
-Values: TypeAlias = npt.NDArray[np.float32]
+PixelValues: TypeAlias = npt.NDArray[np.float32]
 """(n, 3) of grey levels or of what they change by, one row per px."""
 
-Numbers: TypeAlias = npt.NDArray[np.float64]
+Float64Array: TypeAlias = npt.NDArray[np.float64]
 
-SEEN_PX = 0.6
+COARSE_VIEW_SIGMA_PX = 0.6
 """Standard deviation of the blur that makes a finer image look like a coarser one, in px of the coarser; measured."""
 
-MOST_STEPS = 20
+MAX_STEPS = 20
 
-STILL_PX = 0.002
+CONVERGED_PX = 0.002
 """Movement, in px of the source at its border, below which the search has arrived."""
 
-SMALLEST_SHARE = 0.01
+MIN_INSIDE_SHARE = 0.01
 """Share of the source that must lie within the target for there to be anything to fit."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Fit:
+class FittedMap:
     """A map as it was found, with what is known of its quality. Distances are in px of the target."""
 
     map: Affine
@@ -47,93 +47,101 @@ class Fit:
     """Mean error of the corners that noise of the size of what is left unexplained would cause."""
     strain: float
     """Root mean square of how far the quarters of the source, each alone, would still move."""
-    colours: Numbers
+    colours: Float64Array
     """(4, 3): what R, G, B of the target, and 1, contribute to R, G and B of the source."""
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
+class RegistrationTarget:
     """An image prepared to be fitted to: blurred to what a coarser one sees, with its slopes."""
 
     size: Size
     light: npt.NDArray[np.float32]
-    across: npt.NDArray[np.float32]
-    down: npt.NDArray[np.float32]
+    gradient_x: npt.NDArray[np.float32]
+    gradient_y: npt.NDArray[np.float32]
 
     @classmethod
-    def seen_at(cls, image: Rgb, scale: float) -> Target:
+    def prepare(cls, image: Rgb, scale: float) -> RegistrationTarget:
         """An image as seen in px `scale` times as large."""
-        light = np.asarray(cv2.GaussianBlur(image.astype(np.float32), (0, 0), max(SEEN_PX * scale, 0.3)), np.float32)
+        light = np.asarray(
+            cv2.GaussianBlur(image.astype(np.float32), (0, 0), max(COARSE_VIEW_SIGMA_PX * scale, 0.3)), np.float32
+        )
         down, across = (np.asarray(np.gradient(light, axis=axis), np.float32) for axis in (0, 1))
         return cls(Size(image.shape[1], image.shape[0]), light, across, down)
 
-    def inside(self, points: Points) -> npt.NDArray[np.bool_]:
+    def contains(self, points: Points) -> npt.NDArray[np.bool_]:
         limits = np.array([self.size.width, self.size.height]) - 0.5
         return np.asarray(((points > 0.5) & (points < limits)).all(axis=1))
 
-    def view(self, place: Affine, size: Size) -> npt.NDArray[np.float32]:
+    def resample(self, place: Affine, size: Size) -> npt.NDArray[np.float32]:
         """(h, w, 3) of grey levels: what an image of this size sees that `place` maps here; borders are repeated."""
         matrix = np.column_stack([place.matrix[:, :2], place(np.array([[0.5, 0.5]]))[0] - 0.5])
         flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
         shape = (size.width, size.height)
         return np.asarray(cv2.warpAffine(self.light, matrix, shape, flags=flags, borderMode=cv2.BORDER_REPLICATE))
 
-    def at(self, points: Points) -> tuple[Values, Values, Values]:
+    def sample(self, points: Points) -> tuple[PixelValues, PixelValues, PixelValues]:
         """Light and its slopes along x and y where the points are, bilinear."""
         places = (points - 0.5).astype(np.float32)
-        return tuple(_sampled(image, places) for image in (self.light, self.across, self.down))  # type: ignore[return-value]
+        return tuple(_sample_bilinear(image, places) for image in (self.light, self.gradient_x, self.gradient_y))  # type: ignore[return-value]
 
 
 @dataclass(frozen=True, slots=True)
-class _Lever:
+class _SourceGrid:
     """How each unknown moves the points of the source: shift, scale and turn; about the centre, one at the border."""
 
     points: Points
-    modes: Numbers
+    modes: Float64Array
     """(unknowns, points, 2)."""
 
     @classmethod
-    def over(cls, size: Size, flip: bool) -> _Lever:
+    def for_size(cls, size: Size, flip: bool) -> _SourceGrid:
         x, y = np.meshgrid(np.arange(size.width) + 0.5, np.arange(size.height) + 0.5)
         points = np.column_stack([x.ravel(), y.ravel()])
-        return cls(points, _modes(points, size, flip))
+        return cls(points, _motion_modes(points, size, flip))
 
 
-def refine(source: Rgb, target: Target, start: Affine) -> Fit | None:
+def refine_similarity(source: Rgb, target: RegistrationTarget, start: Affine) -> FittedMap | None:
     """The similarity near `start` from the source to the target; None where it leads out of the target, or nowhere."""
     size = Size(source.shape[1], source.shape[0])
-    lever, light, place = _Lever.over(size, start.flip), source.reshape(-1, 3).astype(np.float32), start
-    for remaining in reversed(range(MOST_STEPS)):
+    lever, light, place = _SourceGrid.for_size(size, start.is_mirrored), source.reshape(-1, 3).astype(np.float32), start
+    for remaining in reversed(range(MAX_STEPS)):
         points = place(lever.points)
-        inside = target.inside(points)
-        step = _Step.at(light[inside], target.at(points[inside]), lever.modes[:, inside]) if _enough(inside) else None
+        inside = target.contains(points)
+        step = (
+            _GaussNewtonStep.linearise(light[inside], target.sample(points[inside]), lever.modes[:, inside])
+            if _has_overlap(inside)
+            else None
+        )
         if step is None:
             return None
-        place = _moved(place, step.movement, size)
-        if np.abs(step.movement).max() < STILL_PX * start.scale or not remaining:
-            return step.fit(place, lever.points[inside], size)
+        place = _apply_movement(place, step.movement, size)
+        if np.abs(step.movement).max() < CONVERGED_PX * start.scale or not remaining:
+            return step.make_fitted_map(place, lever.points[inside], size)
     raise AssertionError("the last step returns")
 
 
-def _enough(inside: npt.NDArray[np.bool_]) -> bool:
-    return float(inside.mean()) >= SMALLEST_SHARE
+def _has_overlap(inside: npt.NDArray[np.bool_]) -> bool:
+    return float(inside.mean()) >= MIN_INSIDE_SHARE
 
 
 @dataclass(frozen=True, slots=True)
-class _Step:
+class _GaussNewtonStep:
     """The linear problem about one place of the source."""
 
-    jacobian: Numbers
+    jacobian: Float64Array
     """(unknowns, n, 3): how light changes with each unknown."""
-    slopes: Numbers
+    slopes: Float64Array
     """(2, n, 3): how light changes when only that px moves along x, along y."""
-    residual: Numbers
+    residual: Float64Array
     """(n, 3): light of the source less that of the target in the source's colours."""
-    colours: Numbers
+    colours: Float64Array
     variance: float
 
     @classmethod
-    def at(cls, light: Values, seen: tuple[Values, Values, Values], modes: Numbers) -> _Step | None:
+    def linearise(
+        cls, light: PixelValues, seen: tuple[PixelValues, PixelValues, PixelValues], modes: Float64Array
+    ) -> _GaussNewtonStep | None:
         terms = np.column_stack([seen[0], np.ones(len(light), np.float32)]).astype(np.float64)
         gram = terms.T @ terms + np.diag([1.0, 1, 1, 0])
         colours = np.linalg.solve(gram, terms.T @ light)
@@ -146,37 +154,37 @@ class _Step:
         return step if np.linalg.cond(step._curvature) < 1e10 and variance > 0 else None
 
     @property
-    def _curvature(self) -> Numbers:
+    def _curvature(self) -> Float64Array:
         flat = self.jacobian.reshape(len(self.jacobian), -1)
         return np.asarray(flat @ flat.T)
 
     @property
-    def movement(self) -> Numbers:
+    def movement(self) -> Float64Array:
         flat = self.jacobian.reshape(len(self.jacobian), -1)
         return np.asarray(np.linalg.solve(self._curvature, flat @ self.residual.ravel()))
 
-    def fit(self, place: Affine, points: Points, size: Size) -> Fit:
+    def make_fitted_map(self, place: Affine, points: Points, size: Size) -> FittedMap:
         left = float((self.residual**2).mean(axis=0).sum())
-        return Fit(
+        return FittedMap(
             map=place,
             correlation=float(np.sqrt(max(0.0, 1 - left / self.variance))),
-            expected_error=self._expected_error(left / 3, size, place.flip),
-            strain=self._strain(points, size),
+            expected_error=self._estimate_error(left / 3, size, place.is_mirrored),
+            strain=self._measure_strain(points, size),
             colours=self.colours,
         )
 
-    def _expected_error(self, noise: float, size: Size, flip: bool) -> float:
-        modes = _modes(corners(size), size, flip)
+    def _estimate_error(self, noise: float, size: Size, flip: bool) -> float:
+        modes = _motion_modes(corner_points(size), size, flip)
         covariance = noise * np.linalg.inv(self._curvature)
         return float(np.sqrt(np.einsum("upi,uv,vpi->p", modes, covariance, modes)).mean())
 
-    def _strain(self, points: Points, size: Size) -> float:
+    def _measure_strain(self, points: Points, size: Size) -> float:
         right, low = points[:, 0] > size.width / 2, points[:, 1] > size.height / 2
         quarters = (right & low, right & ~low, ~right & low, ~right & ~low)
-        shifts = [self._shift(quarter) for quarter in quarters if quarter.any()]
+        shifts = [self._remaining_shift(quarter) for quarter in quarters if quarter.any()]
         return float(np.sqrt(np.mean(np.square(shifts)) * 2))
 
-    def _shift(self, some: npt.NDArray[np.bool_]) -> Numbers:
+    def _remaining_shift(self, some: npt.NDArray[np.bool_]) -> Float64Array:
         """How far these px alone would still move."""
         slopes, residual = self.slopes[:, some], self.residual[some]
         slopes = (slopes - slopes.mean(axis=1, keepdims=True)).reshape(2, -1)
@@ -184,14 +192,14 @@ class _Step:
         return np.asarray(np.linalg.lstsq(slopes @ slopes.T, slopes @ residual, rcond=1e-6)[0])
 
 
-def _sampled(image: npt.NDArray[np.float32], places: npt.NDArray[np.float32]) -> Values:
+def _sample_bilinear(image: npt.NDArray[np.float32], places: npt.NDArray[np.float32]) -> PixelValues:
     """In pieces: OpenCV's tables hold 32767 rows."""
     pieces = np.array_split(places, len(places) // 30_000 + 1)
     rows = [cv2.remap(image, piece[:, :1], piece[:, 1:], cv2.INTER_LINEAR)[:, 0] for piece in pieces]
     return np.concatenate(rows).astype(np.float32)
 
 
-def _modes(points: Points, size: Size, flip: bool) -> Numbers:
+def _motion_modes(points: Points, size: Size, flip: bool) -> Float64Array:
     """(4, n, 2): what a shift along x, along y, a change of scale and a turn do to points of the source.
 
     They keep a similarity one; of a mirrored one, mirrored.
@@ -201,6 +209,6 @@ def _modes(points: Points, size: Size, flip: bool) -> Numbers:
     return np.stack([np.column_stack(pair) for pair in ((one, none), (none, one), (x, y), (-y, x))])
 
 
-def _moved(place: Affine, movement: Numbers, size: Size) -> Affine:
-    at = corners(size)
-    return Affine.fit(at, place(at) + np.tensordot(movement, _modes(at, size, place.flip), axes=1))
+def _apply_movement(place: Affine, movement: Float64Array, size: Size) -> Affine:
+    at = corner_points(size)
+    return Affine.fit(at, place(at) + np.tensordot(movement, _motion_modes(at, size, place.is_mirrored), axes=1))

@@ -1,4 +1,4 @@
-"""What a report tells of: rows, slides and header of a dataset, which may come from anywhere and are checked here."""
+"""The files of a dataset as its report needs them. They may come from anywhere, so every value is checked here."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from wsisr.errors import DatasetError
 
 
 @dataclass(frozen=True, slots=True)
-class Link:
-    """How two levels, or two captures, were found to lie to each other; see `wsisr.dataset.level_relation.Relation`."""
+class ReportedRelation:
+    """The measured relation of two levels or two captures; see `wsisr.dataset.level_relation.LevelRelation`."""
 
     slide: str
     fine: int
@@ -26,21 +26,21 @@ class Link:
     scale: int
     downsample: float
     shift_px: float
-    """Length of the shift in px of the finer one."""
+    """Length of the shift, in px of the finer level."""
     spread_px: float
     correlation: float
     closest: str
     psnr: Mapping[str, float]
     along_x: tuple[float, ...]
     along_y: tuple[float, ...]
-    """4 x scale weights each, or none."""
+    """Filter weights, 4 x scale of them along each axis."""
     refused: str | None
 
     @classmethod
-    def from_row(cls, slide: str, row: Mapping[str, Any]) -> Link:
-        """Raises `ValueError`, `TypeError` or `KeyError` where it is none."""
+    def from_row(cls, slide: str, row: Mapping[str, Any]) -> ReportedRelation:
+        """Parse a row of `slides.jsonl`. Raises `ValueError`, `TypeError` or `KeyError` if it is invalid."""
         scale = int(row["scale"])
-        along_x, along_y = (tuple(map(_number, row[axis])) for axis in ("kernel_x", "kernel_y"))
+        along_x, along_y = (tuple(map(_parse_finite, row[axis])) for axis in ("kernel_x", "kernel_y"))
         if len(along_x) != 4 * scale or len(along_y) != 4 * scale:
             raise ValueError("a kernel has 4 x scale weights")
         return cls(
@@ -48,12 +48,12 @@ class Link:
             int(row["fine"]),
             int(row["coarse"]),
             scale,
-            _number(row["downsample"]),
-            math.hypot(*map(_number, row["shift"])),
-            _number(row["spread"]),
-            _number(row["correlation"]),
+            _parse_finite(row["downsample"]),
+            math.hypot(*map(_parse_finite, row["shift"])),
+            _parse_finite(row["spread"]),
+            _parse_finite(row["correlation"]),
             str(row["closest"]),
-            {str(name): _number(value) for name, value in row["psnr"].items()},
+            {str(name): _parse_finite(value) for name, value in row["psnr"].items()},
             along_x,
             along_y,
             None if row.get("refused") is None else str(row["refused"]),
@@ -61,13 +61,13 @@ class Link:
 
 
 @dataclass(frozen=True)
-class Contents:
-    """A dataset as its report sees it."""
+class ReportContents:
+    """All that the report of a dataset shows."""
 
     store: PatchStore
     slides: tuple[SlideFacts, ...]
-    """In the order of the dataset; none where it keeps no facts of them."""
-    links: tuple[Link, ...]
+    """In the order of the dataset. Without `slides.jsonl`, they hold only what the manifest says."""
+    relations: tuple[ReportedRelation, ...]
     header: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -76,38 +76,38 @@ class Contents:
 
     @cached_property
     def by_slide(self) -> dict[str, list[PatchRecord]]:
-        """Name of a slide to its rows; those of a slide without pairs are missing."""
-        found: dict[str, list[PatchRecord]] = {}
+        """Slide name to its records; slides without pairs are missing."""
+        groups: dict[str, list[PatchRecord]] = {}
         for record in self.records:
-            found.setdefault(record.slide, []).append(record)
-        return found
+            groups.setdefault(record.slide, []).append(record)
+        return groups
 
 
-def contents_of(folder: Path) -> Contents:
-    """Raises `DatasetError` naming the file where the dataset is none, or damaged."""
+def read_report_contents(folder: Path) -> ReportContents:
+    """Read and check a dataset. Raises `DatasetError` naming the file that is missing or damaged."""
     store = PatchStore(folder)
-    if not all(map(_is_sound, store.records)):
+    if not all(map(_is_valid, store.records)):
         raise DatasetError(f"{folder / MANIFEST}: not a manifest of this version; build the dataset again")
-    slides = tuple(_slide(row, folder / SLIDES) for row in _lines(folder / SLIDES))
-    links = tuple(_link(facts.slide, row, folder / SLIDES) for facts in slides for row in facts.relations)
-    headers = _lines(folder / HEADER, whole=True)
+    slides = tuple(_parse_slide(row, folder / SLIDES) for row in _read_json_lines(folder / SLIDES))
+    links = tuple(_parse_relation(facts.slide, row, folder / SLIDES) for facts in slides for row in facts.relations)
+    headers = _read_json_lines(folder / HEADER, whole=True)
     header = headers[0] if headers and isinstance(headers[0], dict) else {}
-    return Contents(store, slides or _without_facts(store), links, header)
+    return ReportContents(store, slides or _facts_from_records(store), links, header)
 
 
-def _lines(path: Path, *, whole: bool = False) -> list[Any]:
-    """JSON of each line, or of the file as a whole; nothing where there is no such file."""
+def _read_json_lines(path: Path, *, whole: bool = False) -> list[Any]:
+    """Parse each line as JSON, or the whole file as one value; empty if there is no such file."""
     try:
         text = path.read_text(encoding="utf-8")
-        return [json.loads(each) for each in ([text] if whole else text.splitlines())]
+        return [json.loads(document) for document in ([text] if whole else text.splitlines())]
     except FileNotFoundError:
         return []
     except (OSError, ValueError, RecursionError) as error:
         raise DatasetError(f"{path}: cannot be read; build the dataset again") from error
 
 
-def _is_sound(record: PatchRecord) -> bool:
-    """Whether words are words, and numbers numbers that can be drawn."""
+def _is_valid(record: PatchRecord) -> bool:
+    """Check that text fields are text and numeric fields are finite numbers."""
     texts = (record.slide, record.case, record.split, record.kind)
     shift, residual = record.shift or (0.0, 0.0), record.residual or 0.0
     numbers = (
@@ -119,17 +119,18 @@ def _is_sound(record: PatchRecord) -> bool:
         residual,
         *shift,
         *record.box,
+        record.magnification or 0,
     )
-    if not isinstance(record.parameters, Mapping) or not all(isinstance(each, str) for each in texts):
+    if not isinstance(record.parameters, Mapping) or not all(isinstance(text, str) for text in texts):
         return False
-    return all(isinstance(each, int | float) and math.isfinite(each) for each in (*numbers, record.magnification or 0))
+    return all(isinstance(number, int | float) and math.isfinite(number) for number in numbers)
 
 
-def _slide(row: Any, path: Path) -> SlideFacts:
+def _parse_slide(row: Any, path: Path) -> SlideFacts:
     try:
         facts = SlideFacts.from_json(row)
         width, height = map(int, facts.size)
-        facts.size, facts.mpp = (width, height), _number(facts.mpp)
+        facts.size, facts.mpp = (width, height), _parse_finite(facts.mpp)
         for rejected in facts.rejected.values():
             rejected.count, rejected.examples = int(rejected.count), [*map(str, rejected.examples)]
         facts.told = {str(name): str(value) for name, value in facts.told.items()}
@@ -139,22 +140,23 @@ def _slide(row: Any, path: Path) -> SlideFacts:
     return facts
 
 
-def _link(slide: str, row: Any, path: Path) -> Link:
+def _parse_relation(slide: str, row: Any, path: Path) -> ReportedRelation:
     try:
-        return Link.from_row(slide, row)
+        return ReportedRelation.from_row(slide, row)
     except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
         raise DatasetError(f"{path}: not the relations of this version; build the dataset again") from error
 
 
-def _without_facts(store: PatchStore) -> tuple[SlideFacts, ...]:
-    """What rows alone tell of their slides."""
-    first = {record.slide: record for record in reversed(store.records)}
-    names = dict.fromkeys(record.slide for record in store.records)
-    return tuple(SlideFacts(name, first[name].case, first[name].split, first[name].kind) for name in names)
+def _facts_from_records(store: PatchStore) -> tuple[SlideFacts, ...]:
+    """Derive the slides of a dataset from its manifest alone."""
+    first_records: dict[str, PatchRecord] = {}
+    for record in store.records:
+        first_records.setdefault(record.slide, record)
+    return tuple(SlideFacts(name, first.case, first.split, first.kind) for name, first in first_records.items())
 
 
-def _number(value: Any) -> float:
+def _parse_finite(value: Any) -> float:
     number = float(value)
     if not math.isfinite(number):
-        raise ValueError(f"{value} is no number")
+        raise ValueError(f"{value} is not a finite number")
     return number

@@ -1,4 +1,4 @@
-"""HTML and SVG put together from elements. Text is escaped wherever it comes in: only `element` makes markup."""
+"""HTML and SVG built from elements. All text is escaped: only `html_element` produces markup."""
 
 from __future__ import annotations
 
@@ -6,59 +6,60 @@ from collections.abc import Iterable
 from html import escape
 from typing import TypeAlias
 
-MOST_CHARACTERS = 160
-"""Of a name or a message out of a file: enough to know it by, whatever the file holds."""
+MAX_TEXT_CHARACTERS = 160
+"""Longest name or message taken from a file: enough to recognise it, and a bound on the size of the page."""
 
-VOID = {"img", "meta", "image", "line", "rect", "path", "polyline", "use"}
-"""Elements that have no content."""
+VOID_ELEMENTS = {"img", "meta", "image", "line", "rect", "path", "polyline", "use"}
+"""Elements without content."""
 
-
-SPACE = "\N{NO-BREAK SPACE}"
+NO_BREAK_SPACE = "\N{NO-BREAK SPACE}"
 
 
 class Html(str):
-    """Markup; every other text is escaped."""
+    """Finished markup; any other string is text and is escaped."""
 
     __slots__ = ()
 
 
-Child: TypeAlias = "str | Iterable[Child]"
-Value: TypeAlias = "str | float | None"
+HtmlChild: TypeAlias = "str | Iterable[HtmlChild]"
+AttributeValue: TypeAlias = "str | float | None"
 
 
-def element(name: str, /, *children: Child, **attributes: Value) -> Html:
-    """An element. `class_` is the attribute class, `stroke_width` is stroke-width; None leaves an attribute out."""
-    written = "".join(
-        f' {key.rstrip("_").replace("_", "-")}="{_value(value)}"'
+def html_element(name: str, /, *children: HtmlChild, **attributes: AttributeValue) -> Html:
+    """Return an element. `class_` stands for class and `stroke_width` for stroke-width; None omits the attribute."""
+    attribute_text = "".join(
+        f' {key.rstrip("_").replace("_", "-")}="{_format_attribute(value)}"'
         for key, value in attributes.items()
         if value is not None
     )
-    if name in VOID:
-        return Html(f"<{name}{written}>" if name in {"img", "meta"} else f"<{name}{written}/>")
-    return Html(f"<{name}{written}>{joined(children)}</{name}>")
+    if name in VOID_ELEMENTS:
+        return Html(f"<{name}{attribute_text}>" if name in {"img", "meta"} else f"<{name}{attribute_text}/>")
+    return Html(f"<{name}{attribute_text}>{join_html(children)}</{name}>")
 
 
-def joined(child: Child) -> Html:
-    """Children one after the other, text among them escaped."""
+def join_html(child: HtmlChild) -> Html:
+    """Concatenate children, escaping those that are text."""
     if isinstance(child, Html):
         return child
     if isinstance(child, str):
-        return Html(escape(printable(child)))
-    return Html("".join(map(joined, child)))
+        return Html(escape(replace_unprintable(child)))
+    return Html("".join(map(join_html, child)))
 
 
-def words(value: object) -> str:
-    """Whatever a file holds as text of bounded length, not yet escaped."""
+def shorten_text(value: object) -> str:
+    """Return a value from a file as text of at most `MAX_TEXT_CHARACTERS`, not yet escaped."""
     text = str(value)
-    return printable(text if len(text) <= MOST_CHARACTERS else text[: MOST_CHARACTERS - 1] + "…")
+    return replace_unprintable(text if len(text) <= MAX_TEXT_CHARACTERS else text[: MAX_TEXT_CHARACTERS - 1] + "…")
 
 
-def printable(text: str) -> str:
-    """Without what browsers may take for something else: control characters, changes of direction, half characters."""
+def replace_unprintable(text: str) -> str:
+    """Replace control characters, changes of writing direction and lone surrogates, which browsers may misread."""
     if text.isprintable():
         return text
-    return "".join(each if each.isprintable() or each == SPACE else "\N{REPLACEMENT CHARACTER}" for each in text)
+    return "".join(
+        char if char.isprintable() or char == NO_BREAK_SPACE else "\N{REPLACEMENT CHARACTER}" for char in text
+    )
 
 
-def _value(value: str | float) -> str:
-    return escape(printable(value)) if isinstance(value, str) else f"{value:.6g}"
+def _format_attribute(value: str | float) -> str:
+    return escape(replace_unprintable(value)) if isinstance(value, str) else f"{value:.6g}"

@@ -1,4 +1,4 @@
-"""Pictures of a report: small JPEGs that are part of the page, and what is drawn on them."""
+"""Pictures of a report: small JPEGs embedded in the page, and the frames drawn on slides."""
 
 from __future__ import annotations
 
@@ -11,113 +11,117 @@ from io import BytesIO
 import numpy as np
 from PIL import Image
 
-from wsisr.dataset.patch_selection import spread
+from wsisr.dataset.patch_selection import sample_evenly
 from wsisr.dataset.reader import PatchStore
 from wsisr.dataset.records import MAGNIFICATIONS, PatchRecord
-from wsisr.dataset.report.markup import Html, element
+from wsisr.dataset.report.markup import Html, html_element
 from wsisr.dataset.shard_writer import SlideFacts
 from wsisr.imaging.geometry import Box
-from wsisr.imaging.pixels import Rgb, enlarge, rounded, shrink
+from wsisr.imaging.pixels import Rgb, enlarge_image, round_to_uint8, shrink_image
 
-SHOWN_PX = 192
-"""Of a patch, from its middle; all four pictures of a pair show the same field."""
+PAIR_VIEW_PX = 192
+"""Side of the central part of a patch that is shown; all four pictures of a pair show the same field."""
 
-SQUARES = 8
-"""Of a checkerboard, along a side."""
+CHECKERBOARD_SQUARES = 8
+"""Squares along a side of a checkerboard."""
 
-AMPLIFIED = 3
-"""By which a difference is multiplied, about a middle grey."""
+DIFFERENCE_GAIN = 3
+"""Factor by which a difference is amplified about middle grey."""
 
-THUMBNAIL_PX = 360
-"""Longer side of a slide's picture on the page."""
+SLIDE_MAP_PX = 360
+"""Longer side of a slide's picture on the page, in CSS px."""
 
-MOST_BOXES = 600
-"""Drawn on a slide for one magnification."""
+MAX_FRAMES = 600
+"""Most frames drawn on a slide for one magnification."""
 
-THUMBNAIL_CHARACTERS = 100_000
-"""Of a slide's picture in base64, at the most."""
+MAX_THUMBNAIL_CHARACTERS = 100_000
+"""Largest slide picture in base64; a larger one is not shown."""
 
-COLOURS: dict[int | None, str] = dict(
+FRAME_COLOURS: dict[int | None, str] = dict(
     zip((*MAGNIFICATIONS, None), ("#14181f", "#e69500", "#00796b", "#1d4ed8", "#9d174d"), strict=True)
 )
-"""Of the frames, by magnification: far from pink and violet, and from each other for most eyes."""
+"""Frame colour by magnification: unlike the pink and violet of H&E, and distinguishable for most eyes."""
 
 _BASE64 = re.compile(r"[A-Za-z0-9+/]+={0,2}")
 
 
-def jpeg(image: Rgb, quality: int = 85) -> str:
-    """(h, w, 3) or (h, w) as the address of a picture that is part of the page."""
+def jpeg_data_uri(image: Rgb, quality: int = 85) -> str:
+    """Encode (h, w, 3) or (h, w) as a JPEG and return it as a data URI."""
     file = BytesIO()
     Image.fromarray(image).save(file, "JPEG", quality=quality, subsampling="4:4:4")
-    return inline(base64.b64encode(file.getvalue()).decode())
+    return data_uri(base64.b64encode(file.getvalue()).decode())
 
 
-def inline(content: str) -> str:
-    """A JPEG in base64 as an address."""
+def data_uri(content: str) -> str:
+    """Return a base64 JPEG as a data URI."""
     return f"data:image/jpeg;base64,{content}"
 
 
-def is_picture(content: str, most: int) -> bool:
-    """Whether a file holds a picture of `shard_writer`: a JPEG in base64 of at most so many characters."""
-    return content.startswith("/9j/") and len(content) <= most and bool(_BASE64.fullmatch(content))
+def is_stored_picture(content: str, max_characters: int) -> bool:
+    """Check that text from a file is a picture by `shard_writer`: a base64 JPEG of at most `max_characters`."""
+    return content.startswith("/9j/") and len(content) <= max_characters and bool(_BASE64.fullmatch(content))
 
 
 @dataclass(frozen=True, slots=True)
-class Views:
-    """One pair, seen in four ways."""
+class PairViews:
+    """Four pictures of the same field of a pair."""
 
     low: Rgb
-    """As stored, one square for a pixel."""
+    """As stored; the page shows each pixel as a square."""
     high: Rgb
     checkerboard: Rgb
-    """Low resolution, enlarged by bicubic, in every other square."""
+    """High resolution, and in every other square the low resolution enlarged by bicubic."""
     difference: Rgb
-    """(h, w) of grey: the high resolution averaged to low px less the low resolution, amplified."""
-    apart: float
-    """Mean absolute difference in grey levels."""
+    """(h, w) grey: the area mean of the high resolution minus the low resolution, amplified."""
+    mean_difference: float
+    """Mean absolute difference of the two, in grey levels."""
 
     @classmethod
-    def of(cls, store: PatchStore, record: PatchRecord) -> Views:
-        """Raises `DatasetError` where the shard is damaged."""
-        box = _middle(record.side // record.scale, SHOWN_PX // record.scale)
-        fine = box * record.scale
-        low, high = store.low(record)[box.rows, box.columns], store.high(record)[fine.rows, fine.columns]
-        apart = shrink(high, record.scale, "area").astype(np.float64) - low
-        grey = rounded(128 + AMPLIFIED * apart.mean(axis=2))
+    def from_record(cls, store: PatchStore, record: PatchRecord) -> PairViews:
+        """Read a pair and make its pictures. Raises `DatasetError` if the shard is damaged."""
+        box = _central_box(record.side // record.scale, PAIR_VIEW_PX // record.scale)
+        high_box = box * record.scale
+        low = store.read_low(record)[box.rows, box.columns]
+        high = store.read_high(record)[high_box.rows, high_box.columns]
+        difference = shrink_image(high, record.scale, "area").astype(np.float64) - low
         return cls(
-            low, high, _chequered(high, enlarge(low, record.scale, "bicubic")), grey, float(np.abs(apart).mean())
+            low=low,
+            high=high,
+            checkerboard=_checkerboard(high, enlarge_image(low, record.scale, "bicubic")),
+            difference=round_to_uint8(128 + DIFFERENCE_GAIN * difference.mean(axis=2)),
+            mean_difference=float(np.abs(difference).mean()),
         )
 
 
-def _middle(side: int, most: int) -> Box:
-    shown = min(side, max(most, 1))
-    start = (side - shown) // 2
-    return Box(start, start, start + shown, start + shown)
+def _central_box(side: int, max_px: int) -> Box:
+    shown_px = min(side, max(max_px, 1))
+    start = (side - shown_px) // 2
+    return Box(start, start, start + shown_px, start + shown_px)
 
 
-def _chequered(one: Rgb, other: Rgb) -> Rgb:
-    number = np.arange(len(one)) * SQUARES // len(one)
-    first = (number[:, None] + number[None]) % 2 == 0
-    return np.where(first[..., None], one, other)
+def _checkerboard(first: Rgb, second: Rgb) -> Rgb:
+    square = np.arange(len(first)) * CHECKERBOARD_SQUARES // len(first)
+    shows_first = (square[:, None] + square[None]) % 2 == 0
+    return np.where(shows_first[..., None], first, second)
 
 
-def drawn(facts: SlideFacts, records: Sequence[PatchRecord]) -> Html | None:
-    """The slide's picture with the chosen patches on it, a frame each; None where there is no picture."""
+def render_slide_map(facts: SlideFacts, records: Sequence[PatchRecord]) -> Html | None:
+    """Render a slide's picture with a frame around each chosen patch; None if the slide has no picture."""
     width, height = facts.size
-    if min(width, height) < 1 or not is_picture(facts.thumbnail, THUMBNAIL_CHARACTERS):
+    if min(width, height) < 1 or not is_stored_picture(facts.thumbnail, MAX_THUMBNAIL_CHARACTERS):
         return None
-    ratio = THUMBNAIL_PX / max(width, height)
+    ratio = SLIDE_MAP_PX / max(width, height)
     size = {"width": round(width * ratio, 2), "height": round(height * ratio, 2)}
-    by_class: dict[int | None, list[PatchRecord]] = {}
+    by_magnification: dict[int | None, list[PatchRecord]] = {}
     for record in records:
-        by_class.setdefault(record.magnification, []).append(record)
-    classes = sorted(by_class, key=lambda each: each or 0)
-    return element(
+        by_magnification.setdefault(record.magnification, []).append(record)
+    magnifications = sorted(by_magnification, key=lambda magnification: magnification or 0)
+    return html_element(
         "svg",
-        element("image", href=inline(facts.thumbnail), preserveAspectRatio="none", **size),
+        html_element("image", href=data_uri(facts.thumbnail), preserveAspectRatio="none", **size),
         [
-            _frames(by_class[each], ratio, COLOURS.get(each, COLOURS[None]), number)
-            for number, each in enumerate(classes)
+            _render_frames(by_magnification[each], ratio, FRAME_COLOURS.get(each, FRAME_COLOURS[None]), order)
+            for order, each in enumerate(magnifications)
         ],
         viewBox=f"0 0 {size['width']:g} {size['height']:g}",
         role="img",
@@ -125,12 +129,15 @@ def drawn(facts: SlideFacts, records: Sequence[PatchRecord]) -> Html | None:
     )
 
 
-def _frames(records: Sequence[PatchRecord], ratio: float, colour: str, number: int) -> Html:
-    """One path for all, each patch once; a dot where one is too small to be seen. Higher numbers lie further within."""
-    boxes = spread(list(dict.fromkeys(record.box for record in records)), MOST_BOXES)
-    inset, moves = 0.6 + 1.3 * number, []
+def _render_frames(records: Sequence[PatchRecord], ratio: float, colour: str, order: int) -> Html:
+    """Render one path for all frames, each patch once; a patch too small to see becomes a dot.
+
+    Frames of a higher `order` are inset further, so that those of several magnifications do not cover each other.
+    """
+    boxes = sample_evenly(list(dict.fromkeys(record.box for record in records)), MAX_FRAMES)
+    inset, moves = 0.6 + 1.3 * order, []
     for left, top, right, bottom in boxes:
         width, height = ((end - start) * ratio - 2 * inset for start, end in ((left, right), (top, bottom)))
         x, y = left * ratio + inset, top * ratio + inset
         moves.append(f"M{x:.4g} {y:.4g}h{max(width, 1):.3g}v{max(height, 1):.3g}h-{max(width, 1):.3g}z")
-    return element("path", d="".join(moves), fill="none", stroke=colour, stroke_width=1.2)
+    return html_element("path", d="".join(moves), fill="none", stroke=colour, stroke_width=1.2)

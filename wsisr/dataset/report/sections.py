@@ -1,45 +1,47 @@
-"""What a report says of a dataset as a whole: head, doubts, counts, measures, kernels, what was left out."""
+"""The sections of a report on the dataset as a whole: head, questions, counts, measures, kernels and rejections."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from itertools import chain, islice, zip_longest
 
 from wsisr.dataset.records import SPLITS, PatchRecord
-from wsisr.dataset.report.charts import Measure, histogram, kernels
-from wsisr.dataset.report.contents import Contents, Link
-from wsisr.dataset.report.markup import Child, Html, element, words
-from wsisr.dataset.report.pictures import inline, is_picture
-from wsisr.dataset.report.splits import cases_in_both, look_alikes
-from wsisr.dataset.statistics import by_class, bytes_of, counts, patches
-from wsisr.progress import counted
+from wsisr.dataset.report.charts import MeasureHistogram, render_histogram, render_kernels
+from wsisr.dataset.report.contents import ReportContents, ReportedRelation
+from wsisr.dataset.report.markup import Html, HtmlChild, html_element, shorten_text
+from wsisr.dataset.report.pictures import data_uri, is_stored_picture
+from wsisr.dataset.report.splits import describe_shared_cases, render_near_duplicates
+from wsisr.dataset.statistics import count_by_split, count_patches, count_pixel_bytes, group_pairs
+from wsisr.progress import format_count
 
-MOST_REASONS, MOST_EXAMPLES = 20, 8
-"""For which fields were left out, and pictures of one."""
+MAX_REASONS, MAX_EXAMPLES = 20, 8
+"""Rejection reasons that are listed, and pictures of each."""
 
-EXAMPLE_CHARACTERS = 12_000
-"""Of such a picture in base64, at the most."""
+MAX_EXAMPLE_CHARACTERS = 12_000
+"""Largest such picture in base64; a larger one is not shown."""
 
-MOST_ROWS = 300
-"""Of a table."""
+MAX_ROWS = 300
+"""Rows of a table; the rest is counted or left out."""
 
-KINDS = {
+KIND_DESCRIPTIONS = {
     "pyramid": "both come from one slide, from levels of its pyramid",
     "captured": "they come from two captures of one specimen, which were registered to each other",
     "simulated": "the low resolution was computed from the high one",
 }
-"""Where the two images of a pair come from."""
-MOVED = {
-    "pyramid": "Levels of one slide lie on each other as they are: nothing was moved pair by pair.",
-    "captured": "Captures were registered: every pair was moved by itself.",
-    "simulated": "What was computed lies where it was computed from.",
+"""Kind of pair to where its two images come from."""
+
+REGISTRATION_NOTES = {
+    "pyramid": "Pyramid pairs are used as the slide stores them: no pair was registered by itself.",
+    "captured": "Captured pairs were registered one by one.",
+    "simulated": "Simulated pairs need no registration.",
 }
-"""What registration did to pairs of a kind."""
+"""Kind of pair to how its pairs were registered."""
 
 QUESTIONS = (
     (
         "Is the right tissue in it?",
-        "The frames on each slide show where patches were taken. What is not framed, the network never saw: "
+        "The frames on each slide show where patches were taken. The network never sees tissue outside them: "
         "look for your structure, your stain, your artefact.",
     ),
     (
@@ -49,46 +51,50 @@ QUESTIONS = (
     ),
     (
         "Is there a shift too small to see?",
-        "In the difference pictures, even grey is agreement. A fine halo that is alike on all sides is blur, and "
+        "In the difference pictures, uniform grey is agreement. A fine halo that is the same on all sides is blur and "
         "harmless. Bright on one side and dark on the other is a shift.",
     ),
     (
-        "What was left out, and was that fair?",
-        "Reasons are counted, with examples. A reason that takes away what is hard but real makes scores look better "
-        "than the network is.",
+        "Which fields were left out, and was that fair?",
+        "Each reason is counted and has examples. A reason that removes difficult but real tissue makes scores "
+        "better than the network is.",
     ),
     (
         "Is the low resolution what a scanner gives?",
-        "The measured blur stands beside the mean over squares and beside bicubic, by which most networks are trained. "
-        "If yours differs, theirs were trained for another microscope.",
+        "The measured blur is shown beside the area mean and beside bicubic, with which most networks are trained. "
+        "If yours differs, those networks were trained for another microscope.",
     ),
 )
-"""And what answers them."""
+"""Questions of a sceptical reader, most important first, and where the report answers them."""
 
 
-def head(contents: Contents) -> Html:
-    """What the dataset is, in plain words and six numbers."""
+def render_head(contents: ReportContents) -> Html:
+    """Render what the dataset is, in plain words and six figures."""
     records = contents.records
-    kinds = [KINDS.get(kind, words(kind)) for kind in dict.fromkeys(record.kind for record in records)][:9]
-    title = f"{counted(len(records), 'pair')} from {counted(len(contents.by_slide), 'slide')}"
-    return element(
+    kinds = list(dict.fromkeys(record.kind for record in records))[:9]
+    descriptions = "; or ".join(KIND_DESCRIPTIONS.get(kind, shorten_text(kind)) for kind in kinds)
+    figures = [
+        html_element("div", html_element("b", number), html_element("span", name))
+        for number, name in _headline_figures(records)
+    ]
+    title = f"{format_count(len(records), 'pair')} from {format_count(len(contents.by_slide), 'slide')}"
+    return html_element(
         "header",
-        element("p", "wsisr, report of a dataset for training super-resolution", class_="eyebrow"),
-        element("h1", title),
-        element(
+        html_element("p", "wsisr, report of a dataset for training super-resolution", class_="eyebrow"),
+        html_element("h1", title),
+        html_element(
             "p",
-            "Each pair shows one field of tissue twice: at low resolution, as the network will see it, and at high "
-            f"resolution, as it should have looked. Here, {'; or '.join(kinds) or 'there are none'}. "
-            "A network learns whatever these pairs teach, their faults too. This page is for judging them by eye.",
+            "Each pair shows one field of tissue twice: at low resolution, which is the input of the network, and at "
+            f"high resolution, which is its target. Here, {descriptions or 'there are none'}. "
+            "A network also learns the faults of these pairs. This page is for judging them by eye.",
             class_="lead",
         ),
-        element("div", [element("div", element("b", number), element("span", name)) for number, name in _key(records)],
-                class_="figures"),
-        element("nav", [element("a", name, href=f"#{place}") for place, name in PLACES.items()]),
-    )  # fmt: skip
+        html_element("div", figures, class_="figures"),
+        html_element("nav", [html_element("a", title, href=f"#{anchor}") for anchor, title in SECTION_TITLES.items()]),
+    )
 
 
-PLACES = {
+SECTION_TITLES = {
     "doubts": "What to look at",
     "counts": "Counts",
     "measures": "Measures",
@@ -97,184 +103,192 @@ PLACES = {
     "slides": "Slides and pairs",
     "recipe": "How it was made",
 }
-"""Anchors, and what they are called."""
+"""HTML anchor of a section to its title."""
 
 
-def _key(records: Sequence[PatchRecord]) -> Iterator[tuple[str, str]]:
+def _headline_figures(records: Sequence[PatchRecord]) -> Iterator[tuple[str, str]]:
     yield f"{len(records):,}", "pairs"
-    yield f"{patches(records):,}", "patches at high resolution"
+    yield f"{count_patches(records):,}", "patches at high resolution"
     yield f"{len({record.case for record in records}):,}", "cases"
-    yield _range([record.mpp_hr for record in records]), "um/px at high resolution"
-    yield _range([record.mpp_lr for record in records]), "um/px at low resolution"
-    yield f"{bytes_of(records) / 1e6:,.0f} MB", "of pixels"
+    yield _format_range([record.mpp_hr for record in records]), "um/px at high resolution"
+    yield _format_range([record.mpp_lr for record in records]), "um/px at low resolution"
+    yield f"{count_pixel_bytes(records) / 1e6:,.0f} MB", "of pixels"
 
 
-def _range(values: Sequence[float]) -> str:
-    ends = dict.fromkeys(f"{each:.3g}" for each in (min(values, default=0), max(values, default=0)))
+def _format_range(values: Sequence[float]) -> str:
+    ends = dict.fromkeys(f"{end:.3g}" for end in (min(values, default=0), max(values, default=0)))
     return " to ".join(ends)
 
 
-def section(place: str, *children: Child) -> Html:
-    return element("section", element("h2", PLACES[place]), *children, id=place)
+def render_section(anchor: str, *children: HtmlChild) -> Html:
+    """Wrap children in the section of `SECTION_TITLES` with this anchor, below its title."""
+    return html_element("section", html_element("h2", SECTION_TITLES[anchor]), *children, id=anchor)
 
 
-def doubts(contents: Contents) -> Html:
-    """Where a sceptical reader finds what, in the order of what matters."""
-    found = [*QUESTIONS, ("Are training and validation apart?", cases_in_both(contents.records))]
-    return section("doubts", element("ol", [element("li", element("b", q), " ", a) for q, a in found], class_="doubts"))
+def render_questions(contents: ReportContents) -> Html:
+    """Render the questions to judge a dataset by, with their answers."""
+    questions = [*QUESTIONS, ("Are training and validation separate?", describe_shared_cases(contents.records))]
+    items = [html_element("li", html_element("b", question), " ", answer) for question, answer in questions]
+    return render_section("doubts", html_element("ol", items, class_="doubts"))
 
 
-def table(contents: Contents) -> Html:
-    """Pairs by kind, magnification and scale, and by split."""
-    names = [f"{split}: {each}" for split in SPLITS for each in ("pairs", "patches", "slides")]
-    rows = [_row(key, counts(group)) for key, group in islice(by_class(contents.records).items(), MOST_ROWS)]
-    rows.append(_row(("all", "", ""), counts(contents.records), class_="total"))
-    header = [element("th", each) for each in ("kind", "high resolution", "scale")]
-    header += [element("th", each, class_="right") for each in names]
-    shown = element("table", element("thead", element("tr", header)), element("tbody", rows))
+def render_counts(contents: ReportContents) -> Html:
+    """Render the number of pairs by kind, magnification, scale and split, and the near-duplicates."""
+    groups = islice(group_pairs(contents.records).items(), MAX_ROWS)
+    rows = [_render_count_row(labels, count_by_split(group)) for labels, group in groups]
+    rows.append(_render_count_row(("all", "", ""), count_by_split(contents.records), class_="total"))
+    header = [html_element("th", name) for name in ("kind", "high resolution", "scale")]
+    header += [
+        html_element("th", f"{split}: {unit}", class_="right")
+        for split in SPLITS
+        for unit in ("pairs", "patches", "slides")
+    ]
+    table = html_element("table", html_element("thead", html_element("tr", header)), html_element("tbody", rows))
     note = (
-        "A patch is a field at high resolution; it has a pair for each scale. Magnification is a class of pixel pitch: "
+        "A patch is a field at high resolution; it has a pair for each scale. Magnification is a class of pixel size: "
+        "40x is 0.25 um/px, 20x 0.5, 10x 1, 5x 2."
     )
-    told = element("p", note, "40x is 0.25 um/px, 20x 0.5, 10x 1, 5x 2.", class_="note")
-    return section("counts", shown, told, look_alikes(contents))
+    return render_section("counts", table, html_element("p", note, class_="note"), render_near_duplicates(contents))
 
 
-def _row(words_first: Sequence[str], numbers: Sequence[int], class_: str | None = None) -> Html:
-    cells = [element("td", words(each)) for each in words_first]
-    return element("tr", cells, [element("td", f"{each:,}", class_="right") for each in numbers], class_=class_)
+def _render_count_row(labels: Sequence[str], counts: Sequence[int], class_: str | None = None) -> Html:
+    label_cells = [html_element("td", shorten_text(label)) for label in labels]
+    count_cells = [html_element("td", f"{count:,}", class_="right") for count in counts]
+    return html_element("tr", label_cells, count_cells, class_=class_)
 
 
-def measured(contents: Contents) -> Html:
-    """Histograms of what is known of each pair, and of the levels."""
-    figures = [histogram(measure) for measure in _measures(contents) if len(measure.values)]
+def render_measures(contents: ReportContents) -> Html:
+    """Render histograms of the measures of each patch and of the relations of levels."""
+    figures = [render_histogram(measure) for measure in _collect_measures(contents) if len(measure.values)]
     kinds = {record.kind for record in contents.records}
-    notes = [note for kind, note in MOVED.items() if kind in kinds]
-    return section("measures", element("p", " ".join(notes)), element("div", figures, class_="grid four"))
+    notes = [note for kind, note in REGISTRATION_NOTES.items() if kind in kinds]
+    return render_section(
+        "measures", html_element("p", " ".join(notes)), html_element("div", figures, class_="grid four")
+    )
 
 
-def _measures(contents: Contents) -> Iterator[Measure]:
-    records, links = contents.records, contents.links
-    shifts = [(each.shift[0] ** 2 + each.shift[1] ** 2) ** 0.5 for each in records if each.shift is not None]
-    fine = "px"
+def _collect_measures(contents: ReportContents) -> Iterator[MeasureHistogram]:
+    records, relations = contents.records, contents.relations
+    shifts = [math.hypot(*record.shift) for record in records if record.shift is not None]
     if shifts:
-        yield Measure(
-            "Shift",
-            fine,
-            "High-resolution px by which a pair was moved from where the captures as wholes have it.",
-            shifts,
-        )
+        meaning = "Distance of a registered pair from the map of the whole captures, in high-resolution px."
+        yield MeasureHistogram("Shift", "px", meaning, shifts)
     else:
-        yield Measure(
-            "Shift of levels",
-            fine,
-            "Between low and high resolution of a level, in px of the finer, as measured.",
-            [link.shift_px for link in links],
-        )
-    errors = [each.residual for each in records if each.residual is not None]
+        meaning = "Measured shift between the two levels, in px of the finer level."
+        yield MeasureHistogram("Shift of levels", "px", meaning, [relation.shift_px for relation in relations])
+    errors = [record.residual for record in records if record.residual is not None]
     if errors:
-        yield Measure("Residual", fine, "Error to be expected of a pair's place, in high-resolution px.", errors)
+        meaning = "Expected registration error of a pair, in high-resolution px."
+        yield MeasureHistogram("Residual", "px", meaning, errors)
     else:
-        spreads = [link.spread_px for link in links]
-        yield Measure(
-            "Residual of levels",
-            fine,
-            "By which fields of a level differ in that, in px of the finer.",
-            spreads,
-        )
-    yield Measure("Focus", "", "Share of contrast that is detail of 1 or 2 px; 0 is none.", _once(contents, "focus"))
-    tissue = [100 * share for share in _once(contents, "tissue")]
-    yield Measure("Tissue", "%", "Share of a patch, by the tissue map, which errs towards tissue.", tissue)
+        meaning = "Median distance of the shifts of single fields from the shift of levels, in px of the finer level."
+        yield MeasureHistogram("Residual of levels", "px", meaning, [relation.spread_px for relation in relations])
+    meaning = "Share of contrast that is detail of 1 or 2 px; 0 is none."
+    yield MeasureHistogram("Focus", "", meaning, _values_per_patch(contents, "focus"))
+    tissue = [100 * share for share in _values_per_patch(contents, "tissue")]
+    meaning = "Share of a patch that the tissue map calls tissue; the map prefers tissue where it is unsure."
+    yield MeasureHistogram("Tissue", "%", meaning, tissue)
 
 
-def _once(contents: Contents, name: str) -> list[float]:
-    """A measure of each patch, however many pairs it has."""
-    return [*{(each.shard, each.images["hr"]): float(getattr(each, name)) for each in contents.records}.values()]
+def _values_per_patch(contents: ReportContents, field: str) -> list[float]:
+    """Return a field of the records once for each patch, regardless of its number of pairs."""
+    values = {(record.shard, record.images["hr"]): float(getattr(record, field)) for record in contents.records}
+    return list(values.values())
 
 
-def blurs(contents: Contents) -> Html:
-    """Kernels by scale."""
-    usable = [link for link in contents.links if link.refused is None]
-    scales = sorted({link.scale for link in usable})
-    figures = [kernels(scale, [link for link in usable if link.scale == scale]) for scale in scales]
+def render_kernel_section(contents: ReportContents) -> Html:
+    """Render the measured filter kernels by scale, and the relations that were refused."""
+    usable = [relation for relation in contents.relations if relation.refused is None]
+    scales = sorted({relation.scale for relation in usable})
+    figures = [render_kernels(scale, [each for each in usable if each.scale == scale]) for scale in scales]
     note = (
-        "How much each fine pixel adds to a coarse one, measured by least squares. Across: px of the low resolution "
-        "from the middle of one; up: 1 is the height of an area mean. A wider curve is a stronger blur, dips below 0 "
-        "are sharpening."
+        "The weight of each fine pixel in a coarse one, measured by least squares. Horizontal axis: distance from the "
+        "centre of the coarse pixel, in low-resolution px; vertical axis: 1 is the height of an area mean. A wider "
+        "curve is a stronger blur; values below 0 are sharpening."
     )
-    shown: list[Child] = [element("p", note), element("div", figures, class_="grid three")]
+    body: list[HtmlChild] = [html_element("p", note), html_element("div", figures, class_="grid three")]
     if not figures:
-        shown = [element("p", "This dataset keeps no measurement of how its low and its high resolution relate.")]
-    refused = [_refused(link) for link in contents.links if link.refused is not None]
-    return section("kernels", shown, refused[:20])
+        body = [html_element("p", "This dataset keeps no measurement of how its low and its high resolution relate.")]
+    refusals = [_render_refusal(relation) for relation in contents.relations if relation.refused is not None]
+    return render_section("kernels", body, refusals[:20])
 
 
-def _refused(link: Link) -> Html:
-    told = f"{words(link.slide)}: levels {link.fine} and {link.coarse} {words(link.refused)}; they gave no pairs."
-    return element("p", told, class_="warning")
+def _render_refusal(relation: ReportedRelation) -> Html:
+    levels = f"levels {relation.fine} and {relation.coarse}"
+    text = f"{shorten_text(relation.slide)}: {levels} {shorten_text(relation.refused)}; they gave no pairs."
+    return html_element("p", text, class_="warning")
 
 
-def left_out(contents: Contents) -> Html:
-    """Reasons with their numbers and a few examples, of as many slides as can be."""
+def render_rejections(contents: ReportContents) -> Html:
+    """Render the reasons for leaving fields out, with counts and examples, and the slides that could not be used."""
     reasons = list(dict.fromkeys(reason for facts in contents.slides for reason in facts.rejected))
-    total = patches(contents.records) + sum(
-        found.count for facts in contents.slides for found in facts.rejected.values()
-    )
-    by_count = sorted(reasons, key=lambda reason: -_count(contents, reason))
-    rows = [_reason(contents, reason, total) for reason in by_count[:MOST_REASONS]]
-    header = element("tr", [element("th", each) for each in ("reason", "fields", "of all fields", "examples")])
-    shown = element("table", element("thead", header), element("tbody", rows))
-    note = f"Of {total:,} fields, {patches(contents.records):,} became patches."
-    nothing = element("p", "Nothing was left out, as far as this dataset tells.")
-    failed = [element("p", words(each), class_="warning") for each in _failed(contents)]
-    told = [element("h4", "Slides that could not be used"), failed] if failed else []
-    return section("left-out", [element("p", note), shown] if rows else nothing, told)
+    patches = count_patches(contents.records)
+    total = patches + sum(rejected.count for facts in contents.slides for rejected in facts.rejected.values())
+    by_count = sorted(reasons, key=lambda reason: -_count_rejected(contents, reason))
+    rows = [_render_reason(contents, reason, total) for reason in by_count[:MAX_REASONS]]
+    names = ("reason", "fields", "of all fields", "examples")
+    header = html_element("tr", [html_element("th", name) for name in names])
+    table = html_element("table", html_element("thead", header), html_element("tbody", rows))
+    note = html_element("p", f"Of {total:,} fields, {patches:,} became patches.")
+    no_reasons = html_element("p", "This dataset records no field that was left out.")
+    failures = [html_element("p", shorten_text(line), class_="warning") for line in _list_failures(contents)]
+    failures_title = html_element("h4", "Slides that could not be used") if failures else ""
+    return render_section("left-out", [note, table] if rows else no_reasons, failures_title, failures)
 
 
-def _failed(contents: Contents) -> list[object]:
-    failed = contents.header.get("failed", [])
-    return failed[:MOST_ROWS] if isinstance(failed, list) else []
+def _list_failures(contents: ReportContents) -> list[object]:
+    failures = contents.header.get("failed", [])
+    return failures[:MAX_ROWS] if isinstance(failures, list) else []
 
 
-def _count(contents: Contents, reason: str) -> int:
+def _count_rejected(contents: ReportContents, reason: str) -> int:
     return sum(facts.rejected[reason].count for facts in contents.slides if reason in facts.rejected)
 
 
-def _reason(contents: Contents, reason: str, total: int) -> Html:
-    count = _count(contents, reason)
+def _render_reason(contents: ReportContents, reason: str, total: int) -> Html:
+    count = _count_rejected(contents, reason)
     share = 100 * count / max(total, 1)
-    bar = element("div", element("i", style=f"width: {share:.1f}%"), class_="share")
-    return element(
+    bar = html_element("div", html_element("i", style=f"width: {share:.1f}%"), class_="share")
+    return html_element(
         "tr",
-        element("td", words(reason)),
-        element("td", f"{count:,}", class_="right"),
-        element("td", f"{share:.1f} %", bar),
-        element("td", element("div", _examples(contents, reason), class_="examples")),
+        html_element("td", shorten_text(reason)),
+        html_element("td", f"{count:,}", class_="right"),
+        html_element("td", f"{share:.1f} %", bar),
+        html_element("td", html_element("div", _render_rejected_examples(contents, reason), class_="examples")),
     )
 
 
-def _examples(contents: Contents, reason: str) -> list[Html]:
-    """The first of each slide, then the second, and so on."""
-    own = [
+def _render_rejected_examples(contents: ReportContents, reason: str) -> list[Html]:
+    """Render example pictures: the first of each slide, then the second, and so on."""
+    by_slide = [
         [
             (facts.slide, content)
             for content in facts.rejected[reason].examples
-            if is_picture(content, EXAMPLE_CHARACTERS)
+            if is_stored_picture(content, MAX_EXAMPLE_CHARACTERS)
         ]
         for facts in contents.slides
         if reason in facts.rejected
     ]
-    found = [each for each in chain.from_iterable(zip_longest(*own)) if each is not None]
+    examples = [example for example in chain.from_iterable(zip_longest(*by_slide)) if example is not None]
     return [
-        element("img", src=inline(content), title=words(slide), alt=f"left out of {words(slide)}: {words(reason)}")
-        for slide, content in found[:MOST_EXAMPLES]
+        html_element(
+            "img",
+            src=data_uri(content),
+            title=shorten_text(slide),
+            alt=f"left out of {shorten_text(slide)}: {shorten_text(reason)}",
+        )
+        for slide, content in examples[:MAX_EXAMPLES]
     ]
 
 
-def recipe(contents: Contents) -> Html:
-    """Options it was made with."""
-    found = contents.header.get("recipe", {})
-    values = list(found.items())[:MOST_ROWS] if isinstance(found, dict) else []
-    version = words(contents.header.get("wsisr", "of an unknown version"))
-    rows = [[element("dt", words(name).replace("_", " ")), element("dd", words(value))] for name, value in values]
-    note = "The same slides, options and version give the same bytes, this page included."
-    return section("recipe", element("p", f"By wsisr {version}. {note}"), element("dl", rows))
+def render_recipe(contents: ReportContents) -> Html:
+    """Render the version and the options that the dataset was built with."""
+    options = contents.header.get("recipe", {})
+    options = list(options.items())[:MAX_ROWS] if isinstance(options, dict) else []
+    version = shorten_text(contents.header.get("wsisr", "of an unknown version"))
+    rows = [
+        [html_element("dt", shorten_text(name).replace("_", " ")), html_element("dd", shorten_text(value))]
+        for name, value in options
+    ]
+    note = "The same slides, options and version give the same bytes, including this page."
+    return render_section("recipe", html_element("p", f"By wsisr {version}. {note}"), html_element("dl", rows))

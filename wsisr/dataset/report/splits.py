@@ -1,4 +1,4 @@
-"""Whether training and validation are apart: cases in both, and patches that look alike across them."""
+"""The separation of training and validation: shared cases, and near-duplicate patches across the splits."""
 
 from __future__ import annotations
 
@@ -6,59 +6,62 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from wsisr.dataset.records import SPLITS, PatchRecord
-from wsisr.dataset.report.contents import Contents
-from wsisr.dataset.report.markup import Child, Html, element, words
-from wsisr.dataset.report.pictures import jpeg
-from wsisr.imaging.pixels import resize
+from wsisr.dataset.report.contents import ReportContents
+from wsisr.dataset.report.markup import Html, HtmlChild, html_element, shorten_text
+from wsisr.dataset.report.pictures import jpeg_data_uri
+from wsisr.imaging.pixels import resize_image
 
-EXAMPLES = 6
-"""Look-alikes that are shown."""
+MAX_NEAR_DUPLICATES = 6
+"""Near-duplicates that are shown."""
 
-EXAMPLE_PX = 144
+NEAR_DUPLICATE_PX = 144
 
 
-def cases_in_both(records: Sequence[PatchRecord]) -> str:
-    """What to say of them."""
+def describe_shared_cases(records: Sequence[PatchRecord]) -> str:
+    """Describe which cases are in both splits, in one or two sentences."""
     cases = [{record.case for record in records if record.split == split} for split in SPLITS]
-    both = sorted(set.intersection(*cases))
-    if both:
-        return f"These cases are in both: {', '.join(map(words, both[:5]))}. Scores on such a split flatter."
+    shared = sorted(set.intersection(*cases))
+    if shared:
+        names = ", ".join(map(shorten_text, shared[:5]))
+        return f"These cases are in both: {names}. Scores on this validation split will be too high."
     if not all(cases):
-        return "One of them has no case at all in this dataset."
-    return "No case is in both, so no patient is judged by a network that was trained on the same tissue."
+        return "One of the splits has no cases in this dataset."
+    return "No case is in both, so no network is validated on tissue of a patient it was trained on."
 
 
-def look_alikes(contents: Contents) -> list[Child]:
-    """What the header tells of patches that look alike across the splits, with examples; nothing where it is silent."""
-    told = contents.header.get("look_alikes")
-    if not isinstance(told, dict):
+def render_near_duplicates(contents: ReportContents) -> list[HtmlChild]:
+    """Render the near-duplicates that the header lists, with examples; empty if the header has no such entry."""
+    summary = contents.header.get("look_alikes")
+    if not isinstance(summary, dict):
         return []
-    number = told.get("pairs", 0)
-    title = element("h4", "Patches that look alike in training and in validation")
-    if not number:
-        return [
-            title,
-            element("p", "None were found. They were sought by fingerprint, whatever their slides are called."),
-        ]
+    count = summary.get("pairs", 0)
+    title = html_element("h4", "Near-duplicate patches in training and validation")
+    if not count:
+        return [title, html_element("p", "None were found. Patches were compared by fingerprint across all slides.")]
     warning = (
-        f"{words(number)} pairs of patches look alike: the same specimen may be in both, under two names. The closest:"
+        f"{shorten_text(count)} pairs of patches look alike: one specimen may be in both splits, under two names. "
+        "The closest:"
     )
-    examples = told.get("examples", [])
-    shown = [_example(contents, each) for each in examples[:EXAMPLES]] if isinstance(examples, list) else []
-    return [title, element("p", warning, class_="warning"), element("div", shown, class_="grid three")]
+    examples = summary.get("examples", [])
+    examples = examples[:MAX_NEAR_DUPLICATES] if isinstance(examples, list) else []
+    figures = [_render_near_duplicate(contents, example) for example in examples]
+    return [title, html_element("p", warning, class_="warning"), html_element("div", figures, class_="grid three")]
 
 
-def _example(contents: Contents, told: Any) -> Html:
-    both = [told[split] for split in SPLITS] if isinstance(told, dict) and set(SPLITS) <= set(told) else []
-    found = [_picture(contents, place) for place in both if isinstance(place, dict)]
-    return element("figure", element("div", found, class_="alike"))
+def _render_near_duplicate(contents: ReportContents, example: Any) -> Html:
+    is_complete = isinstance(example, dict) and set(SPLITS) <= set(example)
+    locations = [example[split] for split in SPLITS] if is_complete else []
+    patches = [_render_patch(contents, location) for location in locations if isinstance(location, dict)]
+    return html_element("figure", html_element("div", patches, class_="alike"))
 
 
-def _picture(contents: Contents, place: Mapping[str, Any]) -> Html:
-    slide, box = str(place.get("slide")), place.get("box")
-    records = [each for each in contents.by_slide.get(slide, []) if [*each.box] == box]
+def _render_patch(contents: ReportContents, location: Mapping[str, Any]) -> Html:
+    slide, box = str(location.get("slide")), location.get("box")
+    records = [record for record in contents.by_slide.get(slide, []) if [*record.box] == box]
     if not records:
-        return element("span", words(slide), class_="note")
-    image = resize(contents.store.high(records[0]), EXAMPLE_PX, EXAMPLE_PX, "area")
-    caption = element("figcaption", f"{records[0].split}: {words(slide)}")
-    return element("figure", element("img", src=jpeg(image), alt=f"a patch of {words(slide)}"), caption)
+        return html_element("span", shorten_text(slide), class_="note")
+    image = resize_image(contents.store.read_high(records[0]), NEAR_DUPLICATE_PX, NEAR_DUPLICATE_PX, "area")
+    caption = html_element("figcaption", f"{records[0].split}: {shorten_text(slide)}")
+    return html_element(
+        "figure", html_element("img", src=jpeg_data_uri(image), alt=f"a patch of {shorten_text(slide)}"), caption
+    )

@@ -1,4 +1,4 @@
-"""How a report looks: a light page for a laptop's screen, in the system's own type."""
+"""The style sheet of a report: a light page for a laptop screen, in the system font."""
 
 CSS = """
 :root { --ink: #1b222c; --soft: #5a6573; --rule: #e2e6eb; --paper: #fff; --ground: #f6f7f9; --blue: #25599c;
