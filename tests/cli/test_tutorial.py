@@ -1,4 +1,4 @@
-"""README's path of a user, as it stands there: its TOML and its commands, shortened, on real slides."""
+"""The quickstart's path to a network of one's own: its TOML and its commands, shortened, on real slides."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ SLIDES = {
 
 def tutorial() -> tuple[str, list[list[str]]]:
     """The first TOML below the heading, and the commands after it as words."""
-    section = (REPOSITORY / "README.md").read_text(encoding="utf-8").partition("## Train your own")[2]
+    section = (REPOSITORY / "docs" / "quickstart.md").read_text(encoding="utf-8").partition("## Train on them")[2]
     toml, commands = re.findall(r"```(?:toml)?\n(.*?)```", section, re.DOTALL)[:2]
     return toml, [shlex.split(line, comments=True) for line in commands.splitlines()]
 
@@ -46,7 +46,7 @@ def shortened(toml: str) -> str:
 
 
 @pytest.mark.skipif(not SHARED_SLIDES.is_dir(), reason="the shared slides are not here")
-def test_the_tutorial_in_the_readme_does_what_it_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_tutorial_in_the_quickstart_does_what_it_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "slides").mkdir()
     for name, place in SLIDES.items():
         (tmp_path / "slides" / f"{name}.svs").symlink_to(SHARED_SLIDES / place)

@@ -1,4 +1,4 @@
-"""Which slides open, and whether their pixels are what another library reads: the rows of README's input table."""
+"""Which slides open, and whether their pixels are what another library reads: the rows of the table in docs/inputs.md."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def _error(each: Input, slide: Slide, path: Path, level: int) -> int:
 def _scanned(info: SlideInfo, level: int) -> Box:
     """The bounds in px of a level; they lie on whole pixels in these samples."""
     if info.bounds is None:
-        return Box.of(info.levels[level].size)
+        return Box.from_size(info.levels[level].size)
     factor = info.levels[level].downsample
     edges = (info.bounds.left, info.bounds.top, info.bounds.right, info.bounds.bottom)
     return Box(*(round(edge / factor) for edge in edges))

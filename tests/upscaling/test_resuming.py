@@ -21,16 +21,16 @@ from wsisr.errors import OutputError, SlideError
 from wsisr.imaging.geometry import Box, Size
 from wsisr.imaging.pixels import Rgb
 from wsisr.models.upscaler import Resampling
-from wsisr.slides.region import Source
-from wsisr.upscaling.engine import upscale
-from wsisr.upscaling.memory import STORING
-from wsisr.upscaling.plan import Options, plan, work_folder
+from wsisr.slides.region import SlideRegion
+from wsisr.upscaling.engine import upscale_region
+from wsisr.upscaling.memory import PARALLEL_STORES
+from wsisr.upscaling.plan import UpscaleOptions, plan_upscaling
 from wsisr.writing import Codec, WorkFolder
 
 SIZE = Size(500, 400)
 UPSCALER = Resampling("lanczos", 2)
-EXACT = Options(128)
-FEATHERED = Options(128, overlap_px=4, batch=2)
+EXACT = UpscaleOptions(128)
+FEATHERED = UpscaleOptions(128, overlap_px=4, batch=2)
 LEVELS = 3
 STEPS = 16 + 3
 """Blocks, and rows of the levels above; the rest is assembling."""
@@ -49,35 +49,35 @@ class Counting(Picture):
         return super().read(box, level)
 
 
-def picture() -> Source:
-    return Source(Counting(noise(SIZE)), 0)
+def picture() -> SlideRegion:
+    return SlideRegion(Counting(noise(SIZE)), 0)
 
 
-def whole(options: Options, folder: Path) -> bytes:
+def whole(options: UpscaleOptions, folder: Path) -> bytes:
     """The file of a run that nothing interrupted."""
-    deque(upscale(picture(), UPSCALER, folder / "whole.tif", options=options), 0)
+    deque(upscale_region(picture(), UPSCALER, folder / "whole.tif", options=options), 0)
     return (folder / "whole.tif").read_bytes()
 
 
 def die_after(steps: int, output: Path) -> None:
     """Ends the process as kill -9 does: nothing is closed, nothing is brought to the disk."""
-    deque(islice(upscale(picture(), UPSCALER, output, options=EXACT), steps), 0)
+    deque(islice(upscale_region(picture(), UPSCALER, output, options=EXACT), steps), 0)
     os._exit(9)
 
 
 @pytest.mark.parametrize("options", [EXACT, FEATHERED])
 @settings(max_examples=8)
 @given(st.lists(st.integers(1, STEPS + 3), min_size=1, max_size=3))
-def test_the_file_is_the_same_wherever_the_run_was_stopped(options: Options, stops: list[int]) -> None:
+def test_the_file_is_the_same_wherever_the_run_was_stopped(options: UpscaleOptions, stops: list[int]) -> None:
     with TemporaryDirectory() as name:
         folder, output = Path(name), Path(name) / "a.tif"
         for steps in stops:
             if not output.exists():
-                making = upscale(picture(), UPSCALER, output, options=options)
+                making = upscale_region(picture(), UPSCALER, output, options=options)
                 deque(islice(making, steps), 0)
                 making.close()
         if not output.exists():
-            deque(upscale(picture(), UPSCALER, output, options=options), 0)
+            deque(upscale_region(picture(), UPSCALER, output, options=options), 0)
         assert list(folder.iterdir()) == [output]
         assert output.read_bytes() == whole(options, folder)
 
@@ -85,13 +85,13 @@ def test_the_file_is_the_same_wherever_the_run_was_stopped(options: Options, sto
 @pytest.mark.parametrize("steps", [1, 9, 16, 17, STEPS, STEPS + 1, STEPS + LEVELS])
 def test_the_file_is_the_same_after_a_kill_in_any_phase(tmp_path: Path, steps: int) -> None:
     output = tmp_path / "a.tif"
-    program = f"from tests.test_resuming import *; die_after({steps}, Path({str(output)!r}))"
+    program = f"from tests.upscaling.test_resuming import *; die_after({steps}, Path({str(output)!r}))"
     assert subprocess.run([sys.executable, "-c", program], cwd=REPOSITORY, check=False).returncode == 9
     assert not output.exists()
     again = picture()
-    deque(upscale(again, UPSCALER, output, options=EXACT), 0)
+    deque(upscale_region(again, UPSCALER, output, options=EXACT), 0)
     reads = again.slide.reads  # type: ignore[attr-defined]
-    in_hand = 1 + 2 * STORING  # what was stored, but not told of yet, when the process ended
+    in_hand = 1 + 2 * PARALLEL_STORES  # what was stored, but not told of yet, when the process ended
     assert max(0, 16 - steps - in_hand) <= reads <= max(0, 16 - steps)
     assert list(tmp_path.iterdir()) == [output]
     assert output.read_bytes() == whole(EXACT, tmp_path)
@@ -101,9 +101,9 @@ def test_the_file_is_the_same_after_a_kill_in_any_phase(tmp_path: Path, steps: i
 def test_after_a_full_disk_the_run_goes_on(tmp_path: Path, size: int) -> None:
     output = tmp_path / "a.tif"
     with files_end_at(size), pytest.raises(OutputError, match="cannot be written"):
-        deque(upscale(picture(), UPSCALER, output, options=EXACT), 0)
+        deque(upscale_region(picture(), UPSCALER, output, options=EXACT), 0)
     assert not output.exists()
-    deque(upscale(picture(), UPSCALER, output, options=EXACT), 0)
+    deque(upscale_region(picture(), UPSCALER, output, options=EXACT), 0)
     assert output.read_bytes() == whole(EXACT, tmp_path)
 
 
@@ -112,16 +112,16 @@ def test_after_a_tile_that_could_not_be_read_only_what_is_missing_is_read(tmp_pa
     output, source = tmp_path / "a.tif", picture()
     source.slide.fails_at = read  # type: ignore[attr-defined]
     with pytest.raises(SlideError, match="cannot be decoded"):
-        deque(upscale(source, UPSCALER, output, options=EXACT), 0)
+        deque(upscale_region(source, UPSCALER, output, options=EXACT), 0)
     again = picture()
-    deque(upscale(again, UPSCALER, output, options=EXACT), 0)
+    deque(upscale_region(again, UPSCALER, output, options=EXACT), 0)
     assert again.slide.reads == 16 - (read - 1)  # type: ignore[attr-defined]
     assert output.read_bytes() == whole(EXACT, tmp_path)
 
 
 def stopped(output: Path, steps: int = 5) -> Path:
     """The folder of a run that was stopped after so many blocks."""
-    making = upscale(picture(), UPSCALER, output, options=EXACT)
+    making = upscale_region(picture(), UPSCALER, output, options=EXACT)
     deque(islice(making, steps), 0)
     making.close()
     return output.with_name(f"{output.name}.wsisr-part")
@@ -138,7 +138,7 @@ def test_what_a_power_cut_left_half_written_is_done_again(name: str, share: floa
         start = int(share * len(before))
         lost = bytes(len(before) - start) if zeros else b""  # never on the disk, or cut off
         file.write_bytes(before[:start] + lost)
-        deque(upscale(picture(), UPSCALER, output, options=EXACT), 0)
+        deque(upscale_region(picture(), UPSCALER, output, options=EXACT), 0)
         assert output.read_bytes() == whole(EXACT, Path(folder))
 
 
@@ -149,24 +149,24 @@ def test_another_run_is_told_what_differs_and_refused(tmp_path: Path) -> None:
         (picture(), Resampling("bicubic", 2), EXACT, "model lanczos, now bicubic"),
         (picture(), UPSCALER, replace(EXACT, codec=Codec(quality=70)), "quality 90, 444, now jpeg, quality 70"),
         (picture(), UPSCALER, FEATHERED, "tiling not given"),
-        (replace(picture(), part=Box(0, 0, 300, 300)), UPSCALER, EXACT, "part all of it, now 300 x 300 px at 0, 0"),
+        (replace(picture(), crop=Box(0, 0, 300, 300)), UPSCALER, EXACT, "part all of it, now 300 x 300 px at 0, 0"),
     ]:
         with pytest.raises(OutputError, match=f"{words}.*--overwrite"):
-            deque(upscale(source, upscaler, output, options=options), 0)
-    deque(upscale(picture(), UPSCALER, output, options=EXACT), 0)
+            deque(upscale_region(source, upscaler, output, options=options), 0)
+    deque(upscale_region(picture(), UPSCALER, output, options=EXACT), 0)
 
 
 def test_overwrite_starts_again_where_the_run_is_another(tmp_path: Path) -> None:
     output = tmp_path / "a.tif"
     stopped(output)
-    deque(upscale(picture(), Resampling("bicubic", 2), output, options=EXACT, overwrite=True), 0)
+    deque(upscale_region(picture(), Resampling("bicubic", 2), output, options=EXACT, overwrite=True), 0)
     assert list(tmp_path.iterdir()) == [output]
 
 
 def test_tiles_of_another_size_go_on_where_that_does_not_show(tmp_path: Path) -> None:
     output = tmp_path / "a.tif"
     stopped(output)
-    deque(upscale(picture(), UPSCALER, output, options=Options(256, batch=2)), 0)
+    deque(upscale_region(picture(), UPSCALER, output, options=UpscaleOptions(256, batch=2)), 0)
     assert output.read_bytes() == whole(EXACT, tmp_path)
 
 
@@ -174,14 +174,14 @@ def test_work_can_lie_elsewhere_and_stay(tmp_path: Path) -> None:
     output, elsewhere = tmp_path / "out" / "a.tif", tmp_path / "work"
     output.parent.mkdir()
     elsewhere.mkdir()
-    folder = work_folder(plan(picture(), UPSCALER, EXACT), UPSCALER, elsewhere, keep=True)
-    deque(upscale(picture(), UPSCALER, output, options=EXACT, folder=folder), 0)
+    folder = plan_upscaling(picture(), UPSCALER, EXACT).work_folder(elsewhere, keep=True)
+    deque(upscale_region(picture(), UPSCALER, output, options=EXACT, folder=folder), 0)
     assert list(output.parent.iterdir()) == [output]
     assert [each.match("a.tif.*.wsisr-part") for each in elsewhere.iterdir()] == [True]
     first = output.read_bytes()
     again = picture()
     output.unlink()
-    deque(upscale(again, UPSCALER, output, options=EXACT, folder=folder), 0)
+    deque(upscale_region(again, UPSCALER, output, options=EXACT, folder=folder), 0)
     assert again.slide.reads == 0  # type: ignore[attr-defined]
     assert output.read_bytes() == first
     output.unlink()
@@ -192,13 +192,13 @@ def test_work_can_lie_elsewhere_and_stay(tmp_path: Path) -> None:
 def test_a_folder_that_does_not_take_the_work_is_named() -> None:
     with readable_folder() as elsewhere, readable_folder() as own:
         own.chmod(0o777)
-        folder = work_folder(plan(picture(), UPSCALER, EXACT), UPSCALER, elsewhere)
+        folder = plan_upscaling(picture(), UPSCALER, EXACT).work_folder(elsewhere)
         with as_nobody(), pytest.raises(OutputError, match=f"{elsewhere}: cannot be written: permission denied"):
-            deque(upscale(picture(), UPSCALER, own / "a.tif", options=EXACT, folder=folder), 0)
+            deque(upscale_region(picture(), UPSCALER, own / "a.tif", options=EXACT, folder=folder), 0)
 
 
 def test_a_run_that_keeps_nothing_leaves_nothing(tmp_path: Path) -> None:
-    making = upscale(picture(), UPSCALER, tmp_path / "a.tif", options=EXACT, folder=WorkFolder())
+    making = upscale_region(picture(), UPSCALER, tmp_path / "a.tif", options=EXACT, folder=WorkFolder())
     next(making)
     making.close()
     assert list(tmp_path.iterdir()) == []

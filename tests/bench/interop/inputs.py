@@ -1,4 +1,4 @@
-"""Prints README's table of inputs: what each format opens as, and how far its pixels are from another library's.
+"""Print the table of docs/inputs.md: what each format opens as, and how far its pixels are from another library's.
 
 python -m tests.bench inputs
 """

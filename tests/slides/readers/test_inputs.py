@@ -1,4 +1,4 @@
-"""Every format of README's table opens with its size, levels and pitch, and with another library's pixels."""
+"""Every format in the table of docs/inputs.md opens with its size, levels and pitch, and with another library's pixels."""
 
 from __future__ import annotations
 

@@ -1,0 +1,82 @@
+"""README and docs: every command parses, every bench exists, every link leads somewhere."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+import typer
+
+from tests.bench.__main__ import find_benches
+from tests.support.samples import REPOSITORY
+from wsisr.cli.app import app
+
+PAGES = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").glob("*.md"))]
+CARDS = sorted((REPOSITORY / "weights").glob("*.md"))
+CHAPTERS = {
+    *("quickstart", "inputs", "outputs-and-viewers", "quality-and-limits", "tissue-and-colour", "operations"),
+    *("datasets", "training", "performance", "python-api", "architecture"),
+}
+
+README_BYTES = 8192
+"""A page that people read to its end."""
+
+
+def code_blocks(page: Path) -> list[str]:
+    return re.findall(r"^```[a-z]*\n(.*?)^```", page.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
+
+
+def commands(page: Path) -> list[str]:
+    """The lines of code blocks that run wsisr, without a prompt, each joined with the lines that continue it."""
+    lines = "\n".join(code_blocks(page)).replace("\\\n", " ").splitlines()
+    return [line.removeprefix("$ ") for line in lines if line.removeprefix("$ ").startswith("wsisr ")]
+
+
+def anchors(page: Path) -> set[str]:
+    """What GitHub makes of the headings of a page."""
+    headings = re.findall(r"^#+ (.*)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_readme_is_short_and_every_chapter_is_there() -> None:
+    assert (REPOSITORY / "README.md").stat().st_size <= README_BYTES
+    assert {page.stem for page in PAGES} == {"README"} | CHAPTERS
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_commands_parse(page: Path) -> None:
+    """Options exist and values are of their types; nothing is run."""
+    for line in commands(page):
+        command = typer.main.get_command(app)
+        context = command.make_context("wsisr", [], resilient_parsing=True)
+        words = shlex.split(line, comments=True)[1:]
+        while hasattr(command, "resolve_command"):
+            name, command, words = command.resolve_command(context, words)
+            is_group = hasattr(command, "resolve_command")
+            context = command.make_context(name, list(words), parent=context, resilient_parsing=is_group)
+
+
+@pytest.mark.parametrize("page", [*PAGES, *CARDS], ids=lambda page: page.name)
+def test_benches_that_are_named_exist(page: Path) -> None:
+    named = re.findall(r"python\s+-m\s+tests\.bench\s+([a-z_]+)", page.read_text(encoding="utf-8"))
+    assert set(named) <= set(find_benches())
+
+
+@pytest.mark.parametrize("page", [*PAGES, *CARDS], ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8")):
+        if target.startswith(("https://", "http://")):
+            continue
+        path, _, anchor = target.partition("#")
+        place = (page.parent / path).resolve() if path else page
+        assert place.exists(), target
+        assert not anchor or anchor in anchors(place), target
+
+
+def test_make_targets_that_are_named_exist() -> None:
+    targets = set(re.findall(r"^([a-z]+):", (REPOSITORY / "Makefile").read_text(), re.MULTILINE))
+    for page in [*PAGES, *CARDS]:
+        named = re.findall(r"`(?:\w+=\S+ )?make ([a-z-]+)", page.read_text(encoding="utf-8"))
+        assert set(named) <= targets, page.name
