@@ -12,34 +12,34 @@ import wsisr
 from wsisr import (
     Box,
     ModelSpec,
-    Options,
     Size,
     Slide,
     SlideInfo,
-    Source,
+    SlideRegion,
+    UpscaleOptions,
     Upscaler,
     WsisrError,
     load_upscaler,
     open_slide,
-    source_of,
-    upscale,
+    select_region,
+    upscale_region,
 )
 
 PUBLIC = {
     "Box",
     "ModelSpec",
-    "Options",
+    "UpscaleOptions",
     "Size",
     "Slide",
     "SlideInfo",
-    "Source",
+    "SlideRegion",
     "Upscaler",
     "WsisrError",
     "__version__",
     "load_upscaler",
     "open_slide",
-    "source_of",
-    "upscale",
+    "select_region",
+    "upscale_region",
 }
 
 
@@ -48,13 +48,15 @@ def test_exactly_these_names_are_public() -> None:
     assert set(dir(wsisr)) == PUBLIC
 
 
-@pytest.mark.parametrize("kind", [Box, ModelSpec, Options, Size, Slide, SlideInfo, Source, Upscaler, WsisrError])
+@pytest.mark.parametrize(
+    "kind", [Box, ModelSpec, UpscaleOptions, Size, Slide, SlideInfo, SlideRegion, Upscaler, WsisrError]
+)
 def test_public_types_are_classes_under_their_own_names(kind: type) -> None:
     assert inspect.isclass(kind)
     assert getattr(wsisr, kind.__name__) is kind
 
 
-@pytest.mark.parametrize("function", [load_upscaler, open_slide, source_of, upscale])
+@pytest.mark.parametrize("function", [load_upscaler, open_slide, select_region, upscale_region])
 def test_public_functions_are_annotated_and_documented(function: object) -> None:
     assert inspect.isroutine(function)
     signature = inspect.signature(function)

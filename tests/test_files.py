@@ -12,26 +12,26 @@ from hypothesis import strategies as st
 
 from tests.support.disks import as_nobody, files_end_at
 from wsisr.errors import OutputError
-from wsisr.files import write_whole
+from wsisr.files import write_atomically
 
 
 @given(pieces=st.lists(st.binary()))
 def test_a_file_is_its_pieces_and_alone(pieces: list[bytes], tmp_path_factory: pytest.TempPathFactory) -> None:
     path = tmp_path_factory.mktemp("whole") / "a.bin"
-    write_whole(path, pieces)
+    write_atomically(path, pieces)
     assert path.read_bytes() == b"".join(pieces)
     assert list(path.parent.iterdir()) == [path]
 
 
 def test_an_older_file_is_replaced(tmp_path: Path) -> None:
     path = tmp_path / "a.bin"
-    write_whole(path, [b"old, and longer"])
-    write_whole(path, [b"new"])
+    write_atomically(path, [b"old, and longer"])
+    write_atomically(path, [b"new"])
     assert path.read_bytes() == b"new"
 
 
 def test_a_file_may_be_read_by_whom_the_umask_allows(tmp_path: Path) -> None:
-    write_whole(tmp_path / "a", [])
+    write_atomically(tmp_path / "a", [])
     (tmp_path / "b").touch()
     assert stat.S_IMODE((tmp_path / "a").stat().st_mode) == stat.S_IMODE((tmp_path / "b").stat().st_mode)
 
@@ -44,7 +44,7 @@ def test_where_making_the_pieces_fails_the_older_file_stays_and_nothing_else(tmp
     path = tmp_path / "a.bin"
     path.write_bytes(b"old")
     with pytest.raises(KeyboardInterrupt):
-        write_whole(path, pieces())
+        write_atomically(path, pieces())
     assert [path.read_bytes(), *tmp_path.iterdir()] == [b"old", path]
 
 
@@ -52,16 +52,16 @@ def test_where_the_disk_is_full_the_older_file_stays_and_nothing_else(tmp_path: 
     path = tmp_path / "a.bin"
     path.write_bytes(b"old")
     with files_end_at(5000), pytest.raises(OutputError, match="cannot be written: file too large; ") as error:
-        write_whole(path, [bytes(4000), bytes(4000)])
+        write_atomically(path, [bytes(4000), bytes(4000)])
     assert str(error.value).startswith(f"{path}: ")
     assert [path.read_bytes(), *tmp_path.iterdir()] == [b"old", path]
 
 
 def test_a_missing_folder_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="no such file or directory; choose another folder"):
-        write_whole(tmp_path / "none" / "a.bin", [b"new"])
+        write_atomically(tmp_path / "none" / "a.bin", [b"new"])
 
 
 def test_a_folder_without_permission_is_one_line(tmp_path: Path) -> None:
     with as_nobody(), pytest.raises(OutputError, match="permission denied; choose a folder that you may write to"):
-        write_whole(tmp_path / "a.bin", [b"new"])
+        write_atomically(tmp_path / "a.bin", [b"new"])

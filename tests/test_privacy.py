@@ -18,10 +18,10 @@ from tests.support.samples import Picture, noise, write_ome_pyramid, write_ome_z
 from wsisr.imaging.geometry import Box, Size
 from wsisr.models.upscaler import Resampling
 from wsisr.slides import Slide, open_slide
-from wsisr.slides.region import Source, source_of
-from wsisr.slides.scanner import scanner_of
-from wsisr.upscaling.engine import upscale
-from wsisr.upscaling.plan import Options, plan, work_folder
+from wsisr.slides.region import SlideRegion, select_region
+from wsisr.slides.scanner import identify_scanner
+from wsisr.upscaling.engine import upscale_region
+from wsisr.upscaling.plan import UpscaleOptions, plan_upscaling
 
 SECRET = "S24-0815-Mustermann"
 """An accession number and a name; of a made-up person."""
@@ -142,11 +142,11 @@ def shows(output: Path, words: str) -> bool:
     return bool(shown(output, {words}))
 
 
-def made(slide: Slide, output: Path, area: Box | None = None, options: Options | None = None) -> Path:
+def made(slide: Slide, output: Path, area: Box | None = None, options: UpscaleOptions | None = None) -> Path:
     """The result, with its work folder beside it."""
-    source, options = source_of(slide, area=area), options or Options()
-    folder = work_folder(plan(source, BICUBIC, options), BICUBIC, keep=True)
-    deque(upscale(source, BICUBIC, output, options=options, folder=folder), 0)
+    source, options = select_region(slide, area=area), options or UpscaleOptions()
+    folder = plan_upscaling(source, BICUBIC, options).work_folder(keep=True)
+    deque(upscale_region(source, BICUBIC, output, options=options, folder=folder), 0)
     return output
 
 
@@ -169,7 +169,7 @@ def test_no_word_of_a_slide_is_in_a_result_or_its_work_folder(tmp_path: Path, na
 def test_pixels_of_the_label_are_there_only_if_asked_for(tmp_path: Path, output: str) -> None:
     with open_slide(aperio(tmp_path / "slide.svs")) as slide:
         for keep in ((), ("label",)):
-            path = made(slide, tmp_path / f"{len(keep)}{output}", options=Options(keep=keep))
+            path = made(slide, tmp_path / f"{len(keep)}{output}", options=UpscaleOptions(keep_images=keep))
             rows = [row.tobytes() for row in LABEL]
             found = sum(any(row in content for content in everything(path)) for row in rows)
             assert found == (len(rows) if keep else 0)
@@ -177,7 +177,7 @@ def test_pixels_of_the_label_are_there_only_if_asked_for(tmp_path: Path, output:
 
 def said(slide: Slide) -> set[str]:
     """Words of a header that are no scanner's name, and that OpenSlide has not made itself."""
-    kept = scanner_of(slide.info.vendor, slide.info.properties).values()
+    kept = identify_scanner(slide.info.vendor, slide.info.properties).values()
     own = (value for name, value in slide.info.properties.items() if not name.startswith("openslide."))
     return {value for value in own if len(value) > 5} - set(kept)
 
@@ -187,7 +187,7 @@ def copied(slide: Slide, folder: Path) -> set[str]:
     words, found = {*said(slide), slide.info.path.stem}, set()
     for output in OUTPUTS:
         written, other = made(slide, folder / output, Box(0, 0, 300, 200)), folder / f"other{output}"
-        deque(upscale(Source(Picture(noise(Size(300, 200))), 0), BICUBIC, other), 0)
+        deque(upscale_region(SlideRegion(Picture(noise(Size(300, 200))), 0), BICUBIC, other), 0)
         found |= shown(written, words) - shown(other, words)
     return found
 

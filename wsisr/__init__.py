@@ -8,18 +8,18 @@ from wsisr.version import __version__
 __all__ = [
     "Box",
     "ModelSpec",
-    "Options",
     "Size",
     "Slide",
     "SlideInfo",
-    "Source",
+    "SlideRegion",
+    "UpscaleOptions",
     "Upscaler",
     "WsisrError",
     "__version__",
     "load_upscaler",
     "open_slide",
-    "source_of",
-    "upscale",
+    "select_region",
+    "upscale_region",
 ]
 
 if TYPE_CHECKING:
@@ -29,26 +29,26 @@ if TYPE_CHECKING:
     from wsisr.models.spec import ModelSpec
     from wsisr.models.upscaler import Upscaler
     from wsisr.slides import open_slide
-    from wsisr.slides.region import Source, source_of
+    from wsisr.slides.region import SlideRegion, select_region
     from wsisr.slides.slide import Slide, SlideInfo
-    from wsisr.upscaling.engine import upscale
-    from wsisr.upscaling.plan import Options
+    from wsisr.upscaling.engine import upscale_region
+    from wsisr.upscaling.plan import UpscaleOptions
 else:
     # Type checkers read the imports above. When it runs, `import wsisr` loads nothing, torch least of all.
     _HOME = {
         "Box": "wsisr.imaging.geometry",
         "ModelSpec": "wsisr.models.spec",
-        "Options": "wsisr.upscaling.plan",
+        "UpscaleOptions": "wsisr.upscaling.plan",
         "Size": "wsisr.imaging.geometry",
         "Slide": "wsisr.slides.slide",
         "SlideInfo": "wsisr.slides.slide",
-        "Source": "wsisr.slides.region",
+        "SlideRegion": "wsisr.slides.region",
         "Upscaler": "wsisr.models.upscaler",
         "WsisrError": "wsisr.errors",
         "load_upscaler": "wsisr.models.loading",
         "open_slide": "wsisr.slides",
-        "source_of": "wsisr.slides.region",
-        "upscale": "wsisr.upscaling.engine",
+        "select_region": "wsisr.slides.region",
+        "upscale_region": "wsisr.upscaling.engine",
     }
 
     def __getattr__(name: str) -> object:

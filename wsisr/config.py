@@ -16,10 +16,10 @@ from wsisr.errors import ConfigError
 
 T = TypeVar("T")
 
-Range: TypeAlias = tuple[float, float]
+FloatRange: TypeAlias = tuple[float, float]
 """Least and most, from which a number is drawn; in a file, one number stands for both."""
 
-WholeRange: TypeAlias = tuple[int, int]
+IntRange: TypeAlias = tuple[int, int]
 """The same of whole numbers."""
 
 
@@ -34,47 +34,47 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise ConfigError(f"{path}: not a TOML file ({error})") from error
 
 
-def made(kind: type[T], values: dict[str, Any], where: str, folder: Path) -> T:
+def parse_table(cls: type[T], values: dict[str, Any], where: str, folder: Path) -> T:
     """A dataclass from the values of its table; relative paths start at the folder.
 
     Raises `ConfigError` that begins with `where`, also for what the dataclass itself refuses by one.
     """
-    known = [item.name for item in fields(kind)]  # type: ignore[arg-type]
+    known = [item.name for item in fields(cls)]  # type: ignore[arg-type]
     unknown = sorted(set(values) - set(known))
     if unknown:
         raise ConfigError(f"{where}: unknown key {unknown[0]!r}; known: {', '.join(known)}")
-    hints = get_type_hints(kind)
-    checked = {key: _value(value, hints[key], f"{where}: {key}", folder) for key, value in values.items()}
-    required = [item.name for item in fields(kind) if item.default is item.default_factory is MISSING]  # type: ignore[arg-type]
+    hints = get_type_hints(cls)
+    checked = {key: _parse_value(value, hints[key], f"{where}: {key}", folder) for key, value in values.items()}
+    required = [item.name for item in fields(cls) if item.default is item.default_factory is MISSING]  # type: ignore[arg-type]
     missing = [name for name in required if name not in values]
     if missing:
         raise ConfigError(f"{where}: a required key is missing: {', '.join(map(repr, missing))}")
     try:
-        return kind(**checked)
+        return cls(**checked)
     except ConfigError as error:
         raise ConfigError(f"{where}: {error}") from error
 
 
-def _value(value: Any, hint: Any, where: str, folder: Path) -> Any:
+def _parse_value(value: Any, hint: Any, where: str, folder: Path) -> Any:
     """A value of a TOML file as the type that its field has."""
     if isinstance(hint, UnionType):  # such as Path | None: a file cannot say None
         hint = get_args(hint)[0]
     if isinstance(hint, type) and is_dataclass(hint):
-        return _table(value, hint, where, folder)
-    if hint in (Range, WholeRange):
-        return _range(value, get_args(hint)[0], where, folder)
-    _refuse_other(value, hint, where)
+        return _parse_nested_table(value, hint, where, folder)
+    if hint in (FloatRange, IntRange):
+        return _parse_range(value, get_args(hint)[0], where, folder)
+    _refuse_wrong_type(value, hint, where)
     if hint is Path:
         return (folder / value).resolve()
     if hint in (tuple[float, ...], tuple[str, ...], tuple[Path, ...]):
         several = value if isinstance(value, list) else [value]  # one file stands for a list of it
-        return tuple(_value(each, get_args(hint)[0], where, folder) for each in several)
+        return tuple(_parse_value(each, get_args(hint)[0], where, folder) for each in several)
     if hint == dict[str, float]:
-        return {name: _value(share, float, f"{where}: {name}", folder) for name, share in value.items()}
+        return {name: _parse_value(share, float, f"{where}: {name}", folder) for name, share in value.items()}
     return float(value) if hint is float else value  # 1 and 1.0 are one configuration
 
 
-def _refuse_other(value: Any, hint: Any, where: str) -> None:
+def _refuse_wrong_type(value: Any, hint: Any, where: str) -> None:
     whole = isinstance(value, int) and not isinstance(value, bool)
     if hint is int and not whole:
         raise ConfigError(f"{where} = {value!r} is not a whole number")
@@ -89,20 +89,20 @@ def _refuse_other(value: Any, hint: Any, where: str) -> None:
         raise ConfigError(f"{where} = {value!r} is not a table of names and shares")
 
 
-def _table(value: Any, kind: type[T], where: str, folder: Path) -> T:
+def _parse_nested_table(value: Any, kind: type[T], where: str, folder: Path) -> T:
     """A table within a table, or what has been made of it already."""
     if isinstance(value, kind):
         return value
     if not isinstance(value, dict):
         raise ConfigError(f"{where} = {value!r} is not a table")
-    return made(kind, value, where, folder)
+    return parse_table(kind, value, where, folder)
 
 
-def _range(value: Any, kind: type, where: str, folder: Path) -> tuple[Any, Any]:
+def _parse_range(value: Any, kind: type, where: str, folder: Path) -> tuple[Any, Any]:
     ends = value if isinstance(value, list) else [value, value]
     if len(ends) != 2:
         raise ConfigError(f"{where} = {value!r} is not a range: give its least and its most, or one number")
-    least, most = (_value(end, kind, where, folder) for end in ends)
+    least, most = (_parse_value(end, kind, where, folder) for end in ends)
     if least > most:
         raise ConfigError(f"{where} = {value!r} is not a range: the least comes first")
     return kind(least), kind(most)

@@ -1,8 +1,8 @@
-"""What can go wrong for reasons outside wsisr, as one tree.
+"""Errors whose cause lies outside wsisr, as one tree.
 
-Contract: every `WsisrError` carries one line a person can act on: what happened, where, what to do now.
+Contract: every `WsisrError` carries one line that a person can act on: what happened, where, and what to do now.
 Foreign errors are translated where the foreign library is called, with `raise ... from error`.
-Anything else that is raised is a bug and keeps its traceback.
+Any other exception is a bug and keeps its traceback.
 """
 
 
@@ -11,23 +11,23 @@ class WsisrError(Exception):
 
 
 class SlideError(WsisrError):
-    """A slide cannot be opened, read, or used as asked."""
+    """A slide cannot be opened, read, or used as requested."""
 
 
 class ModelError(WsisrError):
-    """Weights cannot be found, read, or used as asked."""
+    """A model cannot be found, read, or used as requested."""
 
 
 class DeviceError(WsisrError):
-    """The device that was asked for is not there."""
+    """The requested device is not available."""
 
 
 class OutOfMemoryError(DeviceError):
-    """A device has no room for what it was given; on fewer pixels it may."""
+    """A device has too little memory for a batch; a smaller one may fit."""
 
 
 class OutputError(WsisrError):
-    """A result cannot be written where it was asked for."""
+    """A result cannot be written to the requested place."""
 
 
 class DatasetError(WsisrError):
@@ -38,7 +38,7 @@ class ConfigError(WsisrError):
     """A configuration holds an unknown key or an impossible value."""
 
 
-def in_words(error: BaseException) -> str:
-    """A foreign error on one line of bounded length."""
+def describe_error(error: BaseException) -> str:
+    """Return the message of a foreign error on one line of at most 200 characters."""
     words = " ".join(str(error).split()) or type(error).__name__
     return words if len(words) <= 200 else words[:199] + "…"

@@ -1,4 +1,4 @@
-"""Files and folders that appear under their name whole or not at all, and what a disk refuses, as one line."""
+"""Atomic writing of files and folders, checks of output paths, and disk errors as one line."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ _ADVICE = {
     errno.ENOSYS: "this disk does not support file locks; choose another folder",
 }
 
-ASIDE = "replaced"
-"""Name of a folder that is being replaced."""
+REPLACED_FOLDER = "replaced"
+"""Temporary name of a folder while another replaces it."""
 
-# What is answered for folders, and by file systems without hard links (FAT, some network shares).
-_NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
+# Errors of `link` for folders and on file systems without hard links (FAT, some network shares).
+_NO_HARD_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
 
 
 @contextmanager
-def disk_errors(output: Path) -> Iterator[None]:
-    """Turn the `OSError`s of writing an output into one line that names it and says what to do."""
+def translate_disk_errors(output: Path) -> Iterator[None]:
+    """Context: turn an `OSError` into an `OutputError` of one line that names the output and says what to do."""
     try:
         yield
     except OSError as error:
@@ -43,143 +43,143 @@ def disk_errors(output: Path) -> Iterator[None]:
         raise OutputError(f"{output}: cannot be written: {reason}; {advice}") from error
 
 
-def write_whole(path: Path, pieces: Iterable[bytes], *, overwrite: bool = True) -> None:
-    """Writes a file from its pieces, on the disk to the last byte before it gets its name.
+def write_atomically(path: Path, pieces: Iterable[bytes], *, overwrite: bool = True) -> None:
+    """Write a file from its pieces; it gets its name only when its last byte is on the disk.
 
-    Memory is that of one piece. Raises `OutputError` where the disk refuses; the older file, if any, then stays.
+    Memory: one piece. Raises `OutputError` if the disk refuses; an existing file is then left unchanged.
     """
     partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    with disk_errors(path):
+    with translate_disk_errors(path):
         try:
             with partial.open("wb") as file:
                 for piece in pieces:
                     file.write(piece)
                 file.flush()
                 os.fsync(file.fileno())
-            publish(partial, path, overwrite=overwrite)
+            publish_output(partial, path, overwrite=overwrite)
         finally:
             with suppress(OSError):
-                partial.unlink()  # gone already where it was renamed
+                partial.unlink()  # fails after success, when the file has its final name
 
 
 def check_output(output: Path, *, overwrite: bool, marker: str = "") -> None:
-    """Raise `OutputError` where an output could not get its name; costs next to nothing, so ask before any work.
+    """Raise `OutputError` if an output could not be given its name. It is cheap: call it before any work.
 
-    An output that is a folder may replace one of its kind, which holds a file by the name of `marker`.
+    An output folder may replace only a folder of its kind, which contains a file named `marker`.
     """
-    with disk_errors(output):
+    with translate_disk_errors(output):
         if not output.parent.is_dir():
             raise OutputError(f"{output}: there is no folder {output.parent}; create it first")
         if output.is_dir() and not marker:
             raise OutputError(f"{output}: is a folder; give the name of a file")
         if os.path.lexists(output) and not overwrite:
-            raise _exists(output)
+            raise _make_exists_error(output)
         if marker and os.path.lexists(output) and not (output / marker).is_file():
             raise OutputError(f"{output}: is no folder with a {marker}, so it is not replaced; choose another name")
         if not marker and output.exists() and not output.is_file():
             raise OutputError(f"{output}: is not a regular file; choose another name")
         with tempfile.TemporaryFile(dir=output.parent):
-            pass  # what permissions do not tell, trying does; it has no name, or loses it at once
+            pass  # permission bits do not tell everything, a trial does; the file has no name, or loses it at once
 
 
 def check_suffix(output: Path, suffixes: tuple[str, ...]) -> None:
-    """Raise `OutputError` where a name promises another format than what will be in it."""
+    """Raise `OutputError` if the suffix of a name stands for another format than the one that will be written."""
     if output.suffix.lower() not in suffixes:
         raise OutputError(f"{output}: its name must end in {' or '.join(suffixes)}, for that is what is written")
 
 
 def refuse_source(output: Path, slide: Path) -> None:
-    """Raise `OutputError` where an output is the slide it is made from, or a part of it. Asked before any work."""
+    """Raise `OutputError` if an output is the slide it is made from or a part of it. Call it before any work."""
     try:
-        with disk_errors(output):
-            belongs = _belongs(output.resolve(), slide.resolve())
-    except RuntimeError as error:  # as `resolve` says it before Python 3.13
+        with translate_disk_errors(output):
+            is_part = _is_part_of_slide(output.resolve(), slide.resolve())
+    except RuntimeError as error:  # what `resolve` raises before Python 3.13; later it returns the path
         raise OutputError(f"{output}: is a link that leads to itself; choose another name") from error
-    if belongs:
+    if is_part:
         raise OutputError(f"{output}: belongs to the slide itself; give the result another name")
 
 
 def is_zarr(folder: Path) -> bool:
-    """Whether a folder is a group or an array of a zarr, of either version."""
+    """Whether a folder is a zarr group or array, of version 2 or 3."""
     return any((folder / name).is_file() for name in ("zarr.json", ".zgroup", ".zattrs", ".zarray"))
 
 
-def zarr_around(path: Path) -> Path | None:
-    """The outermost zarr that a path is or lies in; None where it lies in none."""
-    around = [folder for folder in (path, *path.parents) if is_zarr(folder)]
-    return around[-1] if around else None
+def find_outermost_zarr(path: Path) -> Path | None:
+    """Return the outermost zarr folder that contains a path or is it; None if there is none."""
+    zarrs = [folder for folder in (path, *path.parents) if is_zarr(folder)]
+    return zarrs[-1] if zarrs else None
 
 
-def _belongs(output: Path, slide: Path) -> bool:
-    """Paths are absolute. Of a zarr, whatever lies anywhere in it; of a DICOM slide, the files of its folder."""
-    zarr = zarr_around(slide)
+def _is_part_of_slide(output: Path, slide: Path) -> bool:
+    """Whether an output lies anywhere inside a zarr slide or among the files of a DICOM slide. Paths are absolute."""
+    zarr = find_outermost_zarr(slide)
     if zarr is not None and zarr in (output, *output.parents):
         return True
-    # Whichever of its files was named, all of them are the slide.
+    # All files in the folder belong to a DICOM slide, whichever of them was named.
     folder = slide if slide.is_dir() else slide.parent if slide.suffix.lower() == ".dcm" else None
     return output.exists() and (output.samefile(slide) or output.parent == folder)
 
 
-def bytes_of(path: Path) -> int:
-    """Of a file, or of all files in a folder."""
+def count_file_bytes(path: Path) -> int:
+    """Return the size of a file, or of all files in a folder."""
     return sum(file.stat().st_size for file in ([path] if path.is_file() else path.rglob("*")) if file.is_file())
 
 
-def remove(path: Path) -> None:
-    """A file, or a folder with all that is in it; nothing where there is neither."""
+def remove_path(path: Path) -> None:
+    """Remove a file, or a folder with its contents; do nothing if the path does not exist."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
 
 
-def publish(finished: Path, output: Path, *, overwrite: bool) -> None:
-    """Move a finished file or folder, already on the disk to the last byte, to its name. Raises `OutputError`.
+def publish_output(finished: Path, output: Path, *, overwrite: bool) -> None:
+    """Move a finished file or folder, whose last byte is on the disk, to its final name. Raises `OutputError`.
 
-    It is one step, but where a folder replaces another: the old one then lies beside `finished` for a moment.
+    This is atomic, except when a folder replaces another: the old one is then briefly kept beside `finished`.
     """
-    with disk_errors(output):
+    with translate_disk_errors(output):
         if not overwrite:
-            _name_unless_taken(finished, output)
+            _move_unless_taken(finished, output)
         elif finished.is_dir() and output.is_dir():
-            _swap(finished, output)
+            _swap_folders(finished, output)
         else:
             finished.replace(output)
         sync_folder(output.parent)
 
 
-def _swap(finished: Path, output: Path) -> None:
-    # No rename replaces a folder that holds anything.
-    aside = finished.with_name(ASIDE)
-    output.rename(aside)
+def _swap_folders(finished: Path, output: Path) -> None:
+    # `rename` cannot replace a folder that is not empty.
+    replaced = finished.with_name(REPLACED_FOLDER)
+    output.rename(replaced)
     try:
         finished.rename(output)
     except OSError:
-        aside.rename(output)
+        replaced.rename(output)
         raise
-    remove(aside)
+    remove_path(replaced)
 
 
-def _name_unless_taken(finished: Path, output: Path) -> None:
-    # Renaming would replace a file that appeared a moment ago; linking refuses.
+def _move_unless_taken(finished: Path, output: Path) -> None:
+    # `rename` would replace a file that appeared a moment ago; `link` refuses.
     try:
         os.link(finished, output)
     except FileExistsError as error:
-        raise _exists(output) from error
+        raise _make_exists_error(output) from error
     except OSError as error:
-        if error.errno not in _NO_LINKS:
+        if error.errno not in _NO_HARD_LINKS:
             raise
         if os.path.lexists(output):
-            raise _exists(output) from error
+            raise _make_exists_error(output) from error
         finished.rename(output)
 
 
-def _exists(output: Path) -> OutputError:
+def _make_exists_error(output: Path) -> OutputError:
     return OutputError(f"{output}: exists already; choose another name, or replace it with --overwrite")
 
 
 def sync_folder(folder: Path) -> None:
-    """Bring the names in a folder to the disk."""
+    """Flush the names in a folder to the disk."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

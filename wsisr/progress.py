@@ -1,4 +1,4 @@
-"""How far a long work is: what iterators yield, callers draw, and people read."""
+"""Progress of long work: iterators yield it, callers draw it; and the wording of counts."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """A count towards a known total."""
+    """How much of a known total is done."""
 
     stage: str
-    """What is being counted: `upscale`, `pyramid`, `assemble`, ..."""
+    """The stage that is counted: `upscale`, `pyramid`, `assemble`, ..."""
     done: int
     total: int
-    before: int = 0
-    """How much of `done` an earlier run had done."""
+    done_before: int = 0
+    """Part of `done` that an earlier run had finished."""
 
 
-def counted(number: int, noun: str) -> str:
-    """`1 pair`, `2,000 pairs`."""
+def format_count(number: int, noun: str) -> str:
+    """Return a count with its noun: `1 pair`, `2,000 pairs`."""
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"

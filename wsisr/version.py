@@ -1,3 +1,3 @@
-"""The version of wsisr: one place, so that nothing has to import the package's face."""
+"""The version of wsisr, in a module of its own, so that no module has to import the package's public API."""
 
 __version__ = "0.1.0"

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from wsisr import __version__
 from wsisr.cli.app import app, errors_as_lines
-from wsisr.cli.console import FILE_COLUMNS, remark, width_of
+from wsisr.cli.console import FILE_COLUMNS, console_width, print_message
 from wsisr.cli.progress import rated
 from wsisr.cli.summary import pace
 from wsisr.errors import OutputError, SlideError, WsisrError
@@ -173,7 +173,7 @@ def test_a_reader_that_leaves_early_is_no_error() -> None:
 
 
 def test_a_remark_is_one_line_on_stderr(capsys: pytest.CaptureFixture[str]) -> None:
-    remark("a pixel pitch of 2 um/px is outside the trained range")
+    print_message("a pixel pitch of 2 um/px is outside the trained range")
     captured = capsys.readouterr()
     assert captured.out == ""
     assert captured.err == "wsisr: a pixel pitch of 2 um/px is outside the trained range\n"
@@ -188,6 +188,6 @@ def test_one_is_no_plural_and_a_small_region_is_not_nothing() -> None:
 
 def test_what_goes_to_a_file_is_not_folded_for_a_screen(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("COLUMNS", raising=False)
-    assert width_of(StringIO()) == FILE_COLUMNS
+    assert console_width(StringIO()) == FILE_COLUMNS
     monkeypatch.setenv("COLUMNS", "80")
-    assert width_of(StringIO()) is None
+    assert console_width(StringIO()) is None

@@ -14,7 +14,7 @@ from typer.testing import CliRunner, Result
 from tests.support.samples import noise, write_tiff
 from wsisr.cli.app import app
 from wsisr.imaging.geometry import Size
-from wsisr.writing import read_note
+from wsisr.writing import read_metadata
 
 PITCHED = {"resolution": (20000, 20000), "resolutionunit": "CENTIMETER", "photometric": "rgb", "metadata": None}
 
@@ -38,7 +38,7 @@ def test_a_white_background_leaves_the_tissue_and_is_told(slide: Path, tmp_path:
     done = upscaled(slide, white, "--codec", "deflate", "--background", "white")
     assert done.exit_code == 0
     assert "without tissue" in done.stdout
-    assert "white there" in read_note(white)["background"]
+    assert "white there" in read_metadata(white)["background"]
     kept, painted = tifffile.imread(plain, key=0), tifffile.imread(white, key=0)
     np.testing.assert_array_equal(kept[:, :800], painted[:, :800])
     assert (painted[:, 1280:] == 255).all()

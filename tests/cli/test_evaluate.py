@@ -21,8 +21,8 @@ from wsisr.evaluation import evaluate as measure
 from wsisr.imaging.geometry import Size
 from wsisr.models.upscaler import Resampling
 from wsisr.slides import open_slide
-from wsisr.slides.region import source_of
-from wsisr.upscaling.engine import upscale
+from wsisr.slides.region import select_region
+from wsisr.upscaling.engine import upscale_region
 
 app = typer.Typer()
 app.command()(evaluate)
@@ -125,7 +125,7 @@ def test_options_that_cannot_be_meant_are_wrong_usage(slides: list[Path], wrong:
 def test_what_wsisr_wrote_is_no_truth_unless_asked(slides: list[Path], tmp_path: Path) -> None:
     written = tmp_path / "written.tif"
     with open_slide(slides[0]) as slide:
-        for _ in upscale(source_of(slide, level=1), Resampling("bicubic", 2), written):
+        for _ in upscale_region(select_region(slide, level=1), Resampling("bicubic", 2), written):
             pass
     with pytest.raises(SlideError, match="--again"):
         shown(written, "--quiet")

@@ -17,9 +17,8 @@ from wsisr.errors import ModelError
 from wsisr.imaging.geometry import Size
 from wsisr.models.architectures.mmsrnet import MMSRNet
 from wsisr.models.loading import load_upscaler
-from wsisr.models.upscaler import describe_upscaler
 from wsisr.models.weights import load_between, load_network, save_weights
-from wsisr.writing import read_note
+from wsisr.writing import read_metadata
 
 PITCHED = {"resolution": (20000, 20000), "resolutionunit": "CENTIMETER", "photometric": "rgb", "metadata": None}
 """0.5 um/px, which is 20x."""
@@ -51,7 +50,7 @@ def test_a_pitch_that_the_tissue_contradicts_is_warned_of_in_terminal_and_file(s
     words = "the tissue looks like 5x (100 % likely), its 0.5 um/px stand for 20x (0 %); if the pitch is wrong, give"
     done = upscaled(slide, seeing(slide.with_name("a.safetensors"), 0))
     assert words in done.stderr
-    assert words in read_note(slide.with_name("out.tif"))["source remarks"]
+    assert words in read_metadata(slide.with_name("out.tif"))["source remarks"]
     for options, said in ((("--dry-run",), True), (("--dry-run", "--region", "0,0,300,300"), False)):
         again = upscaled(slide, slide.with_name("a.safetensors"), *options)
         assert "dry run" in again.stdout
@@ -61,7 +60,7 @@ def test_a_pitch_that_the_tissue_contradicts_is_warned_of_in_terminal_and_file(s
 def test_a_pitch_that_the_tissue_confirms_is_not(slide: Path) -> None:
     done = upscaled(slide, seeing(slide.with_name("a.safetensors"), 2))
     assert "looks like" not in done.stderr
-    assert "source remarks" not in read_note(slide.with_name("out.tif"))
+    assert "source remarks" not in read_metadata(slide.with_name("out.tif"))
 
 
 @pytest.fixture
@@ -85,18 +84,18 @@ def test_perception_goes_from_one_set_of_weights_to_the_other(twins: Path) -> No
 def test_the_file_tells_how_crisp_it_was_made(slide: Path, twins: Path) -> None:
     upscaled(slide, twins)
     plain = tifffile.imread(slide.with_name("out.tif"))
-    assert "perception" not in read_note(slide.with_name("out.tif"))
+    assert "perception" not in read_metadata(slide.with_name("out.tif"))
     done = upscaled(slide, twins, "--perception", "0.5")
     crisp = tifffile.imread(slide.with_name("out.tif"))
     assert "x2, 0.5 of the way to x2-gan, on" in done.stdout
-    assert read_note(slide.with_name("out.tif"))["perception"].startswith("0.5 of the way to x2-gan, sha256 ")
+    assert read_metadata(slide.with_name("out.tif"))["perception"].startswith("0.5 of the way to x2-gan, sha256 ")
     assert np.abs(plain.astype(int) - crisp).max() > 1
 
 
 def test_what_is_crisp_is_called_so(twins: Path) -> None:
     plain, crisp = (load_upscaler(twins, scale=2, device="cpu", perception=share) for share in (0.0, 0.25))
-    assert describe_upscaler(plain) == "x2"
-    assert describe_upscaler(crisp) == "x2, 0.25 of the way to x2-gan"
+    assert str(plain.info) == "x2"
+    assert str(crisp.info) == "x2, 0.25 of the way to x2-gan"
 
 
 def test_perception_without_a_model_is_of_the_default(slide: Path, tmp_path: Path) -> None:

@@ -17,11 +17,11 @@ from tests.support.samples import noise, write_tiff
 from wsisr.cli import upscale
 from wsisr.cli.app import app
 from wsisr.cli.batch import Facts
-from wsisr.cli.frontend import STOPPED, Desk
+from wsisr.cli.frontend import STOPPED_MESSAGE, Frontend
 from wsisr.cli.progress import Words
 from wsisr.cli.resources import Shares
 from wsisr.imaging.geometry import Size
-from wsisr.parallel.processes import Seat, StopFlag
+from wsisr.parallel.processes import StopFlag, WorkerSlot
 from wsisr.progress import Progress
 
 PITCHED = {"resolution": (20000, 20000), "resolutionunit": "CENTIMETER", "photometric": "rgb", "metadata": None}
@@ -30,14 +30,14 @@ PITCHED = {"resolution": (20000, 20000), "resolutionunit": "CENTIMETER", "photom
 class Fated:
     """A desk at which something happens to the process once a slide is begun, and nothing of it is finished."""
 
-    def __init__(self, desk: Desk) -> None:
+    def __init__(self, desk: Frontend) -> None:
         self.desk = desk
 
     def stop_asked(self) -> AbstractContextManager[StopFlag]:
-        return self.desk.stop_asked()
+        return self.desk.catch_stop_signals()
 
     def drawn(self, steps: Iterable[Progress], words: Words) -> Iterator[Progress]:
-        for number, step in enumerate(self.desk.drawn(steps, words)):
+        for number, step in enumerate(self.desk.show_progress(steps, words)):
             if number == 1:
                 self.happens()
             yield step
@@ -62,14 +62,14 @@ class CtrlC(Waiting):
 class Killed(upscale.Sharing):
     """The process of one of the slides is killed."""
 
-    def __call__(self, slide: Path, output: Path, desk: Desk, seat: Seat) -> Facts:
+    def __call__(self, slide: Path, output: Path, desk: Frontend, seat: WorkerSlot) -> Facts:
         return super().__call__(slide, output, Fated(desk) if slide.name == "b.tif" else desk, seat)
 
 
 class Interrupted(upscale.Sharing):
     """One Ctrl-C while slides are in hand: a second would end this process, and the tests with it, at once."""
 
-    def __call__(self, slide: Path, output: Path, desk: Desk, seat: Seat) -> Facts:
+    def __call__(self, slide: Path, output: Path, desk: Frontend, seat: WorkerSlot) -> Facts:
         return super().__call__(slide, output, CtrlC(desk) if slide.name == "a.tif" else Waiting(desk), seat)
 
 
@@ -141,7 +141,7 @@ def test_ctrl_c_ends_all_after_what_is_in_hand_and_the_same_command_goes_on(
         patch.setattr(upscale, "Sharing", Interrupted)
         done = upscaled(folder, slides, "--jobs", "2")
     assert done.exit_code == 130
-    assert done.stderr.count(STOPPED) == 1
+    assert done.stderr.count(STOPPED_MESSAGE) == 1
     assert list(folder.glob("*.tif")) == []
     assert upscaled(folder, slides).exit_code == 0
     assert files(folder) == expected

@@ -73,7 +73,7 @@ def test_whatever_shows_is_told_and_refused_and_the_same_command_goes_on(folder:
         assert isinstance(refused.exception, OutputError), (changes, refused.output)
         told = str(refused.exception)
         assert words in told
-        assert "repeat the command of then, or start again with --overwrite" in told
+        assert "repeat the command of that run, or start again with --overwrite" in told
     with other_slide(folder):
         assert "slide (path, age and size)" in str(run(folder, {}).exception)
     assert run(folder, {}).exit_code == 0

@@ -23,7 +23,7 @@ from tests.support.samples import REPOSITORY
 from wsisr import writing
 from wsisr.cli import shutdown
 from wsisr.cli.app import app
-from wsisr.cli.shutdown import stop_asked, until
+from wsisr.cli.shutdown import catch_stop_signals, until
 from wsisr.dataset import builder
 from wsisr.writing.workdir import folder as work_folder
 
@@ -127,7 +127,7 @@ def test_an_interrupted_program_says_so_and_ends_with_130(tmp_path: Path, name: 
 
 def test_the_second_ctrl_c_interrupts_at_once_and_afterwards_all_is_as_before() -> None:
     before = signal.getsignal(signal.SIGINT)
-    with stop_asked() as stop:
+    with catch_stop_signals() as stop:
         assert not stop.is_set()
         signal.raise_signal(signal.SIGINT)
         assert stop.is_set()
@@ -176,7 +176,7 @@ def test_the_second_ctrl_c_waits_for_no_tile(tmp_path: Path, send: str) -> None:
 
 @pytest.mark.parametrize("call", [1, 2])
 def test_a_ctrl_c_that_falls_into_the_handler_of_the_first_is_the_second(call: int) -> None:
-    with stop_asked(), pytest.raises(KeyboardInterrupt), interrupted_in_call(call, shutdown.__file__):
+    with catch_stop_signals(), pytest.raises(KeyboardInterrupt), interrupted_in_call(call, shutdown.__file__):
         signal.raise_signal(signal.SIGTERM)
 
 
@@ -205,7 +205,7 @@ def test_afterwards_signals_are_whose_they_were() -> None:
     before = signal.set_wakeup_fd(-1)
     signal.set_wakeup_fd(before)
     handlers = [signal.getsignal(number) for number in shutdown.SIGNALS]
-    with stop_asked(abrupt="interrupted"):
+    with catch_stop_signals(abrupt="interrupted"):
         assert [signal.getsignal(number) for number in shutdown.SIGNALS] != handlers
     assert [signal.getsignal(number) for number in shutdown.SIGNALS] == handlers
     assert signal.set_wakeup_fd(before) == before

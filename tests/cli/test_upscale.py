@@ -18,7 +18,7 @@ from PIL import Image, ImageCms
 from tests.support.samples import noise, write_tiff
 from wsisr.imaging.geometry import Size
 from wsisr.slides import open_slide
-from wsisr.writing import PyramidSpec, PyramidWriter, read_note
+from wsisr.writing import PyramidSpec, PyramidWriter, read_metadata
 
 PITCHED = {"resolution": (20000, 20000), "resolutionunit": "CENTIMETER", "photometric": "rgb", "metadata": None}
 """0.5 um/px."""
@@ -84,7 +84,7 @@ def test_a_source_pitch_shrinks_before_it_enlarges(slide: Path, tmp_path: Path) 
     assert done.returncode == 0, done.stderr
     with tifffile.TiffFile(tmp_path / "out.tif") as tiff:
         assert tiff.pages[0].shape == (200, 300, 3)
-    assert read_note(tmp_path / "out.tif")["source mpp"] == "1"
+    assert read_metadata(tmp_path / "out.tif")["source mpp"] == "1"
 
 
 def test_a_region_is_written_with_its_place_on_the_slide(slide: Path, tmp_path: Path) -> None:
@@ -93,7 +93,7 @@ def test_a_region_is_written_with_its_place_on_the_slide(slide: Path, tmp_path: 
         assert upscaled(slide, output, option, region).returncode == 0
         with tifffile.TiffFile(output) as tiff:
             assert tiff.pages[0].shape == (100, 120, 3)
-        assert read_note(output)["source origin"] == "100, 40 px of level 0"
+        assert read_metadata(output)["source origin"] == "100, 40 px of level 0"
         assert "100, 40 px of level 0" in wsisr("info", output).stdout
 
 
@@ -103,9 +103,9 @@ def test_a_target_as_coarse_as_the_slide_needs_no_network_and_says_so(slide: Pat
     assert done.returncode == 0, done.stderr
     assert "wsisr: no network" in done.stderr
     assert "0.5 um/px to 1 um/px" in done.stdout
-    assert read_note(output)["source pitch"] == "recorded, 0.5 um/px before resampling"
-    assert "no network" in read_note(output)["source remarks"]
-    assert "no detail was added" in read_note(output)["derived"]
+    assert read_metadata(output)["source pitch"] == "recorded, 0.5 um/px before resampling"
+    assert "no network" in read_metadata(output)["source remarks"]
+    assert "no detail was added" in read_metadata(output)["derived"]
 
 
 def test_what_wsisr_wrote_is_enlarged_again_only_if_asked(slide: Path, tmp_path: Path) -> None:
@@ -120,7 +120,7 @@ def test_the_day_of_the_scan_is_left_out_if_asked(tmp_path: Path) -> None:
     for option, day in (("--quiet", "2009-12-29"), ("--deidentify", None)):
         output = tmp_path / f"out{option}.tif"
         assert upscaled(slide, output, option).returncode == 0
-        assert read_note(output).get("scan date") == day
+        assert read_metadata(output).get("scan date") == day
 
 
 def test_a_label_is_copied_only_if_asked_and_only_where_it_has_a_place(cmu_slide: Path, tmp_path: Path) -> None:
@@ -149,7 +149,7 @@ def test_colours_are_converted_by_the_profile_or_kept_with_it(tmp_path: Path) ->
         with tifffile.TiffFile(tmp_path / f"{icc}.tif") as tiff:
             stored[icc] = 34675 in tiff.pages.first.tags
     assert stored == {"keep": True, "srgb": False}
-    assert "to sRGB" in read_note(tmp_path / "srgb.tif")["source colours"]
+    assert "to sRGB" in read_metadata(tmp_path / "srgb.tif")["source colours"]
 
 
 def test_a_slide_without_profile_cannot_be_converted(slide: Path, tmp_path: Path) -> None:
@@ -169,7 +169,7 @@ def test_a_corrected_pitch_and_the_magnification_of_a_result_agree(cmu_slide: Pa
     with open_slide(output) as result:
         assert result.info.mpp == pytest.approx(0.5)
         assert result.info.objective == 20
-        assert result.info.remarks == ()
+        assert result.info.warnings == ()
 
 
 def test_an_output_that_exists_is_kept_unless_asked(slide: Path, tmp_path: Path) -> None:
@@ -212,7 +212,7 @@ def test_an_undecodable_place_is_white_where_asked_and_told_everywhere(cmu_slide
     assert resumed.returncode == 3
     assert len(resumed.stderr.splitlines()) == 1
     assert "960 x 256 px at 0, 1472" in resumed.stderr
-    assert "960 x 256 px at 0, 1472" in read_note(output)["unreadable"]
+    assert "960 x 256 px at 0, 1472" in read_metadata(output)["unreadable"]
     assert "960 x 256 px at 0, 1472" in json.loads(report.read_text())["slides"][0]["unreadable"]
     with tifffile.TiffFile(output) as tiff:
         assert (tiff.asarray()[2 * 1480 : 2 * 1720, 20:1900] == 255).all()
@@ -318,8 +318,8 @@ def test_an_untrained_pitch_is_warned_about_in_terminal_and_file(slide: Path, tm
     done = wsisr("upscale", slide, "--scale", 2, "-o", output, "--mpp", 15, "--quiet", "--device", "cpu")
     assert done.returncode == 0, done.stderr
     assert "not on 15 um/px" in done.stderr
-    assert "not on 15 um/px" in read_note(output)["warning"]
-    assert len(read_note(output)["weights sha256"]) == 64
+    assert "not on 15 um/px" in read_metadata(output)["warning"]
+    assert len(read_metadata(output)["weights sha256"]) == 64
 
 
 def test_a_preview_shows_three_views_and_an_overview(slide: Path, tmp_path: Path) -> None:

@@ -12,7 +12,8 @@ import wsisr.models.loading
 from tests.support.samples import noise, write_tiff
 from wsisr.cli.app import app
 from wsisr.imaging.geometry import Size
-from wsisr.imaging.pixels import Tiles
+from wsisr.imaging.pixels import RgbBatch
+from wsisr.models.upscaler import UpscalerInfo
 
 SAID = "warning: not enough memory"
 
@@ -20,15 +21,14 @@ SAID = "warning: not enough memory"
 class Modest:
     """Nearest neighbour that has something to say once it has worked."""
 
-    name, hardware, on_gpu = "modest", "nowhere", False
-    weights, scale, context = None, 2, 0
+    info = UpscalerInfo("modest", scale=2, receptive_field=0, hardware="nowhere")
 
     def __init__(self) -> None:
-        self.remarks: list[str] = []
+        self.warnings: list[str] = []
 
-    def __call__(self, tiles: Tiles) -> Tiles:
-        if not self.remarks:
-            self.remarks.append("not enough memory")
+    def __call__(self, tiles: RgbBatch) -> RgbBatch:
+        if not self.warnings:
+            self.warnings.append("not enough memory")
         return tiles.repeat(2, axis=1).repeat(2, axis=2)
 
 

@@ -28,8 +28,8 @@ def test_cores_cover_the_image_once(low: Size, step: int, scale: int, reach: int
 @given(LOWS, STEPS, SCALES, REACHES)
 def test_a_source_holds_its_context_or_ends_with_the_image(low: Size, step: int, scale: int, reach: int) -> None:
     for block in Sampling(step).blocks(low, scale, reach):
-        assert Box.of(low).contains(block.source)
-        assert block.source.contains(grown(block.core, reach).intersection(Box.of(low)))
+        assert Box.from_size(low).contains(block.source)
+        assert block.source.contains(grown(block.core, reach).intersection(Box.from_size(low)))
 
 
 @given(LOWS, STEPS, SCALES, REACHES)
@@ -44,11 +44,11 @@ def test_every_pixel_inside_the_border_counts_once(low: Size, step: int, scale: 
     windows = 0
     for block in Sampling(step).blocks(low, scale, 3):
         where, origin = regions(block, low, scale), block.source * scale
-        values = where.values.moved(origin.left, origin.top)
+        values = where.values.translate(origin.left, origin.top)
         seen[values.rows, values.columns] += 1
         windows += max(0, where.windows.width - 10) * max(0, where.windows.height - 10)
         if where.windows.width > 10 and where.windows.height > 10:
-            assert Box.of(block.source.size * scale).contains(where.windows)
+            assert Box.from_size(block.source.size * scale).contains(where.windows)
     assert (seen[8:-8, 8:-8] == 1).all()
     assert seen.sum() == (high.width - 16) * (high.height - 16)
     assert windows == (high.width - 26) * (high.height - 26)
@@ -60,7 +60,7 @@ def test_flat_cells_do_not_depend_on_the_blocks(low: Size, step: int, scale: int
     for block in Sampling(step).blocks(low, scale, 3):
         where = regions(block, low, scale)
         assert where.cells.width % 64 == where.cells.height % 64 == 0
-        cells += where.cells.size.pixels // 64**2
+        cells += where.cells.size.pixel_count // 64**2
     high = low * scale
     # The first row and column of cells hold the border.
     assert cells == max(0, (high.width - 8) // 64 - 1) * max(0, (high.height - 8) // 64 - 1)
@@ -79,7 +79,7 @@ def test_a_sample_is_bounded_and_made_of_the_level_s_own_blocks(columns: int, ro
 def test_any_sample_has_something_to_measure(low: Size, step: int, scale: int) -> None:
     for block in Sampling(step, 1).blocks(low, scale, 3):
         where = regions(block, low, scale)
-        assert where.low.size.pixels > 0
+        assert where.low.size.pixel_count > 0
         assert min(where.windows.width, where.windows.height) > 10
 
 

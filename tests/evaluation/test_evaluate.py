@@ -12,11 +12,11 @@ from tests.support.samples import noise, write_generic_pyramid
 from wsisr.errors import SlideError
 from wsisr.evaluation import BackProjection, Flat, Row, Sampling, evaluate, levels_to_evaluate
 from wsisr.imaging.geometry import Size
-from wsisr.imaging.jpeg import through_jpeg
-from wsisr.imaging.metrics import psnr, ssim
-from wsisr.imaging.pixels import Kernel, Rgb, Tiles, halve, resize, shrink
-from wsisr.imaging.texture import texture
-from wsisr.models.upscaler import Resampling, Upscaler
+from wsisr.imaging.jpeg import recompress_jpeg
+from wsisr.imaging.metrics import compute_psnr, compute_ssim
+from wsisr.imaging.pixels import FilterName, Rgb, RgbBatch, halve_image, resize_image, shrink_image
+from wsisr.imaging.texture import compare_texture
+from wsisr.models.upscaler import Resampling, Upscaler, UpscalerInfo
 from wsisr.progress import Progress
 from wsisr.slides import open_slide
 
@@ -26,20 +26,19 @@ class Repeat:
     """Every pixel `scale` times in both directions."""
 
     scale: int
-    name: str = "repeat"
-    hardware: str = "in a test"
-    on_gpu: bool = False
-    weights: None = None
-    context: int = 0
-    remarks: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
-    def __call__(self, tiles: Tiles) -> Tiles:
+    @property
+    def info(self) -> UpscalerInfo:
+        return UpscalerInfo("repeat", self.scale, receptive_field=0, hardware="in a test")
+
+    def __call__(self, tiles: RgbBatch) -> RgbBatch:
         return tiles.repeat(self.scale, axis=1).repeat(self.scale, axis=2)
 
 
 def picture() -> Rgb:
     """(397, 531, 3), neither side even: cloudy, sharp and flat parts."""
-    image = resize(noise(Size(60, 45)), 531, 397, "bicubic").copy()
+    image = resize_image(noise(Size(60, 45)), 531, 397, "bicubic").copy()
     image[200:, :150] = noise(Size(150, 197))
     image[60:300, 300:] = 251 + noise(Size(231, 240)) % 3
     return image
@@ -49,7 +48,7 @@ def picture() -> Rgb:
 def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A pyramid of three levels at 0.25 um/px."""
     top = picture()
-    levels = [top, halve(top), np.full((20, 27, 3), 200, np.uint8)]
+    levels = [top, halve_image(top), np.full((20, 27, 3), 200, np.uint8)]
     file = tmp_path_factory.mktemp("slides") / "small.tif"
     return write_generic_pyramid(file, levels, resolution=(40000, 40000), resolutionunit=3)
 
@@ -57,7 +56,7 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def row(
     path: Path,
     upscaler: Upscaler,
-    kernel: Kernel,
+    kernel: FilterName,
     level: int = 0,
     sampling: Sampling | None = None,
     quality: int | None = None,
@@ -73,27 +72,27 @@ def inside(image: Rgb) -> Rgb:
     return image[8:-8, 8:-8]
 
 
-def high_and_low(scale: int, kernel: Kernel) -> tuple[Rgb, Rgb]:
+def high_and_low(scale: int, kernel: FilterName) -> tuple[Rgb, Rgb]:
     high = picture()[: 397 // scale * scale, : 531 // scale * scale]
-    return high, shrink(high, scale, kernel)
+    return high, shrink_image(high, scale, kernel)
 
 
 @pytest.mark.parametrize("block_px", [64, 192, 512])
 @pytest.mark.parametrize("kernel", ["area", "bicubic", "lanczos"])
 @pytest.mark.parametrize("scale", [2, 4])
-def test_blocks_score_as_the_whole_image(path: Path, scale: int, kernel: Kernel, block_px: int) -> None:
+def test_blocks_score_as_the_whole_image(path: Path, scale: int, kernel: FilterName, block_px: int) -> None:
     high, low = high_and_low(scale, kernel)
     upscalers: list[Upscaler] = [Resampling("lanczos", scale), Resampling("bicubic", scale), BackProjection(scale)]
     found = row(path, upscalers[0], kernel, sampling=Sampling(block_px))
     for upscaler, scores in zip(upscalers, (found.model, found.bicubic, found.back_projection), strict=True):
         output = upscaler(low[None])[0]
-        assert scores.psnr == psnr(inside(output), inside(high))
-        assert scores.ssim == pytest.approx(ssim(inside(output), inside(high)), abs=1e-9)
+        assert scores.psnr == compute_psnr(inside(output), inside(high))
+        assert scores.ssim == pytest.approx(compute_ssim(inside(output), inside(high)), abs=1e-9)
         border = 8 // scale
-        drift = shrink(output, scale, "area").astype(float)[border:-border, border:-border]
+        drift = shrink_image(output, scale, "area").astype(float)[border:-border, border:-border]
         assert scores.consistency == np.abs(drift - low[border:-border, border:-border]).mean()
         cells = tuple(slice(60, (side - 8) // 64 * 64 + 4) for side in high.shape[:2])
-        whole = texture(output[cells], high[cells])
+        whole = compare_texture(output[cells], high[cells])
         assert scores.texture is not None
         assert whole is not None
         assert scores.texture.distance == pytest.approx(whole.distance, rel=1e-5)
@@ -106,15 +105,15 @@ def test_an_input_stored_as_jpeg_scores_as_the_whole_image_stored_at_once(
     path: Path, scale: int, block_px: int
 ) -> None:
     high, low = high_and_low(scale, "bicubic")
-    seen = through_jpeg(low, 60)
+    seen = recompress_jpeg(low, 60)
     upscalers: list[Upscaler] = [Resampling("lanczos", scale), Resampling("bicubic", scale), BackProjection(scale)]
     found = row(path, upscalers[0], "bicubic", sampling=Sampling(block_px), quality=60)
     assert found.quality == 60
     for upscaler, scores in zip(upscalers, (found.model, found.bicubic, found.back_projection), strict=True):
         output = upscaler(seen[None].copy())[0]
-        assert scores.psnr == psnr(inside(output), inside(high))
+        assert scores.psnr == compute_psnr(inside(output), inside(high))
         border = 8 // scale
-        drift = shrink(output, scale, "area").astype(float)[border:-border, border:-border]
+        drift = shrink_image(output, scale, "area").astype(float)[border:-border, border:-border]
         assert scores.consistency == np.abs(drift - seen[border:-border, border:-border]).mean()
 
 
@@ -150,7 +149,7 @@ def test_scores_of_a_narrow_image_do_not_depend_on_the_blocks(tmp_path: Path, si
 
 
 @pytest.mark.parametrize("kernel", ["area", "bicubic"])
-def test_bicubic_gains_nothing_over_bicubic(path: Path, kernel: Kernel) -> None:
+def test_bicubic_gains_nothing_over_bicubic(path: Path, kernel: FilterName) -> None:
     found = row(path, Resampling("bicubic", 4), kernel)
     assert found.gain == 0
     assert found.model == found.bicubic

@@ -9,10 +9,10 @@ import pytest
 
 from wsisr.evaluation import Probe, flat_probe
 from wsisr.evaluation.flat_images import flat_images
-from wsisr.imaging.pixels import Kernel, Tiles
-from wsisr.models.upscaler import Resampling
+from wsisr.imaging.pixels import FilterName, RgbBatch
+from wsisr.models.upscaler import Resampling, UpscalerInfo
 
-KERNELS: tuple[Kernel, ...] = ("area", "bicubic")
+KERNELS: tuple[FilterName, ...] = ("area", "bicubic")
 
 
 @dataclass(frozen=True)
@@ -20,14 +20,13 @@ class Speckled:
     """Bicubic with every fourth pixel one grey level off."""
 
     scale: int
-    name: str = "speckled"
-    hardware: str = "in a test"
-    on_gpu: bool = False
-    weights: None = None
-    context: int = 3
-    remarks: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
-    def __call__(self, tiles: Tiles) -> Tiles:
+    @property
+    def info(self) -> UpscalerInfo:
+        return UpscalerInfo("speckled", self.scale, receptive_field=3, hardware="in a test")
+
+    def __call__(self, tiles: RgbBatch) -> RgbBatch:
         enlarged = Resampling("bicubic", self.scale)(tiles)
         enlarged[:, ::2, ::2] -= 1
         return enlarged

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 from wsisr.evaluation import Flat, Row, Scores, as_json, flat_probe, gain, summary
-from wsisr.imaging.pixels import Kernel
-from wsisr.imaging.texture import Texture
+from wsisr.imaging.pixels import FilterName
+from wsisr.imaging.texture import TextureComparison
 from wsisr.models.upscaler import Resampling
 
 
-def row(slide: str, kernel: Kernel, model: float, flat: Flat | None = None) -> Row:
+def row(slide: str, kernel: FilterName, model: float, flat: Flat | None = None) -> Row:
     """Bicubic at 30 dB, back-projection at 30.5 dB."""
     return Row(
         slide=Path("folder") / slide,
@@ -24,8 +24,8 @@ def row(slide: str, kernel: Kernel, model: float, flat: Flat | None = None) -> R
         kernel=kernel,
         pixels=100,
         level_pixels=200,
-        model=Scores(model, 0.9, 0.5, Texture(0.25, (0.75, 1.0))),
-        bicubic=Scores(30.0, 0.8, 2.0, Texture(0.5, (0.5,))),
+        model=Scores(model, 0.9, 0.5, TextureComparison(0.25, (0.75, 1.0))),
+        bicubic=Scores(30.0, 0.8, 2.0, TextureComparison(0.5, (0.5,))),
         back_projection=Scores(30.5, 0.85, 0.25),
         flat=flat,
     )

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tests.support.captures import tissue
-from wsisr.imaging.jpeg import for_branch, through_any_jpeg, through_jpeg
+from wsisr.imaging.jpeg import recompress_at_random_quality, recompress_for_classifier, recompress_jpeg
 from wsisr.imaging.pixels import Rgb
 
 PATCHES = 160
@@ -48,7 +48,7 @@ def levels() -> list[list[Rgb]]:
         for top in range(0, 545, 88)
         for left in range(0, 545, 88)
     ]
-    return [[through_jpeg(patch, quality) for patch in patches[:PATCHES]] for quality in NATIVE]
+    return [[recompress_jpeg(patch, quality) for patch in patches[:PATCHES]] for quality in NATIVE]
 
 
 def cropped(image: Rgb, random: np.random.Generator) -> Rgb:
@@ -59,8 +59,10 @@ def cropped(image: Rgb, random: np.random.Generator) -> Rgb:
 def test_qualities_are_told_apart_before_and_hardly_after(levels: list[list[Rgb]]) -> None:
     random = np.random.default_rng(0)
     before = told_apart(*levels)
-    in_training = told_apart(*([through_any_jpeg(cropped(each, random), random) for each in level] for level in levels))
-    in_use = told_apart(*([for_branch(each) for each in level] for level in levels))
+    in_training = told_apart(
+        *([recompress_at_random_quality(cropped(each, random), random) for each in level] for level in levels)
+    )
+    in_use = told_apart(*([recompress_for_classifier(each) for each in level] for level in levels))
     assert before > 0.95
     assert in_training < 0.65
     assert in_use < 0.7
@@ -68,6 +70,6 @@ def test_qualities_are_told_apart_before_and_hardly_after(levels: list[list[Rgb]
 
 @pytest.mark.parametrize("side", [1, 8, 9, 64])
 def test_a_window_keeps_its_size_but_for_what_the_grid_is_moved_by(side: int) -> None:
-    seen = for_branch(np.full((side, side, 3), 200, np.uint8))
+    seen = recompress_for_classifier(np.full((side, side, 3), 200, np.uint8))
     assert seen.shape == ((side, side, 3) if side <= 8 else (side - 4, side - 4, 3))
     assert np.abs(seen.astype(int) - 200).max() <= 2

@@ -12,7 +12,15 @@ from hypothesis import strategies as st
 
 from tests.support.samples import noise
 from wsisr.imaging.geometry import Size
-from wsisr.imaging.metrics import psnr, psnr_of, squared_differences, squared_error, ssim, ssim_count, ssim_sums
+from wsisr.imaging.metrics import (
+    compute_psnr,
+    compute_ssim,
+    count_ssim_windows,
+    mean_squared_error,
+    psnr_from_error,
+    squared_differences,
+    sum_ssim,
+)
 from wsisr.imaging.pixels import Rgb
 
 SIZES = st.builds(Size, st.integers(11, 40), st.integers(11, 40))
@@ -49,14 +57,14 @@ def dark(size: Size, seed: int) -> Rgb:
 
 @given(SIZES, SEEDS)
 def test_psnr_of_equal_images_is_infinite(size: Size, seed: int) -> None:
-    assert math.isinf(psnr(noise(size, seed), noise(size, seed)))
+    assert math.isinf(compute_psnr(noise(size, seed), noise(size, seed)))
 
 
 def test_psnr_of_a_known_error() -> None:
     black = np.zeros((8, 8, 3), np.uint8)
-    assert squared_error(black + np.uint8(5), black) == 25
-    assert psnr(black + np.uint8(255), black) == 0
-    assert psnr_of(255**2 / 100) == pytest.approx(20)
+    assert mean_squared_error(black + np.uint8(5), black) == 25
+    assert compute_psnr(black + np.uint8(255), black) == 0
+    assert psnr_from_error(255**2 / 100) == pytest.approx(20)
 
 
 def test_squared_differences_of_the_extremes_do_not_wrap() -> None:
@@ -66,51 +74,51 @@ def test_squared_differences_of_the_extremes_do_not_wrap() -> None:
 
 @given(SIZES, SEEDS)
 def test_ssim_of_equal_images_is_one(size: Size, seed: int) -> None:
-    assert ssim(noise(size, seed), noise(size, seed)) == pytest.approx(1, abs=1e-12)
+    assert compute_ssim(noise(size, seed), noise(size, seed)) == pytest.approx(1, abs=1e-12)
 
 
 @given(SIZES, SEEDS, SEEDS)
 def test_ssim_is_symmetric_and_within_its_range(size: Size, one: int, other: int) -> None:
-    value = ssim(noise(size, one), noise(size, other))
-    assert value == ssim(noise(size, other), noise(size, one))
+    value = compute_ssim(noise(size, one), noise(size, other))
+    assert value == compute_ssim(noise(size, other), noise(size, one))
     assert -1 - 1e-6 <= value <= 1 + 1e-6
 
 
 def test_ssim_of_an_image_and_its_negative_is_below_zero() -> None:
     image = noise(Size(20, 20))
-    assert ssim(image, 255 - image) < 0
+    assert compute_ssim(image, 255 - image) < 0
 
 
 @pytest.mark.parametrize("size", [Size(11, 11), Size(18, 14)])
 @pytest.mark.parametrize("make", [noise, pale, dark])
 def test_ssim_is_that_of_the_paper(size: Size, make: Callable[[Size, int], Rgb]) -> None:
     image, truth = make(size, 1), make(size, 2)
-    assert ssim(image, truth) == pytest.approx(slow_ssim(image, truth), abs=1e-6)
+    assert compute_ssim(image, truth) == pytest.approx(slow_ssim(image, truth), abs=1e-6)
 
 
 @given(st.integers(12, 60), st.data())
 def test_ssim_sums_of_abutting_parts_add_up_to_the_whole(height: int, data: st.DataObject) -> None:
     cut = data.draw(st.integers(1, height - 11))
     image, truth = noise(Size(30, height), 1), noise(Size(30, height), 2)
-    whole = ssim_sums([image], truth)[0]
+    whole = sum_ssim([image], truth)[0]
     above, below = slice(0, cut + 10), slice(cut, height)
-    parts = ssim_sums([image[above]], truth[above])[0] + ssim_sums([image[below]], truth[below])[0]
+    parts = sum_ssim([image[above]], truth[above])[0] + sum_ssim([image[below]], truth[below])[0]
     assert parts == pytest.approx(whole, abs=1e-9)
-    assert ssim_count(truth[above]) + ssim_count(truth[below]) == ssim_count(truth)
+    assert count_ssim_windows(truth[above]) + count_ssim_windows(truth[below]) == count_ssim_windows(truth)
 
 
 def test_ssim_does_not_depend_on_the_strips_it_is_computed_in(monkeypatch: pytest.MonkeyPatch) -> None:
     image, truth = noise(Size(40, 100), 1), noise(Size(40, 100), 2)
-    whole = ssim(image, truth)
-    monkeypatch.setattr("wsisr.imaging.metrics._STRIP_VALUES", 1)
-    assert ssim(image, truth) == pytest.approx(whole, abs=1e-12)
+    whole = compute_ssim(image, truth)
+    monkeypatch.setattr("wsisr.imaging.metrics._VALUES_PER_STRIP", 1)
+    assert compute_ssim(image, truth) == pytest.approx(whole, abs=1e-12)
 
 
 def test_several_images_of_one_truth_score_as_each_alone() -> None:
     truth, images = noise(Size(20, 20)), [noise(Size(20, 20), seed) for seed in (1, 2)]
-    assert ssim_sums(images, truth) == [ssim_sums([image], truth)[0] for image in images]
+    assert sum_ssim(images, truth) == [sum_ssim([image], truth)[0] for image in images]
 
 
 @pytest.mark.parametrize("size", [Size(10, 30), Size(30, 10), Size(5, 5)])
 def test_an_image_without_a_window_adds_nothing(size: Size) -> None:
-    assert (ssim_count(noise(size)), ssim_sums([noise(size)], noise(size))) == (0, [0.0])
+    assert (count_ssim_windows(noise(size)), sum_ssim([noise(size)], noise(size))) == (0, [0.0])

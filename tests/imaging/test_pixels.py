@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.samples import noise
-from wsisr.imaging.bicubic import bicubic
+from wsisr.imaging.bicubic import enlarge_bicubic
 from wsisr.imaging.geometry import Size
-from wsisr.imaging.pixels import enlarge, halve, shrink
+from wsisr.imaging.pixels import enlarge_image, halve_image, shrink_image
 
 sides = st.integers(1, 40)
 
@@ -19,7 +19,7 @@ def test_halving_is_the_2x2_mean_rounded_half_up(width: int, height: int, seed: 
     image = noise(Size(width, height), seed)
     even = np.pad(image, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge").astype(int)
     total = even[0::2, 0::2] + even[0::2, 1::2] + even[1::2, 0::2] + even[1::2, 1::2]
-    np.testing.assert_array_equal(halve(image), (total + 2) // 4)
+    np.testing.assert_array_equal(halve_image(image), (total + 2) // 4)
 
 
 @given(sides, sides, st.sampled_from([2, 4]), st.sampled_from(["area", "bicubic", "lanczos"]))
@@ -27,17 +27,17 @@ def test_enlarging_and_shrinking_keep_a_constant_image_and_the_size(
     width: int, height: int, scale: int, kernel: str
 ) -> None:
     flat = np.full((height, width, 3), (250, 17, 128), np.uint8)
-    larger = enlarge(flat, scale, kernel)  # type: ignore[arg-type]
+    larger = enlarge_image(flat, scale, kernel)  # type: ignore[arg-type]
     assert larger.shape == (height * scale, width * scale, 3)
     assert np.unique(larger.reshape(-1, 3), axis=0).tolist() == [[250, 17, 128]]
-    np.testing.assert_array_equal(shrink(larger, scale, kernel), flat)  # type: ignore[arg-type]
+    np.testing.assert_array_equal(shrink_image(larger, scale, kernel), flat)  # type: ignore[arg-type]
 
 
 @given(sides, sides, st.sampled_from([2, 4]))
 def test_area_undoes_repetition(width: int, height: int, scale: int) -> None:
     image = noise(Size(width, height))
     repeated = image.repeat(scale, axis=0).repeat(scale, axis=1)
-    np.testing.assert_array_equal(shrink(repeated, scale, "area"), image)
+    np.testing.assert_array_equal(shrink_image(repeated, scale, "area"), image)
 
 
 @given(sides, sides, st.sampled_from([2, 3, 4]), st.integers(0, 9), st.booleans())
@@ -45,4 +45,4 @@ def test_bicubic_is_pillows(width: int, height: int, scale: int, seed: int, hard
     image = noise(Size(width, height), seed)
     if hard:  # the widest sums, and the most that is cut off
         image = np.where(image < 128, np.uint8(0), np.uint8(255))
-    np.testing.assert_array_equal(bicubic(image, scale), enlarge(image, scale, "bicubic"))
+    np.testing.assert_array_equal(enlarge_bicubic(image, scale), enlarge_image(image, scale, "bicubic"))

@@ -29,8 +29,8 @@ def joined(image: Rgb, grid: TileGrid, scale: int) -> Rgb:
     upscaler, blender = Resampling("bicubic", scale), Blender(grid, scale)
     result = np.zeros((grid.image.height * scale, grid.image.width * scale, 3), np.uint8)
     for tile in grid:
-        window = image[tile.window.rows, tile.window.columns]
-        box, pixels = blender.add(tile, upscaler(window[None])[0])
+        window = image[tile.input_box.rows, tile.input_box.columns]
+        box, pixels = blender.blend_tile(tile, upscaler(window[None])[0])
         result[box.rows, box.columns] = pixels
     return result
 
@@ -39,54 +39,54 @@ def joined(image: Rgb, grid: TileGrid, scale: int) -> Rgb:
 def test_blocks_cover_the_image_once(size: Size, tiling: Tiling) -> None:
     count = np.zeros((size.height, size.width), int)
     for tile in TileGrid(size, tiling):
-        count[tile.block.rows, tile.block.columns] += 1
+        count[tile.core.rows, tile.core.columns] += 1
     assert (count == 1).all()
 
 
 @given(sizes, tilings)
 def test_windows_stay_inside_the_image_and_hold_what_their_tile_needs(size: Size, tiling: Tiling) -> None:
     for tile in TileGrid(size, tiling):
-        assert Box.of(size).contains(tile.window)
-        assert tile.window.contains(tile.reach)
-        assert tile.reach.contains(tile.block)
+        assert Box.from_size(size).contains(tile.input_box)
+        assert tile.input_box.contains(tile.blend_box)
+        assert tile.blend_box.contains(tile.core)
 
 
 @given(sizes, tilings, st.integers(0, 99))
 def test_of_what_lies_around_a_tile_the_margin_is_read_and_no_more_than_a_round_width_takes(
     size: Size, tiling: Tiling, around: int
 ) -> None:
-    readable = Box.of(size).grown(around)
+    readable = Box.from_size(size).expand(around)
     for tile in TileGrid(size, tiling, readable):
-        needed = tile.reach.grown(tiling.margin).intersection(readable)
-        assert readable.contains(tile.window)
-        assert tile.window.contains(needed)
-        assert tile.window.rows == needed.rows
-        assert tile.window.width < needed.width + tiling.unit
+        needed = tile.blend_box.expand(tiling.halo_px).intersection(readable)
+        assert readable.contains(tile.input_box)
+        assert tile.input_box.contains(needed)
+        assert tile.input_box.rows == needed.rows
+        assert tile.input_box.width < needed.width + tiling.width_multiple
 
 
 @given(sizes, tilings, st.integers(0, 99))
 def test_windows_are_as_wide_as_networks_like_it_or_as_the_image(size: Size, tiling: Tiling, around: int) -> None:
-    readable = Box.of(size).grown(around)
+    readable = Box.from_size(size).expand(around)
     for tile in TileGrid(size, tiling, readable):
-        assert tile.window.width % tiling.unit == 0 or tile.window.columns == readable.columns
+        assert tile.input_box.width % tiling.width_multiple == 0 or tile.input_box.columns == readable.columns
 
 
 @given(st.integers(1, 50), st.integers(0, 200), st.integers(0, 60))
 def test_neighbours_overlap_by_what_was_asked_unless_less_is_exact(step: int, overlap: int, context: int) -> None:
-    tiling = Tiling.overlapping(step, overlap, context)
-    assert 2 * tiling.margin + tiling.feather == min(overlap, 2 * context)
+    tiling = Tiling.from_overlap(step, overlap, context)
+    assert 2 * tiling.halo_px + tiling.feather_px == min(overlap, 2 * context)
 
 
 @given(sizes, tilings)
 def test_read_pixels_are_those_of_all_windows(size: Size, tiling: Tiling) -> None:
     grid = TileGrid(size, tiling)
-    assert grid.read_pixels == sum(tile.window.size.pixels for tile in grid)
+    assert grid.input_pixel_count == sum(tile.input_box.size.pixel_count for tile in grid)
 
 
 @given(sizes, st.integers(3, 40), st.integers(0, 20), st.sampled_from([2, 4]))
 def test_a_margin_of_the_context_gives_the_whole_images_result(size: Size, step: int, more: int, scale: int) -> None:
-    tiling = Tiling.overlapping(step, 2 * 3 + more, context=3)
-    assert tiling.feather == 0
+    tiling = Tiling.from_overlap(step, 2 * 3 + more, receptive_field=3)
+    assert tiling.feather_px == 0
     image = noise(size)
     whole = Resampling("bicubic", scale)(image[None])[0]
     np.testing.assert_array_equal(joined(image, TileGrid(size, tiling), scale), whole)
@@ -98,7 +98,7 @@ def test_blending_equal_tiles_changes_nothing(size: Size, tiling: Tiling) -> Non
     image = noise(size)
     blender = Blender(grid, 1)
     for tile in grid:
-        box, pixels = blender.add(tile, image[tile.window.rows, tile.window.columns])
+        box, pixels = blender.blend_tile(tile, image[tile.input_box.rows, tile.input_box.columns])
         np.testing.assert_array_equal(pixels, image[box.rows, box.columns])
 
 
@@ -108,17 +108,17 @@ def test_feathers_fade_and_never_leave_the_range_of_what_they_join(size: Size, t
     blender = Blender(grid, 1)
     for index, tile in enumerate(grid):
         level = np.uint8(100 + 50 * (index % 2))
-        _, pixels = blender.add(tile, np.full((tile.window.height, tile.window.width, 3), level, np.uint8))
+        _, pixels = blender.blend_tile(tile, np.full((tile.input_box.height, tile.input_box.width, 3), level, np.uint8))
         assert pixels.min() >= 100
         assert pixels.max() <= 150
 
 
 def test_a_feather_is_a_straight_ramp() -> None:
-    grid = TileGrid(Size(40, 1), Tiling(step=20, margin=0, feather=10))
+    grid = TileGrid(Size(40, 1), Tiling(core_px=20, halo_px=0, feather_px=10))
     blender = Blender(grid, 1)
     row = np.zeros(40)
     for tile, level in zip(grid, (0, 200), strict=True):
-        box, pixels = blender.add(tile, np.full((1, tile.window.width, 3), level, np.uint8))
+        box, pixels = blender.blend_tile(tile, np.full((1, tile.input_box.width, 3), level, np.uint8))
         row[box.columns] = pixels[0, :, 0]
     np.testing.assert_array_equal(row[20:30], np.arange(10, 200, 20))
     assert set(row[:20]) == {0}

@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 from tests.support.samples import noise
 from wsisr.evaluation import BackProjection
 from wsisr.imaging.geometry import Size
-from wsisr.imaging.pixels import Rgb, shrink
+from wsisr.imaging.pixels import Rgb, shrink_image
 from wsisr.models.upscaler import Resampling
 
 
 def inconsistency(high: Rgb, low: Rgb, scale: int) -> float:
-    return float(np.abs(shrink(high, scale, "area").astype(float) - low).mean())
+    return float(np.abs(shrink_image(high, scale, "area").astype(float) - low).mean())
 
 
 @pytest.mark.parametrize("scale", [2, 4])
@@ -43,7 +43,7 @@ def test_without_iterations_it_is_bicubic_but_for_rounding() -> None:
 @given(st.sampled_from([2, 4]), st.integers(9, 30), st.integers(31, 50))
 def test_inside_its_context_a_tile_gives_the_pixels_of_the_whole(scale: int, left: int, right: int) -> None:
     method, low = BackProjection(scale), noise(Size(60, 20))
-    reach = method.context
+    reach = method.info.receptive_field
     whole = method(low[None])[0]
     tile = method(low[None, :, left - reach : right + reach])[0]
     inner = tile[:, reach * scale : (reach + right - left) * scale]

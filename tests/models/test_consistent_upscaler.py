@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -9,25 +11,24 @@ from hypothesis import strategies as st
 
 from tests.support.samples import enlarged, noise
 from wsisr.imaging.geometry import Size
-from wsisr.imaging.pixels import Rgb, Tiles
+from wsisr.imaging.pixels import Rgb, RgbBatch
 from wsisr.models import back_projection
 from wsisr.models.back_projection import ROUNDS, Consistent, agreeing
-from wsisr.models.upscaler import Resampling, Upscaler
-from wsisr.upscaling.plan import Options
-from wsisr.upscaling.residual import apart
+from wsisr.models.upscaler import Resampling, Upscaler, UpscalerInfo
+from wsisr.upscaling.consistency import count_consistency_errors
+from wsisr.upscaling.plan import UpscaleOptions
 
 
 class Repeat:
     """Every pixel four times in both directions, darker by some grey levels; averages back but for them."""
 
-    name, hardware, on_gpu = "repeat", "nowhere", False
-    weights, scale, context = None, 4, 0
-    remarks: tuple[str, ...] = ()
+    info = UpscalerInfo("repeat", scale=4, receptive_field=0, hardware="nowhere")
+    warnings: tuple[str, ...] = ()
 
     def __init__(self, darker: int = 0) -> None:
         self.darker = np.uint8(darker)
 
-    def __call__(self, tiles: Tiles) -> Tiles:
+    def __call__(self, tiles: RgbBatch) -> RgbBatch:
         return tiles.repeat(4, axis=1).repeat(4, axis=2) - self.darker
 
 
@@ -37,7 +38,7 @@ def muted(size: Size) -> Rgb:
 
 
 def residual(low: Rgb, upscaler: Upscaler) -> float:
-    counts = apart(low, upscaler(low[None])[0], np.ones(low.shape[:2], bool))
+    counts = count_consistency_errors(low, upscaler(low[None])[0], np.ones(low.shape[:2], bool))
     return float(np.arange(256) @ counts / counts.sum())
 
 
@@ -65,7 +66,7 @@ def test_what_agrees_already_stays_as_it_is(width: int, height: int) -> None:
 def test_the_result_does_not_depend_on_the_cutting(width: int, height: int, batch: int, scale: int) -> None:
     pixels, upscaler = noise(Size(width, height)), Consistent(Resampling("bicubic", scale))
     whole = agreeing(pixels, Resampling("bicubic", scale)(pixels[None])[0], ROUNDS)
-    np.testing.assert_array_equal(enlarged(pixels, upscaler, Options(tile_px=128, batch=batch)), whole)
+    np.testing.assert_array_equal(enlarged(pixels, upscaler, UpscaleOptions(tile_px=128, batch=batch)), whole)
 
 
 def test_nor_on_the_pieces_that_threads_work_on(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -78,16 +79,18 @@ def test_nor_on_the_pieces_that_threads_work_on(monkeypatch: pytest.MonkeyPatch)
 def test_a_context_one_px_smaller_would_break_the_law() -> None:
     class Nearsighted(Consistent):
         @property
-        def context(self) -> int:
-            return super().context - 1 - Resampling("bicubic", 4).context
+        def info(self) -> UpscalerInfo:
+            info = super().info
+            too_small = info.receptive_field - 1 - Resampling("bicubic", 4).info.receptive_field
+            return replace(info, receptive_field=too_small)
 
     pixels, upscaler = noise(Size(300, 200)), Nearsighted(Resampling("bicubic", 4))
     whole = upscaler(pixels[None])[0]
-    assert (enlarged(pixels, upscaler, Options(tile_px=64)) != whole).any()
+    assert (enlarged(pixels, upscaler, UpscaleOptions(tile_px=64)) != whole).any()
 
 
 def test_it_is_told_from_what_it_corrects_by_its_name_alone() -> None:
     plain = Resampling("bicubic", 2)
     corrected = Consistent(plain)
-    assert (corrected.scale, corrected.weights, corrected.hardware) == (2, None, plain.hardware)
-    assert corrected.name == "bicubic + back-projection"
+    assert (corrected.info.scale, corrected.info.weights, corrected.info.hardware) == (2, None, plain.info.hardware)
+    assert corrected.info.name == "bicubic + back-projection"

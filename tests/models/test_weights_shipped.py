@@ -8,13 +8,13 @@ import pytest
 
 from wsisr.models.catalog import TWIN, Model, shipped
 from wsisr.models.weights import load_network
-from wsisr.training.config import read_config
+from wsisr.training.config import read_train_config
 
 
 @pytest.mark.parametrize("model", shipped(), ids=lambda model: model.name)
 def test_a_recipe_makes_networks_of_the_shape_of_its_weights(model: Model) -> None:
-    recipe = read_config(model.path.with_suffix(".toml"))
-    made = recipe.network.spec(model.spec.input_mpp)
+    recipe = read_train_config(model.path.with_suffix(".toml"))
+    made = recipe.network.build_spec(model.spec.input_mpp)
     assert replace(made, window=model.spec.window) == model.spec
     if "masrgan" in (made.family, made.trunk):
         assert made.window == model.spec.window

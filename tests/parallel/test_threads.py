@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wsisr.parallel.threads import Crew
+from wsisr.parallel.threads import ThreadTeam
 
 
 class WorkError(Exception):
@@ -18,9 +18,9 @@ class WorkError(Exception):
 
 @given(st.lists(st.integers()), st.integers(1, 4))
 def test_each_item_is_worked_on_once(items: list[int], most: int) -> None:
-    crew, seen = Crew(most, "test"), list[int]()
-    crew.each(seen.append, items)
-    crew.each(seen.append, items)
+    crew, seen = ThreadTeam(most, "test"), list[int]()
+    crew.for_each(seen.append, items)
+    crew.for_each(seen.append, items)
     crew.close()
     assert Counter(seen) == Counter(items * 2)
 
@@ -34,18 +34,18 @@ def test_an_error_is_raised_and_nothing_goes_on_after_it(count: int, most: int, 
         if item == wrong:
             raise WorkError
 
-    crew = Crew(most, "test")
+    crew = ThreadTeam(most, "test")
     with pytest.raises(WorkError):
-        crew.each(work, range(count))
+        crew.for_each(work, range(count))
     after = len(seen)
-    crew.each(int, [])
+    crew.for_each(int, [])
     crew.close()
     assert len(seen) == after
 
 
 def test_several_callers_share_a_crew() -> None:
-    crew, seen = Crew(3, "test"), list[int]()
-    callers = [threading.Thread(target=crew.each, args=(seen.append, range(50))) for _ in range(4)]
+    crew, seen = ThreadTeam(3, "test"), list[int]()
+    callers = [threading.Thread(target=crew.for_each, args=(seen.append, range(50))) for _ in range(4)]
     for caller in callers:
         caller.start()
     for caller in callers:
@@ -55,17 +55,17 @@ def test_several_callers_share_a_crew() -> None:
 
 
 def test_a_caller_needs_nobody_else() -> None:
-    crew, seen = Crew(2, "test"), list[int]()
+    crew, seen = ThreadTeam(2, "test"), list[int]()
     busy, free = threading.Event(), threading.Event()
 
     def hold(_: int) -> None:
         busy.set()
         free.wait()
 
-    holder = threading.Thread(target=crew.each, args=(hold, [0, 1]))
+    holder = threading.Thread(target=crew.for_each, args=(hold, [0, 1]))
     holder.start()
     busy.wait()
-    crew.each(seen.append, [1, 2, 3])
+    crew.for_each(seen.append, [1, 2, 3])
     free.set()
     holder.join()
     crew.close()

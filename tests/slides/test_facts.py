@@ -17,11 +17,19 @@ from tests.support.samples import noise, noise_levels, write_generic_pyramid, wr
 from wsisr.errors import SlideError
 from wsisr.imaging.geometry import Size
 from wsisr.slides import SlideInfo, open_slide
-from wsisr.slides.pixel_size import COARSEST, FINEST, Pitch, doubts_of, estimated_pitch, objective_at, pitch_of
-from wsisr.slides.readers.ome_xml import OmeFacts, ome_facts
+from wsisr.slides.pixel_size import (
+    COARSEST_MPP,
+    FINEST_MPP,
+    PixelSize,
+    check_recorded_mpp,
+    correct_objective,
+    derive_pixel_size,
+    estimate_mpp,
+)
+from wsisr.slides.readers.ome_xml import OmeFacts, parse_ome_facts
 
 SIZES = (Size(200, 160), Size(100, 80), Size(50, 40))
-PITCHES = st.floats(FINEST, COARSEST)
+PITCHES = st.floats(FINEST_MPP, COARSEST_MPP)
 
 
 def facts(path: Path, mpp: float | None = None) -> SlideInfo:
@@ -95,26 +103,26 @@ def test_axes_that_agree_within_two_percent_give_their_mean_others_the_coarser_o
     x: float, ratio: float
 ) -> None:
     y = x * ratio
-    pitch = pitch_of(x, y)
+    pitch = derive_pixel_size(x, y)
     if pitch.mpp is None:
-        assert not 0.5001 < ratio < 1.9999 or not FINEST <= y <= COARSEST
-    elif pitch.finer == (1, 1):
+        assert not 0.5001 < ratio < 1.9999 or not FINEST_MPP <= y <= COARSEST_MPP
+    elif pitch.pixel_aspect == (1, 1):
         assert pitch.mpp == (x + y) / 2
         assert abs(x - y) <= 0.0201 * pitch.mpp
     else:
         assert pitch.mpp == max(x, y)
-        assert (pitch.mpp / pitch.finer[0], pitch.mpp / pitch.finer[1]) == pytest.approx((x, y))
-        assert min(pitch.finer) == 1 < max(pitch.finer) <= 2
+        assert (pitch.mpp / pitch.pixel_aspect[0], pitch.mpp / pitch.pixel_aspect[1]) == pytest.approx((x, y))
+        assert min(pitch.pixel_aspect) == 1 < max(pitch.pixel_aspect) <= 2
 
 
 @given(x=PITCHES)
 def test_a_square_pixel_keeps_its_pitch_exactly(x: float) -> None:
-    assert pitch_of(x, x) == Pitch(x)
+    assert derive_pixel_size(x, x) == PixelSize(x)
 
 
 @pytest.mark.parametrize("bad", [None, 0.0, -1.0, math.nan, math.inf, 352.8])
 def test_an_axis_that_cannot_be_gives_no_pitch(bad: float | None) -> None:
-    assert pitch_of(bad, 0.5) == pitch_of(0.5, bad) == Pitch()
+    assert derive_pixel_size(bad, 0.5) == derive_pixel_size(0.5, bad) == PixelSize()
 
 
 OME = """<OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06"><Instrument ID="I:0">
@@ -137,12 +145,12 @@ OTHER_LENS = '<Objective ID="O:1" NominalMagnification="40"/>'
 def test_the_objective_is_the_one_the_image_names_or_the_only_one(
     lens: str, settings: str, objective: float | None
 ) -> None:
-    assert ome_facts(OME.format(lens=lens, settings=settings), SIZES[0]) == OmeFacts(Pitch(0.5), objective)
+    assert parse_ome_facts(OME.format(lens=lens, settings=settings), SIZES[0]) == OmeFacts(PixelSize(0.5), objective)
 
 
 @pytest.mark.parametrize("xml", ["", "<OME", "<OME/>", "plain text", OME.format(lens="", settings="")])
 def test_xml_that_does_not_speak_of_this_image_says_nothing(xml: str) -> None:
-    assert ome_facts(xml, Size(1, 1)) == OmeFacts()
+    assert parse_ome_facts(xml, Size(1, 1)) == OmeFacts()
 
 
 def test_an_ome_objective_is_found_whichever_library_reads_the_pixels(tmp_path: Path) -> None:
@@ -186,16 +194,16 @@ def test_the_largest_image_is_the_slide_and_others_are_associated(tmp_path: Path
 
 @pytest.mark.parametrize(("objective", "mpp"), [(20.0, 0.5), (40.0, 0.25), (None, None), (0.0, None), (4000.0, None)])
 def test_a_pitch_is_estimated_from_an_objective_that_can_be(objective: float | None, mpp: float | None) -> None:
-    assert estimated_pitch(objective) == mpp
+    assert estimate_mpp(objective) == mpp
 
 
 def test_an_estimate_is_made_only_where_asked_and_is_said(tmp_path: Path) -> None:
     xml = OME.format(lens="", settings="").replace('PhysicalSizeX="0.5" PhysicalSizeY="0.5"', "")
     path = write_tiff(tmp_path / "image.ome.tif", noise(SIZES[0]), description=xml)
-    assert (facts(path).mpp, facts(path).pitch) == (None, "not recorded")
+    assert (facts(path).mpp, facts(path).mpp_origin) == (None, "not recorded")
     with open_slide(path, estimate=True) as slide:
-        assert (slide.info.mpp, slide.info.pitch) == (0.5, "estimated from the 20x objective")
-        assert "estimate from the 20x objective" in slide.info.remarks[0]
+        assert (slide.info.mpp, slide.info.mpp_origin) == (0.5, "estimated from the 20x objective")
+        assert "estimate from the 20x objective" in slide.info.warnings[0]
 
 
 @pytest.mark.parametrize(
@@ -203,17 +211,17 @@ def test_an_estimate_is_made_only_where_asked_and_is_said(tmp_path: Path) -> Non
     [(0.25, 40, False), (0.22, 20, False), (0.5, None, False), (16.8, None, True), (0.02, None, True), (1.0, 40, True)],
 )
 def test_a_pitch_that_can_hardly_be_is_doubted(mpp: float, objective: float | None, doubted: bool) -> None:
-    assert bool(list(doubts_of(mpp, objective))) == doubted
+    assert bool(list(check_recorded_mpp(mpp, objective))) == doubted
 
 
 def test_a_given_pitch_is_marked_as_given(cmu_slide: Path) -> None:
-    assert facts(cmu_slide, mpp=0.3).pitch == "given by the user; the file records 0.499 um/px"
+    assert facts(cmu_slide, mpp=0.3).mpp_origin == "given by the user; the file records 0.499 um/px"
 
 
 def test_a_given_pitch_far_from_the_recorded_one_is_remarked_on(cmu_slide: Path) -> None:
-    (said,) = facts(cmu_slide, mpp=0.3).remarks
+    (said,) = facts(cmu_slide, mpp=0.3).warnings
     assert said == "0.3 um/px was given, where the file records 0.499; the given one counts"
-    assert facts(cmu_slide, mpp=0.5).remarks == ()
+    assert facts(cmu_slide, mpp=0.5).warnings == ()
 
 
 @pytest.mark.parametrize(
@@ -231,4 +239,4 @@ def test_a_given_pitch_far_from_the_recorded_one_is_remarked_on(cmu_slide: Path)
 def test_a_magnification_that_contradicts_a_given_pitch_gives_way(
     given: float, recorded: float | None, objective: float | None
 ) -> None:
-    assert objective_at(given, recorded) == objective
+    assert correct_objective(given, recorded) == objective

@@ -14,7 +14,14 @@ from hypothesis import strategies as st
 from tests.support.samples import noise_levels, write_ome_pyramid
 from wsisr.imaging.geometry import Size
 from wsisr.slides import open_slide
-from wsisr.slides.scanner import _MAKER, _MAKERS, _MODEL, _SCANNED, scan_date, scanner_of
+from wsisr.slides.scanner import (
+    _MAKER_FIELDS,
+    _MAKERS,
+    _MODEL_FIELDS,
+    _SCAN_DATE_FIELDS,
+    identify_scanner,
+    parse_scan_date,
+)
 
 
 @pytest.mark.parametrize(
@@ -31,48 +38,50 @@ from wsisr.slides.scanner import _MAKER, _MAKERS, _MODEL, _SCANNED, scan_date, s
     ],
 )
 def test_the_day_is_read_as_each_scanner_writes_it(field: str, text: str, day: str | None) -> None:
-    assert scan_date({field: text}) == day
+    assert parse_scan_date({field: text}) == day
 
 
-@given(st.sampled_from(sorted(_SCANNED)), st.text(max_size=30))
+@given(st.sampled_from(sorted(_SCAN_DATE_FIELDS)), st.text(max_size=30))
 def test_nothing_but_a_day_comes_out_of_a_date(field: str, text: str) -> None:
-    found = scan_date({field: text})
+    found = parse_scan_date({field: text})
     assert found is None or set(found) <= set(string.digits + "-")
 
 
 def test_maker_and_model_are_kept_and_the_format_tells_a_maker() -> None:
-    assert scanner_of("dicom", {"dicom.Manufacturer": "Leica Biosystems", "dicom.ManufacturerModelName": "GT450"}) == {
+    assert identify_scanner(
+        "dicom", {"dicom.Manufacturer": "Leica Biosystems", "dicom.ManufacturerModelName": "GT450"}
+    ) == {
         "scanner maker": "Leica Biosystems",
         "scanner model": "GT450",
     }
-    assert scanner_of("aperio", {"aperio.ScannerType": "GT450DX", "aperio.ScanScope ID": "SS45083"}) == {
+    assert identify_scanner("aperio", {"aperio.ScannerType": "GT450DX", "aperio.ScanScope ID": "SS45083"}) == {
         "scanner maker": "Aperio",
         "scanner model": "GT450DX",
     }
-    assert scanner_of("generic-tiff", {}) == {}
+    assert identify_scanner("generic-tiff", {}) == {}
 
 
-@given(st.dictionaries(st.sampled_from([*_MAKER, *_MODEL]), st.text(max_size=80)))
+@given(st.dictionaries(st.sampled_from([*_MAKER_FIELDS, *_MODEL_FIELDS]), st.text(max_size=80)))
 def test_only_words_of_the_list_come_out(properties: dict[str, str]) -> None:
-    found = scanner_of("generic-tiff", properties)
+    found = identify_scanner("generic-tiff", properties)
     assert found.get("scanner maker", _MAKERS[0]) in _MAKERS
     assert re.fullmatch("[A-Za-z0-9 .-]{2,40}", found.get("scanner model", "AT2"))
 
 
 @pytest.mark.parametrize("text", ["SN 1234567", "S24-0815-Mustermann", "CAT2000", "AT2000", "Dr. Philipson"])
 def test_numbers_and_people_are_no_models(text: str) -> None:
-    assert "scanner model" not in scanner_of("generic-tiff", {"tiff.Model": text, "tiff.Make": text})
+    assert "scanner model" not in identify_scanner("generic-tiff", {"tiff.Model": text, "tiff.Make": text})
 
 
 def test_of_a_field_only_the_product_is_taken() -> None:
     fields = {"tiff.Make": "LEICA BIOSYSTEMS, room 12", "tiff.Model": "gt450 (SN 4711) of Dr. Mustermann"}
-    assert scanner_of("generic-tiff", fields) == {"scanner maker": "Leica Biosystems", "scanner model": "gt450"}
+    assert identify_scanner("generic-tiff", fields) == {"scanner maker": "Leica Biosystems", "scanner model": "gt450"}
 
 
 def test_a_real_slide_tells_its_maker_and_its_day(cmu_slide: object) -> None:
     with open_slide(str(cmu_slide)) as slide:
-        assert scanner_of(slide.info.vendor, slide.info.properties) == {"scanner maker": "Aperio"}
-        assert scan_date(slide.info.properties) == "2009-12-29"
+        assert identify_scanner(slide.info.vendor, slide.info.properties) == {"scanner maker": "Aperio"}
+        assert parse_scan_date(slide.info.properties) == "2009-12-29"
 
 
 def test_ome_xml_tells_microscope_and_day(tmp_path: Path) -> None:
@@ -85,8 +94,8 @@ def test_ome_xml_tells_microscope_and_day(tmp_path: Path) -> None:
     words = words.replace("<Pixels ", "<AcquisitionDate>2020-02-29T10:11:12</AcquisitionDate><Pixels ", 1)
     tifffile.tiffcomment(path, words.encode())
     with open_slide(path) as slide:
-        assert scanner_of(slide.info.vendor, slide.info.properties) == {
+        assert identify_scanner(slide.info.vendor, slide.info.properties) == {
             "scanner maker": "Zeiss",
             "scanner model": "Axio Scan.Z1",
         }
-        assert scan_date(slide.info.properties) == "2020-02-29"
+        assert parse_scan_date(slide.info.properties) == "2020-02-29"

@@ -19,7 +19,7 @@ from wsisr.errors import SlideError
 from wsisr.imaging.geometry import Box, Size
 from wsisr.imaging.pixels import Rgb
 from wsisr.slides import open_slide
-from wsisr.slides.region import source_of
+from wsisr.slides.region import select_region
 
 SMALL, LARGE = noise_levels(Size(120, 90), Size(60, 45)), noise_levels(Size(200, 150), Size(100, 75))
 
@@ -41,21 +41,21 @@ def test_of_several_ome_images_the_largest_is_read_unless_another_is_asked_for(t
     path = write_ome(tmp_path / "a.ome.tif", [("one", SMALL), ("two", LARGE), ("label image", [LARGE[1]])])
     for series, levels in ((None, LARGE), (0, SMALL), (1, LARGE)):
         with open_slide(path, series=series) as slide:
-            assert [scene.name for scene in slide.info.scenes] == ["one", "two", "label image"]
-            assert slide.info.series == (1 if series is None else series)
-            assert (len(slide.info.remarks) == 1) == (series is None)
+            assert [scene.name for scene in slide.info.all_series] == ["one", "two", "label image"]
+            assert slide.info.series_number == (1 if series is None else series)
+            assert (len(slide.info.warnings) == 1) == (series is None)
             assert slide.info.mpp == 0.5
             for number, level in enumerate(levels):
                 size = Size(level.shape[1], level.shape[0])
                 assert slide.info.levels[number].size == size
-                np.testing.assert_array_equal(slide.read(Box.of(size), number), level)
+                np.testing.assert_array_equal(slide.read(Box.from_size(size), number), level)
 
 
 def test_a_label_beside_a_slide_is_no_choice(tmp_path: Path) -> None:
     path = write_ome(tmp_path / "a.ome.tif", [("scan", LARGE), ("label image", [SMALL[1]]), ("macro image", SMALL)])
     with open_slide(path) as slide:
-        assert slide.info.remarks == ()
-        assert slide.info.series == 0
+        assert slide.info.warnings == ()
+        assert slide.info.series_number == 0
 
 
 def test_the_largest_is_refused_by_name_rather_than_passed_over(tmp_path: Path) -> None:
@@ -80,14 +80,14 @@ def test_regions_of_a_glass_lie_on_one_canvas_and_each_can_be_had(tmp_path: Path
     scans = [[smooth(Size(256, 192)), smooth(Size(128, 96))], [smooth(Size(96, 64)), smooth(Size(48, 32))]]
     path = write_leica(tmp_path / "a.scn", scans[0], second=scans[1])
     with open_slide(path) as slide:
-        assert (slide.info.series, slide.info.bounds) == (None, Box(20, 20, 396, 364))
-        assert [scene.size for scene in slide.info.scenes] == [Size(256, 192), Size(96, 64)]
+        assert (slide.info.series_number, slide.info.bounds) == (None, Box(20, 20, 396, 364))
+        assert [scene.size for scene in slide.info.all_series] == [Size(256, 192), Size(96, 64)]
     for series, corner in ((0, 20), (1, 300)):
         with open_slide(path, series=series) as slide:
-            source = source_of(slide)
-            assert source.origin == (corner, corner)
-            assert source.note()["source series"] == f"{series} of 2"
-            shown = source.read(Box.of(source.size)).astype(int)
+            source = select_region(slide)
+            assert source.level0_origin == (corner, corner)
+            assert source.build_metadata()["source series"] == f"{series} of 2"
+            shown = source.read(Box.from_size(source.size)).astype(int)
             assert np.abs(shown - scans[series][0]).mean() < 6
 
 
@@ -108,4 +108,4 @@ def test_levels_that_are_rounded_unevenly_are_no_images_of_their_own(tmp_path: P
     path = write_generic_pyramid(tmp_path / "uneven.tif", levels)
     with open_slide(path) as slide:
         assert [level.size for level in slide.info.levels] == [Size(531, 397), Size(266, 199), Size(27, 20)]
-        assert not slide.info.scenes
+        assert not slide.info.all_series

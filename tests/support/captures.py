@@ -15,9 +15,9 @@ import cv2
 import numpy as np
 import tifffile
 
-from wsisr.dataset.registration.affine import Affine, corners, enclosing
+from wsisr.dataset.registration.affine import Affine, corner_points, enclosing_box
 from wsisr.imaging.geometry import Box, Size
-from wsisr.imaging.pixels import Rgb, rounded
+from wsisr.imaging.pixels import Rgb, round_to_uint8
 
 OWN_BLUR = 0.45
 """Standard deviation of a pixel's own footprint and the sharpest optics, in px of the capture."""
@@ -48,9 +48,11 @@ class Flaws:
 def capture(fine: Rgb, place: Affine, size: Size, flaws: Flaws, random: np.random.Generator) -> Rgb:
     """An image of `size` of what lies in the fine image where `place` maps it to."""
     sigma = place.scale * float(np.hypot(OWN_BLUR, flaws.blur_px))
-    box = enclosing(place(corners(size)), round(4 * sigma) + 2).intersection(Box(0, 0, fine.shape[1], fine.shape[0]))
+    box = enclosing_box(place(corner_points(size)), round(4 * sigma) + 2).intersection(
+        Box(0, 0, fine.shape[1], fine.shape[0])
+    )
     light = cv2.GaussianBlur(fine[box.rows, box.columns].astype(np.float32), (0, 0), sigma)
-    place = place.moved(-box.left, -box.top)
+    place = place.translate(-box.left, -box.top)
     x, y = np.meshgrid(np.arange(size.width) + 0.5, np.arange(size.height) + 0.5)
     there = place(np.column_stack([x.ravel(), y.ravel()])) - 0.5
     columns, rows = (there[:, i].reshape(size.height, size.width).astype(np.float32) for i in (0, 1))
@@ -73,7 +75,7 @@ def noisy(light: np.ndarray, level: float, random: np.random.Generator) -> np.nd
 
 
 def stored(light: np.ndarray, quality: int) -> Rgb:
-    image = rounded(light)
+    image = round_to_uint8(light)
     if quality == 100:
         return image
     _, file = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
@@ -131,7 +133,7 @@ class Setting:
         shift = high / 2 + random.uniform(-self.shift_px, self.shift_px, 2)
         truth = centred(truth, low, (shift[0], shift[1]))
         place = centred(Affine.similarity(FINE_PX * random.uniform(0.99, 1.01)), high, (x, y))
-        seen = capture(fine, place.after(truth), Size(low, low), Flaws.drawn(random, LOW_FLAWS), random)
+        seen = capture(fine, place.compose(truth), Size(low, low), Flaws.drawn(random, LOW_FLAWS), random)
         if seen.mean(axis=2).std() < LEAST_CONTRAST:
             return None
         return Field(
@@ -145,7 +147,7 @@ class Setting:
 def centred(turn: Affine, side: int, target: tuple[float, float]) -> Affine:
     """The map shifted so that the centre of a square comes to a point."""
     x, y = turn(np.array([[side / 2, side / 2]]))[0]
-    return turn.moved(target[0] - x, target[1] - y)
+    return turn.translate(target[0] - x, target[1] - y)
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,17 +169,17 @@ def scans(
     height, width = fine.shape[:2]
     there = Size(int(width / FINE_PX * 0.8), int(height / FINE_PX * 0.8))
     here = Size(int(width / FINE_PX / ratio * 0.7), int(height / FINE_PX / ratio * 0.7))
-    high = Affine.similarity(FINE_PX * random.uniform(0.99, 1.01)).moved(*random.uniform(0, 0.15 * width, 2))
+    high = Affine.similarity(FINE_PX * random.uniform(0.99, 1.01)).translate(*random.uniform(0, 0.15 * width, 2))
     drawn = int(random.choice([0, 90, 180, 270]))
     turn = (drawn if quarter is None else quarter) + random.uniform(-6, 6)
     scale, mirrored = FINE_PX * ratio * random.uniform(0.97, 1.03), bool(random.integers(2))
     low = Affine.similarity(scale, turn, mirrored if flip is None else flip)
     middle = low(np.array([[here.width / 2, here.height / 2]]))[0]
-    low = low.moved(*(np.array([width, height]) / 2 + random.uniform(-0.06, 0.06, 2) * width - middle))
+    low = low.translate(*(np.array([width, height]) / 2 + random.uniform(-0.06, 0.06, 2) * width - middle))
     return Scans(
         capture(fine, low, here, Flaws.drawn(random, LOW_FLAWS), random),
         capture(fine, high, there, Flaws.drawn(random, HIGH_FLAWS), random),
-        high.inverse.after(low),
+        high.inverse.compose(low),
     )
 
 
@@ -196,4 +198,4 @@ def tissue(seed: int, side: int = 640) -> Rgb:
     random = np.random.default_rng(seed)
     layers = [cv2.GaussianBlur(random.normal(size=(side, side)).astype(np.float32), (0, 0), s) * s for s in (3, 6, 20)]
     stains = np.stack([np.maximum(layers[0] + layers[2], 0), np.maximum(layers[1] - layers[2], 0)], axis=-1)
-    return rounded(250 * np.exp(-stains @ np.array([[0.6, 0.9, 0.3], [0.2, 0.8, 0.5]])))
+    return round_to_uint8(250 * np.exp(-stains @ np.array([[0.6, 0.9, 0.3], [0.2, 0.8, 0.5]])))

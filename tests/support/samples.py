@@ -14,9 +14,9 @@ from wsisr.imaging.geometry import Box, Size
 from wsisr.imaging.pixels import Rgb
 from wsisr.models.upscaler import Upscaler
 from wsisr.slides import Level, Slide, SlideInfo
-from wsisr.slides.region import Source
-from wsisr.upscaling.engine import blocks
-from wsisr.upscaling.plan import Options, plan
+from wsisr.slides.region import SlideRegion
+from wsisr.upscaling.engine import enlarge_blocks
+from wsisr.upscaling.plan import UpscaleOptions, plan_upscaling
 
 REPOSITORY = Path(__file__).parents[2]
 CMU_SLIDE = REPOSITORY / "data" / "cmu_small_region.svs"
@@ -120,17 +120,17 @@ class Picture(Slide):
 
     def read(self, box: Box, level: int) -> Rgb:
         assert level == 0
-        assert Box.of(self._info.size).contains(box)
+        assert Box.from_size(self._info.size).contains(box)
         return self.pixels[box.rows, box.columns]
 
     def close(self) -> None:
         pass
 
 
-def enlarged(pixels: Rgb, upscaler: Upscaler, options: Options) -> Rgb:
+def enlarged(pixels: Rgb, upscaler: Upscaler, options: UpscaleOptions) -> Rgb:
     """What `upscale` would encode: the blocks of a picture, put together."""
-    work = plan(Source(Picture(pixels), 0), upscaler, options)
+    work = plan_upscaling(SlideRegion(Picture(pixels), 0), upscaler, options)
     result = np.zeros((work.output.size.height, work.output.size.width, 3), np.uint8)
-    for box, block in blocks(work, upscaler):
+    for box, block in enlarge_blocks(work):
         result[box.rows, box.columns] = block
     return result

@@ -21,7 +21,7 @@ from wsisr.errors import ConfigError
 from wsisr.imaging.geometry import Box, Size
 from wsisr.imaging.pixels import Rgb
 from wsisr.slides import open_slide
-from wsisr.tissue import TissueMap, everywhere, tissue_of
+from wsisr.tissue import TissueMap, find_tissue, make_full_map
 
 GLASS = (241, 238, 240)
 MPP = 2.0
@@ -40,7 +40,7 @@ def slide_with(colour: tuple[int, int, int], grain: int = 0) -> tuple[Rgb, Box]:
 
 def flags_over(found: TissueMap, picture: Rgb) -> Any:
     size = Size(picture.shape[1], picture.shape[0])
-    return found.cells(size, Box.of(size), 8).repeat(8, axis=0).repeat(8, axis=1)
+    return found.mask_cells(size, Box.from_size(size), 8).repeat(8, axis=0).repeat(8, axis=1)
 
 
 @pytest.mark.parametrize(
@@ -57,7 +57,7 @@ def flags_over(found: TissueMap, picture: Rgb) -> Any:
 )
 def test_tissue_of_any_kind_stays_and_far_glass_goes(colour: tuple[int, int, int], grain: int) -> None:
     picture, patch = slide_with(colour, grain)
-    kept = flags_over(tissue_of(Picture(picture, MPP)), picture)
+    kept = flags_over(find_tissue(Picture(picture, MPP)), picture)
     assert kept[patch.rows, patch.columns].all()
     assert not kept[:200, :200].any()
 
@@ -67,24 +67,24 @@ def test_empty_vacuoles_within_fat_are_tissue() -> None:
     for x in range(300, 500, 40):  # fat cells of 80 um
         cv2.line(picture, (x, 300), (x, 460), (190, 140, 170), 4)
         cv2.line(picture, (300, x), (460, x), (190, 140, 170), 4)
-    kept = flags_over(tissue_of(Picture(picture, MPP)), picture)
+    kept = flags_over(find_tissue(Picture(picture, MPP)), picture)
     assert kept[300:460, 300:460].all()
     assert kept.mean() < 0.5
 
 
 @pytest.mark.parametrize("colour", [(170, 170, 170), (240, 200, 220), (120, 60, 100)])
 def test_without_glass_everything_is_tissue(colour: tuple[int, int, int]) -> None:
-    assert tissue_of(Picture(np.full((400, 400, 3), colour, np.uint8), MPP)).share == 1
+    assert find_tissue(Picture(np.full((400, 400, 3), colour, np.uint8), MPP)).area_fraction == 1
 
 
 def test_noise_is_tissue() -> None:
-    assert tissue_of(Picture(noise(Size(400, 300)), 4.0)).share == 1
+    assert find_tissue(Picture(noise(Size(400, 300)), 4.0)).area_fraction == 1
 
 
 def test_places_without_pixels_are_no_tissue_and_no_glass_either() -> None:
     picture, patch = slide_with((200, 120, 170), 10)
     picture[:, 600:] = 255
-    kept = flags_over(tissue_of(Picture(picture, MPP)), picture)
+    kept = flags_over(find_tissue(Picture(picture, MPP)), picture)
     assert kept[patch.rows, patch.columns].all()
     assert not kept[:, 650:].any()
     assert not kept[:200, :200].any()
@@ -97,22 +97,22 @@ def test_a_cell_that_touches_tissue_is_tissue_whatever_its_size(
     x, y = data.draw(st.integers(0, width - 1)), data.draw(st.integers(0, height - 1))
     flags = np.zeros((height, width), bool)
     flags[y, x] = True
-    cells = TissueMap(flags, "").cells(Size(width, height), Box(0, 0, width, height), cell)
+    cells = TissueMap(flags, "").mask_cells(Size(width, height), Box(0, 0, width, height), cell)
     assert cells.shape == (-(-height // cell), -(-width // cell))
     assert np.argwhere(cells).tolist() == [[y // cell, x // cell]]
 
 
 def test_everywhere_is_everywhere() -> None:
-    assert everywhere().cells(Size(100, 70), Box(10, 20, 90, 60), 16).all()
+    assert make_full_map().mask_cells(Size(100, 70), Box(10, 20, 90, 60), 16).all()
 
 
 def test_a_mask_picture_is_stretched_over_the_slide(tmp_path: Path) -> None:
     mask = np.zeros((20, 40), np.uint8)
     mask[:, :10] = 1  # labels, as programs write them
     Image.fromarray(mask).save(tmp_path / "mask.png")
-    found = tissue_of(Picture(noise(Size(400, 200))), tmp_path / "mask.png")
-    assert found.share == 0.25
-    assert found.cells(Size(400, 200), Box(0, 0, 400, 200), 100).tolist() == [[True, False, False, False]] * 2
+    found = find_tissue(Picture(noise(Size(400, 200))), tmp_path / "mask.png")
+    assert found.area_fraction == 0.25
+    assert found.mask_cells(Size(400, 200), Box(0, 0, 400, 200), 100).tolist() == [[True, False, False, False]] * 2
 
 
 def test_whatever_is_not_black_in_a_mask_counts(tmp_path: Path) -> None:
@@ -130,7 +130,7 @@ def test_whatever_is_not_black_in_a_mask_counts(tmp_path: Path) -> None:
     }
     for name, picture in kinds.items():
         picture.save(tmp_path / name)
-        assert tissue_of(slide, tmp_path / name).share == 0.25
+        assert find_tissue(slide, tmp_path / name).area_fraction == 0.25
 
 
 def test_a_mask_of_more_pixels_than_pillow_likes_is_one_line(tmp_path: Path) -> None:
@@ -145,7 +145,7 @@ def test_a_mask_of_more_pixels_than_pillow_likes_is_one_line(tmp_path: Path) -> 
             warnings.catch_warnings(action="error"),
             pytest.raises(ConfigError, match=r"large\.png: .*(large|exceeds)"),
         ):
-            tissue_of(Picture(noise(Size(400, 200))), tmp_path / "large.png")
+            find_tissue(Picture(noise(Size(400, 200))), tmp_path / "large.png")
 
 
 SQUARE, HOLE = [[20, 20], [180, 20], [180, 180], [20, 180], [20, 20]], [[60, 60], [140, 60], [140, 140], [60, 140]]
@@ -167,8 +167,8 @@ MULTI = feature({"type": "MultiPolygon", "coordinates": [[SQUARE, HOLE], [[[200,
 def test_annotations_have_holes(tmp_path: Path, content: Any) -> None:
     file = tmp_path / "a.geojson"
     file.write_text(json.dumps(content))
-    found = tissue_of(Picture(noise(Size(400, 200))), file)
-    cells = found.cells(Size(400, 200), Box(0, 0, 400, 200), 20)
+    found = find_tissue(Picture(noise(Size(400, 200))), file)
+    cells = found.mask_cells(Size(400, 200), Box(0, 0, 400, 200), 20)
     assert cells[2, 2]
     assert cells[1, 8]
     assert not cells[4:6, 4:6].any()
@@ -195,7 +195,7 @@ def test_annotations_without_a_polygon_are_one_line(tmp_path: Path, content: str
     file = tmp_path / "a.geojson"
     file.write_text(content)
     with pytest.raises(ConfigError, match=r"a\.geojson") as refused:
-        tissue_of(Picture(noise(Size(400, 200))), file)
+        find_tissue(Picture(noise(Size(400, 200))), file)
     assert len(str(refused.value).splitlines()) == 1
 
 
@@ -207,18 +207,18 @@ def test_masks_that_cannot_be_meant_are_refused(tmp_path: Path) -> None:
     for name, words in {
         "tall": "does not cover",
         "black": "marks nothing",
-        "text": "no picture",
+        "text": "not a mask picture",
         "gone": "gone",
     }.items():
         with pytest.raises(ConfigError, match=words):
-            tissue_of(slide, tmp_path / f"{name}.png")
+            find_tissue(slide, tmp_path / f"{name}.png")
 
 
 def test_a_real_slide_loses_glass_and_keeps_tissue(cmu_slide: Path) -> None:
     with open_slide(cmu_slide) as slide:
-        found = tissue_of(slide)
-        picture = slide.read(Box.of(slide.info.size), 0)
-    assert 0.4 < found.share < 0.8
-    kept = found.cells(slide.info.size, Box.of(slide.info.size), 64)
+        found = find_tissue(slide)
+        picture = slide.read(Box.from_size(slide.info.size), 0)
+    assert 0.4 < found.area_fraction < 0.8
+    kept = found.mask_cells(slide.info.size, Box.from_size(slide.info.size), 64)
     dark = cv2.resize(picture, (kept.shape[1], kept.shape[0]), interpolation=cv2.INTER_AREA).min(axis=2) < 200
     assert not (dark & ~kept).any()

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 
 from tests.support.samples import REPOSITORY
-from wsisr.dataset.degradation import Degradation, Round
+from wsisr.dataset.degradation import Degradation, DegradationRound
 from wsisr.dataset.degradation_steps import Jpeg
 from wsisr.errors import ConfigError
-from wsisr.training.config import OF_PYRAMIDS, TrainConfig, read_config
+from wsisr.training.config import PYRAMID_KERNELS, TrainConfig, read_train_config
 
 GOOD: dict[str, dict[str, Any]] = {
     "network": {"scale": 2},
@@ -44,12 +44,12 @@ def changed(table: str, **values: Any) -> dict[str, dict[str, Any]]:
 
 def config(folder: Path, tables: dict[str, dict[str, Any]] = GOOD, top: str = "") -> TrainConfig:
     folder.mkdir(exist_ok=True)
-    return read_config(written(folder / "run.toml", tables, top))
+    return read_train_config(written(folder / "run.toml", tables, top))
 
 
 def refused(path: Path) -> str:
     with pytest.raises(ConfigError) as error:
-        read_config(path)
+        read_train_config(path)
     assert str(error.value).startswith(f"{path}")
     assert "\n" not in str(error.value)
     return str(error.value)
@@ -59,7 +59,7 @@ def test_every_shipped_recipe_can_be_read() -> None:
     recipes = sorted((REPOSITORY / "weights").glob("*.toml"))
     assert recipes
     for recipe in recipes:
-        assert f"-x{read_config(recipe).network.scale}" in recipe.stem
+        assert f"-x{read_train_config(recipe).network.scale}" in recipe.stem
 
 
 def test_relative_paths_start_at_the_file(tmp_path: Path) -> None:
@@ -77,7 +77,7 @@ def test_a_warm_start_may_be_of_several_files(tmp_path: Path) -> None:
 
 def test_a_whole_number_may_stand_for_a_fraction(tmp_path: Path) -> None:
     whole, fraction = (config(tmp_path, changed("schedule", learning_rate=rate)) for rate in (1, 1.0))
-    assert whole.digest() == fraction.digest()
+    assert whole.compute_digest() == fraction.compute_digest()
 
 
 @pytest.mark.parametrize(
@@ -119,8 +119,8 @@ def test_a_whole_number_may_stand_for_a_fraction(tmp_path: Path) -> None:
         ("loss", {"l1": -1}, "losses need weights of which none is below 0"),
         ("loss", {"l1": 0}, "losses need weights of which none is below 0 and one is above"),
         ("loss", {"classification": 1}, "the loss classification belongs to the family mmsrnet"),
-        ("loss", {"perceptual": 1}, "the loss perceptual and features"),
-        ("loss", {"features": "a.safetensors"}, "the loss perceptual and features"),
+        ("loss", {"perceptual": 1}, "the perceptual loss needs `features`"),
+        ("loss", {"features": "a.safetensors"}, "`features` needs the perceptual loss"),
         ("adversary", {"channels": 0}, "the adversary needs 1 to 1024 channels"),
         ("schedule", {"steps": 0}, "steps, validate_every and save_every must be at least 1"),
         ("schedule", {"steps": 10**400}, "schedule"),
@@ -134,7 +134,7 @@ def test_a_whole_number_may_stand_for_a_fraction(tmp_path: Path) -> None:
 def test_what_cannot_be_meant_is_one_line(tmp_path: Path, table: str, values: dict[str, Any], reason: str) -> None:
     path = written(tmp_path / "run.toml", GOOD | {table: GOOD.get(table, {}) | values})
     if values == {"steps": 10**400}:
-        assert read_config(path).schedule.steps == 10**400
+        assert read_train_config(path).schedule.steps == 10**400
     else:
         assert reason in refused(path)
 
@@ -143,8 +143,8 @@ def test_a_branch_learns_without_pixels_only_on_a_trunk_at_rest(tmp_path: Path) 
     network = {"scale": 2, "family": "mmsrnet", "trunk": "edsr", "magnifications": [10, 20]}
     alone = GOOD | {"network": network, "loss": {"l1": 0, "classification": 1}}
     path = written(tmp_path / "run.toml", alone)
-    assert "classification alone would spoil the trunk for pixels; set trunk_rate = 0" in refused(path)
-    assert not config(tmp_path / "at-rest", alone | {"schedule": {"steps": 12, "trunk_rate": 0}}).loss.of_pixels
+    assert "classification alone would spoil the trunk's pixels; set trunk_rate = 0" in refused(path)
+    assert not config(tmp_path / "at-rest", alone | {"schedule": {"steps": 12, "trunk_rate": 0}}).loss.trains_pixels
 
 
 @pytest.mark.parametrize("missing", ["network", "data", "schedule"])
@@ -177,12 +177,12 @@ def test_what_is_beside_the_tables_is_checked_too(tmp_path: Path, top: str) -> N
 
 def test_the_digest_is_the_same_wherever_the_files_lie(tmp_path: Path) -> None:
     tables = {**GOOD, "network": {"scale": 2, "warm_start": "x2.safetensors"}}
-    assert config(tmp_path / "a", tables).digest() == config(tmp_path / "b", tables).digest()
+    assert config(tmp_path / "a", tables).compute_digest() == config(tmp_path / "b", tables).compute_digest()
 
 
 def test_the_digest_does_not_tell_how_often_a_run_saves_and_validates(tmp_path: Path) -> None:
     often = config(tmp_path, changed("schedule", save_every=1, validate_every=3))
-    assert often.digest() == config(tmp_path).digest()
+    assert often.compute_digest() == config(tmp_path).compute_digest()
 
 
 @pytest.mark.parametrize(
@@ -206,12 +206,12 @@ def test_the_digest_does_not_tell_how_often_a_run_saves_and_validates(tmp_path: 
     ],
 )
 def test_the_digest_tells_all_that_changes_the_weights(tmp_path: Path, tables: dict[str, dict[str, Any]]) -> None:
-    assert config(tmp_path, tables).digest() != config(tmp_path).digest()
+    assert config(tmp_path, tables).compute_digest() != config(tmp_path).compute_digest()
 
 
 def test_the_digest_tells_the_seed(tmp_path: Path) -> None:
     found = config(tmp_path)
-    assert replace(found, seed=1).digest() != found.digest()
+    assert replace(found, seed=1).compute_digest() != found.compute_digest()
 
 
 def test_a_degradation_stands_in_the_recipe_or_in_a_file_of_its_own(tmp_path: Path) -> None:
@@ -219,8 +219,14 @@ def test_a_degradation_stands_in_the_recipe_or_in_a_file_of_its_own(tmp_path: Pa
     (tmp_path / "scanner.toml").write_text("[first.jpeg]\nqualities = [40, 60]\n")
     by_name = config(tmp_path, changed("data", degradation="scanner.toml", **kernels))
     inline = config(tmp_path, changed("data", degradation={"first": {"jpeg": {"qualities": [40, 60]}}}, **kernels))
-    assert by_name.data.degradation == inline.data.degradation == Degradation(first=Round(jpeg=Jpeg((40, 60))))
-    assert by_name.digest() == inline.digest() != config(tmp_path, changed("data", **kernels)).digest()
+    assert (
+        by_name.data.degradation == inline.data.degradation == Degradation(first=DegradationRound(jpeg=Jpeg((40, 60))))
+    )
+    assert (
+        by_name.compute_digest()
+        == inline.compute_digest()
+        != config(tmp_path, changed("data", **kernels)).compute_digest()
+    )
 
 
 def test_a_degradation_that_cannot_be_meant_is_refused(tmp_path: Path) -> None:
@@ -231,7 +237,7 @@ def test_a_degradation_that_cannot_be_meant_is_refused(tmp_path: Path) -> None:
     assert "which has no share" in refused(written(tmp_path / "run.toml", unused))
     missing = written(tmp_path / "run.toml", changed("data", kernels={"degraded": 1.0}, degradation="none.toml"))
     with pytest.raises(ConfigError, match=r"none\.toml: cannot be read"):
-        read_config(missing)
+        read_train_config(missing)
 
 
 def test_a_run_that_was_begun_before_a_choice_was_there_goes_on(tmp_path: Path) -> None:
@@ -240,5 +246,7 @@ def test_a_run_that_was_begun_before_a_choice_was_there_goes_on(tmp_path: Path) 
     values = asdict(told)
     del values["data"]["dataset"], values["data"]["degradation"], values["data"]["truth"]
     del values["schedule"]["save_every"], values["schedule"]["validate_every"]
-    assert told.digest() == hashlib.sha256(json.dumps(values).encode()).hexdigest()
-    assert config(tmp_path).digest() == config(tmp_path, changed("data", kernels=OF_PYRAMIDS)).digest()
+    assert told.compute_digest() == hashlib.sha256(json.dumps(values).encode()).hexdigest()
+    assert (
+        config(tmp_path).compute_digest() == config(tmp_path, changed("data", kernels=PYRAMID_KERNELS)).compute_digest()
+    )

@@ -12,10 +12,10 @@ import torch
 
 from tests.support.pairs import write_dataset
 from tests.support.samples import REPOSITORY
-from wsisr.dataset.packing import Packing
+from wsisr.dataset.packing import DatasetPacking
 from wsisr.models.weights import load_network
-from wsisr.training.config import read_config
-from wsisr.training.loop import Run
+from wsisr.training.config import read_train_config
+from wsisr.training.loop import TrainingRun
 
 RECIPE = """
 [network]
@@ -53,11 +53,11 @@ STEPS = """
 from itertools import islice
 from pathlib import Path
 import torch
-from wsisr.training.config import read_config
-from wsisr.training.loop import Run
+from wsisr.training.config import read_train_config
+from wsisr.training.loop import TrainingRun
 
 torch.set_num_threads(1)
-run = Run(read_config(Path("recipe.toml")), Path("lent"), torch.device("cpu"))
+run = TrainingRun(read_train_config(Path("recipe.toml")), Path("lent"), torch.device("cpu"))
 for _ in islice(run, 4):
     pass
 run.save()
@@ -79,7 +79,7 @@ def bare(folder: Path, program: str, *arguments: str) -> str:
 
 
 def write_recipe(folder: Path) -> Path:
-    deque(Packing(write_dataset(folder / "whole"), folder / "pairs", 1.0))
+    deque(DatasetPacking(write_dataset(folder / "whole"), folder / "pairs", 1.0))
     (folder / "recipe.toml").write_text(RECIPE)
     return folder / "recipe.toml"
 
@@ -87,7 +87,7 @@ def write_recipe(folder: Path) -> Path:
 def test_a_run_goes_on_on_a_bare_machine_as_one(tmp_path: Path) -> None:
     recipe = write_recipe(tmp_path)
     torch.set_num_threads(1)
-    for _ in Run(read_config(recipe), tmp_path / "alone", torch.device("cpu")):
+    for _ in TrainingRun(read_train_config(recipe), tmp_path / "alone", torch.device("cpu")):
         pass
     for _ in range(2):
         bare(tmp_path, STEPS)

@@ -15,9 +15,9 @@ from tests.support.samples import noise
 from wsisr.imaging import metrics
 from wsisr.imaging.geometry import Size
 from wsisr.training import losses
-from wsisr.training.discriminators import VGG, UNet
+from wsisr.training.discriminators import UNetDiscriminator, VGGDiscriminator
 
-OF_PAIRS = (losses.l1, losses.charbonnier, losses.ssim, losses.fourier, losses.perceptual)
+OF_PAIRS = (losses.l1_loss, losses.charbonnier_loss, losses.ssim_loss, losses.fourier_loss, losses.perceptual_loss)
 
 pairwise = pytest.mark.parametrize("loss", OF_PAIRS, ids=lambda loss: loss.__name__)
 Loss = Callable[[Tensor, Tensor], Tensor]
@@ -32,7 +32,7 @@ def test_the_truth_costs_nothing_and_error_costs_more_the_larger_it_is(loss: Los
     truth, error = picture(), picture(1) - 0.5
     costs = [float(loss(truth + share * error, truth)) for share in (0, 0.1, 0.3, 1)]
     assert costs == sorted(costs)
-    assert costs[0] == pytest.approx(0, abs=2 * losses.SOFTNESS)
+    assert costs[0] == pytest.approx(0, abs=2 * losses.CHARBONNIER_EPSILON)
     assert costs[-1] > 0.1
 
 
@@ -56,21 +56,21 @@ def test_ssim_is_the_one_that_is_reported(seed: int, share: float) -> None:
     truth = noise(Size(30, 20), seed)
     image = np.rint((1 - share) * truth + share * noise(Size(30, 20), seed + 1)).astype(np.uint8)
     planes = [torch.from_numpy(each).permute(2, 0, 1)[None].double() / 255 for each in (image, truth)]
-    assert float(losses.ssim(*planes)) == pytest.approx(1 - metrics.ssim(image, truth), abs=1e-5)
+    assert float(losses.ssim_loss(*planes)) == pytest.approx(1 - metrics.compute_ssim(image, truth), abs=1e-5)
 
 
 def test_an_output_that_averages_back_to_the_input_is_consistent() -> None:
     low = picture()
     large = low.repeat_interleave(4, dim=2).repeat_interleave(4, dim=3)
-    assert float(losses.consistency(large, low)) == pytest.approx(0, abs=1e-6)
-    assert float(losses.consistency(large + 0.1, low)) == pytest.approx(0.1, abs=1e-6)
+    assert float(losses.consistency_loss(large, low)) == pytest.approx(0, abs=1e-6)
+    assert float(losses.consistency_loss(large + 0.1, low)) == pytest.approx(0.1, abs=1e-6)
 
 
 def test_a_sample_of_unknown_magnification_counts_for_nothing() -> None:
     logits = torch.tensor([[3.0, 0.0], [0.0, 1.0], [-5.0, 9.0]], requires_grad=True)
-    known = losses.classification(logits[:2], torch.tensor([0, 1]))
-    assert torch.equal(losses.classification(logits, torch.tensor([0, 1, losses.UNKNOWN])), known)
-    nothing = losses.classification(logits, torch.full((3,), losses.UNKNOWN))
+    known = losses.classification_loss(logits[:2], torch.tensor([0, 1]))
+    assert torch.equal(losses.classification_loss(logits, torch.tensor([0, 1, losses.UNKNOWN_LABEL])), known)
+    nothing = losses.classification_loss(logits, torch.full((3,), losses.UNKNOWN_LABEL))
     assert float(nothing.detach()) == 0
     (slope,) = torch.autograd.grad(nothing, logits)
     assert not slope.any()
@@ -78,14 +78,14 @@ def test_a_sample_of_unknown_magnification_counts_for_nothing() -> None:
 
 def test_the_two_players_want_the_opposite() -> None:
     believed, caught = torch.full((4,), 3.0), torch.full((4,), -3.0)
-    assert losses.adversarial(caught, believed) < losses.adversarial(believed, caught)
-    assert losses.discriminating(believed, caught) < losses.discriminating(caught, believed)
+    assert losses.adversarial_loss(caught, believed) < losses.adversarial_loss(believed, caught)
+    assert losses.discriminator_loss(believed, caught) < losses.discriminator_loss(caught, believed)
 
 
 @pytest.mark.parametrize("side", [(16, 16), (21, 34)])
 def test_the_discriminator_judges_every_pixel(side: tuple[int, int]) -> None:
     torch.manual_seed(0)
-    judged = UNet(4)(torch.rand((2, 3, *side)))
+    judged = UNetDiscriminator(4)(torch.rand((2, 3, *side)))
     assert judged.shape == (2, 1, *side)
     assert judged.std() > 0
 
@@ -93,6 +93,6 @@ def test_the_discriminator_judges_every_pixel(side: tuple[int, int]) -> None:
 @pytest.mark.parametrize("side", [(16, 16), (21, 34)])
 def test_the_other_judges_a_patch(side: tuple[int, int]) -> None:
     torch.manual_seed(0)
-    judged = VGG(4)(torch.rand((2, 3, *side)))
+    judged = VGGDiscriminator(4)(torch.rand((2, 3, *side)))
     assert judged.shape == (2, 1)
     assert judged.std() > 0

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from wsisr.training.config import ScheduleConfig
-from wsisr.training.optimiser import blend, rate
+from wsisr.training.optimiser import scheduled_learning_rate, update_moving_average
 
 SCHEDULES = st.builds(
     ScheduleConfig, steps=st.integers(1, 500), learning_rate=st.floats(1e-6, 1), warm_up=st.integers(0, 600)
@@ -18,7 +18,7 @@ SCHEDULES = st.builds(
 
 @given(schedule=SCHEDULES)
 def test_the_rate_rises_then_falls_and_never_leaves_its_range(schedule: ScheduleConfig) -> None:
-    rates = [rate(step, schedule) for step in range(schedule.steps)]
+    rates = [scheduled_learning_rate(step, schedule) for step in range(schedule.steps)]
     peak = min(schedule.warm_up, schedule.steps)
     assert all(0 < one <= schedule.learning_rate * (1 + 1e-9) for one in rates)
     assert rates[:peak] == sorted(rates[:peak])
@@ -27,15 +27,15 @@ def test_the_rate_rises_then_falls_and_never_leaves_its_range(schedule: Schedule
 
 def test_the_rate_begins_at_a_step_of_the_rise_and_ends_near_zero() -> None:
     schedule = ScheduleConfig(steps=1000, learning_rate=0.1, warm_up=10)
-    assert rate(0, schedule) == pytest.approx(0.01)
-    assert rate(10, schedule) == 0.1
-    assert rate(999, schedule) < 1e-6
+    assert scheduled_learning_rate(0, schedule) == pytest.approx(0.01)
+    assert scheduled_learning_rate(10, schedule) == 0.1
+    assert scheduled_learning_rate(999, schedule) < 1e-6
 
 
 @given(decay=st.floats(0, 1))
 def test_the_average_moves_by_its_share_towards_the_weights(decay: float) -> None:
     network = nn.Linear(3, 2)
     average = {name: torch.zeros_like(tensor) for name, tensor in network.state_dict().items()}
-    blend(average, network, decay)
+    update_moving_average(average, network, decay)
     for name, tensor in network.state_dict().items():
         assert torch.allclose(average[name], (1 - decay) * tensor, atol=1e-6)

@@ -8,20 +8,20 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from wsisr.training.pictures import LINE, PANEL, curve, save_picture
+from wsisr.training.pictures import LINE, PANEL_SIZE_PX, draw_learning_curve, save_picture
 
 
 def test_a_curve_has_a_panel_for_all_that_was_noted_and_a_line_that_rises_with_it() -> None:
     entries = [{"step": step, "loss": 0.1, "gain_db": float(step)} for step in (1, 5, 9)]
-    drawn = curve(entries)
-    assert drawn.shape == (2 * PANEL[1], PANEL[0], 3)
-    rows, columns = (drawn[PANEL[1] :] == LINE).all(axis=-1).nonzero()
+    drawn = draw_learning_curve(entries)
+    assert drawn.shape == (2 * PANEL_SIZE_PX[1], PANEL_SIZE_PX[0], 3)
+    rows, columns = (drawn[PANEL_SIZE_PX[1] :] == LINE).all(axis=-1).nonzero()
     assert np.corrcoef(rows, columns)[0, 1] < -0.9
-    assert curve([entries[0] | {"accuracy": 1.0}]).shape == (3 * PANEL[1], PANEL[0], 3)
+    assert draw_learning_curve([entries[0] | {"accuracy": 1.0}]).shape == (3 * PANEL_SIZE_PX[1], PANEL_SIZE_PX[0], 3)
 
 
 @pytest.mark.parametrize("name", ["a.png", "samples/b.png"])
 def test_a_picture_comes_back_as_it_was(tmp_path: Path, name: str) -> None:
-    drawn = curve([{"step": 1, "loss": 0.5}])
+    drawn = draw_learning_curve([{"step": 1, "loss": 0.5}])
     save_picture(tmp_path / name, drawn)
     assert np.array_equal(np.asarray(Image.open(tmp_path / name)), drawn)

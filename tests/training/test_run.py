@@ -21,10 +21,10 @@ from tests.support.pairs import write_dataset
 from tests.support.samples import REPOSITORY
 from wsisr.errors import ConfigError, DatasetError, ModelError, OutputError, WsisrError
 from wsisr.models.weights import load_network, save_weights
-from wsisr.training.checkpoint import Owner, load_checkpoint
+from wsisr.training.checkpoint import CheckpointKey, load_checkpoint
 from wsisr.training.config import DataConfig, NetworkConfig, ScheduleConfig, TrainConfig
-from wsisr.training.loop import BEST, CHECKPOINT, LAST, METRICS, Run
-from wsisr.training.metrics_log import note, read, rewind
+from wsisr.training.loop import BEST_WEIGHTS_FILE, CHECKPOINT_FILE, LAST_WEIGHTS_FILE, METRICS_FILE, TrainingRun
+from wsisr.training.metrics_log import append_metrics, read_metrics, rewind_metrics
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -55,8 +55,8 @@ def config(dataset: Path, **schedule: float) -> TrainConfig:
     )
 
 
-def finish(given: TrainConfig, folder: Path) -> Run:
-    run = Run(given, folder, CPU)
+def finish(given: TrainConfig, folder: Path) -> TrainingRun:
+    run = TrainingRun(given, folder, CPU)
     for _ in run:
         pass
     return run
@@ -64,11 +64,11 @@ def finish(given: TrainConfig, folder: Path) -> Run:
 
 def outcome(folder: Path) -> dict[str, bytes]:
     """Everything that a run leaves but its checkpoint, whose zip archive is compared by its tensors."""
-    return {name: (folder / name).read_bytes() for name in (BEST, LAST, METRICS)}
+    return {name: (folder / name).read_bytes() for name in (BEST_WEIGHTS_FILE, LAST_WEIGHTS_FILE, METRICS_FILE)}
 
 
-def tensors_of(run: Run) -> dict[str, Tensor]:
-    learner = run.learner
+def tensors_of(run: TrainingRun) -> dict[str, Tensor]:
+    learner = run.trainer
     moments = learner.optimiser.state_dict()["state"]
     optimiser = {f"{key}.{name}": value for key, state in moments.items() for name, value in state.items()}
     average = {f"average.{name}": tensor for name, tensor in learner.average.items()}
@@ -83,17 +83,17 @@ def equal(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
 def test_a_run_dropped_after_any_step_ends_as_if_it_had_not_been(
     dataset: Path, tmp_path: Path, whole: Path, stop: int
 ) -> None:
-    first = Run(config(dataset), tmp_path, CPU)
+    first = TrainingRun(config(dataset), tmp_path, CPU)
     assert [report.step for report in islice(first, stop)] == list(range(1, stop + 1))
     second = finish(config(dataset), tmp_path)
     assert second.resumed == (stop >= 3)
     assert outcome(tmp_path) == outcome(whole)
-    assert equal(tensors_of(second), tensors_of(Run(config(dataset), whole, CPU)))
+    assert equal(tensors_of(second), tensors_of(TrainingRun(config(dataset), whole, CPU)))
 
 
 def test_a_run_dropped_after_every_step_ends_as_if_it_had_not_been(dataset: Path, tmp_path: Path, whole: Path) -> None:
     for step in range(STEPS):
-        run = Run(config(dataset), tmp_path, CPU)
+        run = TrainingRun(config(dataset), tmp_path, CPU)
         assert run.step == step
         next(iter(run))
         run.save()
@@ -105,9 +105,9 @@ import os, signal, sys
 from pathlib import Path
 import torch
 from tests.training.test_run import config
-from wsisr.training.loop import Run
+from wsisr.training.loop import TrainingRun
 torch.set_num_threads(1)
-for report in Run(config(Path(sys.argv[1])), Path(sys.argv[2]), torch.device("cpu")):
+for report in TrainingRun(config(Path(sys.argv[1])), Path(sys.argv[2]), torch.device("cpu")):
     if report.step == int(sys.argv[3]):
         os.kill(os.getpid(), signal.SIGKILL)
 """
@@ -126,53 +126,53 @@ def test_a_run_killed_in_a_process_of_its_own_ends_as_if_it_had_not_been(
 
 def test_saving_and_validating_at_other_steps_changes_no_weight(dataset: Path, tmp_path: Path, whole: Path) -> None:
     other = finish(config(dataset, save_every=5, validate_every=7), tmp_path)
-    assert (tmp_path / LAST).read_bytes() == (whole / LAST).read_bytes()
-    assert equal(tensors_of(other), tensors_of(Run(config(dataset), whole, CPU)))
+    assert (tmp_path / LAST_WEIGHTS_FILE).read_bytes() == (whole / LAST_WEIGHTS_FILE).read_bytes()
+    assert equal(tensors_of(other), tensors_of(TrainingRun(config(dataset), whole, CPU)))
 
 
 def test_a_run_learns(dataset: Path, tmp_path: Path) -> None:
     given = config(dataset, warm_up=5, learning_rate=3e-3, validate_every=60, save_every=60)
     given = replace(given, schedule=replace(given.schedule, steps=60))
     run = finish(given, tmp_path)
-    assert run.best > 0.1
+    assert run.best_score > 0.1
 
 
 def test_the_best_weights_are_those_of_the_best_validation(whole: Path, dataset: Path) -> None:
-    run = Run(config(dataset), whole, CPU)
-    best = max(entry["gain_db"] for entry in read(whole / METRICS))
-    assert round(run.best, 4) == best
-    spec, network = load_network(whole / BEST)
-    assert run.validation.findings(network, CPU).gain == pytest.approx(run.best, abs=0.02)
+    run = TrainingRun(config(dataset), whole, CPU)
+    best = max(entry["gain_db"] for entry in read_metrics(whole / METRICS_FILE))
+    assert round(run.best_score, 4) == best
+    spec, network = load_network(whole / BEST_WEIGHTS_FILE)
+    assert run.validation.score_network(network, CPU).gain_db == pytest.approx(run.best_score, abs=0.02)
     assert spec == run.spec
     assert spec.input_mpp == (1.0, 1.0)
 
 
 def test_a_finished_run_has_nothing_more_to_do(whole: Path, dataset: Path) -> None:
     before = outcome(whole)
-    assert list(Run(config(dataset), whole, CPU)) == []
+    assert list(TrainingRun(config(dataset), whole, CPU)) == []
     assert outcome(whole) == before
 
 
 def test_reports_tell_step_loss_and_gain(dataset: Path, tmp_path: Path) -> None:
-    reports = list(Run(config(dataset), tmp_path, CPU))
+    reports = list(TrainingRun(config(dataset), tmp_path, CPU))
     assert [report.step for report in reports] == list(range(1, STEPS + 1))
-    assert [report.step for report in reports if report.gain is not None] == [4, 8, 12]
+    assert [report.step for report in reports if report.gain_db is not None] == [4, 8, 12]
     assert all(report.loss > 0 and report.steps == STEPS for report in reports)
 
 
 def test_another_configuration_is_refused_and_the_checkpoint_stays(whole: Path, dataset: Path) -> None:
-    before = (whole / CHECKPOINT).read_bytes()
+    before = (whole / CHECKPOINT_FILE).read_bytes()
     with pytest.raises(ConfigError, match="belongs to another configuration; give another folder"):
-        Run(config(dataset, learning_rate=0.1), whole, CPU)
-    assert (whole / CHECKPOINT).read_bytes() == before
+        TrainingRun(config(dataset, learning_rate=0.1), whole, CPU)
+    assert (whole / CHECKPOINT_FILE).read_bytes() == before
 
 
 def test_another_dataset_is_refused_but_not_another_place_of_it(whole: Path, dataset: Path, tmp_path: Path) -> None:
-    assert Run(config(write_dataset(tmp_path / "same")), whole, CPU).step == STEPS
+    assert TrainingRun(config(write_dataset(tmp_path / "same")), whole, CPU).step == STEPS
     other = write_dataset(tmp_path / "other")
     (other / "manifest.jsonl").write_text((dataset / "manifest.jsonl").read_text().replace("40.0", "41.0"))
     with pytest.raises(ConfigError, match="trained on a dataset of other patches"):
-        Run(config(other), whole, CPU)
+        TrainingRun(config(other), whole, CPU)
 
 
 class Trap:
@@ -188,33 +188,33 @@ class Trap:
 def test_a_damaged_checkpoint_is_refused_in_one_line_and_not_executed(
     whole: Path, dataset: Path, tmp_path: Path
 ) -> None:
-    content, path = (whole / CHECKPOINT).read_bytes(), tmp_path / CHECKPOINT
+    content, path = (whole / CHECKPOINT_FILE).read_bytes(), tmp_path / CHECKPOINT_FILE
     trap = pickle.dumps(Trap(tmp_path / "trapped"))
     for damaged in (b"", b"text", content[: len(content) // 2], content[:-10], trap, pickle.dumps({"step": 5})):
         path.write_bytes(damaged)
         with pytest.raises(
-            ModelError, match="not a whole checkpoint of this version; remove it to start again"
+            ModelError, match="not a complete checkpoint of this version; remove it to start again"
         ) as error:
-            Run(config(dataset), tmp_path, CPU)
+            TrainingRun(config(dataset), tmp_path, CPU)
         assert "\n" not in str(error.value)
     torch.save({"digest": Trap(tmp_path / "trapped")}, path)
-    with pytest.raises(ModelError, match="not a whole checkpoint"):
-        Run(config(dataset), tmp_path, CPU)
-    assert sorted(entry.name for entry in tmp_path.iterdir()) == [CHECKPOINT]
+    with pytest.raises(ModelError, match="not a complete checkpoint"):
+        TrainingRun(config(dataset), tmp_path, CPU)
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == [CHECKPOINT_FILE]
 
 
 def test_a_disk_full_while_saving_keeps_the_old_checkpoint(dataset: Path, tmp_path: Path, whole: Path) -> None:
-    run = Run(config(dataset), tmp_path, CPU)
+    run = TrainingRun(config(dataset), tmp_path, CPU)
     list(islice(run, 3))
-    before = (tmp_path / CHECKPOINT).read_bytes()
+    before = (tmp_path / CHECKPOINT_FILE).read_bytes()
     with (
         files_end_at(3000),
         pytest.raises(OutputError, match=r"checkpoint\.pt: cannot be written: file too large; ") as error,
     ):
         run.save()
     assert "\n" not in str(error.value)
-    assert (tmp_path / CHECKPOINT).read_bytes() == before
-    assert [path.name for path in tmp_path.iterdir()] == [CHECKPOINT]
+    assert (tmp_path / CHECKPOINT_FILE).read_bytes() == before
+    assert [path.name for path in tmp_path.iterdir()] == [CHECKPOINT_FILE]
     finish(config(dataset), tmp_path)
     assert outcome(tmp_path) == outcome(whole)
 
@@ -230,57 +230,60 @@ def test_a_disk_full_within_a_run_is_one_line_and_the_run_goes_on_later(
 
 def test_a_loss_that_is_no_number_is_one_line_and_the_checkpoint_stays_good(dataset: Path, tmp_path: Path) -> None:
     given = config(dataset, learning_rate=1e30, warm_up=0, save_every=1)
-    with pytest.raises(ModelError, match=r"(loss is not a number in|weights are no numbers after) step \d+; ") as error:
+    with pytest.raises(ModelError, match=r"(loss is not finite in|weights are not finite after) step \d+; ") as error:
         finish(given, tmp_path)
     assert "lower learning_rate" in str(error.value)
-    checkpoint = tmp_path / CHECKPOINT
+    checkpoint = tmp_path / CHECKPOINT_FILE
     if checkpoint.exists():
-        run = Run(given, tmp_path, CPU)
-        assert all(tensor.isfinite().all() for tensor in run.learner.network.state_dict().values())
+        run = TrainingRun(given, tmp_path, CPU)
+        assert all(tensor.isfinite().all() for tensor in run.trainer.network.state_dict().values())
 
 
 def test_weights_that_are_no_numbers_never_replace_a_checkpoint(dataset: Path, tmp_path: Path) -> None:
-    run = Run(config(dataset), tmp_path, CPU)
+    run = TrainingRun(config(dataset), tmp_path, CPU)
     list(islice(run, 3))
-    before = (tmp_path / CHECKPOINT).read_bytes()
+    before = (tmp_path / CHECKPOINT_FILE).read_bytes()
     with torch.no_grad():
-        next(run.learner.network.parameters()).fill_(float("nan"))
-    with pytest.raises(ModelError, match=r"weights are no numbers after step 3; .*checkpoint\.pt stays as it was"):
+        next(run.trainer.network.parameters()).fill_(float("nan"))
+    with pytest.raises(ModelError, match=r"weights are not finite after step 3; .*checkpoint\.pt is unchanged"):
         run.save()
     with pytest.raises(
-        ModelError, match=r"loss is not a number in step 4, whose batch is kept in .*checkpoint\.pt stays as it was"
+        ModelError, match=r"loss is not finite in step 4; its batch is saved in .*checkpoint\.pt is unchanged"
     ):
         next(iter(run))
-    assert (tmp_path / CHECKPOINT).read_bytes() == before
+    assert (tmp_path / CHECKPOINT_FILE).read_bytes() == before
 
 
 def test_a_warm_start_is_where_the_run_begins_and_is_not_needed_to_go_on(
     dataset: Path, tmp_path: Path, whole: Path
 ) -> None:
     donor = tmp_path / "x2.safetensors"
-    donor.write_bytes((whole / LAST).read_bytes())
+    donor.write_bytes((whole / LAST_WEIGHTS_FILE).read_bytes())
     given = config(dataset)
     given = replace(given, network=replace(given.network, warm_start=(donor,)))
-    run = Run(given, tmp_path / "run", CPU)
-    assert equal(run.learner.network.state_dict(), load_network(donor)[1].state_dict())
-    assert equal(run.learner.average, run.learner.network.state_dict())
+    run = TrainingRun(given, tmp_path / "run", CPU)
+    assert equal(run.trainer.network.state_dict(), load_network(donor)[1].state_dict())
+    assert equal(run.trainer.average, run.trainer.network.state_dict())
     list(islice(run, 3))
     donor.unlink()
-    assert Run(given, tmp_path / "run", CPU).step == 3
+    assert TrainingRun(given, tmp_path / "run", CPU).step == 3
 
 
 def test_a_start_that_no_step_is_better_than_is_what_is_kept(dataset: Path, tmp_path: Path, whole: Path) -> None:
     given = config(dataset, learning_rate=0.3, warm_up=0)
-    given = replace(given, network=replace(given.network, warm_start=(whole / LAST,)))
-    run = Run(given, tmp_path / "run", CPU)
+    given = replace(given, network=replace(given.network, warm_start=(whole / LAST_WEIGHTS_FILE,)))
+    run = TrainingRun(given, tmp_path / "run", CPU)
     list(run)
-    lines = read(run.folder / METRICS)
+    lines = read_metrics(run.folder / METRICS_FILE)
     assert [line["step"] for line in lines] == [0, 4, 8, 12]
     assert "loss" not in lines[0]
     assert max(line["gain_db"] for line in lines[1:]) < lines[0]["gain_db"]
-    assert equal(load_network(run.folder / BEST)[1].state_dict(), load_network(whole / LAST)[1].state_dict())
-    assert run.start == lines[0]
-    assert Run(given, tmp_path / "run", CPU).start == lines[0]
+    assert equal(
+        load_network(run.folder / BEST_WEIGHTS_FILE)[1].state_dict(),
+        load_network(whole / LAST_WEIGHTS_FILE)[1].state_dict(),
+    )
+    assert run.initial_metrics == lines[0]
+    assert TrainingRun(given, tmp_path / "run", CPU).initial_metrics == lines[0]
 
 
 def test_a_run_that_cannot_begin_leaves_nothing(dataset: Path, tmp_path: Path) -> None:
@@ -292,14 +295,14 @@ def test_a_run_that_cannot_begin_leaves_nothing(dataset: Path, tmp_path: Path) -
         replace(given, network=replace(given.network, warm_start=(tmp_path / "none.safetensors",))),
     ):
         with pytest.raises(WsisrError) as error:
-            Run(wrong, tmp_path / "run", CPU)
+            TrainingRun(wrong, tmp_path / "run", CPU)
         assert "\n" not in str(error.value)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_shard_that_goes_missing_is_one_line(tmp_path: Path) -> None:
     dataset = write_dataset(tmp_path / "pairs")
-    run = Run(config(dataset), tmp_path / "run", CPU)
+    run = TrainingRun(config(dataset), tmp_path / "run", CPU)
     (dataset / "shards" / "slide1.bin").unlink()
     with pytest.raises(DatasetError, match=r"slide1\.bin: patches cannot be read"):
         list(run)
@@ -310,39 +313,39 @@ def test_a_folder_without_permission_is_one_line(dataset: Path, tmp_path: Path) 
         given = config(write_dataset(folder / "pairs"))
         for hidden in (folder / "run", tmp_path / "run"):
             with as_nobody(), pytest.raises(OutputError, match="permission denied; choose a folder that you may write"):
-                Run(given, hidden, CPU)
+                TrainingRun(given, hidden, CPU)
         with as_nobody(), pytest.raises(DatasetError, match="cannot be looked into"):
-            Run(config(dataset), folder / "run", CPU)
+            TrainingRun(config(dataset), folder / "run", CPU)
 
 
 def test_metrics_are_one_line_a_validation(whole: Path) -> None:
-    lines = [json.loads(line) for line in (whole / METRICS).read_text().splitlines()]
+    lines = [json.loads(line) for line in (whole / METRICS_FILE).read_text().splitlines()]
     assert [line["step"] for line in lines] == [4, 8, 12]
     assert all(set(line) == {"step", "loss", "gain_db"} for line in lines)
 
 
 def test_the_journal_forgets_what_comes_again_and_what_was_not_finished(tmp_path: Path) -> None:
-    path = tmp_path / METRICS
-    rewind(path, 5)
+    path = tmp_path / METRICS_FILE
+    rewind_metrics(path, 5)
     assert not path.exists()
     for step in (1, 5, 9):
-        note(path, {"step": step})
+        append_metrics(path, {"step": step})
     with path.open("ab") as file:
         file.write(b'{"step": 10, "ga')
-    rewind(path, 5)
-    assert read(path) == [{"step": 1}, {"step": 5}]
-    note(path, {"step": 6})
-    assert [entry["step"] for entry in read(path)] == [1, 5, 6]
+    rewind_metrics(path, 5)
+    assert read_metrics(path) == [{"step": 1}, {"step": 5}]
+    append_metrics(path, {"step": 6})
+    assert [entry["step"] for entry in read_metrics(path)] == [1, 5, 6]
 
 
 def test_a_checkpoint_holds_the_step_and_the_best_gain(whole: Path, dataset: Path) -> None:
-    run = Run(config(dataset), whole, CPU)
-    owner = Owner(run.config.digest(), run.batches.store.digest)
-    state = load_checkpoint(whole / CHECKPOINT, owner, CPU)
-    assert (state.step, state.best) == (STEPS, run.best)
+    run = TrainingRun(config(dataset), whole, CPU)
+    owner = CheckpointKey(run.config.compute_digest(), run.sampler.store.digest)
+    state = load_checkpoint(whole / CHECKPOINT_FILE, owner, CPU)
+    assert (state.step, state.best_score) == (STEPS, run.best_score)
 
 
 def test_weights_of_a_run_can_be_used_like_shipped_ones(whole: Path, tmp_path: Path) -> None:
-    spec, network = load_network(whole / LAST)
+    spec, network = load_network(whole / LAST_WEIGHTS_FILE)
     save_weights(tmp_path / "again.safetensors", spec, network.state_dict())
-    assert (tmp_path / "again.safetensors").read_bytes() == (whole / LAST).read_bytes()
+    assert (tmp_path / "again.safetensors").read_bytes() == (whole / LAST_WEIGHTS_FILE).read_bytes()

@@ -13,15 +13,15 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from tests.support.pairs import write_dataset, write_manifest
-from wsisr.dataset.degradation import Round
+from wsisr.dataset.degradation import DegradationRound
 from wsisr.dataset.degradation_steps import Jpeg
 from wsisr.dataset.reader import PatchStore
 from wsisr.errors import ConfigError, DatasetError
-from wsisr.imaging.pixels import Rgb, shrink
+from wsisr.imaging.pixels import Rgb, shrink_image
 from wsisr.training.config import DataConfig
 from wsisr.training.crops import Crop
-from wsisr.training.sampler import Batches
-from wsisr.training.stain_augmentation import jitter
+from wsisr.training.sampler import BatchSampler
+from wsisr.training.stain_augmentation import draw_stain_table
 
 STEPS = st.integers(0, 10**6)
 SAMPLES = st.integers(0, 64)
@@ -33,8 +33,8 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_dataset(tmp_path_factory.mktemp("pairs"))
 
 
-def batches(dataset: Path, kernels: dict[str, float] | None = None, *, scale: int = 2, seed: int = 0) -> Batches:
-    return Batches(DataConfig(dataset, patch_px=8, batch=3, kernels=kernels or MIXED), scale, seed)
+def batches(dataset: Path, kernels: dict[str, float] | None = None, *, scale: int = 2, seed: int = 0) -> BatchSampler:
+    return BatchSampler(DataConfig(dataset, patch_px=8, batch=3, kernels=kernels or MIXED), scale, seed)
 
 
 def within_rounding(one: Rgb, other: Rgb) -> bool:
@@ -45,31 +45,31 @@ def within_rounding(one: Rgb, other: Rgb) -> bool:
 @given(step=STEPS, sample=SAMPLES)
 def test_a_pair_depends_on_seed_step_and_sample_only(dataset: Path, step: int, sample: int) -> None:
     one, other = batches(dataset), batches(dataset)
-    other.pair(step + 1, sample)
-    for left, right in zip(one.pair(step, sample), other.pair(step, sample), strict=True):
+    other.make_pair(step + 1, sample)
+    for left, right in zip(one.make_pair(step, sample), other.make_pair(step, sample), strict=True):
         assert np.array_equal(left, right)
 
 
 def test_only_the_magnifications_that_were_asked_for_are_trained_on(tmp_path: Path) -> None:
     folder = write_dataset(tmp_path, pitches=(0.5, 0.25, 0.5))
     chosen = [
-        Batches(DataConfig(folder, 8, magnifications=each), 2, 0) for each in ((), (10.0,), (20.0,), (10.0, 20.0))
+        BatchSampler(DataConfig(folder, 8, magnifications=each), 2, 0) for each in ((), (10.0,), (20.0,), (10.0, 20.0))
     ]
-    pitches = [{record.mpp_lr for records in each.slides for record in records} for each in chosen]
+    pitches = [{record.mpp_lr for records in each.records_by_slide for record in records} for each in chosen]
     assert pitches == [{0.5, 1.0}, {1.0}, {0.5}, {0.5, 1.0}]
     with pytest.raises(DatasetError, match="no training pair of 5x at scale 2"):
-        Batches(DataConfig(folder, 8, magnifications=(5.0,)), 2, 0)
+        BatchSampler(DataConfig(folder, 8, magnifications=(5.0,)), 2, 0)
 
 
 def test_pairs_of_other_seeds_steps_or_samples_differ(dataset: Path) -> None:
-    pairs = [batches(dataset, seed=seed).pair(step, i) for seed in (0, 1) for step in (0, 1) for i in (0, 1)]
+    pairs = [batches(dataset, seed=seed).make_pair(step, i) for seed in (0, 1) for step in (0, 1) for i in (0, 1)]
     assert len({high.tobytes() for _, high in pairs}) == len(pairs)
 
 
 @given(start=st.integers(0, 6))
 def test_starting_at_a_step_gives_the_tail_of_starting_at_the_first(dataset: Path, start: int) -> None:
-    whole = list(map(batches(dataset).of_step, range(8)))
-    tail = list(map(batches(dataset).of_step, range(start, 8)))
+    whole = list(map(batches(dataset).make_batch, range(8)))
+    tail = list(map(batches(dataset).make_batch, range(start, 8)))
     for batch, own in zip(whole[start:], tail, strict=True):
         assert torch.equal(batch.low, own.low)
         assert torch.equal(batch.high, own.high)
@@ -79,26 +79,26 @@ def test_starting_at_a_step_gives_the_tail_of_starting_at_the_first(dataset: Pat
 @pytest.mark.parametrize("scale", [2, 4])
 @given(step=STEPS, sample=SAMPLES)
 def test_both_crops_show_one_field_turned_alike(dataset: Path, scale: int, step: int, sample: int) -> None:
-    low, high = batches(dataset, {"area": 1.0}, scale=scale).pair(step, sample)
+    low, high = batches(dataset, {"area": 1.0}, scale=scale).make_pair(step, sample)
     assert low.shape == (8, 8, 3)
-    assert within_rounding(shrink(np.ascontiguousarray(high), scale, "area"), low)
+    assert within_rounding(shrink_image(np.ascontiguousarray(high), scale, "area"), low)
 
 
 @given(step=STEPS, sample=SAMPLES)
 def test_pyramid_pairs_take_the_stored_low_resolution(dataset: Path, step: int, sample: int) -> None:
-    low, high = batches(dataset, {"pyramid": 1.0}).pair(step, sample)
-    assert within_rounding(shrink(np.ascontiguousarray(high), 2, "area"), low)  # how this dataset was made
+    low, high = batches(dataset, {"pyramid": 1.0}).make_pair(step, sample)
+    assert within_rounding(shrink_image(np.ascontiguousarray(high), 2, "area"), low)  # how this dataset was made
 
 
 @settings(max_examples=20)
 @given(step=STEPS, sample=SAMPLES)
 def test_a_crop_is_a_turned_or_mirrored_piece_of_a_training_patch(dataset: Path, step: int, sample: int) -> None:
-    _, high = batches(dataset).pair(step, sample)
+    _, high = batches(dataset).make_pair(step, sample)
     store = PatchStore(dataset)
     turned = [np.rot90(side, turns) for side in (high, high[:, ::-1]) for turns in range(4)]
     pieces = {
         np.ascontiguousarray(patch[top : top + 16, left : left + 16]).tobytes()
-        for patch in map(store.high, store.pairs("train", 2))
+        for patch in map(store.read_high, store.select_pairs("train", 2))
         for top in range(0, 49, 2)
         for left in range(0, 49, 2)
     }
@@ -107,21 +107,21 @@ def test_a_crop_is_a_turned_or_mirrored_piece_of_a_training_patch(dataset: Path,
 
 def test_slides_are_drawn_alike_however_many_patches_they_have(tmp_path: Path) -> None:
     store = PatchStore(write_dataset(tmp_path))
-    kept = store.pairs("train", 2)[3:]
+    kept = store.select_pairs("train", 2)[3:]
     write_manifest(tmp_path, kept)  # one patch of the first slide, four of the second
     made = batches(tmp_path, {"area": 1.0})
-    first = store.high(kept[0])
+    first = store.read_high(kept[0])
     pieces = {first[top : top + 16, left : left + 16].tobytes() for top in range(0, 49, 2) for left in range(0, 49, 2)}
     hits = 0
     for sample in range(400):
-        _, high = made.pair(0, sample)
+        _, high = made.make_pair(0, sample)
         turned = [np.rot90(side, turns) for side in (high, high[:, ::-1]) for turns in range(4)]
         hits += bool(pieces & {np.ascontiguousarray(image).tobytes() for image in turned})
     assert hits == pytest.approx(200, abs=40)
 
 
 def test_batches_are_numbers_from_zero_to_one(dataset: Path) -> None:
-    batch = batches(dataset).of_step(0)
+    batch = batches(dataset).make_batch(0)
     low, high = batch.low, batch.high
     assert (low.shape, high.shape) == ((3, 3, 8, 8), (3, 3, 16, 16))
     assert low.dtype == high.dtype == torch.float32
@@ -130,8 +130,8 @@ def test_batches_are_numbers_from_zero_to_one(dataset: Path) -> None:
 
 @pytest.mark.parametrize("parts", [1, 2, 3])
 def test_the_parts_of_a_batch_are_all_of_it(dataset: Path, parts: int) -> None:
-    batch = Batches(DataConfig(dataset, patch_px=8, batch=6, kernels=MIXED), 2, 0).of_step(0)
-    shares = [batch.part(number, parts) for number in range(parts)]
+    batch = BatchSampler(DataConfig(dataset, patch_px=8, batch=6, kernels=MIXED), 2, 0).make_batch(0)
+    shares = [batch.take_part(number, parts) for number in range(parts)]
     assert sorted(map(tensor_bytes, batch.low)) == sorted(tensor_bytes(low) for share in shares for low in share.low)
     assert [len(share.mpp) for share in shares] == [6 // parts] * parts
 
@@ -142,64 +142,66 @@ def tensor_bytes(pixels: Tensor) -> bytes:
 
 @given(step=STEPS, sample=SAMPLES)
 def test_stains_vary_alike_on_both_sides(dataset: Path, step: int, sample: int) -> None:
-    varied = Batches(DataConfig(dataset, patch_px=8, batch=3, kernels={"area": 1.0}, stain_jitter=0.3), 2, 0)
-    low, high = varied.pair(step, sample)
-    assert within_rounding(shrink(np.ascontiguousarray(high), 2, "area"), low)
+    varied = BatchSampler(DataConfig(dataset, patch_px=8, batch=3, kernels={"area": 1.0}, stain_jitter=0.3), 2, 0)
+    low, high = varied.make_pair(step, sample)
+    assert within_rounding(shrink_image(np.ascontiguousarray(high), 2, "area"), low)
 
 
 @given(step=STEPS, sample=SAMPLES)
 def test_the_low_side_is_made_of_a_truth_that_was_stored(dataset: Path, step: int, sample: int) -> None:
     plain, stored = (
-        Batches(DataConfig(dataset, patch_px=8, batch=3, kernels={"area": 1.0}, truth=truth), 2, 0)
-        for truth in (None, Round(jpeg=Jpeg()))
+        BatchSampler(DataConfig(dataset, patch_px=8, batch=3, kernels={"area": 1.0}, truth=truth), 2, 0)
+        for truth in (None, DegradationRound(jpeg=Jpeg()))
     )
-    low, high = stored.pair(step, sample)
-    assert within_rounding(shrink(np.ascontiguousarray(high), 2, "area"), low)
-    assert not np.array_equal(high, plain.pair(step, sample)[1])  # noise, of which no JPEG leaves all
+    low, high = stored.make_pair(step, sample)
+    assert within_rounding(shrink_image(np.ascontiguousarray(high), 2, "area"), low)
+    assert not np.array_equal(high, plain.make_pair(step, sample)[1])  # noise, of which no JPEG leaves all
 
 
 @given(st.integers(24, 96), st.integers(8, 24), st.integers(0, 2**32))
 def test_a_crop_out_of_its_window_is_the_crop_out_of_the_patch(patch: int, side: int, seed: int) -> None:
     random = np.random.default_rng(seed)
-    image, crop = random.integers(0, 256, (2 * patch, 2 * patch, 3), np.uint8), Crop.drawn(patch, side, random)
-    assert np.array_equal(crop.inner(crop.window(image, 2), 2), crop.of(image, 2))
-    assert crop.of(image, 2).shape == (2 * side, 2 * side, 3)
+    image, crop = random.integers(0, 256, (2 * patch, 2 * patch, 3), np.uint8), Crop.draw_random(patch, side, random)
+    assert np.array_equal(crop.trim_halo(crop.cut_with_halo(image, 2), 2), crop.cut(image, 2))
+    assert crop.cut(image, 2).shape == (2 * side, 2 * side, 3)
 
 
 def test_threads_may_make_batches_in_any_order(dataset: Path) -> None:
-    alone = list(map(batches(dataset).of_step, range(12)))
+    alone = list(map(batches(dataset).make_batch, range(12)))
     with ThreadPoolExecutor(4) as pool:
-        shared = list(pool.map(batches(dataset).of_step, range(12)))
+        shared = list(pool.map(batches(dataset).make_batch, range(12)))
     assert all(torch.equal(one.high, other.high) for one, other in zip(alone, shared, strict=True))
 
 
 def test_stains_vary_and_glass_does_not() -> None:
-    tables = [jitter(0.2, np.random.default_rng(seed)) for seed in range(20)]
+    tables = [draw_stain_table(0.2, np.random.default_rng(seed)) for seed in range(20)]
     assert len({table.tobytes() for table in tables}) == 20
     assert all((table[255] == 255).all() for table in tables)
     assert all((np.diff(table.astype(int), axis=0) >= 0).all() for table in tables)
-    assert np.array_equal(jitter(0.0, np.random.default_rng(0)), np.arange(256)[:, None].repeat(3, axis=1))
+    assert np.array_equal(draw_stain_table(0.0, np.random.default_rng(0)), np.arange(256)[:, None].repeat(3, axis=1))
 
 
 def test_a_crop_larger_than_a_patch_is_refused(dataset: Path) -> None:
     with pytest.raises(ConfigError, match=r"patch_px = 40 times scale 2 is more than the 64 px .* choose at most 32"):
-        Batches(DataConfig(dataset, patch_px=40), 2, 0)
+        BatchSampler(DataConfig(dataset, patch_px=40), 2, 0)
 
 
 def test_a_dataset_without_training_pairs_is_refused(tmp_path: Path) -> None:
-    write_manifest(tmp_path, PatchStore(write_dataset(tmp_path)).pairs("val", 2))
+    write_manifest(tmp_path, PatchStore(write_dataset(tmp_path)).select_pairs("val", 2))
     with pytest.raises(DatasetError, match="no training pair at scale 2"):
         batches(tmp_path)
 
 
 def test_a_magnification_is_told_from_the_same_crops_compressed_alike(dataset: Path) -> None:
-    plain = batches(dataset).of_step(3)
-    told = Batches(DataConfig(dataset, patch_px=8, batch=3, kernels=MIXED), 2, 0, classified=True).of_step(3)
-    assert plain.alike is None
-    assert told.alike is not None
+    plain = batches(dataset).make_batch(3)
+    told = BatchSampler(
+        DataConfig(dataset, patch_px=8, batch=3, kernels=MIXED), 2, 0, with_branch_input=True
+    ).make_batch(3)
+    assert plain.branch_input is None
+    assert told.branch_input is not None
     assert torch.equal(plain.low, told.low)
     assert torch.equal(plain.high, told.high)
-    assert 0 < (told.alike - told.low).abs().mean() < 0.2  # these crops are noise, of which JPEG leaves little
-    part = told.part(1, 3).alike
+    assert 0 < (told.branch_input - told.low).abs().mean() < 0.2  # these crops are noise, of which JPEG leaves little
+    part = told.take_part(1, 3).branch_input
     assert part is not None
-    assert torch.equal(part, told.alike[1:2])
+    assert torch.equal(part, told.branch_input[1:2])

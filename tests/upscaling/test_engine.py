@@ -17,36 +17,35 @@ from hypothesis import strategies as st
 from tests.support.samples import Picture, enlarged, noise, write_tiff
 from wsisr.errors import OutputError
 from wsisr.imaging.geometry import Box, Size
-from wsisr.imaging.pixels import Tiles
-from wsisr.models.upscaler import Resampling
+from wsisr.imaging.pixels import RgbBatch
+from wsisr.models.upscaler import Resampling, UpscalerInfo
 from wsisr.progress import Progress
 from wsisr.slides import open_slide
-from wsisr.slides.region import Source, source_of
-from wsisr.upscaling.engine import batches, blocks, upscale
-from wsisr.upscaling.plan import Options, plan
-from wsisr.writing import read_note
+from wsisr.slides.region import SlideRegion, select_region
+from wsisr.upscaling.engine import enlarge_blocks, group_batches, upscale_region
+from wsisr.upscaling.plan import UpscaleOptions, plan_upscaling
+from wsisr.writing import read_metadata
 
 
 class Repeat:
     """Nearest neighbour: the simplest upscaler there is."""
 
-    name, hardware, on_gpu = "repeat", "nowhere", False
-    weights, scale, context = None, 2, 0
-    remarks: Sequence[str] = ()
+    info = UpscalerInfo("repeat", scale=2, receptive_field=0, hardware="nowhere")
+    warnings: Sequence[str] = ()
 
     def __init__(self) -> None:
         self.shapes: list[tuple[int, ...]] = []
 
-    def __call__(self, tiles: Tiles) -> Tiles:
+    def __call__(self, tiles: RgbBatch) -> RgbBatch:
         self.shapes.append(tiles.shape)
-        return tiles.repeat(self.scale, axis=1).repeat(self.scale, axis=2)
+        return tiles.repeat(self.info.scale, axis=1).repeat(self.info.scale, axis=2)
 
 
 class Talkative(Repeat):
     """Has something to say once it has worked."""
 
-    def __call__(self, tiles: Tiles) -> Tiles:
-        self.remarks = ("first", "second")
+    def __call__(self, tiles: RgbBatch) -> RgbBatch:
+        self.warnings = ("first", "second")
         return super().__call__(tiles)
 
 
@@ -61,32 +60,32 @@ def test_a_filter_through_tiles_equals_the_filter_on_the_whole_image(
     pixels = noise(Size(width, height))
     upscaler = Resampling("bicubic" if kernel == "bicubic" else "lanczos", 4)
     whole = upscaler(pixels[None])[0]
-    np.testing.assert_array_equal(enlarged(pixels, upscaler, Options(tile_px=64, batch=batch)), whole)
+    np.testing.assert_array_equal(enlarged(pixels, upscaler, UpscaleOptions(tile_px=64, batch=batch)), whole)
 
 
 def test_a_region_is_enlarged_as_the_whole_slide_is() -> None:
     picture, upscaler = Picture(noise(Size(260, 200))), Resampling("bicubic", 4)
-    source = Source(picture, 0).within(Box(37, 51, 137, 131))
-    work = plan(source, upscaler, Options(tile_px=64))
+    source = SlideRegion(picture, 0).crop_to_area(Box(37, 51, 137, 131))
+    work = plan_upscaling(source, upscaler, UpscaleOptions(tile_px=64))
     whole = upscaler(picture.pixels[None])[0]
-    for box, pixels in blocks(work, upscaler):
-        place = box.moved(37 * 4, 51 * 4)
+    for box, pixels in enlarge_blocks(work):
+        place = box.translate(37 * 4, 51 * 4)
         np.testing.assert_array_equal(pixels, whole[place.rows, place.columns])
 
 
 @given(st.integers(1, 700), st.integers(1, 700), st.integers(1, 5))
 def test_a_batch_has_one_shape_and_the_asked_size_at_most(width: int, height: int, batch: int) -> None:
     upscaler = Repeat()
-    work = plan(Source(Picture(noise(Size(width, height))), 0), upscaler, Options(tile_px=128))
-    runs = list(batches(work.grid, batch))
+    work = plan_upscaling(SlideRegion(Picture(noise(Size(width, height))), 0), upscaler, UpscaleOptions(tile_px=128))
+    runs = list(group_batches(work.grid, batch))
     assert [tile for run in runs for tile in run] == list(work.grid)
-    assert all(len(run) <= batch and len({tile.window.size for tile in run}) == 1 for run in runs)
+    assert all(len(run) <= batch and len({tile.input_box.size for tile in run}) == 1 for run in runs)
 
 
 def test_a_real_slide_becomes_a_pyramid_with_the_right_pitch(cmu_slide: Path, tmp_path: Path) -> None:
     output = tmp_path / "cmu.x2.ome.tif"
     with open_slide(cmu_slide) as slide:
-        steps = list(upscale(source_of(slide), Resampling("bicubic", 2), output))
+        steps = list(upscale_region(select_region(slide), Resampling("bicubic", 2), output))
         low = slide.read(Box(900, 1100, 1000, 1200), 0)
     assert steps[-1].done == steps[-1].total
     with openslide.OpenSlide(output) as result:
@@ -96,21 +95,21 @@ def test_a_real_slide_becomes_a_pyramid_with_the_right_pitch(cmu_slide: Path, tm
         stored = np.asarray(result.read_region((1800, 2200), 0, (200, 200)).convert("RGB"))
     expected = Resampling("bicubic", 2)(low[None])[0]
     assert np.abs(stored[8:-8, 8:-8].astype(int) - expected[8:-8, 8:-8]).mean() < 3  # JPEG at quality 90
-    assert read_note(output)["model"] == "bicubic"
-    assert "research use only" in read_note(output)["derived"]
+    assert read_metadata(output)["model"] == "bicubic"
+    assert "research use only" in read_metadata(output)["derived"]
 
 
 def test_the_file_says_nothing_of_the_slides_name(tmp_path: Path) -> None:
     slide = write_tiff(tmp_path / "JANE-DOE-1970.tif", noise(Size(40, 30)), photometric="rgb")
     output = tmp_path / "result.tif"
     with open_slide(slide, mpp=0.5) as opened:
-        consumed(list(upscale(source_of(opened), Resampling("bicubic", 2), output)))
+        consumed(list(upscale_region(select_region(opened), Resampling("bicubic", 2), output)))
     assert b"JANE" not in output.read_bytes()
 
 
 def test_progress_never_goes_back_and_ends_at_its_total(tmp_path: Path) -> None:
-    source = Source(Picture(noise(Size(300, 200))), 0)
-    steps = list(upscale(source, Repeat(), tmp_path / "a.tif", options=Options(tile_px=128)))
+    source = SlideRegion(Picture(noise(Size(300, 200))), 0)
+    steps = list(upscale_region(source, Repeat(), tmp_path / "a.tif", options=UpscaleOptions(tile_px=128)))
     for stage in ("upscale", "pyramid", "assemble"):
         counts = [step.done for step in steps if step.stage == stage]
         assert counts == sorted(counts)
@@ -120,28 +119,28 @@ def test_progress_never_goes_back_and_ends_at_its_total(tmp_path: Path) -> None:
 @pytest.mark.parametrize("tile_px", [0, 1, 100, 129])
 def test_tiles_that_do_not_fit_the_stored_ones_are_refused(tile_px: int) -> None:
     with pytest.raises(OutputError, match="multiple of 128"):
-        plan(Source(Picture(noise(Size(30, 30))), 0), Repeat(), Options(tile_px=tile_px))
+        plan_upscaling(SlideRegion(Picture(noise(Size(30, 30))), 0), Repeat(), UpscaleOptions(tile_px=tile_px))
 
 
 def test_a_slide_is_never_its_own_output(tmp_path: Path) -> None:
     slide = write_tiff(tmp_path / "a.tif", noise(Size(40, 30)), photometric="rgb")
     before = slide.read_bytes()
     with open_slide(slide, mpp=0.5) as opened, pytest.raises(OutputError, match="belongs to the slide"):
-        list(upscale(source_of(opened), Repeat(), slide, overwrite=True))
+        list(upscale_region(select_region(opened), Repeat(), slide, overwrite=True))
     assert slide.read_bytes() == before
 
 
 def test_what_the_upscaler_remarks_on_the_way_is_in_the_file(tmp_path: Path) -> None:
-    source, output = Source(Picture(noise(Size(50, 40))), 0), tmp_path / "out.tif"
-    consumed(list(upscale(source, Talkative(), output)))
-    assert read_note(output)["remarks"] == "first; second"
+    source, output = SlideRegion(Picture(noise(Size(50, 40))), 0), tmp_path / "out.tif"
+    consumed(list(upscale_region(source, Talkative(), output)))
+    assert read_metadata(output)["remarks"] == "first; second"
 
 
 @pytest.mark.parametrize("scale", [2, 4])
 def test_every_level_of_a_part_lies_in_um_where_the_part_lies_on_the_slide(tmp_path: Path, scale: int) -> None:
     mpp, area, output = 0.5, Box(40, 30, 340, 230), tmp_path / "part.ome.zarr"
-    source = source_of(Picture(noise(Size(400, 300)), mpp), area=area)
-    deque(upscale(source, Resampling("bicubic", scale), output), 0)
+    source = select_region(Picture(noise(Size(400, 300)), mpp), area=area)
+    deque(upscale_region(source, Resampling("bicubic", scale), output), 0)
     attributes: Any = zarr.open_group(output, mode="r").attrs.asdict()
     datasets = attributes["ome"]["multiscales"][0]["datasets"]
     assert len(datasets) > 1

@@ -13,15 +13,15 @@ from hypothesis import strategies as st
 from tests.support.networks import small_network, small_spec
 from tests.support.samples import Picture, noise
 from wsisr.imaging.geometry import Box, Size
-from wsisr.imaging.pixels import Tiles
+from wsisr.imaging.pixels import RgbBatch
 from wsisr.models.architectures.mmsrnet import MMSRNet
 from wsisr.models.loading import load_sight
 from wsisr.models.magnification import Shares
 from wsisr.models.spec import ModelSpec
 from wsisr.models.weights import save_weights
-from wsisr.slides.region import Source
-from wsisr.tissue import TissueMap, everywhere
-from wsisr.upscaling.magnification_check import WINDOW_PX, WINDOWS, contradiction, spread_windows
+from wsisr.slides.region import SlideRegion
+from wsisr.tissue import TissueMap, make_full_map
+from wsisr.upscaling.magnification_check import WINDOW_COUNT, WINDOW_PX, check_magnification, choose_windows
 
 
 class Opinion:
@@ -34,22 +34,22 @@ class Opinion:
     def spec(self) -> ModelSpec:
         return small_spec("mmsrnet")
 
-    def __call__(self, tiles: Tiles) -> Shares:
+    def __call__(self, tiles: RgbBatch) -> Shares:
         assert tiles.ndim == 4
         return self.shares
 
 
-def source(mpp: float | None = 0.5, width: int = 500, height: int = 400) -> Source:
-    return Source(Picture(noise(Size(width, height)), mpp), 0)
+def source(mpp: float | None = 0.5, width: int = 500, height: int = 400) -> SlideRegion:
+    return SlideRegion(Picture(noise(Size(width, height)), mpp), 0)
 
 
 def test_what_looks_as_its_pitch_says_is_not_spoken_of() -> None:
-    assert contradiction(source(0.5), everywhere(), Opinion(0.1, 0.2, 0.7)) is None
-    assert contradiction(source(0.5), everywhere(), Opinion(0.1, 0.6, 0.3)) is None  # not clearly
+    assert check_magnification(source(0.5), make_full_map(), Opinion(0.1, 0.2, 0.7)) is None
+    assert check_magnification(source(0.5), make_full_map(), Opinion(0.1, 0.6, 0.3)) is None  # not clearly
 
 
 def test_what_looks_otherwise_is_said_with_numbers() -> None:
-    said = contradiction(source(0.5), everywhere(), Opinion(0.04, 0.95, 0.01))
+    said = check_magnification(source(0.5), make_full_map(), Opinion(0.04, 0.95, 0.01))
     assert said == (
         "the tissue looks like 10x (95 % likely), its 0.5 um/px stand for 20x (1 %); if the pitch is wrong, give --mpp"
     )
@@ -57,17 +57,17 @@ def test_what_looks_otherwise_is_said_with_numbers() -> None:
 
 @pytest.mark.parametrize("mpp", [None, 0.25, 8.0])
 def test_of_a_pitch_that_is_none_of_the_classes_nothing_is_said(mpp: float | None) -> None:
-    assert contradiction(source(mpp), everywhere(), Opinion(1, 0, 0)) is None
+    assert check_magnification(source(mpp), make_full_map(), Opinion(1, 0, 0)) is None
 
 
 def test_where_no_tissue_is_nothing_is_said() -> None:
     nothing = TissueMap(np.zeros((4, 4), bool), "a test")
-    assert contradiction(source(0.5), nothing, Opinion(1, 0, 0)) is None
+    assert check_magnification(source(0.5), nothing, Opinion(1, 0, 0)) is None
 
 
 @pytest.mark.parametrize(("width", "said"), [(3 * WINDOW_PX, False), (4 * WINDOW_PX, True)])
 def test_of_less_tissue_than_was_measured_on_nothing_is_said(width: int, said: bool) -> None:
-    found = contradiction(source(0.5, width, 4 * WINDOW_PX), everywhere(), Opinion(1, 0, 0))
+    found = check_magnification(source(0.5, width, 4 * WINDOW_PX), make_full_map(), Opinion(1, 0, 0))
     assert (found is not None) == said
 
 
@@ -75,18 +75,18 @@ def test_of_less_tissue_than_was_measured_on_nothing_is_said(width: int, said: b
 def test_windows_lie_inside_are_alike_and_few(width: int, height: int, seed: int) -> None:
     flags = np.random.default_rng(seed).random((7, 5)) < 0.4
     size = Size(width, height)
-    boxes = spread_windows(Source(Picture(np.zeros((height, width, 3), np.uint8)), 0), TissueMap(flags, "a test"))
-    assert len(boxes) <= WINDOWS
+    boxes = choose_windows(SlideRegion(Picture(np.zeros((height, width, 3), np.uint8)), 0), TissueMap(flags, "a test"))
+    assert len(boxes) <= WINDOW_COUNT
     assert len({box.size for box in boxes}) <= 1
-    assert all(Box.of(size).contains(box) for box in boxes)
+    assert all(Box.from_size(size).contains(box) for box in boxes)
     assert bool(boxes) == bool(flags.any())
 
 
 def test_windows_are_where_the_tissue_is() -> None:
     flags = np.zeros((4, 8), bool)
     flags[:, 4:] = True
-    boxes = spread_windows(source(0.5, 8 * WINDOW_PX, 4 * WINDOW_PX), TissueMap(flags, "a test"))
-    assert len(boxes) == WINDOWS
+    boxes = choose_windows(source(0.5, 8 * WINDOW_PX, 4 * WINDOW_PX), TissueMap(flags, "a test"))
+    assert len(boxes) == WINDOW_COUNT
     assert min(box.left for box in boxes) == 4 * WINDOW_PX
 
 

@@ -13,29 +13,31 @@ from tests.support.samples import Picture, noise
 from wsisr.errors import OutputError
 from wsisr.imaging.geometry import Size
 from wsisr.models.upscaler import Resampling
-from wsisr.slides.region import Source
-from wsisr.upscaling.engine import blocks
-from wsisr.upscaling.memory import FIXED, GB
-from wsisr.upscaling.plan import DEFAULT_TILE_PX, Options, plan
+from wsisr.slides.region import SlideRegion
+from wsisr.upscaling.engine import enlarge_blocks
+from wsisr.upscaling.memory import FIXED_BYTES, GB
+from wsisr.upscaling.plan import DEFAULT_TILE_PX, UpscaleOptions, plan_upscaling
 
-SMALL, LARGE = Source(Picture(noise(Size(700, 500))), 0), Source(Picture(noise(Size(2300, 1500))), 0)
+SMALL, LARGE = SlideRegion(Picture(noise(Size(700, 500))), 0), SlideRegion(Picture(noise(Size(2300, 1500))), 0)
 UPSCALER = Resampling("lanczos", 2)
 
 
-def held(source: Source, options: Options) -> tuple[int, int]:
+def held(source: SlideRegion, options: UpscaleOptions) -> tuple[int, int]:
     """Most bytes of arrays at a time while blocks are made, and what was promised."""
-    work = plan(source, UPSCALER, options)
+    work = plan_upscaling(source, UPSCALER, options)
     gc.collect()
     tracemalloc.start()
-    for _ in blocks(work, UPSCALER):
+    for _ in enlarge_blocks(work):
         pass
     most = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    return most, work.load.bytes - FIXED
+    return most, work.work_unit.total_bytes - FIXED_BYTES
 
 
-@pytest.mark.parametrize("options", [Options(256), Options(128, batch=4), Options(256, overlap_px=4, batch=2)])
-def test_a_run_holds_no_more_than_planned_and_no_more_for_a_larger_slide(options: Options) -> None:
+@pytest.mark.parametrize(
+    "options", [UpscaleOptions(256), UpscaleOptions(128, batch=4), UpscaleOptions(256, overlap_px=4, batch=2)]
+)
+def test_a_run_holds_no_more_than_planned_and_no_more_for_a_larger_slide(options: UpscaleOptions) -> None:
     small, planned = held(SMALL, options)
     large, _ = held(LARGE, options)
     assert small <= planned
@@ -45,20 +47,22 @@ def test_a_run_holds_no_more_than_planned_and_no_more_for_a_larger_slide(options
 @given(st.floats(0.14, 1.0), st.integers(1, 4))
 @settings(max_examples=20)
 def test_tiles_are_the_largest_that_the_budget_has_room_for(memory_gb: float, batch: int) -> None:
-    load = plan(LARGE, UPSCALER, Options(batch=batch, memory_gb=memory_gb)).load
-    assert load.bytes <= memory_gb * GB
-    side = load.grid.tiling.step
+    load = plan_upscaling(LARGE, UPSCALER, UpscaleOptions(batch=batch, memory_gb=memory_gb)).work_unit
+    assert load.total_bytes <= memory_gb * GB
+    side = load.grid.tiling.core_px
     if side < DEFAULT_TILE_PX:
         with pytest.raises(OutputError, match="--memory"):
-            plan(LARGE, UPSCALER, Options(side + 128, batch=batch, memory_gb=memory_gb))
+            plan_upscaling(LARGE, UPSCALER, UpscaleOptions(side + 128, batch=batch, memory_gb=memory_gb))
 
 
-@pytest.mark.parametrize("options", [Options(memory_gb=0.1), Options(1024, memory_gb=0.15), Options(memory_gb=0)])
-def test_a_budget_without_room_for_a_tile_is_refused(options: Options) -> None:
+@pytest.mark.parametrize(
+    "options", [UpscaleOptions(memory_gb=0.1), UpscaleOptions(1024, memory_gb=0.15), UpscaleOptions(memory_gb=0)]
+)
+def test_a_budget_without_room_for_a_tile_is_refused(options: UpscaleOptions) -> None:
     with pytest.raises(OutputError, match=r"more than .* GB; allow more"):
-        plan(LARGE, UPSCALER, options)
+        plan_upscaling(LARGE, UPSCALER, options)
 
 
 def test_a_single_window_has_all_cores_and_many_share_them() -> None:
-    grids = [plan(LARGE, UPSCALER, Options(side)).load for side in (128, 4096)]
-    assert [load.beside for load in grids] == [grids[0].workers, 1]
+    grids = [plan_upscaling(LARGE, UPSCALER, UpscaleOptions(side)).work_unit for side in (128, 4096)]
+    assert [load.parallel_batches for load in grids] == [grids[0].max_parallel_batches, 1]

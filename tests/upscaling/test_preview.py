@@ -11,11 +11,11 @@ import pytest
 from tests.support.pairs import write_levels
 from tests.support.samples import noise
 from wsisr.imaging.geometry import Box, Size
-from wsisr.imaging.pixels import Rgb, shrink
+from wsisr.imaging.pixels import Rgb, shrink_image
 from wsisr.models.upscaler import Resampling
 from wsisr.slides import open_slide
-from wsisr.slides.region import source_of
-from wsisr.upscaling.preview import GAP_PX, compare
+from wsisr.slides.region import select_region
+from wsisr.upscaling.preview import GAP_PX, draw_comparison
 
 HIGH = noise(Size(256, 192))
 PLACE = Box(64, 32, 160, 112)
@@ -23,7 +23,7 @@ PLACE = Box(64, 32, 160, 112)
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    return write_levels(tmp_path / "slide.ome.tif", [HIGH, shrink(HIGH, 2, "area")], 0.5)
+    return write_levels(tmp_path / "slide.ome.tif", [HIGH, shrink_image(HIGH, 2, "area")], 0.5)
 
 
 def shows(picture: npt.NDArray[np.uint8], image: Rgb) -> bool:
@@ -38,8 +38,8 @@ def test_where_the_slide_is_finer_its_own_pixels_stand_beside_the_result(
     path: Path, level: int | None, mpp: float | None
 ) -> None:
     with open_slide(path) as slide:
-        source = source_of(slide, level, mpp, PLACE)
-        picture = np.asarray(compare(source, Resampling("bicubic", 2)))
+        source = select_region(slide, level, mpp, PLACE)
+        picture = np.asarray(draw_comparison(source, Resampling("bicubic", 2)))
     assert shows(picture, HIGH[PLACE.rows, PLACE.columns])
 
 
@@ -53,8 +53,8 @@ def test_what_the_slide_does_not_have_is_not_shown(
 ) -> None:
     """Its last panel is then the result."""
     with open_slide(path) as slide:
-        source, upscaler = source_of(slide, level, mpp), Resampling("bicubic", scale)
-        result = upscaler(source.read(Box.of(source.size))[None])[0]
-        picture = np.asarray(compare(source, upscaler))
+        source, upscaler = select_region(slide, level, mpp), Resampling("bicubic", scale)
+        result = upscaler(source.read(Box.from_size(source.size))[None])[0]
+        picture = np.asarray(draw_comparison(source, upscaler))
     last = picture[:, -(result.shape[1] + 2 * GAP_PX) :]
     assert shows(last, result)

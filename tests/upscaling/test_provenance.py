@@ -14,11 +14,11 @@ from tests.support.samples import Picture, noise, write_tiff
 from wsisr.imaging.geometry import Size
 from wsisr.models.upscaler import Resampling
 from wsisr.slides import open_slide
-from wsisr.slides.region import Source, source_of
-from wsisr.upscaling.engine import upscale
-from wsisr.upscaling.plan import Options, plan
-from wsisr.upscaling.provenance import difference, provenance
-from wsisr.writing import Codec, read_note
+from wsisr.slides.region import SlideRegion, select_region
+from wsisr.upscaling.engine import upscale_region
+from wsisr.upscaling.plan import UpscaleOptions, plan_upscaling
+from wsisr.upscaling.provenance import describe_difference, provenance_metadata
+from wsisr.writing import Codec, read_metadata
 
 BICUBIC = Resampling("bicubic", 2)
 SCANNED = {
@@ -33,8 +33,13 @@ SCANNED = {
 def test_every_layout_tells_slide_model_parameters_and_scanner(tmp_path: Path, name: str) -> None:
     slide = write_tiff(tmp_path / "slide.tif", noise(Size(300, 200)), **SCANNED)
     with open_slide(slide) as opened:
-        deque(upscale(source_of(opened), BICUBIC, tmp_path / name, options=Options(codec=Codec(quality=70))), 0)
-    note = read_note(tmp_path / name)
+        deque(
+            upscale_region(
+                select_region(opened), BICUBIC, tmp_path / name, options=UpscaleOptions(codec=Codec(quality=70))
+            ),
+            0,
+        )
+    note = read_metadata(tmp_path / name)
     assert note["source sha256"] == hashlib.sha256(slide.read_bytes()).hexdigest()
     assert (note["model"], note["scale"], note["weights sha256"]) == ("bicubic", "2", "none")
     assert note["codec"] == "jpeg, quality 70, 444"
@@ -45,25 +50,29 @@ def test_every_layout_tells_slide_model_parameters_and_scanner(tmp_path: Path, n
 
 def test_the_day_is_left_out_where_that_is_asked_for(tmp_path: Path) -> None:
     with open_slide(write_tiff(tmp_path / "slide.tif", noise(Size(300, 200)), **SCANNED)) as slide:
-        output = plan(source_of(slide), BICUBIC, Options(deidentify=True)).output
-    assert "scan date" not in output.note
-    assert "2009" not in str(output.note)
+        output = plan_upscaling(select_region(slide), BICUBIC, UpscaleOptions(deidentify=True)).output
+    assert "scan date" not in output.metadata
+    assert "2009" not in str(output.metadata)
 
 
 def test_too_short_an_overlap_is_told() -> None:
-    source = Source(Picture(noise(Size(300, 200))), 0)
-    assert "overlap" not in plan(source, BICUBIC, Options()).output.note
-    assert plan(source, BICUBIC, Options(overlap_px=2)).output.note["overlap"].startswith("2 px, less than")
+    source = SlideRegion(Picture(noise(Size(300, 200))), 0)
+    assert "overlap" not in plan_upscaling(source, BICUBIC, UpscaleOptions()).output.metadata
+    assert (
+        plan_upscaling(source, BICUBIC, UpscaleOptions(overlap_px=2))
+        .output.metadata["overlap"]
+        .startswith("2 px, less than")
+    )
 
 
 def test_a_file_made_otherwise_differs_and_one_made_elsewhere_does_not() -> None:
-    source = Source(Picture(noise(Size(30, 20))), 0)
-    asked = provenance(source, BICUBIC, Codec())
-    assert difference(asked | {"source sha256": "1", "computed": "on cuda in bf16"}, asked) is None
-    assert difference(asked, provenance(source, BICUBIC, Codec(quality=80))) == (
+    source = SlideRegion(Picture(noise(Size(30, 20))), 0)
+    asked = provenance_metadata(source, BICUBIC, Codec())
+    assert describe_difference(asked | {"source sha256": "1", "computed": "on cuda in bf16"}, asked) is None
+    assert describe_difference(asked, provenance_metadata(source, BICUBIC, Codec(quality=80))) == (
         "codec: jpeg, quality 90, 444, not jpeg, quality 80, 444"
     )
-    assert difference(asked | {"overlap": "2 px"}, asked) == "overlap: 2 px, not none"
+    assert describe_difference(asked | {"overlap": "2 px"}, asked) == "overlap: 2 px, not none"
 
 
 CODECS = st.builds(Codec, st.sampled_from(["jpeg", "lzw"]), st.integers(88, 92), st.sampled_from(["420", "444"]))
@@ -72,12 +81,12 @@ CODECS = st.builds(Codec, st.sampled_from(["jpeg", "lzw"]), st.integers(88, 92),
 @given(CODECS, CODECS)
 def test_codecs_have_the_same_words_if_and_only_if_they_store_the_same(one: Codec, other: Codec) -> None:
     pixels = noise(Size(64, 64))
-    assert (one.said == other.said) == (one.encode(pixels, 64) == other.encode(pixels, 64))
+    assert (one.description == other.description) == (one.encode(pixels, 64) == other.encode(pixels, 64))
 
 
 @given(CODECS)
 def test_a_codec_is_known_by_its_words(codec: Codec) -> None:
-    told = Codec.told(codec.said)
+    told = Codec.parse(codec.description)
     assert told is not None
-    assert told.said == codec.said
-    assert Codec.told(codec.said + "!") is None
+    assert told.description == codec.description
+    assert Codec.parse(codec.description + "!") is None

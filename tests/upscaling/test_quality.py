@@ -15,17 +15,17 @@ from hypothesis import strategies as st
 
 from tests.support.samples import Picture, noise
 from wsisr.imaging.geometry import Box, Size
-from wsisr.imaging.pixels import Rgb, Tiles
+from wsisr.imaging.pixels import Rgb, RgbBatch
 from wsisr.models.loading import load_upscaler
-from wsisr.models.upscaler import Resampling, Upscaler
+from wsisr.models.upscaler import Resampling, Upscaler, UpscalerInfo
 from wsisr.slides import open_slide
-from wsisr.slides.region import Source
+from wsisr.slides.region import SlideRegion
 from wsisr.tissue import TissueMap
-from wsisr.upscaling.background import Background
-from wsisr.upscaling.engine import blocks, upscale
-from wsisr.upscaling.plan import Options, plan
-from wsisr.upscaling.quality import Audit
-from wsisr.writing import read_note
+from wsisr.upscaling.background import BackgroundOptions
+from wsisr.upscaling.engine import enlarge_blocks, upscale_region
+from wsisr.upscaling.plan import UpscaleOptions, plan_upscaling
+from wsisr.upscaling.quality import QualityMonitor
+from wsisr.writing import read_metadata
 
 UPSCALER = Resampling("lanczos", 2)
 
@@ -33,23 +33,22 @@ UPSCALER = Resampling("lanczos", 2)
 class Repeat:
     """Averaged back it is what it was; each tile may be darkened by its number."""
 
-    name, hardware, on_gpu = "repeat", "nowhere", False
-    weights, scale, context = None, 2, 0
-    remarks: tuple[str, ...] = ()
+    info = UpscalerInfo("repeat", scale=2, receptive_field=0, hardware="nowhere")
+    warnings: tuple[str, ...] = ()
 
     def __init__(self, darker: int = 0) -> None:
         self.darker, self.tiles = darker, 0
 
-    def __call__(self, tiles: Tiles) -> Tiles:
+    def __call__(self, tiles: RgbBatch) -> RgbBatch:
         self.tiles += 1
         off = self.darker if self.tiles == 4 else 0
         return tiles.repeat(2, axis=1).repeat(2, axis=2) - np.uint8(off)
 
 
-def audited(pixels: Rgb, upscaler: Upscaler, overlap_px: int | None = None) -> Audit:
-    audit = Audit(upscaler.scale)
-    work = plan(Source(Picture(pixels), 0), upscaler, Options(128, overlap_px, audit=audit))
-    for _ in blocks(work, upscaler):
+def audited(pixels: Rgb, upscaler: Upscaler, overlap_px: int | None = None) -> QualityMonitor:
+    audit = QualityMonitor(upscaler.info.scale)
+    work = plan_upscaling(SlideRegion(Picture(pixels), 0), upscaler, UpscaleOptions(128, overlap_px, quality=audit))
+    for _ in enlarge_blocks(work):
         pass
     return audit
 
@@ -63,15 +62,15 @@ def test_without_seams_the_score_is_one() -> None:
 
 def test_a_tile_that_differs_is_found_by_its_border_and_by_its_mean() -> None:
     audit = audited(np.full((256, 384, 3), 90, np.uint8), Repeat(darker=3))
-    assert audit.seams.at[0] in (0, 256)
+    assert audit.seams.worst_at[0] in (0, 256)
     assert audit.seams.worst > 10
-    assert (audit.residual.worst, audit.residual.at) == (3, (0, 256))
-    assert audit.residual.mean == pytest.approx(3 / 6)
-    assert audit.residual.percentile == 3
+    assert (audit.consistency.worst, audit.consistency.worst_at) == (3, (0, 256))
+    assert audit.consistency.mean == pytest.approx(3 / 6)
+    assert audit.consistency.percentile == 3
 
 
 def test_what_averages_back_to_its_input_has_no_residual() -> None:
-    residual = audited(noise(Size(301, 203)), Repeat()).residual
+    residual = audited(noise(Size(301, 203)), Repeat()).consistency
     assert (residual.mean, residual.percentile, residual.worst) == (0, 0, 0)
 
 
@@ -80,18 +79,18 @@ def test_where_white_meets_tissue_there_is_no_seam_to_measure() -> None:
     flags[:, :2] = flags[0, 2] = True  # across the border of the upper tiles, half is tissue on both sides
     found = {}
     for white in (True, False):
-        audit, ground = Audit(2), Background(TissueMap(flags, "made up"), white)
-        source = Source(Picture(np.full((512, 512, 3), 90, np.uint8)), 0)
-        work = plan(source, Repeat(), Options(256, audit=audit, background=ground))
-        deque(blocks(work, Repeat()), 0)
+        audit, ground = QualityMonitor(2), BackgroundOptions(TissueMap(flags, "made up"), white)
+        source = SlideRegion(Picture(np.full((512, 512, 3), 90, np.uint8)), 0)
+        work = plan_upscaling(source, Repeat(), UpscaleOptions(256, quality=audit, background=ground))
+        deque(enlarge_blocks(work), 0)
         found[white] = (audit.seams.borders, audit.seams.mean)
     assert found == {True: (3, 1.0), False: (4, 1.0)}
 
 
-@pytest.mark.parametrize("options", [Options(128), Options(128, overlap_px=4, batch=2)])
+@pytest.mark.parametrize("options", [UpscaleOptions(128), UpscaleOptions(128, overlap_px=4, batch=2)])
 @settings(max_examples=6)
 @given(stops=st.lists(st.integers(1, 16), min_size=1, max_size=3))
-def test_an_audit_does_not_depend_on_where_the_run_was_stopped(options: Options, stops: list[int]) -> None:
+def test_an_audit_does_not_depend_on_where_the_run_was_stopped(options: UpscaleOptions, stops: list[int]) -> None:
     with TemporaryDirectory() as name:
         told = [_audited_upscaling(Path(name) / "whole.tif", options, [])]
         told.append(_audited_upscaling(Path(name) / "stopped.tif", options, stops))
@@ -100,34 +99,43 @@ def test_an_audit_does_not_depend_on_where_the_run_was_stopped(options: Options,
 
 def test_tiles_that_were_cut_otherwise_before_are_not_measured(tmp_path: Path) -> None:
     output = tmp_path / "a.tif"
-    _some_steps(output, Options(128), 6)
-    audit = Audit(2)
-    _some_steps(output, Options(256, audit=audit), None)
-    assert audit.measured in (2, 3)  # what was in hand when the first run was stopped may have been finished
+    _some_steps(output, UpscaleOptions(128), 6)
+    audit = QualityMonitor(2)
+    _some_steps(output, UpscaleOptions(256, quality=audit), None)
+    assert audit.measured_tiles in (2, 3)  # what was in hand when the first run was stopped may have been finished
 
 
 def test_what_was_remarked_before_the_run_was_stopped_is_in_the_file(tmp_path: Path) -> None:
     upscaler, output = Repeat(), tmp_path / "a.tif"
-    upscaler.remarks = ("first",)
-    _some_steps(output, Options(128), 3, upscaler)
-    upscaler.remarks = ("second", "first")
-    _some_steps(output, Options(128), None, upscaler)
-    assert read_note(output)["remarks"] == "first; second"
+    upscaler.warnings = ("first",)
+    _some_steps(output, UpscaleOptions(128), 3, upscaler)
+    upscaler.warnings = ("second", "first")
+    _some_steps(output, UpscaleOptions(128), None, upscaler)
+    assert read_metadata(output)["remarks"] == "first; second"
 
 
-def _some_steps(output: Path, options: Options, steps: int | None, upscaler: Upscaler = UPSCALER) -> None:
-    making = upscale(Source(Picture(noise(Size(500, 400))), 0), upscaler, output, options=options)
+def _some_steps(output: Path, options: UpscaleOptions, steps: int | None, upscaler: Upscaler = UPSCALER) -> None:
+    making = upscale_region(SlideRegion(Picture(noise(Size(500, 400))), 0), upscaler, output, options=options)
     deque(islice(making, steps), 0)
     making.close()
 
 
-def _audited_upscaling(output: Path, options: Options, stops: list[int]) -> tuple[object, ...]:
+def _audited_upscaling(output: Path, options: UpscaleOptions, stops: list[int]) -> tuple[object, ...]:
     for steps in [*stops, None]:
         if not output.exists():
-            audit = Audit(2)
-            _some_steps(output, replace(options, audit=audit), steps)
-    seams, residual = audit.seams, audit.residual
-    return audit.measured, seams.borders, seams.mean, seams.worst, seams.at, residual.mean, residual.worst, residual.at
+            audit = QualityMonitor(2)
+            _some_steps(output, replace(options, quality=audit), steps)
+    seams, residual = audit.seams, audit.consistency
+    return (
+        audit.measured_tiles,
+        seams.borders,
+        seams.mean,
+        seams.worst,
+        seams.worst_at,
+        residual.mean,
+        residual.worst,
+        residual.worst_at,
+    )
 
 
 def test_one_tile_has_no_border() -> None:

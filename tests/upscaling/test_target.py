@@ -9,21 +9,21 @@ from hypothesis import strategies as st
 from tests.support.samples import Picture, noise
 from wsisr.errors import SlideError
 from wsisr.imaging.geometry import Size
-from wsisr.upscaling.target import INTERPOLATED_BELOW, route_to
+from wsisr.upscaling.target import LARGEST_INTERPOLATION, plan_scale
 
 PIXELS = noise(Size(60, 40))
 
 
 @given(st.floats(0.1, 2.0), st.floats(0.1, 2.0))
 def test_whatever_the_slide_the_result_has_the_target_pitch(pitch: float, target: float) -> None:
-    if pitch > 4 * INTERPOLATED_BELOW * target:
+    if pitch > 4 * LARGEST_INTERPOLATION * target:
         with pytest.raises(SlideError, match="coarser target"):
-            route_to(Picture(PIXELS, pitch), target)
+            plan_scale(Picture(PIXELS, pitch), target)
         return
-    route = route_to(Picture(PIXELS, pitch), target)
-    assert route.source.mpp is not None
-    assert route.source.mpp / route.scale == pytest.approx(target, rel=0.0101)
-    assert route.source.factor == 1 or route.source.mpp / route.scale == pytest.approx(target, rel=1e-12)
+    route = plan_scale(Picture(PIXELS, pitch), target)
+    assert route.region.mpp is not None
+    assert route.region.mpp / route.scale == pytest.approx(target, rel=0.0101)
+    assert route.region.resampling_factor == 1 or route.region.mpp / route.scale == pytest.approx(target, rel=1e-12)
 
 
 @pytest.mark.parametrize(
@@ -41,20 +41,22 @@ def test_whatever_the_slide_the_result_has_the_target_pitch(pitch: float, target
 def test_no_way_costs_more_than_it_must_and_each_says_what(
     pitch: float, scale: int, factor: float, said: str | None
 ) -> None:
-    route = route_to(Picture(PIXELS, pitch), 0.25)
+    route = plan_scale(Picture(PIXELS, pitch), 0.25)
     assert route.scale == scale
-    assert route.source.factor == pytest.approx(factor)
+    assert route.region.resampling_factor == pytest.approx(factor)
     if said is None:
-        assert route.source.remarks == ()
+        assert route.region.selection_warnings == ()
     else:
-        assert said in route.source.remarks[0]
+        assert said in route.region.selection_warnings[0]
 
 
 def test_pitches_within_one_percent_are_the_same() -> None:
-    assert {route_to(Picture(PIXELS, pitch), 0.25).source.factor for pitch in (0.248, 0.252, 0.499)} == {1.0}
+    assert {plan_scale(Picture(PIXELS, pitch), 0.25).region.resampling_factor for pitch in (0.248, 0.252, 0.499)} == {
+        1.0
+    }
 
 
 @pytest.mark.parametrize("target", [0.0, -1.0, float("nan"), 100.0])
 def test_a_target_that_cannot_be_is_refused(target: float) -> None:
     with pytest.raises(SlideError, match="choose a target"):
-        route_to(Picture(PIXELS, 0.5), target)
+        plan_scale(Picture(PIXELS, 0.5), target)

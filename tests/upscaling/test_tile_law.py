@@ -20,7 +20,7 @@ from wsisr.models.catalog import shipped
 from wsisr.models.loading import load_upscaler
 from wsisr.models.upscaler import Upscaler
 from wsisr.slides import open_slide
-from wsisr.upscaling.plan import Options
+from wsisr.upscaling.plan import UpscaleOptions
 
 REGION = Box(330, 1000, 330 + 640, 1000 + 400)
 """Tissue and glass; in px of level 0."""
@@ -47,7 +47,7 @@ def upscaler(request: pytest.FixtureRequest, precision: str) -> Upscaler:
 
 @pytest.fixture(scope="module")
 def reference(real: Rgb, upscaler: Upscaler) -> Rgb:
-    return enlarged(real, upscaler, Options(tile_px=512))
+    return enlarged(real, upscaler, UpscaleOptions(tile_px=512))
 
 
 def largest_difference(one: Rgb, other: Rgb) -> int:
@@ -57,21 +57,21 @@ def largest_difference(one: Rgb, other: Rgb) -> int:
 def test_small_tiles_in_batches_show_what_large_tiles_one_by_one_show(
     real: Rgb, upscaler: Upscaler, reference: Rgb
 ) -> None:
-    assert largest_difference(enlarged(real, upscaler, Options(tile_px=128, batch=8)), reference) <= 1
+    assert largest_difference(enlarged(real, upscaler, UpscaleOptions(tile_px=128, batch=8)), reference) <= 1
 
 
 def test_a_shifted_grid_shows_the_same(real: Rgb, upscaler: Upscaler, reference: Rgb) -> None:
-    shifted = enlarged(real[SHIFT_Y:, SHIFT_X:], upscaler, Options(tile_px=256))
+    shifted = enlarged(real[SHIFT_Y:, SHIFT_X:], upscaler, UpscaleOptions(tile_px=256))
     # Where the shifted picture's own border is out of sight.
-    clear, scale = upscaler.context, upscaler.scale
+    clear, scale = upscaler.info.receptive_field, upscaler.info.scale
     same = reference[(SHIFT_Y + clear) * scale :, (SHIFT_X + clear) * scale :]
     assert largest_difference(shifted[clear * scale :, clear * scale :], same) <= 1
 
 
 def test_without_overlap_the_law_is_broken(real: Rgb, upscaler: Upscaler, reference: Rgb) -> None:
     part = real[:, :512]
-    cut = enlarged(part, upscaler, Options(tile_px=256, overlap_px=0))
-    width = (part.shape[1] - upscaler.context) * upscaler.scale
+    cut = enlarged(part, upscaler, UpscaleOptions(tile_px=256, overlap_px=0))
+    width = (part.shape[1] - upscaler.info.receptive_field) * upscaler.info.scale
     assert largest_difference(cut[:, :width], reference[:, :width]) > 1
 
 
@@ -81,17 +81,17 @@ def of_family(family: str) -> Upscaler:
 
 def by_two_tilings(family: str, real: Rgb) -> tuple[Rgb, Rgb]:
     part = real[:200, 400:720]
-    small, large = Options(tile_px=128, batch=4), Options(tile_px=512)
+    small, large = UpscaleOptions(tile_px=128, batch=4), UpscaleOptions(tile_px=512)
     return enlarged(part, of_family(family), small), enlarged(part, of_family(family), large)
 
 
 @pytest.mark.parametrize("family", LOCAL)
 def test_every_local_family_keeps_the_law(real: Rgb, family: str) -> None:
     assert largest_difference(*by_two_tilings(family, real)) <= 1
-    assert of_family(family).remarks == []
+    assert of_family(family).warnings == []
 
 
 @pytest.mark.parametrize("family", GLOBAL)
 def test_a_global_one_does_not_and_says_so(real: Rgb, family: str) -> None:
     assert largest_difference(*by_two_tilings(family, real)) > 0
-    assert "depends on how the slide is cut" in of_family(family).remarks[0]
+    assert "depends on how the slide is cut" in of_family(family).warnings[0]

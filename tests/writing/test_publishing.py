@@ -14,7 +14,7 @@ import pytest
 
 from tests.support.disks import as_nobody, files_end_at
 from wsisr.errors import OutputError
-from wsisr.files import check_output, publish
+from wsisr.files import check_output, publish_output
 from wsisr.imaging.geometry import Box, Size
 from wsisr.imaging.pixels import Rgb
 from wsisr.writing.encoding.codec import Codec
@@ -30,7 +30,7 @@ def noise() -> Rgb:
 
 def write(path: Path, *, overwrite: bool = False) -> None:
     with PyramidWriter(path, SPEC, overwrite=overwrite) as writer:
-        writer.write(Box.of(SPEC.size), noise())
+        writer.write(Box.from_size(SPEC.size), noise())
         deque(writer.finish())
 
 
@@ -43,7 +43,7 @@ def one_line(error: pytest.ExceptionInfo[OutputError], path: Path) -> str:
 
 def interrupt_while_finishing(path: Path) -> None:
     with PyramidWriter(path, SPEC) as writer:
-        writer.write(Box.of(SPEC.size), noise())
+        writer.write(Box.from_size(SPEC.size), noise())
         next(writer.finish())
         raise KeyboardInterrupt
 
@@ -60,7 +60,7 @@ def test_only_the_result_remains(path: Path) -> None:
 
 def test_leaving_early_leaves_nothing(path: Path) -> None:
     with PyramidWriter(path, SPEC) as writer:
-        writer.write(Box.of(SPEC.size), noise())
+        writer.write(Box.from_size(SPEC.size), noise())
         assert list(path.parent.iterdir()) != []
     assert list(path.parent.iterdir()) == []
 
@@ -81,7 +81,7 @@ def test_an_existing_output_is_refused_before_any_work(path: Path) -> None:
 
 def test_an_output_that_appears_meanwhile_is_not_replaced(path: Path) -> None:
     with PyramidWriter(path, SPEC) as writer:
-        writer.write(Box.of(SPEC.size), noise())
+        writer.write(Box.from_size(SPEC.size), noise())
         finishing = writer.finish()
         next(finishing)
         path.write_text("mine")
@@ -96,7 +96,7 @@ def test_an_output_that_appears_after_the_last_look_is_not_replaced(path: Path, 
     finished.write_text("ours")
     path.write_text("mine")
     with pytest.raises(OutputError, match="exists"):
-        publish(finished, path, overwrite=False)
+        publish_output(finished, path, overwrite=False)
     assert path.read_text() == "mine"
 
 
@@ -112,7 +112,7 @@ def test_the_second_of_two_writers_is_refused_and_the_first_goes_on(path: Path) 
         with pytest.raises(OutputError) as error, PyramidWriter(path, SPEC):
             pass
         assert "another run" in one_line(error, path)
-        first.write(Box.of(SPEC.size), noise())
+        first.write(Box.from_size(SPEC.size), noise())
         deque(first.finish())
     assert list(path.parent.iterdir()) == [path]
 
@@ -177,7 +177,7 @@ def test_a_folder_without_permission_is_refused() -> None:
 @pytest.mark.parametrize("share", [0.3, 1.01], ids=["while tiles come in", "while the file is assembled"])
 def test_a_file_that_may_not_grow_is_one_line_and_leaves_nothing(path: Path, share: float) -> None:
     with PyramidWriter(path, SPEC) as writer:
-        writer.write(Box.of(SPEC.size), noise())
+        writer.write(Box.from_size(SPEC.size), noise())
         level_0 = writer.bytes_written
     with files_end_at(int(share * level_0)), pytest.raises(OutputError) as error:
         write(path)

@@ -16,13 +16,13 @@ from hypothesis import strategies as st
 
 from wsisr.errors import OutputError
 from wsisr.imaging.geometry import Box, Size
-from wsisr.imaging.pixels import Rgb, halve
+from wsisr.imaging.pixels import Rgb, halve_image
 from wsisr.progress import Progress
 from wsisr.writing.encoding.codec import Codec
-from wsisr.writing.encoding.grid import Grid, pyramid
+from wsisr.writing.encoding.grid import LevelGrid, build_level_grids
 from wsisr.writing.layouts import ome_tiff, pyramid_tiff
 from wsisr.writing.layouts.pyramid_tiff import PyramidTiff
-from wsisr.writing.metadata import read_note
+from wsisr.writing.metadata import read_metadata
 from wsisr.writing.pyramid import PyramidWriter
 from wsisr.writing.spec import PyramidSpec
 from wsisr.writing.workdir.tile_store import TileStore
@@ -54,7 +54,7 @@ def picture(size: Size) -> Rgb:
 
 def write(path: Path, spec: PyramidSpec) -> list[Progress]:
     with PyramidWriter(path, spec, overwrite=True) as writer:
-        writer.write(Box.of(spec.size), picture(spec.size))
+        writer.write(Box.from_size(spec.size), picture(spec.size))
         return list(writer.finish())
 
 
@@ -81,7 +81,7 @@ def levels_in_tifffile(path: Path) -> list[Rgb]:
 @given(specs)
 def test_every_reader_sees_all_levels_and_the_pitch(path: Path, spec: PyramidSpec) -> None:
     write(path, spec)
-    sizes = [(grid.size.width, grid.size.height) for grid in pyramid(spec.size, spec.tile_px)]
+    sizes = [(grid.size.width, grid.size.height) for grid in build_level_grids(spec.size, spec.tile_px)]
     with openslide.OpenSlide(path) as slide:
         assert list(slide.level_dimensions) == sizes
         # libtiff keeps a resolution as a 32-bit float.
@@ -109,7 +109,7 @@ def test_each_level_is_the_mean_of_the_decoded_level_above_and_no_pixel_moves(pa
             rgba = np.asarray(region, dtype=int)
             assert (rgba[..., 3] == 255).all()
             np.testing.assert_allclose(rgba[..., :3], expected, atol=1)
-            expected = through_jpeg(halve(expected), spec)
+            expected = through_jpeg(halve_image(expected), spec)
 
 
 @settings(max_examples=10, deadline=None)
@@ -125,8 +125,8 @@ def test_vips_finds_every_level_as_subifd_too(path: Path, spec: PyramidSpec) -> 
 @given(specs, st.randoms(use_true_random=False))
 def test_the_file_does_not_depend_on_the_order_of_writing(path: Path, spec: PyramidSpec, random: Random) -> None:
     write(path, spec)
-    grid, image = Grid(spec.size, spec.tile_px), picture(spec.size)
-    boxes = [grid.box(tile) for tile in range(grid.tiles)]
+    grid, image = LevelGrid(spec.size, spec.tile_px), picture(spec.size)
+    boxes = [grid.tile_box(tile) for tile in range(grid.tile_count)]
     random.shuffle(boxes)
     other = path.with_name("other.ome.tif")
     with PyramidWriter(other, spec, overwrite=True) as writer, ThreadPoolExecutor(3) as pool:
@@ -139,12 +139,12 @@ def test_the_file_does_not_depend_on_the_order_of_writing(path: Path, spec: Pyra
 @given(specs)
 def test_progress_ends_at_its_total_and_the_size_is_told(path: Path, spec: PyramidSpec) -> None:
     with PyramidWriter(path, spec, overwrite=True) as writer:
-        writer.write(Box.of(spec.size), picture(spec.size))
+        writer.write(Box.from_size(spec.size), picture(spec.size))
         reports = list(writer.finish())
         assert writer.bytes_written == path.stat().st_size
-    grids = pyramid(spec.size, spec.tile_px)
+    grids = build_level_grids(spec.size, spec.tile_px)
     for stage, counted in (("pyramid", grids[1:]), ("assemble", grids)):
-        total = sum(grid.tiles for grid in counted)
+        total = sum(grid.tile_count for grid in counted)
         done = [report.done for report in reports if report.stage == stage]
         assert done == sorted(done)
         assert done[-1:] == ([total] if total else [])
@@ -166,20 +166,20 @@ def test_bigtiff_is_taken_only_where_classic_may_be_too_small(path: Path, monkey
 @settings(max_examples=15, deadline=None)
 @given(specs)
 def test_no_file_exceeds_the_size_that_decides_on_bigtiff(path: Path, spec: PyramidSpec) -> None:
-    store = TileStore(path.with_name("tiles"), Grid(spec.size, spec.tile_px), spec.codec)
-    for tile in range(store.grid.tiles):
-        store.put([tile], [spec.codec.encode(np.zeros((1, 1, 3), np.uint8), spec.tile_px)])
-    tiff = PyramidTiff(ome_tiff.fill, ome_tiff.words)
-    deque(tiff.assemble(path, [store], spec))
-    assert path.stat().st_size <= tiff.bytes_at_most([store], spec)
+    store = TileStore(path.with_name("tiles"), LevelGrid(spec.size, spec.tile_px), spec.codec)
+    for tile in range(store.grid.tile_count):
+        store.write_encoded([tile], [spec.codec.encode(np.zeros((1, 1, 3), np.uint8), spec.tile_px)])
+    tiff = PyramidTiff(ome_tiff.write_ome_tiff, ome_tiff.build_ome_description)
+    deque(tiff.write_file(path, [store], spec))
+    assert path.stat().st_size <= tiff.max_bytes([store], spec)
     store.close()
 
 
 def test_profile_and_note_come_back_and_the_profile_is_stored_once(path: Path) -> None:
     profile = bytes(range(256)) * 9
     note = {"model": "masrgan x4 <é>", "warning": "research use only", "empty": ""}
-    write(path, PyramidSpec(Size(100, 60), MPP, 16, icc=profile, note=note, software="wsisr 0.1"))
-    assert read_note(path) == note
+    write(path, PyramidSpec(Size(100, 60), MPP, 16, icc=profile, metadata=note, software="wsisr 0.1"))
+    assert read_metadata(path) == note
     with tifffile.TiffFile(path) as tiff:
         first, *others = (page.aspage() for page in tiff.pages)
         assert first.iccprofile == profile

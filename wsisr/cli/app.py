@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from wsisr.cli.build_dataset import build_dataset
-from wsisr.cli.console import FAILED, remark, remarks
+from wsisr.cli.console import EXIT_FAILED, print_message, stderr_console
 from wsisr.cli.evaluate import evaluate
 from wsisr.cli.export import export
 from wsisr.cli.info import info
@@ -60,13 +60,13 @@ def errors_as_lines() -> Iterator[None]:
     try:
         yield
     except WsisrError as error:
-        remark(f"error: {error}")
-        raise SystemExit(FAILED) from None
+        print_message(f"error: {error}")
+        raise SystemExit(EXIT_FAILED) from None
     except SystemExit as ended:
         # Typer turns a Ctrl-C that no command has heard into this exit code, without a word.
         if isinstance(getattr(ended.__context__, "__cause__", None), KeyboardInterrupt):
-            remarks.show_cursor(True)  # in case it fell into the end of a progress bar, which had hidden it
-            remark("interrupted")
+            stderr_console.show_cursor(True)  # in case it fell into the end of a progress bar, which had hidden it
+            print_message("interrupted")
         raise
 
 

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import typer
 
-from wsisr.cli.console import FAILED, INTERRUPTED, answers, remark, remarks
-from wsisr.cli.frontend import STOPPED
-from wsisr.errors import OutputError, WsisrError, in_words
-from wsisr.files import check_output, disk_errors, write_whole
+from wsisr.cli.console import EXIT_FAILED, EXIT_INTERRUPTED, print_message, stderr_console, stdout_console
+from wsisr.cli.frontend import STOPPED_MESSAGE
+from wsisr.errors import OutputError, WsisrError, describe_error
+from wsisr.files import check_output, translate_disk_errors, write_atomically
 from wsisr.parallel.processes import StopFlag
-from wsisr.progress import counted
+from wsisr.progress import format_count
 from wsisr.version import __version__
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-SOME_FAILED = 3
+EXIT_PARTLY_FAILED = 3
 """Exit code of a run that others of its slides survived, or that shows white where a slide could not be decoded."""
 
 Job = tuple[Path, Path]
@@ -58,14 +58,14 @@ def of_shard(slides: Sequence[T], shard: str | None) -> Sequence[T]:
 def look_at_each(files: Sequence[Path], good: Callable[[Path], bool]) -> None:
     """Whatever comes of the others; leaves with the exit code of failure where one is not good or not readable."""
     if [file for file in files if not _good(file, good)]:
-        raise typer.Exit(FAILED)
+        raise typer.Exit(EXIT_FAILED)
 
 
 def _good(file: Path, good: Callable[[Path], bool]) -> bool:
     try:
         return good(file)
     except WsisrError as error:
-        remark(f"error: {error}")
+        print_message(f"error: {error}")
         return False
 
 
@@ -87,12 +87,12 @@ def run(jobs: Sequence[Job], enlarge: Enlarge, stop: StopFlag, report: Path | No
     for number, job in enumerate(jobs, 1):
         try:
             if stop.is_set():
-                remark(STOPPED)
-                raise typer.Exit(INTERRUPTED)
+                print_message(STOPPED_MESSAGE)
+                raise typer.Exit(EXIT_INTERRUPTED)
             done.append(attempted(job, enlarge, f"{number} of {len(jobs)}"))
         except typer.Exit:
             keep_report(report, [*done, told_of(job, "stopped")])
-            remark(f"{len(done)} of {len(jobs)} slides were through")
+            print_message(f"{len(done)} of {len(jobs)} slides were through")
             raise
         keep_report(report, done)
     return done
@@ -121,14 +121,14 @@ def attempted(job: Job, enlarge: Enlarge, place: str) -> Facts:
     except typer.Exit:
         raise
     except Exception as error:  # noqa: BLE001 - said with its traceback, and kept
-        remarks.print(traceback.format_exc(), soft_wrap=True, markup=False, highlight=False, emoji=False)
-        what = f"{type(error).__name__}: {in_words(error)}"
+        stderr_console.print(traceback.format_exc(), soft_wrap=True, markup=False, highlight=False, emoji=False)
+        what = f"{type(error).__name__}: {describe_error(error)}"
         return failed(job, f"{job[0]}: a bug of wsisr's, whose traceback is above ({what})", place)
 
 
 def failed(job: Job, error: str, place: str) -> Facts:
     """What is to be reported of a job that cannot be done, said on the terminal first."""
-    remark(f"error: {error} ({place})")
+    print_message(f"error: {error} ({place})")
     return told_of(job, "failed", error=error)
 
 
@@ -140,10 +140,10 @@ def told_of(job: Job, state: str | None = None, **more: str) -> Facts:
 
 def written_by_wsisr(output: Path) -> bool:
     """Whether there is an output already, and wsisr wrote it."""
-    from wsisr.upscaling.provenance import derived_note
+    from wsisr.upscaling.provenance import read_derived_metadata
 
-    with disk_errors(output):
-        return (output.is_file() or output.is_dir()) and bool(derived_note(output))
+    with translate_disk_errors(output):
+        return (output.is_file() or output.is_dir()) and bool(read_derived_metadata(output))
 
 
 def finished(output: Path, asked: Mapping[str, str], info: SlideInfo) -> Mapping[str, str]:
@@ -153,13 +153,13 @@ def finished(output: Path, asked: Mapping[str, str], info: SlideInfo) -> Mapping
     """
     from threading import Event
 
-    from wsisr.slides.files import digest
-    from wsisr.upscaling.provenance import derived_note, difference, digest_note
+    from wsisr.slides.files import hash_slide
+    from wsisr.upscaling.provenance import describe_difference, digest_metadata, read_derived_metadata
 
-    there = derived_note(output) if output.exists() else {}
-    how = difference(there, asked) if there else None
+    there = read_derived_metadata(output) if output.exists() else {}
+    how = describe_difference(there, asked) if there else None
     if there and not how:  # only now, for it reads all of the slide
-        how = difference(there, {**asked, **digest_note(digest(info, Event()))})
+        how = describe_difference(there, {**asked, **digest_metadata(hash_slide(info, Event()))})
     if how:
         advice = "choose another name, or replace it with --overwrite"
         raise OutputError(f"{output}: exists already, made otherwise ({how}); {advice}")
@@ -170,7 +170,7 @@ def check_report(report: Path | None, results: Iterable[Path]) -> None:
     """Raises `OutputError` where a report would replace anything but a report, or one of the results to come."""
     if report is None:
         return
-    with disk_errors(report):
+    with translate_disk_errors(report):
         if report.resolve() in {result.resolve() for result in results}:
             raise OutputError(f"{report}: is to be a result of this run too; give the report another name")
         check_output(report, overwrite=True)
@@ -187,26 +187,26 @@ def keep_report(report: Path | None, slides: Sequence[Facts]) -> None:
     try:
         write_report(report, slides)
     except OutputError as error:
-        remark(f"warning: {error}")
+        print_message(f"warning: {error}")
 
 
 def write_report(report: Path | None, slides: Sequence[Facts]) -> None:
     """JSON, replaced whole; keys are stable. Raises `OutputError` where it cannot be written."""
     if report is not None:
-        write_whole(report, [json.dumps({"wsisr": __version__, "slides": slides}, indent=2).encode() + b"\n"])
+        write_atomically(report, [json.dumps({"wsisr": __version__, "slides": slides}, indent=2).encode() + b"\n"])
 
 
 def conclude(slides: Sequence[Facts], *, quiet: bool) -> None:
     """The table, and the exit code of what failed."""
     if not quiet:
-        answers.print(table(slides))
+        stdout_console.print(table(slides))
     leave(slides)
 
 
 def leave(slides: Sequence[Facts]) -> None:
     """With the exit code of what failed, or could not all be read; without, where all is well."""
     if failures(slides) or any("unreadable" in facts for facts in slides):
-        raise typer.Exit(SOME_FAILED)
+        raise typer.Exit(EXIT_PARTLY_FAILED)
 
 
 def failures(slides: Sequence[Facts]) -> int:
@@ -220,7 +220,7 @@ def table(slides: Sequence[Facts]) -> Table:
 
     from wsisr.cli.progress import duration
 
-    shown = Table(title=Text(f"{counted(len(slides), 'slide')}, {failures(slides)} failed"), title_justify="left")
+    shown = Table(title=Text(f"{format_count(len(slides), 'slide')}, {failures(slides)} failed"), title_justify="left")
     for name in ("slide", "state", "time", "result"):
         shown.add_column(name, overflow="fold")
     for facts in slides:

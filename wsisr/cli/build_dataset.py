@@ -52,20 +52,22 @@ def pyramid(
     quiet: QUIET = False,
 ) -> None:
     """Pairs from the levels of slides: low resolution from a coarser level than the high one."""
-    from wsisr.dataset.builder import Assembly
-    from wsisr.dataset.pyramid import Work, plan
+    from wsisr.dataset.builder import DatasetBuilder
+    from wsisr.dataset.pyramid import BuildOptions, plan_pyramid_dataset
     from wsisr.dataset.recipe import Recipe
-    from wsisr.dataset.slides_and_splits import read_cases, sources_by_table, sources_of
-    from wsisr.parallel.cpu import cores
+    from wsisr.dataset.slides_and_splits import assign_slides, assign_slides_by_table, read_case_table
+    from wsisr.parallel.cpu import count_usable_cores
 
     if cases and validation:
         raise typer.BadParameter("say the split in the table, or hold out slides, not both", param_hint="--cases")
     recipe = Recipe(patch_px, coarsest_mpp, most_patches, case_pattern, overlap, val_share)
     if cases:
-        sources = sources_by_table(slides, read_cases(cases), recipe)
+        sources = assign_slides_by_table(slides, read_case_table(cases), recipe)
     else:
-        sources = sources_of(slides, validation or [], recipe)
-    assembly = Assembly(plan(sources, output, recipe, Work(jobs or cores(), overwrite, again)))
+        sources = assign_slides(slides, validation or [], recipe)
+    assembly = DatasetBuilder(
+        plan_pyramid_dataset(sources, output, recipe, BuildOptions(jobs or count_usable_cores(), overwrite, again))
+    )
     made(assembly, quiet=quiet)
     conclude(assembly, quiet=quiet)
 

@@ -27,16 +27,18 @@ def captured(
     quiet: QUIET = False,
 ) -> None:
     """Pairs from two captures of one specimen, registered field by field; what does not fit is left out and counted."""
-    from wsisr.dataset.builder import Assembly
-    from wsisr.dataset.captured import Captures, plan
-    from wsisr.dataset.captures import captures_at
+    from wsisr.dataset.builder import DatasetBuilder
+    from wsisr.dataset.captured import CaptureSet, plan_captured_dataset
+    from wsisr.dataset.captures import list_captures
     from wsisr.dataset.recipe import Recipe
-    from wsisr.parallel.cpu import cores
+    from wsisr.parallel.cpu import count_usable_cores
 
     recipe = Recipe(patch_px, most_patches=most_patches, case_pattern=case_pattern, val_share=val_share)
-    lows = tuple(captures_at(low, recipe))
+    lows = tuple(list_captures(low, recipe))
     pitches = mpp or (None, None)
-    pairs = [Captures(each, lows, mpp_high=pitches[1], mpp_low=pitches[0]) for each in captures_at(high, recipe)]
-    assembly = Assembly(plan(pairs, output, recipe, jobs or cores(), overwrite=overwrite))
+    pairs = [CaptureSet(each, lows, mpp_high=pitches[1], mpp_low=pitches[0]) for each in list_captures(high, recipe)]
+    assembly = DatasetBuilder(
+        plan_captured_dataset(pairs, output, recipe, jobs or count_usable_cores(), overwrite=overwrite)
+    )
     made(assembly, quiet=quiet)
     conclude(assembly, quiet=quiet)

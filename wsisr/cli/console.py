@@ -12,10 +12,10 @@ from rich.console import Console
 
 T = TypeVar("T")
 
-FAILED = 1
+EXIT_FAILED = 1
 """Exit code of what cannot be done, or is not as it should be."""
 
-INTERRUPTED = 130
+EXIT_INTERRUPTED = 130
 """128 + SIGINT: what a shell expects of a program that Ctrl-C has ended."""
 
 FILE_COLUMNS = 160
@@ -27,35 +27,35 @@ for _name in ("stdout", "stderr"):
         setattr(sys, _name, Path(os.devnull).open("w"))  # noqa: SIM115 - for as long as the program runs
 
 
-def width_of(stream: TextIO) -> int | None:
+def console_width(stream: TextIO) -> int | None:
     """Columns of what is printed there; None for those of a terminal, or of `COLUMNS`."""
     return None if stream.isatty() or "COLUMNS" in os.environ else FILE_COLUMNS
 
 
-answers = Console(width=width_of(sys.stdout))
+stdout_console = Console(width=console_width(sys.stdout))
 """Tables, panels and JSON that were asked for."""
 
-remarks = Console(stderr=True)
+stderr_console = Console(stderr=True)
 """Progress, warnings, errors."""
 
 
-def remark(message: str) -> None:
+def print_message(message: str) -> None:
     """Print `wsisr: MESSAGE` on stderr as exactly one line, however long it is and whatever a path in it holds."""
     line = " ".join(message.splitlines())
-    remarks.print(f"wsisr: {line}", soft_wrap=True, markup=False, highlight=False, emoji=False)
+    stderr_console.print(f"wsisr: {line}", soft_wrap=True, markup=False, highlight=False, emoji=False)
 
 
-def passing_on(steps: Iterable[T], said: Sequence[str]) -> Iterator[T]:
+def relay_warnings(steps: Iterable[T], warnings: Sequence[str]) -> Iterator[T]:
     """The same steps; what `said` holds, and what is added to it meanwhile, is printed as warnings, each once."""
     heard = 0
     for step in steps:
-        heard += warn(said[heard:])
+        heard += print_warnings(warnings[heard:])
         yield step
-    warn(said[heard:])
+    print_warnings(warnings[heard:])
 
 
-def warn(texts: Sequence[str]) -> int:
+def print_warnings(texts: Sequence[str]) -> int:
     """Print each as a warning; how many there were."""
     for text in texts:
-        remark(f"warning: {text}")
+        print_message(f"warning: {text}")
     return len(texts)

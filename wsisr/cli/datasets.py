@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from wsisr.cli.console import answers, remark
-from wsisr.progress import counted
+from wsisr.cli.console import print_message, stdout_console
+from wsisr.progress import format_count
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from wsisr.dataset.builder import Assembly
+    from wsisr.dataset.builder import DatasetBuilder
     from wsisr.dataset.records import PatchRecord
     from wsisr.progress import Progress
 
@@ -40,7 +40,7 @@ QUIET = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors and war
 OVERWRITE = Annotated[bool, typer.Option("--overwrite", help="Replace a dataset, and drop one that was begun.")]
 
 
-def made(assembly: Assembly, *, quiet: bool) -> None:
+def made(assembly: DatasetBuilder, *, quiet: bool) -> None:
     """Makes the dataset, with a bar; a slide that cannot be used is a line as soon as that is known.
 
     After Ctrl-C the work stays, and the program ends as an interrupted one.
@@ -48,33 +48,35 @@ def made(assembly: Assembly, *, quiet: bool) -> None:
     from contextlib import closing
 
     from wsisr.cli.progress import drawn, rated
-    from wsisr.cli.shutdown import stop_asked, until
+    from wsisr.cli.shutdown import catch_stop_signals, until
 
-    with stop_asked() as stop, closing(iter(assembly)) as steps:
+    with catch_stop_signals() as stop, closing(iter(assembly)) as steps:
         advice = "stopped; the same command goes on from there"
         for _ in drawn(until(_telling(steps, assembly), stop, advice), rated, quiet=quiet):
             pass
 
 
-def conclude(assembly: Assembly, *, quiet: bool) -> None:
+def conclude(assembly: DatasetBuilder, *, quiet: bool) -> None:
     """The table, warnings for what the dataset lacks, and the exit code of slides that could not be used."""
-    from wsisr.cli.batch import SOME_FAILED
+    from wsisr.cli.batch import EXIT_PARTLY_FAILED
     from wsisr.dataset.reader import PatchStore
 
     folder = assembly.plan.folder
     records = PatchStore(folder).records
     for job in assembly.plan.jobs:
-        if job.name not in assembly.failed and not any(record.shard == f"{job.name}.bin" for record in records):
-            remark(f"warning: {job.place}: no patch has contrast; nothing was taken from this slide")
+        if job.name not in assembly.failures and not any(record.shard == f"{job.name}.bin" for record in records):
+            print_message(f"warning: {job.location}: no patch has contrast; nothing was taken from this slide")
     for split in SPLITS:
         if not any(record.split == split for record in records):
-            remark(f"warning: no patch is in the split {split}, which training needs; see --validation and --val-share")
+            print_message(
+                f"warning: no patch is in the split {split}, which training needs; see --validation and --val-share"
+            )
     for line in alike_in_words(records):
-        remark(f"warning: {line}")
+        print_message(f"warning: {line}")
     if not quiet:
-        answers.print(table(folder, records))
-    if assembly.failed:
-        raise typer.Exit(SOME_FAILED)
+        stdout_console.print(table(folder, records))
+    if assembly.failures:
+        raise typer.Exit(EXIT_PARTLY_FAILED)
 
 
 def info(
@@ -90,9 +92,9 @@ def info(
     if as_json:
         typer.echo(json.dumps(facts_of(records), indent=2))
     else:
-        answers.print(table(folder, records), table_of_slides(records))
+        stdout_console.print(table(folder, records), table_of_slides(records))
         for line in alike_in_words(records):
-            answers.print(line, markup=False, highlight=False)
+            stdout_console.print(line, markup=False, highlight=False)
 
 
 def report(folder: Annotated[Path, typer.Argument(help="Dataset to look at.")]) -> None:
@@ -104,8 +106,8 @@ def report(folder: Annotated[Path, typer.Argument(help="Dataset to look at.")]) 
 
 def facts_of(records: Sequence[PatchRecord]) -> dict[str, Any]:
     """What `--json` prints: keys are stable. A patch is a field at high resolution, whatever number of pairs it has."""
-    from wsisr.dataset.duplicates import look_alikes
-    from wsisr.dataset.statistics import bytes_of, patches
+    from wsisr.dataset.duplicates import find_near_duplicates
+    from wsisr.dataset.statistics import count_patches, count_pixel_bytes
 
     by: dict[str, list[object]] = {
         "slide": [record.slide for record in records],
@@ -117,19 +119,19 @@ def facts_of(records: Sequence[PatchRecord]) -> dict[str, Any]:
     }
     return {
         "pairs": len(records),
-        "patches": patches(records),
-        "bytes": bytes_of(records),
-        "look_alikes": len(look_alikes(records)),
+        "patches": count_patches(records),
+        "bytes": count_pixel_bytes(records),
+        "look_alikes": len(find_near_duplicates(records)),
         **{f"pairs_by_{name}": counted_up(values) for name, values in by.items()},
     }
 
 
 def alike_in_words(records: Sequence[PatchRecord]) -> Iterator[str]:
     """A line for each two slides of which patches look alike across the splits."""
-    from wsisr.dataset.duplicates import look_alikes
+    from wsisr.dataset.duplicates import find_near_duplicates
 
     numbers: dict[tuple[str, str], int] = {}
-    for each in look_alikes(records):
+    for each in find_near_duplicates(records):
         slides = each.train.slide, each.val.slide
         numbers[slides] = numbers.get(slides, 0) + 1
     for (train, val), number in numbers.items():
@@ -147,26 +149,26 @@ def counted_up(values: Sequence[object]) -> dict[str, int]:
 
 def table(folder: Path, records: Sequence[PatchRecord]) -> Table:
     """Pairs by kind, magnification of the high resolution and scale, and by split."""
-    from wsisr.dataset.statistics import by_class, counts
+    from wsisr.dataset.statistics import count_by_split, group_pairs
 
     shown = _table(str(folder), ("kind", "high resolution", "scale"))
-    for key, group in by_class(records).items():
-        shown.add_row(*key, *map(str, counts(group)))
+    for key, group in group_pairs(records).items():
+        shown.add_row(*key, *map(str, count_by_split(group)))
     shown.add_section()
-    shown.add_row("all", "", "", *map(str, counts(records)))
+    shown.add_row("all", "", "", *map(str, count_by_split(records)))
     return shown
 
 
 def table_of_slides(records: Sequence[PatchRecord]) -> Table:
     """Pairs by slide."""
-    from wsisr.dataset.statistics import counts
+    from wsisr.dataset.statistics import count_by_split
 
     rows: dict[str, list[PatchRecord]] = {}
     for record in records:
         rows.setdefault(record.slide, []).append(record)
     shown = _table("", ("slide", "case"))
     for name, group in rows.items():
-        shown.add_row(name, group[0].case, *map(str, counts(group)))
+        shown.add_row(name, group[0].case, *map(str, count_by_split(group)))
     return shown
 
 
@@ -183,11 +185,11 @@ def _table(title: str, names: Sequence[str]) -> Table:
     return shown
 
 
-def _telling(steps: Iterator[Progress], assembly: Assembly) -> Iterator[Progress]:
+def _telling(steps: Iterator[Progress], assembly: DatasetBuilder) -> Iterator[Progress]:
     """The same steps; a failure is said when it is new."""
     said: set[str] = set()
     for step in steps:
-        for name in [name for name in assembly.failed if name not in said]:
+        for name in [name for name in assembly.failures if name not in said]:
             said.add(name)
-            remark(f"error: {assembly.failed[name]} ({counted(len(assembly.plan.jobs), 'slide')} in all)")
+            print_message(f"error: {assembly.failures[name]} ({format_count(len(assembly.plan.jobs), 'slide')} in all)")
         yield step

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from wsisr.evaluation import Probe, Row, Sampling
-    from wsisr.imaging.pixels import Kernel
+    from wsisr.imaging.pixels import FilterName
     from wsisr.models.upscaler import Upscaler
     from wsisr.progress import Progress
 
@@ -37,7 +37,7 @@ class Job(NamedTuple):
     slide: Path
     series: int | None
     level: int
-    kernel: Kernel
+    kernel: FilterName
     quality: int | None
 
 
@@ -82,7 +82,7 @@ def evaluate(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")] = False,
 ) -> None:
     """Measure a model against bicubic on slides."""
-    from wsisr.cli.console import answers, passing_on
+    from wsisr.cli.console import relay_warnings, stdout_console
     from wsisr.cli.progress import drawn
     from wsisr.cli.selection import checked_device, checked_scale
     from wsisr.evaluation import Sampling, flat_probe
@@ -110,15 +110,15 @@ def evaluate(
     probes = flat_probe(upscaler, kernels)
     sampling = Sampling(limit_px=limit_px)
     measured = _measured(jobs, upscaler, sampling, rows)
-    for _ in drawn(passing_on(measured, upscaler.remarks), _pace, quiet=quiet):
+    for _ in drawn(relay_warnings(measured, upscaler.warnings), _pace, quiet=quiet):
         pass
-    answers.print(_table(rows, upscaler), _probe_table(probes))
+    stdout_console.print(_table(rows, upscaler), _probe_table(probes))
     _remark_on_samples(rows, sampling.block_px * scale)
     if json_file:
         _write(json_file, upscaler, (rows, probes), overwrite=overwrite)
 
 
-def kernels_of(names: Sequence[KernelName] | None) -> list[Kernel]:
+def kernels_of(names: Sequence[KernelName] | None) -> list[FilterName]:
     """The kernels that were asked for, each once; both ways in which low resolution arises if none was."""
     return list(dict.fromkeys(name.value for name in names or (KernelName.area, KernelName.bicubic)))
 
@@ -127,16 +127,16 @@ def _images(
     slides: Sequence[Path], series: int | None, levels: Sequence[int], all_levels: bool
 ) -> Iterator[tuple[Path, int | None, int]]:
     """Path, series and level of each. Opens every slide: what cannot be read is known before the work begins."""
-    from wsisr.cli.console import warn
+    from wsisr.cli.console import print_warnings
     from wsisr.evaluation import levels_to_evaluate
     from wsisr.slides import open_slide
 
     for path in dict.fromkeys(slides):
         with open_slide(path, series=series) as slide:
-            warn(slide.info.remarks)
+            print_warnings(slide.info.warnings)
             chosen = levels_to_evaluate(slide.info) if all_levels else dict.fromkeys(levels)
             for level in chosen:
-                slide.info.level(level)
+                slide.info.get_level(level)
                 yield path, series, level
 
 
@@ -162,13 +162,13 @@ def _pace(progress: Progress, seconds: float) -> str:
 
 
 def _remark_on_samples(rows: Sequence[Row], block_px: int) -> None:
-    from wsisr.cli.console import remark
+    from wsisr.cli.console import print_message
 
     for row in rows:
         if row.pixels < row.level_pixels:
             share = f"{row.pixels / 1e6:.3g} of {row.level_pixels / 1e6:.3g} Mpx, in blocks of {block_px} px squared,"
             place = f"{row.slide}: level {row.level}, {row.kernel}"
-            remark(f"{place}: {share} stand for the level; --limit-px sets how much")
+            print_message(f"{place}: {share} stand for the level; --limit-px sets how much")
 
 
 def _table(rows: Sequence[Row], upscaler: Upscaler) -> Table:
@@ -178,9 +178,8 @@ def _table(rows: Sequence[Row], upscaler: Upscaler) -> Table:
 
     from wsisr.evaluation import summary
 
-    title = (
-        f"{upscaler.name} x{upscaler.scale}: above bicubic; texture is a distance from the truth's, bicubic's>model's"
-    )
+    name, scale = upscaler.info.name, upscaler.info.scale
+    title = f"{name} x{scale}: above bicubic; texture is a distance from the truth's, bicubic's>model's"
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, show_edge=False, padding=0)
     table.add_column("slide", overflow="fold", min_width=10)
     table.add_column("input>truth\num/px", no_wrap=True)
@@ -247,8 +246,8 @@ def _write(path: Path, upscaler: Upscaler, found: tuple[Sequence[Row], Sequence[
     import json
 
     from wsisr.evaluation import as_json
-    from wsisr.files import write_whole
+    from wsisr.files import write_atomically
 
-    facts = {"model": upscaler.name, "scale": upscaler.scale} | as_json(*found)
+    facts = {"model": upscaler.info.name, "scale": upscaler.info.scale} | as_json(*found)
     text = json.dumps(facts, indent=2, allow_nan=False) + "\n"
-    write_whole(path, [text.encode()], overwrite=overwrite)
+    write_atomically(path, [text.encode()], overwrite=overwrite)

@@ -21,7 +21,7 @@ def export(
     """Write a model as ONNX, and compare it with PyTorch."""
     from dataclasses import asdict
 
-    from wsisr.cli.console import answers, remark
+    from wsisr.cli.console import print_message, stdout_console
     from wsisr.errors import ModelError
     from wsisr.files import check_output, check_suffix
     from wsisr.models.catalog import find
@@ -38,20 +38,20 @@ def export(
         raise ModelError(f"{error.name} is missing; export needs pip install 'wsisr[cpu,export]'") from error
     rows = exported(chosen, output, half=fp16, overwrite=overwrite)
     if json:
-        answers.print_json(data=[asdict(row) for row in rows])
+        stdout_console.print_json(data=[asdict(row) for row in rows])
     else:
         report(rows)
-    remark(f"{output}: written")
+    print_message(f"{output}: written")
 
 
 def report(rows: list[Parity]) -> None:
     """ONNX Runtime against PyTorch, one size a line."""
     from rich.table import Table
 
-    from wsisr.cli.console import answers
+    from wsisr.cli.console import stdout_console
 
     table = Table("images", "size", "largest difference", "mean", box=None, header_style="bold")
     for row in rows:
         numbers = f"{row.largest:.2g} grey levels", f"{row.mean:.2g}"
         table.add_row(str(row.count), f"{row.width} x {row.height} px", *numbers)
-    answers.print(table)
+    stdout_console.print(table)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from wsisr.imaging.geometry import Box
     from wsisr.slides import SlideInfo
-    from wsisr.slides.series import Scene
+    from wsisr.slides.series import ImageSeries
 
 Facts = dict[str, Any]
 
@@ -34,7 +34,7 @@ def info(
     import json
 
     from wsisr.cli.batch import look_at_each
-    from wsisr.cli.console import answers
+    from wsisr.cli.console import stdout_console
     from wsisr.slides import open_slide
 
     def shown(slide: Path) -> bool:
@@ -43,7 +43,7 @@ def info(
         if as_json:
             typer.echo(json.dumps(facts))
         else:
-            answers.print(_table(facts))
+            stdout_console.print(_table(facts))
         return True
 
     look_at_each(slides, shown)
@@ -51,7 +51,7 @@ def info(
 
 def facts_of(info: SlideInfo) -> Facts:
     """What `--json` prints: keys are stable, lengths are in px, pitches in um/px, unknown is null."""
-    from wsisr.upscaling.provenance import derived_note
+    from wsisr.upscaling.provenance import read_derived_metadata
 
     return {
         "path": str(info.path),
@@ -60,16 +60,16 @@ def facts_of(info: SlideInfo) -> Facts:
         "width": info.size.width,
         "height": info.size.height,
         "mpp": info.mpp,
-        "pitch": info.pitch,
-        "remarks": list(info.remarks),
-        "series": info.series,
-        "scenes": [_scene(scene) for scene in info.scenes],
+        "pitch": info.mpp_origin,
+        "remarks": list(info.warnings),
+        "series": info.series_number,
+        "scenes": [_scene(scene) for scene in info.all_series],
         "bounds": None if info.bounds is None else _bounds(info.bounds),
         "objective": info.objective,
         "levels": [_level(info, number) for number in range(len(info.levels))],
         "icc": None if info.icc is None else {"bytes": len(info.icc), "description": _description(info.icc)},
         "associated": {name: {"width": size.width, "height": size.height} for name, size in info.associated.items()},
-        "derived": derived_note(info.path),
+        "derived": read_derived_metadata(info.path),
     }
 
 
@@ -79,7 +79,7 @@ def _level(info: SlideInfo, number: int) -> Facts:
     return facts | {"mpp": info.level_mpp(number)}
 
 
-def _scene(scene: Scene) -> Facts:
+def _scene(scene: ImageSeries) -> Facts:
     size = {} if scene.size is None else {"width": scene.size.width, "height": scene.size.height}
     return {"name": scene.name, "width": None, "height": None} | size | {"refusal": scene.refusal or None}
 

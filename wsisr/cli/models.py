@@ -7,7 +7,7 @@ def models() -> None:
     """List the shipped models: scale, pitches, what each is for."""
     from rich.table import Table
 
-    from wsisr.cli.console import answers
+    from wsisr.cli.console import stdout_console
     from wsisr.models.catalog import purpose, shipped, weights_folder
 
     table = Table(box=None, header_style="bold", pad_edge=False)
@@ -22,5 +22,5 @@ def models() -> None:
         size = f"{model.path.stat().st_size / 1e6:.1f}"
         table.add_row(model.name, f"x{model.spec.scale}", pitches, purpose(model, known), size)
     table.add_row("bicubic, lanczos", "x2, x4", "any", "honest baselines: Pillow's filters", "")
-    answers.print(table)
-    answers.print(f"the card of each: {weights_folder()}/MODEL.md", highlight=False, soft_wrap=True)
+    stdout_console.print(table)
+    stdout_console.print(f"the card of each: {weights_folder()}/MODEL.md", highlight=False, soft_wrap=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from wsisr.errors import OutputError
-from wsisr.files import disk_errors, is_zarr
+from wsisr.files import is_zarr, translate_disk_errors
 
 
 def default_output(slide: Path, ending: str) -> Path:
@@ -36,5 +36,5 @@ def make_folder(folder: Path) -> None:
         raise OutputError(f"{folder}: is an OME-Zarr, no folder for many; choose another")
     if not folder.is_dir() and any(folder.suffix.lower() in layout.suffixes for layout in LAYOUTS.values()):
         raise OutputError(f"{folder}: several slides have a result each; give the name of a folder for them")
-    with disk_errors(folder):
+    with translate_disk_errors(folder):
         folder.mkdir(exist_ok=True)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from wsisr.cli.console import answers
+from wsisr.cli.console import stdout_console
 from wsisr.cli.datasets import OUTPUT, QUIET, table
 
 if TYPE_CHECKING:
@@ -38,16 +38,16 @@ def pack(
     from contextlib import closing
 
     from wsisr.cli.progress import drawn
-    from wsisr.cli.shutdown import stop_asked, until
-    from wsisr.dataset.packing import Packing
+    from wsisr.cli.shutdown import catch_stop_signals, until
+    from wsisr.dataset.packing import DatasetPacking
     from wsisr.dataset.reader import PatchStore
 
-    packing = Packing(dataset, output, limit_mb, codec.value, overwrite)
-    with stop_asked() as stop, closing(iter(packing)) as steps:
+    packing = DatasetPacking(dataset, output, limit_mb, codec.value, overwrite)
+    with catch_stop_signals() as stop, closing(iter(packing)) as steps:
         for _ in drawn(until(steps, stop), _megabytes, quiet=quiet):
             pass
     if not quiet:
-        answers.print(table(output, PatchStore(output).records))
+        stdout_console.print(table(output, PatchStore(output).records))
 
 
 def _megabytes(progress: Progress, _seconds: float) -> str:

@@ -14,12 +14,21 @@ from typing import TYPE_CHECKING, Protocol
 import typer
 
 from wsisr.cli.batch import Facts, Job, attempted, failed, keep_report, told_of
-from wsisr.cli.console import INTERRUPTED, answers, remark, remarks
-from wsisr.cli.frontend import INTERRUPTED as INTERRUPTED_AT_ONCE
-from wsisr.cli.frontend import STOPPED, Desk
+from wsisr.cli.console import EXIT_INTERRUPTED, print_message, stderr_console, stdout_console
+from wsisr.cli.frontend import INTERRUPTED_MESSAGE as INTERRUPTED_AT_ONCE
+from wsisr.cli.frontend import STOPPED_MESSAGE, Frontend
 from wsisr.cli.progress import Words, bars, drawn, with_words
-from wsisr.cli.shutdown import stop_asked
-from wsisr.parallel.processes import Died, Done, Happening, Link, Seat, StopFlag, Told, in_processes
+from wsisr.cli.shutdown import catch_stop_signals
+from wsisr.parallel.processes import (
+    Channel,
+    JobDone,
+    Message,
+    StopFlag,
+    WorkerDied,
+    WorkerEvent,
+    WorkerSlot,
+    run_in_processes,
+)
 from wsisr.progress import Progress
 
 if TYPE_CHECKING:
@@ -33,7 +42,7 @@ SHOWN_EVERY_S = 0.1
 class Enlarging(Protocol):
     """One slide on one seat. It is pickled: a frozen dataclass at module level."""
 
-    def __call__(self, slide: Path, output: Path, desk: Desk, seat: Seat) -> Facts: ...
+    def __call__(self, slide: Path, output: Path, desk: Frontend, seat: WorkerSlot) -> Facts: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,12 +70,12 @@ def run(jobs: Sequence[Job], enlarge: Enlarging, workers: int, report: Path | No
     begun: dict[int, Facts] = {}
     keep_report(report, [])
     board = _Board([slide.name for slide, _ in jobs])
-    work = _InWorker(enlarge, len(jobs), remarks.is_terminal)
+    work = _InWorker(enlarge, len(jobs), stderr_console.is_terminal)
     numbered = list(enumerate(jobs, 1))
     with (
         board.shown(),
-        stop_asked(abrupt=INTERRUPTED_AT_ONCE) as stop,
-        closing(in_processes(work, numbered, workers)) as happenings,
+        catch_stop_signals(abrupt=INTERRUPTED_AT_ONCE) as stop,
+        closing(run_in_processes(work, numbered, workers)) as happenings,
     ):
         for happening in happenings:
             facts = _facts(happening, jobs)
@@ -74,15 +83,15 @@ def run(jobs: Sequence[Job], enlarge: Enlarging, workers: int, report: Path | No
                 board.clear(happening.job)
                 done[happening.job] = facts
                 keep_report(report, _in_order(done))
-            if isinstance(happening, Told):
+            if isinstance(happening, Message):
                 begun[happening.job] = told_of(jobs[happening.job], "stopped")
                 board.tell(happening)
             if stop.is_set():
                 break
     if len(done) < len(jobs):
         keep_report(report, _in_order(begun | done))
-        remark(STOPPED)
-        raise typer.Exit(INTERRUPTED)
+        print_message(STOPPED_MESSAGE)
+        raise typer.Exit(EXIT_INTERRUPTED)
     return _in_order(done)
 
 
@@ -90,16 +99,16 @@ def _in_order(done: dict[int, Facts]) -> list[Facts]:
     return [done[number] for number in sorted(done)]
 
 
-def _facts(happening: Happening[Facts], jobs: Sequence[Job]) -> Facts | None:
+def _facts(happening: WorkerEvent[Facts], jobs: Sequence[Job]) -> Facts | None:
     """What is to be reported where a job has come to its end."""
-    if isinstance(happening, Done):
+    if isinstance(happening, JobDone):
         return happening.result
-    if isinstance(happening, Died):
+    if isinstance(happening, WorkerDied):
         slide, output = jobs[happening.job]
         advice = "fewer --jobs or less --memory may help; the same command goes on from what is finished"
         place = f"{happening.job + 1} of {len(jobs)}"
         return failed(
-            (slide, output), f"{slide}: its process was ended from outside ({happening.why}); {advice}", place
+            (slide, output), f"{slide}: its process was ended from outside ({happening.reason}); {advice}", place
         )
     return None
 
@@ -115,15 +124,15 @@ class _Board:
     @contextmanager
     def shown(self) -> Iterator[None]:
         # What goes into a file must not be turned aside to where the bars are.
-        self._bars = bars(redirect_stdout=answers.is_terminal) if remarks.is_terminal else None
+        self._bars = bars(redirect_stdout=stdout_console.is_terminal) if stderr_console.is_terminal else None
         with self._bars or nullcontext():
             yield
 
-    def tell(self, told: Told) -> None:
-        if isinstance(told.what, Said):
-            self._say(told.what, self._names[told.job])
-        if isinstance(told.what, Step):
-            self._draw(told.job, told.what)
+    def tell(self, told: Message) -> None:
+        if isinstance(told.content, Said):
+            self._say(told.content, self._names[told.job])
+        if isinstance(told.content, Step):
+            self._draw(told.job, told.content)
 
     def clear(self, job: int) -> None:
         """Of what is done."""
@@ -133,12 +142,12 @@ class _Board:
 
     def _say(self, said: Said, name: str) -> None:
         if said.answer:
-            answers.file.write(said.text)
-            answers.file.flush()
+            stdout_console.file.write(said.text)
+            stdout_console.file.flush()
             return
         for line in said.text.splitlines():
             text = line.removeprefix("wsisr: ")
-            remark(text if name in text else f"{name}: {text}")
+            print_message(text if name in text else f"{name}: {text}")
 
     def _draw(self, job: int, step: Step) -> None:
         if self._bars is None:
@@ -148,7 +157,7 @@ class _Board:
         if task is None or stage != progress.stage:
             self.clear(job)
             title = f"{self._names[job]} {progress.stage}"
-            task = self._bars.add_task(title, completed=progress.before, total=progress.total, words="")
+            task = self._bars.add_task(title, completed=progress.done_before, total=progress.total, words="")
             self._tasks[job] = task, progress.stage
         self._bars.update(task, completed=progress.done, words=step.words)
 
@@ -161,25 +170,25 @@ class _InWorker:
     total: int
     bars: bool
 
-    def __call__(self, job: tuple[int, Job], link: Link) -> Facts:
+    def __call__(self, job: tuple[int, Job], link: Channel) -> Facts:
         number, (slide, output) = job
-        remarks.file, answers.file = _Voice(link, answer=False), _Voice(link, answer=True)
-        enlarge = partial(self.enlarge, desk=_Remote(link, self.bars), seat=link.seat)
+        stderr_console.file, stdout_console.file = _Voice(link, answer=False), _Voice(link, answer=True)
+        enlarge = partial(self.enlarge, desk=_WorkerFrontend(link, self.bars), seat=link.slot)
         return attempted((slide, output), enlarge, f"{number} of {self.total}")
 
 
-class _Remote:
+class _WorkerFrontend:
     """A desk that is a terminal in another process."""
 
-    def __init__(self, link: Link, bars: bool) -> None:
+    def __init__(self, link: Channel, bars: bool) -> None:
         self._link = link
         self._bars = bars
 
     @contextmanager
-    def stop_asked(self) -> Iterator[StopFlag]:
+    def catch_stop_signals(self) -> Iterator[StopFlag]:
         yield self._link.stop
 
-    def drawn(self, steps: Iterable[Progress], words: Words) -> Iterator[Progress]:
+    def show_progress(self, steps: Iterable[Progress], words: Words) -> Iterator[Progress]:
         return self._told(steps, words) if self._bars else drawn(steps, words)
 
     def _told(self, steps: Iterable[Progress], words: Words) -> Iterator[Progress]:
@@ -187,14 +196,14 @@ class _Remote:
         for step, said in with_words(steps, words):
             if time.monotonic() - last >= SHOWN_EVERY_S or step.done == step.total:
                 last = time.monotonic()
-                self._link.tell(Step(step, said))
+                self._link.send(Step(step, said))
             yield step
 
 
 class _Voice(io.StringIO):
     """A stream that hands over what was written when it is flushed, as rich does after each thing it prints."""
 
-    def __init__(self, link: Link, *, answer: bool) -> None:
+    def __init__(self, link: Channel, *, answer: bool) -> None:
         super().__init__()
         self._link = link
         self._answer = answer
@@ -202,6 +211,6 @@ class _Voice(io.StringIO):
     def flush(self) -> None:
         text = self.getvalue()
         if text:
-            self._link.tell(Said(text, self._answer))
+            self._link.send(Said(text, self._answer))
             self.seek(0)
             self.truncate()

@@ -32,14 +32,14 @@ def preview(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a picture that exists.")] = False,
 ) -> None:
     """Picture one region as scanned, by bicubic and by a model."""
-    from wsisr.cli.console import remark, warn
+    from wsisr.cli.console import print_message, print_warnings
     from wsisr.files import check_output, check_suffix, refuse_source
     from wsisr.models.back_projection import Consistent
     from wsisr.models.catalog import scale_for
     from wsisr.models.loading import load_upscaler
     from wsisr.slides import open_slide
-    from wsisr.upscaling.plan import doubt
-    from wsisr.upscaling.preview import compare, save, truth_of
+    from wsisr.upscaling.plan import training_range_warning
+    from wsisr.upscaling.preview import draw_comparison, reference_region, save_png
 
     checked_device(device)
     choice = Choice(scale, level, source_mpp, region=region)
@@ -51,9 +51,9 @@ def preview(
         scale = scale or scale_for(source.mpp, model)
         upscaler = load_upscaler(model, scale=scale, device=device, mpp=source.mpp, perception=perception)
         upscaler = Consistent(upscaler) if consistency else upscaler
-        warn((*source.said, *filter(None, [doubt(upscaler, source.mpp)])))
-        save(compare(source, upscaler), output, overwrite=overwrite)
-        warn(upscaler.remarks)
-        remark(f"{output}: written, enlarged by {scale}")
-        if source.mpp and not truth_of(source, scale):
-            remark(f"no truth beside it: the slide was not scanned at {source.mpp / scale:.4g} um/px")
+        print_warnings((*source.warnings, *filter(None, [training_range_warning(upscaler, source.mpp)])))
+        save_png(draw_comparison(source, upscaler), output, overwrite=overwrite)
+        print_warnings(upscaler.warnings)
+        print_message(f"{output}: written, enlarged by {scale}")
+        if source.mpp and not reference_region(source, scale):
+            print_message(f"no truth beside it: the slide was not scanned at {source.mpp / scale:.4g} um/px")

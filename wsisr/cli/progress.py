@@ -6,8 +6,8 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
 
-from wsisr.cli.console import remark, remarks
-from wsisr.progress import counted
+from wsisr.cli.console import print_message, stderr_console
+from wsisr.progress import format_count
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bars
@@ -28,7 +28,7 @@ def drawn(steps: Iterable[Progress], words: Words, *, quiet: bool = False) -> It
     """The same steps, shown on stderr as they pass."""
     if quiet:
         yield from steps
-    elif remarks.is_terminal:
+    elif stderr_console.is_terminal:
         yield from _as_bar(steps, words)
     else:
         yield from _as_lines(steps, words)
@@ -36,10 +36,10 @@ def drawn(steps: Iterable[Progress], words: Words, *, quiet: bool = False) -> It
 
 def rated(progress: Progress, seconds: float, what: str = "") -> str:
     """`12/40, 3.1/s`, or `12/40 tiles, 3.1 tiles/s`; without a rate of what took no time, or was done before."""
-    total, unit = (counted(progress.total, what), f" {what}s") if what else (f"{progress.total:,}", "")
+    total, unit = (format_count(progress.total, what), f" {what}s") if what else (f"{progress.total:,}", "")
     if seconds < SHORT_S:
         return f"{progress.done:,}/{total}"
-    rate = (progress.done - progress.before) / seconds
+    rate = (progress.done - progress.done_before) / seconds
     return f"{progress.done:,}/{total}, {rate:{',.0f' if rate >= 100 else '.3g'}}{unit}/s"
 
 
@@ -69,7 +69,7 @@ def bars(*, redirect_stdout: bool = True) -> Bars:
 
     columns = (TextColumn("{task.description:>10}", markup=False), BarColumn(), TextColumn("{task.percentage:>3.0f}%"))
     behind = TextColumn("{task.fields[words]}"), TimeRemainingColumn()
-    return Bars(*columns, *behind, console=remarks, redirect_stdout=redirect_stdout)
+    return Bars(*columns, *behind, console=stderr_console, redirect_stdout=redirect_stdout)
 
 
 def _as_bar(steps: Iterable[Progress], words: Words) -> Iterator[Progress]:
@@ -78,7 +78,7 @@ def _as_bar(steps: Iterable[Progress], words: Words) -> Iterator[Progress]:
         for step, said in with_words(steps, words):
             if step.stage != stage or task is None:
                 stage = step.stage
-                task = shown.add_task(stage, completed=step.before, total=step.total, words="")
+                task = shown.add_task(stage, completed=step.done_before, total=step.total, words="")
             shown.update(task, completed=step.done, words=said)
             yield step
 
@@ -91,8 +91,8 @@ def _as_lines(steps: Iterable[Progress], words: Words) -> Iterator[Progress]:
         now = time.monotonic()
         if now - said >= LINE_EVERY_S or step.done == step.total:
             said = now
-            left = (now - began) * (step.total - step.done) / max(step.done - step.before, 1)
-            remark(
+            left = (now - began) * (step.total - step.done) / max(step.done - step.done_before, 1)
+            print_message(
                 f"{stage}: {100 * step.done // max(step.total, 1)} %, {words(step, now - began)}, {duration(left)} left"
             )
         yield step

@@ -15,8 +15,8 @@ from wsisr.models.spec import SCALES
 if TYPE_CHECKING:
     from wsisr.imaging.geometry import Box
     from wsisr.slides import Slide, SlideInfo
-    from wsisr.slides.region import Source
-    from wsisr.upscaling.target import Route
+    from wsisr.slides.region import SlideRegion
+    from wsisr.upscaling.target import ScalePlan
 
 UM_PER_MM = 1000
 
@@ -54,32 +54,32 @@ class Choice:
             return f"{self.target_mpp:g}um"
         raise typer.BadParameter("give --scale 2, --scale 4 or --target-mpp")
 
-    def route(self, slide: Slide) -> Route:
+    def route(self, slide: Slide) -> ScalePlan:
         """Raises `SlideError` where the slide has no such pixels."""
-        from wsisr.upscaling.target import Route, route_to
+        from wsisr.upscaling.target import ScalePlan, plan_scale
 
         if self.target_mpp is not None:
-            return route_to(slide, self.target_mpp, self.area(slide.info))
+            return plan_scale(slide, self.target_mpp, self.area(slide.info))
         assert self.scale is not None
-        return Route(self.source(slide), self.scale)
+        return ScalePlan(self.source(slide), self.scale)
 
-    def source(self, slide: Slide) -> Source:
+    def source(self, slide: Slide) -> SlideRegion:
         """By level or pitch, whatever the scale. Raises `SlideError` where the slide has no such pixels."""
-        from wsisr.slides.region import source_of
+        from wsisr.slides.region import select_region
 
-        return source_of(slide, self.level, self.source_mpp, self.area(slide.info))
+        return select_region(slide, self.level, self.source_mpp, self.area(slide.info))
 
     def area(self, info: SlideInfo) -> Box | None:
         """In level-0 px; None for what was scanned."""
         from wsisr.imaging.geometry import Box
-        from wsisr.slides.region import pitch_needed
+        from wsisr.slides.region import require_mpp
 
         if self.whole_canvas:
-            return Box.of(info.size)
+            return Box.from_size(info.size)
         if self.region is not None:
             return box_of(self.region, "--region")
         if self.region_mm is not None:
-            return box_of(self.region_mm, "--region-mm", UM_PER_MM / pitch_needed(info))
+            return box_of(self.region_mm, "--region-mm", UM_PER_MM / require_mpp(info))
         return None
 
 

@@ -14,7 +14,7 @@ from typing import TypeVar
 
 import typer
 
-from wsisr.cli.console import INTERRUPTED, remark, remarks
+from wsisr.cli.console import EXIT_INTERRUPTED, print_message, stderr_console
 from wsisr.parallel.processes import StopFlag
 
 T = TypeVar("T")
@@ -46,7 +46,7 @@ class StopRequest:
 
 
 @contextmanager
-def stop_asked(*, abrupt: str | None = None) -> Iterator[StopRequest]:
+def catch_stop_signals(*, end_message: str | None = None) -> Iterator[StopRequest]:
     """Set the request at the first Ctrl-C within; interrupt the program at the second.
 
     Without `abrupt`, the second Ctrl-C raises `KeyboardInterrupt` in the main thread. `abrupt` is for a job that a kill
@@ -54,11 +54,11 @@ def stop_asked(*, abrupt: str | None = None) -> Iterator[StopRequest]:
     and ends the process, because threads that are deep in a step would let an exception wait.
     """
     request = StopRequest()
-    if abrupt is None:
+    if end_message is None:
         with _handling_signals(_interrupt_at_second(request)):
             yield request
     else:
-        with _watching_signals(request, abrupt), _handling_signals(lambda _signal, _frame: None):
+        with _watching_signals(request, end_message), _handling_signals(lambda _signal, _frame: None):
             yield request
 
 
@@ -88,7 +88,7 @@ def _handling_signals(handler: Handler) -> Iterator[None]:
 
 
 @contextmanager
-def _watching_signals(request: StopRequest, farewell: str) -> Iterator[None]:
+def _watching_signals(request: StopRequest, end_message: str) -> Iterator[None]:
     """Act upon Ctrl-C and SIGTERM in a thread of its own inside, whatever the main thread is doing.
 
     Python runs handlers in the main thread alone. A signal that arrives there just before it waits for a lock, or that
@@ -98,7 +98,7 @@ def _watching_signals(request: StopRequest, farewell: str) -> Iterator[None]:
     """
     reading, writing = os.pipe()
     os.set_blocking(writing, False)
-    watcher = threading.Thread(target=_watch_signals, args=(reading, request, farewell), daemon=True)
+    watcher = threading.Thread(target=_watch_signals, args=(reading, request, end_message), daemon=True)
     watcher.start()
     previous = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
     try:
@@ -127,19 +127,19 @@ def _watch_signals(pipe: int, request: StopRequest, farewell: str) -> None:
 
 def _announce_stop(request: StopRequest) -> None:
     """Print that the job will stop, and ask it to: in this order, so that its last line comes last."""
-    remark(STOPPING)
+    print_message(STOPPING)
     request.set()
 
 
 def _end_process(farewell: str) -> None:
     """Print a line without any lock, past a progress bar, and end the process at once."""
     line = f"wsisr: {farewell}\n"
-    if remarks.is_terminal and not remarks.is_dumb_terminal:
+    if stderr_console.is_terminal and not stderr_console.is_dumb_terminal:
         line = f"\r\x1b[2K{line}\x1b[?25h"  # erases the bar in this line, and shows the cursor again
     with suppress(OSError):
         if select.select((), (STDERR,), (), 0)[1]:  # else nobody reads it, and writing would wait
             os.write(STDERR, line.encode())
-    os._exit(INTERRUPTED)
+    os._exit(EXIT_INTERRUPTED)
 
 
 def until(steps: Iterable[T], stop: StopFlag, advice: str = "interrupted") -> Iterator[T]:
@@ -150,6 +150,6 @@ def until(steps: Iterable[T], stop: StopFlag, advice: str = "interrupted") -> It
     """
     for step in steps:
         if stop.is_set():
-            remark(advice)
-            raise typer.Exit(INTERRUPTED)
+            print_message(advice)
+            raise typer.Exit(EXIT_INTERRUPTED)
         yield step

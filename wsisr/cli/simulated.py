@@ -46,18 +46,22 @@ def simulated(
     quiet: QUIET = False,
 ) -> None:
     """Pairs whose low resolution is computed from the high one: optics, noise, sharpening, JPEG, all written down."""
-    from wsisr.dataset.builder import Assembly
+    from wsisr.dataset.builder import DatasetBuilder
     from wsisr.dataset.degradation import CAPTURE, read_degradation
-    from wsisr.dataset.pyramid import Work
+    from wsisr.dataset.pyramid import BuildOptions
     from wsisr.dataset.recipe import Recipe
-    from wsisr.dataset.simulated import Simulation, plan
-    from wsisr.dataset.slides_and_splits import sources_of
-    from wsisr.parallel.cpu import cores
+    from wsisr.dataset.simulated import Simulation, plan_simulated_dataset
+    from wsisr.dataset.slides_and_splits import assign_slides
+    from wsisr.parallel.cpu import count_usable_cores
 
     recipe = Recipe(patch_px, coarsest_mpp, most_patches, case_pattern, val_share=val_share)
     described = read_degradation(degradation) if degradation else CAPTURE
     simulation = Simulation(described, tuple(dict.fromkeys(scale or (2, 4))), seed)
-    sources = sources_of(slides, validation or [], recipe)
-    assembly = Assembly(plan(sources, output, recipe, simulation, Work(jobs or cores(), overwrite, again)))
+    sources = assign_slides(slides, validation or [], recipe)
+    assembly = DatasetBuilder(
+        plan_simulated_dataset(
+            sources, output, recipe, simulation, BuildOptions(jobs or count_usable_cores(), overwrite, again)
+        )
+    )
     made(assembly, quiet=quiet)
     conclude(assembly, quiet=quiet)

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from wsisr.imaging.geometry import Size
     from wsisr.models.upscaler import Upscaler
     from wsisr.progress import Progress
-    from wsisr.upscaling.plan import Plan
-    from wsisr.upscaling.quality import Audit
+    from wsisr.upscaling.plan import UpscalePlan
+    from wsisr.upscaling.quality import QualityMonitor
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,7 @@ class Run:
 
     def rate(self, size: Size) -> float:
         """Mpx/s of output that this run made."""
-        return size.pixels / 1e6 * (1 - self.before) / max(self.seconds, 1e-9)
+        return size.pixel_count / 1e6 * (1 - self.before) / max(self.seconds, 1e-9)
 
 
 def pace(progress: Progress, seconds: float) -> str:
@@ -37,35 +37,37 @@ def pace(progress: Progress, seconds: float) -> str:
     if progress.stage != "upscale":
         return rated(progress, seconds, "tile")
     done, total = progress.done / 1e6, progress.total / 1e6
-    rate = (progress.done - progress.before) / 1e6 / max(seconds, 1e-9)
+    rate = (progress.done - progress.done_before) / 1e6 / max(seconds, 1e-9)
     digits = 1 if total >= 1 else 4
     return f"{done:.{digits}f}/{total:.{digits}f} Mpx, {rate:.2f} Mpx/s"
 
 
 def going_on(steps: Iterable[Progress], output: Path) -> Iterator[Progress]:
     """The same steps; where they go on from what an earlier run finished, that is said before them."""
-    from wsisr.cli.console import remark
+    from wsisr.cli.console import print_message
 
     for number, step in enumerate(steps):
-        if step.before and not number:
-            remark(f"{output}: goes on from {100 * step.before / step.total:.0f} % that an earlier run finished")
+        if step.done_before and not number:
+            print_message(
+                f"{output}: goes on from {100 * step.done_before / step.total:.0f} % that an earlier run finished"
+            )
         yield step
 
 
-def forecast(work: Plan, upscaler: Upscaler, output: Path, workplace: Path) -> Panel:
+def forecast(work: UpscalePlan, upscaler: Upscaler, output: Path, workplace: Path) -> Panel:
     """What would happen, the tiles in a folder that may lie on another disk than the output."""
     from wsisr.cli.progress import duration
-    from wsisr.upscaling.estimate import estimate
+    from wsisr.upscaling.estimate import estimate_run
 
-    expected = estimate(work, upscaler)
-    network = " besides the network" if upscaler.weights else ""
+    expected = estimate_run(work)
+    network = " besides the network" if upscaler.info.weights else ""
     taken = "; it exists, and would need --overwrite" if output.exists() else ""
     return panel(
         "dry run: nothing was written",
         {
             **facts(work, upscaler),
             "tiles": cut_in_words(work),
-            "memory": f"at most {size_in_words(work.load.bytes)}{network}",
+            "memory": f"at most {size_in_words(work.work_unit.total_bytes)}{network}",
             "time": f"about {duration(expected.seconds)}, at the speed of this moment",
             "output": f"{output}, about {size_in_words(expected.output_bytes)}{taken}",
             "disk": room_in_words(expected.disk_bytes, output.parent, workplace),
@@ -87,11 +89,11 @@ def room_in_words(needed: int, *folders: Path) -> str:
     return f"about {size_in_words(share)}{' on each disk' * (len(disks) > 1)} while running; {', '.join(said)}"
 
 
-def summary(work: Plan, upscaler: Upscaler, run: Run, output: Path, found: Mapping[str, str]) -> Panel:
+def summary(work: UpscalePlan, upscaler: Upscaler, run: Run, output: Path, found: Mapping[str, str]) -> Panel:
     """What happened, and what was found out on the way."""
     from wsisr.cli.progress import duration
-    from wsisr.files import bytes_of
-    from wsisr.writing.encoding.grid import pyramid
+    from wsisr.files import count_file_bytes
+    from wsisr.writing.encoding.grid import build_level_grids
 
     resumed = f", after {100 * run.before:.0f} % that an earlier run had finished" if run.before else ""
     return panel(
@@ -100,76 +102,87 @@ def summary(work: Plan, upscaler: Upscaler, run: Run, output: Path, found: Mappi
             **facts(work, upscaler),
             **audited(work),
             **found,
-            "levels": str(len(pyramid(work.output.size, work.output.tile_px))),
+            "levels": str(len(build_level_grids(work.output.size, work.output.tile_px))),
             "tiles": cut_in_words(work),
             "time": f"{duration(run.seconds)}, {run.rate(work.output.size):.2f} Mpx/s of output{resumed}",
             "busy": shares_in_words(work, run.seconds),
-            "bytes": size_in_words(bytes_of(output)),
+            "bytes": size_in_words(count_file_bytes(output)),
         },
     )
 
 
-def measured(work: Plan, upscaler: Upscaler, run: Run) -> dict[str, Any]:
+def measured(work: UpscalePlan, upscaler: Upscaler, run: Run) -> dict[str, Any]:
     """The same for programs."""
     return {
         "seconds": round(run.seconds, 1),
         "finished_before": round(run.before, 4),
-        "model": upscaler.name,
-        "hardware": upscaler.hardware,
+        "model": upscaler.info.name,
+        "hardware": upscaler.info.hardware,
         "width": work.output.size.width,
         "height": work.output.size.height,
         "mpp": work.output.mpp,
-        "skipped": round(work.cells.skipped, 4),
-        "tile_px": work.grid.tiling.step,
-        "waste": round(work.waste, 4),
+        "skipped": round(work.background.skipped_share, 4),
+        "tile_px": work.grid.tiling.core_px,
+        "waste": round(work.overlap_overhead, 4),
         "stages": {stage: round(spent, 1) for stage, spent in work.times.seconds.items()},
-    } | (_audited(work.audit, len(work.grid)) if work.audit else {})
+    } | (_audited(work.quality, len(work.grid)) if work.quality else {})
 
 
-def _audited(audit: Audit, tiles: int) -> dict[str, Any]:
-    return {"measured": round(audit.measured / tiles, 4), "seams": _seams(audit), "residual": _residual(audit)}
+def _audited(audit: QualityMonitor, tiles: int) -> dict[str, Any]:
+    return {"measured": round(audit.measured_tiles / tiles, 4), "seams": _seams(audit), "residual": _residual(audit)}
 
 
-def _seams(audit: Audit) -> dict[str, Any] | None:
+def _seams(audit: QualityMonitor) -> dict[str, Any] | None:
     seams = audit.seams
     if not seams.borders:
         return None
-    return {"borders": seams.borders, "mean": round(seams.mean, 4), "worst": round(seams.worst, 4), "at": seams.at}
+    return {
+        "borders": seams.borders,
+        "mean": round(seams.mean, 4),
+        "worst": round(seams.worst, 4),
+        "at": seams.worst_at,
+    }
 
 
-def _residual(audit: Audit) -> dict[str, Any]:
-    found = audit.residual
-    return {"mean": round(found.mean, 4), "p99.9": found.percentile, "worst": round(found.worst, 4), "at": found.at}
+def _residual(audit: QualityMonitor) -> dict[str, Any]:
+    found = audit.consistency
+    return {
+        "mean": round(found.mean, 4),
+        "p99.9": found.percentile,
+        "worst": round(found.worst, 4),
+        "at": found.worst_at,
+    }
 
 
-def audited(work: Plan) -> dict[str, str]:
+def audited(work: UpscalePlan) -> dict[str, str]:
     """Seams, and whether the result still shows what it was made from."""
-    if work.audit is None:
+    if work.quality is None:
         return {}
-    seams, found = work.audit.seams, work.audit.residual
-    worst = "worst {:.3f} at {}, {}".format(seams.worst, *seams.at)
-    off = "worst tile {:.2f} at {}, {}".format(found.worst, *found.at)
+    seams, found = work.quality.seams, work.quality.consistency
+    worst = "worst {:.3f} at {}, {}".format(seams.worst, *seams.worst_at)
+    off = "worst tile {:.2f} at {}, {}".format(found.worst, *found.worst_at)
     shown = f"{seams.mean:.3f} times as rough as elsewhere, {worst}"
     tiles = len(work.grid)
-    lossy = "" if work.output.codec.coding.exact else "; before it was stored with loss"
-    part = {} if work.audit.measured == tiles else {"measured": f"{work.audit.measured} of {tiles} tiles"}
+    lossy = "" if work.output.codec.compression_method.is_lossless else "; before it was stored with loss"
+    part = (
+        {} if work.quality.measured_tiles == tiles else {"measured": f"{work.quality.measured_tiles} of {tiles} tiles"}
+    )
     return part | {
         "tile borders": shown if seams.borders else "none",
         "averaged back": f"{found.mean:.2f} grey levels off, 99.9 % at most {found.percentile}, {off}{lossy}",
     }
 
 
-def facts(work: Plan, upscaler: Upscaler) -> dict[str, str]:
+def facts(work: UpscalePlan, upscaler: Upscaler) -> dict[str, str]:
     """What is known before and after; of the background also that there is none, where it was sought or asked for."""
-    from wsisr.models.upscaler import describe_upscaler
 
-    cells = work.cells
-    told = cells.skipped or cells.background.white or upscaler.weights
+    cells = work.background
+    told = cells.skipped_share or cells.options.white or upscaler.info.weights
     return {
-        "model": f"{describe_upscaler(upscaler)}, {upscaler.hardware}",
-        "size": " to ".join(f"{size} px" for size in dict.fromkeys((*work.source.sizes, work.output.size))),
-        "pixel pitch": " to ".join(dict.fromkeys(map(pitch_in_words, (*work.source.pitches, work.output.mpp)))),
-    } | ({"background": cells.said} if told else {})
+        "model": f"{upscaler.info}, {upscaler.info.hardware}",
+        "size": " to ".join(f"{size} px" for size in dict.fromkeys((*work.region.size_steps, work.output.size))),
+        "pixel pitch": " to ".join(dict.fromkeys(map(pitch_in_words, (*work.region.mpp_steps, work.output.mpp)))),
+    } | ({"background": cells.description} if told else {})
 
 
 def panel(title: str, rows: dict[str, str]) -> Panel:
@@ -184,11 +197,11 @@ def panel(title: str, rows: dict[str, str]) -> Panel:
     return Panel(table, title=Text(title), title_align="left", expand=False)
 
 
-def cut_in_words(work: Plan) -> str:
-    return f"{len(work.grid)} of {work.grid.tiling.step} px; overlapping costs {100 * work.waste:.0f} %"
+def cut_in_words(work: UpscalePlan) -> str:
+    return f"{len(work.grid)} of {work.grid.tiling.core_px} px; overlapping costs {100 * work.overlap_overhead:.0f} %"
 
 
-def shares_in_words(work: Plan, seconds: float) -> str:
+def shares_in_words(work: UpscalePlan, seconds: float) -> str:
     """How much of the time each stage worked; above 100 % where several threads did."""
     spent = work.times.seconds.items()
     return ", ".join(f"{stage} {100 * each / max(seconds, 1e-9):.0f} %" for stage, each in spent) + " of one thread"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,15 +9,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from wsisr.cli.console import INTERRUPTED
+from wsisr.cli.console import EXIT_INTERRUPTED
 from wsisr.cli.options import Device
-from wsisr.cli.shutdown import stop_asked
-from wsisr.progress import counted
+from wsisr.cli.shutdown import catch_stop_signals
+from wsisr.progress import format_count
 
 if TYPE_CHECKING:
+    from wsisr.parallel.processes import StopFlag
     from wsisr.progress import Progress
-    from wsisr.training.loop import Run, StepReport
-    from wsisr.training.tensorboard import Board
+    from wsisr.training.loop import StepReport, TrainingRun
+    from wsisr.training.tensorboard import TensorBoardLog
 
 MEMORY = 0.98
 """Share of the past in the loss that is shown; a single batch says little."""
@@ -37,58 +37,64 @@ def train(
 
     import torch
 
-    from wsisr.cli.console import remark
+    from wsisr.cli.console import print_message
     from wsisr.cli.progress import drawn
     from wsisr.models.backends.device import torch_device
-    from wsisr.training.config import read_config
-    from wsisr.training.loop import BEST, Run
-    from wsisr.training.tensorboard import Board
+    from wsisr.training.config import read_train_config
+    from wsisr.training.loop import BEST_WEIGHTS_FILE, TrainingRun
+    from wsisr.training.tensorboard import TensorBoardLog
 
     if threads is not None:
         torch.set_num_threads(threads)
-    run = Run(read_config(config), output, torch_device(device))
+    run = TrainingRun(read_train_config(config), output, torch_device(device))
     steps = run.config.schedule.steps
-    watch = Watch()
-    told = closing(Board(output)) if board and run.first else nullcontext()
-    quiet = quiet or not run.first
-    with stop_asked() as stop, told as into, closing(progress(run, watch, stop, into)) as passing:
+    watch = StatusLine()
+    told = closing(TensorBoardLog(output)) if board and run.is_main_process else nullcontext()
+    quiet = quiet or not run.is_main_process
+    with catch_stop_signals() as stop, told as into, closing(progress(run, watch, stop, into)) as passing:
         if not quiet:
-            remark(beginning(run))
+            print_message(beginning(run))
         for _ in drawn(passing, watch.words, quiet=quiet):
             pass
     if run.step < steps:
-        remark(f"stopped at step {run.step} of {steps}; the same command goes on from there")
-        raise typer.Exit(INTERRUPTED)
+        print_message(f"stopped at step {run.step} of {steps}; the same command goes on from there")
+        raise typer.Exit(EXIT_INTERRUPTED)
     if not quiet:
-        typer.echo(f"{output / BEST}: {merit(run)}")
+        typer.echo(f"{output / BEST_WEIGHTS_FILE}: {merit(run)}")
 
 
-def merit(run: Run) -> str:
+def merit(run: TrainingRun) -> str:
     """What the weights that were kept are best at; of pixels also what the start was worth, where there was one."""
     kept = {
-        "gain": f"{run.best:+.2f} dB over bicubic",
+        "gain": f"{run.best_score:+.2f} dB over bicubic",
         "texture": "nearest to the truth's texture",
-        "accuracy": f"{100 * run.best:.0f} % of magnifications told right",
+        "accuracy": f"{100 * run.best_score:.0f} % of magnifications told right",
     }
-    before = f" ({run.start['gain_db']:+.2f} dB before training)" if run.start and run.goal == "gain" else ""
+    before = (
+        f" ({run.initial_metrics['gain_db']:+.2f} dB before training)"
+        if run.initial_metrics and run.goal == "gain"
+        else ""
+    )
     return f"{kept[run.goal]}{before} on the validation patches"
 
 
-def beginning(run: Run) -> str:
+def beginning(run: TrainingRun) -> str:
     """What is about to happen."""
-    from wsisr.training.loop import trainable
+    from wsisr.training.loop import count_trainable_parameters
 
     steps = run.config.schedule.steps
     if run.step >= steps:
         return f"{run.folder}: all {steps} steps are done"
     if run.resumed:
         return f"{run.folder}: resuming at step {run.step} of {steps}"
-    learning, slides = trainable(run.learner.network), len(run.batches.slides)
-    work = f"{counted(steps, 'step')}, {counted(slides, 'slide')}"
+    learning, slides = count_trainable_parameters(run.trainer.network), len(run.sampler.records_by_slide)
+    work = f"{format_count(steps, 'step')}, {format_count(slides, 'slide')}"
     return f"{run.folder}: {learning} parameters learn, {work}, on {run.device}"
 
 
-def progress(run: Run, watch: Watch, stop: threading.Event, board: Board | None) -> Generator[Progress, None, None]:
+def progress(
+    run: TrainingRun, watch: StatusLine, stop: StopFlag, board: TensorBoardLog | None
+) -> Generator[Progress, None, None]:
     """Steps of this call, until they are done or stopping is asked for; then the step in hand is saved."""
     from wsisr.progress import Progress
 
@@ -96,7 +102,7 @@ def progress(run: Run, watch: Watch, stop: threading.Event, board: Board | None)
     for report in run:
         watch.see(report)
         if board:
-            board.add(report)
+            board.add_report(report)
         yield Progress("train", report.step - start, report.steps - start)
         if stop.is_set():
             run.save()
@@ -104,7 +110,7 @@ def progress(run: Run, watch: Watch, stop: threading.Event, board: Board | None)
 
 
 @dataclass(slots=True)
-class Watch:
+class StatusLine:
     """What is shown beside the bar."""
 
     loss: float | None = None
@@ -113,7 +119,7 @@ class Watch:
 
     def see(self, report: StepReport) -> None:
         self.loss = report.loss if self.loss is None else MEMORY * self.loss + (1 - MEMORY) * report.loss
-        self.gain = self.gain if report.gain is None else report.gain
+        self.gain = self.gain if report.gain_db is None else report.gain_db
         self.position = f"step {report.step}/{report.steps}"
 
     def words(self, progress: Progress, seconds: float) -> str:

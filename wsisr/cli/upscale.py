@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from wsisr.cli.frontend import INTERRUPTED, STOPPED, Desk, Terminal
+from wsisr.cli.frontend import INTERRUPTED_MESSAGE, STOPPED_MESSAGE, Frontend, TerminalFrontend
 from wsisr.cli.options import Consistency, Device, Level, Perception, Series, SourceMpp, slide_argument
 from wsisr.cli.output_paths import default_output, make_folder, output_in, takes_many
 from wsisr.cli.resources import Shares, checked_jobs
 from wsisr.cli.selection import Choice, checked_device, one_of, used
-from wsisr.progress import counted
+from wsisr.progress import format_count
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -24,11 +24,11 @@ if TYPE_CHECKING:
     from wsisr.cli.summary import Run
     from wsisr.models.magnification import Sight
     from wsisr.models.upscaler import Upscaler
-    from wsisr.parallel.processes import Seat
-    from wsisr.slides.region import Source
-    from wsisr.upscaling.background import Background
-    from wsisr.upscaling.plan import Options, Plan
-    from wsisr.upscaling.target import Route
+    from wsisr.parallel.processes import WorkerSlot
+    from wsisr.slides.region import SlideRegion
+    from wsisr.upscaling.background import BackgroundOptions
+    from wsisr.upscaling.plan import UpscaleOptions, UpscalePlan
+    from wsisr.upscaling.target import ScalePlan
     from wsisr.writing import WorkFolder
 
 
@@ -43,7 +43,7 @@ class Request:
     """`load_sight` with model and device as asked."""
     consistency: bool
     """Correct what a network or filter gives, so that it averages back to its input."""
-    options: Options
+    options: UpscaleOptions
     mpp: float | None
     """Of level 0 in um/px, where it was given."""
     series: int | None
@@ -181,9 +181,9 @@ def upscale(
     from wsisr.cli import batch as many
     from wsisr.models.loading import load_sight, load_upscaler
     from wsisr.models.spec import PRECISIONS
-    from wsisr.upscaling.plan import Options
+    from wsisr.upscaling.plan import UpscaleOptions
     from wsisr.writing.encoding.codec import SUBSAMPLINGS
-    from wsisr.writing.layouts.catalog import DEFAULT, LAYOUTS, layout_name
+    from wsisr.writing.layouts.catalog import DEFAULT_LAYOUT, LAYOUTS, resolve_layout_name
 
     one_of(icc, ("keep", "srgb"), "--icc")
     one_of(background, ("keep", "white"), "--background")
@@ -196,25 +196,25 @@ def upscale(
     slides = list(dict.fromkeys(slides))
     several = len(slides) > 1 or shard is not None or (output is not None and takes_many(output))
     if output is not None and not several:
-        layout = layout_name(output, layout)
-    layout = layout or DEFAULT
+        layout = resolve_layout_name(output, layout)
+    layout = layout or DEFAULT_LAYOUT
     with used("--codec"):
-        coding = LAYOUTS[layout].coding(codec, quality, subsampling)
+        coding = LAYOUTS[layout].select_codec(codec, quality, subsampling)
         coding.check_viewers(accept_limited=accept_limited_viewers)
     keep = tuple(name for name, wanted in (("label", keep_label), ("macro", keep_macro)) if wanted)
     if keep and deidentify:
         raise typer.BadParameter("--deidentify keeps neither label nor macro")
     if keep:
-        LAYOUTS[layout].check_pictures(accept_limited=accept_limited_viewers)
+        LAYOUTS[layout].check_associated_images(accept_limited=accept_limited_viewers)
     if several and (save_mask or tissue not in ("auto", "none")):
         raise typer.BadParameter("a mask belongs to one slide; give slides with masks one by one")
-    options = Options(tile_px, overlap_px, batch, coding, layout)
+    options = UpscaleOptions(tile_px, overlap_px, batch, coding, layout)
     request = Request(
         choice,
         partial(load_upscaler, model, device=device, precision=precision, perception=perception),
         partial(load_sight, model, device=device),
         consistency,
-        replace(options, deidentify=deidentify, verify=not no_verify, keep=keep, memory_gb=memory),
+        replace(options, deidentify=deidentify, verify=not no_verify, keep_images=keep, memory_gb=memory),
         mpp=mpp,
         series=series,
         icc=icc,
@@ -230,7 +230,7 @@ def upscale(
         save_mask=save_mask,
     )
     part = "" if series is None else f"series{series}."
-    ending = part + choice.change() + LAYOUTS[layout].suffix
+    ending = part + choice.change() + LAYOUTS[layout].default_suffix
     if several:
         work = [(slide, output_in(output, slide, ending)) for slide in slides]
         many.check_jobs(work)
@@ -244,17 +244,17 @@ def upscale(
     else:
         target = output or default_output(slides[0], ending)
         many.check_report(report, [target, *filter(None, [save_mask])])
-        many.leave([many.alone((slides[0], target), partial(enlarge, request, desk=Terminal()), report)])
+        many.leave([many.alone((slides[0], target), partial(enlarge, request, desk=TerminalFrontend()), report)])
 
 
 def enlarge_all(request: Request, jobs: list[Job], shares: Shares, report: Path | None) -> list[Facts]:
     """Each slide, beside others where that is shared out; what is to be reported of them."""
     if shares.count == 1:
         from wsisr.cli.batch import run
-        from wsisr.cli.shutdown import stop_asked
+        from wsisr.cli.shutdown import catch_stop_signals
 
-        with stop_asked(abrupt=INTERRUPTED) as stop:
-            return run(jobs, partial(enlarge, request, desk=Terminal(stop)), stop, report)
+        with catch_stop_signals(abrupt=INTERRUPTED_MESSAGE) as stop:
+            return run(jobs, partial(enlarge, request, desk=TerminalFrontend(stop)), stop, report)
     from wsisr.cli.parallel_batch import run as run_beside
 
     return run_beside(jobs, Sharing(request, shares), shares.count, report)
@@ -267,7 +267,7 @@ class Sharing:
     request: Request
     shares: Shares
 
-    def __call__(self, slide: Path, output: Path, desk: Desk, seat: Seat) -> Facts:
+    def __call__(self, slide: Path, output: Path, desk: Frontend, seat: WorkerSlot) -> Facts:
         request, device = self.request, self.shares.device(seat.number)
         memory_gb = request.options.memory_gb / self.shares.crowd
         own = replace(
@@ -279,82 +279,88 @@ class Sharing:
         return enlarge(own, slide, output, desk)
 
 
-def enlarge(request: Request, slide: Path, output: Path, desk: Desk) -> Facts:
+def enlarge(request: Request, slide: Path, output: Path, desk: Frontend) -> Facts:
     """One slide, as asked, and what is to be reported of it. Raises `WsisrError`."""
     from contextlib import closing
 
     from wsisr.cli.batch import finished, written_by_wsisr
-    from wsisr.cli.console import answers, passing_on, remark
+    from wsisr.cli.console import print_message, relay_warnings, stdout_console
     from wsisr.cli.shutdown import until
     from wsisr.cli.summary import Run, forecast, going_on, pace
     from wsisr.cli.tissue import background_of, save_tissue
     from wsisr.files import refuse_source
-    from wsisr.slides import Forgiving, InSrgb, open_slide
-    from wsisr.upscaling.engine import carried_out
-    from wsisr.upscaling.plan import plan, work_folder
+    from wsisr.slides import FaultTolerantSlide, SrgbSlide, open_slide
+    from wsisr.upscaling.engine import run_plan
+    from wsisr.upscaling.plan import plan_upscaling
     from wsisr.upscaling.provenance import refuse_derived
-    from wsisr.upscaling.quality import Audit
+    from wsisr.upscaling.quality import QualityMonitor
 
     with open_slide(slide, request.mpp, estimate=True, series=request.series) as stored:
         if not request.again:
             refuse_derived(slide)
-        readable = Forgiving(stored) if request.on_error == "white" else stored
-        opened = InSrgb(readable) if request.icc == "srgb" else readable
+        readable = FaultTolerantSlide(stored) if request.on_error == "white" else stored
+        opened = SrgbSlide(readable) if request.icc == "srgb" else readable
         refuse_source(output, slide)
         replaceable = request.overwrite or request.dry_run
         # What wsisr wrote may be just what is asked for, which only a plan can tell.
         check_names(request, output, overwrite=replaceable or written_by_wsisr(output))
         route = request.choice.route(opened)
-        source = route.source
+        source = route.region
         upscaler = loaded(request, route)
-        ground = background_of(request, stored, network=upscaler.weights is not None)
-        source = looked_at(request, source, ground, upscaler.scale)
-        options = replace(request.options, background=ground, audit=Audit(upscaler.scale))
-        work = plan(source, upscaler, options)
-        folder = work_folder(work, upscaler, request.work_dir, keep=request.keep_work)
-        there = {} if request.overwrite else finished(output, work.output.note, opened.info)
+        ground = background_of(request, stored, network=upscaler.info.weights is not None)
+        source = looked_at(request, source, ground, upscaler.info.scale)
+        options = replace(request.options, background=ground, quality=QualityMonitor(upscaler.info.scale))
+        work = plan_upscaling(source, upscaler, options)
+        folder = work.work_folder(request.work_dir, keep=request.keep_work)
+        there = {} if request.overwrite else finished(output, work.output.metadata, opened.info)
         if there:
             return finished_before(request, output, there, folder, ground)
         check_names(request, output, overwrite=replaceable)
-        for name in work.output.pictures:
-            remark(f"warning: the slide's {name} image is copied; look whether it shows names, numbers or barcodes")
-        news = source.remarks if upscaler.scale == 1 else ()  # a plain filter in the place of a network is no danger
-        for said in (*source.said, *filter(None, [work.warning])):
-            remark(said if said in news else f"warning: {said}")
+        for name in work.output.associated_images:
+            print_message(
+                f"warning: the slide's {name} image is copied; look whether it shows names, numbers or barcodes"
+            )
+        news = (
+            source.selection_warnings if upscaler.info.scale == 1 else ()
+        )  # a plain filter in the place of a network is no danger
+        for said in (*source.warnings, *filter(None, [work.warning])):
+            print_message(said if said in news else f"warning: {said}")
         if request.dry_run:
-            answers.print(forecast(work, upscaler, output, folder.parent or output.parent))
+            stdout_console.print(forecast(work, upscaler, output, folder.parent or output.parent))
             return {"state": "planned"}
         began, before = time.monotonic(), 0.0
-        making = carried_out(work, upscaler, output, overwrite=request.overwrite, folder=folder)
-        with desk.stop_asked() as stop, closing(making) as steps:
+        making = run_plan(work, output, overwrite=request.overwrite, folder=folder)
+        with desk.catch_stop_signals() as stop, closing(making) as steps:
             if not request.quiet:
                 sizes = f"{source.size} px to {work.output.size} px"
-                remark(f"{upscaler.name}, {upscaler.hardware}: {sizes} in {counted(len(work.grid), 'tile')}")
-            heard = passing_on(until(steps, stop, STOPPED), upscaler.remarks)
-            for step in heard if request.quiet else desk.drawn(going_on(heard, output), pace):
-                before = max(before, step.before / step.total)
+                print_message(
+                    f"{upscaler.info.name}, {upscaler.info.hardware}: {sizes} in {format_count(len(work.grid), 'tile')}"
+                )
+            heard = relay_warnings(until(steps, stop, STOPPED_MESSAGE), upscaler.warnings)
+            for step in heard if request.quiet else desk.show_progress(going_on(heard, output), pace):
+                before = max(before, step.done_before / step.total)
         save_tissue(request, ground)
         return told(request, work, upscaler, Run(time.monotonic() - began, before), output)
 
 
 def finished_before(
-    request: Request, output: Path, note: Mapping[str, str], folder: WorkFolder, ground: Background
+    request: Request, output: Path, note: Mapping[str, str], folder: WorkFolder, ground: BackgroundOptions
 ) -> Facts:
     """What is to be reported of a slide whose result is there already, with that note."""
-    from wsisr.cli.console import remark
+    from wsisr.cli.console import print_message
     from wsisr.cli.tissue import save_tissue
     from wsisr.errors import OutputError
-    from wsisr.upscaling.provenance import UNREADABLE
+    from wsisr.upscaling.provenance import UNREADABLE_KEY
 
-    holes = {name: text for name, text in note.items() if name == UNREADABLE}
+    holes = {name: text for name, text in note.items() if name == UNREADABLE_KEY}
     if holes and request.on_error != "white":
         raise OutputError(
-            f"{output}: exists already, but the slide could not all be decoded ({holes[UNREADABLE]}); take that with "
+            f"{output}: exists already, but the slide could not all be decoded ({holes[UNREADABLE_KEY]}); take that with "
             "--on-error white, or replace it with --overwrite"
         )
-    remark(f"{output}: is finished already, of the same source and parameters; --overwrite makes it anew")
+    print_message(f"{output}: is finished already, of the same source and parameters; --overwrite makes it anew")
     if not request.dry_run:
-        folder.sweep(output)
+        folder.remove_leftovers(output)
         if request.save_mask and not request.save_mask.exists():
             save_tissue(request, ground)
     return {"state": "finished before"} | holes
@@ -363,44 +369,44 @@ def finished_before(
 def check_names(request: Request, output: Path, *, overwrite: bool) -> None:
     """Raises `OutputError` where an output or a mask could not get its name."""
     from wsisr.files import check_output, check_suffix
-    from wsisr.writing.layouts.catalog import layout_of
+    from wsisr.writing.layouts.catalog import select_layout
 
     if request.save_mask:
         check_suffix(request.save_mask, (".png",))
         check_output(request.save_mask, overwrite=overwrite)
-    check_output(output, overwrite=overwrite, marker=layout_of(output, request.options.layout).marker)
+    check_output(output, overwrite=overwrite, marker=select_layout(output, request.options.layout).marker)
 
 
-def loaded(request: Request, route: Route) -> Upscaler:
+def loaded(request: Request, route: ScalePlan) -> Upscaler:
     """What enlarges a source."""
     from wsisr.models.back_projection import Consistent
     from wsisr.models.upscaler import Unchanged
 
     if route.scale == 1:
         return Unchanged()
-    upscaler = request.load(scale=route.scale, mpp=route.source.mpp)
+    upscaler = request.load(scale=route.scale, mpp=route.region.mpp)
     return Consistent(upscaler) if request.consistency else upscaler
 
 
-def looked_at(request: Request, source: Source, ground: Background, scale: int) -> Source:
+def looked_at(request: Request, source: SlideRegion, ground: BackgroundOptions, scale: int) -> SlideRegion:
     """A source whose remarks tell, too, where it does not look as its pixel pitch says."""
-    from wsisr.upscaling.magnification_check import contradiction
+    from wsisr.upscaling.magnification_check import check_magnification
 
     sight = request.look(scale=scale, mpp=source.mpp) if scale > 1 else None
-    doubt = contradiction(source, ground.tissue, sight) if sight else None
-    return replace(source, remarks=(*source.remarks, doubt)) if doubt else source
+    doubt = check_magnification(source, ground.tissue, sight) if sight else None
+    return replace(source, selection_warnings=(*source.selection_warnings, doubt)) if doubt else source
 
 
-def told(request: Request, work: Plan, upscaler: Upscaler, run: Run, output: Path) -> Facts:
+def told(request: Request, work: UpscalePlan, upscaler: Upscaler, run: Run, output: Path) -> Facts:
     """What is to be reported of a slide that is done, said on the terminal first."""
-    from wsisr.cli.console import answers, remark
+    from wsisr.cli.console import print_message, stdout_console
     from wsisr.cli.summary import measured, summary
-    from wsisr.upscaling.provenance import FOUND, UNREADABLE, derived_note
+    from wsisr.upscaling.provenance import FINDING_KEYS, UNREADABLE_KEY, read_derived_metadata
 
-    note = derived_note(output)
-    found = {name: text for name, text in note.items() if name in FOUND}
-    if UNREADABLE in found:
-        remark(f"warning: {output}: could not be decoded and is {found[UNREADABLE]}")
+    note = read_derived_metadata(output)
+    found = {name: text for name, text in note.items() if name in FINDING_KEYS}
+    if UNREADABLE_KEY in found:
+        print_message(f"warning: {output}: could not be decoded and is {found[UNREADABLE_KEY]}")
     if not request.quiet:
-        answers.print(summary(work, upscaler, run, output, found))
+        stdout_console.print(summary(work, upscaler, run, output, found))
     return {"state": "done"} | measured(work, upscaler, run) | found | {"note": note}

@@ -21,7 +21,7 @@ def verify(
     from dataclasses import asdict
 
     from wsisr.cli.batch import look_at_each
-    from wsisr.writing.verification import verify as checked
+    from wsisr.writing.verification import verify_pyramid as checked
 
     def good(file: Path) -> bool:
         findings = list(checked(file))

@@ -10,9 +10,9 @@ import numpy.typing as npt
 from wsisr.evaluation.blocks import CELL_PX, Regions
 from wsisr.evaluation.scores import Flat, Scores
 from wsisr.imaging.geometry import Box
-from wsisr.imaging.metrics import Floats, psnr_of, squared_differences, ssim_count, ssim_sums
-from wsisr.imaging.pixels import Rgb, shrink
-from wsisr.imaging.texture import Contrasts, Textures, contrasts
+from wsisr.imaging.metrics import Float32Array, count_ssim_windows, psnr_from_error, squared_differences, sum_ssim
+from wsisr.imaging.pixels import Rgb, shrink_image
+from wsisr.imaging.texture import OctaveContrasts, TextureAccumulator, measure_contrasts
 
 Doubles = npt.NDArray[np.float64]
 
@@ -29,7 +29,7 @@ class Tally:
     drift: float = 0.0
     flat: list[Doubles] = field(default_factory=list)
     """Squared error of each flat cell, block by block."""
-    textures: Textures = field(default_factory=Textures)
+    textures: TextureAccumulator = field(default_factory=TextureAccumulator)
 
     def add(self, high: Rgb, truth: Truth) -> None:
         """All but likeness and texture, which several upscalers share the work for."""
@@ -76,23 +76,23 @@ class Tallies:
         """One block: the image of each upscaler, (h*scale, w*scale, 3)."""
         where = truth.where
         patch, texture = _cut(truth.high, where.windows), _textures(truth.high, where)
-        likenesses = ssim_sums([_cut(image, where.windows) for image in images], patch)
+        likenesses = sum_ssim([_cut(image, where.windows) for image in images], patch)
         for tally, image, likeness in zip(self._tallies, images, likenesses, strict=True):
             tally.add(image, truth)
             tally.likeness += likeness
             if texture:
                 tally.textures.add(_textures(image, where), texture)
-        self.pixels += where.values.size.pixels
-        self._windows += ssim_count(patch)
-        self._low_values += where.low.size.pixels * 3
+        self.pixels += where.values.size.pixel_count
+        self._windows += count_ssim_windows(patch)
+        self._low_values += where.low.size.pixel_count * 3
 
     def scores(self) -> list[Scores]:
         return [
             Scores(
-                psnr=psnr_of(tally.squares / (self.pixels * 3)),
+                psnr=psnr_from_error(tally.squares / (self.pixels * 3)),
                 ssim=tally.likeness / self._windows,
                 consistency=tally.drift / self._low_values,
-                texture=tally.textures.texture(),
+                texture=tally.textures.compare(),
             )
             for tally in self._tallies
         ]
@@ -106,8 +106,8 @@ class Tallies:
         return Flat(
             cells=int(errors.size),
             cells_below=int(np.sum(errors > baseline_errors)),
-            model_psnr=psnr_of(float(errors.sum()) / values),
-            bicubic_psnr=psnr_of(float(baseline_errors.sum()) / values),
+            model_psnr=psnr_from_error(float(errors.sum()) / values),
+            bicubic_psnr=psnr_from_error(float(baseline_errors.sum()) / values),
         )
 
 
@@ -115,20 +115,20 @@ def _cut(image: Rgb, box: Box) -> Rgb:
     return image[box.rows, box.columns]
 
 
-def _textures(high: Rgb, where: Regions) -> Contrasts:
+def _textures(high: Rgb, where: Regions) -> OctaveContrasts:
     """Empty where no whole cell is."""
-    return contrasts(_cut(high, where.textures)) if where.cells.size.pixels else []
+    return measure_contrasts(_cut(high, where.textures)) if where.cells.size.pixel_count else []
 
 
 def _drift(high: Rgb, truth: Truth) -> float:
     """Sum of the differences in grey levels between the input and the output shrunk to its size by area mean."""
-    if truth.where.low.size.pixels == 0:
+    if truth.where.low.size.pixel_count == 0:
         return 0.0
-    back = shrink(_cut(high, truth.where.low * truth.scale), truth.scale, "area")
+    back = shrink_image(_cut(high, truth.where.low * truth.scale), truth.scale, "area")
     return float(np.sum(np.abs(back.astype(np.int16) - _cut(truth.low, truth.where.low)), dtype=np.int64))
 
 
-def _cell_sums(plane: Floats | Doubles) -> Doubles:
+def _cell_sums(plane: Float32Array | Doubles) -> Doubles:
     """(h, w) to (h/64, w/64)."""
     rows, columns = plane.shape[0] // CELL_PX, plane.shape[1] // CELL_PX
     sums: Doubles = plane.reshape(rows, CELL_PX, columns, CELL_PX).sum(axis=(1, 3), dtype=np.float64)

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 from wsisr.errors import ConfigError
 from wsisr.imaging.geometry import Box, Size
-from wsisr.imaging.metrics import BORDER_PX, SSIM_REACH
-from wsisr.imaging.texture import MARGIN_PX, SQUARE_PX
+from wsisr.imaging.metrics import SSIM_RADIUS_PX, UNSCORED_BORDER_PX
+from wsisr.imaging.texture import TEXTURE_MARGIN_PX, TEXTURE_SQUARE_PX
 
-CELL_PX = SQUARE_PX
+CELL_PX = TEXTURE_SQUARE_PX
 """Side of a cell, in px of the high resolution, that is looked at for flatness and for texture."""
 
 KERNEL_REACH = 3
@@ -41,7 +41,7 @@ class Sampling:
     def blocks(self, low: Size, scale: int, reach: int) -> list[Block]:
         """The blocks to measure of an image of that size, each with `reach` px around it or the image's edge."""
         found = [Block(core, _around(core, low, self.block_px, reach)) for core in _cores(low, self.block_px)]
-        if (low * scale).pixels <= self.limit_px:
+        if (low * scale).pixel_count <= self.limit_px:
             return found
         most = max(1, self.limit_px // (self.block_px * scale) ** 2)
         # A narrow rest at the right or the bottom may have nothing inside the border.
@@ -78,24 +78,24 @@ class Regions:
 
 def regions(block: Block, low: Size, scale: int) -> Regions:
     """Of all blocks together: every pixel of the level inside the border once, and no other."""
-    core, inner = block.core * scale, grown(Box.of(low * scale), -BORDER_PX)
+    core, inner = block.core * scale, grown(Box.from_size(low * scale), -UNSCORED_BORDER_PX)
     values = core.intersection(inner)
-    centres = core.intersection(grown(inner, -SSIM_REACH))
-    measured = block.core.intersection(grown(Box.of(low), -_per(BORDER_PX, scale)))
+    centres = core.intersection(grown(inner, -SSIM_RADIUS_PX))
+    measured = block.core.intersection(grown(Box.from_size(low), -_per(UNSCORED_BORDER_PX, scale)))
     origin = block.source * scale
     cells = _whole_cells(values)
     return Regions(
-        values=values.seen_from(origin),
-        windows=grown(centres, SSIM_REACH).seen_from(origin),
-        cells=cells.seen_from(origin),
-        textures=grown(cells, MARGIN_PX).seen_from(origin),
-        low=measured.seen_from(block.source),
+        values=values.relative_to(origin),
+        windows=grown(centres, SSIM_RADIUS_PX).relative_to(origin),
+        cells=cells.relative_to(origin),
+        textures=grown(cells, TEXTURE_MARGIN_PX).relative_to(origin),
+        low=measured.relative_to(block.source),
     )
 
 
 def ssim_reach(scale: int) -> int:
     """Low-resolution px around a block whose enlargement the windows at its edge look at."""
-    return _per(SSIM_REACH, scale)
+    return _per(SSIM_RADIUS_PX, scale)
 
 
 def grown(box: Box, px: int) -> Box:
@@ -123,7 +123,7 @@ def _whole_cells(box: Box) -> Box:
 
 
 def _cores(size: Size, step: int) -> list[Box]:
-    whole = Box.of(size)
+    whole = Box.from_size(size)
     lefts, tops = range(0, size.width, step), range(0, size.height, step)
     return [Box(left, top, left + step, top + step).intersection(whole) for top in tops for left in lefts]
 

@@ -11,15 +11,15 @@ from wsisr.evaluation.accumulators import Tallies, Truth
 from wsisr.evaluation.blocks import KERNEL_REACH, Block, Sampling, grown, in_jpeg_blocks, regions, ssim_reach
 from wsisr.evaluation.scores import Row
 from wsisr.imaging.geometry import Box, Size
-from wsisr.imaging.jpeg import through_jpeg
-from wsisr.imaging.metrics import BORDER_PX, SSIM_REACH
-from wsisr.imaging.pixels import Kernel, Rgb, shrink
+from wsisr.imaging.jpeg import recompress_jpeg
+from wsisr.imaging.metrics import SSIM_RADIUS_PX, UNSCORED_BORDER_PX
+from wsisr.imaging.pixels import FilterName, Rgb, shrink_image
 from wsisr.models.back_projection import BackProjection
 from wsisr.models.upscaler import Resampling, Upscaler
 from wsisr.progress import Progress
 from wsisr.slides import Slide, SlideInfo
 
-SMALLEST_PX = 2 * (BORDER_PX + SSIM_REACH) + 1
+SMALLEST_PX = 2 * (UNSCORED_BORDER_PX + SSIM_RADIUS_PX) + 1
 """Shorter side of the smallest image that leaves one window of the structural similarity inside the border."""
 
 WORTHWHILE_PX = 256
@@ -40,7 +40,7 @@ def evaluate(
     slide: Slide,
     upscaler: Upscaler,
     level: int,
-    kernel: Kernel,
+    kernel: FilterName,
     sampling: Sampling = _WHOLE,
     quality: int | None = None,
 ) -> Steps:
@@ -51,10 +51,10 @@ def evaluate(
     back-projection are measured beside the upscaler. Memory is that of one block.
     Raises `SlideError` where the slide lacks the level, the level is too small, or it cannot be read.
     """
-    shrunken = _Shrunken.of(slide, level, upscaler.scale, kernel, quality)
+    shrunken = _Shrunken.of(slide, level, upscaler.info.scale, kernel, quality)
     scale, low = shrunken.scale, shrunken.low
     upscalers: tuple[Upscaler, ...] = (upscaler, Resampling("bicubic", scale), BackProjection(scale))
-    reach = max(each.context for each in upscalers) + ssim_reach(scale)
+    reach = max(each.info.receptive_field for each in upscalers) + ssim_reach(scale)
     blocks, tallies = sampling.blocks(low, scale, reach), Tallies(len(upscalers))
     yield Progress("evaluate", 0, len(blocks))
     for done, block in enumerate(blocks, 1):
@@ -71,14 +71,14 @@ class _Shrunken:
     slide: Slide
     level: int
     scale: int
-    kernel: Kernel
+    kernel: FilterName
     low: Size
     """Of the input; the truth is `scale` times as large."""
     quality: int | None
 
     @classmethod
-    def of(cls, slide: Slide, level: int, scale: int, kernel: Kernel, quality: int | None) -> Self:
-        size = slide.info.level(level).size
+    def of(cls, slide: Slide, level: int, scale: int, kernel: FilterName, quality: int | None) -> Self:
+        size = slide.info.get_level(level).size
         low = Size(size.width // scale, size.height // scale)
         if min(low.width, low.height) * scale < SMALLEST_PX:
             raise SlideError(
@@ -90,17 +90,17 @@ class _Shrunken:
     def truth(self, block: Block) -> Truth:
         # Shrinking reaches beyond the source; the block's input must be what shrinking the whole level gives there.
         around = in_jpeg_blocks(block.source) if self.quality else grown(block.source, KERNEL_REACH)
-        wide = around.intersection(Box.of(self.low))
+        wide = around.intersection(Box.from_size(self.low))
         high = self.slide.read(wide * self.scale, self.level)
-        inside = block.source.seen_from(wide)
+        inside = block.source.relative_to(wide)
         fine = inside * self.scale
         # Pillow's pixels are read-only, which torch warns of; a copy belongs to whoever gets it.
         low = self._input(high)[inside.rows, inside.columns].copy()
         return Truth.of(low, high[fine.rows, fine.columns], regions(block, self.low, self.scale))
 
     def _input(self, high: Rgb) -> Rgb:
-        low = shrink(high, self.scale, self.kernel)
-        return through_jpeg(low, self.quality) if self.quality else low
+        low = shrink_image(high, self.scale, self.kernel)
+        return recompress_jpeg(low, self.quality) if self.quality else low
 
 
 def _row(shrunken: _Shrunken, tallies: Tallies) -> Row:
@@ -114,7 +114,7 @@ def _row(shrunken: _Shrunken, tallies: Tallies) -> Row:
         mpp_hr=mpp,
         kernel=shrunken.kernel,
         pixels=tallies.pixels,
-        level_pixels=grown(Box.of(shrunken.low * shrunken.scale), -BORDER_PX).size.pixels,
+        level_pixels=grown(Box.from_size(shrunken.low * shrunken.scale), -UNSCORED_BORDER_PX).size.pixel_count,
         model=model,
         bicubic=bicubic,
         back_projection=back_projection,

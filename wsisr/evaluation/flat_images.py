@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from wsisr.evaluation.scores import gain
-from wsisr.imaging.metrics import BORDER_PX, psnr
-from wsisr.imaging.pixels import Kernel, Rgb, shrink
+from wsisr.imaging.metrics import UNSCORED_BORDER_PX, compute_psnr
+from wsisr.imaging.pixels import FilterName, Rgb, shrink_image
 from wsisr.models.upscaler import Resampling, Upscaler
 
 LOW_PX = 96
@@ -26,7 +26,7 @@ class Probe:
     """One flat image, shrunk with one kernel and enlarged again."""
 
     name: str
-    kernel: Kernel
+    kernel: FilterName
     """What the input was made with."""
     model_psnr: float
     """dB inside the border; infinite where nothing differs."""
@@ -40,15 +40,15 @@ class Probe:
         return gain(self.model_psnr, self.bicubic_psnr)
 
 
-def flat_probe(upscaler: Upscaler, kernels: Sequence[Kernel]) -> list[Probe]:
+def flat_probe(upscaler: Upscaler, kernels: Sequence[FilterName]) -> list[Probe]:
     """White, near white, a faint gradient and faint noise, each shrunk with each kernel. Takes one call of 96 px tiles.
 
     On flat ground nothing can be won, so a gain below zero is a fault of the model.
     """
-    images = flat_images(LOW_PX * upscaler.scale)
+    images = flat_images(LOW_PX * upscaler.info.scale)
     cases = [(name, kernel) for name in images for kernel in kernels]
-    lows = np.stack([shrink(images[name], upscaler.scale, kernel) for name, kernel in cases])
-    outputs, baselines = upscaler(lows), Resampling("bicubic", upscaler.scale)(lows)
+    lows = np.stack([shrink_image(images[name], upscaler.info.scale, kernel) for name, kernel in cases])
+    outputs, baselines = upscaler(lows), Resampling("bicubic", upscaler.info.scale)(lows)
     return [
         _probe(case, images[case[0]], output, baseline)
         for case, output, baseline in zip(cases, outputs, baselines, strict=True)
@@ -68,13 +68,13 @@ def flat_images(side: int) -> dict[str, Rgb]:
     }
 
 
-def _probe(case: tuple[str, Kernel], truth: Rgb, output: Rgb, baseline: Rgb) -> Probe:
-    inner = slice(BORDER_PX, -BORDER_PX)
+def _probe(case: tuple[str, FilterName], truth: Rgb, output: Rgb, baseline: Rgb) -> Probe:
+    inner = slice(UNSCORED_BORDER_PX, -UNSCORED_BORDER_PX)
     name, kernel = case
     return Probe(
         name=name,
         kernel=kernel,
-        model_psnr=psnr(output[inner, inner], truth[inner, inner]),
-        bicubic_psnr=psnr(baseline[inner, inner], truth[inner, inner]),
+        model_psnr=compute_psnr(output[inner, inner], truth[inner, inner]),
+        bicubic_psnr=compute_psnr(baseline[inner, inner], truth[inner, inner]),
         largest_error=int(np.abs(output.astype(np.int16) - truth).max()),
     )

@@ -9,7 +9,7 @@ from typing import Any
 
 from wsisr.evaluation.flat_images import Probe
 from wsisr.evaluation.scores import Flat, Row, Scores, summary
-from wsisr.imaging.metrics import BORDER_PX
+from wsisr.imaging.metrics import UNSCORED_BORDER_PX
 
 Facts = dict[str, Any]
 
@@ -20,7 +20,7 @@ def as_json(rows: Sequence[Row], probes: Sequence[Probe]) -> Facts:
     Slides are named without their folder.
     """
     return {
-        "border_px": BORDER_PX,
+        "border_px": UNSCORED_BORDER_PX,
         "rows": [_row(row) for row in rows],
         "flat_probe": [_probe(probe) for probe in probes],
         "summary": _summary(rows),

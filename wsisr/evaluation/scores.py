@@ -8,8 +8,8 @@ from pathlib import Path
 from statistics import fmean
 from typing import TypeVar
 
-from wsisr.imaging.pixels import Kernel
-from wsisr.imaging.texture import Texture
+from wsisr.imaging.pixels import FilterName
+from wsisr.imaging.texture import TextureComparison
 
 T = TypeVar("T")
 
@@ -28,7 +28,7 @@ class Scores:
     """Structural similarity, mean over colours and pixels."""
     consistency: float
     """Mean absolute difference between the image, shrunk by area mean, and the input, in grey levels."""
-    texture: Texture | None = None
+    texture: TextureComparison | None = None
     """None where the image holds no whole square."""
 
 
@@ -60,7 +60,7 @@ class Row:
     """Pixel pitch of the input in um/px; None where the slide does not record it."""
     mpp_hr: float | None
     """Pixel pitch of the truth in um/px."""
-    kernel: Kernel
+    kernel: FilterName
     """What the input was made with."""
     pixels: int
     """High-resolution px that were compared."""
@@ -92,7 +92,7 @@ class Summary:
     rows: int
     gain: float
     back_projection_gain: float
-    kernel_gains: dict[Kernel, float]
+    kernel_gains: dict[FilterName, float]
     """Mean gain over the rows of each kernel."""
     model_ssim: float
     bicubic_ssim: float

@@ -1,1 +1,1 @@
-"""Pixels without slides or networks: geometry, resampling, tiling, blending, measures."""
+"""Pixels without slides or networks: geometry, resampling, tiling, blending and image metrics."""

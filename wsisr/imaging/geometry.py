@@ -13,7 +13,7 @@ class Size:
     height: int
 
     @property
-    def pixels(self) -> int:
+    def pixel_count(self) -> int:
         return self.width * self.height
 
     def __mul__(self, factor: int) -> Size:
@@ -33,7 +33,8 @@ class Box:
     bottom: int
 
     @classmethod
-    def of(cls, size: Size) -> Box:
+    def from_size(cls, size: Size) -> Box:
+        """Return the box of a whole image of that size, at the origin."""
         return cls(0, 0, size.width, size.height)
 
     @property
@@ -51,26 +52,27 @@ class Box:
     def __mul__(self, factor: int) -> Box:
         return Box(self.left * factor, self.top * factor, self.right * factor, self.bottom * factor)
 
-    def moved(self, dx: int, dy: int) -> Box:
+    def translate(self, dx: int, dy: int) -> Box:
+        """Return the box moved by `dx` px to the right and `dy` px down."""
         return Box(self.left + dx, self.top + dy, self.right + dx, self.bottom + dy)
 
-    def grown(self, by: int) -> Box:
-        """By so many pixels on each side."""
-        return Box(self.left - by, self.top - by, self.right + by, self.bottom + by)
+    def expand(self, px: int) -> Box:
+        """Return the box with `px` more pixels on each side."""
+        return Box(self.left - px, self.top - px, self.right + px, self.bottom + px)
 
-    def widened(self, unit: int, within: Box) -> Box:
-        """To a multiple of `unit` in width, to the right or else to the left, as far as another box reaches."""
-        missing = -self.width % unit
+    def widen_to_multiple(self, multiple: int, within: Box) -> Box:
+        """Return the box widened to a multiple: to the right, else to the left, and never beyond `within`."""
+        missing = -self.width % multiple
         right = min(self.right + missing, within.right)
         left = max(self.left - missing + right - self.right, within.left)
         return Box(left, self.top, right, self.bottom)
 
-    def seen_from(self, other: Box) -> Box:
-        """The same pixels, counted from the corner of another box."""
-        return self.moved(-other.left, -other.top)
+    def relative_to(self, other: Box) -> Box:
+        """Return the same pixels in the coordinates of another box, whose top left corner is the origin."""
+        return self.translate(-other.left, -other.top)
 
     def intersection(self, other: Box) -> Box:
-        """The common part; of zero width or height where there is none."""
+        """Return the common part; if there is none, its width or height is zero."""
         left, top = max(self.left, other.left), max(self.top, other.top)
         return Box(left, top, max(left, min(self.right, other.right)), max(top, min(self.bottom, other.bottom)))
 

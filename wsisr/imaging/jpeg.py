@@ -1,8 +1,8 @@
-"""Compression made alike, so that nobody tells a magnification by it.
+"""JPEG recompression that hides a slide's own compression from the magnification classifier.
 
-Levels of one slide are often stored at different JPEG qualities, and a classifier finds that easier to see than tissue.
-So whatever is to be told apart by magnification is first stored as JPEG anew: in training at qualities drawn alike for
-all, in use at the middle one. The grid of its blocks must not be that of the slide's own, or both leave their marks.
+Levels of one slide are often stored at different JPEG qualities, which a classifier recognises more easily than tissue.
+So its input is always recompressed: in training at a random quality drawn from one range for all magnifications, in use
+at the middle of that range. The new 8 px grid must not lie on the slide's own, or the artefacts of both remain visible.
 """
 
 from __future__ import annotations
@@ -14,27 +14,29 @@ from PIL import Image
 
 from wsisr.imaging.pixels import Rgb
 
-QUALITIES = (40, 75)
-"""Least and most: below those at which slides are usually stored, above what leaves no texture."""
+JPEG_QUALITIES = (40, 75)
+"""Lowest and highest: below the qualities at which slides are usually stored, above those that destroy texture."""
 
-_OFF_PX = 4
-"""Half a block: as far off the old grid as can be."""
+_GRID_SHIFT_PX = 4
+"""Half a JPEG block: as far from the old grid as possible."""
 
 
-def through_jpeg(image: Rgb, quality: int, subsampling: str = "4:2:0") -> Rgb:
-    """(h, w, 3) to the same, through a JPEG."""
+def recompress_jpeg(image: Rgb, quality: int, subsampling: str = "4:2:0") -> Rgb:
+    """Encode (h, w, 3) as JPEG and return it decoded, in the same shape."""
     file = BytesIO()
     Image.fromarray(image).save(file, "JPEG", quality=quality, subsampling=subsampling)
     return np.asarray(Image.open(file))
 
 
-def through_any_jpeg(crop: Rgb, random: np.random.Generator) -> Rgb:
-    """(h, w, 3) to the same, through a JPEG of random quality. The crop begins anywhere, so its blocks lie elsewhere
-    than the scanner's already."""
-    return through_jpeg(crop, int(random.integers(QUALITIES[0], QUALITIES[1] + 1)))
+def recompress_at_random_quality(crop: Rgb, random: np.random.Generator) -> Rgb:
+    """Recompress (h, w, 3) at a random quality within `JPEG_QUALITIES`.
+
+    A training crop starts anywhere, so its JPEG grid already differs from the scanner's.
+    """
+    return recompress_jpeg(crop, int(random.integers(JPEG_QUALITIES[0], JPEG_QUALITIES[1] + 1)))
 
 
-def for_branch(window: Rgb) -> Rgb:
-    """(h, w, 3) to (h-4, w-4, 3) of the middle quality; what has no more than 8 px keeps its size."""
-    off = _OFF_PX if min(window.shape[:2]) > 2 * _OFF_PX else 0
-    return through_jpeg(window[off:, off:], sum(QUALITIES) // 2)
+def recompress_for_classifier(image: Rgb) -> Rgb:
+    """Recompress (h, w, 3) at the middle quality, as (h-4, w-4, 3); an image of 8 px or less keeps its size."""
+    shift = _GRID_SHIFT_PX if min(image.shape[:2]) > 2 * _GRID_SHIFT_PX else 0
+    return recompress_jpeg(image[shift:, shift:], sum(JPEG_QUALITIES) // 2)

@@ -1,4 +1,4 @@
-"""How alike two images are. Images are uint8 sRGB of the same shape; all three colours count alike."""
+"""Similarity of two images: PSNR and SSIM. Images are uint8 sRGB of one shape; the three channels weigh the same."""
 
 from __future__ import annotations
 
@@ -9,124 +9,127 @@ import numpy.typing as npt
 
 from wsisr.imaging.pixels import Rgb
 
-Floats = npt.NDArray[np.float32]
+Float32Array = npt.NDArray[np.float32]
 
-BORDER_PX = 8
-"""High-resolution px at the edges of a level that no score counts."""
+UNSCORED_BORDER_PX = 8
+"""High-resolution px at the edges of a level that are left out of every score."""
 
-SSIM_REACH = 5
-"""Pixels on each side of a pixel that its structural similarity depends on."""
+SSIM_RADIUS_PX = 5
+"""Pixels on each side of a pixel on which its structural similarity depends."""
 
-_TAPS = np.exp(-0.5 * (np.arange(-SSIM_REACH, SSIM_REACH + 1) / 1.5) ** 2)
+_TAPS = np.exp(-0.5 * (np.arange(-SSIM_RADIUS_PX, SSIM_RADIUS_PX + 1) / 1.5) ** 2)
 _GAUSS = (_TAPS / _TAPS.sum()).astype(np.float32)
 
 _C1, _C2 = np.float32((0.01 * 255) ** 2), np.float32((0.03 * 255) ** 2)
 
-_MIDDLE = np.float32(128)
-"""Taken off every value before squaring: in float32 a variance is exact to 1e-3 of a squared grey level only so."""
+_MID_GREY = np.float32(128)
+"""Subtracted from every value before squaring: else a float32 variance is not exact to 1e-3 squared grey levels."""
 
-_STRIP_VALUES = 100_000
-"""Values that are worked on at a time: what fits the cache is four times as fast as whole images."""
+_VALUES_PER_STRIP = 100_000
+"""Values processed at a time: strips that fit the CPU cache are four times as fast as whole images."""
 
 
-def squared_differences(image: Rgb, truth: Rgb) -> Floats:
-    """(h, w, 3) in squared grey levels. Whole numbers: a float64 sum of them is exact in any order."""
+def squared_differences(image: Rgb, truth: Rgb) -> Float32Array:
+    """Return (h, w, 3) in squared grey levels: whole numbers, so that their float64 sum is exact in any order."""
     difference = image.astype(np.float32) - truth.astype(np.float32)
     return difference * difference
 
 
-def squared_error(image: Rgb, truth: Rgb) -> float:
-    """Mean squared difference in squared grey levels."""
+def mean_squared_error(image: Rgb, truth: Rgb) -> float:
+    """Return the mean squared difference in squared grey levels."""
     return float(np.mean(squared_differences(image, truth), dtype=np.float64))
 
 
-def psnr(image: Rgb, truth: Rgb) -> float:
-    """Peak signal-to-noise ratio in dB, peak 255; infinite for equal images."""
-    return psnr_of(squared_error(image, truth))
+def compute_psnr(image: Rgb, truth: Rgb) -> float:
+    """Return the peak signal-to-noise ratio in dB for a peak of 255; infinite for equal images."""
+    return psnr_from_error(mean_squared_error(image, truth))
 
 
-def psnr_of(error: float) -> float:
-    """Mean squared error in squared grey levels to dB."""
-    return float("inf") if error == 0 else float(10 * np.log10(255**2 / error))
+def psnr_from_error(squared_error: float) -> float:
+    """Convert a mean squared error in squared grey levels to dB."""
+    return float("inf") if squared_error == 0 else float(10 * np.log10(255**2 / squared_error))
 
 
-def ssim(image: Rgb, truth: Rgb) -> float:
-    """Structural similarity, mean over colours and pixels, exact to 1e-6. Sides are at least 11 px.
+def compute_ssim(image: Rgb, truth: Rgb) -> float:
+    """Return the structural similarity, averaged over channels and pixels, exact to 1e-6. Sides are at least 11 px.
 
     Source: Wang et al. 2004: Gaussian window of 11 px with sigma 1.5, K1 = 0.01, K2 = 0.03, L = 255, borders left out.
     """
-    return ssim_sums([image], truth)[0] / ssim_count(truth)
+    return sum_ssim([image], truth)[0] / count_ssim_windows(truth)
 
 
-def ssim_count(truth: Rgb) -> int:
-    """Windows that lie inside an image, times three colours."""
+def count_ssim_windows(truth: Rgb) -> int:
+    """Count the 11 px windows that lie inside an image, times three channels."""
     height, width = truth.shape[:2]
-    windows: int = max(0, height - 2 * SSIM_REACH) * max(0, width - 2 * SSIM_REACH)
+    windows: int = max(0, height - 2 * SSIM_RADIUS_PX) * max(0, width - 2 * SSIM_RADIUS_PX)
     return 3 * windows
 
 
-def ssim_sums(images: Sequence[Rgb], truth: Rgb) -> list[float]:
-    """Sum of the structural similarity over windows and colours, for each of several images of one truth.
+def sum_ssim(images: Sequence[Rgb], truth: Rgb) -> list[float]:
+    """Sum the structural similarity over windows and channels, for each of several images of one truth.
 
-    What one window contributes does not depend on the rest of the image: sums over abutting parts add up to the whole.
+    A window's value does not depend on the rest of the image: sums over adjacent parts add up to that of the whole.
     """
     height, width = truth.shape[:2]
     totals = [0.0] * len(images)
-    if ssim_count(truth) == 0:
+    if count_ssim_windows(truth) == 0:
         return totals
-    step = max(8, _STRIP_VALUES // (3 * width))
-    for top in range(0, height - 2 * SSIM_REACH, step):
-        rows = slice(top, top + step + 2 * SSIM_REACH)
-        for number, likeness in enumerate(_likenesses([image[rows] for image in images], truth[rows])):
-            totals[number] += float(np.sum(likeness, dtype=np.float64))
+    step = max(8, _VALUES_PER_STRIP // (3 * width))
+    for top in range(0, height - 2 * SSIM_RADIUS_PX, step):
+        rows = slice(top, top + step + 2 * SSIM_RADIUS_PX)
+        for number, ssim_map in enumerate(_ssim_maps([image[rows] for image in images], truth[rows])):
+            totals[number] += float(np.sum(ssim_map, dtype=np.float64))
     return totals
 
 
-def _likenesses(images: Sequence[Rgb], truth: Rgb) -> list[Floats]:
-    """(h, w, 3) each to (h-10, 3 (w-10)), one value for each window and colour."""
-    y = _interleaved(truth)
-    mean_y, var_y = _moments(y)
-    found = []
+def _ssim_maps(images: Sequence[Rgb], truth: Rgb) -> list[Float32Array]:
+    """Map each (h, w, 3) to (h-10, 3 (w-10)): one value for each window and channel."""
+    y = _interleave_channels(truth)
+    mean_y, var_y = _window_moments(y)
+    maps = []
     for image in images:
-        x = _interleaved(image)
-        mean_x, var_x = _moments(x)
+        x = _interleave_channels(image)
+        mean_x, var_x = _window_moments(x)
         difference = x - y
-        var_difference = _blur(difference * difference) - (mean_x - mean_y) ** 2
-        found.append(_likeness((mean_x, mean_y), var_x + var_y, var_difference))
-    return found
+        var_difference = _average_windows(difference * difference) - (mean_x - mean_y) ** 2
+        maps.append(_ssim_map((mean_x, mean_y), var_x + var_y, var_difference))
+    return maps
 
 
-def _moments(values: Floats) -> tuple[Floats, Floats]:
-    """Mean and variance in each window."""
-    mean = _blur(values)
-    return mean, _blur(values * values) - mean * mean
+def _window_moments(values: Float32Array) -> tuple[Float32Array, Float32Array]:
+    """Return the mean and the variance in each window."""
+    mean = _average_windows(values)
+    return mean, _average_windows(values * values) - mean * mean
 
 
-def _likeness(means: tuple[Floats, Floats], variances: Floats, var_difference: Floats) -> Floats:
-    """2ab = a^2 + b^2 - (a-b)^2 turns both factors of the paper into 1 minus something small.
+def _ssim_map(
+    means: tuple[Float32Array, Float32Array], variances: Float32Array, var_difference: Float32Array
+) -> Float32Array:
+    """Return the structural similarity of each window from its moments.
 
-    So the rounding of float32 weighs only on what is small; with the paper's own form it shows in the fifth digit.
+    The identity 2ab = a^2 + b^2 - (a-b)^2 turns both factors of the paper into 1 minus a small term, so that float32
+    rounds only the small term; with the paper's own form, rounding shows in the fifth digit.
     """
-    x, y = means[0] + _MIDDLE, means[1] + _MIDDLE
-    light: Floats = np.divide((x - y) ** 2, x * x + y * y + _C1)
-    structure: Floats = np.divide(var_difference, variances + _C2)
-    return (1 - light) * (1 - structure)
+    x, y = means[0] + _MID_GREY, means[1] + _MID_GREY
+    luminance_loss: Float32Array = np.divide((x - y) ** 2, x * x + y * y + _C1)
+    structure_loss: Float32Array = np.divide(var_difference, variances + _C2)
+    return (1 - luminance_loss) * (1 - structure_loss)
 
 
-def _interleaved(image: Rgb) -> Floats:
-    """(h, w, 3) to (h, 3w): the next pixel of the same colour is three values on."""
-    return image.reshape(image.shape[0], -1).astype(np.float32) - _MIDDLE
+def _interleave_channels(image: Rgb) -> Float32Array:
+    """Reshape (h, w, 3) to (h, 3w), centred on 0: the next pixel of the same channel is three values on."""
+    return image.reshape(image.shape[0], -1).astype(np.float32) - _MID_GREY
 
 
-def _blur(values: Floats) -> Floats:
-    """(h, 3w) to (h-10, 3 (w-10)): the mean under the Gaussian window, whose two halves mirror each other."""
-    height, width = values.shape[0] - 2 * SSIM_REACH, values.shape[1] - 6 * SSIM_REACH
-    rows = values[SSIM_REACH : SSIM_REACH + height] * _GAUSS[SSIM_REACH]
-    for i in range(SSIM_REACH):
-        j = 2 * SSIM_REACH - i
+def _average_windows(values: Float32Array) -> Float32Array:
+    """Average under the Gaussian window, whose halves are symmetric: (h, 3w) to (h-10, 3 (w-10))."""
+    height, width = values.shape[0] - 2 * SSIM_RADIUS_PX, values.shape[1] - 6 * SSIM_RADIUS_PX
+    rows = values[SSIM_RADIUS_PX : SSIM_RADIUS_PX + height] * _GAUSS[SSIM_RADIUS_PX]
+    for i in range(SSIM_RADIUS_PX):
+        j = 2 * SSIM_RADIUS_PX - i
         rows += (values[i : i + height] + values[j : j + height]) * _GAUSS[i]
-    both: Floats = rows[:, 3 * SSIM_REACH : 3 * SSIM_REACH + width] * _GAUSS[SSIM_REACH]
-    for i in range(SSIM_REACH):
-        j = 2 * SSIM_REACH - i
+    both: Float32Array = rows[:, 3 * SSIM_RADIUS_PX : 3 * SSIM_RADIUS_PX + width] * _GAUSS[SSIM_RADIUS_PX]
+    for i in range(SSIM_RADIUS_PX):
+        j = 2 * SSIM_RADIUS_PX - i
         both += (rows[:, 3 * i : 3 * i + width] + rows[:, 3 * j : 3 * j + width]) * _GAUSS[i]
     return both

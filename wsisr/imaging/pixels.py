@@ -1,4 +1,4 @@
-"""Arrays of pixels and the resampling of them.
+"""Pixel arrays and their resampling.
 
 Images are sRGB uint8, channels last. Pixel centres are at halves: x_fine + 1/2 = s (x_coarse + 1/2).
 """
@@ -14,10 +14,10 @@ from PIL import Image
 Rgb: TypeAlias = npt.NDArray[np.uint8]
 """(h, w, 3) sRGB, 0 to 255."""
 
-Tiles: TypeAlias = npt.NDArray[np.uint8]
+RgbBatch: TypeAlias = npt.NDArray[np.uint8]
 """(n, h, w, 3) sRGB, 0 to 255."""
 
-Kernel: TypeAlias = Literal["area", "bicubic", "lanczos"]
+FilterName: TypeAlias = Literal["area", "bicubic", "lanczos"]
 
 _PILLOW = {
     "area": Image.Resampling.BOX,
@@ -26,108 +26,109 @@ _PILLOW = {
 }
 
 
-Edges: TypeAlias = npt.NDArray[np.floating[Any]]
-"""Where pixels of a coarser image begin and end along one axis, in px of the finer one; ascending."""
+AxisPositions: TypeAlias = npt.NDArray[np.floating[Any]]
+"""Ascending positions along one axis: edges or centres of one image's pixels, in px of another image."""
 
-Lines: TypeAlias = npt.NDArray[np.float64]
-"""(n, ...) of grey levels not yet rounded: rows, or columns, of an image."""
+FloatLines: TypeAlias = npt.NDArray[np.float64]
+"""(n, ...) unrounded grey levels: the rows or the columns of an image."""
 
 WHITE = 255
-"""What readers give where a slide has no pixels at all."""
+"""Value of all channels that readers return for parts of a slide without pixels."""
 
-CUBIC_REACH, LANCZOS_REACH = 2, 3
-"""Input px on each side that a cubic kernel sees, and Lanczos with its three lobes: a piece with so many around it is
-enlarged as the whole is."""
+CUBIC_RADIUS, LANCZOS_RADIUS = 2, 3
+"""Support in input px on each side, of the cubic kernel and of Lanczos with three lobes: a crop with that much around
+it is enlarged exactly as the whole image is."""
 
 
-def resize(image: Rgb, width: int, height: int, kernel: Kernel) -> Rgb:
-    """(h, w, 3) to (height, width, 3) by Pillow's filters.
+def resize_image(image: Rgb, width: int, height: int, filter_name: FilterName) -> Rgb:
+    """Resample (h, w, 3) to (height, width, 3) with Pillow's filters.
 
-    They are antialiased when shrinking, and bicubic has a = -0.5. Rows come first, in a call of their own: Pillow 13
-    begins with the columns where an image is more than twice as high as wide, and rounds in between, so that a narrow
-    piece of an image would differ from the image by a grey level.
+    They are antialiased when shrinking, and bicubic has a = -0.5. Rows are resampled first, in a call of their own:
+    Pillow 13 starts with the columns if an image is more than twice as high as wide, and rounds in between, so that a
+    narrow crop of an image would differ from the image by a grey level.
     """
-    rows = Image.fromarray(image).resize((width, image.shape[0]), _PILLOW[kernel])
-    return np.asarray(rows.resize((width, height), _PILLOW[kernel]))
+    rows = Image.fromarray(image).resize((width, image.shape[0]), _PILLOW[filter_name])
+    return np.asarray(rows.resize((width, height), _PILLOW[filter_name]))
 
 
-def enlarge(image: Rgb, scale: int, kernel: Kernel) -> Rgb:
-    """(h, w, 3) to (h*scale, w*scale, 3)."""
-    return resize(image, image.shape[1] * scale, image.shape[0] * scale, kernel)
+def enlarge_image(image: Rgb, scale: int, filter_name: FilterName) -> Rgb:
+    """Enlarge (h, w, 3) to (h*scale, w*scale, 3)."""
+    return resize_image(image, image.shape[1] * scale, image.shape[0] * scale, filter_name)
 
 
-def shrink(image: Rgb, scale: int, kernel: Kernel) -> Rgb:
-    """(h*scale, w*scale, 3) to (h, w, 3). Both sides must be multiples of the scale."""
+def shrink_image(image: Rgb, scale: int, filter_name: FilterName) -> Rgb:
+    """Shrink (h*scale, w*scale, 3) to (h, w, 3). Both sides must be multiples of the scale."""
     if scale == 1:
         return image
     height, width = image.shape[:2]
     if height % scale or width % scale:
         raise ValueError(f"{width} x {height} px is not a multiple of {scale}")
-    return resize(image, width // scale, height // scale, kernel)
+    return resize_image(image, width // scale, height // scale, filter_name)
 
 
-def rounded(image: Lines) -> Rgb:
-    """Grey levels as whole numbers; a tie goes up, whatever the last bit of a sum says."""
+def round_to_uint8(image: FloatLines) -> Rgb:
+    """Round grey levels to whole numbers; ties go up, independent of the last bit of a sum."""
     return np.floor(np.clip(image, 0, 255) + (0.5 + 1e-6)).astype(np.uint8)
 
 
-def mean_along(lines: Lines, edges: Edges) -> Lines:
-    """(n, ...) to (len(edges)-1, ...): along the first axis, the mean of what lies between two edges.
+def average_between_edges(lines: FloatLines, edges: AxisPositions) -> FloatLines:
+    """Average along the first axis between consecutive edges: (n, ...) to (len(edges)-1, ...).
 
-    A pixel that an edge cuts counts by its share, which Pillow's box filter does not do.
+    A pixel cut by an edge is weighted by the part inside; Pillow's box filter counts it whole or not at all.
     """
     whole = np.minimum(np.floor(edges).astype(int), len(lines) - 1)
     sums = np.concatenate([np.zeros_like(lines[:1]), np.cumsum(lines, axis=0)])
-    shares = (edges - whole).reshape(-1, *[1] * (lines.ndim - 1))
-    upto = sums[whole] + shares * lines[whole]
+    fractions = (edges - whole).reshape(-1, *[1] * (lines.ndim - 1))
+    cumulative = sums[whole] + fractions * lines[whole]
     widths = np.diff(edges).reshape(-1, *[1] * (lines.ndim - 1))
-    return np.asarray(np.diff(upto, axis=0) / widths)
+    return np.asarray(np.diff(cumulative, axis=0) / widths)
 
 
-def cubic_along(lines: Lines, centres: Edges, first: int = 0) -> Lines:
-    """(n, ...) to (len(centres), ...): along the first axis, bicubic (a = -0.5) at places between pixel centres.
+def interpolate_cubic(lines: FloatLines, centres: AxisPositions, first: int = 0) -> FloatLines:
+    """Interpolate along the first axis at positions between pixel centres, bicubic (a = -0.5): (n, ...) to
+    (len(centres), ...).
 
-    Places are counted from an origin that lies `first` px before the first line, so that the same place has the same
-    weights to the last bit wherever the lines begin. Beyond the ends the last line stands.
+    Positions are counted from an origin `first` px before the first line, so that a position has the same weights to
+    the last bit wherever the lines begin. Beyond the ends, the last line is repeated.
     """
     whole = np.floor(centres).astype(int)
-    share = (centres - whole).reshape(-1, *[1] * (lines.ndim - 1))
+    fraction = (centres - whole).reshape(-1, *[1] * (lines.ndim - 1))
     taps = (lines[np.clip(whole + tap - first, 0, len(lines) - 1)] for tap in (-1, 0, 1, 2))
-    weights = (_far(1 + share), _near(share), _near(1 - share), _far(2 - share))
+    weights = (_far(1 + fraction), _near(fraction), _near(1 - fraction), _far(2 - fraction))
     return np.asarray(sum(weight * tap for weight, tap in zip(weights, taps, strict=True)))
 
 
-def _cubic(distances: Lines) -> Lines:
-    """Keys' cubic kernel (a = -0.5) at distances in px, none of them negative."""
+def _cubic(distances: FloatLines) -> FloatLines:
+    """Return Keys' cubic kernel (a = -0.5) at distances in px of at least 0."""
     return np.where(distances < 1, _near(distances), np.where(distances < 2, _far(distances), 0.0))
 
 
-def taps(scale: int) -> Lines:
-    """(scale, 5): for each pixel within an enlarged one, the weights of the five input pixels around it."""
-    places = (np.arange(scale) + 0.5) / scale - 0.5
-    return _cubic(np.abs(places[:, None] - np.arange(-CUBIC_REACH, CUBIC_REACH + 1)))
+def cubic_weights(scale: int) -> FloatLines:
+    """Return (scale, 5): for each enlarged pixel within an input pixel, the weights of the 5 inputs around it."""
+    positions = (np.arange(scale) + 0.5) / scale - 0.5
+    return _cubic(np.abs(positions[:, None] - np.arange(-CUBIC_RADIUS, CUBIC_RADIUS + 1)))
 
 
-def _near(distance: Lines) -> Lines:
-    """Keys' cubic kernel up to 1 px away."""
+def _near(distance: FloatLines) -> FloatLines:
+    """Return Keys' cubic kernel at distances of up to 1 px."""
     return (1.5 * distance - 2.5) * distance**2 + 1
 
 
-def _far(distance: Lines) -> Lines:
-    """Keys' cubic kernel from 1 to 2 px away."""
+def _far(distance: FloatLines) -> FloatLines:
+    """Return Keys' cubic kernel at distances of 1 to 2 px."""
     return ((-0.5 * distance + 2.5) * distance - 4) * distance + 2
 
 
-def halve(image: Rgb) -> Rgb:
-    """(h, w, 3) to (ceil(h/2), ceil(w/2), 3): the 2x2 mean, rounded half up; an odd last row or column stands twice."""
-    import cv2  # noqa: PLC0415 - training goes without it
+def halve_image(image: Rgb) -> Rgb:
+    """Average 2x2 px, rounding half up: (h, w, 3) to (ceil(h/2), ceil(w/2), 3); odd last rows are repeated."""
+    import cv2  # noqa: PLC0415 - training has to run without OpenCV
 
-    even = extended(image, image.shape[0] % 2, image.shape[1] % 2)
+    even = pad_by_repetition(image, image.shape[0] % 2, image.shape[1] % 2)
     return np.asarray(cv2.resize(even, (even.shape[1] // 2, even.shape[0] // 2), interpolation=cv2.INTER_AREA))
 
 
-def extended(image: Rgb, below: int, right: int) -> Rgb:
-    """(h, w, 3) to (h+below, w+right, 3): the last row and column repeated; `np.pad` takes several times as long."""
+def pad_by_repetition(image: Rgb, below: int, right: int) -> Rgb:
+    """Repeat the last row and column: (h, w, 3) to (h+below, w+right, 3). `np.pad` takes several times as long."""
     import cv2  # noqa: PLC0415
 
     return np.asarray(cv2.copyMakeBorder(image, 0, below, 0, right, cv2.BORDER_REPLICATE)) if below or right else image

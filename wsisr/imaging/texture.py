@@ -1,8 +1,9 @@
-"""How alike the textures of two images are: how much contrast there is, by octave, direction and place.
+"""Texture score: compares the local contrast of two images by octave, direction and place.
 
-No network and no data: a score that nothing here was trained for. The pixels need not agree, only what an eye takes for
-texture: in each square of an image, the contrast of second differences in four directions, of the grey level and of red
-less blue (which tells haematoxylin from eosin), at full size, at a half and at a quarter. Images are uint8 sRGB.
+It needs neither network nor data, and no network here was trained for it. Pixels need not agree, only what the eye
+perceives as texture: in each square of an image, the contrast of second differences in four directions, of the grey
+level and of red minus blue (which separates haematoxylin from eosin), at full, half and quarter size. Images are uint8
+sRGB.
 """
 
 from __future__ import annotations
@@ -12,111 +13,118 @@ from typing import TypeAlias
 
 import numpy as np
 
-from wsisr.imaging.metrics import Floats
+from wsisr.imaging.metrics import Float32Array
 from wsisr.imaging.pixels import Rgb
 
 OCTAVES = 3
 
-SQUARE_PX = 64
-"""Side of what is scored at least. In each octave, contrast is taken in squares of 8 px."""
+TEXTURE_SQUARE_PX = 64
+"""Side of the smallest area that has a score. In each octave, contrast is measured in places of 8 px."""
 
-MARGIN_PX = 2 ** (OCTAVES - 1)
-"""Pixels around the squares that their differences reach to."""
+TEXTURE_MARGIN_PX = 2 ** (OCTAVES - 1)
+"""Pixels around the squares that their second differences need."""
 
-FLOOR = 1.0
-"""Grey levels of contrast that count as none: a scan's own noise is no texture."""
+CONTRAST_FLOOR = 1.0
+"""Contrast in grey levels that counts as none: a scan's noise is no texture."""
 
 _PLACE_PX = 8
-_LAST_PLACES = (SQUARE_PX >> OCTAVES - 1) ** 2 // _PLACE_PX**2
+_PLACES_PER_SQUARE = (TEXTURE_SQUARE_PX >> OCTAVES - 1) ** 2 // _PLACE_PX**2
 _DIRECTIONS = ((0, 1), (1, 0), (1, 1), (1, -1))
 
-Contrasts: TypeAlias = list[Floats]
-"""For each octave, finest first: (2, 4, rows, columns) of places, in grey levels."""
+OctaveContrasts: TypeAlias = list[Float32Array]
+"""For each octave, finest first: (planes, directions, rows, columns) = (2, 4, ...), in grey levels."""
 
 
 @dataclass(frozen=True, slots=True)
-class Texture:
-    """How the texture of an image compares with the truth's."""
+class TextureComparison:
+    """Texture of an image relative to that of the truth."""
 
     distance: float
-    """Mean difference of the logarithm, to base 2, of contrast: 0 is the truth's, 1 is half or double everywhere."""
+    """Mean absolute difference of log2 contrast: 0 is the truth's, 1 is half or twice the contrast everywhere."""
     detail: tuple[float, ...]
-    """Contrast of the grey level over the truth's in each octave, finest first: 1 is the truth's, below is softer."""
+    """Grey-level contrast divided by the truth's in each octave, finest first: 1 is the truth's, below 1 is softer."""
 
 
 @dataclass(slots=True)
-class Textures:
-    """What adds up to a `Texture`, part by part."""
+class TextureAccumulator:
+    """Sums up the parts of an image and compares the textures of the whole."""
 
     squares: int = 0
     distance: float = 0.0
-    energies: Floats = field(default_factory=lambda: np.zeros((2, OCTAVES), np.float32))
-    """Of the image's grey level and of the truth's, in squared grey levels."""
+    energies: Float32Array = field(default_factory=lambda: np.zeros((2, OCTAVES), np.float32))
+    """Grey-level contrast of the image and of the truth in each octave, in squared grey levels."""
 
-    def add(self, image: Contrasts, truth: Contrasts) -> None:
-        """A part of both, as `contrasts` gives it."""
-        here = truth[-1].shape[2] * truth[-1].shape[3] // _LAST_PLACES
-        if here:
-            self.squares += here
-            self.distance += here * float(np.mean([_apart(one, due) for one, due in zip(image, truth, strict=True)]))
-            self.energies += here * np.array([[_energy(each) for each in octaves] for octaves in (image, truth)])
+    def add(self, image: OctaveContrasts, truth: OctaveContrasts) -> None:
+        """Add a part of both images, as `measure_contrasts` returns it."""
+        squares = truth[-1].shape[2] * truth[-1].shape[3] // _PLACES_PER_SQUARE
+        if squares:
+            differences = [_log_contrast_difference(own, true) for own, true in zip(image, truth, strict=True)]
+            self.squares += squares
+            self.distance += squares * float(np.mean(differences))
+            self.energies += squares * np.array([list(map(_grey_energy, octaves)) for octaves in (image, truth)])
 
-    def texture(self) -> Texture | None:
-        """Of all parts together; None where none held a square."""
+    def compare(self) -> TextureComparison | None:
+        """Return the comparison over all parts; None if no part held a square."""
         if self.squares == 0:
             return None
-        of_image, of_truth = np.sqrt(self.energies / self.squares + FLOOR**2)
-        return Texture(self.distance / self.squares, tuple(map(float, of_image / of_truth)))
+        image_contrast, true_contrast = np.sqrt(self.energies / self.squares + CONTRAST_FLOOR**2)
+        return TextureComparison(self.distance / self.squares, tuple(map(float, image_contrast / true_contrast)))
 
 
-def texture(image: Rgb, truth: Rgb) -> Texture | None:
-    """Of two images of one shape: of as many whole squares as lie inside a margin of 4 px, from the upper left."""
-    height, width = ((side - 2 * MARGIN_PX) // SQUARE_PX * SQUARE_PX + 2 * MARGIN_PX for side in truth.shape[:2])
-    found = Textures()
-    if min(height, width) > SQUARE_PX:
-        found.add(contrasts(image[:height, :width]), contrasts(truth[:height, :width]))
-    return found.texture()
+def compare_texture(image: Rgb, truth: Rgb) -> TextureComparison | None:
+    """Compare two images of one shape over the whole squares inside a margin of 4 px, from the top left.
+
+    Returns None if not one square fits.
+    """
+    height, width = (
+        (side - 2 * TEXTURE_MARGIN_PX) // TEXTURE_SQUARE_PX * TEXTURE_SQUARE_PX + 2 * TEXTURE_MARGIN_PX
+        for side in truth.shape[:2]
+    )
+    total = TextureAccumulator()
+    if min(height, width) > TEXTURE_SQUARE_PX:
+        total.add(measure_contrasts(image[:height, :width]), measure_contrasts(truth[:height, :width]))
+    return total.compare()
 
 
-def contrasts(image: Rgb) -> Contrasts:
-    """(64 m + 8, 64 n + 8, 3) to (2, 4, rows, columns) for each octave: in grey levels, of grey and of red less blue.
+def measure_contrasts(image: Rgb) -> OctaveContrasts:
+    """Measure the contrast of grey and of red minus blue: (64 m + 8, 64 n + 8, 3) to (2, 4, rows, columns) an octave.
 
-    Of the margin of 4 px only differences are taken.
+    The margin of 4 px serves only the differences of pixels inside it.
     """
     values = image.astype(np.float32)
     planes = np.stack([values.mean(axis=2), values[..., 0] - values[..., 2]])
-    found, margin = [], MARGIN_PX
+    octaves, margin = [], TEXTURE_MARGIN_PX
     for octave in range(OCTAVES):
         if octave:
-            planes, margin = _halved(planes), margin // 2
-        found.append(np.stack([_contrast(planes, step, margin) for step in _DIRECTIONS], axis=1))
-    return found
+            planes, margin = _halve_planes(planes), margin // 2
+        octaves.append(np.stack([_directional_contrast(planes, step, margin) for step in _DIRECTIONS], axis=1))
+    return octaves
 
 
-def _contrast(planes: Floats, step: tuple[int, int], margin: int) -> Floats:
-    """(2, h, w) to (2, (h - 2 margin) / 8, ...): root mean square of second differences in one direction."""
+def _directional_contrast(planes: Float32Array, step: tuple[int, int], margin: int) -> Float32Array:
+    """Return the RMS of second differences in one direction: (2, h, w) to (2, (h - 2 margin) / 8, ...)."""
     down, right = step
     height, width = planes.shape[1] - 2 * margin, planes.shape[2] - 2 * margin
 
-    def moved(times: int) -> Floats:
+    def shift(times: int) -> Float32Array:
         top, left = margin + times * down, margin + times * right
         return planes[:, top : top + height, left : left + width]
 
-    difference = moved(0) - 0.5 * (moved(1) + moved(-1))
+    difference = shift(0) - 0.5 * (shift(1) + shift(-1))
     places = (difference * difference).reshape(2, height // _PLACE_PX, _PLACE_PX, width // _PLACE_PX, _PLACE_PX)
-    contrast: Floats = np.sqrt(places.mean(axis=(2, 4)))
+    contrast: Float32Array = np.sqrt(places.mean(axis=(2, 4)))
     return contrast
 
 
-def _halved(planes: Floats) -> Floats:
-    """(2, h, w) to (2, h/2, w/2): the 2x2 mean."""
+def _halve_planes(planes: Float32Array) -> Float32Array:
+    """Average 2x2 px: (2, h, w) to (2, h/2, w/2)."""
     rows = planes[:, ::2] + planes[:, 1::2]
     return np.float32(0.25) * (rows[:, :, ::2] + rows[:, :, 1::2])
 
 
-def _apart(one: Floats, other: Floats) -> float:
-    return float(np.abs(np.log2((one + FLOOR) / (other + FLOOR))).mean())
+def _log_contrast_difference(one: Float32Array, other: Float32Array) -> float:
+    return float(np.abs(np.log2((one + CONTRAST_FLOOR) / (other + CONTRAST_FLOOR))).mean())
 
 
-def _energy(contrasts: Floats) -> float:
+def _grey_energy(contrasts: Float32Array) -> float:
     return float(np.square(contrasts[0]).mean())

@@ -1,8 +1,8 @@
-"""How an image is cut into tiles. All in px of the image that is read; tiles run row by row.
+"""The grid of tiles that covers an image, row by row. All in px of the image that is read.
 
-Along one axis, tile i completes the block [i*step, (i+1)*step) and reaches `feather` px further, where it fades into
-tile i+1. Around both lies a `margin` that is read and thrown away. Windows that would pass the image's border are cut
-off there: a network sees the true border of the slide and never the false border of a tile.
+Along one axis, tile i completes the core [i*core_px, (i+1)*core_px) and extends `feather_px` further, where it fades
+into tile i+1. Around both lies a halo of `halo_px` that is read, upscaled and discarded. Input boxes are cut off at the
+image's border: a network sees the true border of the slide, never the artificial border of a tile.
 """
 
 from __future__ import annotations
@@ -15,45 +15,47 @@ from wsisr.imaging.geometry import Box, Size
 
 @dataclass(frozen=True, slots=True)
 class Tiling:
-    """How large tiles are and how they overlap."""
+    """Size of tiles and their overlap."""
 
-    step: int
-    """Side of the block that a tile completes."""
-    margin: int
-    """Read on each side and thrown away: exact once it covers the network's context."""
-    feather: int = 0
-    """Width of the strip in which two neighbours are blended; at most `step`."""
-    unit: int = 1
-    """Windows are widened to a multiple of it, as far as the image goes."""
+    core_px: int
+    """Side of the square core that a tile completes."""
+    halo_px: int
+    """Read on each side and discarded; tiling changes no pixel once it covers the network's receptive field."""
+    feather_px: int = 0
+    """Width of the strip in which two neighbours are blended; at most `core_px`."""
+    width_multiple: int = 1
+    """Input boxes are widened to a multiple of it, as far as the image extends."""
 
     def __post_init__(self) -> None:
-        if self.step < 1 or self.margin < 0 or not 0 <= self.feather <= self.step or self.unit < 1:
+        if self.core_px < 1 or self.halo_px < 0 or not 0 <= self.feather_px <= self.core_px or self.width_multiple < 1:
             raise ValueError(f"{self} cannot tile anything")
 
     @classmethod
-    def overlapping(cls, step: int, overlap: int, context: int, unit: int = 1) -> Tiling:
-        """Neighbouring windows overlap by `overlap` px: no blend where that is exact, else half of it fades.
+    def from_overlap(cls, core_px: int, overlap_px: int, receptive_field: int, width_multiple: int = 1) -> Tiling:
+        """Return the tiling whose neighbouring input boxes overlap by `overlap_px`.
 
-        A seam cannot be seen where both sides of it were computed from the same pixels; blending is for what is left.
+        If the overlap covers the receptive field, both sides of a seam are computed from the same pixels: no blending
+        is needed, and less than `overlap_px` may be read. Otherwise half of the overlap is blended.
         """
-        if overlap >= 2 * context:
-            return cls(step, margin=context, unit=unit)
-        feather = min(overlap // 2, step)
-        if (overlap - feather) % 2:  # the rest is margin, alike on both sides
-            feather += 1 if feather < step else -1
-        return cls(step, margin=(overlap - feather) // 2, feather=feather, unit=unit)
+        if overlap_px >= 2 * receptive_field:
+            return cls(core_px, halo_px=receptive_field, width_multiple=width_multiple)
+        feather = min(overlap_px // 2, core_px)
+        if (overlap_px - feather) % 2:  # the rest is halo, the same on both sides
+            feather += 1 if feather < core_px else -1
+        return cls(core_px, (overlap_px - feather) // 2, feather, width_multiple)
 
 
 @dataclass(frozen=True, slots=True)
 class Tile:
-    """One tile: what it completes, what it contributes to, what is read for it."""
+    """One tile of a grid: the pixels that it completes, contributes to, and is computed from."""
 
     column: int
     row: int
-    block: Box
-    reach: Box
-    """The block and the feathers to the right of it and below."""
-    window: Box
+    core: Box
+    blend_box: Box
+    """The core and the feathers to the right of it and below."""
+    input_box: Box
+    """The blend box and the halo around it: the pixels that are read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,41 +64,43 @@ class TileGrid:
 
     image: Size
     tiling: Tiling
-    readable: Box | None = None
-    """What windows may hold; the image by default. A region of a slide can be read beyond its own border."""
+    readable_box: Box | None = None
+    """Limit of input boxes, the image by default: a region of a slide can be read beyond its own border."""
 
     @property
     def columns(self) -> int:
-        return -(-self.image.width // self.tiling.step)
+        return -(-self.image.width // self.tiling.core_px)
 
     @property
     def rows(self) -> int:
-        return -(-self.image.height // self.tiling.step)
+        return -(-self.image.height // self.tiling.core_px)
 
     def __len__(self) -> int:
         return self.columns * self.rows
 
     def __iter__(self) -> Iterator[Tile]:
-        return (self.tile(column, row) for row in range(self.rows) for column in range(self.columns))
+        return (self.tile_at(column, row) for row in range(self.rows) for column in range(self.columns))
 
-    def tile(self, column: int, row: int) -> Tile:
-        step, margin = self.tiling.step, self.tiling.margin
-        whole = Box.of(self.image)
-        readable = self.readable or whole
+    def tile_at(self, column: int, row: int) -> Tile:
+        step, margin = self.tiling.core_px, self.tiling.halo_px
+        whole = Box.from_size(self.image)
+        readable = self.readable_box or whole
         left, top = column * step, row * step
-        side = step + self.tiling.feather
+        side = step + self.tiling.feather_px
         reach = Box(left, top, left + side, top + side).intersection(whole)
         return Tile(
             column=column,
             row=row,
-            block=Box(left, top, left + step, top + step).intersection(whole),
-            reach=reach,
-            window=reach.grown(margin).intersection(readable).widened(self.tiling.unit, readable),
+            core=Box(left, top, left + step, top + step).intersection(whole),
+            blend_box=reach,
+            input_box=reach.expand(margin)
+            .intersection(readable)
+            .widen_to_multiple(self.tiling.width_multiple, readable),
         )
 
     @property
-    def read_pixels(self) -> int:
-        """Pixels that all windows together hold; over `image.pixels` it is the waste of overlapping."""
-        widths = sum(self.tile(column, 0).window.width for column in range(self.columns))
-        heights = sum(self.tile(0, row).window.height for row in range(self.rows))
-        return widths * heights
+    def input_pixel_count(self) -> int:
+        """Pixels of all input boxes together; divided by `image.pixel_count` it is the overhead of overlapping."""
+        total_width = sum(self.tile_at(column, 0).input_box.width for column in range(self.columns))
+        total_height = sum(self.tile_at(0, row).input_box.height for row in range(self.rows))
+        return total_width * total_height

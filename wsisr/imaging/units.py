@@ -1,4 +1,4 @@
-"""Units of this field: pixel size in um/px, and the magnification that goes with it."""
+"""Units of digital pathology: pixel size in um/px and the magnification that corresponds to it."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ UM_AT_1X = 10.0
 
 
 def index_of_nearest_magnification(mpp: float, magnifications: Sequence[float]) -> int | None:
-    """Index of the magnification that a pixel pitch stands for; None where it is none of them, or unknown.
+    """Return the index of the magnification nearest to a pixel size; None if the size is 0 (unknown) or none is near.
 
-    A pitch belongs to the nearest one, if it is within a factor of the square root of 2.
+    Near means within a factor of the square root of 2.
     """
     distances = [abs(math.log2(mpp * magnification / UM_AT_1X)) for magnification in magnifications] if mpp > 0 else []
     closest = min(distances, default=math.inf)

@@ -8,7 +8,7 @@ Source: Irani and Peleg 1991, "Improving resolution by image registration", with
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 import numpy as np
@@ -16,10 +16,10 @@ import numpy.typing as npt
 from PIL import Image
 
 from wsisr.imaging.geometry import Size
-from wsisr.imaging.pixels import CUBIC_REACH, Rgb, Tiles
+from wsisr.imaging.pixels import CUBIC_RADIUS, Rgb, RgbBatch
 from wsisr.imaging.tiling import Tile, TileGrid, Tiling
-from wsisr.models.upscaler import Upscaler, Weights
-from wsisr.parallel.threads import Crew
+from wsisr.models.upscaler import Upscaler, UpscalerInfo
+from wsisr.parallel.threads import ThreadTeam
 
 Plane: TypeAlias = npt.NDArray[np.float32]
 """(h, w) of one colour in grey levels, beyond black and white where a sum goes there."""
@@ -36,58 +36,39 @@ class Consistent:
     def __init__(self, upscaler: Upscaler, rounds: int = ROUNDS) -> None:
         self.upscaler = upscaler
         self.rounds = rounds
-        self._crew = Crew(16, "wsisr-consistent")
+        self._crew = ThreadTeam(16, "wsisr-consistent")
 
     @property
-    def name(self) -> str:
-        """Of both: a reader of the result must know, and a run that goes on must be told from one without."""
-        return f"{self.upscaler.name} + back-projection"
+    def info(self) -> UpscalerInfo:
+        """The upscaler's, under a name of both: a resumed run tells by it whether its result was corrected."""
+        info = self.upscaler.info
+        return replace(info, name=f"{info.name} + back-projection", receptive_field=info.receptive_field + self._reach)
 
     @property
-    def hardware(self) -> str:
-        return self.upscaler.hardware
+    def warnings(self) -> Sequence[str]:
+        return self.upscaler.warnings
 
-    @property
-    def on_gpu(self) -> bool:
-        return self.upscaler.on_gpu
-
-    @property
-    def weights(self) -> Weights | None:
-        return self.upscaler.weights
-
-    @property
-    def scale(self) -> int:
-        return self.upscaler.scale
-
-    @property
-    def context(self) -> int:
-        return self.upscaler.context + self._reach
-
-    @property
-    def remarks(self) -> Sequence[str]:
-        return self.upscaler.remarks
-
-    def __call__(self, tiles: Tiles) -> Tiles:
+    def __call__(self, tiles: RgbBatch) -> RgbBatch:
         """(n, h, w, 3) sRGB to (n, h*scale, w*scale, 3) sRGB."""
         enlarged = self.upscaler(tiles)
         return np.stack([self._corrected(low, high) for low, high in zip(tiles, enlarged, strict=True)])
 
     @property
     def _reach(self) -> int:
-        return CUBIC_REACH * self.rounds
+        return CUBIC_RADIUS * self.rounds
 
     def _corrected(self, low: Rgb, high: Rgb) -> Rgb:
         """(h, w, 3) and (h*scale, w*scale, 3) to the latter, piece by piece, each with what it reaches for."""
-        result = np.empty_like(high)
+        result, scale = np.empty_like(high), self.upscaler.info.scale
 
         def correct(piece: Tile) -> None:
-            there, kept = piece.window * self.scale, piece.block.seen_from(piece.window) * self.scale
-            block = piece.block * self.scale
-            seen = low[piece.window.rows, piece.window.columns], high[there.rows, there.columns]
-            result[block.rows, block.columns] = agreeing(*seen, self.rounds)[kept.rows, kept.columns]
+            high_box, core_inside = piece.input_box * scale, piece.core.relative_to(piece.input_box) * scale
+            core = piece.core * scale
+            pair = low[piece.input_box.rows, piece.input_box.columns], high[high_box.rows, high_box.columns]
+            result[core.rows, core.columns] = agreeing(*pair, self.rounds)[core_inside.rows, core_inside.columns]
 
         height, width = low.shape[:2]
-        self._crew.each(correct, TileGrid(Size(width, height), Tiling(PIECE_PX, margin=self._reach)))
+        self._crew.for_each(correct, TileGrid(Size(width, height), Tiling(PIECE_PX, halo_px=self._reach)))
         return result
 
 
@@ -99,30 +80,14 @@ class BackProjection:
     iterations: int = ROUNDS
 
     @property
-    def name(self) -> str:
-        return "back-projection"
+    def info(self) -> UpscalerInfo:
+        return UpscalerInfo("back-projection", self.scale, CUBIC_RADIUS * (1 + self.iterations), "on the CPU in fp32")
 
     @property
-    def hardware(self) -> str:
-        return "on the CPU in fp32"
-
-    @property
-    def on_gpu(self) -> bool:
-        return False
-
-    @property
-    def weights(self) -> None:
-        return None
-
-    @property
-    def context(self) -> int:
-        return CUBIC_REACH * (1 + self.iterations)
-
-    @property
-    def remarks(self) -> tuple[str, ...]:
+    def warnings(self) -> tuple[str, ...]:
         return ()
 
-    def __call__(self, tiles: Tiles) -> Tiles:
+    def __call__(self, tiles: RgbBatch) -> RgbBatch:
         return np.stack([self._enlarged(tile) for tile in tiles])
 
     def _enlarged(self, tile: Rgb) -> Rgb:

@@ -129,7 +129,7 @@ def _onnx_upscaler(path: Path, scale: int, device: str, precision: str) -> Upsca
         network = _onnx_network(file, device, sha256(path))
     except ModuleNotFoundError as error:
         raise ModelError(f"{path}: {error.name} is missing; install wsisr[cpu] or wsisr[gpu]") from error
-    refuse_other_scale(path.name, network.scale, scale)
+    refuse_other_scale(path.name, network.info.scale, scale)
     return WithinMemory(network.unheard())
 
 

@@ -7,7 +7,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from wsisr.imaging.pixels import Tiles
+from wsisr.imaging.pixels import RgbBatch
 from wsisr.models.spec import ModelSpec
 
 Shares = npt.NDArray[np.float64]
@@ -20,6 +20,6 @@ class Sight(Protocol):
     @property
     def spec(self) -> ModelSpec: ...
 
-    def __call__(self, tiles: Tiles) -> Shares:
+    def __call__(self, tiles: RgbBatch) -> Shares:
         """(n, h, w, 3) sRGB to the mean over them."""
         ...

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from wsisr.errors import ModelError
-from wsisr.files import check_output, write_whole
+from wsisr.files import check_output, write_atomically
 from wsisr.models.backends.onnx_file import CONTEXT_KEY, WEIGHTS_KEY, OnnxFile
 from wsisr.models.catalog import Model
 from wsisr.models.weights import load_network
@@ -58,7 +58,7 @@ def export(model: Model, output: Path, *, half: bool = False, overwrite: bool = 
         raise ModelError(
             f"{model.name}: as ONNX it differs by {worst:.3g} grey levels from PyTorch; nothing is written"
         )
-    write_whole(output, [content], overwrite=overwrite)
+    write_atomically(output, [content], overwrite=overwrite)
     return found
 
 

@@ -8,8 +8,8 @@ from typing import Protocol
 
 import numpy as np
 
-from wsisr.imaging.bicubic import bicubic
-from wsisr.imaging.pixels import CUBIC_REACH, LANCZOS_REACH, Kernel, Rgb, Tiles, enlarge
+from wsisr.imaging.bicubic import enlarge_bicubic
+from wsisr.imaging.pixels import CUBIC_RADIUS, LANCZOS_RADIUS, FilterName, Rgb, RgbBatch, enlarge_image
 from wsisr.models.spec import ModelSpec
 
 
@@ -38,43 +38,40 @@ class Weights:
     blend: Blend | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class UpscalerInfo:
+    """The facts about an upscaler that stay the same while it runs."""
+
+    name: str
+    scale: int
+    """Output pixels per input pixel, along one axis."""
+    receptive_field: int
+    """Input pixels around a pixel that its output can depend on: the halo that makes tiling exact."""
+    hardware: str
+    """Device and precision of the computation, in words."""
+    on_gpu: bool = False
+    """Whether a GPU computes; tiles are larger there."""
+    weights: Weights | None = None
+    """None for a filter."""
+
+    def __str__(self) -> str:
+        """Return the name and, if weights were blended, with which and how far."""
+        blend = self.weights.blend if self.weights else None
+        return f"{self.name}, {blend}" if blend else self.name
+
+
 class Upscaler(Protocol):
     """Anything that makes tiles larger."""
 
     @property
-    def name(self) -> str: ...
+    def info(self) -> UpscalerInfo: ...
 
     @property
-    def hardware(self) -> str:
-        """Where and in which precision it computes, in words."""
+    def warnings(self) -> Sequence[str]:
+        """Sentences about how the result was computed that its reader must know, none twice; grows with the tiles."""
         ...
 
-    @property
-    def on_gpu(self) -> bool:
-        """Whether a GPU computes, for which windows are larger."""
-        ...
-
-    @property
-    def weights(self) -> Weights | None:
-        """None for a filter."""
-        ...
-
-    @property
-    def scale(self) -> int:
-        """Output pixels per input pixel, along one axis."""
-        ...
-
-    @property
-    def context(self) -> int:
-        """Input pixels around a pixel that its output can depend on: the margin that makes tiling exact."""
-        ...
-
-    @property
-    def remarks(self) -> Sequence[str]:
-        """What a reader of the result must know of how it came about, each said once; grows as tiles go through."""
-        ...
-
-    def __call__(self, tiles: Tiles) -> Tiles:
+    def __call__(self, tiles: RgbBatch) -> RgbBatch:
         """(n, h, w, 3) sRGB to (n, h*scale, w*scale, 3) sRGB.
 
         Raises `ModelError` where a network gives no pixels, `DeviceError` where its device fails.
@@ -82,57 +79,37 @@ class Upscaler(Protocol):
         ...
 
 
-def describe_upscaler(upscaler: Upscaler) -> str:
-    """Its name, and how far it goes towards other weights."""
-    blend = upscaler.weights.blend if upscaler.weights else None
-    return f"{upscaler.name}, {blend}" if blend else upscaler.name
-
-
 @dataclass(frozen=True, slots=True)
 class Resampling:
     """Pillow's bicubic (a = -0.5) or Lanczos (3 lobes): the honest baselines, through the same path as a network."""
 
-    name: Kernel
+    filter_name: FilterName
     scale: int
 
     @property
-    def hardware(self) -> str:
-        return "on the CPU in 8 bits"
+    def info(self) -> UpscalerInfo:
+        radius = CUBIC_RADIUS if self.filter_name == "bicubic" else LANCZOS_RADIUS
+        return UpscalerInfo(self.filter_name, self.scale, radius, "on the CPU in 8 bits")
 
     @property
-    def on_gpu(self) -> bool:
-        return False
-
-    @property
-    def weights(self) -> None:
-        return None
-
-    @property
-    def context(self) -> int:
-        return CUBIC_REACH if self.name == "bicubic" else LANCZOS_REACH
-
-    @property
-    def remarks(self) -> tuple[str, ...]:
+    def warnings(self) -> tuple[str, ...]:
         return ()
 
-    def __call__(self, tiles: Tiles) -> Tiles:
+    def __call__(self, tiles: RgbBatch) -> RgbBatch:
         return np.stack([self._enlarged(tile) for tile in tiles])
 
     def _enlarged(self, tile: Rgb) -> Rgb:
-        return bicubic(tile, self.scale) if self.name == "bicubic" else enlarge(tile, self.scale, self.name)
+        if self.filter_name == "bicubic":
+            return enlarge_bicubic(tile, self.scale)
+        return enlarge_image(tile, self.scale, self.filter_name)
 
 
 @dataclass(frozen=True, slots=True)
 class Unchanged:
     """No enlargement at all: for a slide that needs none."""
 
-    name: str = "no network"
-    hardware: str = "on the CPU"
-    on_gpu: bool = False
-    weights: None = None
-    scale: int = 1
-    context: int = 0
-    remarks: tuple[str, ...] = ()
+    info: UpscalerInfo = UpscalerInfo("no network", scale=1, receptive_field=0, hardware="on the CPU")
+    warnings: tuple[str, ...] = ()
 
-    def __call__(self, tiles: Tiles) -> Tiles:
+    def __call__(self, tiles: RgbBatch) -> RgbBatch:
         return tiles

@@ -12,7 +12,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from wsisr.errors import ModelError
-from wsisr.files import write_whole
+from wsisr.files import write_atomically
 from wsisr.models.architectures.families import FAMILIES
 from wsisr.models.spec import ModelSpec
 from wsisr.models.weights_header import SPEC_KEY, opened, spec_in
@@ -31,7 +31,7 @@ def build(spec: ModelSpec) -> nn.Module:
 def save_weights(path: Path, spec: ModelSpec, state: Mapping[str, Tensor]) -> None:
     """Writes a network's tensors and its spec, whole or not at all. Raises `OutputError` where the disk refuses."""
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
-    write_whole(path, [save(tensors, metadata={SPEC_KEY: spec.to_json()})])
+    write_atomically(path, [save(tensors, metadata={SPEC_KEY: spec.to_json()})])
 
 
 def load_network(path: Path) -> tuple[ModelSpec, nn.Module]:

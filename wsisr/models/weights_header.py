@@ -10,7 +10,7 @@ from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
-from wsisr.errors import ModelError, in_words
+from wsisr.errors import ModelError, describe_error
 from wsisr.models.spec import ModelSpec
 
 SPEC_KEY = "wsisr.spec"
@@ -49,9 +49,11 @@ def opened(path: Path, framework: str) -> Iterator[Any]:
         with safe_open(path, framework=framework) as file:
             yield file
     except OSError as error:
-        raise ModelError(f"{path}: cannot be read ({error.strerror or in_words(error)}); give another file") from error
+        raise ModelError(
+            f"{path}: cannot be read ({error.strerror or describe_error(error)}); give another file"
+        ) from error
     except SafetensorError as error:
-        raise ModelError(f"{path}: not a whole safetensors file ({in_words(error)}); copy it again") from error
+        raise ModelError(f"{path}: not a whole safetensors file ({describe_error(error)}); copy it again") from error
 
 
 def sha256(path: Path) -> str:

@@ -1,1 +1,1 @@
-"""Threads, processes and how many of them: work that runs side by side."""
+"""Threads, worker processes, usable cores, and the time that each stage of a run takes."""

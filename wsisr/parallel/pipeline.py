@@ -1,4 +1,4 @@
-"""Overlap of work: the one place where reading, computing and writing run beside each other."""
+"""Overlap of stages: the one place where reading, computing and writing run at the same time."""
 
 from __future__ import annotations
 
@@ -12,13 +12,15 @@ from typing import TypeVar
 
 from threadpoolctl import threadpool_limits
 
-from wsisr.parallel.cpu import cores
+from wsisr.parallel.cpu import count_usable_cores
 
 T = TypeVar("T")
 R = TypeVar("R")
 
 
-class _Failed:
+class _Failure:
+    """An error of the items, on its way from the thread to the consumer."""
+
     def __init__(self, error: BaseException) -> None:
         self.error = error
 
@@ -26,81 +28,83 @@ class _Failed:
 _END = object()
 
 
-def ahead(items: Iterable[T], depth: int = 2) -> Generator[T, None, None]:
-    """The same items in the same order, made in a thread of their own, at most `depth` (1 or more) of them waiting.
+def prefetch(items: Iterable[T], depth: int = 2) -> Generator[T, None, None]:
+    """Yield the same items in the same order, produced in a thread of their own; up to `depth` (1 or more) wait.
 
-    At most `depth + 2` items live at a time: those waiting, one in the making, one in the reader's hands. An error in
-    the making is raised here, in its place. Closing the iterator early stops the thread once its item is made.
+    At most `depth + 2` items exist at a time: those waiting, one being produced, one with the consumer. An error of the
+    producer is raised here in its place. Closing the iterator early stops the thread after its current item.
     """
     waiting: queue.Queue[object] = queue.Queue(maxsize=depth)
     stop = threading.Event()
 
-    def make() -> None:
+    def produce() -> None:
         try:
             for item in items:
                 waiting.put(item)
                 if stop.is_set():
                     return
-        except BaseException as error:  # noqa: BLE001 - handed over whole and raised by the reader
-            waiting.put(_Failed(error))
+        except BaseException as error:  # noqa: BLE001 - passed on and raised in the consumer's thread
+            waiting.put(_Failure(error))
         else:
             waiting.put(_END)
 
-    thread = threading.Thread(target=make, name="wsisr-ahead", daemon=True)
+    thread = threading.Thread(target=produce, name="wsisr-prefetch", daemon=True)
     thread.start()
     try:
         while (item := waiting.get()) is not _END:
-            if isinstance(item, _Failed):
+            if isinstance(item, _Failure):
                 raise item.error
             yield item  # type: ignore[misc]
     finally:
         stop.set()
-        _empty(waiting)  # at most one more item comes: with a free place it cannot block the thread
+        _drain(waiting)  # the thread puts at most one more item, which a free place keeps from blocking it
         thread.join()
-        _closed(items)
+        _close_iterator(items)
 
 
-def mapped(make: Callable[[T], R], items: Iterable[T], depth: int = 2, workers: int = 1) -> Generator[R, None, None]:
-    """`make` of each item, in their order, by threads; at most `depth` (1 or more) are made, or in the making, ahead.
+def parallel_map(
+    function: Callable[[T], R], items: Iterable[T], depth: int = 2, threads: int = 1
+) -> Generator[R, None, None]:
+    """Yield the function's result for each item, in order, computed by threads at most `depth` (1 or more) items ahead.
 
-    At most `depth + 1` results live at a time: those, and one in the reader's hands. The items are taken in the
-    reader's thread. An error is raised in its place; closing the iterator early waits for what is in the making.
-    What `make` leaves to OpenMP, as torch does, takes each thread's share of the cores.
+    At most `depth + 1` results exist at a time: those and one with the consumer. The items are taken in the consumer's
+    thread. An error is raised in its place; closing the iterator early waits for the calls that are running. OpenMP
+    within the function, which torch uses, is limited to each thread's share of the cores.
     """
-    coming: deque[Future[R]] = deque()
-    share = max(1, cores() // workers)
-    with ThreadPoolExecutor(workers, "wsisr-mapped", partial(threadpool_limits, share, "openmp")) as pool:
+    pending: deque[Future[R]] = deque()
+    share = max(1, count_usable_cores() // threads)
+    with ThreadPoolExecutor(threads, "wsisr-map", partial(threadpool_limits, share, "openmp")) as pool:
         try:
-            for future in _submitted(pool, make, items):
-                coming.append(future)
-                while coming and (len(coming) > depth or coming[0].done()):
-                    yield coming.popleft().result()
-            while coming:
-                yield coming.popleft().result()
+            for future in _submit_all(pool, function, items):
+                pending.append(future)
+                while pending and (len(pending) > depth or pending[0].done()):
+                    yield pending.popleft().result()
+            while pending:
+                yield pending.popleft().result()
         finally:
             pool.shutdown(cancel_futures=True)
-            _closed(items)
+            _close_iterator(items)
 
 
-def _submitted(pool: ThreadPoolExecutor, make: Callable[[T], R], items: Iterable[T]) -> Iterator[Future[R]]:
-    """A future for each item; an error of the items themselves is the last one's, so that those before it count."""
+def _submit_all(pool: ThreadPoolExecutor, function: Callable[[T], R], items: Iterable[T]) -> Iterator[Future[R]]:
+    """Yield a future for each item. An error of the items becomes the last future, after the results before it."""
     try:
         for item in items:
-            yield pool.submit(make, item)
-    except Exception as error:  # noqa: BLE001 - handed over whole and raised in its place
+            yield pool.submit(function, item)
+    except Exception as error:  # noqa: BLE001 - passed on and raised in its place
         failed: Future[R] = Future()
         failed.set_exception(error)
         yield failed
 
 
-def _closed(items: object) -> None:
-    """Ends an iterator: a generator left in its midst would keep what it holds open, such as a thread of its own."""
+def _close_iterator(items: object) -> None:
+    """Close an iterator, if it can be closed: a suspended generator would keep its resources, such as a thread."""
     close = getattr(items, "close", None)
     if close is not None:
         close()
 
 
-def _empty(waiting: queue.Queue[object]) -> None:
+def _drain(waiting: queue.Queue[object]) -> None:
     while True:
         try:
             waiting.get_nowait()

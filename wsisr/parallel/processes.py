@@ -1,4 +1,4 @@
-"""Worker processes: each does one job at a time, and one that dies costs only the job that it had in hand."""
+"""Worker processes: each runs one job at a time, and one that dies loses only the job it was running."""
 
 from __future__ import annotations
 
@@ -19,217 +19,225 @@ J = TypeVar("J")
 R = TypeVar("R")
 
 HEARTBEAT_S = 0.2
-"""Longest time between two things that happen, so that a wish to stop is heard while jobs are in hand."""
+"""Longest time between two events, so that the caller can react to a request to stop while jobs are running."""
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+BLOCKED_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class StopFlag(Protocol):
-    """To end; heard by who looks."""
+    """A flag that jobs poll to learn that they should stop."""
 
     def is_set(self) -> bool: ...
 
 
 @dataclass(frozen=True, slots=True)
-class Seat:
-    """A worker's place among the workers."""
+class WorkerSlot:
+    """A worker's position among the workers."""
 
     number: int
-    """From 0; who takes the place of one that died has the same."""
+    """From 0; the replacement of a worker that died has the same number."""
     count: int
 
 
-class Link:
-    """What a job sees of the process that gave it."""
+class Channel:
+    """A job's connection to the process that started it."""
 
-    def __init__(self, pipe: Connection, stop: StopFlag, seat: Seat) -> None:
+    def __init__(self, pipe: Connection, stop: StopFlag, slot: WorkerSlot) -> None:
         self.stop = stop
-        self.seat = seat
+        self.slot = slot
         self._pipe = pipe
         self._lock = threading.Lock()
 
-    def tell(self, what: object) -> None:
-        """Anything that can be pickled; from any thread."""
+    def send(self, message: object) -> None:
+        """Send any object that can be pickled; may be called from any thread."""
         with self._lock:
-            self._pipe.send(what)
+            self._pipe.send(message)
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
-    """By a job in hand."""
+class Message:
+    """An object that a running job has sent."""
 
     job: int
-    what: Any
+    content: Any
 
 
 @dataclass(frozen=True, slots=True)
-class Done(Generic[R]):
+class JobDone(Generic[R]):
+    """A finished job and its result."""
+
     job: int
     result: R
 
 
 @dataclass(frozen=True, slots=True)
-class Died:
-    """A job whose process was ended."""
+class WorkerDied:
+    """A job that was lost because its process died."""
 
     job: int
     code: int
-    """Minus the signal's number, where it was one; else the exit code."""
+    """The exit code; if a signal ended the process, minus its number."""
 
     @property
-    def why(self) -> str:
+    def reason(self) -> str:
         return f"signal {-self.code}, out of memory?" if self.code < 0 else f"exit code {self.code}"
 
 
-Happening: TypeAlias = Told | Done[R] | Died | None
-"""None now and then."""
+WorkerEvent: TypeAlias = Message | JobDone[R] | WorkerDied | None
+"""None is a heartbeat: nothing has happened for `HEARTBEAT_S`."""
 
-Work: TypeAlias = Callable[[J, Link], R]
+JobFunction: TypeAlias = Callable[[J, Channel], R]
 
 
-def in_processes(work: Work[J, R], jobs: Sequence[J], count: int) -> Generator[Happening[R], None, None]:
-    """What happens to jobs, by their place in the sequence, as it happens, until all are done or have died.
+def run_in_processes(
+    function: JobFunction[J, R], jobs: Sequence[J], count: int
+) -> Generator[WorkerEvent[R], None, None]:
+    """Run jobs in `count` processes and yield their events, until every job is done or lost.
 
-    `work` and jobs are pickled: functions and frozen dataclasses at module level. Each worker keeps to its share of the
-    cores. What `work` raises is raised here. Left early, jobs in hand hear the wish to stop, and are waited for.
+    Events name a job by its index in the sequence. Function and jobs are pickled: functions and frozen dataclasses at
+    module level. Each worker is limited to its share of the cores. An error of the function is raised here. If the
+    generator is closed early, running jobs are told to stop and waited for.
     """
-    # Forking a process that has threads, as readers of slides start them, may lock it up.
+    # Forking a process that has threads, as slide readers start them, can deadlock the child.
     context = multiprocessing.get_context("spawn")
-    stop, left = context.Event(), deque(enumerate(jobs))
-    seats = deque(Seat(number, count) for number in range(count))
-    crew: dict[Connection, _Worker] = {}
+    stop, queued = context.Event(), deque(enumerate(jobs))
+    free_slots = deque(WorkerSlot(number, count) for number in range(count))
+    workers: dict[Connection, _Worker] = {}
     try:
-        while left or any(worker.job is not None for worker in crew.values()):
-            while left and len(crew) < count:
-                worker = _Worker(context, stop, seats.popleft(), work)
-                crew[worker.pipe] = worker
-            for worker in crew.values():
-                if worker.job is None and left:
-                    worker.take(*left.popleft())
-            ready = wait(list(crew), HEARTBEAT_S)
+        while queued or any(worker.job is not None for worker in workers.values()):
+            while queued and len(workers) < count:
+                worker = _Worker(context, stop, free_slots.popleft(), function)
+                workers[worker.pipe] = worker
+            for worker in workers.values():
+                if worker.job is None and queued:
+                    worker.start_job(*queued.popleft())
+            ready = wait(list(workers), HEARTBEAT_S)
             if not ready:
                 yield None
             for pipe in ready:
                 assert isinstance(pipe, Connection)
-                worker = crew[pipe]
-                idle, happening = worker.job is None, worker.heard()
-                if isinstance(happening, Died):
-                    seats.append(crew.pop(pipe).seat)
-                    if idle:
-                        continue  # which costs nobody anything
-                yield happening
+                worker = workers[pipe]
+                was_idle, event = worker.job is None, worker.receive_event()
+                if isinstance(event, WorkerDied):
+                    free_slots.append(workers.pop(pipe).slot)
+                    if was_idle:
+                        continue  # no job is lost
+                yield event
     finally:
         stop.set()
-        for worker in crew.values():
-            worker.end()
+        for worker in workers.values():
+            worker.finish()
 
 
 @dataclass(frozen=True, slots=True)
-class _Result:
+class _JobResult:
     value: Any
 
 
 @dataclass(frozen=True, slots=True)
-class _Raised:
+class _JobError:
     error: Exception
 
 
 class _Worker:
-    """A process, as who gives it jobs sees it."""
+    """A worker process and the job it is running, on the side of the process that started it."""
 
-    def __init__(self, context: SpawnContext, stop: StopFlag, seat: Seat, work: Work[Any, Any]) -> None:
-        self.seat = seat
+    def __init__(
+        self, context: SpawnContext, stop: StopFlag, slot: WorkerSlot, function: JobFunction[Any, Any]
+    ) -> None:
+        self.slot = slot
         self.job: int | None = None
-        self.pipe, theirs = context.Pipe()
-        self._process: SpawnProcess = context.Process(target=_serve, args=(theirs, stop, seat))
-        with signals_held():
+        self.pipe, worker_end = context.Pipe()
+        self._process: SpawnProcess = context.Process(target=_run_worker, args=(worker_end, stop, slot))
+        with block_signals():
             self._process.start()
-        theirs.close()  # so that the pipe ends with the process
-        self._send(work)
+        worker_end.close()  # so that the pipe ends with the process
+        self._send(function)
 
-    def take(self, number: int, job: object) -> None:
+    def start_job(self, number: int, job: object) -> None:
         self.job = number
         self._send(job)
 
-    def heard(self) -> Happening[Any]:
-        """What the process has to say. Raises what its work raised."""
-        number = self.job if self.job is not None else -1
+    def receive_event(self) -> WorkerEvent[Any]:
+        """Wait for the next event of the process. Raises what its job raised."""
+        job = self.job if self.job is not None else -1
         try:
-            said = self.pipe.recv()
+            received = self.pipe.recv()
         except (EOFError, ConnectionError):
             self._process.join()
-            return Died(number, self._process.exitcode or 0)
-        if isinstance(said, _Raised):
+            return WorkerDied(job, self._process.exitcode or 0)
+        if isinstance(received, _JobError):
             self.job = None
-            raise said.error
-        if isinstance(said, _Result):
+            raise received.error
+        if isinstance(received, _JobResult):
             self.job = None
-            return Done(number, said.value)
-        return Told(number, said)
+            return JobDone(job, received.value)
+        return Message(job, received)
 
-    def end(self) -> None:
-        """After the job in hand, whatever becomes of it."""
+    def finish(self) -> None:
+        """Wait for the running job, ignore its outcome, and end the process."""
         while self.job is not None:
             try:
-                if isinstance(self.pipe.recv(), _Raised | _Result):
+                if isinstance(self.pipe.recv(), _JobError | _JobResult):
                     self.job = None
             except (EOFError, ConnectionError):
                 break
         self.pipe.close()
         self._process.join()
 
-    def _send(self, what: object) -> None:
-        with suppress(ConnectionError):  # it died, which is heard where it is asked
-            self.pipe.send(what)
+    def _send(self, message: object) -> None:
+        with suppress(ConnectionError):  # the process has died, which `receive_event` reports
+            self.pipe.send(message)
 
 
 @contextmanager
-def signals_held() -> Iterator[None]:
-    """A process that begins within hears Ctrl-C, which goes to all processes of a terminal, when it is ready for it."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+def block_signals() -> Iterator[None]:
+    """Context: a process started inside receives Ctrl-C, which a terminal sends to all processes, once it is ready."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, BLOCKED_SIGNALS)
     try:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _serve(pipe: Connection, stop: StopFlag, seat: Seat) -> None:
-    """The life of a worker. What to do comes first, for it brings libraries that look how many cores there are."""
-    for each in SIGNALS:
-        signal.signal(each, signal.SIG_IGN)  # for the first process to act upon
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    _keep_to_share(seat)
-    link = Link(pipe, stop, seat)
+def _run_worker(pipe: Connection, stop: StopFlag, slot: WorkerSlot) -> None:
+    """Receive the function, then run job after job until the pipe is closed."""
+    for number in BLOCKED_SIGNALS:
+        signal.signal(number, signal.SIG_IGN)  # the first process acts on them
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, BLOCKED_SIGNALS)
+    threading.Thread(target=_exit_with_parent, daemon=True).start()
+    # Before the function is unpickled: that imports libraries, which count the cores they may use when they start.
+    _limit_to_share_of_cores(slot)
+    channel = Channel(pipe, stop, slot)
     try:
-        work = pipe.recv()
+        function = pipe.recv()
         while True:
-            link.tell(_outcome(work, pipe.recv(), link))
+            channel.send(_run_job(function, pipe.recv(), channel))
     except (EOFError, ConnectionError):
-        return  # nothing more is wanted
+        return  # the first process needs no more results
 
 
-def _outcome(work: Work[Any, Any], job: object, link: Link) -> _Result | _Raised:
+def _run_job(function: JobFunction[Any, Any], job: object, channel: Channel) -> _JobResult | _JobError:
     try:
-        return _Result(work(job, link))
-    except Exception as error:  # noqa: BLE001 - handed over whole and raised where it is waited for
+        return _JobResult(function(job, channel))
+    except Exception as error:  # noqa: BLE001 - passed on and raised in the first process
         error.add_note(f"in a worker process:\n{''.join(traceback.format_exception(error))}")
-        return _Raised(error)
+        return _JobError(error)
 
 
-def _keep_to_share(seat: Seat) -> None:
-    """Torch, OpenCV, ONNX Runtime and we start as many threads as there are cores for this process: so there are fewer.
+def _limit_to_share_of_cores(slot: WorkerSlot) -> None:
+    """Limit this process to its share of the cores: torch, OpenCV, ONNX Runtime and wsisr start a thread for each core.
 
-    Where the system knows no such thing (macOS), workers are in each other's way, which costs time and nothing else.
+    On systems without CPU affinity (macOS), workers compete for the cores, which costs only time.
     """
     if hasattr(os, "sched_setaffinity"):
-        present = sorted(os.sched_getaffinity(0))
-        first, end = (len(present) * number // seat.count for number in (seat.number, seat.number + 1))
-        os.sched_setaffinity(0, present[first:end] or [present[seat.number % len(present)]])
+        cores = sorted(os.sched_getaffinity(0))
+        first, end = (len(cores) * number // slot.count for number in (slot.number, slot.number + 1))
+        os.sched_setaffinity(0, cores[first:end] or [cores[slot.number % len(cores)]])
 
 
-def _end_with_parent() -> None:
-    """A run that is killed leaves nobody at work: whoever goes on with it would find its folders taken."""
+def _exit_with_parent() -> None:
+    """End this process when its parent is killed: a resumed run would find its work folders still locked."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()

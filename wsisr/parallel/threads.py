@@ -1,4 +1,4 @@
-"""A crew: threads that share the items of a call among them, the caller one of them."""
+"""A team of threads that share the items of a call; the calling thread is one of them."""
 
 from __future__ import annotations
 
@@ -7,45 +7,45 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
-from wsisr.parallel.cpu import cores
+from wsisr.parallel.cpu import count_usable_cores
 
 T = TypeVar("T")
 
 
-class Crew:
-    """As many threads as this process has cores, up to `most`. Several callers may be at it at the same time."""
+class ThreadTeam:
+    """As many threads as this process has cores, at most `max_threads`. Several threads may call it at once."""
 
-    def __init__(self, most: int, name: str) -> None:
-        self._helpers = min(most, cores()) - 1
-        self._pool = ThreadPoolExecutor(max(1, self._helpers), name)  # none is started before there is work for it
+    def __init__(self, max_threads: int, name: str) -> None:
+        self._helpers = min(max_threads, count_usable_cores()) - 1
+        self._pool = ThreadPoolExecutor(max(1, self._helpers), name)  # starts no thread before the first item
 
-    def each(self, work: Callable[[T], object], items: Iterable[T]) -> None:
-        """Do the work on each item, in any order; return when all is done.
+    def for_each(self, function: Callable[[T], object], items: Iterable[T]) -> None:
+        """Call the function on each item, in any order; return when all are done.
 
-        Where it fails for one, what nobody has begun is left, and the error is raised when all is quiet.
+        If it fails on one, items not yet started are dropped, and the error is raised once no thread is working.
         """
-        found = list(items)
-        left = iter(found)
-        shares = [self._pool.submit(_share, work, left) for _ in found[1 : 1 + self._helpers]]
+        all_items = list(items)
+        remaining = iter(all_items)
+        helpers = [self._pool.submit(_process_remaining, function, remaining) for _ in all_items[1 : 1 + self._helpers]]
         try:
-            _share(work, left)
+            _process_remaining(function, remaining)
         finally:
-            # Who has not begun by now would find nothing left.
-            errors = [share.exception() for share in shares if not share.cancel()]
+            # A helper that has not started by now would find no items.
+            errors = [helper.exception() for helper in helpers if not helper.cancel()]
         for error in filter(None, errors):
             raise error
 
     def close(self) -> None:
-        """Callers work alone from now on."""
+        """End the threads; later calls run in the calling thread alone."""
         self._helpers = 0
         self._pool.shutdown(cancel_futures=True)
 
 
-def _share(work: Callable[[T], object], left: Iterator[T]) -> None:
-    """Take from what is left, and do it, until nothing is; if something goes wrong, leave nothing to the others."""
+def _process_remaining(work: Callable[[T], object], remaining: Iterator[T]) -> None:
+    """Process items until none remain; on an error, take all that remain from the other threads."""
     try:
-        for item in left:
+        for item in remaining:
             work(item)
     except BaseException:
-        deque(left, 0)
+        deque(remaining, 0)
         raise

@@ -1,4 +1,4 @@
-"""How long each stage of a run worked; stages run beside each other, so that their times overlap."""
+"""Working time of each stage of a run. Stages run at the same time, so their times overlap."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from threading import Lock
 from wsisr.progress import Progress
 
 
-class Times:
-    """Seconds by stage, waiting left out. Every method may be called from several threads."""
+class StageTimes:
+    """Seconds by stage, without waiting. Every method may be called from several threads."""
 
     def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
         self.seconds: dict[str, float] = {}
@@ -19,20 +19,20 @@ class Times:
         self._lock = Lock()
 
     @contextmanager
-    def of(self, stage: str) -> Iterator[None]:
-        """Within, that stage works."""
-        began = self._clock()
+    def measure(self, stage: str) -> Iterator[None]:
+        """Context: add the time spent inside to a stage."""
+        started = self._clock()
         try:
             yield
         finally:
-            self._add(stage, self._clock() - began)
+            self._add(stage, self._clock() - started)
 
-    def step(self, steps: Iterator[Progress]) -> Progress | None:
-        """The next step, its time counted for its own stage; None at the end."""
-        began = self._clock()
+    def time_next(self, steps: Iterator[Progress]) -> Progress | None:
+        """Take the next step and add its time to the stage that it names; return None at the end."""
+        started = self._clock()
         step = next(steps, None)
         if step is not None:
-            self._add(step.stage, self._clock() - began)
+            self._add(step.stage, self._clock() - started)
         return step
 
     def _add(self, stage: str, seconds: float) -> None:

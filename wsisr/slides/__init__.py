@@ -2,7 +2,7 @@
 
 from wsisr.slides.opening import open_slide
 from wsisr.slides.slide import Level, Slide, SlideInfo
-from wsisr.slides.wrappers.fault_tolerant import Forgiving
-from wsisr.slides.wrappers.srgb import InSrgb
+from wsisr.slides.wrappers.fault_tolerant import FaultTolerantSlide
+from wsisr.slides.wrappers.srgb import SrgbSlide
 
-__all__ = ["Forgiving", "InSrgb", "Level", "Slide", "SlideInfo", "open_slide"]
+__all__ = ["FaultTolerantSlide", "Level", "Slide", "SlideInfo", "SrgbSlide", "open_slide"]

@@ -1,35 +1,39 @@
-"""The pictures that a scanner stores beside the scan: label, macro, thumbnail."""
+"""Associated images: what a scanner stores beside the scan, such as label, macro and thumbnail."""
 
 from __future__ import annotations
 
 import numpy as np
 import openslide
 
-from wsisr.errors import SlideError, in_words
+from wsisr.errors import SlideError, describe_error
 from wsisr.imaging.geometry import Size
 from wsisr.imaging.pixels import Rgb
-from wsisr.slides.readers.openslide import over_white
-from wsisr.slides.readers.tiff import is_tiff, opened_tiff
+from wsisr.slides.readers.openslide import composite_over_white
+from wsisr.slides.readers.tiff import is_tiff, open_tiff
 from wsisr.slides.readers.tiff_segments import DECODING_ERRORS
 from wsisr.slides.slide import SlideInfo
 
-LARGEST_PX = 2**26
-"""More than any has."""
+MAX_ASSOCIATED_PX = 2**26
+"""More pixels than any scanner's associated image has; a larger size is a damaged header."""
 
 
-def associated_image(info: SlideInfo, name: str) -> Rgb:
-    """One of `info.associated`, (h, w, 3) sRGB. Raises `SlideError` where there is none, or a damaged one."""
+def read_associated_image(info: SlideInfo, name: str) -> Rgb:
+    """Read an associated image by its name in `info.associated`, (h, w, 3) sRGB.
+
+    Raises `SlideError` where the slide has none of that name, or a damaged one.
+    """
     size = info.associated.get(name)
     if size is None:
         others = ", ".join(info.associated) or "none"
         raise SlideError(f"{info.path}: has no {name} image to keep; it has {others}")
-    if not 0 < size.pixels <= LARGEST_PX:
+    if not 0 < size.pixel_count <= MAX_ASSOCIATED_PX:
         raise SlideError(f"{info.path}: has a {name} image of {size} px, which no scanner takes; do not keep it")
     try:
-        found = _by_openslide(info, name)
-        pixels = _by_tifffile(info, name) if found is None else found
+        pixels = _read_by_openslide(info, name)
+        if pixels is None:
+            pixels = _read_by_tifffile(info, name)
     except (openslide.OpenSlideError, *DECODING_ERRORS) as error:
-        reason = in_words(error)
+        reason = describe_error(error)
         raise SlideError(f"{info.path}: its {name} image cannot be decoded ({reason}); do not keep it") from error
     except SlideError as error:
         raise SlideError(f"{info.path}: its {name} image cannot be decoded; do not keep it") from error
@@ -38,22 +42,22 @@ def associated_image(info: SlideInfo, name: str) -> Rgb:
     return pixels
 
 
-def _by_openslide(info: SlideInfo, name: str) -> Rgb | None:
-    """None where OpenSlide does not know it."""
+def _read_by_openslide(info: SlideInfo, name: str) -> Rgb | None:
+    """Read an associated image through OpenSlide; None where OpenSlide does not know it."""
     if openslide.OpenSlide.detect_format(info.path) is None:
         return None
     with openslide.OpenSlide(info.path) as handle:
         images = handle.associated_images
-        return over_white(np.asarray(images[name])) if name in images else None
+        return composite_over_white(np.asarray(images[name])) if name in images else None
 
 
-def _by_tifffile(info: SlideInfo, name: str) -> Rgb | None:
-    """None where there is none of 8-bit RGB."""
+def _read_by_tifffile(info: SlideInfo, name: str) -> Rgb | None:
+    """Read an associated image through tifffile; None where the file holds none of 8-bit RGB under that name."""
     if not is_tiff(info.path):
         return None
-    with opened_tiff(info.path) as tiff:
-        series = next((each for each in tiff.series if each.name.lower() == name), None)
-        if series is None or series.dtype != np.uint8 or Size(*series.shape[1::-1]).pixels > LARGEST_PX:
+    with open_tiff(info.path) as tiff:
+        series = next((series for series in tiff.series if series.name.lower() == name), None)
+        if series is None or series.dtype != np.uint8 or Size(*series.shape[1::-1]).pixel_count > MAX_ASSOCIATED_PX:
             return None
         pixels = np.asarray(series.asarray())
         return np.ascontiguousarray(pixels[..., :3]) if pixels.ndim == 3 and pixels.shape[2] in (3, 4) else None

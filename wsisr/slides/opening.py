@@ -1,9 +1,16 @@
-"""Which library reads a slide. Facts come from whoever knows the format best, pixels from whoever gives them exactly.
+"""Opening a slide with the library that suits its format.
 
-OpenSlide reads what it recognises. tifffile reads TIFF that OpenSlide does not know; of a TIFF without a known scanner,
-the one that sees more levels (OpenSlide sees one of an OME-TIFF with SubIFDs); and any TIFF whose levels both see alike
-and whose tiles are all there: its pixels are then exact, where OpenSlide interpolates levels whose downsample is not
-whole (as in nearly every Aperio slide), and come several times as fast. A folder is an OME-Zarr or a DICOM slide.
+Facts come from the library that knows the format best, pixels from the one that returns them exactly:
+
+- OpenSlide reads the formats that it recognises, unless one of the next rules holds.
+- tifffile reads TIFF that OpenSlide does not recognise.
+- A TIFF without a known scanner is read by the library that finds more levels: OpenSlide finds one in an OME-TIFF with
+  SubIFDs.
+- A TIFF in which both find the same levels, with all tiles stored, is read by tifffile. Its pixels are exact, where
+  OpenSlide interpolates levels whose downsample is not whole (in nearly every Aperio slide), and come several times as
+  fast.
+
+A folder is an OME-Zarr or a DICOM slide.
 """
 
 from __future__ import annotations
@@ -18,29 +25,29 @@ from wsisr.errors import SlideError
 from wsisr.files import is_zarr
 from wsisr.imaging.geometry import Size
 from wsisr.slides.pixel_size import (
-    COARSEST,
-    FINEST,
-    contradictions_of,
-    doubts_of,
-    estimated_pitch,
-    is_plausible,
-    objective_at,
+    COARSEST_MPP,
+    FINEST_MPP,
+    check_given_mpp,
+    check_recorded_mpp,
+    correct_objective,
+    estimate_mpp,
+    is_plausible_mpp,
 )
 from wsisr.slides.readers.ome_zarr import ZarrSlide, open_zarr
-from wsisr.slides.readers.openslide import OpenSlideSlide, openslide_info, vendor_in_openslide
-from wsisr.slides.readers.tiff import GENERIC, DamagedTiffError, Picture, TiffSlide, is_tiff, read_picture
-from wsisr.slides.readers.tiff_segments import Plane
+from wsisr.slides.readers.openslide import OpenSlideSlide, detect_vendor, read_openslide_info
+from wsisr.slides.readers.tiff import GENERIC_TIFF, DamagedTiffError, TiffImage, TiffSlide, is_tiff, read_tiff_image
+from wsisr.slides.readers.tiff_segments import TiffLevel
 from wsisr.slides.slide import Slide, SlideInfo
-from wsisr.slides.wrappers.square_pixels import Square
-from wsisr.slides.wrappers.ycbcr import FromYcbcr, contradicts_itself
+from wsisr.slides.wrappers.square_pixels import SquarePixelSlide
+from wsisr.slides.wrappers.ycbcr import YcbcrToRgbSlide, has_mislabelled_ycbcr
 
-Planes: TypeAlias = tuple[Plane, ...]
+TiffLevels: TypeAlias = tuple[TiffLevel, ...]
 
 _REMOTE = re.compile(r"[a-z][a-z0-9]+:/", re.IGNORECASE)
-"""A URL; `Path` folds the two slashes into one."""
+"""Beginning of a URL; `Path` folds the two slashes into one."""
 
-_AS_STORED = ("aperio", GENERIC)
-"""Vendors whose image is its tiles side by side: others overlap them, or lay several scans onto one canvas."""
+_TILES_ARE_THE_IMAGE = ("aperio", GENERIC_TIFF)
+"""Vendors whose image is its tiles side by side; others store tiles that overlap, or several scans on one canvas."""
 
 
 def open_slide(
@@ -48,60 +55,71 @@ def open_slide(
 ) -> Slide:
     """Open a slide of any format; a folder is an OME-Zarr or a DICOM slide.
 
-    Pixels that are not square are seen in square ones (see `Square`). `mpp` (um/px of level 0) overrides the file's.
-    Where neither is known, `estimate` takes the pitch from the objective; the info's remarks say so.
-    Of a file that holds several images, `series` is the number of the one to read; the largest by default.
+    Pixels that are not square are resampled to square ones (see `SquarePixelSlide`). `mpp` (um/px of level 0)
+    overrides the file's pixel size. Where neither is known, `estimate` derives it from the objective, with a warning
+    in the slide's info. Of a file that holds several images, `series` is the number of the one to read, by default the
+    largest.
     Raises `SlideError` where the file is missing, damaged, of no known format, or not 8-bit RGB.
     """
-    file = _slide_file(Path(path))
-    given = None if mpp is None else _checked_pitch(file, mpp)
-    slide = _opened(file, series, lambda info: _settled(info, given, estimate))
-    if series and slide.info.series != series:
+    file = _resolve_slide_file(Path(path))
+    given = None if mpp is None else _require_plausible_mpp(file, mpp)
+    slide = _open_with_best_reader(file, series, lambda info: _settle_pixel_size(info, given, estimate))
+    if series and slide.info.series_number != series:
         slide.close()
         raise SlideError(f"{file}: there is no series {series}; it holds one image")
-    return slide if slide.info.finer == (1.0, 1.0) else Square(slide)
+    return slide if slide.info.pixel_aspect == (1.0, 1.0) else SquarePixelSlide(slide)
 
 
-def _opened(file: Path, series: int | None, settled: Callable[[SlideInfo], SlideInfo]) -> Slide:
-    """By the reader that is best for it."""
+def _open_with_best_reader(
+    file: Path, series: int | None, settle_pixel_size: Callable[[SlideInfo], SlideInfo]
+) -> Slide:
+    """Open a file with the reader that suits it best."""
     if file.is_dir():
-        info, levels = open_zarr(file, series)
-        return ZarrSlide(settled(info), levels)
-    info, planes = _reader(file, series)
-    if planes:
-        return TiffSlide(settled(info), planes)
-    slide = OpenSlideSlide(settled(info))
-    return FromYcbcr(slide) if contradicts_itself(info) else slide
+        info, zarr_levels = open_zarr(file, series)
+        return ZarrSlide(settle_pixel_size(info), zarr_levels)
+    info, tiff_levels = _choose_reader(file, series)
+    if tiff_levels:
+        return TiffSlide(settle_pixel_size(info), tiff_levels)
+    slide = OpenSlideSlide(settle_pixel_size(info))
+    return YcbcrToRgbSlide(slide) if has_mislabelled_ycbcr(info) else slide
 
 
-def _settled(info: SlideInfo, given: float | None, estimate: bool) -> SlideInfo:
-    """Facts with the pitch that counts, and where it comes from."""
+def _settle_pixel_size(info: SlideInfo, given: float | None, estimate: bool) -> SlideInfo:
+    """Return the facts with the pixel size that counts, and where it comes from."""
     if given is not None:
         recorded = "records none" if info.mpp is None else f"records {info.mpp:.6g} um/px"
-        objective, pitch = objective_at(given, info.objective), f"given by the user; the file {recorded}"
-        remarks = (*info.remarks, *contradictions_of(given, info.mpp))
-        return replace(info, mpp=given, finer=(1.0, 1.0), objective=objective, pitch=pitch, remarks=remarks)
+        return replace(
+            info,
+            mpp=given,
+            pixel_aspect=(1.0, 1.0),
+            objective=correct_objective(given, info.objective),
+            mpp_origin=f"given by the user; the file {recorded}",
+            warnings=(*info.warnings, *check_given_mpp(given, info.mpp)),
+        )
     if info.mpp is not None:
-        return replace(info, remarks=(*info.remarks, *doubts_of(info.mpp, info.objective)))
-    guess = estimated_pitch(info.objective) if estimate else None
-    if guess is None:
-        return replace(info, pitch="not recorded")
-    remark = f"pixel pitch is not recorded; {guess:.4g} um/px is an estimate from the {info.objective:g}x objective"
+        return replace(info, warnings=(*info.warnings, *check_recorded_mpp(info.mpp, info.objective)))
+    estimated = estimate_mpp(info.objective) if estimate else None
+    if estimated is None:
+        return replace(info, mpp_origin="not recorded")
+    # Results store this text, like all warnings of a slide.
+    warning = (
+        f"pixel pitch is not recorded; {estimated:.4g} um/px is an estimate from the {info.objective:g}x objective"
+    )
     return replace(
         info,
-        mpp=guess,
-        pitch=f"estimated from the {info.objective:g}x objective",
-        remarks=(*info.remarks, f"{remark} (--mpp)"),
+        mpp=estimated,
+        mpp_origin=f"estimated from the {info.objective:g}x objective",
+        warnings=(*info.warnings, f"{warning} (--mpp)"),
     )
 
 
-def _slide_file(path: Path) -> Path:
-    """The file, or the folder of a zarr, to hand to a reader. Raises `SlideError` where there is none or nothing."""
+def _resolve_slide_file(path: Path) -> Path:
+    """Return the file, or the folder of a zarr, for a reader. Raises `SlideError` where it is missing or empty."""
     if _REMOTE.match(str(path)):
         raise SlideError(f"{path}: wsisr reads no remote slides; copy it to this machine")
     if is_zarr(path):
         return path
-    file = _dicom_file(path) if path.is_dir() else path
+    file = _find_dicom_file(path) if path.is_dir() else path
     try:
         with file.open("rb") as opened:
             if opened.read(1):
@@ -111,79 +129,88 @@ def _slide_file(path: Path) -> Path:
     raise SlideError(f"{path}: the file is empty; copy it again")
 
 
-def _dicom_file(folder: Path) -> Path:
-    """Any file of a DICOM slide stands for all of them: OpenSlide finds the others."""
+def _find_dicom_file(folder: Path) -> Path:
+    """Return any file of a DICOM slide: from one of them OpenSlide finds the others."""
     files = sorted(folder.glob("*.dcm"))
     if not files:
         raise SlideError(f"{folder}: is a folder without DICOM files (*.dcm) and no OME-Zarr; give the path of a slide")
     return files[0]
 
 
-def _checked_pitch(path: Path, mpp: float) -> float:
-    if not is_plausible(mpp):
-        raise SlideError(f"{path}: no slide has pixels of {mpp:g} um; give {FINEST:g} to {COARSEST:g} um/px")
+def _require_plausible_mpp(path: Path, mpp: float) -> float:
+    if not is_plausible_mpp(mpp):
+        raise SlideError(f"{path}: no slide has pixels of {mpp:g} um; give {FINEST_MPP:g} to {COARSEST_MPP:g} um/px")
     return mpp
 
 
-def _reader(path: Path, series: int | None) -> tuple[SlideInfo, Planes]:
-    """Facts, and the planes to read through tifffile: none where OpenSlide is to read."""
+def _choose_reader(path: Path, series: int | None) -> tuple[SlideInfo, TiffLevels]:
+    """Return the facts, and the levels to read through tifffile; no levels where OpenSlide is to read."""
     if not is_tiff(path):
-        return _known(path, openslide_info(path, series)), ()
-    by_scanner = vendor_in_openslide(path) not in (None, GENERIC)  # whose regions OpenSlide knows
+        return _require_recognised(path, read_openslide_info(path, series)), ()
+    # Of a known scanner's file, `series` counts OpenSlide's scanned regions, else tifffile's images.
+    by_scanner = detect_vendor(path) not in (None, GENERIC_TIFF)
     try:
-        picture = read_picture(path, None if by_scanner else series)
+        tiff_image = read_tiff_image(path, None if by_scanner else series)
     except DamagedTiffError:
-        native = openslide_info(path, series)
-        if native is None:
+        openslide_info = read_openslide_info(path, series)
+        if openslide_info is None:
             raise
-        return native, ()
-    native = openslide_info(path, series if by_scanner else None)
-    if native is None or (native.vendor == GENERIC and _holds_others(native, picture, series)):
-        return _only_tifffile(picture)
-    return _better(native, picture)
+        return openslide_info, ()
+    openslide_info = read_openslide_info(path, series if by_scanner else None)
+    if openslide_info is None:
+        return _require_tifffile(tiff_image)
+    if openslide_info.vendor == GENERIC_TIFF and _holds_separate_images(openslide_info, tiff_image, series):
+        return _require_tifffile(tiff_image)
+    return _choose_between_libraries(openslide_info, tiff_image)
 
 
-def _known(path: Path, native: SlideInfo | None) -> SlideInfo:
-    if native is None:
+def _require_recognised(path: Path, openslide_info: SlideInfo | None) -> SlideInfo:
+    if openslide_info is None:
         raise SlideError(
             f"{path}: not a slide, or in a format that neither OpenSlide nor tifffile reads; check the file"
         )
-    return native
+    return openslide_info
 
 
-def _only_tifffile(picture: Picture) -> tuple[SlideInfo, Planes]:
-    if picture.undecodable:
+def _require_tifffile(tiff_image: TiffImage) -> tuple[SlideInfo, TiffLevels]:
+    if tiff_image.obstacle:
         raise SlideError(
-            f"{picture.info.path}: {picture.undecodable}, which wsisr does not read; "
+            f"{tiff_image.info.path}: {tiff_image.obstacle}, which wsisr does not read; "
             "convert it, for example with vips tiffsave --tile --pyramid --compression jpeg"
         )
-    return picture.info, picture.planes
+    return tiff_image.info, tiff_image.levels
 
 
-def _holds_others(native: SlideInfo, picture: Picture, series: int | None) -> bool:
-    """Whether tifffile's images are images of their own: it takes levels for some whose sizes are rounded unevenly."""
-    levels_only = series is None and native.size == picture.info.size and len(native.levels) > len(picture.planes)
-    return bool(picture.info.scenes) and not levels_only
+def _holds_separate_images(openslide_info: SlideInfo, tiff_image: TiffImage, series: int | None) -> bool:
+    """Whether the images that tifffile lists are separate ones: it lists levels as images if their sizes are rounded
+    unevenly, and OpenSlide then finds more levels in the same image."""
+    levels_only = (
+        series is None
+        and openslide_info.size == tiff_image.info.size
+        and len(openslide_info.levels) > len(tiff_image.levels)
+    )
+    return bool(tiff_image.info.all_series) and not levels_only
 
 
-def _better(native: SlideInfo, picture: Picture) -> tuple[SlideInfo, Planes]:
-    """Of a TIFF that both libraries open."""
-    if native.vendor == GENERIC and native.size == picture.info.size:
-        if len(picture.planes) > len(native.levels):
-            return picture.info, picture.planes
-        native = replace(
-            picture.info,
-            reader=native.reader,
-            levels=native.levels,
-            scenes=native.scenes,
-            series=native.series,
-            properties={**picture.info.properties, **native.properties},
+def _choose_between_libraries(openslide_info: SlideInfo, tiff_image: TiffImage) -> tuple[SlideInfo, TiffLevels]:
+    """Choose facts and reader of a TIFF that both libraries open."""
+    info = openslide_info
+    if info.vendor == GENERIC_TIFF and info.size == tiff_image.info.size:
+        if len(tiff_image.levels) > len(info.levels):
+            return tiff_image.info, tiff_image.levels
+        info = replace(
+            tiff_image.info,
+            reader=openslide_info.reader,
+            levels=openslide_info.levels,
+            all_series=openslide_info.all_series,
+            series_number=openslide_info.series_number,
+            properties={**tiff_image.info.properties, **openslide_info.properties},
         )
-    as_stored = native.vendor in _AS_STORED and picture.planes and picture.is_whole
-    if as_stored and _sizes(native) == _sizes(picture.info):
-        return replace(native, reader=picture.info.reader), picture.planes
-    return native, ()
+    are_tiles_exact = info.vendor in _TILES_ARE_THE_IMAGE and tiff_image.levels and tiff_image.is_complete
+    if are_tiles_exact and _level_sizes(info) == _level_sizes(tiff_image.info):
+        return replace(info, reader=tiff_image.info.reader), tiff_image.levels
+    return info, ()
 
 
-def _sizes(info: SlideInfo) -> list[Size]:
+def _level_sizes(info: SlideInfo) -> list[Size]:
     return [level.size for level in info.levels]

@@ -1,4 +1,4 @@
-"""The pixels that are enlarged: a part of one level of a slide, or of one level resampled to an exact pixel pitch."""
+"""Slide regions, the input of super-resolution: a crop of one level, as stored or resampled to an exact pixel size."""
 
 from __future__ import annotations
 
@@ -8,168 +8,178 @@ from functools import cached_property
 from wsisr.errors import SlideError
 from wsisr.imaging.geometry import Box, Size
 from wsisr.imaging.pixels import Rgb
-from wsisr.imaging.resampling import Resampled
+from wsisr.imaging.resampling import ResampledGrid
 from wsisr.slides import Slide, SlideInfo
 
-SAME_PITCH = 0.01
-"""Pitches that differ by less, as a share, are the same."""
+MPP_TOLERANCE = 0.01
+"""Relative difference up to which two pixel sizes count as the same, and nothing is resampled."""
 
 
 @dataclass(frozen=True)
-class Source:
-    """A level seen at `factor` level pixels per pixel, along one axis; boxes are in these, from its own corner."""
+class SlideRegion:
+    """A crop of a level, resampled by a factor.
+
+    Boxes count in px of the region after resampling, from its own top left corner.
+    """
 
     slide: Slide
     level: int
-    factor: float = 1.0
-    """Above 1 by area mean, below 1 by bicubic."""
-    part: Box | None = None
-    """In px of the level seen so; all of it by default."""
-    remarks: tuple[str, ...] = ()
-    """What the reader of the result must know of the choice."""
+    resampling_factor: float = 1.0
+    """Level px per region px along one axis: above 1 shrinks by area mean, below 1 enlarges by bicubic."""
+    crop: Box | None = None
+    """Where the region lies in the whole resampled level, in px of it; None for all of the level."""
+    selection_warnings: tuple[str, ...] = ()
+    """Doubts about this choice of level and factor that a user of the result must know."""
 
     @property
     def size(self) -> Size:
-        return self.part.size if self.part else self._seen.size
+        return self.crop.size if self.crop else self._grid.size
 
     @property
-    def sizes(self) -> tuple[Size, ...]:
-        """How much it is in px of the level it is taken from, then its own size where it is resampled."""
-        taken = self.slide.info.level(self.level).size
-        if self.part:
-            taken = Size(round(self.part.width * self.factor), round(self.part.height * self.factor))
-        return tuple(dict.fromkeys((taken, self.size)))
+    def size_steps(self) -> tuple[Size, ...]:
+        """The region's size in px of its level, then its own size where that is another one."""
+        factor = self.resampling_factor
+        in_level = self.slide.info.get_level(self.level).size
+        if self.crop:
+            in_level = Size(round(self.crop.width * factor), round(self.crop.height * factor))
+        return tuple(dict.fromkeys((in_level, self.size)))
 
     @property
     def mpp(self) -> float | None:
-        """Pixel pitch in um/px; None where the slide does not say."""
-        pitch = self.slide.info.level_mpp(self.level)
-        return None if pitch is None else pitch * self.factor
+        """Pixel size in um/px; None where that of the slide is not known."""
+        level_mpp = self.slide.info.level_mpp(self.level)
+        return None if level_mpp is None else level_mpp * self.resampling_factor
 
     @property
-    def pitches(self) -> tuple[float, ...]:
-        """That of the level it is taken from, then its own where it is resampled; none where the slide is silent."""
-        known = (self.slide.info.level_mpp(self.level), self.mpp)
-        return tuple(dict.fromkeys(pitch for pitch in known if pitch is not None))
+    def mpp_steps(self) -> tuple[float, ...]:
+        """Pixel size of its level, then its own where it is resampled; empty where the slide's is not known."""
+        steps = (self.slide.info.level_mpp(self.level), self.mpp)
+        return tuple(dict.fromkeys(mpp for mpp in steps if mpp is not None))
 
     @property
-    def said(self) -> tuple[str, ...]:
-        """What the reader of the result must know of the slide and of the choice."""
-        return self.slide.info.remarks + self.remarks
+    def warnings(self) -> tuple[str, ...]:
+        """Doubts about the slide and about the choice that a user of the result must know."""
+        return self.slide.info.warnings + self.selection_warnings
 
     @property
     def downsample(self) -> float:
-        """Level-0 px of the slide per pixel."""
-        return self.slide.info.level(self.level).downsample * self.factor
+        """Level-0 px of the slide per px of the region."""
+        return self.slide.info.get_level(self.level).downsample * self.resampling_factor
 
     @property
-    def origin(self) -> tuple[float, float]:
-        """Where its left top corner lies, x and y in level-0 px of the slide: what annotations are moved by."""
-        left, top = (self.part.left, self.part.top) if self.part else (0, 0)
+    def level0_origin(self) -> tuple[float, float]:
+        """x and y of the region's top left corner, in level-0 px of the slide: the shift for annotations."""
+        left, top = (self.crop.left, self.crop.top) if self.crop else (0, 0)
         return left * self.downsample, top * self.downsample
 
     @property
-    def extent(self) -> tuple[float, float, float, float]:
-        """Left, top, right and bottom of what it shows, in level-0 px of the slide."""
-        left, top = self.origin
+    def level0_extent(self) -> tuple[float, float, float, float]:
+        """Left, top, right and bottom of the region, in level-0 px of the slide."""
+        left, top = self.level0_origin
         return left, top, left + self.size.width * self.downsample, top + self.size.height * self.downsample
 
     @property
-    def readable(self) -> Box:
-        """What `read` takes: a part can be read beyond its border, as far as the slide goes."""
-        whole = Box.of(self._seen.size)
-        return whole.seen_from(self.part) if self.part else whole
+    def readable_box(self) -> Box:
+        """The box that `read` can read: beyond the region's border too, as far as the level goes."""
+        whole = Box.from_size(self._grid.size)
+        return whole.relative_to(self.crop) if self.crop else whole
 
     def read(self, box: Box) -> Rgb:
-        """Pixels of a readable box, (h, w, 3) sRGB.
+        """Read a box within `readable_box` as (h, w, 3) sRGB.
 
-        A pixel covers the same place of the level whichever box and whichever part it is read in.
+        A pixel covers the same place of the level in whichever box and whichever crop it is read.
         """
-        place = box.moved(self.part.left, self.part.top) if self.part else box
-        return self._seen.read(place, lambda inside: self.slide.read(inside, self.level))
+        grid_box = box.translate(self.crop.left, self.crop.top) if self.crop else box
+        return self._grid.read(grid_box, lambda level_box: self.slide.read(level_box, self.level))
 
-    def reading_bytes(self, pixels: int) -> int:
-        """Memory that `read` takes for so many pixels, besides theirs."""
-        return self._seen.reading_bytes(pixels)
+    def working_bytes(self, pixels: int) -> int:
+        """Return the memory in bytes that reading so many pixels takes, besides the pixels themselves."""
+        return self._grid.working_bytes(pixels)
 
-    def within(self, area: Box) -> Source:
-        """The part that shows an area in level-0 px; each edge goes to the nearest pixel.
+    def crop_to_area(self, area: Box) -> SlideRegion:
+        """Return the part that shows an area in level-0 px; each edge is rounded to the nearest pixel.
 
-        Raises `SlideError` where the area is empty, outside the slide, or smaller than a pixel.
+        Raises `SlideError` where the area is empty, outside the slide, or smaller than a pixel of the region.
         """
         info = self.slide.info
-        if not Box.of(info.size).contains(area) or not area.size.pixels:
+        if not Box.from_size(info.size).contains(area) or not area.size.pixel_count:
             sides = (side * (info.mpp or 0) / 1000 for side in (info.size.width, info.size.height))
             in_mm = "" if info.mpp is None else " ({:.4g} x {:.4g} mm)".format(*sides)
-            wrong = "is not inside" if area.size.pixels else "is less than a pixel, of"
+            problem = "is not inside" if area.size.pixel_count else "holds none of"
             raise SlideError(
-                f"{info.path}: region {area.size} px at {area.left}, {area.top} {wrong} {info.size} px{in_mm}; "
-                "choose another one"
+                f"{info.path}: region {area.size} px at {area.left}, {area.top} {problem} the slide's "
+                f"{info.size} px{in_mm}; choose another region"
             )
         edges = (round(edge / self.downsample) for edge in (area.left, area.top, area.right, area.bottom))
-        part = Box(*edges).intersection(Box.of(self._seen.size))
-        if not part.size.pixels:
-            raise SlideError(f"{info.path}: region {area.size} px is less than a pixel there; choose a larger one")
-        return replace(self, part=part)
+        part = Box(*edges).intersection(Box.from_size(self._grid.size))
+        if not part.size.pixel_count:
+            raise SlideError(
+                f"{info.path}: region {area.size} px is less than one pixel at this resolution; choose a larger region"
+            )
+        return replace(self, crop=part)
 
-    def note(self) -> dict[str, str]:
-        """What a result says of where its pixels come from. Neither names nor dates: they may name a patient."""
-        before = f", {self.pitches[0]:.6g} um/px before resampling" if len(self.pitches) > 1 else ""
-        facts = {
+    def build_metadata(self) -> dict[str, str]:
+        """Return metadata on where a result's pixels come from; without names and dates, which may name a patient."""
+        before = f", {self.mpp_steps[0]:.6g} um/px before resampling" if len(self.mpp_steps) > 1 else ""
+        metadata = {
             "source level": str(self.level),
             "source mpp": "unknown" if self.mpp is None else f"{self.mpp:.6g}",
-            "source pitch": self.slide.info.pitch + before,
-            "source colours": self.slide.info.colours,
+            "source pitch": self.slide.info.mpp_origin + before,
+            "source colours": self.slide.info.colour_handling,
             "source size": f"{self.size.width} x {self.size.height} px",
-            "source origin": "{:.10g}, {:.10g} px of level 0".format(*self.origin),
+            "source origin": "{:.10g}, {:.10g} px of level 0".format(*self.level0_origin),
             "source downsample": f"{self.downsample:.10g} px of level 0 per px",
         }
-        if self.slide.info.series is not None:
-            facts["source series"] = f"{self.slide.info.series} of {len(self.slide.info.scenes)}"
-        return facts | ({"source remarks": "; ".join(self.said)} if self.said else {})
+        if self.slide.info.series_number is not None:
+            metadata["source series"] = f"{self.slide.info.series_number} of {len(self.slide.info.all_series)}"
+        return metadata | ({"source remarks": "; ".join(self.warnings)} if self.warnings else {})
 
     @cached_property
-    def _seen(self) -> Resampled:
-        return Resampled(self.slide.info.level(self.level).size, (self.factor, self.factor))
+    def _grid(self) -> ResampledGrid:
+        factors = (self.resampling_factor, self.resampling_factor)
+        return ResampledGrid(self.slide.info.get_level(self.level).size, factors)
 
 
-def source_of(slide: Slide, level: int | None = None, mpp: float | None = None, area: Box | None = None) -> Source:
-    """A level by its number, or the coarsest level at least as fine as a pitch, shrunk to exactly that pitch.
+def select_region(
+    slide: Slide, level: int | None = None, mpp: float | None = None, area: Box | None = None
+) -> SlideRegion:
+    """Select a level by its number, or a pixel size; without either, level 0.
 
-    Without either, level 0. Of it the area, in level-0 px; by default what the slide says was scanned.
+    For a pixel size in um/px, the coarsest level that is at least as fine is shrunk to exactly that size.
+    `area`, in level-0 px, crops the level; by default it is cropped to the scanned area, if the slide records one.
     Raises `SlideError` if there is no such level or area, or the slide has no level that fine.
     """
-    source = Source(slide, level or 0) if mpp is None else _at_pitch(slide, mpp)
-    slide.info.level(source.level)
-    return part_of(source, area)
+    region = SlideRegion(slide, level or 0) if mpp is None else _select_region_at_mpp(slide, mpp)
+    slide.info.get_level(region.level)
+    return crop_region(region, area)
 
 
-def part_of(source: Source, area: Box | None) -> Source:
-    """What a source shows of an area in level-0 px; by default, of what the slide says was scanned."""
-    area = area or source.slide.info.bounds
-    return source if area is None else source.within(area)
+def crop_region(region: SlideRegion, area: Box | None) -> SlideRegion:
+    """Crop a region to an area in level-0 px; by default to the scanned area, if the slide records one."""
+    area = area or region.slide.info.bounds
+    return region if area is None else region.crop_to_area(area)
 
 
-def pitch_needed(info: SlideInfo) -> float:
-    """Pixel pitch of level 0 in um/px. Raises `SlideError` where the slide does not say it."""
+def require_mpp(info: SlideInfo) -> float:
+    """Return the pixel size of level 0 in um/px. Raises `SlideError` where it is not known."""
     if info.mpp is None:
-        raise SlideError(f"{info.path}: pixel pitch is not recorded; give it in um/px (--mpp)")
+        raise SlideError(f"{info.path}: the pixel size is not recorded; give it in um/px (--mpp)")
     return info.mpp
 
 
-def reaches(info: SlideInfo, mpp: float) -> bool:
-    """Whether a slide was scanned at least as finely as a pitch. Raises `SlideError` where its own is not known."""
-    return pitch_needed(info) <= mpp * (1 + SAME_PITCH)
+def is_fine_enough(info: SlideInfo, mpp: float) -> bool:
+    """Whether level 0 is at least as fine as `mpp` um/px. Raises `SlideError` where its pixel size is not known."""
+    return require_mpp(info) <= mpp * (1 + MPP_TOLERANCE)
 
 
-def _at_pitch(slide: Slide, mpp: float) -> Source:
-    finest = pitch_needed(slide.info)
-    if not reaches(slide.info, mpp):
+def _select_region_at_mpp(slide: Slide, mpp: float) -> SlideRegion:
+    finest = require_mpp(slide.info)
+    if not is_fine_enough(slide.info, mpp):
         raise SlideError(
             f"{slide.info.path}: its finest level has {finest:.4g} um/px, coarser than {mpp:g}; "
-            f"choose {finest:.4g} or more; finer ones are for upscale --target-mpp"
+            f"choose {finest:.4g} or more, or upscale to a finer one with --target-mpp"
         )
-    pitches = [finest * each.downsample for each in slide.info.levels]
-    fine = [number for number, pitch in enumerate(pitches) if pitch <= mpp * (1 + SAME_PITCH)]
-    factor = mpp / pitches[fine[-1]]
-    return Source(slide, fine[-1], 1.0 if abs(factor - 1) <= SAME_PITCH else factor)
+    level_mpps = [finest * level.downsample for level in slide.info.levels]
+    fine_enough = [number for number, level_mpp in enumerate(level_mpps) if level_mpp <= mpp * (1 + MPP_TOLERANCE)]
+    factor = mpp / level_mpps[fine_enough[-1]]
+    return SlideRegion(slide, fine_enough[-1], 1.0 if abs(factor - 1) <= MPP_TOLERANCE else factor)

@@ -1,8 +1,9 @@
-"""The scanner behind a slide and the day of the scan: all that a result keeps of the header, besides measures.
+"""The scanner of a slide and the date of the scan: all that a result keeps of the header, besides measures.
 
-A header field holds whatever was typed into it, so no field is copied: names of makers and products are looked for in
-the fields meant for them, and one that is not on the list is left out. Serial numbers, stations and operators stand in
-other fields, which are not looked at. DICOM's rules of confidentiality (PS3.15, annex E) keep maker and model, too.
+A header field may hold anything that somebody typed into it, a patient's name too, so no field is copied: the fields
+for maker and model are searched for the names of known makers and products, and unknown names are left out. Serial
+numbers, stations and operators are in other fields, which are not read. DICOM's confidentiality profiles (PS3.15,
+annex E) keep maker and model as well.
 """
 
 from __future__ import annotations
@@ -12,13 +13,13 @@ from collections.abc import Mapping
 from contextlib import suppress
 from datetime import datetime
 
-_MAKER = (
+_MAKER_FIELDS = (
     "dicom.Manufacturer",
     "philips.DICOM_MANUFACTURER",
     "ome.Microscope.Manufacturer",
     "tiff.Make",
 )
-_MODEL = (
+_MODEL_FIELDS = (
     "dicom.ManufacturerModelName",
     "philips.DICOM_MANUFACTURERS_MODEL_NAME",
     "aperio.ScannerType",
@@ -38,9 +39,9 @@ _MAKER_OF_FORMAT = {
     "trestle": "Trestle",
     "ventana": "Ventana",
 }
-"""Formats, as OpenSlide names them, that only one maker's scanners write."""
+"""Formats, by OpenSlide's names, that only one maker's scanners write."""
 
-_SCANNED = {
+_SCAN_DATE_FIELDS = {
     "dicom.AcquisitionDateTime": ("%Y%m%d",),
     "dicom.ContentDate": ("%Y%m%d",),
     "philips.DICOM_ACQUISITION_DATETIME": ("%Y%m%d",),
@@ -52,7 +53,7 @@ _SCANNED = {
     "ome.AcquisitionDate": ("%Y-%m-%d",),
     "tiff.DateTime": ("%Y:%m:%d",),
 }
-"""Where scanners put the day, and how they write it; hours may follow."""
+"""Fields with the date of the scan, and the formats in which scanners write it; a time of day may follow."""
 
 _MAKERS = (
     *("Leica Biosystems", "Leica", "Aperio", "Hamamatsu", "3DHISTECH", "Ventana", "Roche", "Philips", "Olympus"),
@@ -69,33 +70,33 @@ _PRODUCTS = (
     *("PhenoImager(?: ?HT)?", "EasyScan(?: ?(?:One|Pro))?", "Ocus(?: ?(?:20|40))?", "TissueScope(?: ?(?:LE|IQ|PE))?"),
     *("VisionTek(?: ?M6)?", "MedScan", "SL5", "KF-PRO-(?:005|020|120|400)"),
 )
-"""What scans brightfield slides, as patterns."""
+"""Regular expressions of the models of brightfield slide scanners."""
 
 
-def scanner_of(vendor: str, properties: Mapping[str, str]) -> dict[str, str]:
-    """`scanner maker` and `scanner model`, as far as a slide of that format tells them."""
-    makers = (maker for field in _MAKER for maker in _MAKERS if _found(maker, properties.get(field, "")))
-    models = (_found(product, properties.get(field, "")) for field in _MODEL for product in _PRODUCTS)
+def identify_scanner(vendor: str, properties: Mapping[str, str]) -> dict[str, str]:
+    """Return `scanner maker` and `scanner model`, as far as a slide of that format records known ones."""
+    makers = (maker for field in _MAKER_FIELDS for maker in _MAKERS if _find_words(maker, properties.get(field, "")))
+    models = (_find_words(product, properties.get(field, "")) for field in _MODEL_FIELDS for product in _PRODUCTS)
     maker = next(makers, _MAKER_OF_FORMAT.get(vendor))
-    found = {"scanner maker": maker, "scanner model": next(filter(None, models), None)}
-    return {name: value for name, value in found.items() if value}
+    scanner = {"scanner maker": maker, "scanner model": next(filter(None, models), None)}
+    return {name: value for name, value in scanner.items() if value}
 
 
-def scan_date(properties: Mapping[str, str]) -> str | None:
-    """The day, as 2009-12-31; without the hour."""
-    for name, forms in _SCANNED.items():
+def parse_scan_date(properties: Mapping[str, str]) -> str | None:
+    """Return the date of the scan, as in 2009-12-31; None where none is recorded in a known format."""
+    for name, forms in _SCAN_DATE_FIELDS.items():
         for form in forms:
             with suppress(ValueError):
-                return datetime.strptime(_day(properties.get(name, ""), form), form).date().isoformat()
+                return datetime.strptime(_cut_off_time(properties.get(name, ""), form), form).date().isoformat()
     return None
 
 
-def _found(pattern: str, text: str) -> str | None:
-    """What of a text is that, as words of their own."""
+def _find_words(pattern: str, text: str) -> str | None:
+    """Return the part of a text that matches, if it stands there as words of its own."""
     match = re.search(f"(?<![a-z0-9])(?:{pattern})(?![a-z0-9])", text, re.IGNORECASE | re.ASCII)
     return match and match[0]
 
 
-def _day(text: str, form: str) -> str:
-    """The part of a date with hours that is the day: eight digits, or up to a blank or a T."""
+def _cut_off_time(text: str, form: str) -> str:
+    """Cut the time of day off a date: all but eight digits, or what follows a blank or a T."""
     return text[:8] if form == "%Y%m%d" else re.split("[ T]", text, maxsplit=1)[0]

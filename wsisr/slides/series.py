@@ -1,4 +1,4 @@
-"""Of a file that holds several images, which one is read: the one that is asked for, or else the largest."""
+"""Image series: the images of a file that holds several, and the choice of the one that is read."""
 
 from __future__ import annotations
 
@@ -10,50 +10,55 @@ from pathlib import Path
 from wsisr.errors import SlideError
 from wsisr.imaging.geometry import Size
 
-_COMPANION = re.compile("label|macro|thumbnail|overview", re.IGNORECASE)
+_ASSOCIATED_NAME = re.compile("label|macro|thumbnail|overview", re.IGNORECASE)
 
-_CHOICE = 1 / 64
-"""Of the largest, in pixels: smaller ones are companions by another name."""
+_MIN_SHARE_OF_LARGEST = 1 / 64
+"""A smaller image, in pixels over those of the largest, is taken for a label or macro under another name."""
 
 
 @dataclass(frozen=True, slots=True)
-class Scene:
-    """One image of a file; its number is its place among them."""
+class ImageSeries:
+    """One image of a file; its number is its index among them, from 0."""
 
     name: str
     size: Size | None
-    """Of its finest level; None where that is not known."""
+    """Size of its finest level; None where that is not known."""
     refusal: str = ""
-    """Why it cannot be read, in words."""
+    """Why it cannot be read, in words; empty where it can."""
 
 
-def choose(path: Path, scenes: Sequence[Scene], asked: int | None) -> int:
-    """Number of the image to read. Raises `SlideError` where there is none of that number, or it cannot be read.
+def choose_series(path: Path, all_series: Sequence[ImageSeries], requested: int | None) -> int:
+    """Return the number of the image to read: the requested one, by default the largest.
 
-    The largest that cannot be read is refused, too: what else there is may be its label.
+    Raises `SlideError` where there is no image of that number, or it cannot be read. No smaller image replaces a
+    largest one that cannot be read, as it may be its label.
     """
-    if asked is not None and not 0 <= asked < len(scenes):
-        raise SlideError(f"{path}: there is no series {asked}; {_range(scenes)}")
-    if asked is None:
-        asked = max(range(len(scenes)), key=lambda number: (_pixels(scenes[number]), -number))
-    if scenes[asked].refusal:
-        others = f" (series {asked} of {len(scenes)}; others by --series)" if len(scenes) > 1 else ""
-        raise SlideError(f"{path}: {scenes[asked].refusal}{others}")
-    return asked
+    if requested is not None and not 0 <= requested < len(all_series):
+        raise SlideError(f"{path}: there is no series {requested}; {_describe_range(all_series)}")
+    chosen = requested
+    if chosen is None:
+        chosen = max(range(len(all_series)), key=lambda number: (_count_pixels(all_series[number]), -number))
+    if all_series[chosen].refusal:
+        others = f" (series {chosen} of {len(all_series)}; others by --series)" if len(all_series) > 1 else ""
+        raise SlideError(f"{path}: {all_series[chosen].refusal}{others}")
+    return chosen
 
 
-def said_of(scenes: Sequence[Scene], number: int) -> tuple[str, ...]:
-    """What is to be said where nobody asked for a series and there was a choice."""
-    largest = max(map(_pixels, scenes))
-    several = sum(_pixels(each) > largest * _CHOICE and not _COMPANION.search(each.name) for each in scenes)
-    if several < 2:
+def describe_default_choice(all_series: Sequence[ImageSeries], chosen: int) -> tuple[str, ...]:
+    """Return the warning for a slide whose largest image was chosen by default; none where no other could be meant."""
+    largest = max(map(_count_pixels, all_series))
+    slides = sum(
+        _count_pixels(series) > largest * _MIN_SHARE_OF_LARGEST and not _ASSOCIATED_NAME.search(series.name)
+        for series in all_series
+    )
+    if slides < 2:
         return ()
-    return (f"the file holds {several} images; series {number}, the largest, is read (others by --series)",)
+    return (f"the file holds {slides} images; series {chosen}, the largest, is read (others by --series)",)
 
 
-def _range(scenes: Sequence[Scene]) -> str:
-    return f"series are 0 to {len(scenes) - 1}" if len(scenes) > 1 else "it holds one image"
+def _describe_range(all_series: Sequence[ImageSeries]) -> str:
+    return f"series are 0 to {len(all_series) - 1}" if len(all_series) > 1 else "it holds one image"
 
 
-def _pixels(scene: Scene) -> int:
-    return scene.size.pixels if scene.size else 0
+def _count_pixels(series: ImageSeries) -> int:
+    return series.size.pixel_count if series.size else 0

@@ -1,4 +1,4 @@
-"""A slide as the rest of wsisr sees it: facts, levels, boxes of pixels. One adapter per library implements it."""
+"""The `Slide` protocol: facts, levels and boxes of pixels. One adapter per library implements it."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from typing import Protocol, Self
 
 import numpy as np
 
-from wsisr.errors import SlideError, in_words
+from wsisr.errors import SlideError, describe_error
 from wsisr.imaging.geometry import Box, Size
 from wsisr.imaging.pixels import WHITE, Rgb
-from wsisr.slides.series import Scene
-from wsisr.slides.unreadable import Hole
+from wsisr.slides.series import ImageSeries
+from wsisr.slides.unreadable import UnreadableRegion
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,58 +28,58 @@ class Level:
 
 @dataclass(frozen=True, slots=True)
 class SlideInfo:
-    """What a slide says of itself."""
+    """Facts of a slide, from its metadata and from what the user gave."""
 
     path: Path
     reader: str
     """Library that reads the pixels: `openslide`, `tifffile`, or `imagecodecs` for OME-Zarr."""
     vendor: str
-    """As OpenSlide names it; `ome` for OME-TIFF, `ome-zarr`, `generic-tiff` for a TIFF of no known scanner."""
+    """Format, by OpenSlide's names; `ome` for OME-TIFF, `ome-zarr`, `generic-tiff` for a TIFF of no known scanner."""
     levels: tuple[Level, ...]
     mpp: float | None
-    """Pixel pitch of level 0 in um/px; None where the file does not say, or says what cannot be (see `pitch`)."""
+    """Pixel size of level 0 in um/px; None where the file records none, or an implausible one (see `pixel_size`)."""
     objective: float | None
-    """Magnification of the objective lens, as recorded; that of the pitch, where one was given that contradicts it."""
+    """Magnification of the objective lens as recorded, or the one that a given pixel size stands for (see
+    `correct_objective`)."""
     icc: bytes | None = field(repr=False)
     """ICC profile of level 0."""
     associated: Mapping[str, Size]
-    """Label, macro, thumbnail: name to size."""
+    """Sizes of the label, macro and thumbnail images, by name."""
     properties: Mapping[str, str] = field(repr=False)
-    """Everything else, as the reader names it."""
+    """All other metadata, under the reader's own names."""
     bounds: Box | None = None
-    """What was scanned, in level-0 px, where the canvas is larger than that."""
-    finer: tuple[float, float] = (1.0, 1.0)
-    """Pixels along x and along y that are `mpp` um long; above 1 on the finer axis of pixels that are not square."""
-    pitch: str = "recorded"
-    """Where the pixel pitch comes from, in words: recorded, given, or estimated from the objective."""
-    colours: str = "as stored"
-    """What was done to the colours, in words."""
-    remarks: tuple[str, ...] = ()
-    """What the reader of a result must know: a pitch that is estimated, or that can hardly be."""
-
-    scenes: tuple[Scene, ...] = ()
-    """The images of a file that holds several; none where it holds one."""
-    series: int | None = None
-    """Number of the one that is read; None for the only one, or for all of them on one canvas."""
+    """The scanned area in level-0 px, where the canvas is larger than that."""
+    pixel_aspect: tuple[float, float] = (1.0, 1.0)
+    """Stored pixels per `mpp` um along x and along y: (1, 1) for square pixels, above 1 on the finer axis of others."""
+    mpp_origin: str = "recorded"
+    """Where `mpp` comes from, in words: recorded, given by the user, or estimated from the objective."""
+    colour_handling: str = "as stored"
+    """How the stored colours were converted, in words."""
+    warnings: tuple[str, ...] = ()
+    """Doubts that a user of the result must know, such as an estimated or an unlikely pixel size."""
+    all_series: tuple[ImageSeries, ...] = ()
+    """The images of a file that holds several; empty where it holds one."""
+    series_number: int | None = None
+    """Number of the image that is read; None for the only one, or for all of them on one canvas."""
 
     @property
     def size(self) -> Size:
         return self.levels[0].size
 
-    def level(self, number: int) -> Level:
-        """A level by its number from 0. Raises `SlideError` where the slide has none of that number."""
+    def get_level(self, number: int) -> Level:
+        """Return a level by its number from 0. Raises `SlideError` if the slide has no level of that number."""
         if not 0 <= number < len(self.levels):
-            there = "level 0, the only one" if len(self.levels) == 1 else f"0 to {len(self.levels) - 1}"
-            raise SlideError(f"{self.path}: there is no level {number}; choose {there}")
+            choice = "level 0, the only one" if len(self.levels) == 1 else f"0 to {len(self.levels) - 1}"
+            raise SlideError(f"{self.path}: there is no level {number}; choose {choice}")
         return self.levels[number]
 
     def level_mpp(self, level: int) -> float | None:
-        """Pixel pitch of a level in um/px."""
+        """Return the pixel size of a level in um/px; None where that of level 0 is not known."""
         return None if self.mpp is None else self.mpp * self.levels[level].downsample
 
 
 class UndecodableError(SlideError):
-    """What a file holds of some pixels is no image, whoever reads it."""
+    """Some pixels of a slide cannot be decoded because the stored data are damaged."""
 
 
 class Slide(Protocol):
@@ -89,15 +89,16 @@ class Slide(Protocol):
     def info(self) -> SlideInfo: ...
 
     @property
-    def holes(self) -> Sequence[Hole]:
-        """Places that were asked for, could not be decoded, and were shown white; grows as boxes are read."""
+    def unreadable_regions(self) -> Sequence[UnreadableRegion]:
+        """Regions that could not be decoded and were painted in one grey instead; grows as boxes are read."""
         return ()
 
     def read(self, box: Box, level: int) -> Rgb:
-        """Pixels of a box in the pixels of that level, (h, w, 3) sRGB. What lies outside the slide is white.
+        """Read a box, in the pixels of that level, as (h, w, 3) sRGB. Pixels outside the slide are white.
 
-        Memory is that of the box, besides a cache of fixed size.
-        Raises `SlideError` naming path, level and box where the file cannot be decoded.
+        Memory: the pixels of the box, besides a cache of fixed size.
+        Raises `SlideError` naming path, level and box where the file cannot be read or decoded, and where the slide
+        has no such level.
         """
         ...
 
@@ -112,8 +113,8 @@ class Slide(Protocol):
         self.close()
 
 
-class Seen(Slide):
-    """A slide seen otherwise than it is stored. Closing it closes the slide."""
+class SlideWrapper(Slide):
+    """A slide that changes the pixels or the facts of another one. Closing it closes the other slide."""
 
     def __init__(self, slide: Slide, info: SlideInfo | None = None) -> None:
         self._slide, self._info = slide, info or slide.info
@@ -123,36 +124,36 @@ class Seen(Slide):
         return self._info
 
     @property
-    def holes(self) -> Sequence[Hole]:
-        return self._slide.holes
+    def unreadable_regions(self) -> Sequence[UnreadableRegion]:
+        return self._slide.unreadable_regions
 
     def close(self) -> None:
         self._slide.close()
 
 
-def on_white(box: Box, size: Size, read: Callable[[Box], Rgb]) -> Rgb:
-    """(h, w, 3) of a box, of which `read` gives the part within an image of that size; the rest is white."""
-    inside = box.intersection(Box.of(size))
-    if inside == box and box.size.pixels:
+def read_on_white(box: Box, size: Size, read: Callable[[Box], Rgb]) -> Rgb:
+    """Return a box as (h, w, 3): `read` gives the part within an image of that size, the rest is white."""
+    inside = box.intersection(Box.from_size(size))
+    if inside == box and box.size.pixel_count:
         return read(box)
     pixels = np.full((box.height, box.width, 3), WHITE, np.uint8)
-    if inside.size.pixels:
-        part = inside.seen_from(box)
+    if inside.size.pixel_count:
+        part = inside.relative_to(box)
         pixels[part.rows, part.columns] = read(inside)
     return pixels
 
 
-def downsamples(sizes: list[Size]) -> list[float]:
-    """Level-0 pixels per pixel of each level, as OpenSlide counts them: the mean of both axes."""
+def compute_downsamples(sizes: list[Size]) -> list[float]:
+    """Return level-0 pixels per pixel of each level, as OpenSlide counts them: the mean of both axes."""
     base = sizes[0]
     return [(base.width / size.width + base.height / size.height) / 2 for size in sizes]
 
 
-def undecodable(path: Path, level: int, box: Box, error: BaseException) -> SlideError:
-    """What to raise where a box cannot be read; `UndecodableError` unless it was the disk that refused."""
+def make_read_error(path: Path, level: int, box: Box, error: BaseException) -> SlideError:
+    """Return the error to raise for a box that cannot be read; an `UndecodableError` unless the disk failed."""
     where = f"level {level}, x {box.left}, y {box.top}, {box.size} px"
     if isinstance(error, OSError):
-        return SlideError(f"{path}: {where} cannot be read ({in_words(error)}); look after its disk, then repeat")
+        return SlideError(f"{path}: {where} cannot be read ({describe_error(error)}); look after its disk, then repeat")
     return UndecodableError(
-        f"{path}: {where} cannot be decoded ({in_words(error)}); the file is damaged, copy it again"
+        f"{path}: {where} cannot be decoded ({describe_error(error)}); the file is damaged, copy it again"
     )

@@ -1,16 +1,16 @@
-"""Holes: places of a slide that could not be decoded."""
+"""Unreadable regions: rectangles of a slide's level that could not be decoded."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
-MOST = 1000
-"""That are listed one by one."""
+MAX_LISTED = 1000
+"""Rectangles that a description lists; it only counts the others."""
 
 
-class Hole(NamedTuple):
-    """A place that could not be decoded, in px of its level, half-open."""
+class UnreadableRegion(NamedTuple):
+    """A rectangle that could not be decoded, half-open, in px of its level."""
 
     level: int
     left: int
@@ -19,44 +19,52 @@ class Hole(NamedTuple):
     bottom: int
 
     @property
-    def packed(self) -> str:
-        """Its numbers with spaces between."""
+    def numbers(self) -> str:
+        """The five fields as text, separated by spaces: the form that the run log stores."""
         return " ".join(map(str, self))
 
     @classmethod
-    def parsed(cls, packed: str) -> Hole:
-        return cls(*map(int, packed.split()))
+    def parse(cls, numbers: str) -> UnreadableRegion:
+        """Return the region that `numbers` describes."""
+        return cls(*map(int, numbers.split()))
 
     def __str__(self) -> str:
         return f"level {self.level}: {self.right - self.left} x {self.bottom - self.top} px at {self.left}, {self.top}"
 
 
-def listed(holes: Iterable[Hole]) -> str:
-    """All of them in words, as few and large as can be."""
-    pieces = in_one_piece(holes)
-    more = f"; and {len(pieces) - MOST} more" if len(pieces) > MOST else ""
-    return "; ".join(map(str, pieces[:MOST])) + more
+def describe_unreadable_regions(regions: Iterable[UnreadableRegion]) -> str:
+    """List the regions in words, after merging them into as few rectangles as `merge_regions` finds."""
+    merged = merge_regions(regions)
+    more = f"; and {len(merged) - MAX_LISTED} more" if len(merged) > MAX_LISTED else ""
+    return "; ".join(map(str, merged[:MAX_LISTED])) + more
 
 
-def in_one_piece(holes: Iterable[Hole]) -> list[Hole]:
-    """The same area in few rectangles: neighbours of a row become one, then rows of the same width."""
-    rows = _joined(sorted(set(holes), key=lambda hole: (hole.level, hole.top, hole.bottom, hole.left)), _beside)
-    return _joined(sorted(rows, key=lambda hole: (hole.level, hole.left, hole.right, hole.top)), _below)
+def merge_regions(regions: Iterable[UnreadableRegion]) -> list[UnreadableRegion]:
+    """Cover the same area with few rectangles: merge neighbours in a row first, then rows of the same width."""
+    by_row = sorted(set(regions), key=lambda region: (region.level, region.top, region.bottom, region.left))
+    rows = _merge_touching(by_row, _is_right_of)
+    by_column = sorted(rows, key=lambda row: (row.level, row.left, row.right, row.top))
+    return _merge_touching(by_column, _is_below)
 
 
-def _joined(holes: Iterable[Hole], touch: Callable[[Hole, Hole], bool]) -> list[Hole]:
-    joined: list[Hole] = []
-    for hole in holes:
-        if joined and touch(joined[-1], hole):
-            joined[-1] = joined[-1]._replace(right=hole.right, bottom=hole.bottom)
+def _merge_touching(
+    regions: Iterable[UnreadableRegion], continues: Callable[[UnreadableRegion, UnreadableRegion], bool]
+) -> list[UnreadableRegion]:
+    """Merge each region into the one before it where it continues that one."""
+    merged: list[UnreadableRegion] = []
+    for region in regions:
+        if merged and continues(region, merged[-1]):
+            merged[-1] = merged[-1]._replace(right=region.right, bottom=region.bottom)
         else:
-            joined.append(hole)
-    return joined
+            merged.append(region)
+    return merged
 
 
-def _beside(one: Hole, other: Hole) -> bool:
-    return one._replace(left=one.right, right=other.right) == other
+def _is_right_of(region: UnreadableRegion, left: UnreadableRegion) -> bool:
+    """Whether a region begins where the left one ends, at the same height."""
+    return left._replace(left=left.right, right=region.right) == region
 
 
-def _below(one: Hole, other: Hole) -> bool:
-    return one._replace(top=one.bottom, bottom=other.bottom) == other
+def _is_below(region: UnreadableRegion, upper: UnreadableRegion) -> bool:
+    """Whether a region begins where the upper one ends, at the same width."""
+    return upper._replace(top=upper.bottom, bottom=region.bottom) == region

@@ -1,28 +1,29 @@
-"""Where there is something worth a network's time: found on a low level, or marked by a person."""
+"""Tissue on a slide: detected on a low level, or marked by a person or another program."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from wsisr.slides import Slide
-from wsisr.tissue.map import TissueMap, everywhere
+from wsisr.tissue.map import TissueMap, make_full_map
 
-__all__ = ["TissueMap", "everywhere", "tissue_of"]
+__all__ = ["TissueMap", "find_tissue", "make_full_map"]
 
 
-def tissue_of(slide: Slide, choice: str | Path = "auto") -> TissueMap:
-    """`auto` finds it, `none` takes everything for tissue; else a GeoJSON of annotations, or a mask picture.
+def find_tissue(slide: Slide, choice: str | Path = "auto") -> TissueMap:
+    """Return the tissue map of a slide: `auto` detects it, `none` takes everything as tissue, and a path is read as
+    GeoJSON annotations or as a mask picture.
 
-    Raises `ConfigError` where the file cannot be used, `SlideError` where the slide cannot be read.
+    Raises `ConfigError` if the file cannot be used, `SlideError` if the slide cannot be read.
     """
     if choice == "none":
-        return everywhere()
-    # OpenCV takes a moment to import, and not every run needs it.
-    from wsisr.tissue.annotation import from_geojson, from_picture  # noqa: PLC0415
-    from wsisr.tissue.detection import detect  # noqa: PLC0415
+        return make_full_map()
+    # Importing OpenCV takes time, and not every run needs it.
+    from wsisr.tissue.annotation import read_geojson, read_mask_picture  # noqa: PLC0415
+    from wsisr.tissue.detection import detect_tissue  # noqa: PLC0415
 
     if choice == "auto":
-        return detect(slide)
+        return detect_tissue(slide)
     path = Path(choice)
-    read = from_geojson if path.suffix.lower() in (".geojson", ".json") else from_picture
+    read = read_geojson if path.suffix.lower() in (".geojson", ".json") else read_mask_picture
     return read(path, slide.info.size)

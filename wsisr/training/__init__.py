@@ -1,1 +1,1 @@
-"""Runs that train a network on a dataset of pairs."""
+"""Training of a network on a dataset of low- and high-resolution pairs."""

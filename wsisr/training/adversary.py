@@ -1,4 +1,4 @@
-"""The other player of adversarial training: a discriminator that learns beside the network."""
+"""The discriminator of adversarial training, with its own optimiser."""
 
 from __future__ import annotations
 
@@ -12,43 +12,44 @@ from wsisr.training import losses
 from wsisr.training.config import AdversaryConfig
 from wsisr.training.discriminators import DISCRIMINATORS
 
-BETAS = (0.0, 0.99)
-"""Of Adam's. Without momentum the two players circle each other less."""
+ADAM_BETAS = (0.0, 0.99)
+"""Adam's decay rates. Without momentum, generator and discriminator oscillate less around each other."""
 
 
 class Adversary:
-    """A discriminator and what moves it."""
+    """A discriminator that learns to tell the network's output from the truth, and its optimiser."""
 
     def __init__(self, config: AdversaryConfig, fabric: Fabric) -> None:
         self.fabric = fabric
         self.network = DISCRIMINATORS[config.judge](config.channels)
-        plain = torch.optim.Adam(self.network.parameters(), lr=config.learning_rate, betas=BETAS)
-        self.judge, self.optimiser = fabric.setup(self.network, plain)
+        plain = torch.optim.Adam(self.network.parameters(), lr=config.learning_rate, betas=ADAM_BETAS)
+        self.discriminator, self.optimiser = fabric.setup(self.network, plain)
 
-    def cost(self, enlarged: Tensor, high: Tensor) -> Tensor:
-        """Cost of an output that can be told from the truth; no gradient reaches the discriminator."""
+    def compute_generator_loss(self, enlarged: Tensor, high: Tensor) -> Tensor:
+        """Return the adversarial loss of the network's output; no gradient reaches the discriminator."""
         self.network.requires_grad_(False)
         with torch.no_grad():
-            real = self.judge(high)
-        cost = losses.adversarial(real, self.judge(enlarged))
+            real = self.discriminator(high)
+        loss = losses.adversarial_loss(real, self.discriminator(enlarged))
         self.network.requires_grad_(True)
-        return cost
+        return loss
 
-    def learn(self, enlarged: Tensor, high: Tensor, share: float) -> Tensor:
-        """Adds the gradient of a part of a batch, of that share."""
-        loss = losses.discriminating(self.judge(high), self.judge(enlarged.detach()))
+    def accumulate_gradients(self, enlarged: Tensor, high: Tensor, share: float) -> Tensor:
+        """Add the discriminator's gradients of a part that is `share` of a batch; return its loss times `share`."""
+        loss = losses.discriminator_loss(self.discriminator(high), self.discriminator(enlarged.detach()))
         self.fabric.backward(share * loss)
         return share * loss.detach()
 
-    def move(self) -> None:
-        """One step along the gradients."""
+    def apply_gradients(self) -> None:
+        """Take one optimiser step along the accumulated gradients."""
         self.optimiser.step()
         self.optimiser.zero_grad()
 
-    def state(self) -> dict[str, Any]:
+    def export_state(self) -> dict[str, Any]:
+        """Return what `load_state` takes: the tensors themselves, not copies."""
         return {"network": self.network.state_dict(), "optimiser": self.optimiser.state_dict()}
 
-    def load(self, state: dict[str, Any]) -> None:
-        """Takes up what `state` gave. Raises torch's errors where it does not fit."""
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Continue from what `export_state` returned. Raises torch's errors if it does not fit."""
         self.network.load_state_dict(state["network"])
         self.optimiser.load_state_dict(state["optimiser"])

@@ -1,4 +1,4 @@
-"""A checkpoint: all that a run needs to go on exactly, in one file that is whole or not there."""
+"""Checkpoints: everything that a run needs to resume exactly, in one file that is written atomically."""
 
 from __future__ import annotations
 
@@ -10,66 +10,71 @@ from zipfile import is_zipfile
 import torch
 
 from wsisr.errors import ConfigError, ModelError
-from wsisr.files import write_whole
-from wsisr.training.safe_load import UNREADABLE
-from wsisr.training.trainer import State
+from wsisr.files import write_atomically
+from wsisr.training.safe_load import TORCH_LOAD_ERRORS
+from wsisr.training.trainer import TrainingState
 
 
 @dataclass(frozen=True, slots=True)
-class Owner:
-    """The run that a checkpoint belongs to."""
+class CheckpointKey:
+    """Identity of the run that a checkpoint belongs to; another configuration or dataset must not resume from it."""
 
-    config: str
-    """`TrainConfig.digest`."""
-    dataset: str
+    config_digest: str
+    """`TrainConfig.compute_digest()`."""
+    dataset_digest: str
     """`PatchStore.digest`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """A run after a whole number of steps."""
+    """State of a run after a whole number of steps."""
 
     step: int
-    best: float
-    """Highest merit of a validation so far; see `Findings`."""
-    state: State
+    best_score: float
+    """Highest validation score so far; see `ValidationScores.score`."""
+    state: TrainingState
 
 
-def save_checkpoint(path: Path, owner: Owner, checkpoint: Checkpoint) -> None:
-    """Replaces the checkpoint at `path`; an older one stays until the new one is whole.
+def save_checkpoint(path: Path, key: CheckpointKey, checkpoint: Checkpoint) -> None:
+    """Replace the checkpoint at `path`; the older one stays until the new one is complete.
 
-    Raises `ModelError` for weights that are no numbers, `OutputError` where the disk refuses; the older one then stays.
+    Raises `ModelError` if weights are not finite, `OutputError` if it cannot be written; the older one then stays.
     """
     if not all(tensor.isfinite().all() for tensor in checkpoint.state.network.values()):
-        raise ModelError(f"weights are no numbers after step {checkpoint.step}; {advice(path)}")
-    values = {name: getattr(checkpoint.state, name) for name in State.__slots__}
-    facts = {"digest": owner.config, "dataset": owner.dataset, "step": checkpoint.step, "best": checkpoint.best}
-    buffer = io.BytesIO()  # torch writes to a file without telling a full disk from other trouble
-    torch.save(facts | {"state": values}, buffer)
-    write_whole(path, [buffer.getvalue()])
+        raise ModelError(f"weights are not finite after step {checkpoint.step}; {divergence_advice(path)}")
+    values = {name: getattr(checkpoint.state, name) for name in TrainingState.__slots__}
+    header = {
+        "digest": key.config_digest,
+        "dataset": key.dataset_digest,
+        "step": checkpoint.step,
+        "best": checkpoint.best_score,
+    }
+    buffer = io.BytesIO()  # torch.save to a file does not report a full disk apart from other errors
+    torch.save(header | {"state": values}, buffer)
+    write_atomically(path, [buffer.getvalue()])
 
 
-def load_checkpoint(path: Path, owner: Owner, device: torch.device) -> Checkpoint:
-    """A checkpoint with its tensors on that device. Nothing in the file is executed.
+def load_checkpoint(path: Path, key: CheckpointKey, device: torch.device) -> Checkpoint:
+    """Read a checkpoint, its tensors on `device`. Nothing in the file is executed.
 
     Raises `ModelError` if it cannot be read, `ConfigError` if it belongs to another run.
     """
     try:
-        if not is_zipfile(path):  # torch would try formats of long ago
-            raise EOFError("no end of an archive")
+        if not is_zipfile(path):  # torch.load would try its formats from before torch 1.6
+            raise EOFError("not a zip archive")
         values = torch.load(path, map_location=device, weights_only=True)
-        found = Owner(values.pop("digest"), values.pop("dataset"))
-        checkpoint = Checkpoint(values.pop("step"), values.pop("best"), State(**values.pop("state")))
-    except UNREADABLE as error:
-        raise ModelError(f"{path}: not a whole checkpoint of this version; remove it to start again") from error
-    if found.config != owner.config:
+        stored_key = CheckpointKey(values.pop("digest"), values.pop("dataset"))
+        checkpoint = Checkpoint(values.pop("step"), values.pop("best"), TrainingState(**values.pop("state")))
+    except TORCH_LOAD_ERRORS as error:
+        raise ModelError(f"{path}: not a complete checkpoint of this version; remove it to start again") from error
+    if stored_key.config_digest != key.config_digest:
         raise ConfigError(f"{path}: belongs to another configuration; give another folder for this one")
-    if found.dataset != owner.dataset:
+    if stored_key.dataset_digest != key.dataset_digest:
         raise ConfigError(f"{path}: was trained on a dataset of other patches; give another folder for this one")
     return checkpoint
 
 
-def advice(checkpoint: Path) -> str:
-    """What to do when numbers run away."""
-    kept = f"{checkpoint} stays as it was; " if checkpoint.exists() else ""
-    return f"{kept}lower learning_rate and start again in another folder"
+def divergence_advice(checkpoint: Path) -> str:
+    """Return what to do after a loss or weights that are not finite."""
+    unchanged = f"{checkpoint} is unchanged; " if checkpoint.exists() else ""
+    return f"{unchanged}lower learning_rate and start again in another folder"

@@ -1,4 +1,7 @@
-"""What a training run is told: values in a TOML file, their defaults and meaning here. An unknown key is an error."""
+"""Configuration of a training run: the TOML file holds values, this module defaults and meaning.
+
+An unknown key is an error that lists the known ones.
+"""
 
 from __future__ import annotations
 
@@ -8,22 +11,23 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
-from wsisr.config import made, read_toml
-from wsisr.dataset.degradation import CAPTURE, Degradation, Round, read_degradation
+from wsisr.config import parse_table, read_toml
+from wsisr.dataset.degradation import CAPTURE, Degradation, DegradationRound, read_degradation
 from wsisr.errors import ConfigError, ModelError
-from wsisr.imaging.metrics import SSIM_REACH
+from wsisr.imaging.metrics import SSIM_RADIUS_PX
 from wsisr.models.spec import CLASSIFYING, SCALES, ModelSpec
 
-SMALLEST_JUDGED_PX = 16
-SMALLEST_SEEN_PX = 16
-JUDGES = ("unet", "vgg")
+MIN_DISCRIMINATOR_PX = 16
+MIN_PERCEPTUAL_PX = 16
+DISCRIMINATOR_NAMES = ("unet", "vgg")
 
-KERNELS = ("area", "bicubic", "lanczos", "stored", "pyramid", "scan", "degraded")
-"""How low resolution arises. `stored` is that of the dataset: a slide's own coarser level, the coarser capture, or what
-was simulated; `pyramid` is its older name. `scan` is a blur and a JPEG, `degraded` what `degradation` describes."""
+TRAINING_KERNELS = ("area", "bicubic", "lanczos", "stored", "pyramid", "scan", "degraded")
+"""How the low resolution is made. `stored` takes the dataset's own: the slide's coarser level, the coarser capture, or
+the simulated image; `pyramid` is its older name. `scan` is a blur and a JPEG, `degraded` is what the table
+`data.degradation` describes."""
 
-OF_PYRAMIDS = {"area": 0.4, "bicubic": 0.4, "pyramid": 0.2}
-OF_CAPTURES = {"stored": 1.0}
+PYRAMID_KERNELS = {"area": 0.4, "bicubic": 0.4, "pyramid": 0.2}
+CAPTURE_KERNELS = {"stored": 1.0}
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,63 +40,63 @@ class NetworkConfig:
     blocks: int = 8
     window: int = 9
     trunk: str = ""
-    """For the family `mmsrnet`: the network that it adds its branch to."""
+    """For the family `mmsrnet`: family of the network to which the classification branch is added."""
     magnifications: tuple[float, ...] = ()
-    """For `mmsrnet`: what its branch tells apart, such as [5, 10, 20]; 10 stands for an input of 1 um/px."""
+    """For `mmsrnet`: the classes of its branch, such as [5, 10, 20]; 10 stands for an input of 1 um/px."""
     warm_start: tuple[Path, ...] = ()
-    """Weights whose fitting tensors are the start, such as those of a smaller scale, or of the trunk alone; of several
-    files their mean."""
+    """Weights files to start from: tensors whose name and shape fit are copied, such as those of a smaller scale or of
+    the trunk alone. Several files start from the mean of their weights."""
 
-    def spec(self, input_mpp: tuple[float, float]) -> ModelSpec:
-        """The network's spec, trained on low resolution of these pitches, finest and coarsest, in um/px."""
+    def build_spec(self, input_mpp: tuple[float, float]) -> ModelSpec:
+        """Return the network's spec; `input_mpp` is the finest and coarsest pixel size of the training input, um/px."""
         shape = self.family, self.scale, self.channels, self.blocks, self.window
         return ModelSpec(*shape, input_mpp, self.trunk, self.magnifications)
 
 
 @dataclass(frozen=True, slots=True)
 class DataConfig:
-    """Where pairs come from and how the low resolution arises."""
+    """The dataset of pairs and how the low resolution is made."""
 
     dataset: Path
     patch_px: int = 48
     """Side of a low-resolution crop."""
     batch: int = 16
     kernels: dict[str, float] | None = None
-    """Kernel, one of `KERNELS`, to its share of the samples. Without it `OF_PYRAMIDS`, or `OF_CAPTURES` where pairs
-    were captured or simulated, because their low resolution is what the dataset is for."""
+    """Maps kernels, each one of `TRAINING_KERNELS`, to their share of the samples. By default `PYRAMID_KERNELS`, or
+    `CAPTURE_KERNELS` for captured or simulated pairs, whose stored low resolution is what the dataset is for."""
     stain_jitter: float = 0.0
-    """Largest change of a colour's optical density, as a logarithm: 0.1 is 10 % up or down."""
-    truth: Round | None = None
-    """Degradation of the high resolution, for its `share` of the samples, before the low one is made from it: other
-    scanners than those of the dataset would have blurred, sharpened and compressed it otherwise."""
+    """Largest change of a colour channel's optical density, as a logarithm: 0.1 is 10 % up or down."""
+    truth: DegradationRound | None = None
+    """Degradation of the high resolution, for its `share` of the samples, before the low resolution is made from it:
+    scanners other than those of the dataset blur, sharpen and compress differently."""
     degradation: Degradation | None = None
-    """Of the kernel `degraded`, as a table or the name of a TOML file; without it `CAPTURE`."""
+    """What the kernel `degraded` does, as a table or the name of a TOML file; `CAPTURE` by default."""
     magnifications: tuple[float, ...] = ()
-    """Train on pairs only whose input is of one of these, such as [10]; all by default."""
+    """Train only on pairs whose input has one of these magnifications, such as [10]; on all by default."""
 
 
 @dataclass(frozen=True, slots=True)
 class ScheduleConfig:
-    """How long and how fast."""
+    """Number of steps, learning rate and how often the run is validated and saved."""
 
     steps: int
     learning_rate: float = 1e-3
     warm_up: int = 200
-    """Steps in which the rate rises from 0; then it falls to 0 along a cosine."""
+    """Steps over which the rate rises linearly from 0; then it falls to 0 along a cosine."""
     accumulate: int = 1
-    """Parts of a batch that are computed one after the other, where all at once is too much memory."""
+    """Parts of a batch computed one after the other, if the whole batch does not fit into memory."""
     trunk_rate: float = 1.0
-    """For an `mmsrnet`: the learning rate of its trunk over that of its branch. 0 leaves the trunk as it is, so that
-    no loss of pixels is needed."""
+    """For an `mmsrnet`: learning rate of its trunk divided by that of its branch. 0 freezes the trunk, so that no pixel
+    loss is needed."""
     ema: float = 0.999
-    """Decay of the moving average of the weights; the average is what is validated and kept."""
+    """Decay of the moving average of the weights; the average is what is validated and saved."""
     validate_every: int = 500
     save_every: int = 100
 
 
 @dataclass(frozen=True, slots=True)
 class LossConfig:
-    """What is minimised: the weight of each function of `wsisr.training.losses`; 0 leaves it out."""
+    """Weight of each loss in `wsisr.training.losses`; 0 leaves it out."""
 
     l1: float = 1.0
     charbonnier: float = 0.0
@@ -100,36 +104,36 @@ class LossConfig:
     fourier: float = 0.0
     consistency: float = 0.0
     classification: float = 0.0
-    """Of the magnification, by an `mmsrnet`, which needs it."""
+    """Cross-entropy of the magnification; the family `mmsrnet` needs it, other families have none."""
     perceptual: float = 0.0
-    """Needs `features`."""
+    """Distance in the feature space of `features`, which it needs."""
     adversarial: float = 0.0
-    """Sets a discriminator against the network; see the table `adversary`."""
+    """Trains a discriminator against the network; see the table `adversary`."""
     features: Path | None = None
-    """What sees for the perceptual loss: weights of an `mmsrnet`, or torchvision's file of VGG19, vgg19-*.pth."""
+    """Feature network of the perceptual loss: weights of an `mmsrnet`, or torchvision's VGG19 file, vgg19-*.pth."""
 
     @property
     def weights(self) -> dict[str, float]:
-        """Name of each function that counts to its weight."""
+        """Names of the losses whose weight is not 0, with their weights."""
         values = {item.name: getattr(self, item.name) for item in fields(self) if item.name != "features"}
         return {name: weight for name, weight in values.items() if weight}
 
     @property
-    def of_pixels(self) -> bool:
-        """Whether anything but the branch of an `mmsrnet` is to learn."""
+    def trains_pixels(self) -> bool:
+        """Whether any loss compares pixels; otherwise only the branch of an `mmsrnet` learns."""
         return set(self.weights) != {"classification"}
 
 
 @dataclass(frozen=True, slots=True)
 class AdversaryConfig:
-    """The discriminator, where the adversarial loss has a weight."""
+    """The discriminator, used if the adversarial loss has a weight."""
 
     channels: int = 32
     learning_rate: float = 1e-4
     head_start: int = 0
-    """Steps in which it learns alone: before it tells anything, what it says leads the network astray."""
+    """Steps in which only the discriminator learns: an untrained one misleads the network."""
     judge: str = "unet"
-    """`unet`, which judges every pixel, or `vgg`, which judges a patch."""
+    """`unet`, with one logit a pixel, or `vgg`, with one logit a patch."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,62 +147,64 @@ class TrainConfig:
     adversary: AdversaryConfig = field(default_factory=AdversaryConfig)
     seed: int = 0
 
-    def digest(self) -> str:
-        """Changes with all that changes how weights move: a checkpoint belongs to one digest.
+    def compute_digest(self) -> str:
+        """Return a hash of everything that changes the trained weights; a checkpoint belongs to one digest.
 
-        Folders do not count, nor how often the run saves and validates. The dataset's content is `PatchStore.digest`.
+        Leaves out folders, and how often the run saves and validates. `PatchStore.digest` covers the dataset's content.
         """
         values = asdict(self)
         values["network"]["warm_start"] = [path.name for path in self.network.warm_start]
         values["loss"]["features"] = self.loss.features and self.loss.features.name
         for table, key in (("data", "dataset"), ("schedule", "save_every"), ("schedule", "validate_every")):
             del values[table][key]
-        values["data"]["kernels"] = self.data.kernels or OF_PYRAMIDS
-        del values["data"]["degradation"]  # and no key for it, so that runs that were begun without one go on
+        values["data"]["kernels"] = self.data.kernels or PYRAMID_KERNELS
+        del values["data"][
+            "degradation"
+        ]  # without one no key either, so that runs begun before the key existed can resume
         if self.data.truth is None:
-            del values["data"]["truth"]  # likewise
+            del values["data"]["truth"]  # for the same reason
         if "degraded" in values["data"]["kernels"]:
             values["degradation"] = asdict(self.data.degradation or CAPTURE)
-        # Keys are not sorted: the order of the kernels decides which of them a random number means.
+        # Keys are not sorted: the order of the kernels decides which kernel a random number selects.
         return hashlib.sha256(json.dumps(values).encode()).hexdigest()
 
 
-TABLES = {
+CONFIG_TABLES = {
     "network": NetworkConfig,
     "data": DataConfig,
     "schedule": ScheduleConfig,
     "loss": LossConfig,
     "adversary": AdversaryConfig,
 }
-OPTIONAL = ("loss", "adversary")
+OPTIONAL_TABLES = ("loss", "adversary")
 
 
-def read_config(path: Path) -> TrainConfig:
-    """A TOML file with the tables `network`, `data`, `schedule`, and perhaps `loss` and `adversary`.
+def read_train_config(path: Path) -> TrainConfig:
+    """Read a TOML file with the tables `network`, `data`, `schedule` and optionally `loss` and `adversary`.
 
     Relative paths start at the file's folder.
 
-    Raises `ConfigError` where the file cannot be read or a key or value in it cannot be meant.
+    Raises `ConfigError` if the file cannot be read or a key or value in it is invalid.
     """
     values = read_toml(path)
     data = values.get("data")
     if isinstance(data, dict) and isinstance(data.get("degradation"), str):
         values["data"] = data | {"degradation": read_degradation(path.parent / data["degradation"])}
-    for name, kind in TABLES.items():
-        table = values.get(name, {} if name in OPTIONAL else None)
+    for name, kind in CONFIG_TABLES.items():
+        table = values.get(name, {} if name in OPTIONAL_TABLES else None)
         if not isinstance(table, dict):
             raise ConfigError(f"{path}: table [{name}] is missing")
-        values[name] = made(kind, table, f"{path} [{name}]", path.parent)
-    config = made(TrainConfig, values, str(path), path.parent)
-    for message in _faults(config):
+        values[name] = parse_table(kind, table, f"{path} [{name}]", path.parent)
+    config = parse_table(TrainConfig, values, str(path), path.parent)
+    for message in _find_faults(config):
         raise ConfigError(f"{path}: {message}")
     return config
 
 
-def _faults(config: TrainConfig) -> Iterator[str]:
-    """What cannot be meant, though every value has its type."""
+def _find_faults(config: TrainConfig) -> Iterator[str]:
+    """Yield a message for each value that is invalid although its type is right."""
     data, schedule = config.data, config.schedule
-    yield from _kernel_faults(data)
+    yield from _find_kernel_faults(data)
     if min(data.magnifications, default=1.0) <= 0:
         yield "magnifications of data must be above 0"
     if config.network.scale not in SCALES:
@@ -215,47 +221,47 @@ def _faults(config: TrainConfig) -> Iterator[str]:
         yield f"accumulate = {schedule.accumulate} does not divide the batch of {data.batch}"
     if schedule.trunk_rate < 0:
         yield "trunk_rate must be at least 0"
-    yield from _loss_faults(config)
+    yield from _find_loss_faults(config)
     if not 0 <= schedule.ema < 1:
         yield "ema must be at least 0 and below 1"
     if not 0 <= config.seed < 2**63:
         yield "seed must be at least 0 and below 2^63"
     try:
-        config.network.spec((1.0, 1.0))
+        config.network.build_spec((1.0, 1.0))
     except ModelError as error:
         yield str(error)
 
 
-def _kernel_faults(data: DataConfig) -> Iterator[str]:
-    kernels = OF_PYRAMIDS if data.kernels is None else data.kernels
-    unknown = sorted(set(kernels) - set(KERNELS))
+def _find_kernel_faults(data: DataConfig) -> Iterator[str]:
+    kernels = PYRAMID_KERNELS if data.kernels is None else data.kernels
+    unknown = sorted(set(kernels) - set(TRAINING_KERNELS))
     if unknown:
-        yield f"unknown kernel {unknown[0]!r}; known: {', '.join(KERNELS)}"
+        yield f"unknown kernel {unknown[0]!r}; known: {', '.join(TRAINING_KERNELS)}"
     if not sum(kernels.values()) > 0 <= min(kernels.values(), default=0):
         yield "kernels need shares of which none is below 0 and one is above"
     if data.degradation and "degraded" not in kernels:
         yield "degradation belongs to the kernel degraded, which has no share"
 
 
-def _loss_faults(config: TrainConfig) -> Iterator[str]:
+def _find_loss_faults(config: TrainConfig) -> Iterator[str]:
     loss, classifying = config.loss, config.network.family == CLASSIFYING
     negative = [name for name, weight in loss.weights.items() if weight < 0]
     if negative or not loss.weights:
         yield "losses need weights of which none is below 0 and one is above"
     if classifying != bool(loss.classification):
         yield f"the loss classification belongs to the family {CLASSIFYING}, which needs it above 0"
-    if not loss.of_pixels and config.schedule.trunk_rate:
-        yield "classification alone would spoil the trunk for pixels; set trunk_rate = 0, or a loss of pixels beside it"
+    if not loss.trains_pixels and config.schedule.trunk_rate:
+        yield "classification alone would spoil the trunk's pixels; set trunk_rate = 0, or add a loss of pixels"
     if bool(loss.perceptual) != bool(loss.features):
-        yield "the loss perceptual and features, what sees for it, need each other"
-    if loss.perceptual and config.data.patch_px * config.network.scale < SMALLEST_SEEN_PX:
-        yield f"the loss perceptual needs patches of at least {SMALLEST_SEEN_PX} px at high resolution"
-    if loss.ssim and config.data.patch_px * config.network.scale <= 2 * SSIM_REACH:
-        yield f"the loss ssim needs patches of more than {2 * SSIM_REACH} px at high resolution"
-    if loss.adversarial and config.data.patch_px * config.network.scale < SMALLEST_JUDGED_PX:
-        yield f"the loss adversarial needs patches of at least {SMALLEST_JUDGED_PX} px at high resolution"
+        yield "the perceptual loss needs `features`, and `features` needs the perceptual loss"
+    if loss.perceptual and config.data.patch_px * config.network.scale < MIN_PERCEPTUAL_PX:
+        yield f"the loss perceptual needs patches of at least {MIN_PERCEPTUAL_PX} px at high resolution"
+    if loss.ssim and config.data.patch_px * config.network.scale <= 2 * SSIM_RADIUS_PX:
+        yield f"the loss ssim needs patches of more than {2 * SSIM_RADIUS_PX} px at high resolution"
+    if loss.adversarial and config.data.patch_px * config.network.scale < MIN_DISCRIMINATOR_PX:
+        yield f"the loss adversarial needs patches of at least {MIN_DISCRIMINATOR_PX} px at high resolution"
     adversary = config.adversary
-    if adversary.judge not in JUDGES:
-        yield f"judge = {adversary.judge} is not one of {', '.join(JUDGES)}"
+    if adversary.judge not in DISCRIMINATOR_NAMES:
+        yield f"judge = {adversary.judge} is not one of {', '.join(DISCRIMINATOR_NAMES)}"
     if not 1 <= adversary.channels <= 1024 or adversary.learning_rate <= 0 or adversary.head_start < 0:
         yield "the adversary needs 1 to 1024 channels, a learning_rate above 0 and a head_start of at least 0"

@@ -1,4 +1,7 @@
-"""Which piece of a patch is learned from: only that is degraded, with what lies around it, and not the whole patch."""
+"""Random crops of training patches.
+
+Only the crop and a halo around it are degraded, not the whole patch.
+"""
 
 from __future__ import annotations
 
@@ -9,55 +12,64 @@ import numpy as np
 
 from wsisr.imaging.pixels import Rgb
 
-MARGIN_PX = 8
-"""Around a crop, in px of the low resolution: as far as blurs and the blocks of a JPEG reach."""
+CROP_HALO_PX = 8
+"""Halo around a crop, in low-resolution px: as far as blurs and JPEG blocks reach."""
 
-GRID_PX = 16
-"""Period of a JPEG's grid. Windows begin up to that much further out, so that crops lie anywhere on it."""
+JPEG_GRID_PX = 16
+"""Period of the JPEG block grid with 4:2:0. Halos are up to that much larger above and left, so that crops lie
+anywhere on the grid."""
 
 
 @dataclass(frozen=True, slots=True)
 class Crop:
-    """A square piece of both images of a pair, turned and mirrored alike. In px of the low resolution."""
+    """A square crop of both images of a pair, rotated and mirrored alike. All lengths in low-resolution px."""
 
     top: int
     left: int
     side: int
-    above: int
-    """Rows of the window before the crop."""
-    before: int
-    """Columns likewise."""
-    turns: int
-    """By 90 degrees."""
+    halo_rows: int
+    """Rows of the halo above the crop; fewer at the patch's edge."""
+    halo_columns: int
+    """Columns of the halo left of the crop, likewise."""
+    quarter_turns: int
+    """Number of rotations by 90 degrees."""
     mirror: bool
 
     @classmethod
-    def drawn(cls, patch: int, side: int, random: np.random.Generator) -> Self:
-        """Anywhere in a patch of that side."""
+    def draw_random(cls, patch: int, side: int, random: np.random.Generator) -> Self:
+        """Return a random crop of `side` px from a square patch of `patch` px."""
         top, left = random.integers(patch - side + 1, size=2).tolist()
-        above, before = (MARGIN_PX + random.integers(GRID_PX, size=2)).tolist()
+        halo_rows, halo_columns = (CROP_HALO_PX + random.integers(JPEG_GRID_PX, size=2)).tolist()
         return cls(
-            top, left, side, min(top, above), min(left, before), int(random.integers(4)), bool(random.integers(2))
+            top,
+            left,
+            side,
+            min(top, halo_rows),
+            min(left, halo_columns),
+            int(random.integers(4)),
+            bool(random.integers(2)),
         )
 
-    def window(self, patch: Rgb, scale: int) -> Rgb:
-        """The crop and what lies around it, of an image whose px are `scale` times finer; less at the patch's edges."""
-        rows = slice((self.top - self.above) * scale, (self.top + self.side + MARGIN_PX) * scale)
-        columns = slice((self.left - self.before) * scale, (self.left + self.side + MARGIN_PX) * scale)
+    def cut_with_halo(self, patch: Rgb, scale: int) -> Rgb:
+        """Cut the crop with its halo from an image `scale` times finer; at the patch's edges the halo is smaller."""
+        rows = slice((self.top - self.halo_rows) * scale, (self.top + self.side + CROP_HALO_PX) * scale)
+        columns = slice((self.left - self.halo_columns) * scale, (self.left + self.side + CROP_HALO_PX) * scale)
         return patch[rows, columns]
 
-    def inner(self, window: Rgb, scale: int) -> Rgb:
-        """The crop out of its window, turned."""
-        return self._turned(_square(window, self.above * scale, self.before * scale, self.side * scale))
+    def trim_halo(self, crop_with_halo: Rgb, scale: int) -> Rgb:
+        """Cut the crop from what `cut_with_halo` returned, rotated and mirrored."""
+        return self._rotate_and_mirror(
+            _cut_square(crop_with_halo, self.halo_rows * scale, self.halo_columns * scale, self.side * scale)
+        )
 
-    def of(self, patch: Rgb, scale: int) -> Rgb:
-        """The crop out of the patch, turned."""
-        return self._turned(_square(patch, self.top * scale, self.left * scale, self.side * scale))
+    def cut(self, patch: Rgb, scale: int) -> Rgb:
+        """Cut the crop from the whole patch, rotated and mirrored."""
+        return self._rotate_and_mirror(_cut_square(patch, self.top * scale, self.left * scale, self.side * scale))
 
-    def _turned(self, image: Rgb) -> Rgb:
-        turned = np.rot90(image, self.turns)
-        return turned[:, ::-1] if self.mirror else turned
+    def _rotate_and_mirror(self, image: Rgb) -> Rgb:
+        rotated = np.rot90(image, self.quarter_turns)
+        return rotated[:, ::-1] if self.mirror else rotated
 
 
-def _square(image: Rgb, top: int, left: int, side: int) -> Rgb:
+def _cut_square(image: Rgb, top: int, left: int, side: int) -> Rgb:
     return image[top : top + side, left : left + side]

@@ -1,4 +1,4 @@
-"""Where a run computes: one process, or as many as torchrun started, each with its part of every batch."""
+"""Processes of a training run: one, or as many as torchrun started, each with its part of every batch."""
 
 from __future__ import annotations
 
@@ -12,17 +12,18 @@ from wsisr.errors import ConfigError
 from wsisr.models.backends.device import has_bf16
 
 
-def fabric_on(device: torch.device, batch: int, parts: int) -> Fabric:
-    """Ready to set networks up, in bf16 where that pays. torchrun says by environment variables how many there are.
+def launch_fabric(device: torch.device, batch: int, parts: int) -> Fabric:
+    """Return a launched Fabric on `device`, in bf16 where the device is faster in it.
 
-    Raises `ConfigError` where a batch cannot be shared out evenly among the processes and their parts.
+    torchrun gives the number of processes in environment variables. Raises `ConfigError` if a batch cannot be divided
+    evenly among the processes and their parts.
     """
     world, local = (int(os.environ.get(name, "1")) for name in ("WORLD_SIZE", "LOCAL_WORLD_SIZE"))
     if batch % (world * parts):
         raise ConfigError(
-            f"a batch of {batch} cannot be shared out among {world} processes in {parts} parts; choose a multiple"
+            f"a batch of {batch} cannot be divided among {world} processes in {parts} parts; choose a multiple"
         )
-    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # what wsisr says is said by its command line
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # messages come from the command line only
     fabric = Fabric(
         accelerator=device.type,
         devices=local if world > 1 or device.type == "cpu" else [device.index or 0],

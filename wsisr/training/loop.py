@@ -1,4 +1,4 @@
-"""A training run: an iterator of steps that can be stopped at any of them and goes on exactly there."""
+"""A training run: an iterator of steps that can be stopped after any of them and resumes exactly there."""
 
 from __future__ import annotations
 
@@ -13,175 +13,185 @@ from safetensors.torch import save as save_tensors
 from torch import nn
 
 from wsisr.errors import ConfigError, ModelError
-from wsisr.files import disk_errors, write_whole
+from wsisr.files import translate_disk_errors, write_atomically
 from wsisr.models.spec import ModelSpec
 from wsisr.models.weights import build, save_weights
-from wsisr.parallel.cpu import cores
-from wsisr.parallel.pipeline import mapped
+from wsisr.parallel.cpu import count_usable_cores
+from wsisr.parallel.pipeline import parallel_map
 from wsisr.training import metrics_log
-from wsisr.training.checkpoint import Checkpoint, Owner, advice, load_checkpoint, save_checkpoint
+from wsisr.training.checkpoint import Checkpoint, CheckpointKey, divergence_advice, load_checkpoint, save_checkpoint
 from wsisr.training.config import TrainConfig
-from wsisr.training.distributed import fabric_on
-from wsisr.training.pictures import curve, save_picture
-from wsisr.training.sampler import Batch, Batches
-from wsisr.training.trainer import DISCRIMINATOR, Learner, Terms
-from wsisr.training.validation import Findings, Goal, Validation
+from wsisr.training.distributed import launch_fabric
+from wsisr.training.pictures import draw_learning_curve, save_picture
+from wsisr.training.sampler import Batch, BatchSampler
+from wsisr.training.trainer import DISCRIMINATOR_TERM, LossTerms, Trainer
+from wsisr.training.validation import SelectionGoal, Validation, ValidationScores
 
-CHECKPOINT = "checkpoint.pt"
-BEST = "best.safetensors"
-LAST = "last.safetensors"
-METRICS = "metrics.jsonl"
+CHECKPOINT_FILE = "checkpoint.pt"
+BEST_WEIGHTS_FILE = "best.safetensors"
+LAST_WEIGHTS_FILE = "last.safetensors"
+METRICS_FILE = "metrics.jsonl"
 
-SAMPLES = "samples"
-CURVE = "curve.png"
+SAMPLES_FOLDER = "samples"
+CURVE_FILE = "curve.png"
 
-BATCHES_AHEAD = 4
+PREFETCHED_BATCHES = 4
 
 
 @dataclass(frozen=True, slots=True)
 class StepReport:
-    """What one step gave."""
+    """Result of one step."""
 
     step: int
     """Steps done so far."""
     steps: int
     loss: float
-    """What the network's losses add up to."""
-    terms: Terms
-    """Each of them, and the discriminator's own."""
-    found: Findings | None
-    """Validation, where this step was validated."""
+    """Sum of the network's weighted losses."""
+    terms: LossTerms
+    """Each of these losses, and the discriminator's own."""
+    validation: ValidationScores | None
+    """Scores, if this step was validated."""
 
     @property
-    def gain(self) -> float | None:
-        """Validation: dB above Pillow's bicubic."""
-        return None if self.found is None else self.found.gain
+    def gain_db(self) -> float | None:
+        """PSNR gain over Pillow's bicubic in dB, if this step was validated."""
+        return None if self.validation is None else self.validation.gain_db
 
 
-class Run:
-    """One training run in a folder of its own: checkpoint, metrics, pictures, the best weights and at last the last.
+class TrainingRun:
+    """One training run in its own folder: checkpoint, metrics, pictures, best weights and, at the end, last weights.
 
-    All weights that are kept are the moving average. On the CPU the same configuration, dataset and number of threads
-    give the same bytes, however often the run was cut off. Of many processes, the first writes and validates.
+    All saved weights are the moving average. On the CPU the same configuration, dataset and number of threads give the
+    same bytes, however often the run was interrupted. Of several processes, only the main one writes.
     """
 
     def __init__(self, config: TrainConfig, folder: Path, device: torch.device) -> None:
-        """Starts a run, or takes up the one in the folder. Raises a `WsisrError` where that cannot be."""
+        """Start a run, or resume the one in `folder`. Raises a `WsisrError` if neither is possible."""
         self.config, self.folder = config, folder
         classified = bool(config.network.magnifications)
-        self.batches = Batches(config.data, config.network.scale, config.seed, classified=classified)
-        self.validation = Validation(self.batches.store, config.network.scale)
-        self.spec = self._spec()
-        self.step, self.best = 0, float("-inf")
-        self.fabric = fabric_on(device, config.data.batch, config.schedule.accumulate)
+        self.sampler = BatchSampler(config.data, config.network.scale, config.seed, with_branch_input=classified)
+        self.validation = Validation(self.sampler.store, config.network.scale)
+        self.spec = self._build_spec()
+        self.step, self.best_score = 0, float("-inf")
+        self.fabric = launch_fabric(device, config.data.batch, config.schedule.accumulate)
         self.device = self.fabric.device
-        self.learner = Learner(config, self.spec, self.fabric)
-        with disk_errors(folder):
-            self.resumed = self._checkpoint.exists()
+        self.trainer = Trainer(config, self.spec, self.fabric)
+        with translate_disk_errors(folder):
+            self.resumed = self._checkpoint_path.exists()
         if self.resumed:
             self._resume()
         elif config.network.warm_start:
-            self.learner.start_from(config.network.warm_start)
-        if self.first:
-            with disk_errors(folder):
+            self.trainer.load_warm_start(config.network.warm_start)
+        if self.is_main_process:
+            with translate_disk_errors(folder):
                 folder.mkdir(parents=True, exist_ok=True)
-            metrics_log.rewind(folder / METRICS, self.step if self.resumed else -1)
+            metrics_log.rewind_metrics(folder / METRICS_FILE, self.step if self.resumed else -1)
 
     def __iter__(self) -> Iterator[StepReport]:
-        """Runs the remaining steps. Raises `ModelError` on a loss that is not a number; the checkpoint stays good.
+        """Run the remaining steps. Raises `ModelError` on a loss that is not finite; the checkpoint stays valid.
 
-        What is given as a start is validated, and kept as the best for as long as no step is better.
+        A warm start is validated first, and stays the best until a step scores higher.
         """
         schedule = self.config.schedule
         if self.step == 0 and self.config.network.warm_start:
             self._validate(None)
-        remaining, loaders = range(self.step, schedule.steps), loading_threads(self.device)
-        with closing(mapped(self.batches.of_step, remaining, BATCHES_AHEAD * loaders, loaders)) as batches:
+        remaining, loaders = range(self.step, schedule.steps), count_loading_threads(self.device)
+        with closing(
+            parallel_map(self.sampler.make_batch, remaining, PREFETCHED_BATCHES * loaders, loaders)
+        ) as batches:
             for batch in batches:
-                terms = self.learner.learn(batch, self.step)
-                loss = sum(term for name, term in terms.items() if name != DISCRIMINATOR)
+                terms = self.trainer.train_batch(batch, self.step)
+                loss = sum(term for name, term in terms.items() if name != DISCRIMINATOR_TERM)
                 if not math.isfinite(sum(terms.values())):
-                    raise self._failure(batch)
+                    raise ModelError(
+                        f"loss is not finite in step {self.step + 1}; its batch is saved in "
+                        f"{self._save_failed_batch(batch)}; {divergence_advice(self._checkpoint_path)}"
+                    )
                 self.step += 1
-                last = self.step == schedule.steps
-                found = self._validate(loss) if last or self.step % schedule.validate_every == 0 else None
-                if last:
-                    self._finish()
-                if found or self.step % schedule.save_every == 0:
+                is_last = self.step == schedule.steps
+                scores = self._validate(loss) if is_last or self.step % schedule.validate_every == 0 else None
+                if is_last:
+                    self._save_last_weights()
+                if scores or self.step % schedule.save_every == 0:
                     self.save()
-                yield StepReport(self.step, schedule.steps, loss, terms, found)
+                yield StepReport(self.step, schedule.steps, loss, terms, scores)
 
     @property
-    def first(self) -> bool:
-        """Whether this process is the one that writes."""
+    def is_main_process(self) -> bool:
+        """Whether this is the process that writes files."""
         return bool(self.fabric.is_global_zero)
 
     @property
-    def start(self) -> metrics_log.Entry | None:
-        """What validation found before the first step, where the run began from other weights."""
-        entries = metrics_log.read(self.folder / METRICS)
+    def initial_metrics(self) -> metrics_log.MetricsEntry | None:
+        """Validation metrics before the first step, if the run started from other weights."""
+        entries = metrics_log.read_metrics(self.folder / METRICS_FILE)
         return entries[0] if entries and entries[0]["step"] == 0 else None
 
     @property
-    def goal(self) -> Goal:
-        """What the best weights are best at."""
-        if self.learner.adversary is not None:
+    def goal(self) -> SelectionGoal:
+        """The validation score by which the best weights are chosen."""
+        if self.trainer.adversary is not None:
             return "texture"
-        return "gain" if self.config.loss.of_pixels else "accuracy"
+        return "gain" if self.config.loss.trains_pixels else "accuracy"
 
     def save(self) -> None:
-        """Writes the checkpoint of the step just done. The run also does so by itself, every `save_every` steps."""
-        if self.first:
-            save_checkpoint(self._checkpoint, self._owner, Checkpoint(self.step, self.best, self.learner.state()))
-
-    @property
-    def _checkpoint(self) -> Path:
-        return self.folder / CHECKPOINT
-
-    @property
-    def _owner(self) -> Owner:
-        return Owner(self.config.digest(), self.batches.store.digest)
-
-    def _validate(self, loss: float | None) -> Findings:
-        """Scores the average, keeps it where it is the best, notes it and draws it."""
-        network = build(self.spec).to(self.device)
-        network.load_state_dict(self.learner.average)
-        found = self.validation.findings(network.eval(), self.device)
-        merit = found.merit(self.goal)
-        better, self.best = merit > self.best, max(merit, self.best)
-        if self.first:
-            if better:
-                save_weights(self.folder / BEST, self.spec, self.learner.average)
-            metrics_log.note(self.folder / METRICS, _entry(self.step, loss, found))
-            save_picture(
-                self.folder / SAMPLES / f"step-{self.step:07}.png", self.validation.strip(network, self.device)
+        """Write the checkpoint of the last step; the run also does so itself, every `save_every` steps."""
+        if self.is_main_process:
+            save_checkpoint(
+                self._checkpoint_path,
+                self._checkpoint_key,
+                Checkpoint(self.step, self.best_score, self.trainer.export_state()),
             )
-        return found
 
-    def _finish(self) -> None:
-        if self.first:
-            save_weights(self.folder / LAST, self.spec, self.learner.average)
-            save_picture(self.folder / CURVE, curve(metrics_log.read(self.folder / METRICS)))
+    @property
+    def _checkpoint_path(self) -> Path:
+        return self.folder / CHECKPOINT_FILE
 
-    def _failure(self, batch: Batch) -> ModelError:
-        """The batch on which the loss ran away is kept, and the error says where."""
-        kept = self.folder / f"failed-step-{self.step + 1}.safetensors"
-        if self.first:
+    @property
+    def _checkpoint_key(self) -> CheckpointKey:
+        return CheckpointKey(self.config.compute_digest(), self.sampler.store.digest)
+
+    def _validate(self, loss: float | None) -> ValidationScores:
+        """Score the moving average, save it if it is the best so far, log its metrics and draw its samples."""
+        network = build(self.spec).to(self.device)
+        network.load_state_dict(self.trainer.average)
+        scores = self.validation.score_network(network.eval(), self.device)
+        score = scores.score(self.goal)
+        is_best, self.best_score = score > self.best_score, max(score, self.best_score)
+        if self.is_main_process:
+            if is_best:
+                save_weights(self.folder / BEST_WEIGHTS_FILE, self.spec, self.trainer.average)
+            metrics_log.append_metrics(self.folder / METRICS_FILE, _build_metrics_entry(self.step, loss, scores))
+            save_picture(
+                self.folder / SAMPLES_FOLDER / f"step-{self.step:07}.png",
+                self.validation.draw_comparison(network, self.device),
+            )
+        return scores
+
+    def _save_last_weights(self) -> None:
+        if self.is_main_process:
+            save_weights(self.folder / LAST_WEIGHTS_FILE, self.spec, self.trainer.average)
+            save_picture(
+                self.folder / CURVE_FILE, draw_learning_curve(metrics_log.read_metrics(self.folder / METRICS_FILE))
+            )
+
+    def _save_failed_batch(self, batch: Batch) -> Path:
+        """Save the batch whose loss is not finite, for inspection; return its path."""
+        path = self.folder / f"failed-step-{self.step + 1}.safetensors"
+        if self.is_main_process:
             tensors = {"low": batch.low.contiguous(), "high": batch.high.contiguous(), "mpp": torch.tensor(batch.mpp)}
-            write_whole(kept, [save_tensors(tensors)])
-        return ModelError(
-            f"loss is not a number in step {self.step + 1}, whose batch is kept in {kept}; {advice(self._checkpoint)}"
-        )
+            write_atomically(path, [save_tensors(tensors)])
+        return path
 
-    def _spec(self) -> ModelSpec:
-        """The network's, with the finest and coarsest pitch of the low resolution, in um/px.
+    def _build_spec(self) -> ModelSpec:
+        """Return the network's spec, with the finest and coarsest pixel size of the training input.
 
-        Raises `ConfigError` where a magnification that it is to tell occurs nowhere.
+        Raises `ConfigError` if one of the magnifications to classify occurs in no training pair.
         """
-        pitches = [record.mpp_lr for records in self.batches.slides for record in records]
-        spec = self.config.network.spec((round(min(pitches), 4), round(max(pitches), 4)))
+        pitches = [record.mpp_lr for records in self.sampler.records_by_slide for record in records]
+        spec = self.config.network.build_spec((round(min(pitches), 4), round(max(pitches), 4)))
         classes = {spec.class_of(mpp) for mpp in pitches}
-        absent = [f"{each:g}x" for number, each in enumerate(spec.magnifications) if number not in classes]
+        absent = [f"{value:g}x" for index, value in enumerate(spec.magnifications) if index not in classes]
         if absent:
             raise ConfigError(
                 f"{self.config.data.dataset}: no training pair at {', '.join(absent)}, where the input has "
@@ -190,26 +200,26 @@ class Run:
         return spec
 
     def _resume(self) -> None:
-        found = load_checkpoint(self._checkpoint, self._owner, self.device)
+        checkpoint = load_checkpoint(self._checkpoint_path, self._checkpoint_key, self.device)
         try:
-            self.learner.load(found.state)
+            self.trainer.load_state(checkpoint.state)
         except (RuntimeError, ValueError, KeyError) as error:
-            raise ModelError(f"{self._checkpoint}: does not fit the network; remove it to start again") from error
-        self.step, self.best = found.step, found.best
+            raise ModelError(f"{self._checkpoint_path}: does not fit the network; remove it to start again") from error
+        self.step, self.best_score = checkpoint.step, checkpoint.best_score
 
 
-def loading_threads(device: torch.device) -> int:
-    """How many make batches: on a GPU as many as there are cores for, up to 16; on a CPU one, beside the training."""
-    return min(16, cores()) if device.type == "cuda" else 1
+def count_loading_threads(device: torch.device) -> int:
+    """Return the number of threads that make batches: all cores up to 16 for a GPU, one beside training on a CPU."""
+    return min(16, count_usable_cores()) if device.type == "cuda" else 1
 
 
-def _entry(step: int, loss: float | None, found: Findings) -> metrics_log.Entry:
-    cost = {} if loss is None else {"loss": round(loss, 6)}
-    perhaps = {"accuracy": found.accuracy, "texture": found.texture}
-    told = {name: round(value, 4) for name, value in perhaps.items() if value is not None}
-    return {"step": step} | cost | {"gain_db": round(found.gain, 4)} | told
+def _build_metrics_entry(step: int, loss: float | None, scores: ValidationScores) -> metrics_log.MetricsEntry:
+    loss_entry = {} if loss is None else {"loss": round(loss, 6)}
+    optional = {"accuracy": scores.accuracy, "texture": scores.texture_distance}
+    measured = {name: round(value, 4) for name, value in optional.items() if value is not None}
+    return {"step": step} | loss_entry | {"gain_db": round(scores.gain_db, 4)} | measured
 
 
-def trainable(network: nn.Module) -> int:
-    """Number of parameters that learn."""
+def count_trainable_parameters(network: nn.Module) -> int:
+    """Count the parameters that are not frozen."""
     return sum(parameter.numel() for parameter in network.parameters() if parameter.requires_grad)

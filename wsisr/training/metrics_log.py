@@ -1,4 +1,4 @@
-"""`metrics.jsonl`: one line a validation, in the order of steps, each step once however often the run was cut off."""
+"""Metrics log `metrics.jsonl`: one line a validation, in the order of steps, each step once even in resumed runs."""
 
 from __future__ import annotations
 
@@ -6,32 +6,36 @@ import json
 from pathlib import Path
 from typing import Any
 
-from wsisr.files import disk_errors, write_whole
+from wsisr.files import translate_disk_errors, write_atomically
 
-Entry = dict[str, Any]
+MetricsEntry = dict[str, Any]
+"""`step`, `loss` of that step (none before the first), `gain_db`, and perhaps `texture`, `accuracy`."""
 
 
-def rewind(path: Path, step: int) -> None:
-    """Forgets what was noted after that step, and a line that was not finished. Raises `OutputError`."""
+def rewind_metrics(path: Path, step: int) -> None:
+    """Remove entries after `step` and incomplete lines, so that a resumed run can log them again.
+
+    Raises `OutputError`.
+    """
     if path.exists():
-        kept = [entry for entry in read(path) if entry["step"] <= step]
-        write_whole(path, [_line(entry) for entry in kept])
+        remaining = [entry for entry in read_metrics(path) if entry["step"] <= step]
+        write_atomically(path, [_format_entry(entry) for entry in remaining])
 
 
-def note(path: Path, entry: Entry) -> None:
-    """Adds an entry, which has a `step`. Raises `OutputError`."""
-    with disk_errors(path), path.open("ab") as file:
-        file.write(_line(entry))
+def append_metrics(path: Path, entry: MetricsEntry) -> None:
+    """Append an entry, which must have a `step`. Raises `OutputError`."""
+    with translate_disk_errors(path), path.open("ab") as file:
+        file.write(_format_entry(entry))
 
 
-def read(path: Path) -> list[Entry]:
-    """All whole entries."""
-    with disk_errors(path):
+def read_metrics(path: Path) -> list[MetricsEntry]:
+    """Return all complete entries. Raises `OutputError`."""
+    with translate_disk_errors(path):
         lines = path.read_bytes().splitlines()
-    return [entry for entry in map(_entry, lines) if entry is not None]
+    return [entry for entry in map(_parse_entry, lines) if entry is not None]
 
 
-def _entry(line: bytes) -> Entry | None:
+def _parse_entry(line: bytes) -> MetricsEntry | None:
     try:
         entry = json.loads(line)
     except ValueError:
@@ -39,5 +43,5 @@ def _entry(line: bytes) -> Entry | None:
     return entry if isinstance(entry, dict) and isinstance(entry.get("step"), int) else None
 
 
-def _line(entry: Entry) -> bytes:
+def _format_entry(entry: MetricsEntry) -> bytes:
     return json.dumps(entry).encode() + b"\n"

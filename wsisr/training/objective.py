@@ -1,4 +1,4 @@
-"""The losses of a configuration, as one answer: each term by its name, already times its weight."""
+"""The objective of a run: every loss of the configuration by its name, times its weight."""
 
 from __future__ import annotations
 
@@ -11,65 +11,67 @@ from wsisr.models.architectures.mmsrnet import MMSRNet
 from wsisr.models.spec import ModelSpec
 from wsisr.training import losses
 from wsisr.training.config import LossConfig
-from wsisr.training.features import features_of
+from wsisr.training.features import load_features
 from wsisr.training.sampler import Batch
 
-OF_PAIRS = {
-    "l1": losses.l1,
-    "charbonnier": losses.charbonnier,
-    "ssim": losses.ssim,
-    "fourier": losses.fourier,
+PAIR_LOSSES = {
+    "l1": losses.l1_loss,
+    "charbonnier": losses.charbonnier_loss,
+    "ssim": losses.ssim_loss,
+    "fourier": losses.fourier_loss,
 }
-"""Those that compare an output with the truth, and need nothing else."""
+"""Losses that need only the output and the truth."""
 
 
-class Student(nn.Module):
-    """A network as it is trained: its pixels and, where it classifies, its logits, in one call."""
+class TrainingModel(nn.Module):
+    """The network as it is trained: pixels and, for an `mmsrnet`, logits in one forward pass."""
 
-    def __init__(self, network: nn.Module, *, pixels: bool) -> None:
-        """Without `pixels`, where no loss asks for them, only its branch is at work."""
+    def __init__(self, network: nn.Module, *, enlarges: bool) -> None:
+        """With `enlarges` false, because no loss compares pixels, only the branch is computed."""
         super().__init__()
-        self.network, self.pixels = network, pixels
+        self.network, self.enlarges = network, enlarges
 
-    def forward(self, x: Tensor, alike: Tensor | None) -> tuple[Tensor | None, Tensor | None]:
-        """`x`, (n, 3, h, w), to enlarged pixels; the first quarter of `alike`, the same compressed, to logits.
+    def forward(self, x: Tensor, branch_input: Tensor | None) -> tuple[Tensor | None, Tensor | None]:
+        """Enlarge `x`, (n, 3, h, w), and classify the first quarter of `branch_input`, the same crops recompressed.
 
-        More of them would cost more than they teach, for each goes through the trunk once again. Where only the branch
-        learns, all of them.
+        A quarter, because each sample passes the trunk a second time, which costs more than it teaches. If only the
+        branch learns, all of them are classified.
         """
-        enlarged = self.network(x) if self.pixels else None
-        if alike is None or not isinstance(self.network, MMSRNet):
+        enlarged = self.network(x) if self.enlarges else None
+        if branch_input is None or not isinstance(self.network, MMSRNet):
             return enlarged, None
-        return enlarged, self.network.logits(alike[: -(-len(alike) // 4)] if self.pixels else alike)
+        return enlarged, self.network.logits(
+            branch_input[: -(-len(branch_input) // 4)] if self.enlarges else branch_input
+        )
 
 
 class Objective:
-    """What a batch costs a network."""
+    """Computes the weighted losses of a batch."""
 
     def __init__(self, config: LossConfig, spec: ModelSpec, device: torch.device) -> None:
-        """Raises `ModelError` or `ConfigError` where the features of a perceptual loss cannot be had."""
+        """Raises `ModelError` or `ConfigError` if the feature network of a perceptual loss cannot be loaded."""
         self.weights, self.spec = config.weights, spec
-        self.features = features_of(config.features, device) if config.features else None
+        self.features = load_features(config.features, device) if config.features else None
 
     def __call__(self, batch: Batch, enlarged: Tensor | None, logits: Tensor | None) -> dict[str, Tensor]:
-        """Weighted terms; without the adversarial one, for which a discriminator is asked."""
-        terms = {} if enlarged is None else self._of_pixels(batch, enlarged)
+        """Return the weighted losses, without the adversarial one, which needs the discriminator."""
+        terms = {} if enlarged is None else self._compute_pixel_terms(batch, enlarged)
         if logits is not None:
-            terms["classification"] = losses.classification(
-                logits, labels(self.spec, batch.mpp[: len(logits)]).to(logits.device)
+            terms["classification"] = losses.classification_loss(
+                logits, label_magnifications(self.spec, batch.mpp[: len(logits)]).to(logits.device)
             )
         return {name: self.weights[name] * term for name, term in terms.items()}
 
-    def _of_pixels(self, batch: Batch, enlarged: Tensor) -> dict[str, Tensor]:
-        terms = {name: loss(enlarged, batch.high) for name, loss in OF_PAIRS.items() if name in self.weights}
+    def _compute_pixel_terms(self, batch: Batch, enlarged: Tensor) -> dict[str, Tensor]:
+        terms = {name: loss(enlarged, batch.high) for name, loss in PAIR_LOSSES.items() if name in self.weights}
         if "consistency" in self.weights:
-            terms["consistency"] = losses.consistency(enlarged, batch.low)
+            terms["consistency"] = losses.consistency_loss(enlarged, batch.low)
         if self.features is not None:
-            terms["perceptual"] = losses.perceptual(self.features(enlarged), self.features(batch.high))
+            terms["perceptual"] = losses.perceptual_loss(self.features(enlarged), self.features(batch.high))
         return terms
 
 
-def labels(spec: ModelSpec, pitches: Sequence[float]) -> Tensor:
-    """(n,): index of the magnification of inputs of these pitches in um/px, `UNKNOWN` where it is none."""
+def label_magnifications(spec: ModelSpec, pitches: Sequence[float]) -> Tensor:
+    """Return (n,) class indices for inputs with these pixel sizes in um/px; `UNKNOWN_LABEL` where none fits."""
     classes = [spec.class_of(mpp) for mpp in pitches]
-    return torch.tensor([losses.UNKNOWN if each is None else each for each in classes])
+    return torch.tensor([losses.UNKNOWN_LABEL if index is None else index for index in classes])

@@ -1,4 +1,4 @@
-"""Pictures of a run: samples of its validation, and its learning curve, drawn with Pillow."""
+"""Pictures of a run: validation samples and the learning curve, drawn with Pillow."""
 
 from __future__ import annotations
 
@@ -9,65 +9,65 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
-from wsisr.files import disk_errors, write_whole
+from wsisr.files import translate_disk_errors, write_atomically
 from wsisr.imaging.pixels import Rgb
-from wsisr.training.metrics_log import Entry
+from wsisr.training.metrics_log import MetricsEntry
 
-PANEL = (640, 240)
+PANEL_SIZE_PX = (640, 240)
 """Width and height of one panel of the curve, in px."""
 
-MARGIN_PX = 48
+PANEL_MARGIN_PX = 48
 
 INK, LINE, PAPER = (40, 40, 40), (30, 90, 180), (255, 255, 255)
 
-PANELS = {
+PANEL_TITLES = {
     "loss": "loss",
     "gain_db": "dB over bicubic, validation",
     "texture": "distance from the truth's texture, validation",
     "accuracy": "magnifications told right, validation",
 }
-"""Key of a journal's entries to what is written above its curve."""
+"""Title of the curve of each key of the metrics log."""
 
 
 def save_picture(path: Path, image: Rgb) -> None:
-    """Writes a PNG, whole or not at all, and its folder. Raises `OutputError`."""
+    """Write a PNG atomically, and its folder if missing. Raises `OutputError`."""
     file = BytesIO()
     Image.fromarray(image).save(file, "PNG")
-    with disk_errors(path):
+    with translate_disk_errors(path):
         path.parent.mkdir(exist_ok=True)
-    write_whole(path, [file.getvalue()])
+    write_atomically(path, [file.getvalue()])
 
 
-def curve(entries: Sequence[Entry]) -> Rgb:
-    """A journal as one panel above another, each over the steps."""
+def draw_learning_curve(entries: Sequence[MetricsEntry]) -> Rgb:
+    """Draw the entries of a metrics log over the steps, one panel a metric, stacked vertically."""
     panels = []
-    for key, title in PANELS.items():
+    for key, title in PANEL_TITLES.items():
         points = [(int(entry["step"]), float(entry[key])) for entry in entries if key in entry]
         if points:
-            panels.append(_panel(title, points))
+            panels.append(_draw_panel(title, points))
     return np.concatenate(panels)
 
 
-def _panel(title: str, points: list[tuple[int, float]]) -> Rgb:
-    width, height = PANEL
-    image = Image.new("RGB", PANEL, PAPER)
+def _draw_panel(title: str, points: list[tuple[int, float]]) -> Rgb:
+    width, height = PANEL_SIZE_PX
+    image = Image.new("RGB", PANEL_SIZE_PX, PAPER)
     draw = ImageDraw.Draw(image)
     steps, values = zip(*points, strict=True)
     low, high = min(values), max(values)
-    right, bottom = width - MARGIN_PX, height - MARGIN_PX
-    places = [
+    right, bottom = width - PANEL_MARGIN_PX, height - PANEL_MARGIN_PX
+    positions = [
         (
-            MARGIN_PX + (right - MARGIN_PX) * step / max(steps),
-            bottom - (bottom - MARGIN_PX) * ((value - low) / (high - low) if high > low else 0.5),
+            PANEL_MARGIN_PX + (right - PANEL_MARGIN_PX) * step / max(steps),
+            bottom - (bottom - PANEL_MARGIN_PX) * ((value - low) / (high - low) if high > low else 0.5),
         )
         for step, value in points
     ]
-    draw.line([(MARGIN_PX, MARGIN_PX), (MARGIN_PX, bottom), (right, bottom)], INK)
-    draw.line(places, LINE, width=2)
-    for x, y in places:
+    draw.line([(PANEL_MARGIN_PX, PANEL_MARGIN_PX), (PANEL_MARGIN_PX, bottom), (right, bottom)], INK)
+    draw.line(positions, LINE, width=2)
+    for x, y in positions:
         draw.ellipse((x - 2, y - 2, x + 2, y + 2), LINE)
-    draw.text((MARGIN_PX, 16), title, INK)
-    draw.text((4, MARGIN_PX - 6), f"{high:.4g}", INK)
+    draw.text((PANEL_MARGIN_PX, 16), title, INK)
+    draw.text((4, PANEL_MARGIN_PX - 6), f"{high:.4g}", INK)
     draw.text((4, bottom - 6), f"{low:.4g}", INK)
     draw.text((right - 16, bottom + 8), f"step {max(steps)}", INK)
     return np.asarray(image)

@@ -1,10 +1,10 @@
-"""Archives as torch writes them, of which nothing is ever executed: what reading a stranger's can lead to."""
+"""Errors of reading an untrusted torch archive with `weights_only`, which executes nothing in it."""
 
 from __future__ import annotations
 
 import pickle
 
-UNREADABLE = (
+TORCH_LOAD_ERRORS = (
     OSError,
     RuntimeError,
     pickle.UnpicklingError,
@@ -14,4 +14,4 @@ UNREADABLE = (
     LookupError,
     AttributeError,
 )
-"""What torch answers to an archive that it did not write, and what one with other things in it leads to."""
+"""Errors of torch.load for a file that torch did not write, and of archives with other content than expected."""

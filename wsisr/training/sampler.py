@@ -1,4 +1,4 @@
-"""Batches of pairs: every random choice follows from (seed, step, sample), so a run can stop and go on anywhere."""
+"""Batches of pairs: every random choice follows from (seed, step, sample), so a run can resume at any step."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from wsisr.dataset.degradation import CAPTURE, SCAN, Degradation
 from wsisr.dataset.reader import PatchStore
 from wsisr.dataset.records import PatchRecord
 from wsisr.errors import ConfigError, DatasetError
-from wsisr.imaging.jpeg import through_any_jpeg
-from wsisr.imaging.pixels import Kernel, Rgb, shrink
+from wsisr.imaging.jpeg import recompress_at_random_quality
+from wsisr.imaging.pixels import FilterName, Rgb, shrink_image
 from wsisr.imaging.units import index_of_nearest_magnification
-from wsisr.training.config import OF_CAPTURES, OF_PYRAMIDS, DataConfig
+from wsisr.training.config import CAPTURE_KERNELS, PYRAMID_KERNELS, DataConfig
 from wsisr.training.crops import Crop
-from wsisr.training.stain_augmentation import jitter, stained
+from wsisr.training.stain_augmentation import apply_stain_table, draw_stain_table
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,104 +30,114 @@ class Batch:
     high: Tensor
     """(n, 3, p*scale, p*scale)"""
     mpp: tuple[float, ...]
-    """Pixel pitch of each low resolution, in um/px."""
-    alike: Tensor | None = None
-    """(n, 3, p, p): the low resolution as a magnification is told from, see `imaging.jpeg`; None where none is."""
+    """Pixel size of each low-resolution image, in um/px."""
+    branch_input: Tensor | None = None
+    """(n, 3, p, p): the low resolution recompressed for a classification branch, see `imaging.jpeg`; or None."""
 
-    def part(self, number: int, parts: int) -> Batch:
-        """One of so many parts: pairs `number`, `number + parts`, and so on."""
+    def take_part(self, number: int, parts: int) -> Batch:
+        """Return one of `parts` parts: pairs `number`, `number + parts`, and so on."""
         if parts == 1:
             return self
         own = slice(number, None, parts)
-        return Batch(self.low[own], self.high[own], self.mpp[own], None if self.alike is None else self.alike[own])
+        return Batch(
+            self.low[own], self.high[own], self.mpp[own], None if self.branch_input is None else self.branch_input[own]
+        )
 
     def to(self, device: torch.device) -> Batch:
-        """On a device, laid out as convolutions there are fastest."""
+        """Move to a device, channels last, the layout in which convolutions are fastest."""
         layout = torch.channels_last
         low, high = (pixels.to(device, memory_format=layout) for pixels in (self.low, self.high))
-        alike = None if self.alike is None else self.alike.to(device, memory_format=layout)
-        return Batch(low, high, self.mpp, alike)
+        branch_input = None if self.branch_input is None else self.branch_input.to(device, memory_format=layout)
+        return Batch(low, high, self.mpp, branch_input)
 
 
-class Batches:
-    """Batches of pairs, of step after step."""
+class BatchSampler:
+    """Makes the batch of any step from a dataset's training pairs."""
 
-    def __init__(self, config: DataConfig, scale: int, seed: int, *, classified: bool = False) -> None:
-        """A magnification is to be told of batches that are `classified`.
+    def __init__(self, config: DataConfig, scale: int, seed: int, *, with_branch_input: bool = False) -> None:
+        """With `with_branch_input`, batches also hold the input of a classification branch.
 
         Raises `DatasetError` without a dataset or pairs in it, `ConfigError` if a crop is larger than a patch.
         """
-        self.config, self.scale, self.seed, self.classified = config, scale, seed, classified
+        self.config, self.scale, self.seed, self.with_branch_input = config, scale, seed, with_branch_input
         self.store = PatchStore(config.dataset)
-        records = [record for record in self.store.pairs("train", scale) if _wanted(record, config.magnifications)]
+        records = [
+            record
+            for record in self.store.select_pairs("train", scale)
+            if _has_magnification(record, config.magnifications)
+        ]
         if not records:
-            of = "".join(f" of {each:g}x" for each in config.magnifications)
-            raise DatasetError(f"{config.dataset}: no training pair{of} at scale {scale}; build one from other slides")
+            classes = "".join(f" of {value:g}x" for value in config.magnifications)
+            raise DatasetError(
+                f"{config.dataset}: no training pair{classes} at scale {scale}; build one from other slides"
+            )
         side = min(record.side for record in records)
         if config.patch_px * scale > side:
             raise ConfigError(
                 f"patch_px = {config.patch_px} times scale {scale} is more than the {side} px of a patch in "
                 f"{config.dataset}; choose at most {side // scale}"
             )
-        self.slides = _by_slide(records)
-        kernels = config.kernels or (OF_PYRAMIDS if records[0].kind == "pyramid" else OF_CAPTURES)
+        self.records_by_slide = _group_by_slide(records)
+        kernels = config.kernels or (PYRAMID_KERNELS if records[0].kind == "pyramid" else CAPTURE_KERNELS)
         self.kernels = list(kernels)
-        self.shares = np.array(list(kernels.values()), dtype=float)
-        self.shares /= self.shares.sum()
-        self.truth = Degradation(first=config.truth) if config.truth else None
+        self.kernel_shares = np.array(list(kernels.values()), dtype=float)
+        self.kernel_shares /= self.kernel_shares.sum()
+        self.truth_degradation = Degradation(first=config.truth) if config.truth else None
         self.degradations = {"scan": SCAN, "degraded": config.degradation or CAPTURE}
 
-    def of_step(self, step: int) -> Batch:
-        """The batch of a step, whichever were made before. Several threads may ask at once."""
+    def make_batch(self, step: int) -> Batch:
+        """Make the batch of a step, independent of other steps. Safe to call from several threads."""
         samples = range(self.config.batch)
-        pairs = [self.pair(step, sample) for sample in samples]
-        pitches = tuple(self._record(self._random(step, sample)).mpp_lr for sample in samples)
+        pairs = [self.make_pair(step, sample) for sample in samples]
+        pitches = tuple(self._choose_record(self._create_generator(step, sample)).mpp_lr for sample in samples)
         lows = [low for low, _ in pairs]
-        seen = self._alike(step, lows) if self.classified else None
-        return Batch(_tensor(lows), _tensor([high for _, high in pairs]), pitches, seen)
+        branch_input = self._make_branch_input(step, lows) if self.with_branch_input else None
+        return Batch(_to_tensor(lows), _to_tensor([high for _, high in pairs]), pitches, branch_input)
 
-    def pair(self, step: int, sample: int) -> tuple[Rgb, Rgb]:
-        """(p, p, 3) and (p*scale, p*scale, 3). Slides are drawn alike, however many patches they have."""
-        random = self._random(step, sample)
-        record = self._record(random)
-        kernel = self.kernels[random.choice(len(self.kernels), p=self.shares)]
-        stain = jitter(self.config.stain_jitter, random) if self.config.stain_jitter else None
-        crop = Crop.drawn(record.side // self.scale, self.config.patch_px, random)
+    def make_pair(self, step: int, sample: int) -> tuple[Rgb, Rgb]:
+        """Return (p, p, 3) and (p*scale, p*scale, 3). Each slide is equally likely, however many patches it has."""
+        random = self._create_generator(step, sample)
+        record = self._choose_record(random)
+        kernel = self.kernels[random.choice(len(self.kernels), p=self.kernel_shares)]
+        stain = draw_stain_table(self.config.stain_jitter, random) if self.config.stain_jitter else None
+        crop = Crop.draw_random(record.side // self.scale, self.config.patch_px, random)
         if kernel in ("stored", "pyramid"):
-            low, high = crop.of(self.store.low(record), 1), crop.of(self.store.high(record), self.scale)
-            return stained(low, stain), stained(high, stain)
-        high = stained(crop.window(self.store.high(record), self.scale), stain)
-        if self.truth:
-            high, _ = self.truth(high, 1, record.mpp_hr, random)
-        return crop.inner(self._low(high, kernel, record, random), 1), crop.inner(high, self.scale)
+            low, high = crop.cut(self.store.read_low(record), 1), crop.cut(self.store.read_high(record), self.scale)
+            return apply_stain_table(low, stain), apply_stain_table(high, stain)
+        high = apply_stain_table(crop.cut_with_halo(self.store.read_high(record), self.scale), stain)
+        if self.truth_degradation:
+            high, _ = self.truth_degradation(high, 1, record.mpp_hr, random)
+        return crop.trim_halo(self._make_low(high, kernel, record, random), 1), crop.trim_halo(high, self.scale)
 
-    def _low(self, high: Rgb, kernel: str, record: PatchRecord, random: np.random.Generator) -> Rgb:
+    def _make_low(self, high: Rgb, kernel: str, record: PatchRecord, random: np.random.Generator) -> Rgb:
         if kernel in self.degradations:
             return self.degradations[kernel](high, self.scale, record.mpp_lr, random)[0]
-        return shrink(high, self.scale, cast("Kernel", kernel))
+        return shrink_image(high, self.scale, cast("FilterName", kernel))
 
-    def _alike(self, step: int, lows: list[Rgb]) -> Tensor:
-        numbers = (np.random.default_rng((self.seed, step, sample, 1)) for sample in range(len(lows)))
-        return _tensor([through_any_jpeg(low, random) for low, random in zip(lows, numbers, strict=True)])
+    def _make_branch_input(self, step: int, lows: list[Rgb]) -> Tensor:
+        generators = (np.random.default_rng((self.seed, step, sample, 1)) for sample in range(len(lows)))
+        return _to_tensor(
+            [recompress_at_random_quality(low, random) for low, random in zip(lows, generators, strict=True)]
+        )
 
-    def _random(self, step: int, sample: int) -> np.random.Generator:
+    def _create_generator(self, step: int, sample: int) -> np.random.Generator:
         return np.random.default_rng((self.seed, step, sample))
 
-    def _record(self, random: np.random.Generator) -> PatchRecord:
-        """The first choice of a sample."""
-        records = self.slides[random.integers(len(self.slides))]
+    def _choose_record(self, random: np.random.Generator) -> PatchRecord:
+        """Choose the record of a sample; must be the first use of its generator."""
+        records = self.records_by_slide[random.integers(len(self.records_by_slide))]
         return records[random.integers(len(records))]
 
 
-def _wanted(record: PatchRecord, magnifications: tuple[float, ...]) -> bool:
+def _has_magnification(record: PatchRecord, magnifications: tuple[float, ...]) -> bool:
     return not magnifications or index_of_nearest_magnification(record.mpp_lr, magnifications) is not None
 
 
-def _tensor(images: list[Rgb]) -> Tensor:
+def _to_tensor(images: list[Rgb]) -> Tensor:
     return torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).float().div_(255)
 
 
-def _by_slide(records: list[PatchRecord]) -> list[list[PatchRecord]]:
+def _group_by_slide(records: list[PatchRecord]) -> list[list[PatchRecord]]:
     slides: dict[str, list[PatchRecord]] = {}
     for record in records:
         slides.setdefault(record.slide, []).append(record)

@@ -1,7 +1,7 @@
-"""Stains a little stronger or weaker, colour by colour: optical densities times factors near 1.
+"""Stain augmentation: the optical density of each colour channel times a random factor near 1.
 
-Optical density is what a stain adds up in, so glass stays glass. Per colour rather than per stain, because which stains
-a slide has is not known here: this project's choice.
+Stains add up in optical density, so glass stays glass. Per channel rather than per stain, because the stains of a slide
+are not known here: this project's choice.
 """
 
 from __future__ import annotations
@@ -11,18 +11,18 @@ import numpy.typing as npt
 
 from wsisr.imaging.pixels import Rgb
 
-Table = npt.NDArray[np.uint8]
-"""(256, 3): for each value of each colour, what it becomes."""
+StainTable = npt.NDArray[np.uint8]
+"""(256, 3): lookup table from each value of each channel to its new value."""
 
 
-def jitter(strength: float, random: np.random.Generator) -> Table:
-    """Each colour's density times a factor of its own, from exp(-strength) to exp(strength)."""
+def draw_stain_table(strength: float, random: np.random.Generator) -> StainTable:
+    """Return a table that multiplies each channel's density by a random factor from exp(-strength) to exp(strength)."""
     factors = np.exp(random.uniform(-strength, strength, 3))
     density = -np.log((np.arange(256)[:, None] + 1) / 256)  # 0 for white, finite for black
-    table: Table = np.rint(256 * np.exp(-density * factors) - 1).clip(0, 255).astype(np.uint8)
+    table: StainTable = np.rint(256 * np.exp(-density * factors) - 1).clip(0, 255).astype(np.uint8)
     return table
 
 
-def stained(image: Rgb, table: Table | None) -> Rgb:
-    """(h, w, 3) to (h, w, 3), through a table; as it is without one."""
+def apply_stain_table(image: Rgb, table: StainTable | None) -> Rgb:
+    """(h, w, 3) to (h, w, 3) through the table; unchanged without one."""
     return image if table is None else np.stack([table[image[..., c], c] for c in range(3)], axis=-1)

@@ -1,7 +1,7 @@
-"""What decides which weights are kept: dB above Pillow's bicubic, or texture, on the validation split.
+"""Validation: the scores by which the best weights of a run are chosen.
 
-Patches of pyramids are shrunk here, by area mean and by bicubic. Captured and simulated pairs are scored as they are
-stored: what their low resolution suffered is what the network is to undo.
+Patches of pyramids are shrunk by area mean and by bicubic, and enlarged again. Captured and simulated pairs are scored
+with their stored low resolution, whose degradation the network is meant to undo.
 """
 
 from __future__ import annotations
@@ -20,156 +20,169 @@ from wsisr.dataset.patch_selection import FLAT_CONTRAST
 from wsisr.dataset.reader import PatchStore
 from wsisr.dataset.records import PatchRecord
 from wsisr.errors import DatasetError
-from wsisr.imaging.jpeg import for_branch
-from wsisr.imaging.metrics import BORDER_PX, psnr_of, squared_error
-from wsisr.imaging.pixels import Kernel, Rgb, enlarge, shrink
-from wsisr.imaging.texture import texture
+from wsisr.imaging.jpeg import recompress_for_classifier
+from wsisr.imaging.metrics import UNSCORED_BORDER_PX, mean_squared_error, psnr_from_error
+from wsisr.imaging.pixels import FilterName, Rgb, enlarge_image, shrink_image
+from wsisr.imaging.texture import compare_texture
 from wsisr.models.architectures.mmsrnet import MMSRNet
 from wsisr.models.backends.device import has_bf16
 
-KERNELS: tuple[Kernel, ...] = ("area", "bicubic")
-"""By which patches of pyramids are shrunk to be enlarged again."""
+VALIDATION_KERNELS: tuple[FilterName, ...] = ("area", "bicubic")
+"""Kernels with which patches of pyramids are shrunk."""
 
-Low: TypeAlias = Kernel | Literal["stored"]
-"""Where low resolution comes from: a kernel, or the dataset's own."""
+LowResolutionSource: TypeAlias = FilterName | Literal["stored"]
+"""Source of the low resolution: a kernel, or the dataset's own image."""
 
-Goal: TypeAlias = Literal["gain", "texture", "accuracy"]
-"""Which of the findings decides: dB, where an adversary judges texture, where a branch learns alone its accuracy."""
+SelectionGoal: TypeAlias = Literal["gain", "texture", "accuracy"]
+"""The score that chooses the best weights: PSNR gain; texture with an adversary; accuracy if only a branch learns."""
 
-STRIP_ROWS = 6
+COMPARISON_ROWS = 6
 
-PATCHES_PER_SLIDE = 12
-"""About how many patches of a slide are scored; more where their number is not a multiple of it."""
+VALIDATION_PATCHES_PER_SLIDE = 12
+"""Approximate number of scored patches a slide; more if its number of patches is not a multiple of this."""
 
 
 @dataclass(frozen=True, slots=True)
-class Findings:
-    """What a validation found."""
+class ValidationScores:
+    """Scores of a network on the validation patches."""
 
-    gain: float
-    """dB above Pillow's bicubic: mean over slides, and kernels where there are two, of PSNR."""
+    gain_db: float
+    """PSNR minus that of Pillow's bicubic in dB: mean over slides, and over kernels for pyramids."""
     accuracy: float | None
-    """Share of the patches at high resolution whose magnification is told right, mean over magnifications.
+    """Share of the high-resolution patches whose magnification is classified right, mean over magnifications.
 
-    None where none is told.
+    None if the network does not classify.
     """
-    texture: float | None
-    """Distance from the truth's texture, mean over slides and kernels; None where patches are below 88 px."""
+    texture_distance: float | None
+    """Distance from the truth's texture, mean over patches and kernels; None if patches are below 88 px."""
 
-    def merit(self, goal: Goal) -> float:
-        """What is higher for weights that are to be kept; dB where the goal was not measured."""
-        if goal == "texture" and self.texture is not None:
-            return -self.texture
+    def score(self, goal: SelectionGoal) -> float:
+        """Return the number that is highest for the best weights; the gain in dB if the goal was not measured."""
+        if goal == "texture" and self.texture_distance is not None:
+            return -self.texture_distance
         if goal == "accuracy" and self.accuracy is not None:
             return self.accuracy
-        return self.gain
+        return self.gain_db
 
 
 class Validation:
-    """Validation patches of a dataset, the same evenly spread few of every slide each time."""
+    """Scores networks on a fixed, evenly spread selection of every validation slide's patches."""
 
     def __init__(self, store: PatchStore, scale: int) -> None:
-        """Raises `DatasetError` if there are no such patches."""
+        """Raises `DatasetError` if the dataset has no validation patches at this scale."""
         self.store, self.scale = store, scale
-        slides: dict[str, list[PatchRecord]] = {}
-        for record in store.pairs("val", scale):
+        candidates: dict[str, list[PatchRecord]] = {}
+        for record in store.select_pairs("val", scale):
             if record.contrast > 0:
-                slides.setdefault(record.slide, []).append(record)
-        self.records = {name: found[:: max(1, len(found) // PATCHES_PER_SLIDE)] for name, found in slides.items()}
-        self.slides = {name: [store.high(record) for record in found] for name, found in self.records.items()}
-        if not self.slides:
+                candidates.setdefault(record.slide, []).append(record)
+        self.records_by_slide = {
+            slide: records[:: max(1, len(records) // VALIDATION_PATCHES_PER_SLIDE)]
+            for slide, records in candidates.items()
+        }
+        self.highs_by_slide = {
+            slide: [store.read_high(record) for record in records] for slide, records in self.records_by_slide.items()
+        }
+        if not self.highs_by_slide:
             raise DatasetError(f"{store.folder}: no validation pair at scale {scale}; build one with validation slides")
 
-    def findings(self, network: nn.Module, device: torch.device) -> Findings:
-        """How good a network is, which is in evaluation mode and on that device."""
-        accuracy = self.accuracy(network, device) if isinstance(network, MMSRNet) else None
+    def score_network(self, network: nn.Module, device: torch.device) -> ValidationScores:
+        """Score a network that is in evaluation mode and on `device`."""
+        accuracy = self.measure_accuracy(network, device) if isinstance(network, MMSRNet) else None
         gains, distances = [], []
-        for key, baseline in self._baseline.items():
-            outputs = _enlarged(network, self._lows(*key), device)
-            pairs = list(zip(outputs, self.slides[key[0]], strict=True))
-            gains.append(psnr_of(float(np.mean([_error(*pair) for pair in pairs]))) - psnr_of(baseline))
-            found = [texture(_inner(image), _inner(high)) for image, high in pairs]
-            distances += [each.distance for each in found if each]
-        return Findings(float(np.mean(gains)), accuracy, float(np.mean(distances)) if distances else None)
+        for (slide, source), bicubic_error in self._bicubic_errors.items():
+            outputs = _enlarge_batch(network, self._make_lows(slide, source), device)
+            pairs = list(zip(outputs, self.highs_by_slide[slide], strict=True))
+            gains.append(
+                psnr_from_error(float(np.mean([_squared_error_inside_border(*pair) for pair in pairs])))
+                - psnr_from_error(bicubic_error)
+            )
+            textures = [compare_texture(_crop_border(image), _crop_border(high)) for image, high in pairs]
+            distances += [texture.distance for texture in textures if texture]
+        return ValidationScores(float(np.mean(gains)), accuracy, float(np.mean(distances)) if distances else None)
 
-    def accuracy(self, network: MMSRNet, device: torch.device) -> float | None:
-        """Share of the patches at high resolution of which the likeliest magnification is the right one.
+    def measure_accuracy(self, network: MMSRNet, device: torch.device) -> float | None:
+        """Return the share of high-resolution patches whose magnification is classified right.
 
-        A mean over magnifications, so that guessing the most frequent one gains nothing. Patches are compressed alike
-        before, see `imaging.jpeg`. None where no patch with contrast is of a magnification that the network knows.
+        A mean over magnifications, so that guessing the most frequent one gains nothing. Patches are first recompressed
+        alike, see `imaging.jpeg`. None if no patch with contrast has a magnification that the network knows.
         """
-        told: dict[int, list[bool]] = {}
-        for name, records in self.records.items():
-            known = [
-                (due, high)
-                for record, high in zip(records, self.slides[name], strict=True)
-                if record.contrast >= FLAT_CONTRAST and (due := network.spec.class_of(record.mpp_hr)) is not None
+        hits: dict[int, list[bool]] = {}
+        for slide, records in self.records_by_slide.items():
+            labelled = [
+                (label, high)
+                for record, high in zip(records, self.highs_by_slide[slide], strict=True)
+                if record.contrast >= FLAT_CONTRAST and (label := network.spec.class_of(record.mpp_hr)) is not None
             ]
-            seen = _likeliest(network, [high for _, high in known], device) if known else []
-            for (due, _), one in zip(known, seen, strict=True):
-                told.setdefault(due, []).append(one == due)
-        return fmean(fmean(right) for right in told.values()) if told else None
+            predictions = _classify(network, [high for _, high in labelled], device) if labelled else []
+            for (label, _), prediction in zip(labelled, predictions, strict=True):
+                hits.setdefault(label, []).append(prediction == label)
+        return fmean(fmean(class_hits) for class_hits in hits.values()) if hits else None
 
-    def strip(self, network: nn.Module, device: torch.device) -> Rgb:
-        """A row for each of a few slides: low resolution (in squares), bicubic, the network, the truth."""
+    def draw_comparison(self, network: nn.Module, device: torch.device) -> Rgb:
+        """Draw a row for each of a few slides: low resolution with its pixels as squares, bicubic, network, truth."""
         rows = []
-        for name, highs in list(self.slides.items())[:STRIP_ROWS]:
+        for slide, highs in list(self.highs_by_slide.items())[:COMPARISON_ROWS]:
             middle = len(highs) // 2
-            low, high = self._lows(name, self._sources(name)[0])[middle], highs[middle]
+            low, high = self._make_lows(slide, self._list_sources(slide)[0])[middle], highs[middle]
             squares = low.repeat(self.scale, axis=0).repeat(self.scale, axis=1)
-            made = _enlarged(network, [low], device)[0]
-            rows.append(np.concatenate([squares, enlarge(low, self.scale, "bicubic"), made, high], axis=1))
+            enlarged = _enlarge_batch(network, [low], device)[0]
+            rows.append(np.concatenate([squares, enlarge_image(low, self.scale, "bicubic"), enlarged, high], axis=1))
         return np.concatenate(rows)
 
-    def _sources(self, slide: str) -> tuple[Low, ...]:
-        return KERNELS if self.records[slide][0].kind == "pyramid" else ("stored",)
+    def _list_sources(self, slide: str) -> tuple[LowResolutionSource, ...]:
+        return VALIDATION_KERNELS if self.records_by_slide[slide][0].kind == "pyramid" else ("stored",)
 
-    def _lows(self, slide: str, low: Low) -> list[Rgb]:
-        if low == "stored":
-            return [self.store.low(record) for record in self.records[slide]]
-        return [shrink(high, self.scale, low) for high in self.slides[slide]]
+    def _make_lows(self, slide: str, source: LowResolutionSource) -> list[Rgb]:
+        if source == "stored":
+            return [self.store.read_low(record) for record in self.records_by_slide[slide]]
+        return [shrink_image(high, self.scale, source) for high in self.highs_by_slide[slide]]
 
     @cached_property
-    def _baseline(self) -> dict[tuple[str, Low], float]:
-        """(slide, low resolution) to the mean squared error of bicubic."""
+    def _bicubic_errors(self) -> dict[tuple[str, LowResolutionSource], float]:
+        """Maps (slide, source of low resolution) to the mean squared error of bicubic."""
         errors = {}
-        for slide, highs in self.slides.items():
-            for source in self._sources(slide):
-                pairs = zip(self._lows(slide, source), highs, strict=True)
+        for slide, highs in self.highs_by_slide.items():
+            for source in self._list_sources(slide):
+                pairs = zip(self._make_lows(slide, source), highs, strict=True)
                 errors[slide, source] = float(
-                    np.mean([_error(enlarge(low, self.scale, "bicubic"), high) for low, high in pairs])
+                    np.mean(
+                        [
+                            _squared_error_inside_border(enlarge_image(low, self.scale, "bicubic"), high)
+                            for low, high in pairs
+                        ]
+                    )
                 )
         return errors
 
 
-def _inner(image: Rgb) -> Rgb:
-    return image[BORDER_PX:-BORDER_PX, BORDER_PX:-BORDER_PX]
+def _crop_border(image: Rgb) -> Rgb:
+    return image[UNSCORED_BORDER_PX:-UNSCORED_BORDER_PX, UNSCORED_BORDER_PX:-UNSCORED_BORDER_PX]
 
 
-def _error(image: Rgb, truth: Rgb) -> float:
-    return squared_error(_inner(image), _inner(truth))
-
-
-@torch.inference_mode()
-def _likeliest(network: MMSRNet, highs: list[Rgb], device: torch.device) -> list[int]:
-    """Of each, the index of the magnification that it looks like most."""
-    with _arithmetic(device):
-        logits = network.logits(_planes([for_branch(high) for high in highs], device))
-    likeliest: list[int] = logits.argmax(dim=1).tolist()
-    return likeliest
+def _squared_error_inside_border(image: Rgb, truth: Rgb) -> float:
+    return mean_squared_error(_crop_border(image), _crop_border(truth))
 
 
 @torch.inference_mode()
-def _enlarged(network: nn.Module, lows: list[Rgb], device: torch.device) -> list[Rgb]:
-    with _arithmetic(device):
-        enlarged: Tensor = network(_planes(lows, device))
+def _classify(network: MMSRNet, highs: list[Rgb], device: torch.device) -> list[int]:
+    """Return the most likely class index of each image."""
+    with _autocast(device):
+        logits = network.logits(_to_planes([recompress_for_classifier(high) for high in highs], device))
+    indices: list[int] = logits.argmax(dim=1).tolist()
+    return indices
+
+
+@torch.inference_mode()
+def _enlarge_batch(network: nn.Module, lows: list[Rgb], device: torch.device) -> list[Rgb]:
+    with _autocast(device):
+        enlarged: Tensor = network(_to_planes(lows, device))
     return list(enlarged.mul(255).round().clamp(0, 255).byte().permute(0, 2, 3, 1).cpu().numpy())
 
 
-def _planes(images: list[Rgb], device: torch.device) -> Tensor:
+def _to_planes(images: list[Rgb], device: torch.device) -> Tensor:
     pixels = torch.from_numpy(np.stack(images)).to(device).permute(0, 3, 1, 2).float().div(255)
     return pixels.contiguous(memory_format=torch.channels_last)
 
 
-def _arithmetic(device: torch.device) -> AbstractContextManager[object]:
+def _autocast(device: torch.device) -> AbstractContextManager[object]:
     return torch.autocast(device.type, torch.bfloat16, enabled=has_bf16(device))

@@ -1,7 +1,7 @@
-"""Background: where a source holds no tissue, and what the result shows there.
+"""Background: where a region holds no tissue, and what the result shows there.
 
-Decided cell by cell; a cell is a tile of the written file, whatever the tiles of the work are, so that no pixel depends
-on how the source is cut. Boxes are in px of the source.
+Decided cell by cell. A cell is a tile of the written file, however the region is cut into tiles for the network, so
+that no output pixel depends on that cut. Boxes are in px of the region.
 """
 
 from __future__ import annotations
@@ -14,133 +14,146 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from wsisr.imaging.bicubic import bicubic
+from wsisr.imaging.bicubic import enlarge_bicubic
 from wsisr.imaging.geometry import Box, Size
-from wsisr.imaging.pixels import CUBIC_REACH, WHITE, Rgb
+from wsisr.imaging.pixels import CUBIC_RADIUS, WHITE, Rgb
 from wsisr.imaging.tiling import Tile
-from wsisr.slides.region import Source
-from wsisr.tissue import TissueMap, everywhere
-from wsisr.tissue.map import Flags, edges
+from wsisr.slides.region import SlideRegion
+from wsisr.tissue import TissueMap, make_full_map
+from wsisr.tissue.map import BoolMask, make_cell_edges
 
-Places: TypeAlias = npt.NDArray[np.int64]
+PixelOffsets: TypeAlias = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
-class Background:
-    """What is asked for."""
+class BackgroundOptions:
+    """What counts as tissue, and what the result shows elsewhere."""
 
-    tissue: TissueMap = field(default_factory=everywhere)
+    tissue: TissueMap = field(default_factory=make_full_map)
     white: bool = False
-    """Pure white instead of what was scanned there, enlarged by bicubic."""
+    """Pure white; otherwise the scanned background, enlarged by bicubic."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class Cells:
-    """A source laid out in cells, and what becomes of each."""
+class BackgroundMask:
+    """A grid of cells over a region, each tissue or background."""
 
-    tissue: Flags
-    """(rows, columns): which cells hold some."""
-    side: int
-    """Of a cell, in px of the source."""
+    tissue: BoolMask
+    """(rows, columns): which cells hold tissue."""
+    cell_px: int
+    """Side of a cell, in px of the region."""
     size: Size
-    """Of the source: the last cells of a row and of a column may be narrower."""
-    context: int
-    """Px around a cell that a network looks at."""
-    background: Background
+    """Size of the region; the last cells of a row and of a column may be narrower."""
+    receptive_field: int
+    """Px around a cell that a network sees."""
+    options: BackgroundOptions
 
     @classmethod
-    def of(cls, source: Source, side: int, context: int, background: Background) -> Cells:
-        whole = source.readable
-        part = Box.of(source.size).seen_from(whole)
-        return cls(background.tissue.cells(whole.size, part, side), side, source.size, context, background)
+    def from_tissue(
+        cls, region: SlideRegion, cell_px: int, receptive_field: int, options: BackgroundOptions
+    ) -> BackgroundMask:
+        """Return the cells of a region; a cell that touches tissue of the map is tissue."""
+        readable = region.readable_box
+        cells = options.tissue.mask_cells(readable.size, Box.from_size(region.size).relative_to(readable), cell_px)
+        return cls(cells, cell_px, region.size, receptive_field, options)
 
     @property
-    def skipped(self) -> float:
-        """Share of the area, 0 to 1, that the map leaves to the background."""
-        height, width = (np.diff(edges(0, px, self.side)) for px in (self.size.height, self.size.width))
-        return int(height @ ~self.tissue @ width) / self.size.pixels
+    def skipped_share(self) -> float:
+        """Share of the region's area that is background, 0 to 1."""
+        heights, widths = (np.diff(make_cell_edges(0, px, self.cell_px)) for px in (self.size.height, self.size.width))
+        return int(heights @ ~self.tissue @ widths) / self.size.pixel_count
 
     @property
-    def said(self) -> str:
-        """Which share was left out, why, and what is there instead."""
-        if not self.skipped:
-            white = "; nothing is made white" if self.background.white else ""
-            return f"none, for every tile of the result holds tissue ({self.background.tissue.origin}){white}"
-        shown = "white" if self.background.white else "bicubic"
-        return f"{100 * self.skipped:.1f} % of the area without tissue, {self.background.tissue.origin}; {shown} there"
+    def description(self) -> str:
+        """How much is background, how that was decided, and what is shown there."""
+        tissue = self.options.tissue
+        if not self.skipped_share:
+            white = "; nothing is made white" if self.options.white else ""
+            return f"none, for every tile of the result holds tissue ({tissue.origin}){white}"
+        shown = "white" if self.options.white else "bicubic"
+        return f"{100 * self.skipped_share:.1f} % of the area without tissue, {tissue.origin}; {shown} there"
 
-    def note(self) -> dict[str, str]:
-        """What the file says of it, the decision itself as a digest; nothing where all is tissue."""
+    def metadata(self) -> dict[str, str]:
+        """Return what the file records of it, with a digest of the cells; empty where all is tissue."""
         digest = sha256(np.packbits(self.tissue).tobytes()).hexdigest()
-        return {"background": self.said, "background sha256": digest} if self.skipped else {}
+        return {"background": self.description, "background sha256": digest} if self.skipped_share else {}
 
-    def within(self, box: Box) -> Flags:
-        """Of the cells that a box touches; it begins on the edge of one."""
-        rows = slice(box.top // self.side, -(-box.bottom // self.side))
-        return self.tissue[rows, box.left // self.side : -(-box.right // self.side)]
+    def tissue_in(self, box: Box) -> BoolMask:
+        """Return which of the cells that a box touches hold tissue; the box begins on the edge of a cell."""
+        rows = slice(box.top // self.cell_px, -(-box.bottom // self.cell_px))
+        return self.tissue[rows, box.left // self.cell_px : -(-box.right // self.cell_px)]
 
-    def kept(self, tile: Tile, window: Rgb) -> Flags:
-        """Which cells of a tile's reach a network is needed for: tissue, with something to see around it."""
-        flags = self.within(tile.reach)
-        white: Flags = np.asarray(cv2.inRange(window, (WHITE,) * 3, (WHITE,) * 3)) > 0
-        return flags & ~self._blank(tile, white) if white.any() else flags
+    def needs_network(self, tile: Tile, pixels: Rgb) -> BoolMask:
+        """Return which cells of a tile's blend box need a network, given the pixels of its input box.
 
-    def needed(self, tile: Tile, kept: Flags) -> Box:
-        """The part of a tile's window on which a network's pixels depend in the cells that are kept, at least one."""
-        down, across = (np.flatnonzero(kept.any(axis=axis)) for axis in (1, 0))
-        rows, columns = ((int(cells[0]) * self.side, int(cells[-1] + 1) * self.side) for cells in (down, across))
-        cells = Box(columns[0], rows[0], columns[1], rows[1]).moved(tile.reach.left, tile.reach.top)
-        return cells.grown(self.context).intersection(tile.window)
+        These are the cells with tissue around which the network sees anything but pure white.
+        """
+        tissue = self.tissue_in(tile.blend_box)
+        white: BoolMask = np.asarray(cv2.inRange(pixels, (WHITE,) * 3, (WHITE,) * 3)) > 0
+        return tissue & ~self._blank_cells(tile, white) if white.any() else tissue
 
-    def painted(self, tile: Tile, window: Rgb, kept: Flags, enlarged: Rgb) -> Rgb:
-        """A finished block, (h, w, 3), with the background where no network was needed."""
-        kept = self._of_block(tile, kept)
-        if kept.all():
+    def crop_needed(self, tile: Tile, needs_network: BoolMask) -> Box:
+        """Return the part of a tile's input box on which the cells that need a network depend; at least one does."""
+        rows, columns = (np.flatnonzero(needs_network.any(axis=axis)) for axis in (1, 0))
+        top, bottom = int(rows[0]) * self.cell_px, int(rows[-1] + 1) * self.cell_px
+        left, right = int(columns[0]) * self.cell_px, int(columns[-1] + 1) * self.cell_px
+        cells = Box(left, top, right, bottom).translate(tile.blend_box.left, tile.blend_box.top)
+        return cells.expand(self.receptive_field).intersection(tile.input_box)
+
+    def fill_background(self, tile: Tile, pixels: Rgb, needs_network: BoolMask, enlarged: Rgb) -> Rgb:
+        """Return the tile's enlarged core, (h, w, 3), with background where no network was needed."""
+        cells = self._core_cells(tile, needs_network)
+        if cells.all():
             return enlarged
-        scale = enlarged.shape[0] // tile.block.height
-        plain = self._plain(tile, window, scale)
-        if not kept.any():
-            return plain
-        mask = spread(kept, self.side * scale, enlarged)
-        return np.asarray(cv2.copyTo(enlarged, mask.view(np.uint8), plain.copy()), np.uint8)
+        scale = enlarged.shape[0] // tile.core.height
+        background = self._background_pixels(tile, pixels, scale)
+        if not cells.any():
+            return background
+        mask = expand_cells(cells, self.cell_px * scale, enlarged)
+        return np.asarray(cv2.copyTo(enlarged, mask.view(np.uint8), background.copy()), np.uint8)
 
-    def shown(self, tile: Tile, kept: Flags) -> Flags:
-        """Which cells of a tile's block show what the source shows: all, or where the rest is white, those kept."""
-        return self._of_block(tile, kept) | (not self.background.white)
+    def shows_source(self, tile: Tile, needs_network: BoolMask) -> BoolMask:
+        """Return which cells of a tile's core show the scanned specimen: all, unless the background is made white."""
+        return self._core_cells(tile, needs_network) | (not self.options.white)
 
-    def measurable(self, tile: Tile, low: Rgb) -> Flags:
-        """(h, w): which pixels of a block's input the result is meant to agree with."""
-        flags = self.within(tile.block) | (not self.background.white)
-        return spread(flags, self.side, low)
+    def comparable_pixels(self, tile: Tile, low: Rgb) -> BoolMask:
+        """Return for which pixels of a core's input, (h, w), the result must agree with it: not where it is white."""
+        cells = self.tissue_in(tile.core) | (not self.options.white)
+        return expand_cells(cells, self.cell_px, low)
 
-    def _of_block(self, tile: Tile, flags: Flags) -> Flags:
-        """Of the cells of a tile's reach, those of its block."""
-        return flags[: -(-tile.block.height // self.side), : -(-tile.block.width // self.side)]
+    def _core_cells(self, tile: Tile, cells: BoolMask) -> BoolMask:
+        """Return the cells of a tile's core, of those of its blend box."""
+        return cells[: -(-tile.core.height // self.cell_px), : -(-tile.core.width // self.cell_px)]
 
-    def _plain(self, tile: Tile, window: Rgb, scale: int) -> Rgb:
-        if self.background.white:
-            return np.broadcast_to(np.uint8(WHITE), (tile.block.height * scale, tile.block.width * scale, 3))
-        around = tile.block.grown(CUBIC_REACH).intersection(tile.window)
-        part = around.seen_from(tile.window)
-        inner = tile.block.seen_from(around) * scale
-        return bicubic(window[part.rows, part.columns], scale)[inner.rows, inner.columns]
+    def _background_pixels(self, tile: Tile, pixels: Rgb, scale: int) -> Rgb:
+        """Return the tile's enlarged core as if all of it were background."""
+        if self.options.white:
+            return np.broadcast_to(np.uint8(WHITE), (tile.core.height * scale, tile.core.width * scale, 3))
+        around = tile.core.expand(CUBIC_RADIUS).intersection(tile.input_box)
+        crop = around.relative_to(tile.input_box)
+        core = tile.core.relative_to(around) * scale
+        return enlarge_bicubic(pixels[crop.rows, crop.columns], scale)[core.rows, core.columns]
 
-    def _blank(self, tile: Tile, white: Flags) -> Flags:
-        """Which cells of a tile's reach have no pixel but white in sight of a network."""
+    def _blank_cells(self, tile: Tile, white: BoolMask) -> BoolMask:
+        """Return around which cells of a tile's blend box a network would see only white pixels."""
+        outer, inner = tile.input_box, tile.blend_box
         sums = np.asarray(cv2.integral(white.view(np.uint8)))
-        top, bottom = self._in_sight(tile.reach.top, tile.reach.bottom, tile.window.top, tile.window.bottom)
-        left, right = self._in_sight(tile.reach.left, tile.reach.right, tile.window.left, tile.window.right)
-        found = sums[bottom][:, right] - sums[bottom][:, left] - sums[top][:, right] + sums[top][:, left]
-        return np.asarray(found == np.outer(bottom - top, right - left))
+        top, bottom = self._field_bounds(inner.top, inner.bottom, outer.top, outer.bottom)
+        left, right = self._field_bounds(inner.left, inner.right, outer.left, outer.right)
+        white_counts = sums[bottom][:, right] - sums[bottom][:, left] - sums[top][:, right] + sums[top][:, left]
+        return np.asarray(white_counts == np.outer(bottom - top, right - left))
 
-    def _in_sight(self, start: int, end: int, first: int, last: int) -> tuple[Places, Places]:
-        """Along an axis, where what a network sees of each cell from start to end begins and ends, in a window."""
-        starts = np.arange(start, end, self.side)
-        ends = np.minimum(starts + self.side + self.context, last)
-        return np.maximum(starts - self.context, first) - first, ends - first
+    def _field_bounds(self, start: int, end: int, first: int, last: int) -> tuple[PixelOffsets, PixelOffsets]:
+        """Return along one axis where the receptive field of each cell from `start` to `end` begins and ends.
+
+        Offsets from `first`; the fields are cut to the input box, `first` to `last`.
+        """
+        starts = np.arange(start, end, self.cell_px)
+        ends = np.minimum(starts + self.cell_px + self.receptive_field, last)
+        return np.maximum(starts - self.receptive_field, first) - first, ends - first
 
 
-def spread(flags: Flags, side: int, image: Rgb) -> Flags:
-    """A flag a cell to a flag a pixel of an image of these cells."""
+def expand_cells(flags: BoolMask, cell_px: int, image: Rgb) -> BoolMask:
+    """Return one flag for each pixel of an image, from one for each cell."""
     height, width = image.shape[:2]
-    return flags.repeat(side, axis=0)[:height].repeat(side, axis=1)[:, :width]
+    return flags.repeat(cell_px, axis=0)[:height].repeat(cell_px, axis=1)[:, :width]

@@ -1,7 +1,7 @@
-"""The main job: a level of a slide, through an `Upscaler`, into a pyramid on disk.
+"""The engine: a region of a slide goes through an `Upscaler` into a pyramid on disk.
 
-read -> network -> finish -> encode and store, each in threads of its own and a few batches ahead of the next, so that
-the network waits for none of them; `Load` says what they hold in memory.
+Read, network, finish, encode and store are stages with threads of their own, each a few batches ahead of the next, so
+that the network waits for none of them. `WorkUnit` says what they hold in memory.
 """
 
 from __future__ import annotations
@@ -18,235 +18,262 @@ from wsisr.errors import ModelError
 from wsisr.files import refuse_source
 from wsisr.imaging.blending import Blender
 from wsisr.imaging.geometry import Box
-from wsisr.imaging.pixels import WHITE, Rgb, Tiles
+from wsisr.imaging.pixels import WHITE, Rgb, RgbBatch
 from wsisr.imaging.tiling import Tile
 from wsisr.models.upscaler import Upscaler
-from wsisr.parallel.pipeline import ahead, mapped
+from wsisr.parallel.pipeline import parallel_map, prefetch
 from wsisr.progress import Progress
-from wsisr.slides.files import digesting
-from wsisr.slides.region import Source
-from wsisr.slides.unreadable import Hole
-from wsisr.tissue.map import Flags
-from wsisr.upscaling.memory import STORING
-from wsisr.upscaling.plan import Options, Plan, plan, work_folder
-from wsisr.upscaling.provenance import digest_note, findings_note
-from wsisr.upscaling.quality import Measures
-from wsisr.upscaling.residual import apart
-from wsisr.upscaling.seams import Sides
-from wsisr.writing import Diary, PyramidWriter, Said, WorkFolder
-from wsisr.writing.layouts.catalog import layout_name
-from wsisr.writing.verification import wrong
+from wsisr.slides.files import hash_in_background
+from wsisr.slides.region import SlideRegion
+from wsisr.slides.unreadable import UnreadableRegion
+from wsisr.tissue.map import BoolMask
+from wsisr.upscaling.consistency import count_consistency_errors
+from wsisr.upscaling.memory import PARALLEL_STORES
+from wsisr.upscaling.plan import UpscaleOptions, UpscalePlan, plan_upscaling
+from wsisr.upscaling.provenance import digest_metadata, findings_metadata
+from wsisr.upscaling.quality import TileQuality
+from wsisr.upscaling.seams import TileBorders
+from wsisr.writing import MessageLog, PyramidWriter, RunLog, WorkFolder
+from wsisr.writing.layouts.catalog import resolve_layout_name
+from wsisr.writing.verification import describe_faults
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class Piece:
-    """A tile of the source, read."""
+class TileInput:
+    """A tile and the pixels that were read for it."""
 
     tile: Tile
-    window: Rgb
-    """(h, w, 3): the pixels of its window."""
-    kept: Flags
-    """Which cells of its reach a network is needed for."""
+    pixels: Rgb
+    """(h, w, 3): the pixels of the tile's input box."""
+    needs_network: BoolMask
+    """(rows, columns): which cells of the tile's blend box need a network."""
 
 
-def upscale(
-    source: Source,
+def upscale_region(
+    region: SlideRegion,
     upscaler: Upscaler,
     output: Path | str,
     *,
-    options: Options | None = None,
+    options: UpscaleOptions | None = None,
     overwrite: bool = False,
     folder: WorkFolder | None = None,
 ) -> Generator[Progress, None, None]:
-    """Writes a pyramid of a source enlarged; nothing happens until the iterator is consumed, to its end.
+    """Write a pyramid of an enlarged region. Nothing happens until the iterator is consumed, to its end.
 
     Yields `upscale` in output pixels, first what an earlier run finished, if there was one, then `pyramid` and
-    `assemble` in stored tiles. Leaving early, by an error too, keeps the finished tiles in `folder`, by default beside
-    the output, and the same call goes on from them; `WorkFolder()` keeps nothing. Raises `SlideError`, `ModelError` or
+    `assemble` in stored tiles. Leaving early, also by an error, keeps the finished tiles in `folder`, by default beside
+    the output, and the same call resumes from them; `WorkFolder()` keeps nothing. Raises `SlideError`, `ModelError` or
     `OutputError`, each in one line.
     """
-    output, options = Path(output), options or Options()
-    work = plan(source, upscaler, replace(options, layout=layout_name(output, options.layout)))
-    yield from carried_out(work, upscaler, output, overwrite=overwrite, folder=folder)
+    output, options = Path(output), options or UpscaleOptions()
+    plan = plan_upscaling(region, upscaler, replace(options, layout=resolve_layout_name(output, options.layout)))
+    yield from run_plan(plan, output, overwrite=overwrite, folder=folder)
 
 
-def carried_out(
-    work: Plan, upscaler: Upscaler, output: Path, *, overwrite: bool = False, folder: WorkFolder | None = None
+def run_plan(
+    plan: UpscalePlan, output: Path, *, overwrite: bool = False, folder: WorkFolder | None = None
 ) -> Generator[Progress, None, None]:
-    """What `upscale` does, as planned already; once, for the plan's audit and times are those of one run."""
-    refuse_source(output, work.source.slide.info.path)
-    folder = folder or work_folder(work, upscaler)
+    """Do what `upscale_region` does, for a plan that was made before.
+
+    A plan can be run once: its quality monitor and its stage times belong to one run.
+    """
+    refuse_source(output, plan.region.slide.info.path)
     with (
-        PyramidWriter(output, work.output, folder, overwrite=overwrite) as writer,
-        digesting(work.source.slide.info) as digest,
+        PyramidWriter(output, plan.output, folder or plan.work_folder(), overwrite=overwrite) as writer,
+        hash_in_background(plan.region.slide.info) as digest,
     ):
-        yield from _stored(work, upscaler, writer)
-        writer.annotate(digest_note(digest.result()))
-        steps = writer.finish(check=wrong if work.verify else None)
-        while step := work.times.step(steps):
+        yield from _write_level_0(plan, writer)
+        writer.add_metadata(digest_metadata(digest.result()))
+        steps = writer.finish(check=describe_faults if plan.verify else None)
+        while step := plan.times.time_next(steps):
             yield step
 
 
-def _stored(work: Plan, upscaler: Upscaler, writer: PyramidWriter) -> Iterator[Progress]:
-    """Level 0, block by block, without those that an earlier run finished."""
-    total = work.output.size.pixels
-    missing = (tile for run in pending(work, upscaler.scale, writer.holds) for tile in run)
-    done = before = total - sum((tile.block * upscaler.scale).size.pixels for tile in missing)
-    remarks, holes = Said(writer.diary, "remark"), Said(writer.diary, "hole")
-    runs = pending(work, upscaler.scale, writer.holds)
+def _write_level_0(plan: UpscalePlan, writer: PyramidWriter) -> Iterator[Progress]:
+    """Store level 0 block by block, without the blocks that an earlier run finished."""
+    total = plan.output.size.pixel_count
+    missing = (tile for batch in missing_batches(plan, writer.has_tiles) for tile in batch)
+    done = before = total - sum((tile.core * plan.scale).size.pixel_count for tile in missing)
+    warnings, unreadable = MessageLog(writer.run_log, "remark"), MessageLog(writer.run_log, "hole")
+    blocks = enlarge_blocks(plan, missing_batches(plan, writer.has_tiles), writer.run_log)
 
-    def heard() -> Iterator[tuple[Box, Rgb]]:
-        """Blocks of which everything is said that must be: a stored one is not made again."""
-        with closing(ahead(blocks(work, upscaler, runs, writer.diary), work.load.depth)) as enlarged:
-            for block in enlarged:
-                remarks.hear(upscaler.remarks)
-                holes.hear(hole.packed for hole in work.source.slide.holes)
+    def log_findings() -> Iterator[tuple[Box, Rgb]]:
+        """Log what was found out about a block before it is stored: a stored block is never computed again."""
+        with closing(prefetch(blocks, plan.work_unit.queue_depth)) as prefetched:
+            for block in prefetched:
+                warnings.collect(plan.upscaler.warnings)
+                unreadable.collect(place.numbers for place in plan.region.slide.unreadable_regions)
                 yield block
 
     def store(block: tuple[Box, Rgb]) -> int:
         box, pixels = block
-        with work.times.of("encode"):
+        with plan.times.measure("encode"):
             writer.write(box, pixels)
-        return box.size.pixels
+        return box.size.pixel_count
 
     if before:
         yield Progress("upscale", done, total, before)
-    with closing(mapped(store, heard(), STORING, STORING)) as stored:
-        for pixels in stored:
-            done += pixels
+    with closing(parallel_map(store, log_findings(), PARALLEL_STORES, PARALLEL_STORES)) as stored:
+        for pixel_count in stored:
+            done += pixel_count
             yield Progress("upscale", done, total, before)
-    writer.annotate(findings_note(remarks.texts, [Hole.parsed(text) for text in holes.texts]))
+    places = [UnreadableRegion.parse(text) for text in unreadable.messages]
+    writer.add_metadata(findings_metadata(warnings.messages, places))
 
 
-def blocks(
-    work: Plan, upscaler: Upscaler, runs: Iterable[list[Tile]] | None = None, diary: Diary | None = None
+def enlarge_blocks(
+    plan: UpscalePlan, batches: Iterable[list[Tile]] | None = None, run_log: RunLog | None = None
 ) -> Iterator[tuple[Box, Rgb]]:
-    """The enlarged source in blocks, row by row: boxes in output px, (h, w, 3) sRGB. Of all runs, or of some.
+    """Enlarge the region in blocks, row by row: boxes in output px, (h, w, 3) sRGB. By default, of all tiles.
 
-    What is measured of them goes into the diary, and what is there of other runs counts.
+    Quality measurements go to the run log; those of earlier runs that it holds count, too.
     """
-    if work.audit:
-        work.audit.begin(work.grid, work.cells.side * upscaler.scale, diary)
-    load, runs = work.load, all_runs(work) if runs is None else runs
-    read = mapped(lambda batch: _read(work, batch), runs, load.depth)
-    enlarged = mapped(lambda pieces: _where_kept(work, pieces, upscaler), read, load.beside, load.beside)
-    joined = _joined(work, enlarged, Blender(work.grid, upscaler.scale))
-    finished = mapped(lambda block: _finished(work, *block), joined, load.finishers, load.finishers)
+    unit = plan.work_unit
+    if plan.quality:
+        plan.quality.begin(plan.grid, plan.background.cell_px * plan.scale, run_log)
+    batches = tile_batches(plan) if batches is None else batches
+    inputs = parallel_map(lambda batch: _read_batch(plan, batch), batches, unit.queue_depth)
+    enlarged = parallel_map(
+        lambda batch: _enlarge_tissue(plan, batch), inputs, unit.parallel_batches, unit.parallel_batches
+    )
+    blended = _blend_tiles(plan, enlarged)
+    finished = parallel_map(
+        lambda block: _finish_block(plan, *block), blended, unit.parallel_finishers, unit.parallel_finishers
+    )
     with closing(finished):
-        for tile, box, block, measures in finished:
-            if work.audit and measures:
-                work.audit.add(tile, measures)
+        for tile, box, block, quality in finished:
+            if plan.quality and quality:
+                plan.quality.add(tile, quality)
             yield box, block
-    if work.audit:
-        work.audit.end()
+    if plan.quality:
+        plan.quality.end()
 
 
-def _read(work: Plan, batch: Sequence[Tile]) -> list[Piece]:
-    with work.times.of("read"):
-        windows = [work.source.read(tile.window) for tile in batch]
-        return [Piece(tile, window, work.cells.kept(tile, window)) for tile, window in zip(batch, windows, strict=True)]
+def _read_batch(plan: UpscalePlan, batch: Sequence[Tile]) -> list[TileInput]:
+    with plan.times.measure("read"):
+        images = [plan.region.read(tile.input_box) for tile in batch]
+        return [
+            TileInput(tile, image, plan.background.needs_network(tile, image))
+            for tile, image in zip(batch, images, strict=True)
+        ]
 
 
-def _where_kept(work: Plan, pieces: Sequence[Piece], upscaler: Upscaler) -> list[tuple[Piece, Rgb]]:
-    """Pieces with their windows enlarged; where nothing of one is kept, with white of that size, which costs nothing
-    and will be painted over."""
-    busy = [piece for piece in pieces if piece.kept.any()]
-    with work.times.of("network"):
-        enlarged = iter(_busy_enlarged(work, busy, upscaler))
-    return [(piece, next(enlarged) if piece.kept.any() else _white(piece.window, upscaler.scale)) for piece in pieces]
+def _enlarge_tissue(plan: UpscalePlan, batch: Sequence[TileInput]) -> list[tuple[TileInput, Rgb]]:
+    """Enlarge the inputs in which a cell needs a network.
+
+    The others come with a white image of the enlarged size, which costs nothing and is painted over later.
+    """
+    with_tissue = [tile_input for tile_input in batch if tile_input.needs_network.any()]
+    with plan.times.measure("network"):
+        enlarged = iter(_enlarge_batch(plan, with_tissue))
+    return [
+        (tile_input, next(enlarged) if tile_input.needs_network.any() else _white_image(tile_input.pixels, plan.scale))
+        for tile_input in batch
+    ]
 
 
-def _white(window: Rgb, scale: int) -> Rgb:
-    height, width = window.shape[:2]
+def _white_image(pixels: Rgb, scale: int) -> Rgb:
+    """Return white in the enlarged size of an image, without memory for each pixel."""
+    height, width = pixels.shape[:2]
     return np.broadcast_to(np.uint8(WHITE), (height * scale, width * scale, 3))
 
 
-def _busy_enlarged(work: Plan, busy: Sequence[Piece], upscaler: Upscaler) -> Iterable[Rgb]:
-    """Windows enlarged. Of a single one, only what its kept cells need, unless the rest fades into a neighbour."""
-    if len(busy) == 1 and not work.grid.tiling.feather:
-        return [_partly_enlarged(work, busy[0], upscaler)]
-    tiles, windows = [piece.tile for piece in busy], [piece.window for piece in busy]
-    return _enlarged(tiles, np.stack(windows), upscaler) if busy else ()
+def _enlarge_batch(plan: UpscalePlan, batch: Sequence[TileInput]) -> Iterable[Rgb]:
+    """Enlarge inputs. Of a single one only the crop that its cells need, unless the rest fades into a neighbour."""
+    if len(batch) == 1 and not plan.grid.tiling.feather_px:
+        return [_enlarge_crop(plan, batch[0])]
+    tiles, images = [tile_input.tile for tile_input in batch], [tile_input.pixels for tile_input in batch]
+    return _call_upscaler(plan.upscaler, tiles, np.stack(images)) if batch else ()
 
 
-def _partly_enlarged(work: Plan, piece: Piece, upscaler: Upscaler) -> Rgb:
-    """A window enlarged where cells are kept, and white elsewhere, which will be painted over."""
-    tile, window = piece.tile, piece.window
-    needed = work.cells.needed(tile, piece.kept).widened(work.grid.tiling.unit, tile.window)
-    part = needed.seen_from(tile.window)
-    pixels: Rgb = _enlarged([tile], window[None, part.rows, part.columns], upscaler)[0]
-    if needed == tile.window:
-        return pixels
-    whole, place = _white(window, upscaler.scale).copy(), part * upscaler.scale
-    whole[place.rows, place.columns] = pixels
-    return whole
+def _enlarge_crop(plan: UpscalePlan, tile_input: TileInput) -> Rgb:
+    """Enlarge the part of an input that its cells need; the rest of the result is white and is painted over later."""
+    tile, pixels = tile_input.tile, tile_input.pixels
+    needed = plan.background.crop_needed(tile, tile_input.needs_network)
+    needed = needed.widen_to_multiple(plan.grid.tiling.width_multiple, tile.input_box)
+    crop = needed.relative_to(tile.input_box)
+    enlarged: Rgb = _call_upscaler(plan.upscaler, [tile], pixels[None, crop.rows, crop.columns])[0]
+    if needed == tile.input_box:
+        return enlarged
+    image, place = _white_image(pixels, plan.scale).copy(), crop * plan.scale
+    image[place.rows, place.columns] = enlarged
+    return image
 
 
-def _enlarged(batch: Sequence[Tile], windows: Tiles, upscaler: Upscaler) -> Tiles:
-    """Windows through the upscaler. Raises its `ModelError` with the place of the very tile that it was about."""
+def _call_upscaler(upscaler: Upscaler, batch: Sequence[Tile], images: RgbBatch) -> RgbBatch:
+    """Enlarge the images of a batch of tiles.
+
+    Raises the upscaler's `ModelError` with the position of the tile that failed: a batch is tried again tile by tile.
+    """
     try:
-        return upscaler(windows)
+        return upscaler(images)
     except ModelError as error:
         if len(batch) > 1:
-            return np.concatenate([_enlarged([tile], windows[i : i + 1], upscaler) for i, tile in enumerate(batch)])
-        block = batch[0].block
-        raise ModelError(f"{error} (tile of {block.size} px at {block.left}, {block.top} of the input)") from error
+            parts = [_call_upscaler(upscaler, [tile], images[i : i + 1]) for i, tile in enumerate(batch)]
+            return np.concatenate(parts)
+        core = batch[0].core
+        raise ModelError(f"{error} (tile of {core.size} px at {core.left}, {core.top} of the input)") from error
 
 
-def _joined(
-    work: Plan, batches: Generator[list[tuple[Piece, Rgb]]], blender: Blender
-) -> Iterator[tuple[Piece, Box, Rgb]]:
-    """Pieces with the boxes in output px that they complete, and the blocks there, joined with those before them."""
+def _blend_tiles(
+    plan: UpscalePlan, batches: Generator[list[tuple[TileInput, Rgb]]]
+) -> Iterator[tuple[TileInput, Box, Rgb]]:
+    """Blend enlarged tiles with their neighbours; yield each with the block that it completes, its box in output px."""
+    blender = Blender(plan.grid, plan.scale)
     with closing(batches):
         for batch in batches:
-            for piece, enlarged in batch:
-                with work.times.of("finish"):
-                    box, block = blender.add(piece.tile, enlarged)
-                yield piece, box, block
+            for tile_input, enlarged in batch:
+                with plan.times.measure("finish"):
+                    box, block = blender.blend_tile(tile_input.tile, enlarged)
+                yield tile_input, box, block
 
 
-def _finished(work: Plan, piece: Piece, box: Box, block: Rgb) -> tuple[Tile, Box, Rgb, Measures | None]:
-    """A block as it is stored, and what is measured of it."""
-    with work.times.of("finish"):
-        painted = work.cells.painted(piece.tile, piece.window, piece.kept, block)
-        measures = _measured(work, piece, painted) if work.audit else None
-    return piece.tile, box, painted, measures
+def _finish_block(
+    plan: UpscalePlan, tile_input: TileInput, box: Box, block: Rgb
+) -> tuple[Tile, Box, Rgb, TileQuality | None]:
+    """Fill the background of a block and measure the quality of the result."""
+    with plan.times.measure("finish"):
+        block = plan.background.fill_background(tile_input.tile, tile_input.pixels, tile_input.needs_network, block)
+        quality = _measure_quality(plan, tile_input, block) if plan.quality else None
+    return tile_input.tile, box, block, quality
 
 
-def _measured(work: Plan, piece: Piece, block: Rgb) -> Measures:
-    """Of a finished block."""
-    tile, cells = piece.tile, work.cells
-    part = tile.block.seen_from(tile.window)
-    low = piece.window[part.rows, part.columns]
-    scale = block.shape[0] // low.shape[0]
-    sides = Sides.of(block, cells.shown(tile, piece.kept), cells.side * scale, scale)
-    return Measures(sides, apart(low, block, cells.measurable(tile, low)))
+def _measure_quality(plan: UpscalePlan, tile_input: TileInput, block: Rgb) -> TileQuality:
+    """Measure the borders and the consistency error of a finished block."""
+    tile, mask = tile_input.tile, plan.background
+    core = tile.core.relative_to(tile.input_box)
+    low = tile_input.pixels[core.rows, core.columns]
+    cells = mask.shows_source(tile, tile_input.needs_network)
+    borders = TileBorders.measure(block, cells, mask.cell_px * plan.scale, plan.scale)
+    return TileQuality(borders, count_consistency_errors(low, block, mask.comparable_pixels(tile, low)))
 
 
-def pending(work: Plan, scale: int, stored: Callable[[Box], bool]) -> Iterator[list[Tile]]:
-    """The runs that must be computed where some blocks are stored, boxes in output px.
+def missing_batches(plan: UpscalePlan, is_stored: Callable[[Box], bool]) -> Iterator[list[Tile]]:
+    """Yield the batches that must be computed where some blocks are stored; `is_stored` takes boxes in output px.
 
-    A run is computed whole, for a batch of another size may be rounded otherwise; where tiles feather, so are those
-    that fade into a missing block.
+    A batch is computed whole, for a network may round a batch of another size otherwise. Where tiles feather, so are
+    the batches of the tiles that fade into a missing block.
     """
-    ahead_by = range(2 if work.grid.tiling.feather else 1)
+    reach = range(2 if plan.grid.tiling.feather_px else 1)
 
-    def wanted(tile: Tile) -> bool:
-        columns = (tile.column + step for step in ahead_by if tile.column + step < work.grid.columns)
-        rows = [tile.row + step for step in ahead_by if tile.row + step < work.grid.rows]
-        return not all(stored(work.grid.tile(column, row).block * scale) for column in columns for row in rows)
+    def is_needed(tile: Tile) -> bool:
+        columns = (tile.column + step for step in reach if tile.column + step < plan.grid.columns)
+        rows = [tile.row + step for step in reach if tile.row + step < plan.grid.rows]
+        cores = (plan.grid.tile_at(column, row).core for column in columns for row in rows)
+        return not all(is_stored(core * plan.scale) for core in cores)
 
-    return (run for run in all_runs(work) if any(map(wanted, run)))
-
-
-def all_runs(work: Plan) -> Iterator[list[Tile]]:
-    """Every tile, in batches that either hold tissue or hold none."""
-    return batches(work.grid, work.load.batch, lambda tile: bool(work.cells.within(tile.reach).any()))
+    return (batch for batch in tile_batches(plan) if any(map(is_needed, batch)))
 
 
-def batches(tiles: Iterable[Tile], most: int, kind: Callable[[Tile], bool] = bool) -> Iterator[list[Tile]]:
-    """Runs of neighbouring tiles of one kind with windows of one shape, at most so many in a run."""
-    for _, alike in groupby(tiles, key=lambda tile: (tile.window.size, kind(tile))):
-        run = list(alike)
-        for start in range(0, len(run), most):
-            yield run[start : start + most]
+def tile_batches(plan: UpscalePlan) -> Iterator[list[Tile]]:
+    """Yield all tiles in batches; those of a batch either all hold tissue or all hold none."""
+    mask = plan.background
+    return group_batches(plan.grid, plan.work_unit.batch, lambda tile: bool(mask.tissue_in(tile.blend_box).any()))
+
+
+def group_batches(tiles: Iterable[Tile], largest: int, kind: Callable[[Tile], bool] = bool) -> Iterator[list[Tile]]:
+    """Yield neighbouring tiles of one kind whose input boxes have one size, in batches of at most `largest`."""
+    for _, group in groupby(tiles, key=lambda tile: (tile.input_box.size, kind(tile))):
+        neighbours = list(group)
+        for start in range(0, len(neighbours), largest):
+            yield neighbours[start : start + largest]

@@ -1,6 +1,6 @@
-"""A second opinion on a slide's pixel pitch: the magnification that a network sees in its tissue.
+"""A second opinion on a slide's pixel size: the magnification that a network sees in its tissue.
 
-Asked before any work, of a few windows spread over the tissue, so that what it says is the same however a run goes.
+Done before any tile, on a few windows spread over the tissue, so that a resumed run comes to the same result.
 """
 
 from __future__ import annotations
@@ -8,68 +8,71 @@ from __future__ import annotations
 import numpy as np
 
 from wsisr.imaging.geometry import Box, Size
-from wsisr.imaging.jpeg import for_branch
+from wsisr.imaging.jpeg import recompress_for_classifier
 from wsisr.imaging.pixels import Rgb
 from wsisr.models.magnification import Shares, Sight
-from wsisr.slides.region import Source
+from wsisr.slides.region import SlideRegion
 from wsisr.tissue import TissueMap
 
 WINDOW_PX = 128
-"""Side of a window, in px of the source."""
+"""Side of a window, in px of the region."""
 
-WINDOWS = 16
-"""How many are looked at; where the tissue has fewer, nothing is said, for four of a small region had misled.
+WINDOW_COUNT = 16
+"""Windows that are classified. A region with fewer is not checked: on four windows of a small region, the network was
+wrong. Every figure about how often this check is right was measured with this number."""
 
-All that is known of how often this is right was found with so many."""
+CONTRADICTED_BELOW = {2: 0.1, 3: 0.05}
+"""Number of magnifications that a network distinguishes, to the probability below which the recorded magnification
+counts as contradicted, where another one leads.
 
-DOUBTED = {2: 0.1, 3: 0.05}
-"""By how many magnifications a network tells apart: the share below which that of the pitch counts as contradicted,
-where another leads.
-
-So low that none of the slides at hand was doubted under its own pitch: whoever is warned for nothing stops reading.
+So low that none of the slides at hand was doubted at its own pixel size: users who see false warnings stop reading.
 """
 
 
-def contradiction(source: Source, tissue: TissueMap, sight: Sight) -> str | None:
-    """What is to be said where a slide does not look as its pitch tells; None where it does, or nobody knows."""
-    due = None if source.mpp is None else sight.spec.class_of(source.mpp)
-    windows = [] if due is None else windows_of(source, tissue)
-    if due is None or not windows:
+def check_magnification(region: SlideRegion, tissue: TissueMap, classifier: Sight) -> str | None:
+    """Return a warning if the tissue looks like another magnification than the region's pixel size stands for.
+
+    None if it does not, or if the pixel size, the classifier or the tissue is not enough to tell. Files record the
+    text, and a finished file counts as the same only if its text is.
+    """
+    expected = None if region.mpp is None else classifier.spec.class_of(region.mpp)
+    windows = [] if expected is None else read_windows(region, tissue)
+    if expected is None or not windows:
         return None
-    shares = sight(np.stack(windows))
-    if not doubted(shares, due):
+    probabilities = classifier(np.stack(windows))
+    if not is_contradicted(probabilities, expected):
         return None
-    leading = int(shares.argmax())
-    seen, told = sight.spec.magnifications[leading], sight.spec.magnifications[due]
+    leading, magnifications = int(probabilities.argmax()), classifier.spec.magnifications
     return (
-        f"the tissue looks like {seen:g}x ({100 * shares[leading]:.0f} % likely), "
-        f"its {source.mpp:.4g} um/px stand for {told:g}x ({100 * shares[due]:.0f} %); if the pitch is wrong, give --mpp"
+        f"the tissue looks like {magnifications[leading]:g}x ({100 * probabilities[leading]:.0f} % likely), its "
+        f"{region.mpp:.4g} um/px stand for {magnifications[expected]:g}x ({100 * probabilities[expected]:.0f} %); "
+        "if the pitch is wrong, give --mpp"
     )
 
 
-def doubted(shares: Shares, due: int) -> bool:
-    """Whether the magnification that a pitch stands for, by its index, counts as contradicted."""
-    least = DOUBTED.get(len(shares), min(DOUBTED.values()))
-    return int(shares.argmax()) != due and bool(shares[due] < least)
+def is_contradicted(probabilities: Shares, expected: int) -> bool:
+    """Return whether the classifier rules out the expected magnification, given by its index."""
+    least = CONTRADICTED_BELOW.get(len(probabilities), min(CONTRADICTED_BELOW.values()))
+    return int(probabilities.argmax()) != expected and bool(probabilities[expected] < least)
 
 
-def windows_of(source: Source, tissue: TissueMap) -> list[Rgb]:
-    """What of a source's tissue is looked at, compressed alike; nothing where it has too few windows."""
-    boxes = spread_windows(source, tissue)
-    return [for_branch(source.read(box)) for box in boxes] if len(boxes) == WINDOWS else []
+def read_windows(region: SlideRegion, tissue: TissueMap) -> list[Rgb]:
+    """Read the windows to classify, all with the same JPEG compression; none if the tissue has too few."""
+    boxes = choose_windows(region, tissue)
+    return [recompress_for_classifier(region.read(box)) for box in boxes] if len(boxes) == WINDOW_COUNT else []
 
 
-def spread_windows(source: Source, tissue: TissueMap) -> list[Box]:
-    """Evenly chosen windows of one size that hold tissue, in px of the source; `WINDOWS` at most."""
-    whole, area = source.readable, Box.of(source.size)
-    flags = tissue.cells(whole.size, area.seen_from(whole), WINDOW_PX)
-    found = [_inside(source.size, int(row), int(column)) for row, column in np.argwhere(flags)]
-    most = min(WINDOWS, len(found))
-    return [found[number * len(found) // most] for number in range(most)]
+def choose_windows(region: SlideRegion, tissue: TissueMap) -> list[Box]:
+    """Return evenly spaced windows of one size that hold tissue, in px of the region; `WINDOW_COUNT` at most."""
+    readable, area = region.readable_box, Box.from_size(region.size)
+    has_tissue = tissue.mask_cells(readable.size, area.relative_to(readable), WINDOW_PX)
+    boxes = [_window_box(region.size, int(row), int(column)) for row, column in np.argwhere(has_tissue)]
+    count = min(WINDOW_COUNT, len(boxes))
+    return [boxes[number * len(boxes) // count] for number in range(count)]
 
 
-def _inside(size: Size, row: int, column: int) -> Box:
-    """A cell as a window, moved to lie within the source where that is large enough."""
+def _window_box(size: Size, row: int, column: int) -> Box:
+    """Return a cell as a window, moved to lie within the region where that is large enough."""
     width, height = min(WINDOW_PX, size.width), min(WINDOW_PX, size.height)
     left, top = min(column * WINDOW_PX, size.width - width), min(row * WINDOW_PX, size.height - height)
     return Box(left, top, left + width, top + height)

@@ -1,4 +1,4 @@
-"""What an upscaling would do: how the source is cut, what becomes of its background, what the output is."""
+"""The plan of an upscaling: how the region is cut into tiles, what is background, what the output will be."""
 
 from __future__ import annotations
 
@@ -7,70 +7,70 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from wsisr.errors import OutputError, SlideError
-from wsisr.imaging.pixels import CUBIC_REACH
+from wsisr.imaging.pixels import CUBIC_RADIUS
 from wsisr.imaging.tiling import TileGrid, Tiling
 from wsisr.models.upscaler import Upscaler
-from wsisr.parallel.cpu import cores
-from wsisr.parallel.timing import Times
-from wsisr.slides.associated import associated_image
-from wsisr.slides.region import Source
-from wsisr.upscaling.background import Background, Cells
-from wsisr.upscaling.memory import DEFAULT_MEMORY_GB, DEPTHS, Load, affordable
-from wsisr.upscaling.provenance import provenance, title
-from wsisr.upscaling.quality import Audit
-from wsisr.upscaling.run_identity import identity
+from wsisr.parallel.cpu import count_usable_cores
+from wsisr.parallel.timing import StageTimes
+from wsisr.slides.associated import read_associated_image
+from wsisr.slides.region import SlideRegion
+from wsisr.upscaling.background import BackgroundMask, BackgroundOptions
+from wsisr.upscaling.memory import DEFAULT_MEMORY_GB, QUEUE_DEPTHS, WorkUnit, largest_within_budget
+from wsisr.upscaling.provenance import image_title, provenance_metadata
+from wsisr.upscaling.quality import QualityMonitor
+from wsisr.upscaling.run_identity import run_identity
 from wsisr.version import __version__
 from wsisr.writing import Codec, PyramidSpec, WorkFolder
-from wsisr.writing.layouts.catalog import DEFAULT, LAYOUTS
+from wsisr.writing.layouts.catalog import DEFAULT_LAYOUT, LAYOUTS
 
 STORED_TILE_PX = 256
 """Side of a tile of the written file; the same whatever the tiling, so that the file is too."""
 
 DEFAULT_TILE_PX = 1024
-"""Input px. A network computes at one rate from 384 to 1536 px (make bench-network); what differs is the overlap."""
+"""Input px. From 384 to 1536 px a network computes at one rate (`tests.bench runtimes`); only the overlap differs."""
 
 WIDTH_UNIT = 16
 """Input px. On a CPU, bf16 convolutions (oneDNN 3.12, AMX) take a tenth longer on most other widths, and twice as long
 on some (`tests.bench runtimes --tiles 1024 1042 1060 1072`)."""
 
 GPU_TILE_PX = 2048
-"""`DEFAULT_TILE_PX` of a GPU, where every window costs the processor as much time to start; taken where memory has room
+"""`DEFAULT_TILE_PX` of a GPU, where every call costs the processor as much time to start; taken where memory has room
 for it besides all that finishes blocks."""
 
-FILTERING = min(4, cores())
-"""Windows that a filter enlarges beside each other."""
+FILTER_WORKERS = min(4, count_usable_cores())
+"""Tiles that a filter enlarges in parallel."""
 
-NETWORKING = min(2, cores())
-"""The same of a network, each with its share of the cores: in one call all of them wait for the slowest at every layer,
-and each time that the encoder, or another program, has one of them."""
+NETWORK_WORKERS = min(2, count_usable_cores())
+"""Tiles that a network enlarges in parallel, each on its share of the cores: in one call all cores wait for the slowest
+at every layer, and each time that the encoder, or another program, has one of them."""
 
-FINISHING = tuple(count for count in (8, 4, 2, 1) if count <= cores())
-"""Blocks that are finished beside each other, as many as memory has room for: glass is enlarged and all is measured
+FINISHER_COUNTS = tuple(count for count in (8, 4, 2, 1) if count <= count_usable_cores())
+"""Blocks that are finished in parallel, as many as memory has room for: background is enlarged and quality measured
 there, for which one core is not enough beside a GPU."""
 
 
 @dataclass(frozen=True, slots=True)
-class Options:
-    """How the work is cut and what is stored; none of it changes what the network shows, but for a short overlap."""
+class UpscaleOptions:
+    """How the work is cut and what is stored. No option changes an output pixel, but for a short overlap."""
 
     tile_px: int | None = None
     """Input px that a tile completes, along one axis; `DEFAULT_TILE_PX`, or what memory allows, by default."""
     overlap_px: int | None = None
-    """Input px by which neighbouring windows overlap; None is what makes seams impossible: twice the context."""
+    """Input px by which neighbouring tiles overlap; by default twice the receptive field, so that no seam can show."""
     batch: int = 1
-    """Windows that go through the network together."""
+    """Tiles that go through the network together."""
     codec: Codec | None = None
-    """How tiles of the output are coded; as is usual for its layout by default."""
+    """How tiles of the output are encoded; the usual codec of its layout by default."""
     layout: str | None = None
-    """Of the output; what its suffix stands for by default."""
-    background: Background = field(default_factory=Background)
-    """Where no network is needed, and what is shown there."""
-    audit: Audit | None = None
-    """Is shown every block."""
+    """Layout of the output; by default the one that its suffix stands for."""
+    background: BackgroundOptions = field(default_factory=BackgroundOptions)
+    """What counts as tissue, and what is shown elsewhere."""
+    quality: QualityMonitor | None = None
+    """Collects quality measurements, if given."""
     deidentify: bool = False
     """Leave out the day of the scan."""
-    keep: tuple[str, ...] = ()
-    """What is copied of the slide's own `label` and `macro`: they may name a patient."""
+    keep_images: tuple[str, ...] = ()
+    """Which of the slide's `label` and `macro` images to copy: they may name a patient."""
     verify: bool = True
     """Read the finished file again before it gets its name."""
     memory_gb: float = DEFAULT_MEMORY_GB
@@ -78,130 +78,140 @@ class Options:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
-    """What would be done."""
+class UpscalePlan:
+    """All that is decided before a region is enlarged."""
 
-    source: Source
-    load: Load
-    cells: Cells
+    region: SlideRegion
+    upscaler: Upscaler
+    work_unit: WorkUnit
+    background: BackgroundMask
     output: PyramidSpec
-    audit: Audit | None
+    quality: QualityMonitor | None
     verify: bool
     warning: str | None
-    """What the reader of the result must know, besides that it is an estimate; in the file, too."""
-    times: Times = field(default_factory=Times)
-    """Grow while it is done."""
+    """What the reader of the result must know, besides that it is an estimate; the file records it, too."""
+    times: StageTimes = field(default_factory=StageTimes)
+    """Grow while the plan is run."""
+
+    @property
+    def scale(self) -> int:
+        """Output pixels per input pixel, along one axis."""
+        return self.upscaler.info.scale
 
     @property
     def grid(self) -> TileGrid:
-        return self.load.grid
+        return self.work_unit.grid
 
     @property
-    def waste(self) -> float:
-        """Pixels computed over pixels kept, minus 1: what overlapping costs."""
-        return self.grid.read_pixels / self.grid.image.pixels - 1
+    def overlap_overhead(self) -> float:
+        """What overlapping costs: pixels computed over pixels stored, minus 1."""
+        return self.grid.input_pixel_count / self.grid.image.pixel_count - 1
 
     @property
-    def busy(self) -> float:
-        """Share of what is read, 0 to 1, in tiles that hold tissue: what a network is needed for."""
-        busy = (tile.window.size.pixels for tile in self.grid if self.cells.within(tile.reach).any())
-        return sum(busy) / self.grid.read_pixels
+    def network_share(self) -> float:
+        """Share of the pixels read, 0 to 1, that lies in tiles with tissue, which need the network."""
+        mask = self.background
+        pixel_counts = (tile.input_box.size.pixel_count for tile in self.grid if mask.tissue_in(tile.blend_box).any())
+        return sum(pixel_counts) / self.grid.input_pixel_count
+
+    def work_folder(self, parent: Path | None = None, *, keep: bool = False) -> WorkFolder:
+        """Return where a run keeps its finished tiles, so that the same run resumes from them after a stop."""
+        identity = run_identity(self.region, self.upscaler, self.output, self.grid.tiling, self.work_unit.batch)
+        return WorkFolder(identity, parent, keep)
 
 
-def plan(source: Source, upscaler: Upscaler, options: Options) -> Plan:
-    """Decides tiles and output of an upscaling.
+def plan_upscaling(region: SlideRegion, upscaler: Upscaler, options: UpscaleOptions) -> UpscalePlan:
+    """Decide tiles and output of an upscaling.
 
-    Raises `OutputError` for a tiling that the output cannot hold, `SlideError` where the pixel pitch is not known: a
+    Raises `OutputError` for a tiling that the output cannot hold, `SlideError` where the pixel size is not known: a
     result without a scale could not be measured on, and nobody would see it.
     """
-    if source.mpp is None:
-        raise SlideError(f"{source.slide.info.path}: pixel pitch is not recorded; give it in um/px (--mpp)")
-    scale = upscaler.scale
-    unit = STORED_TILE_PX // math.gcd(scale, STORED_TILE_PX)
-    load = _load(source, upscaler, options, unit)
-    cells = Cells.of(source, unit, upscaler.context, options.background)
-    warning = doubt(upscaler, source.mpp)
-    layout = options.layout or DEFAULT
-    codec = options.codec or LAYOUTS[layout].coding()
-    note = provenance(source, upscaler, codec, dated=not options.deidentify) | cells.note()
-    if load.grid.tiling.margin < upscaler.context:
-        note["overlap"] = f"{options.overlap_px} px, less than the network looks around a pixel"
+    if region.mpp is None:
+        raise SlideError(f"{region.slide.info.path}: pixel size is not recorded; give it in um/px (--mpp)")
+    info, scale = upscaler.info, upscaler.info.scale
+    cell_px = STORED_TILE_PX // math.gcd(scale, STORED_TILE_PX)
+    unit = _choose_work_unit(region, upscaler, options, cell_px)
+    background = BackgroundMask.from_tissue(region, cell_px, info.receptive_field, options.background)
+    warning = training_range_warning(upscaler, region.mpp)
+    layout = options.layout or DEFAULT_LAYOUT
+    codec = options.codec or LAYOUTS[layout].select_codec()
+    metadata = provenance_metadata(region, upscaler, codec, dated=not options.deidentify) | background.metadata()
+    if unit.grid.tiling.halo_px < info.receptive_field:
+        metadata["overlap"] = f"{options.overlap_px} px, less than the network looks around a pixel"
     if warning:
-        note["warning"] = warning
-    if options.keep:
-        note["pictures"] = f"{' and '.join(options.keep)} of the slide"
-    spec = PyramidSpec(
-        size=source.size * scale,
-        mpp=source.mpp / scale,
+        metadata["warning"] = warning
+    if options.keep_images:
+        metadata["pictures"] = f"{' and '.join(options.keep_images)} of the slide"
+    output = PyramidSpec(
+        size=region.size * scale,
+        mpp=region.mpp / scale,
         tile_px=STORED_TILE_PX,
         codec=codec,
         layout=layout,
-        offset=_offset(source, scale),
-        magnification=_magnification(source, scale),
-        title=title(source, scale),
-        icc=source.slide.info.icc,
-        pictures={name: associated_image(source.slide.info, name) for name in options.keep},
-        note=note,
+        origin_um=_origin_um(region, scale),
+        magnification=_magnification(region, scale),
+        title=image_title(region, scale),
+        icc=region.slide.info.icc,
+        associated_images={name: read_associated_image(region.slide.info, name) for name in options.keep_images},
+        metadata=metadata,
         software=f"wsisr {__version__}",
     )
-    return Plan(source, load, cells, spec, options.audit, options.verify, warning)
+    return UpscalePlan(region, upscaler, unit, background, output, options.quality, options.verify, warning)
 
 
-def _load(source: Source, upscaler: Upscaler, options: Options, unit: int) -> Load:
-    """The cut that is asked for; else the largest tiles, up to the default, that memory has room for."""
-    asked, overlap = options.tile_px, options.overlap_px
-    if asked is not None and (asked < 1 or asked % unit):
-        raise OutputError(
-            f"tiles of {asked} px do not fit stored ones; at scale {upscaler.scale} take a multiple of {unit}"
-        )
-    overlap = 2 * max(upscaler.context, CUBIC_REACH) if overlap is None else overlap
-    if overlap < 0 or options.batch < 1:
-        raise OutputError(
-            f"an overlap of {overlap} px in batches of {options.batch} cannot be; take 0 px and 1 or more"
-        )
-    largest = GPU_TILE_PX if upscaler.on_gpu else DEFAULT_TILE_PX
-    sides = range(largest, 0, -unit) if asked is None else (asked,)
-    width = WIDTH_UNIT if upscaler.weights else 1
-    cuts = (Tiling.overlapping(side, overlap, upscaler.context, width) for side in sides)
-    grids = (TileGrid(source.size, cut, source.readable) for cut in cuts)
-    workers = NETWORKING if upscaler.weights else FILTERING
-    loads = (
-        Load(grid, upscaler.scale, options.batch, depth, workers, finishers)
+def _choose_work_unit(region: SlideRegion, upscaler: Upscaler, options: UpscaleOptions, cell_px: int) -> WorkUnit:
+    """Return the requested tiles; else the largest, up to the default, that memory has room for."""
+    info, tile_px, overlap_px = upscaler.info, options.tile_px, options.overlap_px
+    if tile_px is not None and (tile_px < 1 or tile_px % cell_px):
+        raise OutputError(f"--tile-px must be a multiple of {cell_px} at scale {info.scale}, not {tile_px}")
+    overlap_px = 2 * max(info.receptive_field, CUBIC_RADIUS) if overlap_px is None else overlap_px
+    if overlap_px < 0 or options.batch < 1:
+        raise OutputError("--overlap-px must be at least 0 and --batch at least 1")
+    largest_px = GPU_TILE_PX if info.on_gpu else DEFAULT_TILE_PX
+    sides = range(largest_px, 0, -cell_px) if tile_px is None else (tile_px,)
+    width_multiple = WIDTH_UNIT if info.weights else 1
+    tilings = (Tiling.from_overlap(side, overlap_px, info.receptive_field, width_multiple) for side in sides)
+    grids = (TileGrid(region.size, tiling, region.readable_box) for tiling in tilings)
+    workers = NETWORK_WORKERS if info.weights else FILTER_WORKERS
+    units = (
+        WorkUnit(grid, info.scale, options.batch, depth, workers, finishers)
         for grid in grids
-        for finishers in FINISHING
-        if asked or grid.tiling.step <= DEFAULT_TILE_PX or finishers == FINISHING[0]
-        for depth in DEPTHS
+        for finishers in FINISHER_COUNTS
+        if tile_px or grid.tiling.core_px <= DEFAULT_TILE_PX or finishers == FINISHER_COUNTS[0]
+        for depth in QUEUE_DEPTHS
     )
-    return affordable((load.reading_from(source) for load in loads), options.memory_gb)
+    return largest_within_budget((unit.with_resampling(region) for unit in units), options.memory_gb)
 
 
-def doubt(upscaler: Upscaler, mpp: float | None) -> str | None:
-    """Why nobody measured how good the result will be; None for a filter, or a pixel pitch met in training."""
-    if upscaler.weights is None:
+def training_range_warning(upscaler: Upscaler, mpp: float | None) -> str | None:
+    """Return a warning where the quality of the result was never measured.
+
+    None for a filter, and for a network on a pixel size that it was trained on. Files record the text, and a finished
+    file counts as the same only if its text is: other words would have every such file made anew.
+    """
+    name, weights = upscaler.info.name, upscaler.info.weights
+    if weights is None:
         return None
-    if upscaler.weights.spec is None:
-        return f"{upscaler.name} is not from wsisr; on what it was trained, and how good it is here, is unknown"
-    if mpp is not None and upscaler.weights.spec.covers(mpp):
+    if weights.spec is None:
+        return f"{name} is not from wsisr; on what it was trained, and how good it is here, is unknown"
+    if mpp is not None and weights.spec.covers(mpp):
         return None
-    finest, coarsest = upscaler.weights.spec.input_mpp
+    finest, coarsest = weights.spec.input_mpp
     given = "the pixel pitch is not recorded" if mpp is None else f"not on {mpp:.4g} um/px"
-    return f"{upscaler.name} was trained on {finest:g} to {coarsest:g} um/px, {given}; how good it is there is unknown"
+    return f"{name} was trained on {finest:g} to {coarsest:g} um/px, {given}; how good it is there is unknown"
 
 
-def work_folder(work: Plan, upscaler: Upscaler, parent: Path | None = None, *, keep: bool = False) -> WorkFolder:
-    """Where a run keeps its finished tiles, so that the same run goes on from them after it was stopped."""
-    named = identity(work.source, upscaler, work.output, work.grid.tiling, work.load.batch)
-    return WorkFolder(named, parent, keep)
+def _magnification(region: SlideRegion, scale: int) -> float | None:
+    """Return the objective that would show the result's pixel size, counted from the slide's own objective."""
+    objective = region.slide.info.objective
+    return None if objective is None else objective / region.downsample * scale
 
 
-def _magnification(source: Source, scale: int) -> float | None:
-    """What an objective of that many times would show, as the slide counts."""
-    objective = source.slide.info.objective
-    return None if objective is None else objective / source.downsample * scale
+def _origin_um(region: SlideRegion, scale: int) -> tuple[float, float]:
+    """Return the centre of the result's first pixel, x and y in um from the centre of the slide's first pixel.
 
-
-def _offset(source: Source, scale: int) -> tuple[float, float]:
-    """Of the centre of the first pixel from that of the slide's, x and y in um. Their corners are what may coincide."""
-    finest, own = source.slide.info.mpp or 0.0, (source.mpp or 0.0) / scale
-    x, y = ((edge - 0.5) * finest + 0.5 * own for edge in source.origin)
+    Only the corners of the two pixels can coincide, for they differ in size.
+    """
+    slide_mpp, output_mpp = region.slide.info.mpp or 0.0, (region.mpp or 0.0) / scale
+    x, y = ((edge - 0.5) * slide_mpp + 0.5 * output_mpp for edge in region.level0_origin)
     return x, y

@@ -1,6 +1,6 @@
-"""A quick look before the long run: one region as scanned, enlarged by a filter and by a network, and the truth if any.
+"""A quick look before the long run: one region as scanned, by a filter, by a network, and a reference if there is one.
 
-There is a truth where the slide was scanned finer than what is enlarged: the only picture that tells what was invented.
+There is a reference where the slide was scanned finer than the region: the only picture that shows what was invented.
 """
 
 from __future__ import annotations
@@ -13,96 +13,98 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from wsisr.errors import SlideError
-from wsisr.files import write_whole
+from wsisr.files import write_atomically
 from wsisr.imaging.geometry import Box
-from wsisr.imaging.pixels import Rgb, enlarge
-from wsisr.models.upscaler import Upscaler, describe_upscaler
-from wsisr.slides.region import Source, reaches, source_of
+from wsisr.imaging.pixels import Rgb, enlarge_image
+from wsisr.models.upscaler import Upscaler
+from wsisr.slides.region import SlideRegion, is_fine_enough, select_region
 
-LARGEST_PX = 2048 * 2048
-"""Output pixels of one panel at the most: a preview is held in memory."""
+LARGEST_PANEL_PIXELS = 2048 * 2048
+"""Output pixels of one panel at most: a preview is held in memory."""
 
 GAP_PX = 24
 CAPTION_PX = 30
-"""Line of a caption at the least; on tall pictures it is a thirtieth of their height."""
+"""Smallest height of a caption line; on tall pictures it is a thirtieth of their height."""
 INK, PAPER, MARK = (32, 32, 32), (255, 255, 255), (220, 40, 40)
 
 
-def compare(source: Source, upscaler: Upscaler) -> Image.Image:
-    """Overview with the source marked, then the source as scanned, by bicubic, by the upscaler, and the truth if any.
+def draw_comparison(region: SlideRegion, upscaler: Upscaler) -> Image.Image:
+    """Draw an overview with the region marked, then the region as scanned, by bicubic, by the upscaler, and the
+    reference if there is one.
 
-    The upscaler sees its context around the source, so the panel is what the whole slide's result shows there.
+    The upscaler also sees its receptive field around the region, so its panel shows the same as the whole slide's
+    result does there. Raises `SlideError` for a region that is too large.
     """
-    scale = upscaler.scale
-    side = math.isqrt(LARGEST_PX) // scale
-    if source.size.pixels * scale**2 > LARGEST_PX:
-        raise SlideError(f"a region of {source.size} px is too large for a preview; at x{scale} {side} x {side} px fit")
-    low = source.read(Box.of(source.size))
+    info, scale = upscaler.info, upscaler.info.scale
+    side = math.isqrt(LARGEST_PANEL_PIXELS) // scale
+    if region.size.pixel_count * scale**2 > LARGEST_PANEL_PIXELS:
+        raise SlideError(f"a region of {region.size} px is too large for a preview; at x{scale} {side} x {side} px fit")
+    low = region.read(Box.from_size(region.size))
     nearest = low.repeat(scale, axis=0).repeat(scale, axis=1)
+    network = f"{info}, an estimate" if info.weights else str(info)
     panels = {
-        "where": _overview(source, nearest.shape[0]),
-        _caption(_origin(source), source.mpp): nearest,
-        _caption("bicubic", source.mpp, scale): enlarge(low, scale, "bicubic"),
-        _caption(
-            describe_upscaler(upscaler) + (", an estimate" if upscaler.weights else ""), source.mpp, scale
-        ): _enlarged(source, upscaler),
+        "where": _draw_overview(region, nearest.shape[0]),
+        _caption(_region_caption(region), region.mpp): nearest,
+        _caption("bicubic", region.mpp, scale): enlarge_image(low, scale, "bicubic"),
+        _caption(network, region.mpp, scale): _enlarge_region(region, upscaler),
     }
-    truth = truth_of(source, scale)
-    if truth:
-        panels[_caption("the slide itself", truth.mpp)] = truth.read(Box.of(truth.size))
-    return _in_a_row(panels)
+    reference = reference_region(region, scale)
+    if reference:
+        panels[_caption("the slide itself", reference.mpp)] = reference.read(Box.from_size(reference.size))
+    return _join_panels(panels)
 
 
-def save(picture: Image.Image, output: Path, *, overwrite: bool = False) -> None:
-    """Writes a PNG, whole or not at all. Raises `OutputError`."""
+def save_png(picture: Image.Image, output: Path, *, overwrite: bool = False) -> None:
+    """Write a PNG, whole or not at all. Raises `OutputError`."""
     png = BytesIO()
     picture.save(png, format="PNG")
-    write_whole(output, [png.getvalue()], overwrite=overwrite)
+    write_atomically(output, [png.getvalue()], overwrite=overwrite)
 
 
-def _enlarged(source: Source, upscaler: Upscaler) -> Rgb:
-    whole = Box.of(source.size)
-    window = whole.grown(upscaler.context).intersection(source.readable)
-    inner = whole.seen_from(window) * upscaler.scale
-    enlarged: Rgb = upscaler(source.read(window)[None])[0][inner.rows, inner.columns]
+def _enlarge_region(region: SlideRegion, upscaler: Upscaler) -> Rgb:
+    area = Box.from_size(region.size)
+    input_box = area.expand(upscaler.info.receptive_field).intersection(region.readable_box)
+    core = area.relative_to(input_box) * upscaler.info.scale
+    enlarged: Rgb = upscaler(region.read(input_box)[None])[0][core.rows, core.columns]
     return enlarged
 
 
-def truth_of(source: Source, scale: int) -> Source | None:
-    """The same place of the slide at the pitch of the result, where it was scanned that finely."""
-    info = source.slide.info
-    if source.mpp is None or not reaches(info, source.mpp / scale):
+def reference_region(region: SlideRegion, scale: int) -> SlideRegion | None:
+    """Return the same place of the slide at the pixel size of the result, where it was scanned that finely."""
+    info = region.slide.info
+    if region.mpp is None or not is_fine_enough(info, region.mpp / scale):
         return None
-    place = Box(*map(round, source.extent)).intersection(Box.of(info.size))
-    return source_of(source.slide, mpp=source.mpp / scale, area=place)
+    area = Box(*map(round, region.level0_extent)).intersection(Box.from_size(info.size))
+    return select_region(region.slide, mpp=region.mpp / scale, area=area)
 
 
-def _overview(source: Source, height: int) -> Rgb:
-    """The whole slide, shrunk to that height, with the source framed.
+def _draw_overview(region: SlideRegion, height: int) -> Rgb:
+    """Draw the whole slide, shrunk to a height, with the region framed.
 
     From the coarsest level that is high enough; read in bands, so memory does not grow with the slide.
     """
-    info = source.slide.info
+    info = region.slide.info
     number = max((n for n, level in enumerate(info.levels) if level.size.height >= height), default=0)
     factor = max(1.0, info.levels[number].size.height / height)
-    small = Source(source.slide, number, factor)
-    image = Image.fromarray(small.read(Box.of(small.size)))
-    frame = [edge / small.downsample for edge in source.extent]
+    overview = SlideRegion(region.slide, number, factor)
+    image = Image.fromarray(overview.read(Box.from_size(overview.size)))
+    frame = [edge / overview.downsample for edge in region.level0_extent]
     ImageDraw.Draw(image).rectangle(frame, outline=MARK, width=max(2, height // 200))
     return np.asarray(image)
 
 
-def _origin(source: Source) -> str:
-    if source.factor != 1:
+def _region_caption(region: SlideRegion) -> str:
+    if region.resampling_factor != 1:
         return "shrunk"
-    return f"level {source.level} of the slide" if source.level else "as scanned"
+    return f"level {region.level} of the slide" if region.level else "as scanned"
 
 
 def _caption(name: str, mpp: float | None, scale: int = 1) -> str:
     return name if mpp is None else f"{name}: {mpp / scale:.4g} um/px"
 
 
-def _in_a_row(panels: dict[str, Rgb]) -> Image.Image:
+def _join_panels(panels: dict[str, Rgb]) -> Image.Image:
+    """Draw panels in a row, each beneath its caption."""
     height = max(image.shape[0] for image in panels.values())
     line_px = max(CAPTION_PX, height // 30)
     font = ImageFont.load_default(size=line_px * 3 // 5)

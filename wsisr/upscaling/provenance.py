@@ -1,6 +1,6 @@
-"""What a result says of where it comes from: the note that every layout stores, and the words on its label.
+"""Provenance: what a result records about its origin, as metadata in every layout and in words on its label.
 
-No field of the slide's header is copied as it stands: of names, numbers and dates it tells the scanner and the day.
+No field of the slide's header is copied as it stands: of names, numbers and dates, only scanner and day are recorded.
 """
 
 from __future__ import annotations
@@ -10,89 +10,93 @@ from pathlib import Path
 
 from wsisr.errors import SlideError, WsisrError
 from wsisr.models.upscaler import Upscaler
-from wsisr.slides.region import Source
-from wsisr.slides.scanner import scan_date, scanner_of
-from wsisr.slides.unreadable import Hole, listed
+from wsisr.slides.region import SlideRegion
+from wsisr.slides.scanner import identify_scanner, parse_scan_date
+from wsisr.slides.unreadable import UnreadableRegion, describe_unreadable_regions
 from wsisr.version import __version__
-from wsisr.writing import Codec, read_note
+from wsisr.writing import Codec, read_metadata
 
-SOURCE = "source sha256"
-"""Name of the slide's digest, which is known once all of it has been read."""
+SOURCE_KEY = "source sha256"
+"""Key of the slide's digest, which is known once all of the slide has been read."""
 
-UNREADABLE = "unreadable"
-"""Name of what is said of places that could not be decoded."""
+UNREADABLE_KEY = "unreadable"
+"""Key of the places that could not be decoded."""
 
-FOUND = ("remarks", UNREADABLE)
-"""What is found out on the way."""
+FINDING_KEYS = ("remarks", UNREADABLE_KEY)
+"""Keys of what is found out while a region is enlarged."""
 
-_NOT_ASKED = {"software", "computed", *FOUND}
-"""What is not known before the work is done, or does not change what was asked for."""
+_IGNORED_KEYS = {"software", "computed", *FINDING_KEYS}
+"""Keys that are not known before a run, or do not say what was requested."""
 
 
-def provenance(source: Source, upscaler: Upscaler, codec: Codec, *, dated: bool = True) -> dict[str, str]:
-    """What any reader of the file must know: that these pixels were computed, from what, by what, and how.
+def provenance_metadata(region: SlideRegion, upscaler: Upscaler, codec: Codec, *, dated: bool = True) -> dict[str, str]:
+    """Return what every reader of the file must know: that its pixels were computed, from what, by what, and how.
 
-    `dated` tells the day of the scan, where it is recorded.
+    `dated` includes the day of the scan, where it is recorded.
     """
-    kind = "super-resolved; fine detail is an estimate" if upscaler.scale > 1 else "resampled; no detail was added"
-    info = source.slide.info
-    date = scan_date(info.properties) if dated else None
-    blend = upscaler.weights.blend if upscaler.weights else None
+    info, slide = upscaler.info, region.slide.info
+    kind = "super-resolved; fine detail is an estimate" if info.scale > 1 else "resampled; no detail was added"
+    date = parse_scan_date(slide.properties) if dated else None
+    blend = info.weights.blend if info.weights else None
     return {
         "derived": f"{kind}, not an observation; research use only",
         "software": f"wsisr {__version__}",
-        "model": upscaler.name,
-        "weights sha256": upscaler.weights.sha256 if upscaler.weights else "none",
-        "computed": upscaler.hardware,
-        "scale": str(upscaler.scale),
-        "size": f"{source.size * upscaler.scale} px",
-        "mpp": "unknown" if source.mpp is None else f"{source.mpp / upscaler.scale:.10g}",
-        "codec": codec.said,
-        **source.note(),
-        **scanner_of(info.vendor, info.properties),
+        "model": info.name,
+        "weights sha256": info.weights.sha256 if info.weights else "none",
+        "computed": info.hardware,
+        "scale": str(info.scale),
+        "size": f"{region.size * info.scale} px",
+        "mpp": "unknown" if region.mpp is None else f"{region.mpp / info.scale:.10g}",
+        "codec": codec.description,
+        **region.build_metadata(),
+        **identify_scanner(slide.vendor, slide.properties),
         **({"perception": f"{blend}, sha256 {blend.sha256}"} if blend else {}),
     } | ({"scan date": date} if date else {})
 
 
-def digest_note(sha256: str | None) -> dict[str, str]:
-    """What is added once all of the slide has been read; None where it is not stored in files."""
-    return {SOURCE: sha256 or "none, the slide is no file"}
+def digest_metadata(sha256: str | None) -> dict[str, str]:
+    """Return what is added once all of the slide has been read; None for a slide that is not stored in files."""
+    return {SOURCE_KEY: sha256 or "none, the slide is no file"}
 
 
-def findings_note(remarks: Sequence[str], holes: Sequence[Hole]) -> dict[str, str]:
-    """What is added of what was found out on the way; nothing where there was nothing."""
-    found = zip(FOUND, ("; ".join(remarks), f"shown white: {listed(holes)}" if holes else ""), strict=True)
-    return {name: text for name, text in found if text}
+def findings_metadata(warnings: Sequence[str], unreadable: Sequence[UnreadableRegion]) -> dict[str, str]:
+    """Return what is added at the end about the run: warnings, and places that could not be decoded."""
+    places = f"shown white: {describe_unreadable_regions(unreadable)}" if unreadable else ""
+    findings = zip(FINDING_KEYS, ("; ".join(warnings), places), strict=True)
+    return {key: text for key, text in findings if text}
 
 
-def title(source: Source, scale: int) -> str:
-    """On the label image, and as the image's name, because viewers hide metadata; the source's pitch is known."""
+def image_title(region: SlideRegion, scale: int) -> str:
+    """Return the words for the label image and the image's name, for viewers that hide metadata.
+
+    The region's pixel size must be known.
+    """
     kind = f"super-resolved x{scale}" if scale > 1 else "resampled"
-    pitch = source.pitches[-1 if scale > 1 else 0]
-    return f"{kind} from {pitch:.2f} um/px, research use only"
+    mpp = region.mpp_steps[-1 if scale > 1 else 0]
+    return f"{kind} from {mpp:.2f} um/px, research use only"
 
 
-def derived_note(path: Path) -> dict[str, str]:
-    """The note that wsisr left in a file it wrote; empty for any other, and for what cannot be read."""
+def read_derived_metadata(path: Path) -> dict[str, str]:
+    """Return the metadata of a file that wsisr wrote; empty for any other file, and for one that cannot be read."""
     try:
-        return read_note(path)
+        return read_metadata(path)
     except WsisrError:
         return {}
 
 
 def refuse_derived(slide: Path) -> None:
-    """Raises `SlideError` for a slide that wsisr wrote: what is made of it would be an estimate of an estimate."""
-    if derived_note(slide):
+    """Raise `SlideError` for a slide that wsisr wrote: the result would be an estimate of an estimate."""
+    if read_derived_metadata(slide):
         raise SlideError(f"{slide}: wsisr wrote it, its detail is an estimate; give the scan, or insist with --again")
 
 
-def difference(there: Mapping[str, str], asked: Mapping[str, str]) -> str | None:
-    """In words, the first of what a finished file's note says otherwise than what is asked for now; None for alike.
+def describe_difference(finished: Mapping[str, str], requested: Mapping[str, str]) -> str | None:
+    """Return the first difference between the metadata of a finished file and of what is requested; None if alike.
 
-    The slide's digest counts where it is among what is asked for.
+    The slide's digest is compared only if it is among what is requested.
     """
-    for name in (*asked, *there):
-        unknown = name == SOURCE and name not in asked
-        if not unknown and name not in _NOT_ASKED and there.get(name) != asked.get(name):
-            return f"{name}: {there.get(name, 'none')}, not {asked.get(name, 'none')}"
+    for key in (*requested, *finished):
+        unknown = key == SOURCE_KEY and key not in requested
+        if not unknown and key not in _IGNORED_KEYS and finished.get(key) != requested.get(key):
+            return f"{key}: {finished.get(key, 'none')}, not {requested.get(key, 'none')}"
     return None

@@ -1,4 +1,4 @@
-"""Audit: what is measured of a result while it is made. Of tiles that an earlier run finished, that run's measures."""
+"""Quality figures, measured while a result is made. Tiles that an earlier run finished keep what that run measured."""
 
 from __future__ import annotations
 
@@ -8,86 +8,101 @@ from io import BytesIO
 import numpy as np
 
 from wsisr.imaging.tiling import Tile, TileGrid
-from wsisr.upscaling.residual import Counts, Residual
-from wsisr.upscaling.seams import Seams, Side, Sides
-from wsisr.writing import Diary, Entry
+from wsisr.upscaling.consistency import ConsistencyStatistics, ErrorCounts
+from wsisr.upscaling.seams import SeamStatistics, TileBorder, TileBorders
+from wsisr.writing import LogEntry, RunLog
 
-TILING, MEASURES = "tiling", "measures"
-"""Kinds of records: how tiles are cut from there on, and what was measured of one."""
+TILING_RECORD, QUALITY_RECORD = "tiling", "measures"
+"""Kinds of log entries: how the tiles are cut from there on, and what was measured of one tile."""
+
+_BORDER_ARRAYS = {"line": "line", "rough": "roughness", "kept": "shows_source"}
+"""Names of the arrays in a stored entry to fields of `TileBorder`, in their order."""
 
 
 @dataclass(frozen=True, slots=True)
-class Measures:
-    """What a tile's finished block shows."""
+class TileQuality:
+    """The measurements of a tile's finished block."""
 
-    sides: Sides
-    apart: Counts
+    borders: TileBorders
+    error_counts: ErrorCounts
 
-    def packed(self) -> bytes:
+    def to_bytes(self) -> bytes:
+        """Return the content of a log entry: an .npz file."""
         file = BytesIO()
-        sides = zip(Sides._fields, self.sides, strict=True)
-        arrays = {f"{place}.{name}": getattr(side, name) for place, side in sides for name in Side.__slots__}
-        np.savez(file, apart=self.apart, **arrays)
+        arrays = {
+            f"{place}.{name}": getattr(border, field)
+            for place, border in zip(TileBorders._fields, self.borders, strict=True)
+            for name, field in _BORDER_ARRAYS.items()
+        }
+        np.savez(file, apart=self.error_counts, **arrays)
         return file.getvalue()
 
     @classmethod
-    def unpacked(cls, content: bytes) -> Measures:
-        with np.load(BytesIO(content), allow_pickle=False) as found:
-            sides = (Side(*(found[f"{place}.{name}"] for name in Side.__slots__)) for place in Sides._fields)
-            return cls(Sides(*sides), found["apart"])
+    def from_bytes(cls, content: bytes) -> TileQuality:
+        with np.load(BytesIO(content), allow_pickle=False) as arrays:
+            borders = [
+                TileBorder(*(arrays[f"{place}.{name}"] for name in _BORDER_ARRAYS)) for place in TileBorders._fields
+            ]
+            return cls(TileBorders(*borders), arrays["apart"])
 
 
-class Audit:
-    """Takes tiles row by row; an earlier run's in their turn, so that the sum is the same to the last digit."""
+class QualityMonitor:
+    """Sums up the measurements of tiles, row by row.
+
+    Those of an earlier run are added in their turn, so that the sum is the same to the last digit.
+    """
 
     def __init__(self, scale: int) -> None:
-        self.seams, self.residual = Seams(scale), Residual(scale)
-        self.measured = 0
-        """Tiles of which something is known; fewer than there are where an earlier run cut them otherwise."""
+        self.seams, self.consistency = SeamStatistics(scale), ConsistencyStatistics(scale)
+        self.measured_tiles = 0
+        """Tiles with measurements; not all, where an earlier run cut the region into other tiles."""
         self._next = 0
 
-    def begin(self, grid: TileGrid, cell_px: int, diary: Diary | None = None) -> None:
-        """For a grid in cells of so many px of the result; with what earlier runs wrote of the same grid."""
-        self._grid, self._cell_px, self._diary = grid, cell_px, diary
-        self._known = _known(diary, str(grid)) if diary else {}
+    def begin(self, grid: TileGrid, cell_px: int, run_log: RunLog | None = None) -> None:
+        """Start with a grid in cells of `cell_px` px of the result, and what earlier runs logged of the same grid."""
+        self._grid, self._cell_px, self._run_log = grid, cell_px, run_log
+        self._stored_entries = _find_stored_entries(run_log, grid) if run_log else {}
 
-    def add(self, tile: Tile, measures: Measures) -> None:
-        """A tile that an earlier run measured keeps that: made again for a neighbour's sake, it may lack the feather
-        of the one before it."""
+    def add(self, tile: Tile, quality: TileQuality) -> None:
+        """Add a tile, unless an earlier run measured it.
+
+        Such a tile is computed again only for a neighbour that is missing, and may lack the feather of the one before.
+        """
         number = tile.row * self._grid.columns + tile.column
-        if number in self._known:
+        if number in self._stored_entries:
             return
-        self._recall(number)
-        if self._diary:
-            self._diary.add(MEASURES, measures.packed(), number)
-        self._take(tile, measures)
+        self._restore_tiles(number)
+        if self._run_log:
+            self._run_log.append(QUALITY_RECORD, quality.to_bytes(), number)
+        self._accumulate(tile, quality)
 
     def end(self) -> None:
-        self._recall(len(self._grid))
+        self._restore_tiles(len(self._grid))
 
-    def _recall(self, end: int) -> None:
-        """Takes what is known of the tiles before a number that had no turn yet."""
+    def _restore_tiles(self, end: int) -> None:
+        """Add the stored measurements of the tiles before a number that were not added yet."""
         for number in range(self._next, end):
-            if self._diary and number in self._known:
+            if self._run_log and number in self._stored_entries:
                 row, column = divmod(number, self._grid.columns)
-                self._take(self._grid.tile(column, row), Measures.unpacked(self._diary.content(self._known[number])))
+                content = self._run_log.read_content(self._stored_entries[number])
+                self._accumulate(self._grid.tile_at(column, row), TileQuality.from_bytes(content))
         self._next = end
 
-    def _take(self, tile: Tile, measures: Measures) -> None:
-        self.measured += 1
-        self.seams.add(tile, measures.sides, self._cell_px)
-        self.residual.add(tile, measures.apart)
+    def _accumulate(self, tile: Tile, quality: TileQuality) -> None:
+        self.measured_tiles += 1
+        self.seams.add(tile, quality.borders, self._cell_px)
+        self.consistency.add(tile, quality.error_counts)
 
 
-def _known(diary: Diary, grid: str) -> dict[int, Entry]:
-    """Number of a tile to its measures."""
-    known: dict[int, Entry] = {}
-    now = ""
-    for entry in diary.found:
-        if entry.kind == TILING:
-            now = diary.content(entry).decode()
-        elif entry.kind == MEASURES and now == grid:
-            known[entry.number] = entry
-    if now != grid:
-        diary.add(TILING, grid.encode())
-    return known
+def _find_stored_entries(run_log: RunLog, grid: TileGrid) -> dict[int, LogEntry]:
+    """Return the stored measurements of tiles of this grid, by the number of the tile; log the grid if it is new."""
+    entries: dict[int, LogEntry] = {}
+    current, wanted = "", str(grid)
+    for entry in run_log.earlier_entries:
+        if entry.kind == TILING_RECORD:
+            current = run_log.read_content(entry).decode()
+        elif entry.kind == QUALITY_RECORD and current == wanted:
+            entries[entry.number] = entry
+    if current != wanted:
+        run_log.append(TILING_RECORD, wanted.encode())
+    return entries

@@ -1,4 +1,4 @@
-"""What the pixels of a result depend on, in words: by it a run that goes on is told from another run."""
+"""What the pixels of a result depend on, in words: it tells a run that resumes from any other run."""
 
 from __future__ import annotations
 
@@ -6,26 +6,36 @@ import hashlib
 
 from wsisr.imaging.tiling import Tiling
 from wsisr.models.upscaler import Upscaler
-from wsisr.slides.files import age, slide_files
-from wsisr.slides.region import Source
-from wsisr.writing import Identity, PyramidSpec
+from wsisr.slides.files import fingerprint_files, list_slide_files
+from wsisr.slides.region import SlideRegion
+from wsisr.writing import PyramidSpec, RunIdentity
 
 
-def identity(source: Source, upscaler: Upscaler, output: PyramidSpec, tiling: Tiling, batch: int) -> Identity:
-    """Names to values. How the work is cut is among them only where it shows, with an overlap below the context."""
-    part = source.part
-    named = {
-        "slide (path, age and size)": age(slide_files(source.slide.info)),  # no path: names of slides name patients
-        "source level": str(source.level),
-        "source factor": repr(source.factor),
-        "source part": f"{part.size} px at {part.left}, {part.top}" if part else "all of it",
-        "model": upscaler.name,
-        "weights": upscaler.weights.sha256 if upscaler.weights else "none",
-        "scale": str(upscaler.scale),
-        "hardware": upscaler.hardware,
-        "codec": output.codec.said,
+def run_identity(
+    region: SlideRegion, upscaler: Upscaler, output: PyramidSpec, tiling: Tiling, batch: int
+) -> RunIdentity:
+    """Return names and values. The tiling is among them only where it shows: with less overlap than is exact."""
+    crop, info = region.crop, upscaler.info
+    identity = {
+        # No path: names of slides name patients.
+        "slide (path, age and size)": fingerprint_files(list_slide_files(region.slide.info)),
+        "source level": str(region.level),
+        "source factor": repr(region.resampling_factor),
+        "source part": f"{crop.size} px at {crop.left}, {crop.top}" if crop else "all of it",
+        "model": info.name,
+        "weights": info.weights.sha256 if info.weights else "none",
+        "scale": str(info.scale),
+        "hardware": info.hardware,
+        "codec": output.codec.description,
         "colour profile": hashlib.sha256(output.icc or b"").hexdigest(),
         "output": f"{output.size} px in tiles of {output.tile_px} px, {output.mpp} um/px, by {output.software}",
     }
-    cut = {"tiling": f"{tiling}, {batch} at a time"} if tiling.margin < upscaler.context else {}
-    return named | cut | {f"note: {name}": text for name, text in output.note.items()}
+    if tiling.halo_px < info.receptive_field:
+        identity["tiling"] = f"{_describe_tiling(tiling)}, {batch} at a time"
+    return identity | {f"note: {name}": text for name, text in output.metadata.items()}
+
+
+def _describe_tiling(tiling: Tiling) -> str:
+    """Describe a tiling in words that stay: work folders of stopped runs hold them."""
+    unit = tiling.width_multiple
+    return f"Tiling(step={tiling.core_px}, margin={tiling.halo_px}, feather={tiling.feather_px}, unit={unit})"

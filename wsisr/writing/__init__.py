@@ -1,10 +1,20 @@
-"""Results on disk: a pyramid written box by box, whole or not at all."""
+"""Writes results to disk: a pyramid, box by box, that appears under its name complete or not at all."""
 
 from wsisr.writing.encoding.codec import Codec
-from wsisr.writing.metadata import read_note
+from wsisr.writing.metadata import read_metadata
 from wsisr.writing.pyramid import PyramidWriter, WorkFolder
 from wsisr.writing.spec import PyramidSpec
-from wsisr.writing.workdir.folder import Identity
-from wsisr.writing.workdir.run_log import Diary, Entry, Said
+from wsisr.writing.workdir.folder import RunIdentity
+from wsisr.writing.workdir.run_log import LogEntry, MessageLog, RunLog
 
-__all__ = ["Codec", "Diary", "Entry", "Identity", "PyramidSpec", "PyramidWriter", "Said", "WorkFolder", "read_note"]
+__all__ = [
+    "Codec",
+    "LogEntry",
+    "MessageLog",
+    "PyramidSpec",
+    "PyramidWriter",
+    "RunIdentity",
+    "RunLog",
+    "WorkFolder",
+    "read_metadata",
+]

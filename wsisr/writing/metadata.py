@@ -1,4 +1,4 @@
-"""The note that wsisr leaves in what it writes, read back from any layout."""
+"""Reads back the provenance metadata that wsisr writes into every output, from any layout."""
 
 from __future__ import annotations
 
@@ -7,41 +7,41 @@ from pathlib import Path
 
 import tifffile
 
-from wsisr.errors import SlideError, in_words
+from wsisr.errors import SlideError, describe_error
 from wsisr.writing.layouts import aperio, ome_xml, ome_zarr
 
 # tifffile promises only the first two; IndexError and TypeError were seen on files with damaged tags.
-_NO_TIFF = (OSError, tifffile.TiffFileError, IndexError, KeyError, TypeError, ValueError, struct.error)
+_TIFF_ERRORS = (OSError, tifffile.TiffFileError, IndexError, KeyError, TypeError, ValueError, struct.error)
 
-_DIRECTORY = {b"II*\0": "<4xI", b"MM\0*": ">4xI", b"II+\0": "<8xQ", b"MM\0+": ">8xQ"}
-"""First bytes of a TIFF to where its header tells the first directory."""
+_FIRST_DIRECTORY = {b"II*\0": "<4xI", b"MM\0*": ">4xI", b"II+\0": "<8xQ", b"MM\0+": ">8xQ"}
+"""Maps the first bytes of a TIFF to the struct format that unpacks the offset of its first directory."""
 
 
-def read_note(path: Path) -> dict[str, str]:
-    """The note of a TIFF or an OME-Zarr; empty where another program wrote it.
+def read_metadata(path: Path) -> dict[str, str]:
+    """Return the metadata that wsisr wrote into a TIFF or an OME-Zarr; empty if another program wrote the file.
 
-    Raises `SlideError` where it is neither, or is not there.
+    Raises `SlideError` if the path does not exist, or is neither TIFF nor OME-Zarr.
     """
     if path.is_dir():
-        return ome_zarr.note_in(path)
+        return ome_zarr.read_ome_zarr_metadata(path)
     try:
         with tifffile.TiffFile(path) as tiff:
             description = tiff.pages.first.description
-    except _NO_TIFF as error:
-        raise SlideError(f"{path}: {_why(path, error)}") from error
-    return aperio.note_in(description) or ome_xml.note_in(description)
+    except _TIFF_ERRORS as error:
+        raise SlideError(f"{path}: {_describe_damage(path, error)}") from error
+    return aperio.parse_aperio_metadata(description) or ome_xml.parse_ome_metadata(description)
 
 
-def _why(path: Path, error: Exception) -> str:
-    """What keeps a file from being read as a TIFF, and what now."""
+def _describe_damage(path: Path, error: Exception) -> str:
+    """Return why a file cannot be read as a TIFF, and what to do about it."""
     if isinstance(error, OSError) and error.strerror:
         return f"{error.strerror.lower()}; give a file that wsisr wrote"
     with path.open("rb") as file:
-        head = file.read(16)
-    form = _DIRECTORY.get(head[:4])
-    if not form:
+        header = file.read(16)
+    offset_format = _FIRST_DIRECTORY.get(header[:4])
+    if not offset_format:
         return "cannot be read as a TIFF; give a file that wsisr wrote"
     size = path.stat().st_size
-    if len(head) < 16 or struct.unpack_from(form, head)[0] >= size:
+    if len(header) < 16 or struct.unpack_from(offset_format, header)[0] >= size:
         return f"is cut off: it ends after {size} bytes, before its first directory; copy it again"
-    return f"a damaged TIFF, perhaps cut off ({in_words(error)}); copy it again"
+    return f"a damaged TIFF, perhaps cut off ({describe_error(error)}); copy it again"

@@ -1,4 +1,4 @@
-"""Writing a pyramid from level-0 pixels that arrive box by box, in any order; memory does not grow with the image."""
+"""Writes a pyramid from level-0 pixels that arrive box by box, in any order; memory does not grow with the image."""
 
 from __future__ import annotations
 
@@ -12,96 +12,105 @@ from typing import Self, TypeAlias
 import numpy as np
 
 from wsisr.errors import OutputError
-from wsisr.files import bytes_of, check_output, disk_errors, publish, remove
+from wsisr.files import check_output, count_file_bytes, publish_output, remove_path, translate_disk_errors
 from wsisr.imaging.geometry import Box
 from wsisr.imaging.pixels import Rgb
-from wsisr.parallel.threads import Crew
+from wsisr.parallel.threads import ThreadTeam
 from wsisr.progress import Progress
-from wsisr.writing.encoding.downsampling import Levels
-from wsisr.writing.encoding.encoder import Coder, Local
-from wsisr.writing.encoding.encoder_pool import SIDE, Hands, hands_for, hired
-from wsisr.writing.encoding.grid import pyramid
-from wsisr.writing.layouts.catalog import layout_of
+from wsisr.writing.encoding.downsampling import PyramidLevels
+from wsisr.writing.encoding.encoder import LocalEncoder, TileEncoder
+from wsisr.writing.encoding.encoder_pool import SQUARE_SIDE, EncoderPool, choose_process_count, start_encoder_pool
+from wsisr.writing.encoding.grid import build_level_grids
+from wsisr.writing.layouts.catalog import select_layout
 from wsisr.writing.spec import PyramidSpec
-from wsisr.writing.workdir.folder import Identity, Scratch
-from wsisr.writing.workdir.run_log import Diary
-from wsisr.writing.workdir.tile_journal import Journal
+from wsisr.writing.workdir.folder import PartFolder, RunIdentity
+from wsisr.writing.workdir.run_log import RunLog
+from wsisr.writing.workdir.tile_journal import TileJournal
 from wsisr.writing.workdir.tile_store import TileStore
 
-Check: TypeAlias = Callable[[Path, PyramidSpec], str | None]
-"""A finished file and what it was meant to be, to what is wrong with it in words; None for nothing."""
+OutputCheck: TypeAlias = Callable[[Path, PyramidSpec], str | None]
+"""Maps a finished file and the specification it was written from to a description of its faults; None if it is good."""
 
 
 @dataclass(frozen=True, slots=True)
 class WorkFolder:
-    """Where finished tiles lie until the file is assembled from them, and for whom. Raises `OutputError` for none."""
+    """Where finished tiles are kept until the file is assembled from them, and which run may resume from them.
 
-    identity: Identity | None = None
-    """Of the run that may go on there after it was stopped; None for none."""
+    Raises `OutputError` if `parent` is not a folder.
+    """
+
+    identity: RunIdentity | None = None
+    """Identity of the run that may resume from the folder after it was stopped; None if no run may."""
     parent: Path | None = None
-    """Beside the output by default."""
+    """Folder in which the work folder is created; the output's own folder by default."""
     keep: bool = False
-    """Leave it even where the file is finished; it can be made again from it."""
+    """Keep the work folder after the file is finished, so that the file can be assembled again from it."""
 
     def __post_init__(self) -> None:
         if self.parent is not None and not self.parent.is_dir():
             raise OutputError(f"{self.parent}: no folder for work in progress; create it first")
 
-    def sweep(self, output: Path) -> None:
-        """Remove what a run left that was killed once its result had its name; nothing of any other run."""
+    def remove_leftovers(self, output: Path) -> None:
+        """Remove work of this run that was left because it was killed after its result had been published.
+
+        Work of any other run stays.
+        """
         for parent in {output.parent, self.parent or output.parent}:
-            left = Scratch.left(output, parent)
-            if left is not None and left == self.identity and not self.keep:
-                with disk_errors(self.parent or output):
-                    Scratch(output, parent).leave(keep=False)
+            identity = PartFolder.read_identity(output, parent)
+            if identity is not None and identity == self.identity and not self.keep:
+                with translate_disk_errors(self.parent or output):
+                    PartFolder(output, parent).release(keep=False)
 
 
 class PyramidWriter:
-    """A pyramid in the making, as a context.
+    """Context manager that writes one pyramid.
 
-    Everything lies in a folder of its own until the file is whole. Leaving before `finish` ended leaves nothing behind;
-    with an `Identity` of the run, finished tiles stay, and a writer of the same identity goes on from them.
-    Memory: the pixels that `write` is given, about eight tiles per thread, or 20 MB for each of the processes (`hands`)
-    that code tiles instead where there are many cores and much to do; and 17 bytes for each tile of the pyramid.
+    All data is kept in a work folder until the file is complete. Leaving the context before `finish` has ended removes
+    it; with a `RunIdentity`, finished tiles stay, and a writer with the same identity resumes from them.
+    Memory: the pixels given to `write`, plus about eight tiles per thread, or 20 MB for each encoder process (used
+    instead of threads on machines with many cores and for large images), plus 17 bytes for each tile of the pyramid.
     """
 
     def __init__(
         self,
         output: Path,
         spec: PyramidSpec,
-        work: WorkFolder | None = None,
+        work_folder: WorkFolder | None = None,
         *,
         overwrite: bool = False,
-        hands: int | None = None,
+        encoder_processes: int | None = None,
     ) -> None:
         self.output = output
         self.spec = spec
-        self.work = work or WorkFolder()
+        self.work_folder = work_folder or WorkFolder()
         self.overwrite = overwrite
-        self._taken = False
-        self._hands: Hands | None = None
-        self._count = hands_for(spec.size.pixels) if hands is None else hands
-        self._crew = Crew(16, "wsisr-encode")
-        self._layout = layout_of(output, spec.layout)
-        self._layout.check(spec.codec)
+        self._owns_tile_folder = False
+        self._encoder_pool: EncoderPool | None = None
+        if encoder_processes is None:
+            encoder_processes = choose_process_count(spec.size.pixel_count)
+        self._process_count = encoder_processes
+        self._threads = ThreadTeam(16, "wsisr-encode")
+        self._layout = select_layout(output, spec.layout)
+        self._layout.check_codec(spec.codec)
         self._stores: tuple[TileStore, ...] = ()
         self._published_bytes: int | None = None
-        self._diary: Diary | None = None
+        self._run_log: RunLog | None = None
 
     def __enter__(self) -> Self:
-        """Claim the output and take up what is there of this run.
+        """Claim the output, and load the tiles that an earlier, stopped run of the same identity has finished.
 
-        Raises `OutputError` where it exists, cannot be written, another run is at it, or another's work lies there.
+        Raises `OutputError` if the output exists, cannot be written or is being written by another run, or if the work
+        folder holds the work of a different run.
         """
         check_output(self.output, overwrite=self.overwrite, marker=self._layout.marker)
-        with disk_errors(self._workplace):
-            self._scratch = self._beside = Scratch(self.output)
+        with translate_disk_errors(self._error_path):
+            self._tile_folder = self._output_folder = PartFolder(self.output)
             try:
-                self._scratch = self._claim_work(self._beside)
-                self._scratch.take_up(self.work.identity, restart=self.overwrite)
-                self._taken = True
-                self._levels = self._opened_levels()
-                self._hands = hired(self.spec.codec, self.spec.tile_px, self._count)
+                self._tile_folder = self._claim_tile_folder(self._output_folder)
+                self._tile_folder.resume_or_clear(self.work_folder.identity, restart=self.overwrite)
+                self._owns_tile_folder = True
+                self._levels = self._open_levels()
+                self._encoder_pool = start_encoder_pool(self.spec.codec, self.spec.tile_px, self._process_count)
             except (OSError, OutputError):
                 self._close()
                 raise
@@ -113,115 +122,123 @@ class PyramidWriter:
         self._close()
 
     @property
-    def _workplace(self) -> Path:
-        """What to name where the disk refuses the work: its folder elsewhere, or the output it lies beside."""
-        return self.work.parent or self.output
+    def _error_path(self) -> Path:
+        """Path that disk errors name: the parent given for the work folder, or else the output."""
+        return self.work_folder.parent or self.output
 
     @property
     def bytes_written(self) -> int:
-        """Encoded bytes so far; the size of the result once it is finished."""
+        """Encoded bytes so far; the size of the result after `finish`."""
         return self._published_bytes or sum(level.nbytes for level in self._stores)
 
     @property
-    def diary(self) -> Diary:
-        """What is found out besides pixels; that of an earlier run is there. Within the context only."""
-        assert self._diary is not None
-        return self._diary
+    def run_log(self) -> RunLog:
+        """Log of this run, including the entries of the earlier run that it resumes. Only valid within the context."""
+        assert self._run_log is not None
+        return self._run_log
 
-    def holds(self, box: Box) -> bool:
-        """Whether an earlier run finished all tiles of a box in level-0 px."""
+    def has_tiles(self, box: Box) -> bool:
+        """Return whether an earlier run finished all tiles of a box in level-0 px."""
         base = self._stores[0]
-        return all(base.found[tile] for tile in base.grid.touching(box))
+        return all(base.from_earlier_run[tile] for tile in base.grid.find_tiles(box))
 
     def write(self, box: Box, pixels: Rgb) -> None:
-        """Encode and store (h, w, 3) sRGB of a box in level-0 px: whole tiles, each once. Safe from several threads.
+        """Encode and store (h, w, 3) sRGB of a box in level-0 px, which must consist of whole tiles, each written once.
 
-        With them, the tiles of other levels that they complete. Tiles that an earlier run finished stay as they are.
-        Raises `OutputError` where the disk refuses, `ValueError` where box or pixels break these rules.
+        Also makes the tiles of coarser levels that these complete. Tiles that an earlier run finished are not changed.
+        Safe from several threads. Raises `OutputError` for disk errors, `ValueError` if box or pixels break the rules.
         """
         base = self._stores[0]
         if pixels.shape != (box.height, box.width, 3) or pixels.dtype != np.uint8:
             raise ValueError(f"pixels are {pixels.dtype} {pixels.shape}, not uint8 ({box.height}, {box.width}, 3)")
-        if not base.grid.holds_whole_tiles(box):
+        if not base.grid.has_whole_tiles(box):
             raise ValueError(f"{box} is not made of whole tiles of {base.grid.tile_px} px in {base.grid.size}")
-        missing = (tile for tile in base.grid.touching(box) if not base.found[tile])
-        with disk_errors(self._workplace):
-            squares = base.grid.squares(missing, SIDE)
-            self._crew.each(lambda tiles: self._put(tiles, box, pixels), squares)
+        missing = (tile for tile in base.grid.find_tiles(box) if not base.from_earlier_run[tile])
+        with translate_disk_errors(self._error_path):
+            squares = base.grid.group_by_square(missing, SQUARE_SIDE)
+            self._threads.for_each(lambda tiles: self._store_square(tiles, box, pixels), squares)
 
-    def annotate(self, note: Mapping[str, str]) -> None:
-        """Add to the file's note what became known on the way; before `finish`."""
-        self.spec = replace(self.spec, note={**self.spec.note, **note})
+    def add_metadata(self, metadata: Mapping[str, str]) -> None:
+        """Add entries to the file's metadata; to be called before `finish`."""
+        self.spec = replace(self.spec, metadata={**self.spec.metadata, **metadata})
 
-    def finish(self, check: Check | None = None) -> Iterator[Progress]:
-        """Build what is missing of other levels, assemble the file, check it, name it; done when the iterator ends.
+    def finish(self, check: OutputCheck | None = None) -> Iterator[Progress]:
+        """Complete the coarser levels, assemble the file, check it, and move it to its name when the iterator ends.
 
-        Yields `pyramid`, then `assemble`, in tiles. Raises `OutputError` where the disk refuses, the check finds
-        something wrong, or the name is taken by now, `ValueError` where level 0 is incomplete.
+        Yields progress of the stages `pyramid` and `assemble`, in tiles. Raises `OutputError` for disk errors, for
+        faults that `check` describes, and if the output's name has been taken meanwhile; `ValueError` if level 0 is
+        incomplete.
         """
-        if self._stores[0].missing:
-            raise ValueError(f"{self._stores[0].missing} tiles of level 0 were never written")
-        with disk_errors(self.output):
-            yield from self._fill_levels()
-            yield from self._assemble()
-            self._refuse(check(self._beside.image, self.spec) if check else None)
-            size = bytes_of(self._beside.image)
-            publish(self._beside.image, self.output, overwrite=self.overwrite)
+        if self._stores[0].missing_count:
+            raise ValueError(f"{self._stores[0].missing_count} tiles of level 0 were never written")
+        with translate_disk_errors(self.output):
+            yield from self._complete_levels()
+            yield from self._assemble_file()
+            self._raise_fault(check(self._output_folder.image_path, self.spec) if check else None)
+            size = count_file_bytes(self._output_folder.image_path)
+            publish_output(self._output_folder.image_path, self.output, overwrite=self.overwrite)
             self._published_bytes = size
 
-    def _fill_levels(self) -> Iterator[Progress]:
-        total = sum(store.grid.tiles for store in self._stores[1:])
-        return (Progress("pyramid", done, total) for done in self._levels.fill(self._crew, self._coder))
+    def _complete_levels(self) -> Iterator[Progress]:
+        total = sum(store.grid.tile_count for store in self._stores[1:])
+        for done in self._levels.complete_levels(self._threads, self._borrow_encoder):
+            yield Progress("pyramid", done, total)
 
-    def _put(self, tiles: Sequence[int], box: Box, pixels: Rgb) -> None:
-        parts = (self._stores[0].grid.box(tile).seen_from(box) for tile in tiles)
-        with self._coder() as coder:
-            self._levels.put(coder, tiles, [pixels[part.rows, part.columns] for part in parts])
+    def _store_square(self, tiles: Sequence[int], box: Box, pixels: Rgb) -> None:
+        boxes = (self._stores[0].grid.tile_box(tile).relative_to(box) for tile in tiles)
+        with self._borrow_encoder() as encoder:
+            self._levels.store_tiles(encoder, tiles, [pixels[tile_box.rows, tile_box.columns] for tile_box in boxes])
 
-    def _coder(self) -> AbstractContextManager[Coder]:
-        return self._hands.one() if self._hands else nullcontext(Local(self.spec.codec, self.spec.tile_px))
+    def _borrow_encoder(self) -> AbstractContextManager[TileEncoder]:
+        if self._encoder_pool:
+            return self._encoder_pool.borrow_encoder()
+        return nullcontext(LocalEncoder(self.spec.codec, self.spec.tile_px))
 
-    def _assemble(self) -> Iterator[Progress]:
-        total = sum(level.grid.tiles for level in self._stores)
-        remove(self._beside.image)  # what a run left that was killed while it assembled
-        for done in self._layout.assemble(self._beside.image, self._stores, self.spec):
+    def _assemble_file(self) -> Iterator[Progress]:
+        total = sum(level.grid.tile_count for level in self._stores)
+        remove_path(self._output_folder.image_path)  # of an earlier run that was killed while it assembled
+        for done in self._layout.write_file(self._output_folder.image_path, self._stores, self.spec):
             yield Progress("assemble", done, total)
 
-    def _refuse(self, wrong: str | None) -> None:
-        if wrong is not None:
+    def _raise_fault(self, fault: str | None) -> None:
+        if fault is not None:
             raise OutputError(
-                f"{self.output}: does not read back as it should ({wrong}) and did not get its name; repeat the command"
-                ", which looks at all finished tiles again, or leave the check out with --no-verify"
+                f"{self.output}: does not read back as expected ({fault}) and was not published; repeat the command, "
+                "which checks all finished tiles again, or skip this check with --no-verify"
             )
 
-    def _opened_levels(self) -> Levels:
-        self._diary = Diary(self._scratch.diary, self.output)
-        for number, grid in enumerate(pyramid(self.spec.size, self.spec.tile_px)):
-            journal = Journal(self._scratch.journal(number)) if self.work.identity is not None else None
-            self._stores += (TileStore(self._scratch.level(number), grid, self.spec.codec, journal),)
-        return Levels(self._stores)
+    def _open_levels(self) -> PyramidLevels:
+        self._run_log = RunLog(self._tile_folder.run_log_path, self.output)
+        for number, grid in enumerate(build_level_grids(self.spec.size, self.spec.tile_px)):
+            is_kept = self.work_folder.identity is not None
+            journal = TileJournal(self._tile_folder.journal_path(number)) if is_kept else None
+            self._stores += (TileStore(self._tile_folder.tiles_path(number), grid, self.spec.codec, journal),)
+        return PyramidLevels(self._stores)
 
-    def _claim_work(self, beside: Scratch) -> Scratch:
-        parent = self.work.parent
-        return beside if parent is None or parent.samefile(self.output.parent) else Scratch(self.output, parent)
+    def _claim_tile_folder(self, output_folder: PartFolder) -> PartFolder:
+        """Claim the folder for tiles. The image is always assembled beside the output: a rename then publishes it."""
+        parent = self.work_folder.parent
+        if parent is None or parent.samefile(self.output.parent):
+            return output_folder
+        return PartFolder(self.output, parent)
 
     def _close(self) -> None:
-        self._crew.close()
-        if self._hands:
-            self._hands.close()
-        keep = {scratch: self._keeps(scratch) for scratch in (self._scratch, self._beside)}
-        if self._diary:
-            self._diary.close()
-        with suppress(OSError):  # what is not on the disk now is done again
+        self._threads.close()
+        if self._encoder_pool:
+            self._encoder_pool.close()
+        kept = {folder: self._should_keep(folder) for folder in (self._tile_folder, self._output_folder)}
+        if self._run_log:
+            self._run_log.close()
+        with suppress(OSError):  # tiles that did not reach the disk are done again by the run that resumes
             for level in self._stores:
-                level.close(sync=keep[self._scratch])
-        for scratch, kept in keep.items():
-            scratch.leave(keep=kept)
+                level.close(sync=kept[self._tile_folder])
+        for folder, keep in kept.items():
+            folder.release(keep=keep)
 
-    def _keeps(self, scratch: Scratch) -> bool:
-        """Whether there is work in a folder that somebody may go on from."""
-        if scratch is not self._scratch or not self._taken:
-            return scratch.holds_work
-        begun = any(level.missing < level.grid.tiles for level in self._stores)
-        unfinished = self._published_bytes is None
-        return self.work.identity is not None and begun and (unfinished or self.work.keep)
+    def _should_keep(self, folder: PartFolder) -> bool:
+        """Return whether a folder holds work that a later run may resume from."""
+        if folder is not self._tile_folder or not self._owns_tile_folder:
+            return folder.has_work
+        has_tiles = any(level.missing_count < level.grid.tile_count for level in self._stores)
+        is_unfinished = self._published_bytes is None
+        return self.work_folder.identity is not None and has_tiles and (is_unfinished or self.work_folder.keep)

@@ -33,13 +33,13 @@ from rich import print as show
 
 from wsisr.errors import WsisrError
 from wsisr.imaging.geometry import Box
-from wsisr.imaging.pixels import Tiles
+from wsisr.imaging.pixels import RgbBatch
 from wsisr.models.upscaler import Resampling
 from wsisr.slides import open_slide
-from wsisr.slides.region import source_of
-from wsisr.upscaling.engine import upscale
-from wsisr.upscaling.plan import Options
-from wsisr.upscaling.quality import Audit
+from wsisr.slides.region import select_region
+from wsisr.upscaling.engine import upscale_region
+from wsisr.upscaling.plan import UpscaleOptions
+from wsisr.upscaling.quality import QualityMonitor
 
 TILE_PX = 128
 SCALE = 2
@@ -78,15 +78,17 @@ class Life:
     def live(self) -> None:
         """Upscales, to its end or to somebody's."""
         self._descriptor = os.open(self.log, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
-        upscaler, audit = Noting("lanczos", SCALE), Audit(SCALE)
+        upscaler, audit = Noting("lanczos", SCALE), QualityMonitor(SCALE)
         Noting.life = self
         with open_slide(self.slide) as opened:
-            source = source_of(opened, area=Box(200, 600, 200 + self.side, 600 + self.side))
-            for step in upscale(source, upscaler, self.output, options=Options(TILE_PX, audit=audit)):
+            source = select_region(opened, area=Box(200, 600, 200 + self.side, 600 + self.side))
+            for step in upscale_region(source, upscaler, self.output, options=UpscaleOptions(TILE_PX, quality=audit)):
                 self.phase = "publish" if (step.stage, step.done) == ("assemble", step.total) else step.stage
                 self.note(step.stage)
-        seams, residual = audit.seams, audit.residual
-        self.note(f"audit {audit.measured} {seams.borders} {seams.mean} {seams.worst} {residual.mean} {residual.at}")
+        seams, residual = audit.seams, audit.consistency
+        self.note(
+            f"audit {audit.measured_tiles} {seams.borders} {seams.mean} {seams.worst} {residual.mean} {residual.worst_at}"
+        )
         self.note("operations " + " ".join(self.operations))
 
 
@@ -95,7 +97,7 @@ class Noting(Resampling):
 
     life: Life
 
-    def __call__(self, tiles: Tiles) -> Tiles:
+    def __call__(self, tiles: RgbBatch) -> RgbBatch:
         enlarged = super().__call__(tiles)
         self.life.note("computed")
         return enlarged

@@ -26,9 +26,9 @@ import tiffslide
 import zarr
 
 from wsisr.imaging.geometry import Box, Size
-from wsisr.imaging.pixels import Rgb, halve
+from wsisr.imaging.pixels import Rgb, halve_image
 from wsisr.writing import Codec, PyramidSpec, PyramidWriter
-from wsisr.writing.layouts.ome_zarr import METHOD
+from wsisr.writing.layouts.ome_zarr import CHUNK_METHOD
 
 TIFFS = {"ome-tiff": "image.ome.tif", "aperio": "image.svs"}
 ZARRS = {"ome-zarr": "image.ome.zarr"}
@@ -62,9 +62,9 @@ def picture(size: Size) -> Rgb:
 def write(path: Path, codec: Codec, *, pictures: bool = False) -> list[Rgb]:
     """The stored levels, as wsisr's own decoder sees them."""
     beside = {name: picture(size) for name, size in (("label", Size(300, 400)), ("macro", Size(900, 300)))}
-    spec = replace(SPEC, codec=codec, pictures=beside if pictures else {})
+    spec = replace(SPEC, codec=codec, associated_images=beside if pictures else {})
     with PyramidWriter(path, spec, overwrite=True) as writer:
-        writer.write(Box.of(spec.size), picture(spec.size))
+        writer.write(Box.from_size(spec.size), picture(spec.size))
         deque(writer.finish())
     return stored(picture(spec.size), spec)
 
@@ -80,7 +80,7 @@ def stored(image: Rgb, spec: PyramidSpec) -> list[Rgb]:
                 decoded = spec.codec.decode(spec.codec.encode(tile, side), side)
                 seen[top : top + side, left : left + side] = decoded[: tile.shape[0], : tile.shape[1]]
         levels.append(seen)
-        image = halve(seen)
+        image = halve_image(seen)
     return levels
 
 
@@ -226,7 +226,7 @@ def main() -> None:
             tell(layout, path, write(path, Codec(given.codec), pictures=given.pictures), readers)
         for layout, name in ZARRS.items():
             path = Path(folder) / name
-            tell(layout, path, write(path, Codec(METHOD)), {"zarr": with_zarr, "ome-zarr-py": with_ome_zarr})
+            tell(layout, path, write(path, Codec(CHUNK_METHOD)), {"zarr": with_zarr, "ome-zarr-py": with_ome_zarr})
 
 
 if __name__ == "__main__":

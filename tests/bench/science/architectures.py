@@ -1,13 +1,13 @@
-"""Networks of about 0.4 M parameters side by side: `python -m tests.bench architectures DATASET --steps 600 --seeds 2`.
+"""Networks of about 0.4 M parameters compared: `python -m tests.bench architectures DATASET --steps 600 --seeds 2`.
 
 The same data, crops, steps and schedule for each, and the last weights of each run, averaged over its end. Scored on
 the validation patches of the dataset (held-out slides): input by area mean and by Pillow's bicubic, PSNR and SSIM of a
 slide from all of its patches together, then the mean over slides and kernels. Runs are kept in --runs: what was
-stopped goes on, what is finished is not trained again. With --minutes, training stops after that time and the table
-holds what is finished; the same command goes on.
+stopped resumes, what is finished is not trained again. With --minutes, training stops after that time and the table
+holds what is finished; the same command resumes.
 
 consistency: mean difference in grey levels between the output, averaged back, and the input.
-tiling: largest difference in grey levels between tiles of 128 and of 512 px; 0 or 1 for what is local.
+tiling: largest difference in grey levels between tiles of 128 and of 512 px; 0 or 1 for local networks.
 """
 
 from __future__ import annotations
@@ -27,19 +27,19 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from tests.support.samples import enlarged
 from wsisr.dataset.reader import PatchStore
-from wsisr.imaging.metrics import BORDER_PX, psnr_of, squared_error, ssim
-from wsisr.imaging.pixels import Kernel, Rgb, shrink
+from wsisr.imaging.metrics import UNSCORED_BORDER_PX, compute_ssim, mean_squared_error, psnr_from_error
+from wsisr.imaging.pixels import FilterName, Rgb, shrink_image
 from wsisr.models.back_projection import BackProjection
 from wsisr.models.loading import load_upscaler
 from wsisr.models.spec import ModelSpec
 from wsisr.models.upscaler import Resampling, Upscaler
 from wsisr.models.weights import build
 from wsisr.training.config import DataConfig, NetworkConfig, ScheduleConfig, TrainConfig
-from wsisr.training.loop import LAST, Run, trainable
+from wsisr.training.loop import LAST_WEIGHTS_FILE, TrainingRun, count_trainable_parameters
 from wsisr.training.validation import Validation
-from wsisr.upscaling.plan import Options
+from wsisr.upscaling.plan import UpscaleOptions
 
-KERNELS: tuple[Kernel, ...] = ("area", "bicubic")
+KERNELS: tuple[FilterName, ...] = ("area", "bicubic")
 
 NETWORKS = {
     "SRResNet": ("srresnet", 50, 8),
@@ -64,7 +64,7 @@ class Scores:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One network over its seeds; spreads are standard deviations."""
+    """Scores of one network, mean over its seeds; spreads are standard deviations."""
 
     name: str
     runs: int
@@ -75,15 +75,15 @@ class Row:
     consistency: float
     parameters: int = 0
     kflops: float = 0.0
-    """Thousand floating-point operations for a pixel of the output."""
+    """Thousand floating-point operations per output pixel."""
     mpx: float = 0.0
-    """Million output pixels a second, tiles of 256 px, the best of three."""
+    """Million output pixels a second with tiles of 256 px, the best of three."""
     tiling: int = 0
 
 
 @dataclass(frozen=True)
-class Asked:
-    """What is trained, on what, for how long."""
+class ExperimentSettings:
+    """Dataset, folder of the runs, and length of each run."""
 
     dataset: Path
     runs: Path
@@ -98,10 +98,10 @@ class Asked:
         return Validation(PatchStore(self.dataset), self.scale)
 
 
-class Bench(Asked):
-    """Each network with the same training."""
+class ArchitectureBench(ExperimentSettings):
+    """Trains and scores each network in the same way."""
 
-    def config(self, name: str, seed: int) -> TrainConfig:
+    def build_config(self, name: str, seed: int) -> TrainConfig:
         family, channels, blocks = NETWORKS[name]
         shape = NetworkConfig(self.scale, family, channels, blocks)
         warm_up = max(1, self.steps // 20)
@@ -110,32 +110,38 @@ class Bench(Asked):
         data = DataConfig(self.dataset, self.patch_px, self.batch, {"area": 0.5, "bicubic": 0.5})
         return TrainConfig(shape, data, schedule, seed=seed)
 
-    def folder(self, name: str, seed: int) -> Path:
+    def run_folder(self, name: str, seed: int) -> Path:
         words = name.lower().replace(", ", "-").replace(" ", "-")
         return self.runs / f"x{self.scale}-{self.steps}-{words}-{seed}"
 
-    def scores(self, upscaler: Upscaler) -> Scores:
-        found = [
-            self._scores(upscaler, highs, kernel) for highs in self.validation.slides.values() for kernel in KERNELS
+    def score_upscaler(self, upscaler: Upscaler) -> Scores:
+        scores = [
+            self._score_slide(upscaler, highs, kernel)
+            for highs in self.validation.highs_by_slide.values()
+            for kernel in KERNELS
         ]
-        return Scores(*(float(mean(values)) for values in zip(*found, strict=True)))
+        return Scores(*(float(mean(values)) for values in zip(*scores, strict=True)))
 
-    def _scores(self, upscaler: Upscaler, highs: list[Rgb], kernel: Kernel) -> tuple[float, float, float]:
-        lows = [shrink(high, self.scale, kernel) for high in highs]
-        made = [upscaler(low[None].copy())[0] for low in lows]
-        pairs = [(inner(one), inner(high)) for one, high in zip(made, highs, strict=True)]
-        back = [shrink(one, self.scale, "area").astype(float) for one in made]
-        apart = mean(float(np.abs(one - low).mean()) for one, low in zip(back, lows, strict=True))
-        return psnr_of(mean(squared_error(*pair) for pair in pairs)), mean(ssim(*pair) for pair in pairs), apart
+    def _score_slide(self, upscaler: Upscaler, highs: list[Rgb], kernel: FilterName) -> tuple[float, float, float]:
+        lows = [shrink_image(high, self.scale, kernel) for high in highs]
+        outputs = [upscaler(low[None].copy())[0] for low in lows]
+        pairs = [(crop_border(output), crop_border(high)) for output, high in zip(outputs, highs, strict=True)]
+        averaged = [shrink_image(output, self.scale, "area").astype(float) for output in outputs]
+        consistency = mean(float(np.abs(mine - low).mean()) for mine, low in zip(averaged, lows, strict=True))
+        return (
+            psnr_from_error(mean(mean_squared_error(*pair) for pair in pairs)),
+            mean(compute_ssim(*pair) for pair in pairs),
+            consistency,
+        )
 
 
-def inner(image: Rgb) -> Rgb:
-    return np.ascontiguousarray(image[BORDER_PX:-BORDER_PX, BORDER_PX:-BORDER_PX])
+def crop_border(image: Rgb) -> Rgb:
+    return np.ascontiguousarray(image[UNSCORED_BORDER_PX:-UNSCORED_BORDER_PX, UNSCORED_BORDER_PX:-UNSCORED_BORDER_PX])
 
 
-def train(bench: Bench, name: str, seed: int, until: float) -> bool:
-    """Whether the run is finished; stops, with all kept, when the time is over."""
-    run = Run(bench.config(name, seed), bench.folder(name, seed), torch.device("cpu"))
+def train_until(bench: ArchitectureBench, name: str, seed: int, until: float) -> bool:
+    """Train until the run is finished or the time is over, then save; return whether it is finished."""
+    run = TrainingRun(bench.build_config(name, seed), bench.run_folder(name, seed), torch.device("cpu"))
     if time.monotonic() < until:
         for _ in run:
             if time.monotonic() > until:
@@ -144,52 +150,52 @@ def train(bench: Bench, name: str, seed: int, until: float) -> bool:
     return run.step == bench.steps
 
 
-def row_of(bench: Bench, name: str, seeds: Iterable[int]) -> Row:
-    paths = [bench.folder(name, seed) / LAST for seed in seeds]
+def measure_network(bench: ArchitectureBench, name: str, seeds: Iterable[int]) -> Row:
+    paths = [bench.run_folder(name, seed) / LAST_WEIGHTS_FILE for seed in seeds]
     upscalers = [load_upscaler(path, scale=bench.scale, device="cpu") for path in paths]
-    found = [bench.scores(upscaler) for upscaler in upscalers]
+    scores = [bench.score_upscaler(upscaler) for upscaler in upscalers]
     weights = upscalers[0].weights
     assert weights is not None
     assert weights.spec is not None
     network = build(weights.spec)
     return Row(
         name,
-        len(found),
-        *moments([each.psnr for each in found]),
-        *moments([each.ssim for each in found]),
-        mean(each.consistency for each in found),
-        trainable(network),
-        kflops(weights.spec),
-        tiling=tiling(bench, upscalers[0]),
+        len(scores),
+        *mean_and_deviation([score.psnr for score in scores]),
+        *mean_and_deviation([score.ssim for score in scores]),
+        mean(score.consistency for score in scores),
+        count_trainable_parameters(network),
+        count_kflops_per_px(weights.spec),
+        tiling=measure_tiling_difference(bench, upscalers[0]),
     )
 
 
-def filter_row(bench: Bench, upscaler: Upscaler) -> Row:
-    found = bench.scores(upscaler)
-    return Row(upscaler.name, 1, found.psnr, 0.0, found.ssim, 0.0, found.consistency)
+def measure_filter(bench: ArchitectureBench, upscaler: Upscaler) -> Row:
+    scores = bench.score_upscaler(upscaler)
+    return Row(upscaler.info.name, 1, scores.psnr, 0.0, scores.ssim, 0.0, scores.consistency)
 
 
-def moments(values: list[float]) -> tuple[float, float]:
+def mean_and_deviation(values: list[float]) -> tuple[float, float]:
     return mean(values), pstdev(values)
 
 
-def kflops(spec: ModelSpec) -> float:
+def count_kflops_per_px(spec: ModelSpec) -> float:
     network, side = build(spec), 64
     with torch.inference_mode(), FlopCounterMode(display=False) as counter:
         network(torch.zeros(1, 3, side, side))
     return int(counter.get_total_flops()) / (side * spec.scale) ** 2 / 1e3
 
 
-def tiling(bench: Bench, upscaler: Upscaler) -> int:
-    """On two patches beside each other, 512 x 256 px where patches have 256 px."""
-    highs = [high for found in bench.validation.slides.values() for high in found]
+def measure_tiling_difference(bench: ArchitectureBench, upscaler: Upscaler) -> int:
+    """Return the largest difference on two patches side by side, 512 x 256 px for patches of 256 px."""
+    highs = [high for patches in bench.validation.highs_by_slide.values() for high in patches]
     mosaic = np.concatenate([highs[0], highs[-1]], axis=1)
-    small, large = (enlarged(mosaic, upscaler, Options(tile_px=side)) for side in (128, 512))
+    small, large = (enlarged(mosaic, upscaler, UpscaleOptions(tile_px=side)) for side in (128, 512))
     return int(np.abs(small.astype(np.int16) - large).max())
 
 
-def rates(upscalers: dict[str, Upscaler]) -> dict[str, float]:
-    """Output Mpx/s of each; they take turns, so that what else the machine does weighs on all alike."""
+def measure_speeds(upscalers: dict[str, Upscaler]) -> dict[str, float]:
+    """Return output Mpx/s of each; they take turns, so that other load on the machine affects all alike."""
     window = np.random.default_rng(0).integers(0, 256, (1, 256, 256, 3), dtype=np.uint8)
     best = dict.fromkeys(upscalers, 0.0)
     for number in range(4):
@@ -201,7 +207,7 @@ def rates(upscalers: dict[str, Upscaler]) -> dict[str, float]:
     return best
 
 
-def table(rows: list[Row]) -> Iterator[str]:
+def format_table(rows: list[Row]) -> Iterator[str]:
     yield "| network | runs | PSNR, dB | SSIM | consistency | parameters | kFLOP/px | Mpx/s | tiling |"
     yield "|---|--:|--:|--:|--:|--:|--:|--:|--:|"
     for row in rows:
@@ -216,7 +222,7 @@ def table(rows: list[Row]) -> Iterator[str]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("dataset", type=Path, help="as written by wsisr build-dataset --validation")
-    parser.add_argument("--steps", type=int, default=600, help="of training, for each")
+    parser.add_argument("--steps", type=int, default=600, help="of training, for each network")
     parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--scale", type=int, default=2)
     parser.add_argument("--patch-px", type=int, default=32)
@@ -226,31 +232,41 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="of torch")
     parser.add_argument("--runs", type=Path, default=Path("runs/bench-models"))
     parser.add_argument("--json", type=Path)
-    asked = parser.parse_args()
-    torch.set_num_threads(asked.threads)
-    bench = Bench(asked.dataset, asked.runs, asked.scale, asked.steps, asked.seeds, asked.patch_px, asked.batch)
-    until = time.monotonic() + 60 * asked.minutes
-    names = list(asked.networks)
-    jobs = [(name, seed) for seed in range(asked.seeds) for name in names]  # a seed of each before the next
-    finished = [job for job in jobs if train(bench, *job, until)]
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    bench = ArchitectureBench(
+        arguments.dataset,
+        arguments.runs,
+        arguments.scale,
+        arguments.steps,
+        arguments.seeds,
+        arguments.patch_px,
+        arguments.batch,
+    )
+    until = time.monotonic() + 60 * arguments.minutes
+    names = list(arguments.networks)
+    jobs = [(name, seed) for seed in range(arguments.seeds) for name in names]  # one seed of all before the next
+    finished = [job for job in jobs if train_until(bench, *job, until)]
     ready = {name: [seed for other, seed in finished if other == name] for name in names}
     rows = [
-        filter_row(bench, each)
-        for each in (
-            Resampling("bicubic", asked.scale),
-            Resampling("lanczos", asked.scale),
-            BackProjection(asked.scale),
+        measure_filter(bench, baseline)
+        for baseline in (
+            Resampling("bicubic", arguments.scale),
+            Resampling("lanczos", arguments.scale),
+            BackProjection(arguments.scale),
         )
     ]
-    rows += [row_of(bench, name, seeds) for name, seeds in ready.items() if seeds]
-    load = partial(load_upscaler, scale=asked.scale, device="cpu")
-    speeds = rates({name: load(bench.folder(name, seeds[0]) / LAST) for name, seeds in ready.items() if seeds})
+    rows += [measure_network(bench, name, seeds) for name, seeds in ready.items() if seeds]
+    load = partial(load_upscaler, scale=arguments.scale, device="cpu")
+    speeds = measure_speeds(
+        {name: load(bench.run_folder(name, seeds[0]) / LAST_WEIGHTS_FILE) for name, seeds in ready.items() if seeds}
+    )
     rows = [Row(**asdict(row) | {"mpx": speeds.get(row.name, 0.0)}) for row in rows]
-    for line in table(rows):
+    for line in format_table(rows):
         print(line)  # noqa: T201
-    print(f"{len(finished)} of {len(jobs)} runs of {asked.steps} steps are finished")  # noqa: T201
-    if asked.json:
-        asked.json.write_text(json.dumps([asdict(row) for row in rows], indent=1))
+    print(f"{len(finished)} of {len(jobs)} runs of {arguments.steps} steps are finished")  # noqa: T201
+    if arguments.json:
+        arguments.json.write_text(json.dumps([asdict(row) for row in rows], indent=1))
 
 
 if __name__ == "__main__":

@@ -23,14 +23,14 @@ from tests.support.captures import LOW_FLAWS, Flaws, capture, noisy
 from wsisr.dataset.degradation import SCAN
 from wsisr.dataset.registration.affine import Affine
 from wsisr.imaging.geometry import Box, Size
-from wsisr.imaging.jpeg import through_jpeg
-from wsisr.imaging.metrics import psnr
-from wsisr.imaging.pixels import Rgb, enlarge, rounded, shrink
+from wsisr.imaging.jpeg import recompress_jpeg
+from wsisr.imaging.metrics import compute_psnr
+from wsisr.imaging.pixels import Rgb, enlarge_image, round_to_uint8, shrink_image
 from wsisr.models.back_projection import ROUNDS, agreeing
 from wsisr.models.loading import load_upscaler
 from wsisr.models.upscaler import Upscaler
 from wsisr.slides import Slide, open_slide
-from wsisr.upscaling.residual import apart
+from wsisr.upscaling.consistency import count_consistency_errors
 
 Degradation = Callable[[Rgb, int], Rgb]
 """(h*scale, w*scale, 3) and the scale to (h, w, 3)."""
@@ -46,13 +46,13 @@ def middle(slide: Slide) -> Rgb:
     """(512, 512, 3) of the first level that is not finer than 0.4 um/px."""
     info = slide.info
     level = next(n for n in range(len(info.levels)) if (info.level_mpp(n) or 0) >= FINEST_MPP)
-    size = info.level(level).size
+    size = info.get_level(level).size
     left, top = (size.width - SIDE_PX) // 2, (size.height - SIDE_PX) // 2
     return slide.read(Box(left, top, left + SIDE_PX, top + SIDE_PX), level)
 
 
 def area(truth: Rgb, scale: int) -> Rgb:
-    return shrink(truth, scale, "area")
+    return shrink_image(truth, scale, "area")
 
 
 def blurred(truth: Rgb, scale: int) -> Rgb:
@@ -77,21 +77,21 @@ def captured(truth: Rgb, scale: int) -> Rgb:
 def seen(truth: Rgb, scale: int, shift: float, flaws: Flaws) -> Rgb:
     """A capture through a Gaussian footprint that lies so many px of the capture off."""
     size = Size(truth.shape[1] // scale, truth.shape[0] // scale)
-    place = Affine.similarity(scale).moved(shift * scale, shift * scale)
+    place = Affine.similarity(scale).translate(shift * scale, shift * scale)
     return capture(truth, place, size, flaws, np.random.default_rng(1))
 
 
 def with_noise(level: float) -> Degradation:
-    return lambda truth, scale: rounded(noisy(area(truth, scale).astype(float), level, np.random.default_rng(1)))
+    return lambda truth, scale: round_to_uint8(noisy(area(truth, scale).astype(float), level, np.random.default_rng(1)))
 
 
 def at_quality(quality: int) -> Degradation:
-    return lambda truth, scale: through_jpeg(area(truth, scale), quality)
+    return lambda truth, scale: recompress_jpeg(area(truth, scale), quality)
 
 
 DEGRADATIONS: dict[str, Degradation] = {
     "area mean": area,
-    "antialiased bicubic": lambda truth, scale: shrink(truth, scale, "bicubic"),
+    "antialiased bicubic": lambda truth, scale: shrink_image(truth, scale, "bicubic"),
     "blur of 0.6 px": blurred,
     "JPEG 90": at_quality(90),
     "JPEG 70": at_quality(70),
@@ -108,10 +108,10 @@ def scored(truth: Rgb, low: Rgb, upscaler: Upscaler) -> dict[str, float]:
     """Gains of the model, what each correction adds to them, and residuals."""
     plain = upscaler(low[None])[0]
     whole, once = agreeing(low, plain, ROUNDS), agreeing(low, plain, 1)
-    half = rounded((plain.astype(float) + whole) / 2)
+    half = round_to_uint8((plain.astype(float) + whole) / 2)
     model = quality(truth, plain)
     return {
-        "model": model - quality(truth, enlarge(low, upscaler.scale, "bicubic")),
+        "model": model - quality(truth, enlarge_image(low, upscaler.info.scale, "bicubic")),
         "all": quality(truth, whole) - model,
         "half": quality(truth, half) - model,
         "one round": quality(truth, once) - model,
@@ -122,11 +122,11 @@ def scored(truth: Rgb, low: Rgb, upscaler: Upscaler) -> dict[str, float]:
 
 def quality(truth: Rgb, image: Rgb) -> float:
     inner = slice(EDGE_PX, -EDGE_PX)
-    return psnr(truth[inner, inner], image[inner, inner])
+    return compute_psnr(truth[inner, inner], image[inner, inner])
 
 
 def off(image: Rgb, low: Rgb) -> float:
-    counts = apart(low, image, np.ones(low.shape[:2], bool))
+    counts = count_consistency_errors(low, image, np.ones(low.shape[:2], bool))
     return float(np.arange(256) @ counts / counts.sum())
 
 
@@ -151,11 +151,11 @@ def main() -> None:
     found = {}
     for scale in asked.scale:
         upscaler = load_upscaler(f"mmsrnet-x{scale}", scale=scale, device="cpu")
-        sys.stdout.write(f"\n| {upscaler.name}: input | model, dB | all, dB | half, dB | one round, dB | off |\n")
+        sys.stdout.write(f"\n| {upscaler.info.name}: input | model, dB | all, dB | half, dB | one round, dB | off |\n")
         sys.stdout.write("|---|--:|--:|--:|--:|--:|\n")
         for name, degrade in DEGRADATIONS.items():
             scores = [scored(truth, degrade(truth, scale), upscaler) for truth in truths]
-            found[f"{upscaler.name}, {name}"] = scores
+            found[f"{upscaler.info.name}, {name}"] = scores
             sys.stdout.write(row(name, scores))
             sys.stdout.flush()
     if asked.json:

@@ -12,11 +12,11 @@ import numpy as np
 
 from wsisr.models.loading import load_upscaler
 from wsisr.slides import open_slide
-from wsisr.slides.region import source_of
-from wsisr.tissue import tissue_of
-from wsisr.upscaling.background import Background, spread
-from wsisr.upscaling.engine import batches
-from wsisr.upscaling.plan import Options, plan
+from wsisr.slides.region import select_region
+from wsisr.tissue import find_tissue
+from wsisr.upscaling.background import BackgroundOptions, expand_cells
+from wsisr.upscaling.engine import group_batches
+from wsisr.upscaling.plan import UpscaleOptions, plan_upscaling
 
 SCALE = 2
 MOST_TILES = 12
@@ -25,23 +25,23 @@ MOST_TILES = 12
 
 def compared(path: str) -> str:
     with open_slide(path, estimate=True) as slide:
-        source = source_of(slide)
+        source = select_region(slide)
         upscaler = load_upscaler(scale=SCALE, mpp=source.mpp)
-        work = plan(source, upscaler, Options(256, background=Background(tissue_of(slide))))
-        tiles = sorted(work.grid, key=lambda tile: float(work.cells.within(tile.block).mean()))[:MOST_TILES]
+        work = plan_upscaling(source, upscaler, UpscaleOptions(256, background=BackgroundOptions(find_tissue(slide))))
+        tiles = sorted(work.grid, key=lambda tile: float(work.background.tissue_in(tile.core).mean()))[:MOST_TILES]
         found = np.zeros(256, np.int64)
-        for (tile,) in batches(tiles, 1):
-            flags = work.cells.within(tile.block)
-            window = source.read(tile.window)
-            part = tile.block.moved(-tile.window.left, -tile.window.top) * SCALE
+        for (tile,) in group_batches(tiles, 1):
+            flags = work.background.tissue_in(tile.core)
+            window = source.read(tile.input_box)
+            part = tile.core.translate(-tile.input_box.left, -tile.input_box.top) * SCALE
             network = upscaler(window[None])[0][part.rows, part.columns]
-            painted = work.cells.painted(tile, window, flags, network)
-            outside = ~spread(flags, work.cells.side * SCALE, network)
+            painted = work.background.fill_background(tile, window, flags, network)
+            outside = ~expand_cells(flags, work.background.cell_px * SCALE, network)
             apart = np.abs(network.astype(np.int16) - painted)[outside]
             found += np.bincount(apart.ravel(), minlength=256)
     largest = int(np.flatnonzero(found)[-1]) if found.any() else 0
     more = found[2:].sum() / max(found.sum(), 1)
-    return f"{work.cells.skipped:8.1%} {largest:8} {more:12.2e} {found.sum() / 3e6:9.2f}"
+    return f"{work.background.skipped_share:8.1%} {largest:8} {more:12.2e} {found.sum() / 3e6:9.2f}"
 
 
 if __name__ == "__main__":

@@ -36,16 +36,16 @@ from tests.support.captures import Flaws, capture, write_capture
 from tests.support.pairs import write_manifest
 from wsisr.dataset.reader import MANIFEST, SHARDS, PatchStore
 from wsisr.dataset.records import PatchRecord
-from wsisr.dataset.registration.affine import Affine, disagreement
-from wsisr.dataset.shard_writer import Part, part_in
+from wsisr.dataset.registration.affine import Affine, mean_corner_distance
+from wsisr.dataset.shard_writer import ShardWriter, open_shard_writer
 from wsisr.imaging.geometry import Box, Size
-from wsisr.imaging.metrics import BORDER_PX, psnr_of, squared_error
+from wsisr.imaging.metrics import UNSCORED_BORDER_PX, mean_squared_error, psnr_from_error
 from wsisr.imaging.pixels import Rgb
 from wsisr.models.loading import load_upscaler
 from wsisr.models.upscaler import Resampling, Upscaler
 from wsisr.slides import open_slide
 from wsisr.training.config import DataConfig, NetworkConfig, ScheduleConfig, TrainConfig
-from wsisr.training.loop import LAST, Run
+from wsisr.training.loop import LAST_WEIGHTS_FILE, TrainingRun
 
 SCALE = 2
 
@@ -80,7 +80,7 @@ class Specimen:
     @cached_property
     def fine(self) -> Rgb:
         with open_slide(self.path) as slide:
-            return slide.read(Box.of(slide.info.size), 0)
+            return slide.read(Box.from_size(slide.info.size), 0)
 
     @cached_property
     def mpp(self) -> float:
@@ -98,7 +98,7 @@ class Specimen:
         turn = Affine.similarity(SCALE * random.uniform(1 - STRETCH, 1 + STRETCH), random.uniform(-TURN, TURN))
         middle = turn(np.array([[size.width / 2, size.height / 2]]))[0]
         off = np.array(self.fine.shape[1::-1]) / 2 - middle + random.uniform(-20, 20, 2)
-        return turn.moved(float(off[0]), float(off[1]))
+        return turn.translate(float(off[0]), float(off[1]))
 
     @property
     def low_size(self) -> Size:
@@ -147,15 +147,15 @@ def others(specimens: Sequence[Specimen], of: PatchStore, folder: Path) -> None:
     for specimen in specimens:
         own = [record for record in of.records if record.shard == f"{specimen.path.stem}.bin"]
         for name, made in rows.items():
-            with part_in(folder / name, specimen.path.stem) as part:
+            with open_shard_writer(folder / name, specimen.path.stem) as part:
                 pairs = (getattr(Pairs(specimen, of), name)(record) for record in own)
                 made += [kept(part, record, *pair) for record, pair in zip(own, pairs, strict=True)]
     for name, made in rows.items():
         write_manifest(folder / name, made)
 
 
-def kept(part: Part, record: PatchRecord, high: Rgb, low: Rgb) -> PatchRecord:
-    return replace(record, shard=part.shard, images={"hr": part.keep(high), "lr": part.keep(low)})
+def kept(part: ShardWriter, record: PatchRecord, high: Rgb, low: Rgb) -> PatchRecord:
+    return replace(record, shard=part.shard, images={"hr": part.write_image(high), "lr": part.write_image(low)})
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,14 +174,14 @@ class Pairs:
 
     def unregistered(self, record: PatchRecord) -> tuple[Rgb, Rgb]:
         box = self._by_whole_pixels(record)
-        return self.specimen.fine[box.rows, box.columns], self.store.low(record)
+        return self.specimen.fine[box.rows, box.columns], self.store.read_low(record)
 
     def error_px(self, record: PatchRecord) -> float:
         """Of the unregistered pair: mean distance of its corners from where they belong, in px of the slide."""
         box = self._by_whole_pixels(record)
-        laid = Affine.similarity(SCALE).moved(box.left, box.top)
+        laid = Affine.similarity(SCALE).translate(box.left, box.top)
         side = record.side // SCALE
-        return disagreement(laid, self.specimen.truth.seen_from(*self._corner(record)), Size(side, side))
+        return mean_corner_distance(laid, self.specimen.truth.shift_origin(*self._corner(record)), Size(side, side))
 
     def _by_whole_pixels(self, record: PatchRecord) -> Box:
         x, y = self.specimen.truth(self._middle(record))[0] - record.side / 2
@@ -205,11 +205,11 @@ def trained(name: str, folder: Path, asked: argparse.Namespace) -> Upscaler:
     shape = NetworkConfig(SCALE, asked.family, asked.channels, asked.blocks)
     config = TrainConfig(shape, DataConfig(dataset, asked.crop_px, 8, {KINDS[name]: 1.0}), schedule)
     own = folder / f"{name}-{asked.family}-{asked.channels}-{asked.blocks}-{asked.steps}"
-    if not (own / LAST).exists():
-        for report in Run(config, own, torch.device("cpu")):
+    if not (own / LAST_WEIGHTS_FILE).exists():
+        for report in TrainingRun(config, own, torch.device("cpu")):
             if report.step % 100 == 0:
                 sys.stderr.write(f"{name}: step {report.step} of {report.steps}, loss {report.loss:.4f}\n")
-    return load_upscaler(own / LAST, scale=SCALE, device="cpu")
+    return load_upscaler(own / LAST_WEIGHTS_FILE, scale=SCALE, device="cpu")
 
 
 def windows(slides: Sequence[Path]) -> Iterator[tuple[Rgb, Rgb]]:
@@ -223,9 +223,11 @@ def windows(slides: Sequence[Path]) -> Iterator[tuple[Rgb, Rgb]]:
 
 def score(upscaler: Upscaler, pairs: Sequence[tuple[Rgb, Rgb]]) -> float:
     """PSNR in dB, mean over slides."""
-    inner = slice(BORDER_PX, -BORDER_PX)
-    errors = [squared_error(upscaler(low[None].copy())[0][inner, inner], high[inner, inner]) for high, low in pairs]
-    return mean(psnr_of(error) for error in errors)
+    inner = slice(UNSCORED_BORDER_PX, -UNSCORED_BORDER_PX)
+    errors = [
+        mean_squared_error(upscaler(low[None].copy())[0][inner, inner], high[inner, inner]) for high, low in pairs
+    ]
+    return mean(psnr_from_error(error) for error in errors)
 
 
 def datasets(asked: argparse.Namespace) -> dict[str, float]:

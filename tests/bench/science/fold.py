@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from wsisr.imaging.geometry import Box
-from wsisr.imaging.pixels import Rgb, shrink
+from wsisr.imaging.pixels import Rgb, shrink_image
 from wsisr.models.architectures.attention import MixAttention
 from wsisr.models.catalog import find
 from wsisr.models.weights import build, load_network, save_weights
@@ -68,7 +68,7 @@ def crops(slides: list[Path], scale: int) -> Iterator[Rgb]:
                 for _ in range(CROPS_A_LEVEL):
                     left = int(random.integers(level.size.width - side + 1))
                     top = int(random.integers(level.size.height - side + 1))
-                    yield shrink(slide.read(Box(left, top, left + side, top + side), number), scale, "area")
+                    yield shrink_image(slide.read(Box(left, top, left + side, top + side), number), scale, "area")
 
 
 def main() -> None:

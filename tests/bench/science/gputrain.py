@@ -29,19 +29,19 @@ from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 sys.path.insert(0, str(Path(__file__).parents[3]))
 
-from wsisr.imaging.pixels import Tiles
+from wsisr.imaging.pixels import RgbBatch
 from wsisr.models.weights import build, save_weights, warm_start
-from wsisr.training.config import TrainConfig, read_config
+from wsisr.training.config import TrainConfig, read_train_config
 from wsisr.training.objective import Objective
-from wsisr.training.optimiser import rate
-from wsisr.training.sampler import Batch, Batches
+from wsisr.training.optimiser import scheduled_learning_rate
+from wsisr.training.sampler import Batch, BatchSampler
 
 CHUNK = 32
 """Pairs that a process makes at a time."""
 
 TELL_EVERY_S = 15
 
-Pairs = tuple[Tiles, Tiles]
+Pairs = tuple[RgbBatch, RgbBatch]
 """Low and high resolution, (n, h, w, 3) each."""
 
 
@@ -54,9 +54,9 @@ class Samples(IterableDataset[Pairs]):
     def __iter__(self) -> Iterator[Pairs]:
         own = get_worker_info()
         step, stride = (own.id, own.num_workers) if own else (0, 1)
-        batches = Batches(self.config.data, self.config.network.scale, self.config.seed)
+        batches = BatchSampler(self.config.data, self.config.network.scale, self.config.seed)
         while True:
-            lows, highs = zip(*(batches.pair(step, sample) for sample in range(CHUNK)), strict=True)
+            lows, highs = zip(*(batches.make_pair(step, sample) for sample in range(CHUNK)), strict=True)
             yield np.stack(lows), np.stack(highs)
             step += stride
 
@@ -93,7 +93,7 @@ class Pool:
         for pairs in self._source:
             self._made.put(pairs)
 
-    def _put(self, *pair: Tiles) -> None:
+    def _put(self, *pair: RgbBatch) -> None:
         place = slice(self._place, self._place + CHUNK)
         for there, here in zip((self.low, self.high), pair, strict=True):
             pixels = torch.from_numpy(here)
@@ -108,9 +108,11 @@ class Learner:
     def __init__(self, recipe: Path, config: TrainConfig, pool: Pool, device: torch.device) -> None:
         self.name, self.config, self.pool, self.device = recipe.stem, config, pool, device
         pitches = [
-            record.mpp_lr for records in Batches(config.data, config.network.scale, 0).slides for record in records
+            record.mpp_lr
+            for records in BatchSampler(config.data, config.network.scale, 0).records_by_slide
+            for record in records
         ]
-        self.spec = config.network.spec((round(min(pitches), 4), round(max(pitches), 4)))
+        self.spec = config.network.build_spec((round(min(pitches), 4), round(max(pitches), 4)))
         torch.manual_seed(config.seed)
         network = build(self.spec)
         if config.network.warm_start:
@@ -130,7 +132,7 @@ class Learner:
         """One step, after that share of the time."""
         schedule = self.config.schedule
         decay = min(schedule.ema, (1 + self.steps) / (10 + self.steps))
-        self.rate.fill_(rate(int(share * schedule.steps), schedule))
+        self.rate.fill_(scheduled_learning_rate(int(share * schedule.steps), schedule))
         self.pace.fill_(1 - decay)
         self._play()
         self.steps += 1
@@ -222,7 +224,7 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=8192, help="that a pool holds")
     asked = parser.parse_args()
     asked.out.mkdir(parents=True, exist_ok=True)
-    configs = [read_config(recipe) for recipe in asked.recipes]
+    configs = [read_train_config(recipe) for recipe in asked.recipes]
     pools: dict[str, Pool] = {}
     for config in configs:
         key = f"{config.network.scale} {config.data}"

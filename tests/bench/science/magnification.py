@@ -20,19 +20,19 @@ from wsisr.models.catalog import find
 from wsisr.models.loading import load_sight
 from wsisr.models.magnification import Sight
 from wsisr.slides import open_slide
-from wsisr.slides.region import Source
-from wsisr.tissue import tissue_of
-from wsisr.upscaling.magnification_check import doubted, windows_of
+from wsisr.slides.region import SlideRegion
+from wsisr.tissue import find_tissue
+from wsisr.upscaling.magnification_check import is_contradicted, read_windows
 
 
 def rows_of(path: Path, sight: Sight) -> Iterator[Row]:
     """Levels, the finest first; those that hold no tissue, or are of no known magnification, are left out."""
     with open_slide(path, estimate=True) as slide:
-        tissue = tissue_of(slide)
+        tissue = find_tissue(slide)
         for level in range(len(slide.info.levels)):
-            source = Source(slide, level)
+            source = SlideRegion(slide, level)
             due = sight.spec.class_of(source.mpp or 0.0)
-            windows = windows_of(source, tissue)
+            windows = read_windows(source, tissue)
             if due is None or not windows:
                 continue
             shares = sight(np.stack(windows))
@@ -45,8 +45,8 @@ def rows_of(path: Path, sight: Sight) -> Iterator[Row]:
                 "seen": f"{sight.spec.magnifications[seen]:g}x",
                 "share of its own": float(shares[due]),
                 "told right": float(seen == due),
-                "false alarms": float(doubted(shares, due)),
-                "wrong pitches caught": fmean(doubted(shares, each) for each in others),
+                "false alarms": float(is_contradicted(shares, due)),
+                "wrong pitches caught": fmean(is_contradicted(shares, each) for each in others),
             }
 
 

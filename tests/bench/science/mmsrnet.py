@@ -1,13 +1,12 @@
 """MMSRNet against its trunk alone: `python -m tests.bench mmsrnet DATASET --steps 300 --seeds 2`.
 
 For each of three trunks of about 0.1 M parameters: alone, trained on all magnifications (`alone`); with the branch that
-tells them, trained jointly (`mmsrnet`); and one network for each magnification (`one each`), trained as long as the one
-for all, so that together they take as many times the work. The same crops, steps and schedule for each, and the last
-weights, averaged over the run's end. Scored on the validation patches of the dataset: dB above Pillow's bicubic by the
-magnification of the input, which is made by area mean and by bicubic, mean over slides and both. `told` is the share of
-the patches, as the slides have them, whose magnification the branch tells right, mean over magnifications: natively
-scanned pitches and coarser levels. Runs are kept in --runs: what was stopped goes on, what is finished is not trained
-again.
+classifies them, trained jointly (`mmsrnet`); and one network for each magnification (`one each`), trained as long as
+the one for all, so that together they take as many times the work. The same crops, steps and schedule for each, and the
+last weights, averaged over the run's end. Scored on the validation patches of the dataset: dB above Pillow's bicubic by
+the magnification of the input, which is made by area mean and by bicubic, mean over slides and both. `told` is the
+share of the high-resolution patches whose magnification the branch classifies right, mean over magnifications: natively
+scanned pixel sizes and coarser levels. Runs are kept in --runs: stopped runs resume, finished ones are not repeated.
 """
 
 from __future__ import annotations
@@ -22,9 +21,9 @@ from statistics import fmean, pstdev
 
 import torch
 
-from tests.bench.science.architectures import KERNELS, Asked, inner
-from wsisr.imaging.metrics import psnr_of, squared_error
-from wsisr.imaging.pixels import Rgb, enlarge, shrink
+from tests.bench.science.architectures import KERNELS, ExperimentSettings, crop_border
+from wsisr.imaging.metrics import mean_squared_error, psnr_from_error
+from wsisr.imaging.pixels import Rgb, enlarge_image, shrink_image
 from wsisr.imaging.units import index_of_nearest_magnification
 from wsisr.models.architectures.mmsrnet import MMSRNet
 from wsisr.models.back_projection import BackProjection
@@ -32,7 +31,7 @@ from wsisr.models.loading import load_upscaler
 from wsisr.models.upscaler import Resampling, Upscaler
 from wsisr.models.weights import load_network
 from wsisr.training.config import DataConfig, LossConfig, NetworkConfig, ScheduleConfig, TrainConfig
-from wsisr.training.loop import LAST, Run
+from wsisr.training.loop import LAST_WEIGHTS_FILE, TrainingRun
 
 CPU = torch.device("cpu")
 
@@ -48,7 +47,7 @@ Gains = dict[float, float]
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """What one way to train comes to, mean over seeds."""
+    """Gains of one way of training, mean over seeds."""
 
     name: str
     runs: int
@@ -62,25 +61,27 @@ class Row:
         return fmean(self.gains.values())
 
 
-class Bench(Asked):
-    """A trunk in each way."""
+class MmsrnetBench(ExperimentSettings):
+    """Trains a trunk in each of the three ways."""
 
     @property
     def magnifications(self) -> tuple[float, ...]:
         return CLASSES[self.scale]
 
     @cached_property
-    def groups(self) -> dict[float, list[list[Rgb]]]:
-        """Magnification to the patches of each slide that has any."""
-        found: dict[float, list[list[Rgb]]] = {each: [] for each in self.magnifications}
-        for slide, records in self.validation.records.items():
+    def patches_by_magnification(self) -> dict[float, list[list[Rgb]]]:
+        """Maps magnification magnification to the patches of magnification slide that has any."""
+        groups: dict[float, list[list[Rgb]]] = {magnification: [] for magnification in self.magnifications}
+        for slide, records in self.validation.records_by_slide.items():
             classes = [index_of_nearest_magnification(record.mpp_lr, self.magnifications) for record in records]
-            for index, each in enumerate(self.magnifications):
-                own = [self.validation.slides[slide][i] for i, other in enumerate(classes) if other == index]
-                found[each] += [own] if own else []
-        return {each: slides for each, slides in found.items() if slides}
+            for index, magnification in enumerate(self.magnifications):
+                patches = [
+                    self.validation.highs_by_slide[slide][i] for i, other in enumerate(classes) if other == index
+                ]
+                groups[magnification] += [patches] if patches else []
+        return {magnification: slides for magnification, slides in groups.items() if slides}
 
-    def config(self, trunk: str, seed: int, *, joint: bool = False, only: float | None = None) -> TrainConfig:
+    def build_config(self, trunk: str, seed: int, *, joint: bool = False, only: float | None = None) -> TrainConfig:
         family, channels, blocks = TRUNKS[trunk]
         shape = NetworkConfig(self.scale, family, channels, blocks)
         if joint:
@@ -92,84 +93,91 @@ class Bench(Asked):
         data = DataConfig(self.dataset, self.patch_px, self.batch, kernels, magnifications=(only,) if only else ())
         return TrainConfig(shape, data, schedule, LossConfig(classification=0.001 if joint else 0.0), seed=seed)
 
-    def trained(self, name: str, config: TrainConfig) -> Path:
-        """Weights of a run, which is finished first where it is not."""
+    def train_to_end(self, name: str, config: TrainConfig) -> Path:
+        """Finish a run and return the path of its last weights."""
         folder = self.runs / f"x{self.scale}-{self.steps}-{name.lower().replace(' ', '-')}-{config.seed}"
-        for _ in Run(config, folder, CPU):
+        for _ in TrainingRun(config, folder, CPU):
             pass
-        return folder / LAST
+        return folder / LAST_WEIGHTS_FILE
 
-    def gains(self, upscaler: Upscaler, only: float | None = None) -> Gains:
-        groups = self.groups if only is None else {only: self.groups[only]}
+    def measure_gains(self, upscaler: Upscaler, only: float | None = None) -> Gains:
+        groups = self.patches_by_magnification if only is None else {only: self.patches_by_magnification[only]}
         return {
-            each: fmean(self._gain(upscaler, own, k) for own in slides for k in KERNELS)
-            for each, slides in groups.items()
+            magnification: fmean(
+                self._measure_gain(upscaler, patches, kernel) for patches in slides for kernel in KERNELS
+            )
+            for magnification, slides in groups.items()
         }
 
-    def _gain(self, upscaler: Upscaler, highs: list[Rgb], kernel: str) -> float:
-        lows = [shrink(high, self.scale, kernel) for high in highs]  # type: ignore[arg-type]
-        made = [upscaler(low[None].copy())[0] for low in lows]
-        plain = [enlarge(low, self.scale, "bicubic") for low in lows]
-        return _psnr(made, highs) - _psnr(plain, highs)
+    def _measure_gain(self, upscaler: Upscaler, highs: list[Rgb], kernel: str) -> float:
+        lows = [shrink_image(high, self.scale, kernel) for high in highs]  # type: ignore[arg-type]
+        outputs = [upscaler(low[None].copy())[0] for low in lows]
+        baselines = [enlarge_image(low, self.scale, "bicubic") for low in lows]
+        return measure_psnr(outputs, highs) - measure_psnr(baselines, highs)
 
-    def network(self, weights: Path) -> Upscaler:
+    def load_weights(self, weights: Path) -> Upscaler:
         return load_upscaler(weights, scale=self.scale, device="cpu")
 
-    def told(self, weights: Path) -> float | None:
+    def measure_accuracy(self, weights: Path) -> float | None:
         _, network = load_network(weights)
         assert isinstance(network, MMSRNet)
-        return self.validation.accuracy(network, CPU)
+        return self.validation.measure_accuracy(network, CPU)
 
 
-def _psnr(images: list[Rgb], highs: list[Rgb]) -> float:
+def measure_psnr(images: list[Rgb], highs: list[Rgb]) -> float:
     pairs = zip(images, highs, strict=True)
-    return psnr_of(fmean(squared_error(inner(image), inner(high)) for image, high in pairs))
+    return psnr_from_error(fmean(mean_squared_error(crop_border(image), crop_border(high)) for image, high in pairs))
 
 
-def rows(bench: Bench, trunks: list[str]) -> Iterator[Row]:
-    for plain in (Resampling("bicubic", bench.scale), Resampling("lanczos", bench.scale), BackProjection(bench.scale)):
-        yield Row(plain.name, 1, bench.gains(plain), 0.0)
+def measure_rows(bench: MmsrnetBench, trunks: list[str]) -> Iterator[Row]:
+    for baseline in (
+        Resampling("bicubic", bench.scale),
+        Resampling("lanczos", bench.scale),
+        BackProjection(bench.scale),
+    ):
+        yield Row(baseline.info.name, 1, bench.measure_gains(baseline), 0.0)
     for trunk in trunks:
-        alone = [bench.trained(trunk, bench.config(trunk, seed)) for seed in range(bench.seeds)]
-        yield row(f"{trunk}, alone", [bench.gains(bench.network(path)) for path in alone])
+        alone = [bench.train_to_end(trunk, bench.build_config(trunk, seed)) for seed in range(bench.seeds)]
+        yield average_runs(f"{trunk}, alone", [bench.measure_gains(bench.load_weights(path)) for path in alone])
         joint = [
-            bench.trained(f"mmsrnet {trunk}", bench.config(trunk, seed, joint=True)) for seed in range(bench.seeds)
+            bench.train_to_end(f"mmsrnet {trunk}", bench.build_config(trunk, seed, joint=True))
+            for seed in range(bench.seeds)
         ]
-        told = [right for path in joint if (right := bench.told(path)) is not None]
-        found = row(f"{trunk}, mmsrnet", [bench.gains(bench.network(path)) for path in joint])
-        yield replace(found, told=fmean(told) if told else None)
-        yield row(f"{trunk}, one each", [one_each(bench, trunk, seed) for seed in range(bench.seeds)])
+        accuracies = [accuracy for path in joint if (accuracy := bench.measure_accuracy(path)) is not None]
+        joint_row = average_runs(f"{trunk}, mmsrnet", [bench.measure_gains(bench.load_weights(path)) for path in joint])
+        yield replace(joint_row, told=fmean(accuracies) if accuracies else None)
+        yield average_runs(f"{trunk}, one each", [measure_one_each(bench, trunk, seed) for seed in range(bench.seeds)])
 
 
-def one_each(bench: Bench, trunk: str, seed: int) -> Gains:
-    """Each magnification by the network that was trained on it alone."""
+def measure_one_each(bench: MmsrnetBench, trunk: str, seed: int) -> Gains:
+    """Return the gain at each magnification of the network trained on it alone."""
     gains: Gains = {}
-    for each in bench.groups:
-        weights = bench.trained(f"{trunk} {each:g}x", bench.config(trunk, seed, only=each))
-        gains |= bench.gains(bench.network(weights), each)
+    for magnification in bench.patches_by_magnification:
+        weights = bench.train_to_end(f"{trunk} {magnification:g}x", bench.build_config(trunk, seed, only=magnification))
+        gains |= bench.measure_gains(bench.load_weights(weights), magnification)
     return gains
 
 
-def row(name: str, found: list[Gains]) -> Row:
-    means = {each: fmean(gains[each] for gains in found) for each in found[0]}
-    return Row(name, len(found), means, pstdev(fmean(gains.values()) for gains in found))
+def average_runs(name: str, runs: list[Gains]) -> Row:
+    means = {magnification: fmean(gains[magnification] for gains in runs) for magnification in runs[0]}
+    return Row(name, len(runs), means, pstdev(fmean(gains.values()) for gains in runs))
 
 
-def table(bench: Bench, found: list[Row]) -> Iterator[str]:
-    names = [f"{each:g}x, dB" for each in bench.groups]
+def format_table(bench: MmsrnetBench, rows: list[Row]) -> Iterator[str]:
+    names = [f"{magnification:g}x, dB" for magnification in bench.patches_by_magnification]
     yield f"| network | runs | {' | '.join(names)} | mean, dB | told |"
     yield f"|---|--:|{'--:|' * len(names)}--:|--:|"
-    for each in found:
-        gains = " | ".join(f"{gain:+.3f}" for gain in each.gains.values())
-        spread = f" ± {each.spread:.3f}" if each.runs > 1 else ""
-        told = "" if each.told is None else f"{100 * each.told:.0f} %"
-        yield f"| {each.name} | {each.runs} | {gains} | {each.gain:+.3f}{spread} | {told} |"
+    for row in rows:
+        gains = " | ".join(f"{gain:+.3f}" for gain in row.gains.values())
+        spread = f" ± {row.spread:.3f}" if row.runs > 1 else ""
+        accuracy = "" if row.told is None else f"{100 * row.told:.0f} %"
+        yield f"| {row.name} | {row.runs} | {gains} | {row.gain:+.3f}{spread} | {accuracy} |"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("dataset", type=Path, help="as written by wsisr build-dataset --validation")
-    parser.add_argument("--steps", type=int, default=300, help="of training, for each")
+    parser.add_argument("--steps", type=int, default=300, help="of training, for each network")
     parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--scale", type=int, default=2)
     parser.add_argument("--patch-px", type=int, default=48)
@@ -177,13 +185,21 @@ def main() -> None:
     parser.add_argument("--trunks", nargs="+", default=list(TRUNKS), choices=TRUNKS, metavar="NAME")
     parser.add_argument("--runs", type=Path, default=Path("runs/bench-mmsrnet"))
     parser.add_argument("--json", type=Path)
-    asked = parser.parse_args()
-    bench = Bench(asked.dataset, asked.runs, asked.scale, asked.steps, asked.seeds, asked.patch_px, asked.batch)
-    found = list(rows(bench, asked.trunks))
-    for line in table(bench, found):
+    arguments = parser.parse_args()
+    bench = MmsrnetBench(
+        arguments.dataset,
+        arguments.runs,
+        arguments.scale,
+        arguments.steps,
+        arguments.seeds,
+        arguments.patch_px,
+        arguments.batch,
+    )
+    rows = list(measure_rows(bench, arguments.trunks))
+    for line in format_table(bench, rows):
         print(line)  # noqa: T201
-    if asked.json:
-        asked.json.write_text(json.dumps([asdict(each) for each in found], indent=1))
+    if arguments.json:
+        arguments.json.write_text(json.dumps([asdict(row) for row in rows], indent=1))
 
 
 if __name__ == "__main__":

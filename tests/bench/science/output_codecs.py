@@ -20,7 +20,7 @@ from PIL import Image
 
 from tests.bench.science.back_projection import middle
 from tests.bench.science.back_projection import quality as score
-from wsisr.imaging.pixels import Rgb, enlarge, shrink
+from wsisr.imaging.pixels import Rgb, enlarge_image, shrink_image
 from wsisr.models.loading import load_upscaler
 from wsisr.slides import open_slide
 
@@ -46,8 +46,8 @@ def main() -> None:
     for path in asked.slides:
         with open_slide(path) as slide:
             truth = middle(slide)
-        low = shrink(truth, asked.scale, "area")
-        result, plain = upscaler(low[None].copy())[0], score(truth, enlarge(low, asked.scale, "bicubic"))
+        low = shrink_image(truth, asked.scale, "area")
+        result, plain = upscaler(low[None].copy())[0], score(truth, enlarge_image(low, asked.scale, "bicubic"))
         gains.setdefault("without loss", []).append(score(truth, result) - plain)
         for quality, subsampling in product(QUALITIES, SUBSAMPLINGS):
             name = f"JPEG {quality}, {subsampling}"

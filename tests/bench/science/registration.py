@@ -27,11 +27,11 @@ from pathlib import Path
 import numpy as np
 
 from tests.support.captures import FINE_PX, Field, Setting, centred, scans, write_capture
-from wsisr.dataset.alignment import NoCommonTissueError, align
-from wsisr.dataset.registration.acceptance import Gate, Reason
-from wsisr.dataset.registration.affine import Affine, disagreement
-from wsisr.dataset.registration.matching import Prior, match
-from wsisr.dataset.registration.refinement import Fit, Target
+from wsisr.dataset.alignment import NoCommonTissueError, align_captures
+from wsisr.dataset.registration.acceptance import AcceptanceLimits, RegistrationFailure
+from wsisr.dataset.registration.affine import Affine, mean_corner_distance
+from wsisr.dataset.registration.matching import MapPrior, register_field
+from wsisr.dataset.registration.refinement import FittedMap, RegistrationTarget
 from wsisr.imaging.geometry import Box, Size
 from wsisr.imaging.pixels import Rgb
 from wsisr.slides import Slide, open_slide
@@ -50,7 +50,7 @@ class Trial:
     slide: str
     partner: str
     """`true`, `another field` or `another slide`."""
-    found: Fit | Reason
+    found: FittedMap | RegistrationFailure
     error_px: float
 
 
@@ -64,16 +64,25 @@ def drawn(fine: Rgb, setting: Setting, count: int, random: np.random.Generator) 
 def tried(low: Field, high: Field, setting: Setting, labels: tuple[str, str]) -> Trial:
     prior = centred(Affine.similarity(setting.ratio), len(low.low), (setting.high_px / 2, setting.high_px / 2))
     reach = int(np.ceil(1.25 * setting.shift_px / setting.ratio))
-    found = match(low.low, Target.seen_at(high.high, setting.ratio), Prior(prior, reach, DEGREES), Gate())
+    found = register_field(
+        low.low,
+        RegistrationTarget.prepare(high.high, setting.ratio),
+        MapPrior(prior, reach, DEGREES),
+        AcceptanceLimits(),
+    )
     size = Size(len(low.low), len(low.low))
-    return Trial(*labels, found, disagreement(found.map, high.truth, size) if isinstance(found, Fit) else float("nan"))
+    return Trial(
+        *labels,
+        found,
+        mean_corner_distance(found.map, high.truth, size) if isinstance(found, FittedMap) else float("nan"),
+    )
 
 
 def trials(slides: list[Path], setting: Setting, count: int, random: np.random.Generator) -> Iterator[Trial]:
     before: list[Field] = []
     for path in slides:
         with open_slide(path) as slide:
-            fields = drawn(slide.read(Box.of(slide.info.size), 0), setting, count, random)
+            fields = drawn(slide.read(Box.from_size(slide.info.size), 0), setting, count, random)
         for field in fields:
             yield tried(field, field, setting, (path.stem, "true"))
             for other in fields:
@@ -88,7 +97,7 @@ def trials(slides: list[Path], setting: Setting, count: int, random: np.random.G
 def summary(found: list[Trial]) -> dict[str, object]:
     true = [trial for trial in found if trial.partner == "true"]
     wrong = [trial for trial in found if trial.partner != "true"]
-    errors = [trial.error_px for trial in true if isinstance(trial.found, Fit)]
+    errors = [trial.error_px for trial in true if isinstance(trial.found, FittedMap)]
     return {
         "true": len(true),
         "wrong": len(wrong),
@@ -97,9 +106,9 @@ def summary(found: list[Trial]) -> dict[str, object]:
         "p95": float(np.percentile(errors, 95)),
         "largest": max(errors),
         "accepted": len(errors) / len(true),
-        "refused": sum(isinstance(trial.found, Reason) for trial in wrong) / len(wrong),
-        "true refused for": Counter(trial.found for trial in true if isinstance(trial.found, Reason)),
-        "wrong refused for": Counter(trial.found for trial in wrong if isinstance(trial.found, Reason)),
+        "refused": sum(isinstance(trial.found, RegistrationFailure) for trial in wrong) / len(wrong),
+        "true refused for": Counter(trial.found for trial in true if isinstance(trial.found, RegistrationFailure)),
+        "wrong refused for": Counter(trial.found for trial in wrong if isinstance(trial.found, RegistrationFailure)),
     }
 
 
@@ -149,10 +158,10 @@ def middle(slide: Slide) -> Rgb:
 def aligned(low: Path, high: Path, ratio: int, truth: Affine) -> float | None:
     with open_slide(low) as coarse, open_slide(high) as fine:
         try:
-            found = align(coarse, fine)
+            found = align_captures(coarse, fine)
         except NoCommonTissueError:
             return None
-        return disagreement(found.map.scaled(ratio, 1.0), truth, coarse.info.size)
+        return mean_corner_distance(found.map.rescale(ratio, 1.0), truth, coarse.info.size)
 
 
 def told_whole(found: list[Whole]) -> dict[str, object]:

@@ -15,23 +15,23 @@ import numpy as np
 from tests.bench.result_tables import Row, report
 from tests.support.samples import Picture
 from wsisr.imaging.geometry import Box
-from wsisr.imaging.pixels import Rgb, rounded
+from wsisr.imaging.pixels import Rgb, round_to_uint8
 from wsisr.models.loading import load_upscaler
 from wsisr.models.upscaler import Upscaler
 from wsisr.slides import open_slide
-from wsisr.slides.region import Source
-from wsisr.upscaling.engine import blocks
-from wsisr.upscaling.plan import Options, plan
-from wsisr.upscaling.quality import Audit
+from wsisr.slides.region import SlideRegion
+from wsisr.upscaling.engine import enlarge_blocks
+from wsisr.upscaling.plan import UpscaleOptions, plan_upscaling
+from wsisr.upscaling.quality import QualityMonitor
 
 TILE_PX = 128
 
 
 def measured(pixels: Rgb, upscaler: Upscaler, overlap_px: int | None) -> tuple[float, float]:
     """Mean and worst score."""
-    audit = Audit(upscaler.scale)
-    work = plan(Source(Picture(pixels), 0), upscaler, Options(TILE_PX, overlap_px, audit=audit))
-    for _ in blocks(work, upscaler):
+    audit = QualityMonitor(upscaler.info.scale)
+    work = plan_upscaling(SlideRegion(Picture(pixels), 0), upscaler, UpscaleOptions(TILE_PX, overlap_px, quality=audit))
+    for _ in enlarge_blocks(work):
         pass
     return audit.seams.mean, audit.seams.worst
 
@@ -41,7 +41,7 @@ def pictures(paths: list[Path], side: int) -> dict[str, Rgb]:
     ramp = np.linspace(60, 220, side)
     found = {
         "constant": np.full((side, side, 3), 230, np.uint8),
-        "gradient": np.repeat(rounded(np.add.outer(ramp, ramp) / 2)[..., None], 3, axis=2),
+        "gradient": np.repeat(round_to_uint8(np.add.outer(ramp, ramp) / 2)[..., None], 3, axis=2),
     }
     for path in paths:
         with open_slide(path, estimate=True) as slide:

@@ -17,8 +17,8 @@ import numpy as np
 
 from wsisr.imaging.geometry import Box, Size
 from wsisr.slides import Slide, open_slide
-from wsisr.tissue import tissue_of
-from wsisr.tissue.map import Flags
+from wsisr.tissue import find_tissue
+from wsisr.tissue.map import BoolMask
 
 CELL_PX = 64
 GRADIENT = 6.0
@@ -28,28 +28,34 @@ SHARE = 0.05
 """Of a cell's pixels that must exceed it: one speck of dust is no tissue."""
 
 
-def textured(slide: Slide) -> Flags:
+def textured(slide: Slide) -> BoolMask:
     """One flag for each cell of level 0 that lies wholly inside."""
     size = slide.info.size
     rows = range(0, size.height - CELL_PX + 1, CELL_PX)
     return np.stack([_row(slide.read(Box(0, top, size.width, top + CELL_PX), 0)) for top in rows])
 
 
-def _row(pixels: np.ndarray[tuple[int, ...], np.dtype[np.uint8]]) -> Flags:
+def _row(pixels: np.ndarray[tuple[int, ...], np.dtype[np.uint8]]) -> BoolMask:
     grey = cv2.GaussianBlur(pixels.min(axis=2).astype(np.float32), (0, 0), 1.5)
     steep = np.hypot(cv2.Sobel(grey, -1, 1, 0, scale=1 / 8), cv2.Sobel(grey, -1, 0, 1, scale=1 / 8)) > GRADIENT
     whole = steep[:, : steep.shape[1] // CELL_PX * CELL_PX]
-    flags: Flags = whole.reshape(CELL_PX, -1, CELL_PX).mean(axis=(0, 2)) > SHARE
+    flags: BoolMask = whole.reshape(CELL_PX, -1, CELL_PX).mean(axis=(0, 2)) > SHARE
     return flags
 
 
 def measure(path: Path) -> dict[str, Any]:
     with open_slide(path) as slide:
-        found, texture, size = tissue_of(slide), textured(slide), slide.info.size
+        found, texture, size = find_tissue(slide), textured(slide), slide.info.size
         inside = Size(texture.shape[1] * CELL_PX, texture.shape[0] * CELL_PX)
-        kept = found.cells(size, Box.of(inside), CELL_PX)
+        kept = found.mask_cells(size, Box.from_size(inside), CELL_PX)
     lost = int(np.count_nonzero(texture & ~kept))
-    return {"slide": path.name, "kept": found.share, "textured": int(texture.sum()), "lost": lost, "how": found.origin}
+    return {
+        "slide": path.name,
+        "kept": found.area_fraction,
+        "textured": int(texture.sum()),
+        "lost": lost,
+        "how": found.origin,
+    }
 
 
 def main() -> None:

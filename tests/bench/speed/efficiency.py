@@ -29,12 +29,12 @@ from tests.bench.result_tables import Row, report
 from wsisr.models.loading import load_upscaler
 from wsisr.models.upscaler import Upscaler
 from wsisr.slides import open_slide
-from wsisr.slides.region import source_of
-from wsisr.tissue import tissue_of
-from wsisr.upscaling.background import Background
-from wsisr.upscaling.engine import carried_out
-from wsisr.upscaling.plan import Options, Plan, plan
-from wsisr.upscaling.quality import Audit
+from wsisr.slides.region import select_region
+from wsisr.tissue import find_tissue
+from wsisr.upscaling.background import BackgroundOptions
+from wsisr.upscaling.engine import run_plan
+from wsisr.upscaling.plan import UpscaleOptions, UpscalePlan, plan_upscaling
+from wsisr.upscaling.quality import QualityMonitor
 from wsisr.writing import WorkFolder
 
 STAGES = ("read", "network", "finish", "encode")
@@ -71,12 +71,12 @@ def bare(upscaler: Upscaler, side: int) -> Spent:
     return Spent.by(lambda: upscaler(window).size // 3)
 
 
-def whole(work: Plan, upscaler: Upscaler, output: Path) -> Spent:
+def whole(work: UpscalePlan, upscaler: Upscaler, output: Path) -> Spent:
     """A run as of `wsisr upscale`, work folder and verification included."""
 
     def run() -> int:
-        deque(carried_out(work, upscaler, output, folder=WorkFolder()), 0)
-        return work.output.size.pixels
+        deque(run_plan(work, output, folder=WorkFolder()), 0)
+        return work.output.size.pixel_count
 
     spent = Spent.by(run)
     output.unlink()
@@ -86,11 +86,15 @@ def whole(work: Plan, upscaler: Upscaler, output: Path) -> Spent:
 def measured(path: Path, upscaler: Upscaler, asked: argparse.Namespace) -> Row:
     ratios, cpu_ratios, rates, bares = [], [], [], []
     with open_slide(path) as slide:
-        source = source_of(slide)
+        source = select_region(slide)
         before = bare(upscaler, asked.bare_px)
         for _ in range(asked.rounds):
-            tissue = Background(tissue_of(slide)) if asked.share < 1 else Background()
-            work = plan(source, upscaler, Options(asked.tile_px, background=tissue, audit=Audit(upscaler.scale)))
+            tissue = BackgroundOptions(find_tissue(slide)) if asked.share < 1 else BackgroundOptions()
+            work = plan_upscaling(
+                source,
+                upscaler,
+                UpscaleOptions(asked.tile_px, background=tissue, quality=QualityMonitor(upscaler.info.scale)),
+            )
             spent = whole(work, upscaler, path.with_suffix(".out.ome.tif"))
             after = bare(upscaler, asked.bare_px)
             alone = (before.rate + after.rate) / 2
@@ -101,13 +105,13 @@ def measured(path: Path, upscaler: Upscaler, asked: argparse.Namespace) -> Row:
             before = after
     stages: Row = {name: work.times.seconds[name] for name in STAGES}
     return {
-        "input Mpx": source.size.pixels / 1e6,
-        "kept": 1 - work.cells.skipped,
-        "tile px": work.grid.tiling.step,
+        "input Mpx": source.size.pixel_count / 1e6,
+        "kept": 1 - work.background.skipped_share,
+        "tile px": work.grid.tiling.core_px,
         "efficiency": median(ratios),
         "cpu": median(cpu_ratios),
-        "waste": work.waste,
-        "seconds": work.output.size.pixels / 1e6 / median(rates),
+        "waste": work.overlap_overhead,
+        "seconds": work.output.size.pixel_count / 1e6 / median(rates),
         "Mpx/s": median(rates),
         "bare Mpx/s": median(bares),
     } | stages
@@ -135,7 +139,7 @@ def main() -> None:
             repeated(Path(name) / f"{mpx:g}.tif", whole_tiles(mpx * 1e6), pattern, asked.share) for mpx in asked.mpx
         ]
         rows = [measured(path, upscaler, asked) for path in paths]
-    report(rows, asked.json, model=f"{upscaler.name} {upscaler.hardware}", rounds=asked.rounds)
+    report(rows, asked.json, model=f"{upscaler.info.name} {upscaler.info.hardware}", rounds=asked.rounds)
 
 
 if __name__ == "__main__":

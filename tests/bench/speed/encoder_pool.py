@@ -31,14 +31,14 @@ def written(path: Path, pattern: Rgb, blocks: int, hands: int) -> tuple[float, f
     """Seconds, and seconds of processor time, for 10^9 px; start and end of the processes are in the first alone."""
     size = Size(BLOCK_PX * blocks, BLOCK_PX)
     began = time.perf_counter()
-    with PyramidWriter(path, PyramidSpec(size, 0.25, 256), hands=hands) as writer:
+    with PyramidWriter(path, PyramidSpec(size, 0.25, 256), encoder_processes=hands) as writer:
         own = time.process_time()
         for number in range(blocks):
             writer.write(Box(number * BLOCK_PX, 0, (number + 1) * BLOCK_PX, BLOCK_PX), pattern)
         own = time.process_time() - own
         deque(writer.finish(), 0)
     path.unlink()
-    return (time.perf_counter() - began) * 1e9 / size.pixels, own * 1e9 / size.pixels
+    return (time.perf_counter() - began) * 1e9 / size.pixel_count, own * 1e9 / size.pixel_count
 
 
 def main() -> None:
@@ -50,7 +50,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     asked = parser.parse_args()
     with open_slide(asked.slide, estimate=True) as slide:
-        whole = slide.read(Box.of(slide.info.size), 0)
+        whole = slide.read(Box.from_size(slide.info.size), 0)
     times = -(-BLOCK_PX // whole.shape[0]), -(-BLOCK_PX // whole.shape[1])
     pattern = np.ascontiguousarray(np.tile(whole, (*times, 1))[:BLOCK_PX, :BLOCK_PX])
     blocks = max(1, round(asked.mpx * 1e6 / BLOCK_PX**2))

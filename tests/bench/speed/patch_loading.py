@@ -15,13 +15,13 @@ from pathlib import Path
 
 import torch
 
-from wsisr.dataset.codecs import CODECS, decode
+from wsisr.dataset.codecs import PATCH_CODECS, decode_patch
 from wsisr.dataset.reader import PatchStore
 from wsisr.dataset.records import PatchRecord
 from wsisr.training.config import DataConfig, NetworkConfig, ScheduleConfig, TrainConfig
-from wsisr.training.distributed import fabric_on
-from wsisr.training.sampler import Batches
-from wsisr.training.trainer import Learner
+from wsisr.training.distributed import launch_fabric
+from wsisr.training.sampler import BatchSampler
+from wsisr.training.trainer import Trainer
 
 SCALE, BATCH = 2, 16
 KERNELS = ("stored", "area", "bicubic", "scan", "degraded")
@@ -35,33 +35,35 @@ def per_second(count: int, work: Callable[[], object]) -> float:
 
 def stored(store: PatchStore, records: list[PatchRecord], codec: str) -> str:
     """A row: both images of each pair."""
-    content = [[CODECS[codec](image) for image in (store.high(each), store.low(each))] for each in records]
+    content = [
+        [PATCH_CODECS[codec](image) for image in (store.read_high(each), store.read_low(each))] for each in records
+    ]
     size = sum(len(image) for pair in content for image in pair) / len(content) / 1000
 
     def read() -> None:
         for record, (high, low) in zip(records, content, strict=True):
-            decode(memoryview(high), codec, record.side).copy()
-            decode(memoryview(low), codec, record.side // record.scale).copy()
+            decode_patch(memoryview(high), codec, record.side).copy()
+            decode_patch(memoryview(low), codec, record.side // record.scale).copy()
 
     return f"{codec:10} {per_second(len(records), read):12.0f} {size:10.1f}"
 
 
 def batched(dataset: Path, kernel: str, steps: int) -> str:
-    batches = Batches(DataConfig(dataset, batch=BATCH, kernels={kernel: 1.0}), SCALE, 0)
-    return f"{kernel:10} {per_second(steps * BATCH, lambda: list(map(batches.of_step, range(steps)))):12.0f}"
+    batches = BatchSampler(DataConfig(dataset, batch=BATCH, kernels={kernel: 1.0}), SCALE, 0)
+    return f"{kernel:10} {per_second(steps * BATCH, lambda: list(map(batches.make_batch, range(steps)))):12.0f}"
 
 
 def learned(dataset: Path, steps: int) -> str:
     network, data = NetworkConfig(SCALE), DataConfig(dataset, batch=BATCH)
     config = TrainConfig(network, data, ScheduleConfig(steps))
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    learner = Learner(config, network.spec((0.5, 4.0)), fabric_on(device, BATCH, 1))
-    first, *batches = map(Batches(data, SCALE, 0).of_step, range(steps + 1))
-    learner.learn(first, 0)
+    learner = Trainer(config, network.build_spec((0.5, 4.0)), launch_fabric(device, BATCH, 1))
+    first, *batches = map(BatchSampler(data, SCALE, 0).make_batch, range(steps + 1))
+    learner.train_batch(first, 0)
 
     def learn() -> None:
         for step, batch in enumerate(batches, 1):
-            learner.learn(batch, step)
+            learner.train_batch(batch, step)
 
     return f"{device.type:10} {per_second(steps * BATCH, learn):12.0f}"
 
@@ -73,10 +75,10 @@ def main() -> None:
     asked = parser.parse_args()
     torch.set_num_threads(1)
     store = PatchStore(asked.dataset)
-    records = store.pairs("train", SCALE)
+    records = store.select_pairs("train", SCALE)
     few = list(records[:: max(1, len(records) // 200)])
     sys.stdout.write(f"{'codec':10} {'patches/s':>12} {'kB':>10}\n")
-    for codec in CODECS:
+    for codec in PATCH_CODECS:
         sys.stdout.write(f"{stored(store, few, codec)}\n")
     sys.stdout.write(f"\n{'kernel':10} {'patches/s':>12}\n")
     for kernel in KERNELS:

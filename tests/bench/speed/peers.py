@@ -21,7 +21,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
@@ -31,14 +31,14 @@ import pyvips
 
 from tests.bench.repeated_slides import repeated, tissue, whole_tiles
 from tests.bench.result_tables import Row, report
-from wsisr.imaging.pixels import Rgb, Tiles
+from wsisr.imaging.pixels import Rgb, RgbBatch
 from wsisr.models.loading import load_upscaler
-from wsisr.models.upscaler import Upscaler, Weights
+from wsisr.models.upscaler import Upscaler, UpscalerInfo
 from wsisr.slides import open_slide
-from wsisr.slides.region import source_of
-from wsisr.upscaling.engine import upscale
-from wsisr.upscaling.plan import Options
-from wsisr.upscaling.quality import Audit
+from wsisr.slides.region import select_region
+from wsisr.upscaling.engine import upscale_region
+from wsisr.upscaling.plan import UpscaleOptions
+from wsisr.upscaling.quality import QualityMonitor
 from wsisr.writing import Codec, WorkFolder
 
 TILE_PX, QUALITY = 256, 85
@@ -61,29 +61,21 @@ class Halved:
     """A network at scale 1: every second pixel of what it gives."""
 
     network: Upscaler
-    name: str = "network"
-    hardware: str = "as the network"
-    on_gpu: bool = False
-    scale: int = 1
-    remarks: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     @property
-    def weights(self) -> Weights | None:
-        return self.network.weights
+    def info(self) -> UpscalerInfo:
+        return replace(self.network.info, name="network", hardware="as the network", on_gpu=False, scale=1)
 
-    @property
-    def context(self) -> int:
-        return self.network.context
-
-    def __call__(self, tiles: Tiles) -> Tiles:
-        step = self.network.scale
+    def __call__(self, tiles: RgbBatch) -> RgbBatch:
+        step = self.network.info.scale
         return np.ascontiguousarray(self.network(tiles)[:, ::step, ::step])
 
 
 def by_wsisr(path: Path, upscaler: Upscaler, output: Path) -> None:
     with open_slide(path) as slide:
-        options = Options(codec=Codec("jpeg", QUALITY, "420"), audit=Audit(upscaler.scale))
-        deque(upscale(source_of(slide), upscaler, output, options=options, folder=WorkFolder()), 0)
+        options = UpscaleOptions(codec=Codec("jpeg", QUALITY, "420"), quality=QualityMonitor(upscaler.info.scale))
+        deque(upscale_region(select_region(slide), upscaler, output, options=options, folder=WorkFolder()), 0)
 
 
 def by_libvips(path: Path, scale: int, output: Path) -> None:
@@ -168,7 +160,7 @@ def bicubic(path: Path, scale: int, rounds: int) -> list[Row]:
     if shutil.which("vips"):
         jobs["vips command"] = lambda: by_command(path, scale, output)
     with open_slide(path) as slide:
-        megapixels = slide.info.size.pixels * scale**2 / 1e6
+        megapixels = slide.info.size.pixel_count * scale**2 / 1e6
     return rows(f"bicubic x{scale}", megapixels, turns(jobs, output, rounds))
 
 
@@ -187,7 +179,7 @@ def networks(path: Path, rounds: int) -> list[Row]:
         "wsi-tile-processor, half overlap": lambda: by_processor(path, network, output, PEER_TILE_PX // 2),
     }
     with open_slide(path) as slide:
-        megapixels = slide.info.size.pixels / 1e6
+        megapixels = slide.info.size.pixel_count / 1e6
     return rows("network, scale 1", megapixels, turns(jobs, output, rounds))
 
 

@@ -29,7 +29,7 @@ TILE_PX = 1024
 def tiles(size: Size) -> Iterator[Box]:
     for top in range(0, size.height, TILE_PX):
         for left in range(0, size.width, TILE_PX):
-            yield Box(left, top, left + TILE_PX, top + TILE_PX).intersection(Box.of(size))
+            yield Box(left, top, left + TILE_PX, top + TILE_PX).intersection(Box.from_size(size))
 
 
 def by_wsisr(path: Path) -> None:
@@ -60,7 +60,7 @@ def measured(path: Path, rounds: int) -> dict[str, float | str]:
             read(path)
             seconds[name].append(time.perf_counter() - began)
     with open_slide(path) as slide:
-        megapixels = slide.info.size.pixels / 1e6
+        megapixels = slide.info.size.pixel_count / 1e6
     speeds = {name: megapixels / median(times) for name, times in seconds.items()}
     ratios = {
         f"over {name}": median(other / own for own, other in zip(seconds["wsisr"], times, strict=True))

@@ -22,19 +22,21 @@ from tests.bench.speed.efficiency import Spent, bare, whole
 from wsisr.models.loading import load_upscaler
 from wsisr.models.upscaler import Upscaler
 from wsisr.slides import open_slide
-from wsisr.slides.region import source_of
-from wsisr.tissue import tissue_of
-from wsisr.upscaling.background import Background
-from wsisr.upscaling.plan import Options, plan
-from wsisr.upscaling.quality import Audit
+from wsisr.slides.region import select_region
+from wsisr.tissue import find_tissue
+from wsisr.upscaling.background import BackgroundOptions
+from wsisr.upscaling.plan import UpscaleOptions, plan_upscaling
+from wsisr.upscaling.quality import QualityMonitor
 
 
 def spent(path: Path, upscaler: Upscaler) -> tuple[float, Spent]:
     """The share of area in cells that hold tissue, and what the run took."""
     with open_slide(path) as slide:
-        options = Options(background=Background(tissue_of(slide)), audit=Audit(upscaler.scale))
-        work = plan(source_of(slide), upscaler, options)
-        return 1 - work.cells.skipped, whole(work, upscaler, path.with_suffix(".out.ome.tif"))
+        options = UpscaleOptions(
+            background=BackgroundOptions(find_tissue(slide)), quality=QualityMonitor(upscaler.info.scale)
+        )
+        work = plan_upscaling(select_region(slide), upscaler, options)
+        return 1 - work.background.skipped_share, whole(work, upscaler, path.with_suffix(".out.ome.tif"))
 
 
 def line(shares: list[float], seconds: list[float]) -> dict[str, float]:
@@ -68,7 +70,7 @@ def main() -> None:
     ]
     fits = {f"cpu {name}": value for name, value in line(shares, cpu).items()}
     fits |= {f"wall {name}": value for name, value in line(shares, wall).items()}
-    report(rows, asked.json, **fits, **{"input Mpx": size.pixels / 1e6})
+    report(rows, asked.json, **fits, **{"input Mpx": size.pixel_count / 1e6})
 
 
 if __name__ == "__main__":

@@ -16,13 +16,13 @@ from statistics import median
 import numpy as np
 
 from tests.bench.result_tables import Row, report
-from wsisr.imaging.pixels import Tiles
+from wsisr.imaging.pixels import RgbBatch
 from wsisr.models.catalog import find
 from wsisr.models.loading import load_upscaler
 from wsisr.models.upscaler import Upscaler
 
 
-def rate(upscaler: Upscaler, tile: Tiles) -> float:
+def rate(upscaler: Upscaler, tile: RgbBatch) -> float:
     """Output Mpx/s."""
     began = time.perf_counter()
     made = upscaler(tile)
@@ -31,7 +31,7 @@ def rate(upscaler: Upscaler, tile: Tiles) -> float:
 
 def useful(upscaler: Upscaler, tile_px: int) -> float:
     """Share of a tile inside a slide that no other tile computes too."""
-    return ((tile_px - 2 * upscaler.context) / tile_px) ** 2
+    return ((tile_px - 2 * upscaler.info.receptive_field) / tile_px) ** 2
 
 
 def main() -> None:
@@ -51,8 +51,8 @@ def main() -> None:
     ]
     rows: list[Row] = [
         {
-            "model": upscaler.name,
-            "context": upscaler.context,
+            "model": upscaler.info.name,
+            "context": upscaler.info.receptive_field,
             "useful": useful(upscaler, asked.tile_px),
             "Mpx/s": median(turn[number] for turn in turns),
             "times": median(turn[number] / turn[0] for turn in turns),

@@ -21,16 +21,16 @@ from tempfile import TemporaryDirectory
 
 from tests.bench.repeated_slides import repeated, tissue, whole_tiles
 from tests.bench.result_tables import Row, report
-from wsisr.imaging.pixels import Tiles
+from wsisr.imaging.pixels import RgbBatch
 from wsisr.models.backends.malloc import keep_heap
-from wsisr.models.upscaler import Weights
+from wsisr.models.upscaler import UpscalerInfo, Weights
 from wsisr.slides import open_slide
-from wsisr.slides.region import source_of
-from wsisr.tissue import tissue_of
-from wsisr.upscaling.background import Background
-from wsisr.upscaling.engine import carried_out
-from wsisr.upscaling.plan import Options, plan
-from wsisr.upscaling.quality import Audit
+from wsisr.slides.region import select_region
+from wsisr.tissue import find_tissue
+from wsisr.upscaling.background import BackgroundOptions
+from wsisr.upscaling.engine import run_plan
+from wsisr.upscaling.plan import UpscaleOptions, plan_upscaling
+from wsisr.upscaling.quality import QualityMonitor
 from wsisr.writing import WorkFolder
 from wsisr.writing.encoding import encoder_pool
 
@@ -41,31 +41,37 @@ CORES = 16
 class Repeating:
     """As good as no time; cut and batched as for a network on a GPU."""
 
-    name: str = "pixels repeated"
-    hardware: str = "on no GPU, but as if"
-    on_gpu: bool = True
-    weights: Weights = Weights(None, "0" * 64)  # noqa: RUF009 - frozen
-    scale: int = 2
-    context: int = 18
-    remarks: tuple[str, ...] = ()
+    info: UpscalerInfo = UpscalerInfo(  # noqa: RUF009 - frozen
+        "pixels repeated",
+        scale=2,
+        receptive_field=18,
+        hardware="on no GPU, but as if",
+        on_gpu=True,
+        weights=Weights(None, "0" * 64),
+    )
+    warnings: tuple[str, ...] = ()
 
-    def __call__(self, tiles: Tiles) -> Tiles:
-        return tiles.repeat(self.scale, axis=1).repeat(self.scale, axis=2)
+    def __call__(self, tiles: RgbBatch) -> RgbBatch:
+        return tiles.repeat(self.info.scale, axis=1).repeat(self.info.scale, axis=2)
 
 
 def spent(path: Path, share: float) -> Row:
     """Of one run, for 10^9 px."""
     upscaler = Repeating()
     with open_slide(path) as slide:
-        background = Background(tissue_of(slide)) if share < 1 else Background()
-        work = plan(source_of(slide), upscaler, Options(background=background, audit=Audit(upscaler.scale)))
+        background = BackgroundOptions(find_tissue(slide)) if share < 1 else BackgroundOptions()
+        work = plan_upscaling(
+            select_region(slide),
+            upscaler,
+            UpscaleOptions(background=background, quality=QualityMonitor(upscaler.info.scale)),
+        )
         output, before, began = path.with_suffix(".out.ome.tif"), os.times(), time.perf_counter()
-        deque(carried_out(work, upscaler, output, folder=WorkFolder()), 0)
+        deque(run_plan(work, output, folder=WorkFolder()), 0)
         wall, after = time.perf_counter() - began, os.times()
     output.unlink()
     own = after.user + after.system - before.user - before.system
     coding = after.children_user + after.children_system - before.children_user - before.children_system
-    gpx = work.output.size.pixels / 1e9
+    gpx = work.output.size.pixel_count / 1e9
     seconds = {"wall": wall, "own": own, "hands": coding, f"{CORES} cores": (own + coding) / CORES}
     return {name: each / gpx for name, each in seconds.items()}
 

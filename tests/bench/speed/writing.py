@@ -28,11 +28,11 @@ import numpy as np
 import pyvips
 
 from wsisr.imaging.geometry import Box, Size
-from wsisr.imaging.pixels import Rgb, halve
-from wsisr.parallel.threads import Crew
+from wsisr.imaging.pixels import Rgb, halve_image
+from wsisr.parallel.threads import ThreadTeam
 from wsisr.slides import open_slide
 from wsisr.writing import Codec, PyramidSpec, PyramidWriter
-from wsisr.writing.encoding.grid import Grid
+from wsisr.writing.encoding.grid import LevelGrid
 
 TILE_PX, BLOCK_PX, QUALITY = 256, 2048, 85
 CODECS: dict[str, dict[str, object]] = {
@@ -68,32 +68,34 @@ def by_wsisr(task: Task) -> None:
     with PyramidWriter(task.output, spec) as writer:
         for top in range(0, task.size.height, BLOCK_PX):
             for left in range(0, task.size.width, BLOCK_PX):
-                box = Box(left, top, left + BLOCK_PX, top + BLOCK_PX).intersection(Box.of(task.size))
+                box = Box(left, top, left + BLOCK_PX, top + BLOCK_PX).intersection(Box.from_size(task.size))
                 writer.write(box, task.image[box.rows, box.columns])
         deque(writer.finish(), 0)
 
 
 def by_coding(task: Task) -> None:
-    codec, crew, pixels = Codec(task.codec, QUALITY, "420"), Crew(16, "coding"), task.image
+    codec, crew, pixels = Codec(task.codec, QUALITY, "420"), ThreadTeam(16, "coding"), task.image
     while pixels.size:
         pixels = coded(pixels, codec, crew)
     crew.close()
 
 
-def coded(pixels: Rgb, codec: Codec, crew: Crew) -> Rgb:
+def coded(pixels: Rgb, codec: Codec, crew: ThreadTeam) -> Rgb:
     """The next level of what is stored of this one; nothing after the last."""
-    grid = Grid(Size(pixels.shape[1], pixels.shape[0]), TILE_PX)
-    above = np.empty((-(-grid.size.height // 2), -(-grid.size.width // 2), 3), np.uint8) if grid.tiles > 1 else None
+    grid = LevelGrid(Size(pixels.shape[1], pixels.shape[0]), TILE_PX)
+    above = (
+        np.empty((-(-grid.size.height // 2), -(-grid.size.width // 2), 3), np.uint8) if grid.tile_count > 1 else None
+    )
 
     def code(tile: int) -> None:
-        box = grid.box(tile)
+        box = grid.tile_box(tile)
         encoded = codec.encode(pixels[box.rows, box.columns], TILE_PX)
         if above is not None:
-            half = halve(codec.decode(encoded, TILE_PX)[: box.height, : box.width])
+            half = halve_image(codec.decode(encoded, TILE_PX)[: box.height, : box.width])
             top, left = box.top // 2, box.left // 2
             above[top : top + half.shape[0], left : left + half.shape[1]] = half
 
-    crew.each(code, range(grid.tiles))
+    crew.for_each(code, range(grid.tile_count))
     return np.empty(0, np.uint8) if above is None else above
 
 
@@ -125,7 +127,7 @@ def measured(task: Task, rounds: int) -> dict[str, float | str]:
             if task.output.exists():
                 sizes[name] = task.output.stat().st_size
                 task.output.unlink()
-    speeds = {name: task.size.pixels / 1e6 / median(times) for name, times in seconds.items()}
+    speeds = {name: task.size.pixel_count / 1e6 / median(times) for name, times in seconds.items()}
     ratios = {
         f"over {name}": median(other / own for own, other in zip(seconds["wsisr"], times, strict=True))
         for name, times in seconds.items()
@@ -144,7 +146,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     asked = parser.parse_args()
     with open_slide(asked.slide) as slide, TemporaryDirectory() as name:
-        image = np.tile(slide.read(Box.of(slide.info.size), 0), (asked.copies, asked.copies, 1))
+        image = np.tile(slide.read(Box.from_size(slide.info.size), 0), (asked.copies, asked.copies, 1))
         raw, output = Path(name) / "pixels.raw", Path(name) / "pyramid.tif"
         image.tofile(raw)
         rows = [measured(Task(image, raw, codec, output), asked.rounds) for codec in CODECS]

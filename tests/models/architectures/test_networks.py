@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from tests.support.networks import GLOBAL, LOCAL, small_network, small_spec
 from tests.support.samples import noise
 from wsisr.imaging.geometry import Size
-from wsisr.imaging.pixels import CUBIC_REACH, enlarge
+from wsisr.imaging.pixels import CUBIC_RADIUS, enlarge_image
 from wsisr.models.architectures.bicubic import PillowBicubic
 from wsisr.models.architectures.families import FAMILIES, TRUNKS
 from wsisr.models.architectures.mmsrnet import MMSRNet
@@ -232,9 +232,9 @@ def test_bf16_leaves_a_constant_as_it_is(source: Source) -> None:
 def test_training_starts_at_pillows_bicubic(family: str, scale: int) -> None:
     pixels = picture(16, 16).mul(255).round().to(torch.uint8)
     fresh = build(small_spec(family, scale))
-    expected = enlarge(pixels[0].permute(1, 2, 0).numpy(), scale, "bicubic")
+    expected = enlarge_image(pixels[0].permute(1, 2, 0).numpy(), scale, "bicubic")
     enlarged = run(fresh, pixels / 255)[0].permute(1, 2, 0).mul(255).clamp(0, 255).numpy()
-    inner = np.s_[CUBIC_REACH * scale : -CUBIC_REACH * scale, CUBIC_REACH * scale : -CUBIC_REACH * scale]
+    inner = np.s_[CUBIC_RADIUS * scale : -CUBIC_RADIUS * scale, CUBIC_RADIUS * scale : -CUBIC_RADIUS * scale]
     np.testing.assert_allclose(enlarged[inner], expected[inner], rtol=0, atol=0.5001)  # for Pillow's last rounding
     # At the border, where weights are no whole parts of anything, a tie in the pass before, times weights of 1.25.
     np.testing.assert_allclose(enlarged, expected, rtol=0, atol=1.75)
@@ -250,5 +250,5 @@ def test_bicubic_of_a_piece_is_that_of_the_whole_to_the_last_bit(
 ) -> None:
     network, rows, columns = PillowBicubic(scale), slice(3, 3 + height), slice(7, 7 + width)
     whole = torch.from_numpy(noise(Size(90, 70), seed)).permute(2, 0, 1)[None].float() / 255
-    inner = np.s_[:, :, CUBIC_REACH:-CUBIC_REACH, CUBIC_REACH:-CUBIC_REACH]
+    inner = np.s_[:, :, CUBIC_RADIUS:-CUBIC_RADIUS, CUBIC_RADIUS:-CUBIC_RADIUS]
     assert torch.equal(network(whole[:, :, rows, columns])[inner], network(whole)[:, :, rows, columns][inner])

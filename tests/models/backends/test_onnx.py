@@ -17,7 +17,7 @@ from wsisr.models.catalog import find
 from wsisr.models.loading import load_upscaler
 from wsisr.models.spec import ModelSpec
 from wsisr.models.weights import build, save_weights
-from wsisr.upscaling.plan import Options, doubt
+from wsisr.upscaling.plan import UpscaleOptions, training_range_warning
 
 onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
@@ -62,7 +62,7 @@ def written(path: Path, nodes: list[Any] | None = None, shape: tuple[str | int, 
 def test_pixels_come_back_as_they_went_in(tmp_path: Path) -> None:
     upscaler = load_upscaler(written(tmp_path / "repeat.onnx"), scale=2, device="cpu")
     np.testing.assert_array_equal(upscaler(TILES), TILES.repeat(2, axis=1).repeat(2, axis=2))
-    assert (upscaler.name, upscaler.scale, upscaler.context) == ("repeat.onnx", 2, 1)
+    assert (upscaler.info.name, upscaler.info.scale, upscaler.info.receptive_field) == ("repeat.onnx", 2, 1)
 
 
 def test_an_exported_model_shows_what_pytorch_shows(exported: Path) -> None:
@@ -70,16 +70,16 @@ def test_an_exported_model_shows_what_pytorch_shows(exported: Path) -> None:
     ours = load_upscaler("masrgan-x2", scale=2, device="cpu", precision="fp32")
     picture = noise(Size(90, 70))
     picture[:, 40:] = 240 + picture[:, 40:] % 7
-    assert theirs.context == ours.context
-    assert ours.weights is not None
-    assert theirs.weights is not None
-    assert theirs.weights.spec == ours.weights.spec
+    assert theirs.info.receptive_field == ours.info.receptive_field
+    assert ours.info.weights is not None
+    assert theirs.info.weights is not None
+    assert theirs.info.weights.spec == ours.info.weights.spec
     assert np.abs(theirs(picture[None]).astype(int) - ours(picture[None])).max() <= 1
 
 
 def test_an_exported_model_obeys_the_tile_law(exported: Path) -> None:
     upscaler, picture = load_upscaler(exported, scale=2, device="cpu"), noise(Size(300, 170))
-    whole, cut = (enlarged(picture, upscaler, Options(tile_px=tile, batch=2)) for tile in (512, 128))
+    whole, cut = (enlarged(picture, upscaler, UpscaleOptions(tile_px=tile, batch=2)) for tile in (512, 128))
     assert np.abs(whole.astype(int) - cut).max() <= 1
 
 
@@ -174,9 +174,9 @@ def test_a_file_that_tells_nothing_of_itself_is_tried_out_and_that_is_said(
 ) -> None:
     upscaler = load_upscaler(foreign(tmp_path / "a.onnx", shape=shape), scale=2, device="cpu")
     np.testing.assert_array_equal(upscaler(TILES), TILES.repeat(2, axis=1).repeat(2, axis=2))
-    assert (upscaler.scale, upscaler.context) == (2, 0)
-    assert "tried out, it takes black for 0 and white for 1 and sees 0 px" in upscaler.remarks[0]
-    assert "not from wsisr" in (doubt(upscaler, 0.5) or "")
+    assert (upscaler.info.scale, upscaler.info.receptive_field) == (2, 0)
+    assert "tried out, it takes black for 0 and white for 1 and sees 0 px" in upscaler.warnings[0]
+    assert "not from wsisr" in (training_range_warning(upscaler, 0.5) or "")
     with pytest.raises(ModelError, match="by 2, not by 4"):
         load_upscaler(tmp_path / "a.onnx", scale=4, device="cpu")
 
@@ -195,7 +195,7 @@ def test_an_exported_model_that_lost_its_words_shows_the_same(exported: Path, tm
     del model.metadata_props[:]
     (tmp_path / "a.onnx").write_bytes(model.SerializeToString())
     ours, theirs = (load_upscaler(path, scale=2, device="cpu") for path in (exported, tmp_path / "a.onnx"))
-    assert 0 < theirs.context <= ours.context
+    assert 0 < theirs.info.receptive_field <= ours.info.receptive_field
     np.testing.assert_array_equal(theirs(TILES), ours(TILES))
 
 

@@ -10,30 +10,29 @@ from hypothesis import strategies as st
 from tests.support.samples import noise
 from wsisr.errors import DeviceError, ModelError, OutOfMemoryError
 from wsisr.imaging.geometry import Size
-from wsisr.imaging.pixels import Tiles
+from wsisr.imaging.pixels import RgbBatch
 from wsisr.models.backends.out_of_memory import LEAST_PX, WithinMemory
-from wsisr.models.upscaler import Resampling
+from wsisr.models.upscaler import Resampling, UpscalerInfo
 
 
 class Narrow:
     """Bicubic that has room for so many pixels of the input at a time."""
 
-    name, hardware, on_gpu = "narrow", "on a small device", False
-    weights, scale, context = None, 2, 3
+    info = UpscalerInfo("narrow", scale=2, receptive_field=3, hardware="on a small device")
 
     def __init__(self, room: int) -> None:
         self.room = room
-        self.remarks: list[str] = []
+        self.warnings: list[str] = []
         self.shapes: list[tuple[int, ...]] = []
 
-    def __call__(self, tiles: Tiles) -> Tiles:
+    def __call__(self, tiles: RgbBatch) -> RgbBatch:
         self.shapes.append(tiles.shape)
         if tiles.size > 3 * self.room:
             raise OutOfMemoryError("out of memory")
-        return Resampling("bicubic", self.scale)(tiles)
+        return Resampling("bicubic", self.info.scale)(tiles)
 
 
-def some(count: int, width: int, height: int) -> Tiles:
+def some(count: int, width: int, height: int) -> RgbBatch:
     return np.stack([noise(Size(width, height), seed) for seed in range(count)])
 
 
@@ -58,7 +57,7 @@ def test_each_measure_is_said_once_and_before_pieces_come_smaller_batches() -> N
     for _ in range(2):
         modest(some(4, 100, 100))
     assert [shape[0] for shape in narrow.shapes[:3]] == [4, 2, 1]
-    assert modest.remarks == [
+    assert modest.warnings == [
         "not enough memory on a small device for 4 tiles of 100 x 100 px at once; "
         "fewer are taken, which changes no pixel",
         "not enough memory on a small device for a tile of 100 x 100 px; "
@@ -70,7 +69,7 @@ def test_with_room_for_all_nothing_is_cut_and_nothing_said() -> None:
     narrow = Narrow(10**6)
     modest = WithinMemory(narrow)
     modest(some(4, 100, 100))
-    assert (narrow.shapes, modest.remarks) == ([(4, 100, 100, 3)], [])
+    assert (narrow.shapes, modest.warnings) == ([(4, 100, 100, 3)], [])
 
 
 def test_where_nothing_fits_it_says_so() -> None:
@@ -80,7 +79,7 @@ def test_where_nothing_fits_it_says_so() -> None:
 
 def test_other_errors_pass() -> None:
     class Broken(Narrow):
-        def __call__(self, tiles: Tiles) -> Tiles:
+        def __call__(self, tiles: RgbBatch) -> RgbBatch:
             raise ModelError(f"broken on {len(tiles)} tiles")
 
     with pytest.raises(ModelError, match="broken on 2"):

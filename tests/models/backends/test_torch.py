@@ -21,7 +21,7 @@ from wsisr.models.catalog import Model, best_for, shipped
 from wsisr.models.loading import load_upscaler
 from wsisr.models.upscaler import Resampling
 from wsisr.models.weights import save_weights
-from wsisr.upscaling.plan import Options
+from wsisr.upscaling.plan import UpscaleOptions
 
 TILES = np.stack([noise(Size(20, 15), seed) for seed in range(3)])
 CPU = torch.device("cpu")
@@ -76,13 +76,13 @@ def test_what_fails_in_bf16_alone_is_computed_in_fp32_and_said_once() -> None:
     fragile = TorchUpscaler("fragile", Repeating(broken_in_bf16=True), CPU, "bf16")
     for _ in range(2):
         np.testing.assert_array_equal(fragile(TILES), TILES.repeat(2, axis=1).repeat(2, axis=2))
-    assert fragile.remarks == ["fragile gave no numbers for some tiles in bf16; they were computed in fp32"]
+    assert fragile.warnings == ["fragile gave no numbers for some tiles in bf16; they were computed in fp32"]
 
 
 def test_what_does_not_fail_is_not_remarked_on() -> None:
     upscaler = TorchUpscaler("sound", Repeating(), CPU, "bf16")
     upscaler(TILES)
-    assert upscaler.remarks == []
+    assert upscaler.warnings == []
 
 
 def test_a_network_that_averages_over_tiles_is_remarked_on_for_every_slide(tmp_path: Path) -> None:
@@ -90,7 +90,7 @@ def test_a_network_that_averages_over_tiles_is_remarked_on_for_every_slide(tmp_p
     save_weights(path, small_spec("rcan"), small_network("rcan").state_dict())
     for _ in range(2):
         upscaler = load_upscaler(path, scale=2, device="cpu")
-        assert [remark.partition(",")[0] for remark in upscaler.remarks] == ["mine averages over whole tiles"]
+        assert [remark.partition(",")[0] for remark in upscaler.warnings] == ["mine averages over whole tiles"]
 
 
 class Hungry(Repeating):
@@ -114,7 +114,7 @@ def test_the_end_of_memory_has_a_type() -> None:
 def test_less_at_a_time_goes_where_all_at_once_does_not() -> None:
     modest = WithinMemory(TorchUpscaler("hungry", Hungry(TILES[0].size), CPU, "fp32"))
     np.testing.assert_array_equal(modest(TILES), TILES.repeat(2, axis=1).repeat(2, axis=2))
-    assert len(modest.remarks) == 1
+    assert len(modest.warnings) == 1
 
 
 def test_a_tile_that_gives_no_numbers_is_named() -> None:
@@ -126,7 +126,7 @@ def test_a_tile_that_gives_no_numbers_is_named() -> None:
     picture = noise(Size(300, 200))
     picture[128:, 128:256] = 0
     with pytest.raises(ModelError, match=r"no numbers.* \(tile of 128 x 72 px at 128, 128 of the input\)"):
-        enlarged(picture, TorchUpscaler("touchy", Touchy(), CPU, "fp32"), Options(tile_px=128, batch=3))
+        enlarged(picture, TorchUpscaler("touchy", Touchy(), CPU, "fp32"), UpscaleOptions(tile_px=128, batch=3))
 
 
 @pytest.mark.parametrize(

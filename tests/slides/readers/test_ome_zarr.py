@@ -77,7 +77,7 @@ def test_every_level_is_what_zarr_reads(layouts: Callable[[str], Path], name: st
             array = group[str(number)]
             assert isinstance(array, zarr.Array)
             stored = np.moveaxis(np.asarray(array[...]).reshape(3, level.size.height, level.size.width), 0, -1)
-            np.testing.assert_array_equal(slide.read(Box.of(level.size), number), stored)
+            np.testing.assert_array_equal(slide.read(Box.from_size(level.size), number), stored)
 
 
 @settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -130,17 +130,17 @@ def several_images(folder: Path, version: str) -> Path:
 def test_of_several_images_the_largest_is_read_unless_another_is_asked_for(tmp_path: Path, version: str) -> None:
     path = several_images(tmp_path / "all", version)
     with open_slide(path) as slide:
-        assert (slide.info.size, slide.info.series) == (Size(221, 183), 1)
-        assert [scene.size for scene in slide.info.scenes] == [
+        assert (slide.info.size, slide.info.series_number) == (Size(221, 183), 1)
+        assert [scene.size for scene in slide.info.all_series] == [
             Size(110, 91),
             Size(221, 183),
             Size(221, 183),
             Size(5, 5),
         ]
-        assert [bool(scene.refusal) for scene in slide.info.scenes] == [False, False, True, False]
-        assert slide.info.remarks == ("the file holds 3 images; series 1, the largest, is read (others by --series)",)
+        assert [bool(scene.refusal) for scene in slide.info.all_series] == [False, False, True, False]
+        assert slide.info.warnings == ("the file holds 3 images; series 1, the largest, is read (others by --series)",)
     with open_slide(path, series=0) as slide:
-        assert (slide.info.size, slide.info.series, slide.info.remarks) == (Size(110, 91), 0, ())
+        assert (slide.info.size, slide.info.series_number, slide.info.warnings) == (Size(110, 91), 0, ())
         np.testing.assert_array_equal(slide.read(Box(0, 0, 110, 91), 0), LEVELS[1])
     for series, words in ((2, "4 channels"), (4, "series are 0 to 3")):
         with pytest.raises(SlideError, match=words):
@@ -154,18 +154,18 @@ def test_several_multiscales_of_one_group_are_images_too(tmp_path: Path) -> None
     attributes["multiscales"] = [scale | {"name": "small", "datasets": scale["datasets"][1:]}, scale]
     (path / ".zattrs").write_text(json.dumps(attributes))
     with open_slide(path) as slide:
-        assert [scene.name for scene in slide.info.scenes] == ["small", ""]
-        assert slide.info.series == 1
+        assert [scene.name for scene in slide.info.all_series] == ["small", ""]
+        assert slide.info.series_number == 1
 
 
 @pytest.mark.parametrize("version", ["0.4", "0.5"])
 def test_a_chunk_that_is_not_stored_is_white_not_black_and_that_is_said(tmp_path: Path, version: str) -> None:
     path = write_ome_zarr(tmp_path / "a", LEVELS[:1], version, fill_value=0)
     with open_slide(path) as slide:
-        assert slide.info.remarks == ()
+        assert slide.info.warnings == ()
     (path / "0" / ("0.1.2" if version == "0.4" else "c/0/1/2")).unlink()
     with open_slide(path) as slide:
-        assert "1 of 12 files" in slide.info.remarks[0]
+        assert "1 of 12 files" in slide.info.warnings[0]
         expected = LEVELS[0].copy()
         expected[64:128, 128:192] = 255
         np.testing.assert_array_equal(slide.read(Box(0, 0, 221, 183), 0), expected)
@@ -177,7 +177,7 @@ def test_a_chunk_that_a_shard_leaves_out_is_what_the_array_names(tmp_path: Path,
     levels[0][:64, :64] = fill
     path = write_ome_zarr(tmp_path / "a", levels, "0.5", fill_value=fill, shards=(3, 128, 128))
     with open_slide(path) as slide:
-        assert ("1 chunks in shards" in "".join(slide.info.remarks)) == said
+        assert ("1 chunks in shards" in "".join(slide.info.warnings)) == said
         assert (slide.read(Box(0, 0, 64, 64), 0) == (fill or 255)).all()
 
 

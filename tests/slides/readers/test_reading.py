@@ -21,8 +21,8 @@ from wsisr.errors import SlideError
 from wsisr.imaging.geometry import Box, Size
 from wsisr.imaging.pixels import Rgb
 from wsisr.slides import Slide, open_slide
-from wsisr.slides.readers.openslide import OpenSlideSlide, openslide_info, over_white
-from wsisr.slides.readers.tiff import TiffSlide, read_picture
+from wsisr.slides.readers.openslide import OpenSlideSlide, composite_over_white, read_openslide_info
+from wsisr.slides.readers.tiff import TiffSlide, read_tiff_image
 
 WHOLE = noise_levels(Size(220, 180), Size(110, 90), Size(55, 45))
 """Downsamples 1, 2, 4."""
@@ -41,15 +41,15 @@ boxes = st.builds(
 def crop(image: Rgb, box: Box) -> Rgb:
     """What a box should hold: the image, and white around it."""
     canvas = np.full((box.height, box.width, 3), 255, np.uint8)
-    inside = box.intersection(Box.of(Size(image.shape[1], image.shape[0])))
-    target = inside.moved(-box.left, -box.top)
-    if inside.size.pixels:
+    inside = box.intersection(Box.from_size(Size(image.shape[1], image.shape[0])))
+    target = inside.translate(-box.left, -box.top)
+    if inside.size.pixel_count:
         canvas[target.rows, target.columns] = image[inside.rows, inside.columns]
     return canvas
 
 
 def whole(slide: Slide, level: int) -> Rgb:
-    return slide.read(Box.of(slide.info.levels[level].size), level)
+    return slide.read(Box.from_size(slide.info.levels[level].size), level)
 
 
 @pytest.fixture(scope="module")
@@ -111,8 +111,8 @@ def test_every_codec_and_layout_reads_as_tifffile_reads_the_whole(
     path = tmp_path / "image.tif"
     with tifffile.TiffWriter(path, byteorder=byteorder) as writer:
         writer.write(noise(Size(101, 83)), photometric="rgb", metadata=None, **codec, **layout)
-    picture = read_picture(path)
-    with TiffSlide(picture.info, picture.planes) as slide:
+    picture = read_tiff_image(path)
+    with TiffSlide(picture.info, picture.levels) as slide:
         for box in (Box(0, 0, 101, 83), Box(-5, -5, 20, 20), Box(40, 30, 130, 83), Box(31, 47, 33, 49)):
             np.testing.assert_array_equal(slide.read(box, 0), crop(tifffile.imread(path), box))
 
@@ -120,18 +120,18 @@ def test_every_codec_and_layout_reads_as_tifffile_reads_the_whole(
 @pytest.mark.parametrize("options", [{"compression": "zlib"}, {"compression": "lzw"}, {"compression": "jpeg"}])
 def test_openslide_and_tifffile_agree_at_every_level(tmp_path: Path, options: dict[str, Any]) -> None:
     path = write_generic_pyramid(tmp_path / "pyramid.tif", WHOLE, **options)
-    native, picture = openslide_info(path), read_picture(path)
+    native, picture = read_openslide_info(path), read_tiff_image(path)
     assert native is not None
     assert native.levels == picture.info.levels
-    with OpenSlideSlide(native) as one, TiffSlide(picture.info, picture.planes) as other:
+    with OpenSlideSlide(native) as one, TiffSlide(picture.info, picture.levels) as other:
         for level in range(3):
             np.testing.assert_array_equal(whole(one, level), whole(other, level))
 
 
 def test_both_readers_give_the_same_pixels_of_a_real_slide(cmu_slide: Path) -> None:
-    native, picture = openslide_info(cmu_slide), read_picture(cmu_slide)
+    native, picture = read_openslide_info(cmu_slide), read_tiff_image(cmu_slide)
     assert native is not None
-    with OpenSlideSlide(native) as one, TiffSlide(picture.info, picture.planes) as other:
+    with OpenSlideSlide(native) as one, TiffSlide(picture.info, picture.levels) as other:
         for box in (Box(1000, 1000, 1300, 1200), Box(2100, 2900, 2300, 3000)):
             np.testing.assert_array_equal(one.read(box, 0), other.read(box, 0))
 
@@ -139,20 +139,20 @@ def test_both_readers_give_the_same_pixels_of_a_real_slide(cmu_slide: Path) -> N
 @pytest.mark.parametrize("left", [0, 1, 50, 333, 500, 797])
 def test_openslide_alone_interpolates_odd_levels_but_is_never_off_by_a_pixel(tmp_path: Path, left: int) -> None:
     levels = noise_levels(Size(2001, 61), Size(1000, 30))
-    native = openslide_info(write_generic_pyramid(tmp_path / "odd.tif", levels))
+    native = read_openslide_info(write_generic_pyramid(tmp_path / "odd.tif", levels))
     assert native is not None
     assert not native.levels[1].downsample.is_integer()
     box = Box(left, 5, left + 200, 25)
     with OpenSlideSlide(native) as slide:
         pixels = slide.read(box, 1).astype(int)
-    distance = {dx: np.abs(pixels - crop(levels[1], box.moved(dx, 0))).mean() for dx in (-1, 0, 1)}
+    distance = {dx: np.abs(pixels - crop(levels[1], box.translate(dx, 0))).mean() for dx in (-1, 0, 1)}
     assert distance[0] < min(distance[-1], distance[1]) / 2
 
 
 def test_transparent_pixels_become_white_in_proportion() -> None:
     rgba = np.array([[[10, 20, 30, 255], [10, 20, 30, 0], [100, 0, 255, 51]]], np.uint8)
-    np.testing.assert_array_equal(over_white(rgba), [[[10, 20, 30], [255, 255, 255], [224, 204, 255]]])
-    assert over_white(rgba[:, :0]).shape == (1, 0, 3)
+    np.testing.assert_array_equal(composite_over_white(rgba), [[[10, 20, 30], [255, 255, 255], [224, 204, 255]]])
+    assert composite_over_white(rgba[:, :0]).shape == (1, 0, 3)
 
 
 def test_segments_that_were_left_out_are_white(tmp_path: Path) -> None:
@@ -163,8 +163,8 @@ def test_segments_that_were_left_out_are_white(tmp_path: Path) -> None:
             iter(stored), shape=(128, 128, 3), dtype="uint8", photometric="rgb", tile=(64, 64), compression="none"
         )
     for slide in (
-        OpenSlideSlide(read_picture(path).info),
-        TiffSlide(read_picture(path).info, read_picture(path).planes),
+        OpenSlideSlide(read_tiff_image(path).info),
+        TiffSlide(read_tiff_image(path).info, read_tiff_image(path).levels),
     ):
         with slide:
             pixels = whole(slide, 0)
@@ -189,8 +189,8 @@ def test_a_box_of_one_huge_uncompressed_strip_costs_its_rows(tmp_path: Path) -> 
 def test_a_box_of_a_tiled_image_costs_its_tiles(tmp_path: Path) -> None:
     image = np.full((2000, 2000, 3), 200, np.uint8)
     path = write_tiff(tmp_path / "tiles.ome.tif", image, tile=(128, 128), compression="jpeg")
-    picture = read_picture(path)
-    with TiffSlide(picture.info, picture.planes) as slide:
+    picture = read_tiff_image(path)
+    with TiffSlide(picture.info, picture.levels) as slide:
         assert peak_of_reading(slide, Box(100, 1500, 164, 1564)) < 2**20
 
 
@@ -201,8 +201,8 @@ def test_a_tile_that_decodes_to_more_than_the_header_says_is_refused_unread(tmp_
         writer.write(
             iter([bomb]), shape=(64, 64, 3), dtype="uint8", photometric="rgb", tile=(64, 64), compression="jpeg"
         )
-    picture = read_picture(path)
-    with TiffSlide(picture.info, picture.planes) as slide:
+    picture = read_tiff_image(path)
+    with TiffSlide(picture.info, picture.levels) as slide:
         tracemalloc.start()
         with pytest.raises(SlideError, match="level 0, x 0, y 0, 64 x 64 px cannot be decoded"):
             slide.read(Box(0, 0, 64, 64), 0)
@@ -227,7 +227,7 @@ def test_a_wide_slide_in_strips_decodes_each_strip_once_for_a_row_of_boxes(tmp_p
         assert isinstance(slide, TiffSlide)
         for left in range(0, size.width, 10_000):
             slide.read(Box(left, 0, left + 10_000, size.height), 0)
-        assert slide._decoded.cache_info().misses == size.height // 8
+        assert slide._decode_cached.cache_info().misses == size.height // 8
 
 
 def test_strips_too_wide_to_keep_a_row_of_are_refused_with_a_way_out(tmp_path: Path) -> None:

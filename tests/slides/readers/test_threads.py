@@ -15,7 +15,7 @@ from wsisr.imaging.geometry import Box, Size
 from wsisr.imaging.pixels import Rgb
 from wsisr.slides import Slide, open_slide
 from wsisr.slides.readers.openslide import OpenSlideSlide
-from wsisr.slides.readers.tiff import TiffSlide, read_picture
+from wsisr.slides.readers.tiff import TiffSlide, read_tiff_image
 
 SIZE = Size(512, 512)
 BAD = Box(70, 70, 120, 120)
@@ -35,8 +35,8 @@ def damaged(path: Path) -> Path:
 
 
 def readers(path: Path) -> list[Slide]:
-    picture = read_picture(path)
-    return [OpenSlideSlide(picture.info), TiffSlide(picture.info, picture.planes)]
+    picture = read_tiff_image(path)
+    return [OpenSlideSlide(picture.info), TiffSlide(picture.info, picture.levels)]
 
 
 def test_good_boxes_read_on_after_a_bad_one(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 from wsisr.errors import SlideError
 from wsisr.imaging.geometry import Box, Size
 from wsisr.slides import open_slide
-from wsisr.slides.readers.tiff import TiffSlide, read_picture
+from wsisr.slides.readers.tiff import TiffSlide, read_tiff_image
 
 
 def test_aperio(shared_slides: Path) -> None:
@@ -20,12 +20,12 @@ def test_aperio(shared_slides: Path) -> None:
 
 def test_every_development_slide_is_a_pyramid_that_both_readers_see_alike(shared_slides: Path) -> None:
     for path in sorted((shared_slides / "dev").glob("*.svs")):
-        picture = read_picture(path)
-        with open_slide(path) as slide, TiffSlide(picture.info, picture.planes) as other:
+        picture = read_tiff_image(path)
+        with open_slide(path) as slide, TiffSlide(picture.info, picture.levels) as other:
             assert (slide.info.vendor, len(slide.info.levels)) == ("aperio", 4)
             assert slide.info.levels == picture.info.levels
             for number, level in enumerate(slide.info.levels):
-                middle = Box(0, 0, 150, 130).moved(level.size.width // 3, level.size.height // 3)
+                middle = Box(0, 0, 150, 130).translate(level.size.width // 3, level.size.height // 3)
                 np.testing.assert_array_equal(slide.read(middle, number), other.read(middle, number))
 
 
@@ -42,7 +42,7 @@ def test_dicom_by_its_folder_or_by_any_file_of_it(shared_slides: Path) -> None:
 def test_dicom_that_lies_about_its_pitch_opens_with_the_pitch_it_claims(shared_slides: Path) -> None:
     with open_slide(shared_slides / "vendor" / "dicom-jpeg.dcm") as slide:
         assert slide.info.mpp == pytest.approx(16.783)
-        assert "no slide scanner" in slide.info.remarks[0]
+        assert "no slide scanner" in slide.info.warnings[0]
     with open_slide(shared_slides / "vendor" / "dicom-jpeg.dcm", mpp=0.5) as slide:
         assert slide.info.mpp == 0.5
 

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from tests.support.samples import noise, write_tiff
 from wsisr.errors import SlideError
 from wsisr.imaging.geometry import Box, Size
-from wsisr.slides import Forgiving, open_slide
+from wsisr.slides import FaultTolerantSlide, open_slide
 from wsisr.slides.slide import UndecodableError
-from wsisr.slides.unreadable import Hole, in_one_piece, listed
+from wsisr.slides.unreadable import UnreadableRegion, describe_unreadable_regions, merge_regions
 
 SIZE = Size(500, 300)
 PIXELS = noise(SIZE)
@@ -42,24 +42,24 @@ def slide(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @given(st.integers(-20, 480), st.integers(-20, 280), st.integers(1, 200), st.integers(1, 200))
 def test_a_box_is_the_same_whatever_is_read_with_it(slide: Path, left: int, top: int, width: int, height: int) -> None:
-    box = Box(left, top, left + width, top + height).intersection(Box.of(SIZE))
-    with Forgiving(open_slide(slide, mpp=0.5)) as one, Forgiving(open_slide(slide, mpp=0.5)) as other:
-        whole = other.read(Box.of(SIZE), 0)
+    box = Box(left, top, left + width, top + height).intersection(Box.from_size(SIZE))
+    with FaultTolerantSlide(open_slide(slide, mpp=0.5)) as one, FaultTolerantSlide(open_slide(slide, mpp=0.5)) as other:
+        whole = other.read(Box.from_size(SIZE), 0)
         np.testing.assert_array_equal(one.read(box, 0), whole[box.rows, box.columns])
-        assert set(one.holes) <= set(other.holes)
+        assert set(one.unreadable_regions) <= set(other.unreadable_regions)
 
 
 def test_what_can_be_decoded_is_as_scanned_and_the_rest_is_listed(slide: Path) -> None:
-    with Forgiving(open_slide(slide, mpp=0.5)) as forgiving:
-        seen = forgiving.read(Box.of(SIZE), 0)
-        holes = in_one_piece(forgiving.holes)
+    with FaultTolerantSlide(open_slide(slide, mpp=0.5)) as forgiving:
+        seen = forgiving.read(Box.from_size(SIZE), 0)
+        holes = merge_regions(forgiving.unreadable_regions)
     lost = np.zeros(PIXELS.shape[:2], bool)
     for hole in holes:
         lost[hole.top : hole.bottom, hole.left : hole.right] = True
     np.testing.assert_array_equal(seen, np.where(lost[..., None], np.uint8(255), PIXELS))
     assert lost[112:224, 112:224].all()
     assert lost[224:, 448:].all()
-    assert listed(holes) == "level 0: 192 x 192 px at 64, 64; level 0: 52 x 108 px at 448, 192"
+    assert describe_unreadable_regions(holes) == "level 0: 192 x 192 px at 64, 64; level 0: 52 x 108 px at 448, 192"
 
 
 def test_without_forgiveness_it_is_an_error_that_names_the_place(slide: Path) -> None:
@@ -70,7 +70,7 @@ def test_without_forgiveness_it_is_an_error_that_names_the_place(slide: Path) ->
 @pytest.mark.parametrize("change", ["cut short", "gone", "written again"])
 def test_a_slide_that_changes_meanwhile_is_not_forgiven(tmp_path: Path, change: str) -> None:
     path = damaged(tmp_path / "a.tif", 6)
-    with Forgiving(open_slide(path, mpp=0.5)) as forgiving:
+    with FaultTolerantSlide(open_slide(path, mpp=0.5)) as forgiving:
         forgiving.read(Box(0, 0, 50, 50), 0)
         if change == "cut short":
             os.truncate(path, path.stat().st_size // 2)
@@ -79,8 +79,8 @@ def test_a_slide_that_changes_meanwhile_is_not_forgiven(tmp_path: Path, change: 
         else:
             os.utime(path, (1, 1))
         with pytest.raises(SlideError, match="has changed"):
-            forgiving.read(Box.of(SIZE), 0)
-        assert forgiving.holes == ()
+            forgiving.read(Box.from_size(SIZE), 0)
+        assert forgiving.unreadable_regions == ()
 
 
 def test_a_vendor_slide_that_is_gone_is_an_error_after_any_other(cmu_slide: Path, tmp_path: Path) -> None:
@@ -89,19 +89,19 @@ def test_a_vendor_slide_that_is_gone_is_an_error_after_any_other(cmu_slide: Path
     content[400_000:500_000] = bytes(100_000)
     path = tmp_path / "a.svs"
     path.write_bytes(content)
-    with Forgiving(open_slide(path)) as forgiving:
+    with FaultTolerantSlide(open_slide(path)) as forgiving:
         path.unlink()
         with pytest.raises(SlideError) as error:
             forgiving.read(Box(0, 1000, 2220, 2000), 0)
     assert not isinstance(error.value, UndecodableError)
-    assert forgiving.holes == ()
+    assert forgiving.unreadable_regions == ()
 
 
 @given(st.sets(st.tuples(st.integers(0, 1), st.integers(0, 6), st.integers(0, 6))))
 def test_holes_in_one_piece_cover_the_same_pixels_once(cells: set[tuple[int, int, int]]) -> None:
-    holes = [Hole(level, 2 * x, 2 * y, 2 * x + 2, 2 * y + 2) for level, x, y in cells]
+    holes = [UnreadableRegion(level, 2 * x, 2 * y, 2 * x + 2, 2 * y + 2) for level, x, y in cells]
     counts = np.zeros((2, 14, 14), int)
-    for hole in in_one_piece(holes):
+    for hole in merge_regions(holes):
         counts[hole.level, hole.top : hole.bottom, hole.left : hole.right] += 1
     expected = np.zeros((2, 14, 14), int)
     for hole in holes:

@@ -12,7 +12,7 @@ from tests.slides.readers.test_reading import boxes, crop
 from tests.support.samples import noise, noise_levels, write_generic_pyramid, write_tiff
 from wsisr.imaging.geometry import Box, Size
 from wsisr.slides import open_slide
-from wsisr.slides.region import source_of
+from wsisr.slides.region import select_region
 
 LEVELS = noise_levels(Size(220, 180), Size(110, 90))
 
@@ -30,11 +30,11 @@ def test_the_finer_axis_is_shrunk_by_area_mean_and_that_is_said(wide: Path) -> N
         assert [slide.info.level_mpp(level) for level in (0, 1)] == [0.5, 1.0]
         for level, stored in enumerate(LEVELS):
             pairs = stored.reshape(stored.shape[0], -1, 2, 3).astype(int)
-            pixels = slide.read(Box.of(slide.info.levels[level].size), level)
+            pixels = slide.read(Box.from_size(slide.info.levels[level].size), level)
             np.testing.assert_array_equal(pixels, (pairs.sum(axis=2) + 1) // 2)
         said = "pixels are 0.25 x 0.5 um: the finer axis is shrunk by area mean to 0.5"
-        assert said in slide.info.remarks[0]
-        note = source_of(slide).note()
+        assert said in slide.info.warnings[0]
+        note = select_region(slide).build_metadata()
         assert said in note["source remarks"]
         assert note["source pitch"] == "recorded, for pixels of 0.25 x 0.5 um"
 
@@ -43,14 +43,14 @@ def test_the_finer_axis_is_shrunk_by_area_mean_and_that_is_said(wide: Path) -> N
 @given(box=boxes)
 def test_a_box_is_the_crop_of_the_whole_in_white(wide: Path, box: Box) -> None:
     with open_slide(wide) as slide:
-        whole = slide.read(Box.of(slide.info.size), 0)
+        whole = slide.read(Box.from_size(slide.info.size), 0)
         np.testing.assert_array_equal(slide.read(box, 0), crop(whole, box))
 
 
 def test_a_given_pitch_says_that_pixels_are_square(wide: Path) -> None:
     with open_slide(wide, mpp=0.25) as slide:
         assert (slide.info.size, slide.info.mpp) == (Size(220, 180), 0.25)
-        assert slide.info.remarks == ("0.25 um/px was given, where the file records 0.5; the given one counts",)
+        assert slide.info.warnings == ("0.25 um/px was given, where the file records 0.5; the given one counts",)
         np.testing.assert_array_equal(slide.read(Box(0, 0, 220, 180), 0), LEVELS[0])
 
 

@@ -11,7 +11,7 @@ from PIL import Image, ImageCms
 from tests.support.samples import Picture, noise
 from wsisr.errors import SlideError
 from wsisr.imaging.geometry import Box, Size
-from wsisr.slides import InSrgb, SlideInfo
+from wsisr.slides import SlideInfo, SrgbSlide
 
 LAB = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")).tobytes()
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
@@ -27,7 +27,7 @@ class Profiled(Picture):
 
 def test_a_slide_in_srgb_keeps_its_pixels_and_loses_its_profile() -> None:
     pixels = noise(Size(40, 30))
-    slide = InSrgb(Profiled(pixels))
+    slide = SrgbSlide(Profiled(pixels))
     assert slide.info.icc is None
     assert np.abs(slide.read(Box(3, 4, 33, 24), 0).astype(int) - pixels[4:24, 3:33]).max() <= 1
 
@@ -41,7 +41,7 @@ def test_a_box_is_converted_as_the_whole_is_and_white_stays_white() -> None:
     profile[red + 8 : red + 12] = (int.from_bytes(profile[red + 8 : red + 12], "big") // 2).to_bytes(4, "big")
     picture = Profiled(pixels)
     picture.profile = bytes(profile)
-    slide = InSrgb(picture)
+    slide = SrgbSlide(picture)
     whole = slide.read(Box(0, 0, 40, 30), 0)
     assert (whole[:5] == 255).all()
     assert np.abs(whole.astype(int) - pixels).max() > 5
@@ -54,4 +54,4 @@ def test_colours_that_cannot_be_converted_are_refused(profile: bytes | None, wor
     picture = Profiled(noise(Size(4, 4)))
     picture.profile = profile
     with pytest.raises(SlideError, match=words):
-        InSrgb(picture)
+        SrgbSlide(picture)

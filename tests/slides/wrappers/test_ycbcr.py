@@ -11,7 +11,7 @@ import pytest
 from tests.support.formats import smooth
 from wsisr.imaging.geometry import Box, Size
 from wsisr.slides import Level, SlideInfo, open_slide
-from wsisr.slides.wrappers.ycbcr import REMARK, contradicts_itself, rgb_of
+from wsisr.slides.wrappers.ycbcr import MISLABELLED_WARNING, convert_ycbcr_to_rgb, has_mislabelled_ycbcr
 
 HEAD = b"\xe0\x7f\x10\x00OB\0\0\xff\xff\xff\xff" + b"\xfe\xff\x00\xe0\0\0\0\0" + b"\xfe\xff\x00\xe0"
 JFIF = b"\xff\xe0\x00\x10JFIF\0\1\1\0\0\1\0\1\0\0"
@@ -40,13 +40,13 @@ def dicom(path: Path, frame: bytes, photometric: str) -> SlideInfo:
 def test_only_a_jfif_marker_contradicts_the_header(
     tmp_path: Path, segments: bytes, photometric: str, found: bool
 ) -> None:
-    assert contradicts_itself(dicom(tmp_path / "a.dcm", b"\xff\xd8" + segments, photometric)) == found
+    assert has_mislabelled_ycbcr(dicom(tmp_path / "a.dcm", b"\xff\xd8" + segments, photometric)) == found
 
 
 def test_colours_are_those_of_libjpeg_to_the_bit() -> None:
     code = imagecodecs.jpeg8_encode(smooth(Size(200, 160)), colorspace="rgb", outcolorspace="ycbcr", level=80)
     raw = imagecodecs.jpeg8_decode(code, outcolorspace="ycbcr")
-    np.testing.assert_array_equal(rgb_of(raw), imagecodecs.jpeg8_decode(code))
+    np.testing.assert_array_equal(convert_ycbcr_to_rgb(raw), imagecodecs.jpeg8_decode(code))
 
 
 def test_a_slide_in_dicom_has_the_colours_that_it_has_in_aperio(shared_slides: Path) -> None:
@@ -55,9 +55,9 @@ def test_a_slide_in_dicom_has_the_colours_that_it_has_in_aperio(shared_slides: P
         open_slide(shared_slides / "vendor" / "dicom-cmu-1") as dicom,
         open_slide(shared_slides / "vendor" / "CMU-1-Small-Region.svs") as aperio,
     ):
-        assert REMARK in dicom.info.remarks
+        assert MISLABELLED_WARNING in dicom.info.warnings
         seen, truth = (slide.read(box, 0).mean(axis=(0, 1)) for slide in (dicom, aperio))
         np.testing.assert_allclose(seen, truth, atol=1)
         assert (dicom.read(Box(-10, -10, 0, 0), 0) == 255).all()
     with open_slide(shared_slides / "vendor" / "dicom-jpeg.dcm") as honest:
-        assert REMARK not in honest.info.remarks
+        assert MISLABELLED_WARNING not in honest.info.warnings

@@ -5,13 +5,16 @@ from hypothesis import strategies as st
 
 from wsisr.errors import OutputError
 from wsisr.imaging.pixels import Rgb
-from wsisr.writing.encoding.codec import METHODS, SUBSAMPLINGS, Codec
+from wsisr.writing.encoding.codec import COMPRESSION_METHODS, SUBSAMPLINGS, Codec
 
-LOSSLESS = [method for method in METHODS if method not in ("jpeg", "webp")]
-LIMITED = [method for method, coding in METHODS.items() if coding.blind]
+LOSSLESS = [method for method in COMPRESSION_METHODS if method not in ("jpeg", "webp")]
+LIMITED = [method for method, coding in COMPRESSION_METHODS.items() if coding.unsupported_readers]
 
 codecs = st.builds(
-    Codec, st.sampled_from(list(METHODS)), quality=st.integers(1, 100), subsampling=st.sampled_from(list(SUBSAMPLINGS))
+    Codec,
+    st.sampled_from(list(COMPRESSION_METHODS)),
+    quality=st.integers(1, 100),
+    subsampling=st.sampled_from(list(SUBSAMPLINGS)),
 )
 sides = st.integers(1, 32)
 
@@ -30,8 +33,8 @@ def test_a_lossless_codec_gives_back_what_it_was_given(method: str, height: int,
 @settings(max_examples=50, deadline=None)
 @given(codecs, sides, sides)
 def test_white_has_one_code_and_stays_white_at_every_quality(codec: Codec, height: int, width: int) -> None:
-    assert codec.encode(np.full((height, width, 3), 255, np.uint8), 32) == codec.white(32)
-    assert (codec.decode(codec.white(32), 32) == 255).all()
+    assert codec.encode(np.full((height, width, 3), 255, np.uint8), 32) == codec.white_tile(32)
+    assert (codec.decode(codec.white_tile(32), 32) == 255).all()
 
 
 @settings(max_examples=50, deadline=None)
@@ -46,7 +49,7 @@ def test_a_part_is_coded_as_a_whole_tile_with_its_edges_repeated(codec: Codec, h
 @pytest.mark.parametrize("method", LIMITED)
 def test_a_codec_that_some_reader_cannot_open_is_refused_with_its_name_unless_accepted(method: str) -> None:
     Codec(method).check_viewers(accept_limited=True)
-    with pytest.raises(OutputError, match=METHODS[method].blind):
+    with pytest.raises(OutputError, match=COMPRESSION_METHODS[method].unsupported_readers):
         Codec(method).check_viewers(accept_limited=False)
 
 

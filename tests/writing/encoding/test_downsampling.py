@@ -8,12 +8,12 @@ from hypothesis import strategies as st
 
 from tests.support.samples import noise
 from wsisr.imaging.geometry import Box, Size
-from wsisr.imaging.pixels import halve
+from wsisr.imaging.pixels import halve_image
 from wsisr.writing.encoding.codec import Codec
-from wsisr.writing.encoding.downsampling import Levels
-from wsisr.writing.encoding.encoder import Local
-from wsisr.writing.encoding.grid import pyramid
-from wsisr.writing.workdir.tile_journal import Journal
+from wsisr.writing.encoding.downsampling import PyramidLevels
+from wsisr.writing.encoding.encoder import LocalEncoder
+from wsisr.writing.encoding.grid import build_level_grids
+from wsisr.writing.workdir.tile_journal import TileJournal
 from wsisr.writing.workdir.tile_store import TileStore
 
 TILE_PX = 16
@@ -29,22 +29,22 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def opened(folder: Path, size: Size, *, journals: bool = False) -> list[TileStore]:
     return [
-        TileStore(folder / f"{n}.tiles", grid, LOSSLESS, Journal(folder / f"{n}.journal") if journals else None)
-        for n, grid in enumerate(pyramid(size, TILE_PX))
+        TileStore(folder / f"{n}.tiles", grid, LOSSLESS, TileJournal(folder / f"{n}.journal") if journals else None)
+        for n, grid in enumerate(build_level_grids(size, TILE_PX))
     ]
 
 
 def put_all(stores: list[TileStore], tiles: list[int], threads: int = 1, side: int = 1) -> None:
     """Those tiles of an image of noise, in squares of so many."""
-    made, grid = Levels(stores), stores[0].grid
+    made, grid = PyramidLevels(stores), stores[0].grid
     image = noise(grid.size)
 
     def put(square: list[int]) -> None:
-        boxes = map(grid.box, square)
-        made.put(Local(LOSSLESS, TILE_PX), square, [image[box.rows, box.columns] for box in boxes])
+        boxes = map(grid.tile_box, square)
+        made.store_tiles(LocalEncoder(LOSSLESS, TILE_PX), square, [image[box.rows, box.columns] for box in boxes])
 
     with ThreadPoolExecutor(threads) as pool:
-        list(pool.map(put, grid.squares(tiles, side)))
+        list(pool.map(put, grid.group_by_square(tiles, side)))
 
 
 @settings(max_examples=30, deadline=None)
@@ -53,13 +53,13 @@ def test_with_the_last_tile_every_level_is_there_and_is_the_mean_of_the_one_abov
     folder: Path, size: Size, random: object, threads: int, side: int
 ) -> None:
     stores = opened(folder, size)
-    tiles = list(range(stores[0].grid.tiles))
+    tiles = list(range(stores[0].grid.tile_count))
     random.shuffle(tiles)  # type: ignore[attr-defined]
     put_all(stores, tiles, threads, side)
     image = noise(size)
     for store in stores:
-        np.testing.assert_array_equal(store.read(Box.of(store.grid.size)), image)
-        image = halve(image)
+        np.testing.assert_array_equal(store.read(Box.from_size(store.grid.size)), image)
+        image = halve_image(image)
         store.close()
 
 
@@ -69,15 +69,15 @@ def test_a_coarser_tile_is_there_exactly_where_all_that_it_shows_is(
     folder: Path, size: Size, data: st.DataObject
 ) -> None:
     stores = opened(folder, size)
-    tiles = data.draw(st.lists(st.sampled_from(range(stores[0].grid.tiles)), unique=True))
+    tiles = data.draw(st.lists(st.sampled_from(range(stores[0].grid.tile_count)), unique=True))
     put_all(stores, tiles)
     there = np.zeros((size.height, size.width), bool)
     for tile in tiles:
-        there[stores[0].grid.box(tile).rows, stores[0].grid.box(tile).columns] = True
+        there[stores[0].grid.tile_box(tile).rows, stores[0].grid.tile_box(tile).columns] = True
     for number, store in enumerate(stores):
-        for tile in range(store.grid.tiles):
-            shown = store.grid.box(tile) * 2**number
-            assert there[shown.rows, shown.columns].all() == (not store.lacking(range(tile, tile + 1)))
+        for tile in range(store.grid.tile_count):
+            shown = store.grid.tile_box(tile) * 2**number
+            assert there[shown.rows, shown.columns].all() == (not store.select_missing(range(tile, tile + 1)))
         store.close()
 
 
@@ -87,16 +87,16 @@ def test_a_tile_outlives_no_tile_that_it_was_made_from(folder: Path, size: Size,
     for file in folder.glob("*.*"):
         file.unlink()
     stores = opened(folder, size, journals=True)
-    put_all(stores, list(range(stores[0].grid.tiles)))
-    lost = data.draw(st.integers(0, stores[0].grid.tiles - 1))
+    put_all(stores, list(range(stores[0].grid.tile_count)))
+    lost = data.draw(st.integers(0, stores[0].grid.tile_count - 1))
     with (folder / "0.tiles").open("r+b") as cut:
-        cut.seek(stores[0].nbytes * lost // stores[0].grid.tiles)
+        cut.seek(stores[0].nbytes * lost // stores[0].grid.tile_count)
         cut.write(bytes(64))  # a power cut left the record of a tile and not the tile
     for store in stores:
         store.close()
     again = opened(folder, size, journals=True)
-    Levels(again)
-    found = [store.found.reshape(store.grid.rows, store.grid.columns) for store in again]
+    PyramidLevels(again)
+    found = [store.from_earlier_run.reshape(store.grid.rows, store.grid.columns) for store in again]
     assert not found[0].all()
     for number, flags in enumerate(found[1:], 1):
         for row, column in np.argwhere(flags):

@@ -19,9 +19,9 @@ from tests.support.samples import noise
 from wsisr.errors import OutputError
 from wsisr.imaging.geometry import Box, Size
 from wsisr.writing import Codec, PyramidSpec, PyramidWriter, WorkFolder
-from wsisr.writing.encoding.codec import METHODS
-from wsisr.writing.encoding.encoder import Coarser, Finer
-from wsisr.writing.encoding.encoder_pool import Hands, hired
+from wsisr.writing.encoding.codec import COMPRESSION_METHODS
+from wsisr.writing.encoding.encoder import CoarserTile, FinerTile
+from wsisr.writing.encoding.encoder_pool import EncoderPool, start_encoder_pool
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "memfd_create"), reason="only Linux has memory to share so")
 
@@ -44,13 +44,13 @@ signal.pause()
 
 
 def spec_of(codec: Codec) -> PyramidSpec:
-    layout = "ome-zarr" if codec.coding.compression is None else "ome-tiff"
+    layout = "ome-zarr" if codec.compression_method.tiff_compression is None else "ome-tiff"
     return PyramidSpec(SIZE, 0.5, TILE_PX, codec=codec, layout=layout)
 
 
 def written(path: Path, codec: Codec, hands: int) -> dict[str, bytes]:
     image = noise(SIZE)
-    with PyramidWriter(path, spec_of(codec), hands=hands) as writer:
+    with PyramidWriter(path, spec_of(codec), encoder_processes=hands) as writer:
         for box in (Box(0, 0, 160, 290), Box(160, 0, 411, 290)):
             writer.write(box, image[box.rows, box.columns])
         deque(writer.finish(), 0)
@@ -58,9 +58,9 @@ def written(path: Path, codec: Codec, hands: int) -> dict[str, bytes]:
     return {str(file.relative_to(path)): file.read_bytes() for file in files}
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", COMPRESSION_METHODS)
 def test_processes_write_what_threads_do(tmp_path: Path, method: str) -> None:
-    suffix = ".ome.zarr" if METHODS[method].compression is None else ".ome.tif"
+    suffix = ".ome.zarr" if COMPRESSION_METHODS[method].tiff_compression is None else ".ome.tif"
     alone, by_hands = (written(tmp_path / f"{count}{suffix}", Codec(method), count) for count in (0, 2))
     assert alone == by_hands
 
@@ -70,7 +70,7 @@ def test_threads_do_it_where_the_system_refuses_memory(tmp_path: Path) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (2**20, hard))  # of a file, and less than so many share
     try:
-        assert hired(Codec(), TILE_PX, 16) is None
+        assert start_encoder_pool(Codec(), TILE_PX, 16) is None
         assert written(tmp_path / "refused.ome.tif", Codec(), 16) == expected
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
@@ -80,39 +80,39 @@ def test_a_process_that_is_ended_costs_nothing_that_is_finished(tmp_path: Path) 
     expected = written(tmp_path / "alone.ome.tif", Codec(), 0)["."]
     path, image = tmp_path / "again.ome.tif", noise(SIZE)
     first, second = Box(0, 0, 128, 290), Box(128, 0, 411, 290)
-    with PyramidWriter(path, spec_of(Codec()), WORK, hands=1) as writer:
+    with PyramidWriter(path, spec_of(Codec()), WORK, encoder_processes=1) as writer:
         writer.write(first, image[first.rows, first.columns])
-        assert writer._hands is not None
-        for hand in members(writer._hands._first.pid):
+        assert writer._encoder_pool is not None
+        for hand in members(writer._encoder_pool._first.pid):
             os.kill(hand, signal.SIGKILL)
         with pytest.raises(OutputError, match=r"was ended \(out of memory\?\); the same command goes on"):
             writer.write(second, image[second.rows, second.columns])
-    with PyramidWriter(path, spec_of(Codec()), WORK, hands=1) as writer:
-        assert writer.holds(first)
-        writer.write(Box.of(SIZE), image)
+    with PyramidWriter(path, spec_of(Codec()), WORK, encoder_processes=1) as writer:
+        assert writer.has_tiles(first)
+        writer.write(Box.from_size(SIZE), image)
         deque(writer.finish(), 0)
     assert path.read_bytes() == expected
 
 
 def test_an_error_of_a_process_is_raised_here_and_it_goes_on() -> None:
-    hands = Hands(Codec(), TILE_PX, 1)
-    with hands.one() as hand:
+    hands = EncoderPool(Codec(), TILE_PX, 1)
+    with hands.borrow_encoder() as hand:
         with pytest.raises(Jpeg8Error):
-            hand.coarser([Coarser(16, 16, [Finer(0, 0, 32, 32, b"no JPEG")])])
-        code = bytes(hand.encode([np.zeros((TILE_PX, TILE_PX, 3), np.uint8)])[0])
+            hand.encode_coarser([CoarserTile(16, 16, [FinerTile(0, 0, 32, 32, b"no JPEG")])])
+        code = bytes(hand.encode_tiles([np.zeros((TILE_PX, TILE_PX, 3), np.uint8)])[0])
     hands.close()
     assert not Codec().decode(code, TILE_PX).any()
 
 
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
 def test_processes_leave_it_to_their_parent_to_stop(sent: signal.Signals) -> None:
-    hands = Hands(Codec(), TILE_PX, 2)
+    hands = EncoderPool(Codec(), TILE_PX, 2)
     tile = noise(Size(TILE_PX, TILE_PX))
-    with hands.one() as one, hands.one() as other:
-        before = [bytes(hand.encode([tile])[0]) for hand in (one, other)]
+    with hands.borrow_encoder() as one, hands.borrow_encoder() as other:
+        before = [bytes(hand.encode_tiles([tile])[0]) for hand in (one, other)]
         for each in members(hands._first.pid):
             os.kill(each, sent)
-        assert [bytes(hand.encode([tile])[0]) for hand in (one, other)] == before
+        assert [bytes(hand.encode_tiles([tile])[0]) for hand in (one, other)] == before
     hands.close()
 
 

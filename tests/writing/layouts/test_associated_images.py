@@ -16,25 +16,25 @@ from tests.support.samples import noise
 from wsisr.errors import OutputError
 from wsisr.imaging.geometry import Box, Size
 from wsisr.writing import PyramidSpec, PyramidWriter
-from wsisr.writing.layouts.associated_images import companions, drawn_label
+from wsisr.writing.layouts.associated_images import build_associated_images, draw_label
 from wsisr.writing.layouts.catalog import LAYOUTS
 
 SIZE = Size(600, 500)
 KEPT = {"label": noise(Size(300, 200), 1), "macro": noise(Size(500, 100), 2)}
-SPEC = PyramidSpec(SIZE, 0.25, 64, magnification=40, title="super-resolved x4", pictures=KEPT)
+SPEC = PyramidSpec(SIZE, 0.25, 64, magnification=40, title="super-resolved x4", associated_images=KEPT)
 
 
 def write(path: Path, spec: PyramidSpec) -> Path:
     with PyramidWriter(path, spec) as writer:
-        writer.write(Box.of(SIZE), noise(SIZE))
+        writer.write(Box.from_size(SIZE), noise(SIZE))
         deque(writer.finish())
     return path
 
 
 def test_a_copied_label_stands_above_the_words() -> None:
-    label = companions(SPEC)["label"]
+    label = build_associated_images(SPEC)["label"]
     np.testing.assert_array_equal(label[:200, :300], KEPT["label"])
-    np.testing.assert_array_equal(label[200:, :420], drawn_label(SPEC.title))
+    np.testing.assert_array_equal(label[200:, :420], draw_label(SPEC.title))
     assert (label[:200, 300:] == 255).all()
 
 
@@ -43,7 +43,7 @@ def test_openslide_shows_both_in_an_svs(tmp_path: Path) -> None:
         shown = {name: np.asarray(image.convert("RGB")) for name, image in slide.associated_images.items()}
     assert set(shown) == {"thumbnail", "label", "macro"}
     np.testing.assert_array_equal(shown["macro"], KEPT["macro"])
-    np.testing.assert_array_equal(shown["label"], companions(SPEC)["label"])
+    np.testing.assert_array_equal(shown["label"], build_associated_images(SPEC)["label"])
 
 
 def test_an_ome_tiff_names_them(tmp_path: Path) -> None:
@@ -55,7 +55,7 @@ def test_an_ome_tiff_names_them(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["a.svs", "a.ome.tif"])
 def test_no_level_is_lost_or_added_by_them(tmp_path: Path, name: str) -> None:
-    with_them, without = write(tmp_path / name, SPEC), write(tmp_path / f"0{name}", replace(SPEC, pictures={}))
+    with_them, without = write(tmp_path / name, SPEC), write(tmp_path / f"0{name}", replace(SPEC, associated_images={}))
     with openslide.OpenSlide(with_them) as one, openslide.OpenSlide(without) as other:
         assert one.level_dimensions == other.level_dimensions
     with tiffslide.TiffSlide(with_them) as one, tiffslide.TiffSlide(without) as other:
@@ -65,9 +65,9 @@ def test_no_level_is_lost_or_added_by_them(tmp_path: Path, name: str) -> None:
 
 
 def test_where_they_have_no_place_or_mislead_a_reader_they_are_refused() -> None:
-    LAYOUTS["aperio"].check_pictures(accept_limited=False)
-    LAYOUTS["ome-tiff"].check_pictures(accept_limited=True)
+    LAYOUTS["aperio"].check_associated_images(accept_limited=False)
+    LAYOUTS["ome-tiff"].check_associated_images(accept_limited=True)
     with pytest.raises(OutputError, match=r"cuCIM .* --accept-limited-viewers"):
-        LAYOUTS["ome-tiff"].check_pictures(accept_limited=False)
+        LAYOUTS["ome-tiff"].check_associated_images(accept_limited=False)
     with pytest.raises(OutputError, match="no place"):
-        LAYOUTS["ome-zarr"].check_pictures(accept_limited=True)
+        LAYOUTS["ome-zarr"].check_associated_images(accept_limited=True)

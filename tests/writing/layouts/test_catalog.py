@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 
 from wsisr.errors import OutputError
 from wsisr.imaging.geometry import Box, Size
-from wsisr.imaging.pixels import Rgb, halve
+from wsisr.imaging.pixels import Rgb, halve_image
 from wsisr.writing.encoding.codec import SUBSAMPLINGS, Codec
-from wsisr.writing.encoding.grid import pyramid
+from wsisr.writing.encoding.grid import build_level_grids
 from wsisr.writing.layouts import aperio
-from wsisr.writing.layouts.associated_images import drawn_label
-from wsisr.writing.layouts.catalog import LAYOUTS, layout_of
-from wsisr.writing.metadata import read_note
+from wsisr.writing.layouts.associated_images import draw_label
+from wsisr.writing.layouts.catalog import LAYOUTS, select_layout
+from wsisr.writing.metadata import read_metadata
 from wsisr.writing.pyramid import PyramidWriter
 from wsisr.writing.spec import PyramidSpec
 
@@ -51,7 +51,7 @@ def picture(size: Size) -> Rgb:
 
 def write(path: Path, spec: PyramidSpec, image: Rgb) -> None:
     with PyramidWriter(path, spec, overwrite=True) as writer:
-        writer.write(Box.of(spec.size), image)
+        writer.write(Box.from_size(spec.size), image)
         deque(writer.finish())
 
 
@@ -71,7 +71,7 @@ def stored(image: Rgb, spec: PyramidSpec) -> Rgb:
 def test_every_reader_sees_every_level_exactly_in_every_layout_and_codec(path: Path, spec: PyramidSpec) -> None:
     image = picture(spec.size)
     write(path, spec, image)
-    sizes = [(grid.size.width, grid.size.height) for grid in pyramid(spec.size, spec.tile_px)]
+    sizes = [(grid.size.width, grid.size.height) for grid in build_level_grids(spec.size, spec.tile_px)]
     with openslide.OpenSlide(path) as slide, tifffile.TiffFile(path) as tiff, tiffslide.TiffSlide(path) as other:
         assert list(slide.level_dimensions) == list(other.level_dimensions) == sizes
         assert float(slide.properties["openslide.mpp-x"]) == pytest.approx(spec.mpp, rel=1e-6)
@@ -83,7 +83,7 @@ def test_every_reader_sees_every_level_exactly_in_every_layout_and_codec(path: P
             seen = np.asarray(slide.read_region((0, 0), number, sizes[number]))
             np.testing.assert_allclose(seen[..., :3].astype(int), image, atol=1)
             assert (seen[..., 3] == 255).all()
-            image = halve(image)
+            image = halve_image(image)
 
 
 @settings(max_examples=20, deadline=None)
@@ -93,7 +93,7 @@ def test_white_tiles_share_their_bytes_and_read_exactly_white(path: Path, spec: 
     image[: spec.tile_px] = 255
     write(path, spec, image)
     with tifffile.TiffFile(path) as tiff, openslide.OpenSlide(path) as slide:
-        white = range(pyramid(spec.size, spec.tile_px)[0].columns)
+        white = range(build_level_grids(spec.size, spec.tile_px)[0].columns)
         assert len({tiff.pages.first.dataoffsets[tile] for tile in white}) == 1
         top = min(spec.tile_px, spec.size.height)
         assert (tiff.pages.first.asarray()[:top] == 255).all()
@@ -115,15 +115,15 @@ def test_white_costs_one_tile_however_large_the_image(path: Path) -> None:
 @given(notes, st.sampled_from(list(LAYOUTS)))
 def test_a_note_comes_back_from_every_layout(path: Path, note: dict[str, str], layout: str) -> None:
     note = {key: value.strip() for key, value in note.items()}
-    path = path.with_suffix(LAYOUTS[layout].suffix)
-    spec = PyramidSpec(Size(20, 20), 0.5, 16, codec=LAYOUTS[layout].coding(), note=note, layout=layout)
+    path = path.with_suffix(LAYOUTS[layout].default_suffix)
+    spec = PyramidSpec(Size(20, 20), 0.5, 16, codec=LAYOUTS[layout].select_codec(), metadata=note, layout=layout)
     write(path, spec, picture(Size(20, 20)))
-    assert read_note(path) == note
+    assert read_metadata(path) == note
 
 
 @given(st.dictionaries(st.text(max_size=9), st.text(max_size=9), max_size=3))
 def test_no_note_can_break_an_aperio_description(note: dict[str, str]) -> None:
-    said = aperio.words(PyramidSpec(Size(20, 20), 0.5, note={"x": "1"} | note)).decode()
+    said = aperio.build_aperio_description(PyramidSpec(Size(20, 20), 0.5, metadata={"x": "1"} | note)).decode()
     assert said.count("|") == 1 + len({"x": "1"} | note)
     assert "\0" not in said
 
@@ -136,8 +136,8 @@ def test_an_aperio_file_tells_its_magnification_and_says_on_its_label_that_it_is
         assert slide.properties["openslide.objective-power"] == "40"
         assert set(slide.associated_images) == {"thumbnail", "label"}
         label = np.asarray(slide.associated_images["label"].convert("RGB"))
-    np.testing.assert_array_equal(label, drawn_label(spec.title))
-    assert (label != drawn_label("")).any()
+    np.testing.assert_array_equal(label, draw_label(spec.title))
+    assert (label != draw_label("")).any()
 
 
 @pytest.mark.parametrize(
@@ -150,10 +150,10 @@ def test_the_subsampling_of_the_jpeg_is_in_its_tag(path: Path, spec: PyramidSpec
 
 
 def test_the_suffix_chooses_the_layout_and_a_name_overrides_it() -> None:
-    assert layout_of(Path("a.ome.tif")) is LAYOUTS["ome-tiff"]
-    assert layout_of(Path("a.SVS")) is LAYOUTS["aperio"]
-    assert layout_of(Path("a.ome.zarr")) is layout_of(Path("a.zarr/")) is LAYOUTS["ome-zarr"]
-    assert layout_of(Path("a.tif"), "aperio") is LAYOUTS["aperio"]
+    assert select_layout(Path("a.ome.tif")) is LAYOUTS["ome-tiff"]
+    assert select_layout(Path("a.SVS")) is LAYOUTS["aperio"]
+    assert select_layout(Path("a.ome.zarr")) is select_layout(Path("a.zarr/")) is LAYOUTS["ome-zarr"]
+    assert select_layout(Path("a.tif"), "aperio") is LAYOUTS["aperio"]
     for name, layout in (("a.jpg", None), ("a.tif", "dicom")):
         with pytest.raises(OutputError):
-            layout_of(Path(name), layout)
+            select_layout(Path(name), layout)

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from wsisr.errors import SlideError
 from wsisr.imaging.geometry import Size
-from wsisr.writing.layouts.ome_xml import note_in, ome_xml
-from wsisr.writing.metadata import read_note
+from wsisr.writing.layouts.ome_xml import build_ome_xml, parse_ome_metadata
+from wsisr.writing.metadata import read_metadata
 from wsisr.writing.spec import PyramidSpec
 
 NAMES = {"ome": "http://www.openmicroscopy.org/Schemas/OME/2016-06"}
@@ -23,12 +23,14 @@ sayable = st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cs", "
 
 @given(st.dictionaries(sayable, sayable, max_size=4))
 def test_a_note_comes_back_word_for_word(note: dict[str, str]) -> None:
-    assert note_in(ome_xml(PyramidSpec(Size(1, 1), None, note=note))) == note
+    assert parse_ome_metadata(build_ome_xml(PyramidSpec(Size(1, 1), None, metadata=note))) == note
 
 
 @given(any_text, any_text)
 def test_a_note_never_breaks_the_document_and_what_xml_cannot_say_is_marked(key: str, text: str) -> None:
-    [(key_back, text_back)] = note_in(ome_xml(PyramidSpec(Size(1, 1), None, note={key: text}))).items()
+    [(key_back, text_back)] = parse_ome_metadata(
+        build_ome_xml(PyramidSpec(Size(1, 1), None, metadata={key: text}))
+    ).items()
     for given_text, back in ((key, key_back), (text, text_back)):
         assert len(given_text) == len(back)
         assert all(new in (old, "\ufffd") for old, new in zip(given_text, back, strict=True))
@@ -36,7 +38,7 @@ def test_a_note_never_breaks_the_document_and_what_xml_cannot_say_is_marked(key:
 
 @given(st.floats(1e-4, 1e4))
 def test_the_document_states_size_and_pitch(mpp: float) -> None:
-    pixels = ElementTree.fromstring(ome_xml(PyramidSpec(Size(30, 20), mpp))).find("ome:Image/ome:Pixels", NAMES)
+    pixels = ElementTree.fromstring(build_ome_xml(PyramidSpec(Size(30, 20), mpp))).find("ome:Image/ome:Pixels", NAMES)
     assert pixels is not None
     assert (pixels.get("SizeX"), pixels.get("SizeY"), pixels.get("SizeC")) == ("30", "20", "3")
     assert float(pixels.get("PhysicalSizeX", "")) == float(pixels.get("PhysicalSizeY", "")) == mpp
@@ -44,19 +46,19 @@ def test_the_document_states_size_and_pitch(mpp: float) -> None:
 
 
 def test_the_micro_sign_is_no_numeric_reference_because_bio_formats_blanks_those_out() -> None:
-    xml = ome_xml(PyramidSpec(Size(30, 20), 0.25, note={"name": "Zürich"}))
+    xml = build_ome_xml(PyramidSpec(Size(30, 20), 0.25, metadata={"name": "Zürich"}))
     assert b"&#" not in xml
     assert "µm" in xml.decode()
 
 
 def test_an_unknown_pitch_is_not_stated() -> None:
-    assert b"PhysicalSize" not in ome_xml(PyramidSpec(Size(30, 20), None))
+    assert b"PhysicalSize" not in build_ome_xml(PyramidSpec(Size(30, 20), None))
 
 
 def test_a_tiff_of_another_program_has_no_note(tmp_path: Path) -> None:
     path = tmp_path / "other.tif"
     tifffile.imwrite(path, np.zeros((8, 8), np.uint8), description="not <xml")
-    assert read_note(path) == {}
+    assert read_metadata(path) == {}
 
 
 def test_a_broken_tiff_is_one_line(tmp_path: Path) -> None:
@@ -66,7 +68,7 @@ def test_a_broken_tiff_is_one_line(tmp_path: Path) -> None:
         cut = path.with_name("cut.tif")
         cut.write_bytes(path.read_bytes()[:end])
         with suppress(SlideError):
-            assert read_note(cut) == {}
+            assert read_metadata(cut) == {}
 
 
 def test_a_note_is_not_sought_in_what_is_no_tiff(tmp_path: Path) -> None:
@@ -74,4 +76,4 @@ def test_a_note_is_not_sought_in_what_is_no_tiff(tmp_path: Path) -> None:
     path.write_text("hello")
     for wrong in (path, tmp_path / "missing.tif"):
         with pytest.raises(SlideError, match=re.escape(str(wrong))):
-            read_note(wrong)
+            read_metadata(wrong)

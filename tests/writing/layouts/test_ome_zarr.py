@@ -18,12 +18,12 @@ from hypothesis import strategies as st
 
 from wsisr.errors import OutputError, SlideError
 from wsisr.imaging.geometry import Box, Size
-from wsisr.imaging.pixels import Rgb, halve
-from wsisr.writing import Codec, PyramidSpec, PyramidWriter, WorkFolder, read_note
-from wsisr.writing.encoding.grid import Grid, pyramid
+from wsisr.imaging.pixels import Rgb, halve_image
+from wsisr.writing import Codec, PyramidSpec, PyramidWriter, WorkFolder, read_metadata
+from wsisr.writing.encoding.grid import LevelGrid, build_level_grids
 from wsisr.writing.layouts import ome_zarr
 
-CODEC = Codec(ome_zarr.METHOD)
+CODEC = Codec(ome_zarr.CHUNK_METHOD)
 
 specs = st.builds(
     PyramidSpec,
@@ -31,7 +31,7 @@ specs = st.builds(
     mpp=st.one_of(st.none(), st.floats(0.05, 20)),
     tile_px=st.sampled_from([16, 32, 48]),
     codec=st.just(CODEC),
-    offset=st.tuples(st.floats(-5, 1e4), st.floats(-5, 1e4)),
+    origin_um=st.tuples(st.floats(-5, 1e4), st.floats(-5, 1e4)),
 )
 
 
@@ -50,7 +50,7 @@ def picture(size: Size) -> Rgb:
 def write(path: Path, spec: PyramidSpec) -> Rgb:
     image = picture(spec.size)
     with PyramidWriter(path, spec, overwrite=True) as writer:
-        writer.write(Box.of(spec.size), image)
+        writer.write(Box.from_size(spec.size), image)
         deque(writer.finish(), 0)
     return image
 
@@ -68,10 +68,10 @@ def image_of(path: Path) -> Any:
 @given(specs)
 def test_every_level_is_the_mean_of_the_one_above_and_no_pixel_changes(path: Path, spec: PyramidSpec) -> None:
     image = write(path, spec)
-    for number, grid in enumerate(pyramid(spec.size, spec.tile_px)):
+    for number, grid in enumerate(build_level_grids(spec.size, spec.tile_px)):
         assert image.shape[:2] == (grid.size.height, grid.size.width)
         np.testing.assert_array_equal(level_in_zarr(path, number), image)
-        image = halve(image)
+        image = halve_image(image)
     assert len(image_of(path)["multiscales"][0]["datasets"]) == number + 1
 
 
@@ -88,7 +88,7 @@ def test_a_pixel_lies_at_the_mean_of_the_places_of_those_it_was_made_from(
         return np.asarray(np.array(scale["scale"][1:]) * pixel + translation["translation"][1:])
 
     pixel = data.draw(st.integers(0, 50))
-    np.testing.assert_allclose(place(0, pixel), np.array(spec.offset[::-1]) + pixel * (spec.mpp or 1))
+    np.testing.assert_allclose(place(0, pixel), np.array(spec.origin_um[::-1]) + pixel * (spec.mpp or 1))
     for level in range(1, len(datasets)):
         np.testing.assert_allclose(
             place(level, pixel), (place(level - 1, 2 * pixel) + place(level - 1, 2 * pixel + 1)) / 2
@@ -103,8 +103,10 @@ def test_every_shard_is_there_and_its_table_says_which_chunks_are_white(path: Pa
     assert array.shards is not None
     for index in np.ndindex(*(-(-side // shard) for side, shard in zip(array.shape, array.shards, strict=True))):
         assert (path / "0" / "c" / "/".join(map(str, index))).is_file()
-    grid = Grid(spec.size, spec.tile_px)
-    whites = sum(bool((image[box.rows, box.columns] == 255).all()) for box in map(grid.box, range(grid.tiles)))
+    grid = LevelGrid(spec.size, spec.tile_px)
+    whites = sum(
+        bool((image[box.rows, box.columns] == 255).all()) for box in map(grid.tile_box, range(grid.tile_count))
+    )
     stored = 0
     for shard in (path / "0" / "c").rglob("*"):
         if shard.is_file():
@@ -115,16 +117,17 @@ def test_every_shard_is_there_and_its_table_says_which_chunks_are_white(path: Pa
             there = entries[entries[:, 0] != 2**64 - 1]
             assert there[:, 1].sum() == len(data) - len(table) - 4
             stored += len(there)
-    assert stored == grid.tiles - whites
+    assert stored == grid.tile_count - whites
 
 
 def test_profile_note_and_magnification_come_back(path: Path) -> None:
     note = {"model": "masrgan x4 <é>", "warning": "research use only", "empty": ""}
     write(
-        path, PyramidSpec(Size(100, 60), 0.5, 16, codec=CODEC, icc=bytes(range(256)) * 9, note=note, magnification=40)
+        path,
+        PyramidSpec(Size(100, 60), 0.5, 16, codec=CODEC, icc=bytes(range(256)) * 9, metadata=note, magnification=40),
     )
-    assert read_note(path) == note
-    profile = zarr.open_array(path / ome_zarr.PROFILE, mode="r", zarr_format=3)
+    assert read_metadata(path) == note
+    profile = zarr.open_array(path / ome_zarr.PROFILE_ARRAY, mode="r", zarr_format=3)
     assert bytes(np.asarray(profile[...])) == bytes(range(256)) * 9
     attributes = dict(zarr.open_group(path, mode="r").attrs)
     assert attributes["wsisr"] == {"software": "wsisr", "note": note, "magnification": 40}
@@ -144,7 +147,7 @@ def test_viewers_are_told_rgb_and_show_what_it_is(path: Path) -> None:
 def test_a_folder_that_is_no_zarr_has_no_note(tmp_path: Path, content: str) -> None:
     (tmp_path / "zarr.json").write_text(content)
     with pytest.raises(SlideError, match="zarr of version 3"):
-        read_note(tmp_path)
+        read_metadata(tmp_path)
 
 
 def files_of(folder: Path) -> dict[str, bytes]:
@@ -157,11 +160,11 @@ def test_a_run_that_was_stopped_while_finishing_ends_with_the_same_bytes(path: P
     spec, work = PyramidSpec(Size(300, 90), 0.5, 16, codec=CODEC), WorkFolder({"run": "this"})
     image, other = write(path, spec), path.with_name(f"stopped-{steps}.ome.zarr")
     with PyramidWriter(other, spec, work, overwrite=True) as writer:
-        writer.write(Box.of(spec.size), image)
+        writer.write(Box.from_size(spec.size), image)
         deque(islice(writer.finish(), steps), 0)
     with PyramidWriter(other, spec, work, overwrite=True) as writer:
-        assert writer.holds(Box.of(spec.size)) or other.exists()
-        writer.write(Box.of(spec.size), image)
+        assert writer.has_tiles(Box.from_size(spec.size)) or other.exists()
+        writer.write(Box.from_size(spec.size), image)
         deque(writer.finish(), 0)
     assert files_of(other) == files_of(path)
     assert not other.with_name(f"{other.name}.wsisr-part").exists()
@@ -186,7 +189,7 @@ def test_only_a_zarr_is_replaced_and_only_when_asked(tmp_path: Path) -> None:
 def test_a_folder_that_appears_meanwhile_is_not_replaced(tmp_path: Path) -> None:
     path, spec = tmp_path / "a.ome.zarr", PyramidSpec(Size(40, 20), 0.5, 16, codec=CODEC)
     with PyramidWriter(path, spec) as writer:
-        writer.write(Box.of(spec.size), picture(spec.size))
+        writer.write(Box.from_size(spec.size), picture(spec.size))
         finishing = writer.finish()
         next(finishing)
         path.mkdir()

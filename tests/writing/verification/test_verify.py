@@ -21,24 +21,24 @@ from wsisr.cli.app import app
 from wsisr.errors import OutputError, SlideError
 from wsisr.imaging.geometry import Box, Size
 from wsisr.models.upscaler import Resampling
-from wsisr.slides.region import Source
-from wsisr.upscaling.engine import upscale
-from wsisr.upscaling.plan import Options
+from wsisr.slides.region import SlideRegion
+from wsisr.upscaling.engine import upscale_region
+from wsisr.upscaling.plan import UpscaleOptions
 from wsisr.writing import Codec, PyramidSpec, PyramidWriter, WorkFolder
 from wsisr.writing.encoding.codec import TIFF_METHODS
-from wsisr.writing.layouts.catalog import layout_of
-from wsisr.writing.verification import Intended, verify
-from wsisr.writing.verification import wrong as what_is_wrong
+from wsisr.writing.layouts.catalog import select_layout
+from wsisr.writing.verification import Expectation, verify_pyramid
+from wsisr.writing.verification import describe_faults as what_is_wrong
 
 SIZE = Size(300, 200)
 NOTE = {"derived": "yes", "size": f"{SIZE} px", "mpp": "0.25", "source mpp": "0.5"}
-SPEC = PyramidSpec(SIZE, 0.25, 16, magnification=40, icc=b"profile", note=NOTE)
+SPEC = PyramidSpec(SIZE, 0.25, 16, magnification=40, icc=b"profile", metadata=NOTE)
 TIFFS = ["a.ome.tif", "a.svs"]
 ZARR = "a.ome.zarr"
 
 
 def in_its_codec(path: Path, spec: PyramidSpec) -> PyramidSpec:
-    return replace(spec, codec=layout_of(path).coding()) if path.suffix == ".zarr" else spec
+    return replace(spec, codec=select_layout(path).select_codec()) if path.suffix == ".zarr" else spec
 
 
 def write(path: Path, spec: PyramidSpec = SPEC) -> Path:
@@ -46,19 +46,19 @@ def write(path: Path, spec: PyramidSpec = SPEC) -> Path:
     y, x = np.mgrid[:200, :300]
     image = np.stack([x % 256, y, (x + y) // 2], axis=-1).astype(np.uint8)
     with PyramidWriter(path, spec, overwrite=True) as writer:
-        writer.write(Box.of(SIZE), image)
+        writer.write(Box.from_size(SIZE), image)
         deque(writer.finish())
     return path
 
 
-def wrong(path: Path, meant: Intended | None = None) -> set[str]:
-    return {finding.check for finding in verify(path, meant) if not finding.good}
+def wrong(path: Path, meant: Expectation | None = None) -> set[str]:
+    return {finding.check for finding in verify_pyramid(path, meant) if not finding.good}
 
 
 @pytest.mark.parametrize("name", TIFFS)
 @pytest.mark.parametrize("method", TIFF_METHODS)
 def test_what_wsisr_writes_passes(tmp_path: Path, name: str, method: str) -> None:
-    spec = replace(SPEC, codec=Codec(method), note=NOTE | {"codec": Codec(method).said})
+    spec = replace(SPEC, codec=Codec(method), metadata=NOTE | {"codec": Codec(method).description})
     path = write(tmp_path / name, spec)
     assert wrong(path) == set()
     assert what_is_wrong(path, spec) is None
@@ -79,9 +79,9 @@ def test_what_was_meant_otherwise_is_found(tmp_path: Path, name: str) -> None:
         (replace(spec, size=Size(300, 201)), "size"),
         (replace(spec, magnification=20), "magnification"),
         (replace(spec, icc=b"another"), "colour profile"),
-        (replace(spec, note=NOTE | {"warning": "lost"}), "note"),
+        (replace(spec, metadata=NOTE | {"warning": "lost"}), "note"),
     ]:
-        assert wrong(path, Intended.by(other)) == {found}
+        assert wrong(path, Expectation.from_spec(other)) == {found}
         assert found in (what_is_wrong(path, other) or "")
 
 
@@ -98,7 +98,7 @@ def test_what_was_meant_otherwise_is_found(tmp_path: Path, name: str) -> None:
     ],
 )
 def test_a_note_that_is_damaged_or_lies_is_found(tmp_path: Path, note: dict[str, str], found: set[str]) -> None:
-    assert wrong(write(tmp_path / "a.ome.tif", replace(SPEC, note=note))) == found
+    assert wrong(write(tmp_path / "a.ome.tif", replace(SPEC, metadata=note))) == found
 
 
 def test_xml_that_cannot_be_parsed_is_found(tmp_path: Path) -> None:
@@ -157,7 +157,7 @@ def test_damage_of_any_kind_is_a_finding_or_one_line(
         damaged[place] = byte
     path.write_bytes(damaged[: data.draw(st.sampled_from([len(damaged)] * 3 + [0, 7, 100, len(damaged) - 900]))])
     with suppress(SlideError):
-        assert all(isinstance(finding.words, str) for finding in verify(path))
+        assert all(isinstance(finding.words, str) for finding in verify_pyramid(path))
 
 
 @example(b"")
@@ -197,12 +197,12 @@ def test_damage_to_a_zarr_is_a_finding_or_one_line(
     file.write_bytes(damaged[: data.draw(st.sampled_from([len(damaged)] * 3 + [0, len(damaged) // 2]))])
     try:
         with suppress(SlideError):
-            deque(verify(path))
+            deque(verify_pyramid(path))
     finally:
         file.write_bytes(whole)
 
 
-PICTURE = Source(Picture(noise(SIZE)), 0)
+PICTURE = SlideRegion(Picture(noise(SIZE)), 0)
 BICUBIC = Resampling("bicubic", 2)
 
 
@@ -216,12 +216,12 @@ def cut_off(path: Path, spec: PyramidSpec) -> str | None:
 def test_a_file_that_does_not_read_back_gets_no_name_and_its_work_goes_on(tmp_path: Path) -> None:
     output, folder = tmp_path / "a.ome.tif", WorkFolder({"run": "1"})
     with PyramidWriter(output, SPEC, folder) as writer:
-        writer.write(Box.of(SIZE), noise(SIZE))
+        writer.write(Box.from_size(SIZE), noise(SIZE))
         with pytest.raises(OutputError, match=r"a\.ome\.tif: does not read back"):
             deque(writer.finish(cut_off))
     assert not output.exists()
     with PyramidWriter(output, SPEC, folder) as writer:
-        assert writer.holds(Box.of(SIZE))
+        assert writer.has_tiles(Box.from_size(SIZE))
         deque(writer.finish(what_is_wrong))
     assert list(tmp_path.iterdir()) == [output]
 
@@ -229,7 +229,7 @@ def test_a_file_that_does_not_read_back_gets_no_name_and_its_work_goes_on(tmp_pa
 @pytest.mark.parametrize("quality", [1, 50, 100])
 def test_no_coding_however_coarse_is_taken_for_damage(tmp_path: Path, quality: int) -> None:
     output = tmp_path / "a.ome.tif"
-    deque(upscale(PICTURE, BICUBIC, output, options=Options(codec=Codec(quality=quality))), 0)
+    deque(upscale_region(PICTURE, BICUBIC, output, options=UpscaleOptions(codec=Codec(quality=quality))), 0)
     assert wrong(output) == set()
 
 

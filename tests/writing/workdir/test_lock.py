@@ -13,7 +13,7 @@ import pytest
 
 from tests.support.samples import REPOSITORY
 from wsisr.errors import OutputError
-from wsisr.writing.workdir.lock import DEAD_AFTER_S, Lease
+from wsisr.writing.workdir.lock import DEAD_AFTER_S, FolderLock
 
 OUTPUT = Path("slide.tif")
 ELSEWHERE = {"host": "another-host", "boot": "another-boot", "pid": 1}
@@ -28,29 +28,29 @@ def left(path: Path, holder: dict[str, object], seconds_ago: float) -> Path:
 
 
 def test_the_second_of_two_is_told_who_the_first_is(tmp_path: Path) -> None:
-    first = Lease(tmp_path / "lock", OUTPUT)
+    first = FolderLock(tmp_path / "lock", OUTPUT)
     with pytest.raises(OutputError, match=f"another run is writing it now, process {os.getpid()} on"):
-        Lease(tmp_path / "lock", OUTPUT)
-    first.end()
-    Lease(tmp_path / "lock", OUTPUT).end()
+        FolderLock(tmp_path / "lock", OUTPUT)
+    first.release()
+    FolderLock(tmp_path / "lock", OUTPUT).release()
 
 
 def test_where_locks_do_not_reach_another_machine_its_beat_does(tmp_path: Path) -> None:
     lock = left(tmp_path / "lock", ELSEWHERE, 30)
     for _ in range(2):  # asking does not make it younger
         with pytest.raises(OutputError, match=r"another-host was writing it 3\d s ago; .* repeat in [89]\d s"):
-            Lease(lock, OUTPUT)
+            FolderLock(lock, OUTPUT)
 
 
 def test_a_run_that_died_on_another_machine_blocks_for_two_minutes_only(tmp_path: Path) -> None:
-    Lease(left(tmp_path / "lock", ELSEWHERE, DEAD_AFTER_S + 1), OUTPUT).end()
+    FolderLock(left(tmp_path / "lock", ELSEWHERE, DEAD_AFTER_S + 1), OUTPUT).release()
 
 
 @pytest.mark.parametrize("holder", [{"host": socket.gethostname(), "boot": "before a power cut", "pid": 1}, {}])
 def test_a_run_that_died_here_blocks_nobody_whoever_has_its_number_now(
     tmp_path: Path, holder: dict[str, object]
 ) -> None:
-    Lease(left(tmp_path / "lock", holder, 1), OUTPUT).end()
+    FolderLock(left(tmp_path / "lock", holder, 1), OUTPUT).release()
 
 
 def test_a_killed_run_blocks_nobody(tmp_path: Path) -> None:
@@ -63,9 +63,9 @@ os.kill(os.getpid(), signal.SIGKILL)
 """
     assert subprocess.run([sys.executable, "-c", program], cwd=REPOSITORY, check=False).returncode == -9
     assert json.loads((tmp_path / "lock").read_text())["host"] == socket.gethostname()
-    Lease(tmp_path / "lock", OUTPUT).end()
+    FolderLock(tmp_path / "lock", OUTPUT).release()
 
 
 def test_who_ended_in_order_is_waited_for_by_nobody_anywhere(tmp_path: Path) -> None:
-    Lease(tmp_path / "lock", OUTPUT).end()
+    FolderLock(tmp_path / "lock", OUTPUT).release()
     assert (tmp_path / "lock").read_bytes() == b""

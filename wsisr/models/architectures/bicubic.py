@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from wsisr.imaging.pixels import CUBIC_REACH, taps
+from wsisr.imaging.pixels import CUBIC_RADIUS, cubic_weights
 
 
 class PillowBicubic(nn.Module):
@@ -31,7 +31,7 @@ class PillowBicubic(nn.Module):
         super().__init__()
         # In NumPy: on the device without memory, where shapes of networks are found, torch.eye loads its compiler, for
         # two seconds.
-        weights, colours, phases = taps(scale), np.eye(3), np.eye(scale)
+        weights, colours, phases = cubic_weights(scale), np.eye(3), np.eye(scale)
         rows = np.einsum("cd,pk->cpdk", colours, weights).reshape(3 * scale, 3, 1, -1)
         columns = np.einsum("cd,pr,qk->cqpdrk", colours, phases, weights).reshape(3 * scale**2, 3 * scale, -1, 1)
         for name, values in (("rows", rows), ("columns", columns)):
@@ -39,11 +39,11 @@ class PillowBicubic(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = _rounded(x * 255)
-        padding = (0, CUBIC_REACH)
+        padding = (0, CUBIC_RADIUS)
         present = x[:1, :, :1] * 0 + 1  # ones, made so that ONNX need not handle shapes
         wide = F.conv2d(x, self.rows, padding=padding) / F.conv2d(present, self.rows, padding=padding)
         wide = _rounded(wide).clamp(0, 255)
-        padding = (CUBIC_REACH, 0)
+        padding = (CUBIC_RADIUS, 0)
         present = wide[:1, :, :, :1] * 0 + 1
         tall = F.conv2d(wide, self.columns, padding=padding) / F.conv2d(present, self.columns, padding=padding)
         return tall / 255

@@ -3,7 +3,7 @@
 Source: Zhang et al., ECCV 2018, arXiv 1807.02758: 10 groups of 20 blocks, 64 channels. What enlarges is `Trunk`'s.
 
 Its channel attention averages over all that it is given, a patch in training and a tile of a slide later, so its result
-depends on how a slide is cut; `make bench-models` measures by how much.
+depends on how a slide is cut; `tests.bench architectures` measures by how much.
 """
 
 from __future__ import annotations

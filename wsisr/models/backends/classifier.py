@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from wsisr.imaging.pixels import Tiles
+from wsisr.imaging.pixels import RgbBatch
 from wsisr.models.architectures.mmsrnet import MMSRNet
 from wsisr.models.magnification import Shares
 from wsisr.models.spec import ModelSpec
@@ -22,7 +22,7 @@ class TorchSight:
         return self.network.spec
 
     @torch.inference_mode()
-    def __call__(self, tiles: Tiles) -> Shares:
+    def __call__(self, tiles: RgbBatch) -> Shares:
         """(n, h, w, 3) sRGB to the mean over them; one at a time, which takes little memory."""
         pixels = torch.from_numpy(np.ascontiguousarray(tiles)).permute(0, 3, 1, 2)
         logits = [self.network.logits(tile[None].to(self.device).float() / 255) for tile in pixels]

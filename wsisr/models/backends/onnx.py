@@ -11,11 +11,11 @@ import numpy as np
 import onnxruntime
 from onnxruntime.capi import onnxruntime_pybind11_state as state
 
-from wsisr.errors import DeviceError, ModelError, OutOfMemoryError, in_words
-from wsisr.imaging.pixels import Tiles
+from wsisr.errors import DeviceError, ModelError, OutOfMemoryError, describe_error
+from wsisr.imaging.pixels import RgbBatch
 from wsisr.models.backends.onnx_file import OnnxFile
 from wsisr.models.probing import Planes, probed
-from wsisr.models.upscaler import Weights
+from wsisr.models.upscaler import UpscalerInfo, Weights
 
 PROVIDERS = {
     "cpu": ("CPUExecutionProvider",),
@@ -51,57 +51,53 @@ class OnnxUpscaler:
 
     def __init__(self, name: str, file: OnnxFile, device: str, sha256: str) -> None:
         """Raises `ModelError` where the file holds no network of that kind, `DeviceError` where the device is not."""
-        self.name = name
-        self.weights = Weights(file.spec, sha256)
-        self._found: tuple[str, ...] = ()
         self._network = OnnxNetwork(name, file, device)
+        self._found: tuple[str, ...] = ()
         if file.spec:
-            self.scale, self.context, self._span = file.spec.scale, file.context, OURS
+            scale, receptive_field, self._span = file.spec.scale, file.context, OURS
         else:
-            self._try_out(file)
-        self.remarks: list[str] = list(self._found)
+            nature = probed(str(file.path), self._network)
+            scale, receptive_field, self._span = nature.scale, nature.context, nature.span
+            self._found = (nature.said(name),)
+        provider = self._network.provider
+        self.info = UpscalerInfo(
+            name,
+            scale,
+            receptive_field,
+            hardware=f"on {provider} in ONNX Runtime",
+            on_gpu=provider != "CPU",
+            weights=Weights(file.spec, sha256),
+        )
+        self.warnings: list[str] = list(self._found)
         for shape in PROBES:
             self._checked(np.full((*shape, 3), 128, np.uint8))
 
     def unheard(self) -> Self:
         """The same network with nothing remarked but what was found out at the start: for another slide."""
         other = copy(self)
-        other.remarks = list(self._found)
+        other.warnings = list(self._found)
         return other
 
-    @property
-    def on_gpu(self) -> bool:
-        return self._network.provider != "CPU"
-
-    @property
-    def hardware(self) -> str:
-        return f"on {self._network.provider} in ONNX Runtime"
-
-    def __call__(self, tiles: Tiles) -> Tiles:
+    def __call__(self, tiles: RgbBatch) -> RgbBatch:
         """(n, h, w, 3) sRGB to (n, h*scale, w*scale, 3) sRGB.
 
         Raises `ModelError` where the network gives no pixels, `OutOfMemoryError` where memory ends.
         """
         enlarged = self._checked(tiles)
         if not np.isfinite(enlarged).all():
-            raise ModelError(f"{self.name} gives values that are no numbers; export it again without --fp16")
+            raise ModelError(f"{self.info.name} gives values that are no numbers; export it again without --fp16")
         quantised = np.rint(enlarged).clip(0, 255).astype(np.uint8)
         return np.ascontiguousarray(quantised.transpose(0, 2, 3, 1))
 
-    def _try_out(self, file: OnnxFile) -> None:
-        nature = probed(str(file.path), self._network)
-        self.scale, self.context, self._span = nature.scale, nature.context, nature.span
-        self._found = (nature.said(self.name),)
-
-    def _checked(self, tiles: Tiles) -> Planes:
+    def _checked(self, tiles: RgbBatch) -> Planes:
         """The network's answer in grey levels, which must be enlarged pixels."""
         black, white = (np.float32(value) for value in self._span)
         planes = np.ascontiguousarray(tiles.transpose(0, 3, 1, 2), np.float32) / np.float32(255)
         enlarged = self._network(planes * (white - black) + black)
         count, height, width, _ = tiles.shape
-        shape = (count, 3, height * self.scale, width * self.scale)
+        shape = (count, 3, height * self.info.scale, width * self.info.scale)
         if enlarged.shape != shape:
-            raise ModelError(f"{self.name} gives {enlarged.shape} where {shape} is due; export it again")
+            raise ModelError(f"{self.info.name} gives {enlarged.shape} where {shape} is due; export it again")
         return (enlarged - black) / (white - black) * np.float32(255)
 
 
@@ -143,7 +139,7 @@ def session(file: OnnxFile, device: str) -> Any:
         ready = onnxruntime.InferenceSession(file.content, options, providers=wanted)
     except FOREIGN as error:
         where = "" if device in ("auto", "cpu") else f" on {device}"
-        raise ModelError(f"{file.path}: ONNX Runtime cannot run it{where}: {in_words(error)}") from error
+        raise ModelError(f"{file.path}: ONNX Runtime cannot run it{where}: {describe_error(error)}") from error
     if device != "auto" and ready.get_providers()[0] != wanted[0][0]:
         raise DeviceError(f"{device} was asked for, but ONNX Runtime computes on {ready.get_providers()[0]}")
     return ready
@@ -189,4 +185,4 @@ def _run_errors(name: str, shape: tuple[int, ...]) -> Iterator[None]:
         where = f"{shape[0]} tiles of {shape[3]} x {shape[2]} px"
         if isinstance(error, MemoryError) or "alloc" in words or "out of memory" in words:
             raise OutOfMemoryError(f"out of memory in ONNX Runtime with {where}") from error
-        raise ModelError(f"{name}: ONNX Runtime failed on {where}: {in_words(error)}") from error
+        raise ModelError(f"{name}: ONNX Runtime failed on {where}: {describe_error(error)}") from error

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from wsisr.errors import ModelError, in_words
+from wsisr.errors import ModelError, describe_error
 from wsisr.models.spec import ModelSpec
 from wsisr.models.weights_header import SPEC_KEY
 
@@ -49,7 +49,7 @@ def read_onnx(path: Path) -> OnnxFile:
     try:
         return OnnxFile(path, content, ModelSpec.from_json(metadata[SPEC_KEY]), _context(metadata))
     except (ModelError, RecursionError) as error:
-        raise ModelError(f"{path}: {in_words(error)}") from error
+        raise ModelError(f"{path}: {describe_error(error)}") from error
 
 
 def _content(path: Path) -> bytes:
@@ -57,7 +57,9 @@ def _content(path: Path) -> bytes:
         with path.open("rb") as file:
             content = file.read(LARGEST_BYTES + 1)
     except OSError as error:
-        raise ModelError(f"{path}: cannot be read ({error.strerror or in_words(error)}); give another file") from error
+        raise ModelError(
+            f"{path}: cannot be read ({error.strerror or describe_error(error)}); give another file"
+        ) from error
     if len(content) > LARGEST_BYTES:
         raise ModelError(f"{path}: larger than {LARGEST_BYTES >> 20} MiB; no network of this kind is")
     return content

@@ -10,9 +10,9 @@ import numpy as np
 
 from wsisr.errors import DeviceError, OutOfMemoryError
 from wsisr.imaging.geometry import Size
-from wsisr.imaging.pixels import Tiles
+from wsisr.imaging.pixels import RgbBatch
 from wsisr.imaging.tiling import TileGrid, Tiling
-from wsisr.models.upscaler import Upscaler, Weights
+from wsisr.models.upscaler import Upscaler, UpscalerInfo
 
 LEAST_PX = 32
 """Side of the smallest piece that is tried, in px of the input: below it nearly all of the work is margin."""
@@ -21,7 +21,7 @@ LEAST_PX = 32
 class Network(Upscaler, Protocol):
     """An upscaler that can be told of more than it saw itself."""
 
-    remarks: list[str]
+    warnings: list[str]
 
 
 class WithinMemory:
@@ -33,36 +33,16 @@ class WithinMemory:
 
     def __init__(self, network: Network) -> None:
         self.network = network
-        self.remarks = network.remarks
+        self.warnings = network.warnings
         self._batch: int | None = None
         self._side: int | None = None
         self._lock = Lock()
 
     @property
-    def name(self) -> str:
-        return self.network.name
+    def info(self) -> UpscalerInfo:
+        return self.network.info
 
-    @property
-    def hardware(self) -> str:
-        return self.network.hardware
-
-    @property
-    def on_gpu(self) -> bool:
-        return self.network.on_gpu
-
-    @property
-    def weights(self) -> Weights | None:
-        return self.network.weights
-
-    @property
-    def scale(self) -> int:
-        return self.network.scale
-
-    @property
-    def context(self) -> int:
-        return self.network.context
-
-    def __call__(self, tiles: Tiles) -> Tiles:
+    def __call__(self, tiles: RgbBatch) -> RgbBatch:
         """(n, h, w, 3) sRGB to (n, h*scale, w*scale, 3) sRGB.
 
         Each round halves what is tried, so there are few. Raises `DeviceError` where even a small piece is too much.
@@ -76,27 +56,28 @@ class WithinMemory:
                     if tried == (self._batch, self._side):  # else a call beside this one has just taken less
                         self._take_less(tiles, error)
 
-    def _in_batches(self, tiles: Tiles) -> Tiles:
+    def _in_batches(self, tiles: RgbBatch) -> RgbBatch:
         most = self._batch or len(tiles)
         if len(tiles) <= most:
             return self._in_pieces(tiles)
         return np.concatenate([self._in_pieces(tiles[first : first + most]) for first in range(0, len(tiles), most)])
 
-    def _in_pieces(self, tiles: Tiles) -> Tiles:
+    def _in_pieces(self, tiles: RgbBatch) -> RgbBatch:
         count, height, width, _ = tiles.shape
         side = self._side or max(height, width)
         if max(height, width) <= side:
             return self.network(tiles)
-        grid = TileGrid(Size(width, height), Tiling(side, margin=self.context))
-        result = np.empty((count, height * self.scale, width * self.scale, 3), np.uint8)
+        scale = self.info.scale
+        grid = TileGrid(Size(width, height), Tiling(side, halo_px=self.info.receptive_field))
+        result = np.empty((count, height * scale, width * scale, 3), np.uint8)
         for piece in grid:
-            enlarged = self.network(tiles[:, piece.window.rows, piece.window.columns])
-            kept = piece.block.seen_from(piece.window) * self.scale
-            block = piece.block * self.scale
-            result[:, block.rows, block.columns] = enlarged[:, kept.rows, kept.columns]
+            enlarged = self.network(tiles[:, piece.input_box.rows, piece.input_box.columns])
+            core_inside = piece.core.relative_to(piece.input_box) * scale
+            core = piece.core * scale
+            result[:, core.rows, core.columns] = enlarged[:, core_inside.rows, core_inside.columns]
         return result
 
-    def _take_less(self, tiles: Tiles, error: OutOfMemoryError) -> None:
+    def _take_less(self, tiles: RgbBatch, error: OutOfMemoryError) -> None:
         """Halves the batch, down to 1, and then the side of the pieces."""
         count, height, width, _ = tiles.shape
         batch = min(self._batch or count, count)
@@ -112,4 +93,5 @@ class WithinMemory:
 
     def _say(self, known: int | None, too_much: str, remedy: str) -> None:
         if known is None:
-            self.remarks.append(f"not enough memory {self.hardware} for {too_much}; {remedy}, which changes no pixel")
+            where = self.info.hardware
+            self.warnings.append(f"not enough memory {where} for {too_much}; {remedy}, which changes no pixel")

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from wsisr.errors import ModelError, in_words
+from wsisr.errors import ModelError, describe_error
 from wsisr.models.probing import Nature, Planes, probed
 from wsisr.models.weights_header import opened
 
@@ -57,7 +57,7 @@ def _known(path: Path, tensors: dict[str, Tensor]) -> nn.Module:
         from spandrel import ImageModelDescriptor, ModelLoader, UnsupportedModelError  # noqa: PLC0415 - an extra
     except (ModuleNotFoundError, RuntimeError) as error:  # torchvision of another build of torch raises the latter
         raise ModelError(
-            f"{path}: not wsisr's weights; those of others need spandrel ({in_words(error)}): pip install "
+            f"{path}: not wsisr's weights; those of others need spandrel ({describe_error(error)}): pip install "
             "'wsisr[foreign]'"
         ) from error
     try:

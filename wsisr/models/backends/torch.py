@@ -10,10 +10,10 @@ from typing import Self
 import torch
 from torch import Tensor, nn
 
-from wsisr.errors import DeviceError, ModelError, OutOfMemoryError, in_words
-from wsisr.imaging.pixels import Tiles
+from wsisr.errors import DeviceError, ModelError, OutOfMemoryError, describe_error
+from wsisr.imaging.pixels import RgbBatch
 from wsisr.models.backends.transfer import Bus
-from wsisr.models.upscaler import Weights
+from wsisr.models.upscaler import UpscalerInfo, Weights
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 """Arithmetic by its name; pixels and what is added to them are fp32 in each."""
@@ -34,12 +34,17 @@ class TorchUpscaler:
         found: Sequence[str] = (),
     ) -> None:
         """`found` is what the reader of every result must know of the network."""
-        self.name = name
-        self.scale = int(network.scale)  # type: ignore[arg-type]
-        self.context = int(network.context)  # type: ignore[arg-type]
-        self.weights = weights
+        self.info = UpscalerInfo(
+            name,
+            scale=int(network.scale),  # type: ignore[arg-type]
+            receptive_field=int(network.context),  # type: ignore[arg-type]
+            # Without the number of the GPU: a run may be resumed on another one of the same machine.
+            hardware=f"on {device.type} in {precision}",
+            on_gpu=device.type != "cpu",
+            weights=weights,
+        )
         self._found = (*found, *([] if network.local else [_NOT_LOCAL.format(name)]))
-        self.remarks: list[str] = list(self._found)
+        self.warnings: list[str] = list(self._found)
         self.device = device
         self.precision = precision
         self.network = network.to(device)
@@ -49,20 +54,11 @@ class TorchUpscaler:
     def unheard(self) -> Self:
         """The same network with nothing remarked but what is known of it from the start: for another slide."""
         other = copy(self)
-        other.remarks = list(self._found)
+        other.warnings = list(self._found)
         return other
 
-    @property
-    def on_gpu(self) -> bool:
-        return self.device.type != "cpu"
-
-    @property
-    def hardware(self) -> str:
-        """Which of several GPUs tells nothing of the pixels: a run may go on on another."""
-        return f"on {self.device.type} in {self.precision}"
-
     @torch.inference_mode()
-    def __call__(self, tiles: Tiles) -> Tiles:
+    def __call__(self, tiles: RgbBatch) -> RgbBatch:
         """(n, h, w, 3) sRGB to (n, h*scale, w*scale, 3) sRGB.
 
         What has no numbers in half precision is computed again in fp32, and said. Raises `ModelError` where it has
@@ -80,8 +76,9 @@ class TorchUpscaler:
             if _all_numbers(enlarged):
                 return enlarged
             if precision != "fp32":
-                self._remark(f"{self.name} gave no numbers for some tiles in {precision}; they were computed in fp32")
-        raise ModelError(f"{self.name} gives values that are no numbers in fp32; choose other weights")
+                name = self.info.name
+                self._warn(f"{name} gave no numbers for some tiles in {precision}; they were computed in fp32")
+        raise ModelError(f"{self.info.name} gives values that are no numbers in fp32; choose other weights")
 
     def _enlarged(self, x: Tensor, precision: str) -> Tensor:
         """(n, 3, h, w) to (n, 3, h*scale, w*scale), in [0, 1] but for what goes beyond black and white."""
@@ -89,9 +86,9 @@ class TorchUpscaler:
             enlarged: Tensor = self.network(x)
         return enlarged.float()
 
-    def _remark(self, text: str) -> None:
-        if text not in self.remarks:
-            self.remarks.append(text)
+    def _warn(self, sentence: str) -> None:
+        if sentence not in self.warnings:
+            self.warnings.append(sentence)
 
 
 def _all_numbers(values: Tensor) -> bool:
@@ -111,7 +108,7 @@ def _layout(network: nn.Module, device: torch.device) -> torch.memory_format:
 
 
 @contextmanager
-def _device_errors(device: torch.device, tiles: Tiles) -> Iterator[None]:
+def _device_errors(device: torch.device, tiles: RgbBatch) -> Iterator[None]:
     try:
         yield
     except (RuntimeError, MemoryError) as error:
@@ -123,7 +120,7 @@ def _device_errors(device: torch.device, tiles: Tiles) -> Iterator[None]:
         if not any(name in str(error) for name in _GPU_LIBRARIES):
             raise
         what_now = "look at it with nvidia-smi; the same command goes on from what is finished"
-        raise DeviceError(f"{device} stopped working ({in_words(error)}); {what_now}") from error
+        raise DeviceError(f"{device} stopped working ({describe_error(error)}); {what_now}") from error
 
 
 _GPU_LIBRARIES = ("CUDA error", "cuDNN error", "CUDNN_STATUS", "CUBLAS_STATUS")

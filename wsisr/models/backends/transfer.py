@@ -13,7 +13,7 @@ from contextlib import AbstractContextManager, nullcontext
 import torch
 from torch import Tensor
 
-from wsisr.imaging.pixels import Tiles
+from wsisr.imaging.pixels import RgbBatch
 
 
 class Bus:
@@ -33,17 +33,17 @@ class Bus:
         lane: AbstractContextManager[object] = torch.cuda.stream(self._own.stream)
         return lane
 
-    def there(self, tiles: Tiles) -> Tensor:
+    def there(self, tiles: RgbBatch) -> Tensor:
         """(n, h, w, 3) uint8 on the device. It may still be on its way, which is all the same to the device."""
         pixels = torch.empty(tiles.shape, dtype=torch.uint8, pin_memory=self.far)
         pixels.numpy()[:] = tiles
         return pixels.to(self.device, non_blocking=True)
 
-    def back(self, pixels: Tensor) -> Tiles:
+    def back(self, pixels: Tensor) -> RgbBatch:
         """The same, once it has arrived."""
         if self.far:
             arriving = torch.empty_like(pixels, device="cpu", pin_memory=True)
             pixels = arriving.copy_(pixels, non_blocking=True)
             torch.cuda.current_stream(self.device).synchronize()
-        arrived: Tiles = pixels.cpu().numpy()
+        arrived: RgbBatch = pixels.cpu().numpy()
         return arrived

@@ -1,4 +1,4 @@
-"""Slides through OpenSlide: facts of what it recognises, and pixels composited over white."""
+"""Reading through OpenSlide: facts of the formats that it recognises, and pixels composited over white."""
 
 from __future__ import annotations
 
@@ -11,24 +11,25 @@ import numpy as np
 import numpy.typing as npt
 import openslide
 
-from wsisr.errors import SlideError, in_words
+from wsisr.errors import SlideError, describe_error
 from wsisr.imaging.geometry import Box, Size
 from wsisr.imaging.pixels import Rgb
-from wsisr.slides.pixel_size import number, pitch_of
-from wsisr.slides.series import Scene, choose
-from wsisr.slides.slide import Level, Slide, SlideInfo, on_white, undecodable
+from wsisr.slides.pixel_size import derive_pixel_size, parse_number
+from wsisr.slides.series import ImageSeries, choose_series
+from wsisr.slides.slide import Level, Slide, SlideInfo, make_read_error, read_on_white
 
 
 class OpenSlideSlide(Slide):
-    """Pixels as OpenSlide paints them. One handle serves all threads.
+    """A slide read through OpenSlide. One handle serves all threads.
 
-    Where a level's downsample is not whole, OpenSlide places boxes between its pixels (its locations are whole pixels
-    of level 0) and interpolates: what is read is shifted by up to half a level-0 pixel. Whole downsamples are exact.
+    OpenSlide takes the location of a box in whole pixels of level 0. Where a level's downsample is not whole, a box can
+    so begin between its pixels; OpenSlide then interpolates, and the result is shifted by up to half a level-0 pixel.
+    Levels with whole downsamples are exact.
     """
 
     def __init__(self, info: SlideInfo) -> None:
         self._info = info
-        self._handle: openslide.OpenSlide | None = _opened(info.path)
+        self._handle: openslide.OpenSlide | None = _open_handle(info.path)
         self._lock = threading.Lock()
         self._closed = False
 
@@ -37,7 +38,7 @@ class OpenSlideSlide(Slide):
         return self._info
 
     def read(self, box: Box, level: int) -> Rgb:
-        return on_white(box, self.info.level(level).size, lambda inside: self._pixels(inside, level))
+        return read_on_white(box, self.info.get_level(level).size, lambda inside: self._read_region(inside, level))
 
     def close(self) -> None:
         with self._lock:
@@ -45,67 +46,67 @@ class OpenSlideSlide(Slide):
         if handle is not None:
             handle.close()
 
-    def _pixels(self, box: Box, level: int) -> Rgb:
-        """A box within the level.
+    def _read_region(self, box: Box, level: int) -> Rgb:
+        """Read a box within the level.
 
-        An OpenSlide handle stays dead after its first error, in every thread that uses it: it is replaced, and the box
-        is tried once more on a handle of its own, so that only who asks for damaged pixels gets the error.
+        After its first error an OpenSlide handle fails for ever, in every thread that uses it. So it is replaced, and
+        the box is tried once more on a handle of its own: only the caller that reads damaged pixels gets the error.
         """
-        handle = self._living()
+        handle = self._get_working_handle()
         try:
-            return self._painted(handle, box, level)
+            return self._read_from_handle(handle, box, level)
         except openslide.OpenSlideError:
-            self._discard(handle)
-        own = _opened(self.info.path)  # what has gone away is another matter than what is damaged
+            self._discard_handle(handle)
+        own_handle = _open_handle(self.info.path)  # outside `try`: a file that is gone now is not a damaged one
         try:
-            with own:
-                return self._painted(own, box, level)
+            with own_handle:
+                return self._read_from_handle(own_handle, box, level)
         except openslide.OpenSlideError as error:
-            raise undecodable(self.info.path, level, box, error) from error
+            raise make_read_error(self.info.path, level, box, error) from error
 
-    def _painted(self, handle: openslide.OpenSlide, box: Box, level: int) -> Rgb:
+    def _read_from_handle(self, handle: openslide.OpenSlide, box: Box, level: int) -> Rgb:
         factor = self.info.levels[level].downsample
         location = round(box.left * factor), round(box.top * factor)
-        return over_white(np.asarray(handle.read_region(location, level, (box.width, box.height))))
+        return composite_over_white(np.asarray(handle.read_region(location, level, (box.width, box.height))))
 
-    def _living(self) -> openslide.OpenSlide:
+    def _get_working_handle(self) -> openslide.OpenSlide:
         with self._lock:
             if self._closed:
                 raise ValueError(f"{self.info.path}: read after close")
             if self._handle is None:
-                self._handle = _opened(self.info.path)
+                self._handle = _open_handle(self.info.path)
             return self._handle
 
-    def _discard(self, dead: openslide.OpenSlide) -> None:
-        """Let go of a handle without closing it: other threads may be in it; it closes when the last has left."""
+    def _discard_handle(self, dead: openslide.OpenSlide) -> None:
+        """Drop a handle without closing it, as other threads may use it: it closes when the last reference is gone."""
         with self._lock:
             if self._handle is dead:
                 self._handle = None
 
 
-def vendor_in_openslide(path: Path) -> str | None:
-    """None for what OpenSlide does not know."""
+def detect_vendor(path: Path) -> str | None:
+    """Return OpenSlide's name for the format of a file; None for a format that it does not recognise."""
     vendor: str | None = openslide.OpenSlide.detect_format(path)
     return vendor
 
 
-def openslide_info(path: Path, series: int | None = None) -> SlideInfo | None:
-    """Facts of a slide; None where OpenSlide does not know the format.
+def read_openslide_info(path: Path, series: int | None = None) -> SlideInfo | None:
+    """Read the facts of a slide; None where OpenSlide does not recognise the format.
 
     Where several regions of the glass were scanned, `series` is the number of the one that counts as scanned; by
-    default all do. Raises `SlideError` where it knows the format and refuses the file.
+    default all do. Raises `SlideError` where OpenSlide recognises the format and refuses the file.
     """
-    if vendor_in_openslide(path) is None:
+    if detect_vendor(path) is None:
         return None
-    with _opened(path) as handle:
+    with _open_handle(path) as handle:
         try:
-            return _info(path, handle, series)
-        except (KeyError, openslide.OpenSlideError) as error:  # a property that is named and cannot be had
-            raise _refused(path, error) from error
+            return _build_info(path, handle, series)
+        except (KeyError, openslide.OpenSlideError) as error:  # a property that is listed but cannot be read
+            raise _make_refusal_error(path, error) from error
 
 
-def over_white(rgba: npt.NDArray[np.uint8]) -> Rgb:
-    """(h, w, 4) sRGB with straight alpha to (h, w, 3): what is transparent becomes white."""
+def composite_over_white(rgba: npt.NDArray[np.uint8]) -> Rgb:
+    """Composite (h, w, 4) sRGB with straight alpha over white, to (h, w, 3)."""
     alpha = rgba[..., 3:]
     if alpha.min(initial=255) == 255:
         return np.ascontiguousarray(rgba[..., :3])
@@ -113,70 +114,72 @@ def over_white(rgba: npt.NDArray[np.uint8]) -> Rgb:
     return ((rgba[..., :3] * weight + 255 * (255 - weight) + 127) // 255).astype(np.uint8)
 
 
-def _opened(path: Path) -> openslide.OpenSlide:
+def _open_handle(path: Path) -> openslide.OpenSlide:
     try:
         return openslide.OpenSlide(path)
     except openslide.OpenSlideError as error:
-        raise _refused(path, error) from error
+        raise _make_refusal_error(path, error) from error
 
 
-def _refused(path: Path, error: Exception) -> SlideError:
-    reason = in_words(error).replace(f"Reading {path}: ", "").replace(f" {path}", "")
+def _make_refusal_error(path: Path, error: Exception) -> SlideError:
+    reason = describe_error(error).replace(f"Reading {path}: ", "").replace(f" {path}", "")
     return SlideError(f"{path}: OpenSlide refuses it ({reason}); give a whole slide of 8-bit RGB")
 
 
-def _info(path: Path, handle: openslide.OpenSlide, series: int | None) -> SlideInfo:
+def _build_info(path: Path, handle: openslide.OpenSlide, series: int | None) -> SlideInfo:
     properties = dict(handle.properties)
     canvas = Size(*handle.dimensions)
-    regions = list(_regions(properties, canvas))
-    scenes = tuple(Scene(f"region {number}", box.size) for number, box in enumerate(regions))
-    chosen = None if series is None or len(regions) < 2 else choose(path, scenes, series)
+    regions = list(_find_scanned_regions(properties, canvas))
+    all_series = tuple(ImageSeries(f"region {number}", box.size) for number, box in enumerate(regions))
+    chosen = None if series is None or len(regions) < 2 else choose_series(path, all_series, series)
     sizes = zip(handle.level_dimensions, handle.level_downsamples, strict=True)
-    pitch = pitch_of(*(number(properties.get(f"openslide.mpp-{axis}")) for axis in "xy"))
+    pixel_size = derive_pixel_size(*(parse_number(properties.get(f"openslide.mpp-{axis}")) for axis in "xy"))
     return SlideInfo(
         path=path,
         reader="openslide",
         vendor=properties.get("openslide.vendor", "unknown"),
         levels=tuple(Level(Size(*size), factor) for size, factor in sizes),
-        mpp=pitch.mpp,
-        finer=pitch.finer,
-        objective=number(properties.get("openslide.objective-power")),
-        icc=_icc(handle),
-        associated=_associated(properties),
+        mpp=pixel_size.mpp,
+        pixel_aspect=pixel_size.pixel_aspect,
+        objective=parse_number(properties.get("openslide.objective-power")),
+        icc=_read_icc_profile(handle),
+        associated=_parse_associated_sizes(properties),
         properties=properties,
-        bounds=_bounds(properties, canvas) if chosen is None else regions[chosen],
-        scenes=scenes if len(scenes) > 1 else (),
-        series=chosen,
+        bounds=_parse_bounds(properties, canvas) if chosen is None else regions[chosen],
+        all_series=all_series if len(all_series) > 1 else (),
+        series_number=chosen,
     )
 
 
-def _regions(properties: dict[str, str], canvas: Size) -> Iterator[Box]:
-    """What was scanned, piece by piece, as far as the format tells."""
+def _find_scanned_regions(properties: dict[str, str], canvas: Size) -> Iterator[Box]:
+    """Yield the regions of the glass that were scanned, as far as the format records them."""
     for index in count():
-        sides = [number(properties.get(f"openslide.region[{index}].{side}")) for side in ("x", "y", "width", "height")]
+        sides = [
+            parse_number(properties.get(f"openslide.region[{index}].{side}")) for side in ("x", "y", "width", "height")
+        ]
         left, top, width, height = (int(value) if value is not None else 0 for value in sides)
-        region = Box(left, top, left + width, top + height).intersection(Box.of(canvas))
-        if not region.size.pixels:
+        region = Box(left, top, left + width, top + height).intersection(Box.from_size(canvas))
+        if not region.size.pixel_count:
             return
         yield region
 
 
-def _bounds(properties: dict[str, str], size: Size) -> Box | None:
-    """None where they are not recorded, lie outside, or say nothing."""
-    found = [number(properties.get(f"openslide.bounds-{side}")) for side in ("x", "y", "width", "height")]
-    left, top, width, height = (int(value) if value is not None else 0 for value in found)
-    inside = Box(left, top, left + width, top + height).intersection(Box.of(size))
-    return inside if inside.size.pixels and inside != Box.of(size) else None
+def _parse_bounds(properties: dict[str, str], size: Size) -> Box | None:
+    """Parse the bounds of the scanned area; None where they are not recorded, lie outside, or are the whole canvas."""
+    sides = [parse_number(properties.get(f"openslide.bounds-{side}")) for side in ("x", "y", "width", "height")]
+    left, top, width, height = (int(value) if value is not None else 0 for value in sides)
+    inside = Box(left, top, left + width, top + height).intersection(Box.from_size(size))
+    return inside if inside.size.pixel_count and inside != Box.from_size(size) else None
 
 
-def _icc(handle: openslide.OpenSlide) -> bytes | None:
-    """The profile as stored; `color_profile` would parse it, and raise where it is damaged."""
+def _read_icc_profile(handle: openslide.OpenSlide) -> bytes | None:
+    """Read the ICC profile as stored; `color_profile` would parse it, and raise where it is damaged."""
     profile: bytes | None = handle.read_region((0, 0), 0, (0, 0)).info.get("icc_profile")
     return profile
 
 
-def _associated(properties: dict[str, str]) -> dict[str, Size]:
-    """From the properties: `associated_images` would decode the label to tell its size."""
+def _parse_associated_sizes(properties: dict[str, str]) -> dict[str, Size]:
+    """Read the sizes of associated images from the properties; `associated_images` would decode the images for it."""
     prefix, suffix = "openslide.associated.", ".width"
     names = [key[len(prefix) : -len(suffix)] for key in properties if key.startswith(prefix) and key.endswith(suffix)]
     return {name: Size(*(int(properties[f"{prefix}{name}.{side}"]) for side in ("width", "height"))) for name in names}

@@ -1,4 +1,4 @@
-"""A level as segments side by side, all of one size; those at the right and the bottom reach over its border."""
+"""A level as segments of one size side by side; those at the right and the bottom reach over its border."""
 
 from __future__ import annotations
 
@@ -10,59 +10,61 @@ import numpy as np
 
 from wsisr.imaging.geometry import Box, Size
 from wsisr.imaging.pixels import WHITE, Rgb
-from wsisr.parallel.threads import Crew
+from wsisr.parallel.threads import ThreadTeam
 
-MOST_THREADS = 4
-"""Decoding for one box."""
+MAX_THREADS = 4
+"""Threads that decode for one box."""
 
-AT_ONCE_BYTES = 64 * 2**20
-"""Of segments that are being decoded."""
+DECODING_BYTES = 64 * 2**20
+"""Memory for segments that are being decoded at the same time."""
 
-Segment: TypeAlias = Callable[[int, Box], Rgb | None]
-"""Index of a segment, and a box in its own px, to the pixels of the box; None where nothing is stored."""
+SegmentReader: TypeAlias = Callable[[int, Box], Rgb | None]
+"""Index of a segment, and a box in the segment's own px, to the pixels of the box; None where nothing is stored."""
 
 
 @dataclass(frozen=True, slots=True)
-class Mosaic:
-    """Where the segments of a level lie; they are counted row by row."""
+class TiledLevel:
+    """A level divided into segments, which are counted row by row."""
 
     size: Size
-    segment: Size
+    segment_size: Size
+    """Width and height of every segment."""
 
     @property
-    def across(self) -> int:
-        """Segments in a row."""
-        return -(-self.size.width // self.segment.width)
+    def segments_per_row(self) -> int:
+        """Segments in a row of the level."""
+        return -(-self.size.width // self.segment_size.width)
 
     @property
     def segment_bytes(self) -> int:
-        return self.segment.pixels * 3
+        return self.segment_size.pixel_count * 3
 
-    def touched(self, box: Box) -> Iterator[tuple[int, Box]]:
-        """Index and place of each segment that has pixels in a box within the level."""
-        width, height = self.segment.width, self.segment.height
+    def find_segments(self, box: Box) -> Iterator[tuple[int, Box]]:
+        """Yield index and box of each segment that has pixels in a box within the level."""
+        width, height = self.segment_size.width, self.segment_size.height
         for row in range(box.top // height, -(-box.bottom // height)):
             for column in range(box.left // width, -(-box.right // width)):
-                yield row * self.across + column, Box.of(self.segment).moved(column * width, row * height)
+                place = Box.from_size(self.segment_size).translate(column * width, row * height)
+                yield row * self.segments_per_row + column, place
 
-    def read(self, box: Box, pixels_of: Segment, crew: Crew) -> Rgb:
-        """Pixels of a box, (h, w, 3); white where nothing is stored and beyond the level."""
+    def read_box(self, box: Box, read_segment: SegmentReader, team: ThreadTeam) -> Rgb:
+        """Read a box as (h, w, 3); white where nothing is stored, and beyond the level."""
         pixels = np.empty((box.height, box.width, 3), np.uint8)
-        inside = box.intersection(Box.of(self.size))
+        inside = box.intersection(Box.from_size(self.size))
         if inside != box:
             pixels[:] = WHITE
 
         def paste(segment: tuple[int, Box]) -> None:
             index, place = segment
             common = place.intersection(inside)
-            target = common.seen_from(box)
-            part = pixels_of(index, common.seen_from(place))
+            target = common.relative_to(box)
+            part = read_segment(index, common.relative_to(place))
             pixels[target.rows, target.columns] = WHITE if part is None else part
 
-        crew.each(paste, self.touched(inside) if inside.size.pixels else ())
+        team.for_each(paste, self.find_segments(inside) if inside.size.pixel_count else ())
         return pixels
 
     @property
-    def threads(self) -> int:
-        """That may decode beside each other, so that what they hold stays small."""
-        return max(1, min(MOST_THREADS, AT_ONCE_BYTES // self.segment_bytes))
+    def max_threads(self) -> int:
+        """Threads that may decode at the same time within `DECODING_BYTES`."""
+        return max(1, min(MAX_THREADS, DECODING_BYTES // self.segment_bytes))

@@ -13,92 +13,92 @@ import google_crc32c
 import numpy as np
 import numpy.typing as npt
 
-from wsisr.errors import in_words
-from wsisr.slides.readers.zarr_array import LEFT_OUT, ChunkedArray, ChunkError, Place, Shards
+from wsisr.errors import describe_error
+from wsisr.slides.readers.zarr_array import NOT_STORED, ChunkedArray, ChunkIndex, ShardLayout, UnsupportedZarrError
 
-MOST_FILES = 10**7
+MAX_FILES = 10**7
 """Of one array: more than any slide has in chunks of 64 px, and still a matter of seconds."""
 
 
 @dataclass(frozen=True, slots=True)
-class Stored:
+class StoredCounts:
     """Counts."""
 
-    files: int
+    expected_files: int
     """That the array should have."""
-    lost: int
+    missing_files: int
     """Files that are not there."""
-    empty: int
+    missing_chunks: int
     """Chunks that the table of their shard leaves out, and for which the array names no value."""
 
 
-def stored_of(array: ChunkedArray) -> Stored:
+def count_stored(array: ChunkedArray) -> StoredCounts:
     """Looks for every file, and into the tables of shards where it matters what they leave out."""
-    lost = set(lost_files(array))
-    empty = _left_out(array, lost) if array.shards and array.fill is None else 0
-    return Stored(math.prod(array.files), len(lost), empty)
+    lost = set(find_missing_files(array))
+    empty = _count_missing_chunks(array, lost) if array.shard_layout and array.fill_value is None else 0
+    return StoredCounts(math.prod(array.file_grid), len(lost), empty)
 
 
-def damaged_chunks(array: ChunkedArray) -> Iterator[str]:
+def find_damaged_chunks(array: ChunkedArray) -> Iterator[str]:
     """Chunks that are there and do not decode, each with the reason. Reads all of the array, one chunk at a time."""
-    for place in np.ndindex(array.grid):
+    for place in np.ndindex(array.chunk_grid):
         try:
-            array.read(place)
+            array.read_chunk(place)
         except (ValueError, RuntimeError, OSError) as error:
-            yield f"chunk {'/'.join(map(str, place))}: {in_words(error)}"
+            yield f"chunk {'/'.join(map(str, place))}: {describe_error(error)}"
 
 
-def damaged_tables(array: ChunkedArray) -> Iterator[Place]:
+def find_damaged_indexes(array: ChunkedArray) -> Iterator[ChunkIndex]:
     """Shards whose table is not what its checksum says: they may leave out what was stored."""
-    for place in np.ndindex(array.files) if array.shards else ():
+    for place in np.ndindex(array.file_grid) if array.shard_layout else ():
         try:
-            table_of(array, place)
-        except (ChunkError, FileNotFoundError):
+            read_shard_index(array, place)
+        except (UnsupportedZarrError, FileNotFoundError):
             yield place
 
 
-def lost_files(array: ChunkedArray) -> Iterator[Place]:
+def find_missing_files(array: ChunkedArray) -> Iterator[ChunkIndex]:
     """Places of files that are not there."""
-    if math.prod(array.files) > MOST_FILES:
-        raise ChunkError(f"an array of {math.prod(array.files)} files")
-    there = _names(array.folder)
-    return (place for place in np.ndindex(array.files) if array.name(place) not in there)
+    if math.prod(array.file_grid) > MAX_FILES:
+        raise UnsupportedZarrError(f"an array of {math.prod(array.file_grid)} files")
+    there = _list_files(array.folder)
+    return (place for place in np.ndindex(array.file_grid) if array.file_name(place) not in there)
 
 
-def table_of(array: ChunkedArray, place: Place) -> npt.NDArray[np.uint64]:
+def read_shard_index(array: ChunkedArray, place: ChunkIndex) -> npt.NDArray[np.uint64]:
     """(chunks, 2) of offset and length of those chunks of a shard that lie in the array.
 
     Raises `ChunkError` where the table is damaged.
     """
-    assert array.shards is not None
-    return _table(array.shards, array.folder / array.name(place))[_inside(array, place)]
+    assert array.shard_layout is not None
+    return _read_index(array.shard_layout, array.folder / array.file_name(place))[_is_within_array(array, place)]
 
 
-def _left_out(array: ChunkedArray, lost: set[Place]) -> int:
+def _count_missing_chunks(array: ChunkedArray, lost: set[ChunkIndex]) -> int:
     left_out = 0
-    for place in np.ndindex(array.files):
-        with suppress(ChunkError):  # who reads a box there is told
-            left_out += 0 if place in lost else int((table_of(array, place)[:, 0] == LEFT_OUT).sum())
+    for place in np.ndindex(array.file_grid):
+        with suppress(UnsupportedZarrError):  # who reads a box there is told
+            left_out += 0 if place in lost else int((read_shard_index(array, place)[:, 0] == NOT_STORED).sum())
     return left_out
 
 
-def _table(shards: Shards, file: Path) -> npt.NDArray[np.uint64]:
+def _read_index(shards: ShardLayout, file: Path) -> npt.NDArray[np.uint64]:
     """(chunks, 2) of offset and length of every chunk, row by row."""
-    count, file_bytes = 16 * math.prod(shards.counts), file.stat().st_size
+    count, file_bytes = 16 * math.prod(shards.chunks_per_shard), file.stat().st_size
     with file.open("rb") as opened:
-        opened.seek(max(0, shards.entry(0, file_bytes)))
+        opened.seek(max(0, shards.entry_offset(0, file_bytes)))
         data, crc = opened.read(count), opened.read(4)
-    if len(data) < count or (shards.checked and google_crc32c.value(data) != int.from_bytes(crc, "little")):
-        raise ChunkError(f"a shard whose table is damaged ({file.name})")
+    if len(data) < count or (shards.has_checksum and google_crc32c.value(data) != int.from_bytes(crc, "little")):
+        raise UnsupportedZarrError(f"a shard whose table is damaged ({file.name})")
     return np.frombuffer(data, "<u8").reshape(-1, 2)
 
 
-def _inside(array: ChunkedArray, place: Place) -> npt.NDArray[np.bool_]:
+def _is_within_array(array: ChunkedArray, place: ChunkIndex) -> npt.NDArray[np.bool_]:
     """Which chunks of a file lie in the array, row by row."""
-    held = np.indices(array.per_file).reshape(len(place), -1).T
-    return np.asarray((held + np.multiply(place, array.per_file) < array.grid).all(axis=1))
+    held = np.indices(array.chunks_per_file).reshape(len(place), -1).T
+    return np.asarray((held + np.multiply(place, array.chunks_per_file) < array.chunk_grid).all(axis=1))
 
 
-def _names(folder: Path) -> set[str]:
+def _list_files(folder: Path) -> set[str]:
     """Of all files below a folder, from there."""
     return {Path(where, name).relative_to(folder).as_posix() for where, _, files in os.walk(folder) for name in files}

@@ -1,4 +1,8 @@
-"""A slide whose undecodable places are of one grey: known, listed, and the same however it is read."""
+"""A slide that paints regions which cannot be decoded in one grey, and lists them, instead of raising an error.
+
+The result does not depend on the boxes in which a slide is read: a level is divided into fixed square cells, and each
+cell is either decoded or painted as a whole.
+"""
 
 from __future__ import annotations
 
@@ -7,72 +11,76 @@ import numpy as np
 from wsisr.errors import SlideError
 from wsisr.imaging.geometry import Box
 from wsisr.imaging.pixels import WHITE, Rgb
-from wsisr.slides.slide import Seen, Slide, SlideInfo, UndecodableError, on_white
-from wsisr.slides.unreadable import Hole
+from wsisr.slides.slide import Slide, SlideInfo, SlideWrapper, UndecodableError, read_on_white
+from wsisr.slides.unreadable import UnreadableRegion
 
 BLACK = 0
 
 CELL_PX = 64
-"""Side of the squares of a level, counted from its corner, that are read or given up as a whole."""
+"""Side of the cells in px of their level, counted from the level's top left corner."""
 
 
-class Forgiving(Seen):
-    """Closing it closes the slide. What changed or went away since it was opened is not forgiven."""
+class FaultTolerantSlide(SlideWrapper):
+    """A slide whose damaged cells are of one grey.
+
+    Only undecodable pixels are tolerated: a file that changed or went away since it was opened raises `SlideError`.
+    """
 
     def __init__(self, slide: Slide, grey: int = WHITE) -> None:
         super().__init__(slide)
         self._grey = grey
-        self._before = _state(slide.info)
-        self._holes: dict[Hole, None] = {}
+        self._state_at_opening = _file_state(slide.info)
+        self._unreadable: dict[UnreadableRegion, None] = {}
 
     @property
-    def holes(self) -> tuple[Hole, ...]:
-        return tuple(self._holes)
+    def unreadable_regions(self) -> tuple[UnreadableRegion, ...]:
+        return tuple(self._unreadable)
 
     def read(self, box: Box, level: int) -> Rgb:
-        size = self.info.level(level).size
+        size = self.info.get_level(level).size
 
-        def of_cells(inside: Box) -> Rgb:
-            cells = _of_cells(inside).intersection(Box.of(size))  # else what is white would depend on the box
-            part = inside.seen_from(cells)
-            return self._cells(cells, level)[part.rows, part.columns]
+        def read_whole_cells(inside: Box) -> Rgb:
+            # Only whole cells are ever read, so that what is painted does not depend on the box.
+            cells = _grow_to_cells(inside).intersection(Box.from_size(size))
+            part = inside.relative_to(cells)
+            return self._read_cells(cells, level)[part.rows, part.columns]
 
-        return on_white(box, size, of_cells)
+        return read_on_white(box, size, read_whole_cells)
 
-    def _cells(self, box: Box, level: int) -> Rgb:
-        """Pixels of whole cells; one by one where not all of them can be decoded."""
+    def _read_cells(self, box: Box, level: int) -> Rgb:
+        """Read whole cells at once; cell by cell where not all of them can be decoded."""
         try:
             return self._slide.read(box, level)
         except UndecodableError as error:
-            if _state(self.info) != self._before:
+            if _file_state(self.info) != self._state_at_opening:
                 raise SlideError(f"{self.info.path}: has changed since it was opened; repeat the command") from error
         pixels = np.empty((box.height, box.width, 3), np.uint8)
         for top in range(box.top, box.bottom, CELL_PX):
             for left in range(box.left, box.right, CELL_PX):
                 cell = Box(left, top, left + CELL_PX, top + CELL_PX).intersection(box)
-                place = cell.seen_from(box)
-                pixels[place.rows, place.columns] = self._cell(cell, level)
+                target = cell.relative_to(box)
+                pixels[target.rows, target.columns] = self._read_cell(cell, level)
         return pixels
 
-    def _cell(self, cell: Box, level: int) -> Rgb:
-        hole = Hole(level, cell.left, cell.top, cell.right, cell.bottom)
-        if hole not in self._holes:
+    def _read_cell(self, cell: Box, level: int) -> Rgb:
+        region = UnreadableRegion(level, cell.left, cell.top, cell.right, cell.bottom)
+        if region not in self._unreadable:
             try:
                 return self._slide.read(cell, level)
             except UndecodableError:
-                self._holes[hole] = None
+                self._unreadable[region] = None
         return np.full((cell.height, cell.width, 3), self._grey, np.uint8)
 
 
-def _of_cells(box: Box) -> Box:
-    """The cells that a box touches."""
+def _grow_to_cells(box: Box) -> Box:
+    """Return the box of all cells that a box touches."""
     return Box(box.left // CELL_PX, box.top // CELL_PX, -(-box.right // CELL_PX), -(-box.bottom // CELL_PX)) * CELL_PX
 
 
-def _state(info: SlideInfo) -> tuple[int, int] | None:
-    """Of a file on the disk; None where there is none."""
+def _file_state(info: SlideInfo) -> tuple[int, int] | None:
+    """Return size and modification time of the slide's file; None where there is no such file."""
     try:
-        found = info.path.stat()
+        stat = info.path.stat()
     except OSError:
         return None
-    return found.st_size, found.st_mtime_ns
+    return stat.st_size, stat.st_mtime_ns

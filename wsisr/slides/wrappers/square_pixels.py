@@ -1,6 +1,6 @@
-"""A slide whose pixels are longer than wide, or wider than long, seen in square ones: the finer axis is shrunk.
+"""A slide whose stored pixels are not square, resampled to square ones: the finer axis is shrunk by area mean.
 
-Places and sizes are in square pixels. Each is the area mean of what it covers.
+Coordinates and sizes count in square pixels.
 """
 
 from __future__ import annotations
@@ -9,48 +9,50 @@ from dataclasses import replace
 
 from wsisr.imaging.geometry import Box, Size
 from wsisr.imaging.pixels import Rgb
-from wsisr.imaging.resampling import Resampled
-from wsisr.slides.slide import Level, Seen, Slide, SlideInfo, on_white
+from wsisr.imaging.resampling import ResampledGrid
+from wsisr.slides.slide import Level, Slide, SlideInfo, SlideWrapper, read_on_white
 
 
-class Square(Seen):
-    """Closing it closes the slide."""
+class SquarePixelSlide(SlideWrapper):
+    """A slide with square pixels, each the area mean of the stored pixels that it covers."""
 
     def __init__(self, slide: Slide) -> None:
-        self._levels = tuple(Resampled(level.size, slide.info.finer) for level in slide.info.levels)
-        super().__init__(slide, _in_square_pixels(slide.info, [level.size for level in self._levels]))
+        self._grids = tuple(ResampledGrid(level.size, slide.info.pixel_aspect) for level in slide.info.levels)
+        super().__init__(slide, _describe_square_pixels(slide.info, [level.size for level in self._grids]))
 
     def read(self, box: Box, level: int) -> Rgb:
-        def shrunk(inside: Box) -> Rgb:
-            return self._levels[level].read(inside, lambda place: self._slide.read(place, level))
+        def read_resampled(inside: Box) -> Rgb:
+            return self._grids[level].read(inside, lambda stored_box: self._slide.read(stored_box, level))
 
-        return on_white(box, self.info.level(level).size, shrunk)
+        return read_on_white(box, self.info.get_level(level).size, read_resampled)
 
 
-def _in_square_pixels(info: SlideInfo, sizes: list[Size]) -> SlideInfo:
+def _describe_square_pixels(info: SlideInfo, sizes: list[Size]) -> SlideInfo:
     assert info.mpp is not None
-    across, down = info.finer
-    stored = f"{info.mpp / across:.4g} x {info.mpp / down:.4g} um"
+    x_aspect, y_aspect = info.pixel_aspect
+    stored = f"{info.mpp / x_aspect:.4g} x {info.mpp / y_aspect:.4g} um"
     return replace(
         info,
         levels=tuple(Level(size, level.downsample) for size, level in zip(sizes, info.levels, strict=True)),
-        bounds=None if info.bounds is None else _covered(info.bounds, info.finer).intersection(Box.of(sizes[0])),
-        finer=(1.0, 1.0),
-        pitch=f"{info.pitch}, for pixels of {stored}",
-        remarks=(
-            *info.remarks,
+        bounds=None
+        if info.bounds is None
+        else _convert_bounds(info.bounds, info.pixel_aspect).intersection(Box.from_size(sizes[0])),
+        pixel_aspect=(1.0, 1.0),
+        mpp_origin=f"{info.mpp_origin}, for pixels of {stored}",
+        warnings=(
+            *info.warnings,
             f"pixels are {stored}: the finer axis is shrunk by area mean to {info.mpp:.4g}, and places count in these; "
             "if they are square, give --mpp",
         ),
     )
 
 
-def _covered(bounds: Box, finer: tuple[float, float]) -> Box:
-    """The square pixels that have any of the bounds."""
-    across, down = finer
+def _convert_bounds(bounds: Box, pixel_aspect: tuple[float, float]) -> Box:
+    """Return the box of all square pixels that the bounds, in stored pixels, touch."""
+    x_aspect, y_aspect = pixel_aspect
     return Box(
-        int(bounds.left // across),
-        int(bounds.top // down),
-        int(-(-bounds.right // across)),
-        int(-(-bounds.bottom // down)),
+        int(bounds.left // x_aspect),
+        int(bounds.top // y_aspect),
+        int(-(-bounds.right // x_aspect)),
+        int(-(-bounds.bottom // y_aspect)),
     )

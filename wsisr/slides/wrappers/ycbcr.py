@@ -1,7 +1,7 @@
-"""DICOM slides that call their JPEG frames RGB where these are YCbCr: OpenSlide believes the header, and glass is pink.
+"""DICOM slides whose header calls YCbCr JPEG frames RGB: OpenSlide follows the header, and glass turns pink.
 
-A JPEG with a JFIF marker is YCbCr by that marker's definition, and libjpeg writes it for nothing else but grey; for RGB
-it writes Adobe's. That a frame is believed more than the header is our choice, and is said.
+A JPEG with a JFIF marker is YCbCr by that marker's definition, and libjpeg writes the marker for nothing else but grey;
+for RGB it writes Adobe's. Following the frame instead of the header is our choice, and a warning says so.
 """
 
 from __future__ import annotations
@@ -14,41 +14,41 @@ import numpy as np
 
 from wsisr.imaging.geometry import Box
 from wsisr.imaging.pixels import WHITE, Rgb
-from wsisr.slides.slide import Seen, Slide, SlideInfo
+from wsisr.slides.slide import Slide, SlideInfo, SlideWrapper
 
-REMARK = "the header calls its JPEG frames RGB, their JFIF marker YCbCr; the marker is believed"
+MISLABELLED_WARNING = "the header calls its JPEG frames RGB, their JFIF marker YCbCr; the marker is believed"
 
 _FRAMES = b"\xe0\x7f\x10\x00OB\0\0\xff\xff\xff\xff"
-"""The element of encapsulated pixels, of no defined length; then items, of which the first is a table of offsets."""
+"""Head of the element of encapsulated pixels, of undefined length. Items follow; the first is a table of offsets."""
 
 _ITEM = b"\xfe\xff\x00\xe0"
 _ADOBE, _SCAN = 0xEE, 0xDA
 _LONGEST_HEAD = 2**16
 
 
-class FromYcbcr(Seen):
-    """Such a slide in RGB, to the bit as libjpeg converts. Closing it closes the slide."""
+class YcbcrToRgbSlide(SlideWrapper):
+    """A slide whose pixels were read as RGB but are YCbCr, converted as libjpeg converts them, to the bit."""
 
     def __init__(self, slide: Slide) -> None:
         info = slide.info
-        remarks = (*info.remarks, REMARK)
-        super().__init__(slide, replace(info, colours="YCbCr to RGB, against the header", remarks=remarks))
+        warnings = (*info.warnings, MISLABELLED_WARNING)
+        super().__init__(slide, replace(info, colour_handling="YCbCr to RGB, against the header", warnings=warnings))
 
     def read(self, box: Box, level: int) -> Rgb:
         pixels = self._slide.read(box, level)
-        converted = rgb_of(pixels)
-        converted[(pixels == WHITE).all(axis=2)] = WHITE  # where the slide has nothing it stays white
+        converted = convert_ycbcr_to_rgb(pixels)
+        converted[(pixels == WHITE).all(axis=2)] = WHITE  # unscanned area, which OpenSlide paints, stays white
         return converted
 
 
-def contradicts_itself(info: SlideInfo) -> bool:
-    """Whether a DICOM slide says RGB while its first frame says YCbCr."""
+def has_mislabelled_ycbcr(info: SlideInfo) -> bool:
+    """Whether the header of a DICOM slide says RGB while its first frame is a YCbCr JPEG."""
     says_rgb = info.vendor == "dicom" and info.properties.get("dicom.PhotometricInterpretation") == "RGB"
-    return says_rgb and _is_jfif(_first_frame(info.path))
+    return says_rgb and _is_jfif(_read_first_frame(info.path))
 
 
-def rgb_of(ycbcr: Rgb) -> Rgb:
-    """(h, w, 3) of full-range YCbCr to sRGB, in libjpeg's fixed-point numbers (JFIF 1.02)."""
+def convert_ycbcr_to_rgb(ycbcr: Rgb) -> Rgb:
+    """Convert (h, w, 3) of full-range YCbCr to sRGB, in libjpeg's fixed-point arithmetic (JFIF 1.02)."""
     y, blue, red = (ycbcr[..., channel].astype(np.int32) - shift for channel, shift in enumerate((0, 128, 128)))
     half = 1 << 15
     channels = (
@@ -59,8 +59,8 @@ def rgb_of(ycbcr: Rgb) -> Rgb:
     return np.stack(channels, axis=-1).clip(0, 255).astype(np.uint8)
 
 
-def _first_frame(path: Path) -> bytes:
-    """How the first frame of a DICOM file begins; nothing where its pixels are not in frames."""
+def _read_first_frame(path: Path) -> bytes:
+    """Read the beginning of the first frame of a DICOM file; empty where its pixels are not encapsulated."""
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         at = data.find(_FRAMES)
         if at < 0:
@@ -71,7 +71,7 @@ def _first_frame(path: Path) -> bytes:
 
 
 def _is_jfif(jpeg: bytes) -> bool:
-    """Whether a JPEG has that marker, which comes first, and none of Adobe's before its scan."""
+    """Whether a JPEG begins with a JFIF marker and has no marker of Adobe's before its scan."""
     if jpeg[:3] != b"\xff\xd8\xff" or jpeg[6:11] != b"JFIF\0":
         return False
     at = 2

@@ -1,4 +1,4 @@
-"""Tiles to their codes, a few at a time: those of the finest level from pixels, others from what is stored."""
+"""Encodes a few tiles at a time: those of the finest level from pixels, those of coarser levels from stored tiles."""
 
 from __future__ import annotations
 
@@ -7,80 +7,82 @@ from typing import NamedTuple, Protocol, TypeAlias, TypeVar
 
 import numpy as np
 
-from wsisr.imaging.pixels import Rgb, halve
+from wsisr.imaging.pixels import Rgb, halve_image
 from wsisr.writing.encoding.codec import Codec
 
-Code: TypeAlias = bytes | memoryview
+EncodedTile: TypeAlias = bytes | memoryview
 C = TypeVar("C", bytes, memoryview)
 
 
-class Finer(NamedTuple):
-    """A tile, as the one of the next level shows it."""
+class FinerTile(NamedTuple):
+    """A stored tile that a tile of the next coarser level is made from."""
 
     left: int
     top: int
-    """Where it lies there, halved, in px."""
+    """Position of the halved tile in the coarser tile, in px."""
     width: int
     height: int
-    """Of its part that lies in the image."""
-    code: bytes | int
-    """The stored code, or its place among those that the coder made last."""
+    """Size in px of the part of the stored tile that lies in the image."""
+    encoded: bytes | int
+    """The stored bytes, or the tile's index among those that the encoder encoded last."""
 
 
-class Coarser(NamedTuple):
-    """A tile to be made of those that it shows."""
+class CoarserTile(NamedTuple):
+    """A tile of a coarser level, to be made from finer tiles."""
 
     width: int
     height: int
-    """Of its part that lies in the image."""
-    finer: Sequence[Finer]
+    """Size in px of the part of the tile that lies in the image."""
+    finer_tiles: Sequence[FinerTile]
 
 
-class Coder(Protocol):
-    """Gives codes of tiles, in their order. They may be gone with the next call."""
+class TileEncoder(Protocol):
+    """Encodes tiles in their order. The results are only valid until the next call."""
 
-    def encode(self, tiles: Iterable[Rgb]) -> Sequence[Code]:
-        """Of (h, w, 3) sRGB each, at most a tile."""
+    def encode_tiles(self, tiles: Iterable[Rgb]) -> Sequence[EncodedTile]:
+        """Encode tiles of (h, w, 3) sRGB, each at most as large as a whole tile."""
         ...
 
-    def coarser(self, tiles: Iterable[Coarser]) -> Sequence[Code]:
-        """Of the means of what is stored: so they depend on nothing that is not in the file."""
+    def encode_coarser(self, tiles: Iterable[CoarserTile]) -> Sequence[EncodedTile]:
+        """Encode the 2x2 means of decoded stored tiles, so that the result depends only on what is in the file."""
         ...
 
 
-class Local:
-    """By the thread that asks."""
+class LocalEncoder:
+    """A `TileEncoder` that runs in the calling thread."""
 
     def __init__(self, codec: Codec, tile_px: int) -> None:
         self.codec, self.tile_px = codec, tile_px
         self._tiles: list[Rgb] = []
-        self._codes: list[bytes] = []
+        self._encoded: list[bytes] = []
 
-    def encode(self, tiles: Iterable[Rgb]) -> list[bytes]:
+    def encode_tiles(self, tiles: Iterable[Rgb]) -> list[bytes]:
         self._tiles = list(tiles)
-        self._codes = [self.codec.encode(tile, self.tile_px) for tile in self._tiles]
-        return self._codes
+        self._encoded = [self.codec.encode(tile, self.tile_px) for tile in self._tiles]
+        return self._encoded
 
-    def coarser(self, tiles: Iterable[Coarser]) -> list[bytes]:
-        return self.encode([self._shown(tile) for tile in tiles])
+    def encode_coarser(self, tiles: Iterable[CoarserTile]) -> list[bytes]:
+        return self.encode_tiles([self._compose_tile(tile) for tile in tiles])
 
-    def _shown(self, tile: Coarser) -> Rgb:
+    def _compose_tile(self, tile: CoarserTile) -> Rgb:
         pixels = np.empty((tile.height, tile.width, 3), np.uint8)
-        for left, top, width, height, code in tile.finer:
-            halved = halve(self._stored(code)[:height, :width])
+        for left, top, width, height, encoded in tile.finer_tiles:
+            halved = halve_image(self._decode_stored(encoded)[:height, :width])
             pixels[top : top + halved.shape[0], left : left + halved.shape[1]] = halved
         return pixels
 
-    def _stored(self, code: bytes | int) -> Rgb:
-        """The pixels of a code; where they are at hand and it keeps each of them, these."""
-        if isinstance(code, bytes):
-            return self.codec.decode(code, self.tile_px)
-        return self._tiles[code] if self.codec.coding.exact else self.codec.decode(self._codes[code], self.tile_px)
+    def _decode_stored(self, encoded: bytes | int) -> Rgb:
+        """Return the decoded pixels of a stored tile; of one just encoded without loss, the pixels themselves."""
+        if isinstance(encoded, bytes):
+            return self.codec.decode(encoded, self.tile_px)
+        if self.codec.compression_method.is_lossless:
+            return self._tiles[encoded]
+        return self.codec.decode(self._encoded[encoded], self.tile_px)
 
 
-def parts(data: C, sizes: Iterable[int]) -> Iterator[C]:
-    """What lies one after the other, by the bytes of each."""
-    at = 0
+def split_bytes(data: C, sizes: Iterable[int]) -> Iterator[C]:
+    """Split consecutive pieces by their sizes in bytes."""
+    start = 0
     for size in sizes:
-        yield data[at : at + size]
-        at += size
+        yield data[start : start + size]
+        start += size

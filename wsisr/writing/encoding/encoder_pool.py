@@ -1,11 +1,11 @@
-"""Hands: processes that code tiles. For threads take turns in Python, and beyond a few cores mostly wait for it.
+"""Processes that encode tiles, because threads that encode share one Python interpreter and wait for its lock.
 
-Coding a tile is a fraction of a millisecond's work in C between steps in Python. By threads, a whole run was in Python
-for 9 ms of each Mpx (sampled on two cores), and 16 cores beside a GPU gave 82 Mpx/s. So this process keeps a tenth of
-the writer's work (`tests.bench encoder_pool`).
+Encoding a tile takes a fraction of a millisecond in C between steps in Python. With threads, a whole run spent 9 ms of
+each Mpx in Python (sampled on two cores), and 16 cores beside a GPU gave 82 Mpx/s. With processes, a tenth of the
+writer's work stays in the parent (`tests.bench encoder_pool`).
 
-A hand shares memory with this process: a part for pixels, one for codes that go there, one for codes that come back.
-What lies where goes through a pipe. The hands end with this process, however it ends.
+Each process shares memory with the parent: a buffer for pixels, one for encoded tiles that it needs and one for encoded
+tiles that it returns. A pipe carries only shapes and lengths. The processes end with the parent, however it ends.
 """
 
 from __future__ import annotations
@@ -29,168 +29,180 @@ import numpy as np
 
 from wsisr.errors import OutputError
 from wsisr.imaging.pixels import Rgb
-from wsisr.parallel.cpu import cores
-from wsisr.parallel.processes import SIGNALS, signals_held
+from wsisr.parallel.cpu import count_usable_cores
+from wsisr.parallel.processes import BLOCKED_SIGNALS, block_signals
 from wsisr.writing.encoding.codec import Codec
-from wsisr.writing.encoding.encoder import Coarser, Coder, Finer, Local, parts
+from wsisr.writing.encoding.encoder import CoarserTile, FinerTile, LocalEncoder, TileEncoder, split_bytes
 
-SIDE = 4
-"""Of the squares of tiles that a hand is given at once: two coarser levels are complete with each."""
+SQUARE_SIDE = 4
+"""Side, in tiles, of the squares that are encoded at once: each completes tiles of two coarser levels."""
 
 FEW_CORES = 4
-"""With no more, threads do as well (measured on two: `tests.bench encoder_pool`)."""
+"""Up to this number of cores, threads are as fast as processes (measured on two: `tests.bench encoder_pool`)."""
 
-MOST = 16
+MAX_PROCESSES = 16
 
-HAND_BYTES = 20_000_000
-"""That each takes: its share of the memory below, and what it holds besides what all have in common."""
-
-
-def hands_for(pixels: int) -> int:
-    """How many a result of that size is worth; none where threads do as well, or the system has no such memory."""
-    worth = pixels >= 2**26 and cores() > FEW_CORES and hasattr(os, "memfd_create")
-    return min(MOST, cores()) if worth else 0
+PROCESS_BYTES = 20_000_000
+"""Memory of one process: its shared buffers, and what it does not share with the other processes."""
 
 
-def hired(codec: Codec, tile_px: int, count: int) -> Hands | None:
-    """So many hands; None for none, or where the system refuses processes or memory for them: threads do the same."""
+def choose_process_count(pixels: int) -> int:
+    """Return how many processes to use for an output of `pixels`; 0 if threads are as fast or memfd is missing."""
+    worthwhile = pixels >= 2**26 and count_usable_cores() > FEW_CORES and hasattr(os, "memfd_create")
+    return min(MAX_PROCESSES, count_usable_cores()) if worthwhile else 0
+
+
+def start_encoder_pool(codec: Codec, tile_px: int, count: int) -> EncoderPool | None:
+    """Start `count` encoder processes; None if `count` is 0 or the system refuses, and threads encode instead."""
     try:
-        return Hands(codec, tile_px, count) if count else None
+        return EncoderPool(codec, tile_px, count) if count else None
     except OSError:
         return None
 
 
-class Hands:
-    """So many hands, until closed. Methods may be called from several threads. Raises `OSError` where refused."""
+class EncoderPool:
+    """Encoder processes that run until `close`. Methods may be called from several threads.
+
+    Raises `OSError` if the system refuses memory or processes.
+    """
 
     def __init__(self, codec: Codec, tile_px: int, count: int) -> None:
-        self._idle: queue.Queue[Hand] = queue.Queue()
-        room = _Desk.room(tile_px)
+        self._idle: queue.Queue[EncoderProcess] = queue.Queue()
+        buffer_bytes = SharedBuffers.byte_count(tile_px)
         pipes = [Pipe() for _ in range(count)]
-        theirs = [pipe.fileno() for _, pipe in pipes]
+        child_ends = [child_end.fileno() for _, child_end in pipes]
         memory = os.memfd_create("wsisr")
         try:
-            os.ftruncate(memory, count * room)
-            shared = mmap(memory, count * room)
-            words = [codec.method, codec.quality, codec.subsampling, tile_px, memory, *theirs]
+            os.ftruncate(memory, count * buffer_bytes)
+            shared = mmap(memory, count * buffer_bytes)
+            arguments = [codec.method, codec.quality, codec.subsampling, tile_px, memory, *child_ends]
             command = [
                 sys.executable,
                 "-P",
                 "-c",
-                "from wsisr.writing.encoding.encoder_pool import main; main()",
-                *map(str, words),
+                "from wsisr.writing.encoding.encoder_pool import run_encoders; run_encoders()",
+                *map(str, arguments),
             ]
-            with signals_held():
-                self._first = subprocess.Popen(
-                    command, stdin=subprocess.DEVNULL, pass_fds=[memory, *theirs], env=_environment()
+            with block_signals():
+                self._root_process = subprocess.Popen(
+                    command, stdin=subprocess.DEVNULL, pass_fds=[memory, *child_ends], env=_build_environment()
                 )
         finally:
             os.close(memory)
-        self._pipes = [mine for mine, _ in pipes]
-        for number, (mine, pipe) in enumerate(pipes):
-            pipe.close()  # so that mine ends with the hand
-            self._idle.put(Hand(mine, _Desk.of(shared, number, tile_px)))
+        self._pipes = [parent_end for parent_end, _ in pipes]
+        for number, (parent_end, child_end) in enumerate(pipes):
+            child_end.close()  # so that reading from the parent's end fails once the process has ended
+            self._idle.put(EncoderProcess(parent_end, SharedBuffers.slice_from(shared, number, tile_px)))
 
     @contextmanager
-    def one(self) -> Iterator[Coder]:
-        """One that has nothing to do; codes that it gives lie in its memory."""
-        hand = self._idle.get()
+    def borrow_encoder(self) -> Iterator[TileEncoder]:
+        """Lend an idle process; the tiles that it returns lie in its shared memory until its next call."""
+        process = self._idle.get()
         try:
-            yield hand
+            yield process
         finally:
-            self._idle.put(hand)
+            self._idle.put(process)
 
     def close(self) -> None:
         for pipe in self._pipes:
             pipe.close()
-        self._first.wait()
+        self._root_process.wait()
 
 
-class _Desk(NamedTuple):
-    """The memory that a hand and this process share."""
+class SharedBuffers(NamedTuple):
+    """The memory that one encoder process shares with the parent."""
 
     pixels: memoryview
-    given: memoryview
-    """Codes that it needs."""
-    made: memoryview
-    """Codes that it gives."""
+    encoded_in: memoryview
+    """Encoded tiles of the finer level, for the process to decode."""
+    encoded_out: memoryview
+    """Encoded tiles that the process returns."""
 
     @staticmethod
-    def room(tile_px: int) -> int:
-        """Bytes. Codes may take twice the room of their pixels, more than any codec needs; memory is taken only when it
-        is written to."""
-        return 5 * SIDE**2 * 3 * tile_px**2
+    def byte_count(tile_px: int) -> int:
+        """Return the bytes of one process's buffers.
+
+        Encoded tiles may take twice the bytes of their pixels, more than any codec needs; the system allocates pages
+        only when they are written to.
+        """
+        return 5 * SQUARE_SIDE**2 * 3 * tile_px**2
 
     @classmethod
-    def of(cls, shared: mmap, number: int, tile_px: int) -> _Desk:
-        """That of one hand."""
-        room = cls.room(tile_px)
-        own = memoryview(shared)[number * room : (number + 1) * room]
-        return cls(own[: room // 5], own[room // 5 : 3 * room // 5], own[3 * room // 5 :])
+    def slice_from(cls, shared: mmap, number: int, tile_px: int) -> SharedBuffers:
+        """Return the buffers of one process within the memory of all."""
+        length = cls.byte_count(tile_px)
+        own = memoryview(shared)[number * length : (number + 1) * length]
+        return cls(own[: length // 5], own[length // 5 : 3 * length // 5], own[3 * length // 5 :])
 
 
-Request: TypeAlias = tuple[Literal["encode", "coarser"], list[Any], list[int]]
-"""Which method of a `Coder`; shapes of tiles that lie among the pixels, or what `Coarser` holds, codes by number; and
-lengths of the codes that lie among the given. Plain numbers, for objects take many times as long on their way."""
+EncodeRequest: TypeAlias = tuple[Literal["encode", "coarser"], list[Any], list[int]]
+"""Which method of a `TileEncoder` to run; shapes of the tiles in `pixels`, or the fields of each `CoarserTile` with a
+number for each encoded tile; and lengths of the tiles in `encoded_in`. Plain numbers, because pickling objects takes
+many times as long."""
 
 
-class Hand:
-    """One hand, as this process sees it: a `Coder`. Raises `OutputError` where it was ended."""
+class EncoderProcess:
+    """The parent's side of one encoder process: a `TileEncoder`. Raises `OutputError` if the process has ended."""
 
-    def __init__(self, pipe: Connection, desk: _Desk) -> None:
-        self._pipe, self._desk = pipe, desk
+    def __init__(self, pipe: Connection, buffers: SharedBuffers) -> None:
+        self._pipe, self._buffers = pipe, buffers
 
-    def encode(self, tiles: Iterable[Rgb]) -> list[memoryview]:
-        found = list(tiles)
-        for tile, place in zip(found, parts(self._desk.pixels, (tile.size for tile in found)), strict=True):
-            np.copyto(np.frombuffer(place, np.uint8).reshape(tile.shape), tile)
-        return self._answer(("encode", [tile.shape for tile in found], []))
+    def encode_tiles(self, tiles: Iterable[Rgb]) -> list[memoryview]:
+        images = list(tiles)
+        buffers = split_bytes(self._buffers.pixels, (image.size for image in images))
+        for image, buffer in zip(images, buffers, strict=True):
+            np.copyto(np.frombuffer(buffer, np.uint8).reshape(image.shape), image)
+        return self._send_request(("encode", [image.shape for image in images], []))
 
-    def coarser(self, tiles: Iterable[Coarser]) -> list[memoryview]:
-        codes: list[bytes] = []
-        wanted = [(width, height, [_told(each, codes) for each in finer]) for width, height, finer in tiles]
-        lengths = [len(code) for code in codes]
-        for code, place in zip(codes, parts(self._desk.given, lengths), strict=True):
-            place[:] = code
-        return self._answer(("coarser", wanted, lengths))
+    def encode_coarser(self, tiles: Iterable[CoarserTile]) -> list[memoryview]:
+        encoded: list[bytes] = []
+        fields = [(width, height, [_number_encoded(tile, encoded) for tile in finer]) for width, height, finer in tiles]
+        lengths = [len(data) for data in encoded]
+        for data, buffer in zip(encoded, split_bytes(self._buffers.encoded_in, lengths), strict=True):
+            buffer[:] = data
+        return self._send_request(("coarser", fields, lengths))
 
-    def _answer(self, request: Request) -> list[memoryview]:
+    def _send_request(self, request: EncodeRequest) -> list[memoryview]:
+        """Run a request in the process and return the encoded tiles, which lie in shared memory."""
         try:
             self._pipe.send(request)
-            said = self._pipe.recv()
-            if isinstance(said, Exception):
-                raise said
+            answer = self._pipe.recv()
+            if isinstance(answer, Exception):
+                raise answer
         except (EOFError, OSError, MemoryError) as error:
-            what_now = "the same command goes on from what is finished"
-            raise OutputError(f"a process that encodes tiles was ended (out of memory?); {what_now}") from error
-        return list(parts(self._desk.made, said))
+            advice = "repeat the command, which goes on from the finished tiles"
+            raise OutputError(f"a process that encodes tiles was ended (out of memory?); {advice}") from error
+        return list(split_bytes(self._buffers.encoded_out, answer))
 
 
-def _told(finer: Finer, codes: list[bytes]) -> tuple[int, ...]:
-    """With a number for its code: what the hand made last it knows by one from 0 on, what it is given by one below."""
-    *place, code = finer
-    if isinstance(code, bytes):
-        codes.append(code)
-        code = -len(codes)
-    return (*place, code)
+def _number_encoded(finer: FinerTile, encoded: list[bytes]) -> tuple[int, ...]:
+    """Return the fields of a finer tile with a number in place of its bytes, which are appended to `encoded`.
+
+    Numbers from 0 on are those of the tiles that the process encoded last; -1 and below count the tiles in `encoded`.
+    """
+    *geometry, data = finer
+    if isinstance(data, bytes):
+        encoded.append(data)
+        data = -len(encoded)
+    return (*geometry, data)
 
 
-def main() -> None:
-    """The first of them, which has what all need and then becomes as many as there are pipes."""
+def run_encoders() -> None:
+    """Main function of the root process, which loads what all need and then forks one process for each pipe."""
     method, quality, subsampling, *numbers = sys.argv[1:]
     tile_px, memory, *pipes = map(int, numbers)
-    for each in SIGNALS:
-        signal.signal(each, signal.SIG_IGN)  # for the process to act upon that the hands end with
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+    for number in BLOCKED_SIGNALS:
+        signal.signal(number, signal.SIG_IGN)  # the parent acts on it, and these processes end with the parent
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, BLOCKED_SIGNALS)
     cv2.setNumThreads(1)
-    coder = Local(Codec(method, int(quality), subsampling), tile_px)
-    shared = mmap(memory, len(pipes) * _Desk.room(tile_px))
+    encoder = LocalEncoder(Codec(method, int(quality), subsampling), tile_px)
+    shared = mmap(memory, len(pipes) * SharedBuffers.byte_count(tile_px))
     for number, pipe in enumerate(pipes):
         if os.fork() == 0:
             for other in pipes:
                 if other != pipe:
                     os.close(other)
-            _serve(coder, Connection(pipe), _Desk.of(shared, number, tile_px))
+            _serve_requests(encoder, Connection(pipe), SharedBuffers.slice_from(shared, number, tile_px))
             os._exit(0)
     for pipe in pipes:
         os.close(pipe)
@@ -199,47 +211,47 @@ def main() -> None:
             os.wait()
 
 
-def _serve(coder: Local, pipe: Connection, desk: _Desk) -> None:
-    """The life of a hand."""
+def _serve_requests(encoder: LocalEncoder, pipe: Connection, buffers: SharedBuffers) -> None:
+    """Execute requests from the parent until it closes the pipe or ends."""
     with suppress(EOFError, OSError):
         while True:
-            pipe.send(_done(coder, pipe.recv(), desk))
+            pipe.send(_execute_request(encoder, pipe.recv(), buffers))
 
 
-def _done(coder: Local, request: Request, desk: _Desk) -> list[int] | Exception:
-    """Lengths of the codes, which lie one after the other where they were to be put."""
-    method, wanted, lengths = request
+def _execute_request(encoder: LocalEncoder, request: EncodeRequest, buffers: SharedBuffers) -> list[int] | Exception:
+    """Put encoded tiles one after the other into `encoded_out` and return their lengths, or the error raised."""
+    method, fields, lengths = request
     try:
         if method == "encode":
-            codes = coder.encode(_tiles(wanted, desk))
+            encoded = encoder.encode_tiles(_view_tiles(fields, buffers))
         else:
-            codes = coder.coarser(_coarser(wanted, lengths, desk))
-        for code, place in zip(codes, parts(desk.made, map(len, codes)), strict=True):
-            place[:] = code
-    except Exception as error:  # noqa: BLE001 - handed over whole and raised where it is waited for
+            encoded = encoder.encode_coarser(_parse_coarser(fields, lengths, buffers))
+        for data, buffer in zip(encoded, split_bytes(buffers.encoded_out, map(len, encoded)), strict=True):
+            buffer[:] = data
+    except Exception as error:  # noqa: BLE001 - handed over whole, and raised in the parent
         return error
-    return [len(code) for code in codes]
+    return [len(data) for data in encoded]
 
 
-def _tiles(shapes: Iterable[tuple[int, ...]], desk: _Desk) -> Iterator[Rgb]:
-    for shape, place in zip(shapes, parts(desk.pixels, map(math.prod, shapes)), strict=True):
-        yield np.frombuffer(place, np.uint8).reshape(shape)
+def _view_tiles(shapes: Iterable[tuple[int, ...]], buffers: SharedBuffers) -> Iterator[Rgb]:
+    for shape, buffer in zip(shapes, split_bytes(buffers.pixels, map(math.prod, shapes)), strict=True):
+        yield np.frombuffer(buffer, np.uint8).reshape(shape)
 
 
-def _coarser(wanted: Iterable[Any], lengths: Iterable[int], desk: _Desk) -> Iterator[Coarser]:
-    codes = [bytes(code) for code in parts(desk.given, lengths)]
-    for width, height, finer in wanted:
-        numbered = itertools.starmap(Finer, finer)
-        yield Coarser(width, height, [_given(each, codes) for each in numbered])
+def _parse_coarser(fields: Iterable[Any], lengths: Iterable[int], buffers: SharedBuffers) -> Iterator[CoarserTile]:
+    encoded = [bytes(data) for data in split_bytes(buffers.encoded_in, lengths)]
+    for width, height, finer in fields:
+        numbered = itertools.starmap(FinerTile, finer)
+        yield CoarserTile(width, height, [_look_up_encoded(tile, encoded) for tile in numbered])
 
 
-def _given(finer: Finer, codes: Sequence[bytes]) -> Finer:
-    """What `_told` told of."""
-    number = finer.code
-    return finer._replace(code=codes[-number - 1]) if isinstance(number, int) and number < 0 else finer
+def _look_up_encoded(finer: FinerTile, encoded: Sequence[bytes]) -> FinerTile:
+    """Replace a number that `_number_encoded` gave to sent bytes with these bytes."""
+    number = finer.encoded
+    return finer._replace(encoded=encoded[-number - 1]) if isinstance(number, int) and number < 0 else finer
 
 
-def _environment() -> dict[str, str]:
-    """That of this process; what it can import, and no threads that would not outlive a fork."""
+def _build_environment() -> dict[str, str]:
+    """Return this process's environment with its import path, and without library threads, which a fork would lose."""
     path = os.pathsep.join(filter(None, sys.path))
     return os.environ | {"PYTHONPATH": path, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}

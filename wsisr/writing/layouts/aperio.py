@@ -1,7 +1,7 @@
-"""The Aperio-like TIFF layout: a magnification that OpenSlide shows, a thumbnail, and a label that says what this is.
+"""The Aperio-like TIFF layout, from which OpenSlide reads a magnification; with a thumbnail and a label.
 
-An explicit subfile type on every IFD and a stripped thumbnail as IFD 1, smaller than every level: without either, some
-reader takes a level for something else. cuCIM splits descriptions at exactly " = ".
+Every IFD has an explicit subfile type, and IFD 1 is a stripped thumbnail smaller than every level: without either, some
+reader takes a level for another image. Keys are followed by exactly " = ", at which cuCIM splits descriptions.
 """
 
 from __future__ import annotations
@@ -10,67 +10,74 @@ import re
 from collections.abc import Iterator, Sequence
 
 from wsisr.imaging.geometry import Box, Size
-from wsisr.imaging.pixels import Rgb, halve
-from wsisr.writing.layouts.associated_images import add_strip, companions
-from wsisr.writing.layouts.tiff_tags import first_fields, level_fields
-from wsisr.writing.layouts.tiff_writer import DESCRIPTION, SUBFILE_TYPE, Field, TiffDraft, longs, text
+from wsisr.imaging.pixels import Rgb, halve_image
+from wsisr.writing.layouts.associated_images import add_lzw_image, build_associated_images
+from wsisr.writing.layouts.tiff_tags import build_first_fields, build_level_fields
+from wsisr.writing.layouts.tiff_writer import DESCRIPTION, SUBFILE_TYPE, TiffDraft, TiffField, long_field, text_field
 from wsisr.writing.spec import PyramidSpec
 from wsisr.writing.workdir.tile_store import TileStore
 
-_KINDS = {"": 0, "label": 1, "macro": 9}
-"""Subfile types, as Aperio has them; levels and thumbnail have no name."""
+_SUBFILE_TYPES = {"": 0, "label": 1, "macro": 9}
+"""Subfile types that Aperio uses, by image name; levels and thumbnail have no name."""
 
-_NOTE = "wsisr "
-"""What keys of our note begin with."""
+_KEY_PREFIX = "wsisr "
+"""Prefix of the keys that hold our metadata in a description."""
 
 
-def fill(draft: TiffDraft, levels: Sequence[TileStore], spec: PyramidSpec) -> Iterator[int]:
-    """Write the whole file; yields how many tiles were copied, row by row. One tile in memory at a time."""
+def write_aperio(draft: TiffDraft, levels: Sequence[TileStore], spec: PyramidSpec) -> Iterator[int]:
+    """Write the whole file; yields, row by row, how many tiles were copied. Memory: a few tiles."""
     for number, level in enumerate(levels):
-        head = first_fields(spec, words(spec)) if number == 0 else _described(_words(spec, level.grid.size))
-        yield from draft.add_tiles(level_fields(spec, level.grid.size, number) | head, level.rows())
+        size = level.grid.size
         if number == 0:
-            last = levels[-1]
-            _add_strip(draft, spec, halve(last.read(Box.of(last.grid.size))), "")
-    for name, picture in companions(spec).items():
-        _add_strip(draft, spec, picture, name)
+            fields = build_first_fields(spec, build_aperio_description(spec))
+        else:
+            fields = _description_fields(_describe_level(spec, size))
+        yield from draft.add_tiled_image(build_level_fields(spec, size, number) | fields, level.iterate_rows())
+        if number == 0:
+            coarsest = levels[-1]
+            thumbnail = halve_image(coarsest.read(Box.from_size(coarsest.grid.size)))
+            _add_associated_image(draft, spec, thumbnail, "")
+    for name, image in build_associated_images(spec).items():
+        _add_associated_image(draft, spec, image, name)
     draft.finish()
 
 
-def words(spec: PyramidSpec) -> bytes:
-    """The longest description in the file."""
-    said = _words(spec, spec.size)
+def build_aperio_description(spec: PyramidSpec) -> bytes:
+    """Return the description of level 0, the longest in the file."""
+    text = _describe_level(spec, spec.size)
     if spec.magnification is not None:
-        said += f"|AppMag = {spec.magnification:g}"
+        text += f"|AppMag = {spec.magnification:g}"
     if spec.mpp is not None:
-        said += f"|MPP = {spec.mpp:.9g}"
-    return (said + "".join(f"|{_NOTE}{_plain(key)} = {_plain(value)}" for key, value in spec.note.items())).encode()
+        text += f"|MPP = {spec.mpp:.9g}"
+    entries = (f"|{_KEY_PREFIX}{_sanitise(key)} = {_sanitise(value)}" for key, value in spec.metadata.items())
+    return (text + "".join(entries)).encode()
 
 
-def note_in(description: str) -> dict[str, str]:
-    """The note in a description; empty where there is none."""
-    # Readers strip the end of a description, and so the blank after the last sign where its value is empty.
+def parse_aperio_metadata(description: str) -> dict[str, str]:
+    """Return our metadata from a description; empty if it has none."""
+    # Readers strip the end of a description, and with it the space after a last "=" whose value is empty.
     pairs = (entry.partition(" =") for entry in description.split("|")[1:])
-    return {key.removeprefix(_NOTE): value.strip() for key, _, value in pairs if key.startswith(_NOTE)}
+    return {key.removeprefix(_KEY_PREFIX): value.strip() for key, _, value in pairs if key.startswith(_KEY_PREFIX)}
 
 
-def _described(said: str, name: str = "") -> dict[int, Field]:
-    return {SUBFILE_TYPE: longs(_KINDS[name]), DESCRIPTION: text(said.encode())}
+def _description_fields(description: str, name: str = "") -> dict[int, TiffField]:
+    return {SUBFILE_TYPE: long_field(_SUBFILE_TYPES[name]), DESCRIPTION: text_field(description.encode())}
 
 
-def _words(spec: PyramidSpec, size: Size) -> str:
-    """`Aperio Image` is how readers know the format; the rest is what each says of the base."""
+def _describe_level(spec: PyramidSpec, size: Size) -> str:
+    """Return the description of a level. Readers know the format by `Aperio Image`; the rest repeats level 0."""
     tiles = f"{spec.size.width}x{spec.size.height} ({spec.tile_px}x{spec.tile_px})"
-    becomes = "" if size == spec.size else f" -> {size.width}x{size.height}"
-    coding = f"JPEG/RGB Q={spec.codec.quality}" if spec.codec.method == "jpeg" else f"{spec.codec.method}/RGB"
-    return f"Aperio Image, by {_plain(spec.software)}\r\n{tiles}{becomes} {coding}"
+    level_size = "" if size == spec.size else f" -> {size.width}x{size.height}"
+    compression = f"JPEG/RGB Q={spec.codec.quality}" if spec.codec.method == "jpeg" else f"{spec.codec.method}/RGB"
+    return f"Aperio Image, by {_sanitise(spec.software)}\r\n{tiles}{level_size} {compression}"
 
 
-def _add_strip(draft: TiffDraft, spec: PyramidSpec, pixels: Rgb, name: str) -> None:
-    said = f"{name} {pixels.shape[1]}x{pixels.shape[0]}".strip()
-    add_strip(draft, pixels, _described(f"Aperio Image, by {_plain(spec.software)}\r\n{said}", name))
+def _add_associated_image(draft: TiffDraft, spec: PyramidSpec, pixels: Rgb, name: str) -> None:
+    title = f"{name} {pixels.shape[1]}x{pixels.shape[0]}".strip()
+    description = f"Aperio Image, by {_sanitise(spec.software)}\r\n{title}"
+    add_lzw_image(draft, pixels, _description_fields(description, name))
 
 
-def _plain(words: str) -> str:
-    """On one line, without the signs that part entries and end texts."""
-    return re.sub(r"[|\x00-\x1f\x7f\ud800-\udfff]", "/", words).replace(" =", ":")
+def _sanitise(text: str) -> str:
+    """Replace the characters that separate entries or end a description."""
+    return re.sub(r"[|\x00-\x1f\x7f\ud800-\udfff]", "/", text).replace(" =", ":")

@@ -1,6 +1,6 @@
-"""The small pictures beside a pyramid: a label that says what the image is, and what was asked for of the slide's own.
+"""The small images beside a pyramid: a label that says that the image is derived, and copies from the slide if asked.
 
-Viewers show labels where they hide metadata, so the words are on every label, a copied one too.
+Viewers show labels but hide metadata, so this text stands on every label, also on a copied one.
 """
 
 from __future__ import annotations
@@ -14,41 +14,42 @@ from PIL import Image, ImageDraw, ImageFont
 
 from wsisr.imaging.geometry import Size
 from wsisr.imaging.pixels import Rgb
-from wsisr.writing.layouts.tiff_tags import pixel_fields
-from wsisr.writing.layouts.tiff_writer import Field, TiffDraft, longs
+from wsisr.writing.layouts.tiff_tags import build_pixel_fields
+from wsisr.writing.layouts.tiff_writer import TiffDraft, TiffField, long_field
 from wsisr.writing.spec import PyramidSpec
 
-LABEL = Size(420, 420)
-"""Px, about what scanners take of a label."""
+LABEL_SIZE = Size(420, 420)
+"""In px, about the size of a scanner's label image."""
 
 _LZW, _ROWS_PER_STRIP = 5, 278
 
 
-def companions(spec: PyramidSpec) -> Mapping[str, Rgb]:
-    """A label with words, and what was asked for of the slide's own; (h, w, 3) sRGB by name."""
-    words = drawn_label(spec.title)
-    label = spec.pictures.get("label")
-    return {**spec.pictures, "label": words if label is None else _below(label, words)}
+def build_associated_images(spec: PyramidSpec) -> Mapping[str, Rgb]:
+    """Return the label and the copied images of the slide; (h, w, 3) sRGB by name."""
+    drawn = draw_label(spec.title)
+    copied = spec.associated_images.get("label")
+    return {**spec.associated_images, "label": drawn if copied is None else _stack_images(copied, drawn)}
 
 
-def drawn_label(title: str) -> Rgb:
-    """A white label with words on it."""
-    image = Image.new("RGB", (LABEL.width, LABEL.height), "white")
+def draw_label(title: str) -> Rgb:
+    """Draw a white label with `DERIVED IMAGE` and the title on it."""
+    image = Image.new("RGB", (LABEL_SIZE.width, LABEL_SIZE.height), "white")
     lines = ["DERIVED IMAGE", "", *re.sub(r"(.{1,30})(?: +|$)", r"\1\n", title).splitlines()]
     ImageDraw.Draw(image).multiline_text((20, 20), "\n".join(lines), "black", ImageFont.load_default(24))
     return np.asarray(image)
 
 
-def add_strip(draft: TiffDraft, pixels: Rgb, fields: dict[int, Field]) -> None:
-    """An image in one strip, in LZW: a label's letters would ring in JPEG."""
+def add_lzw_image(draft: TiffDraft, pixels: Rgb, fields: dict[int, TiffField]) -> None:
+    """Write an image as one LZW strip: JPEG would blur the letters of a label."""
     size = Size(pixels.shape[1], pixels.shape[0])
     encoded = bytes(imagecodecs.lzw_encode(np.ascontiguousarray(pixels).tobytes()))
-    draft.add_strip(pixel_fields(size, _LZW) | {_ROWS_PER_STRIP: longs(size.height)} | fields, encoded)
+    draft.add_strip_image(build_pixel_fields(size, _LZW) | {_ROWS_PER_STRIP: long_field(size.height)} | fields, encoded)
 
 
-def _below(label: Rgb, words: Rgb) -> Rgb:
-    """One under the other, white beside the narrower."""
-    width = max(label.shape[1], words.shape[1])
-    return np.concatenate(
-        [np.pad(each, ((0, 0), (0, width - each.shape[1]), (0, 0)), constant_values=255) for each in (label, words)]
-    )
+def _stack_images(upper: Rgb, lower: Rgb) -> Rgb:
+    """Put one image under the other, with white beside the narrower one."""
+    width = max(upper.shape[1], lower.shape[1])
+    padded = [
+        np.pad(image, ((0, 0), (0, width - image.shape[1]), (0, 0)), constant_values=255) for image in (upper, lower)
+    ]
+    return np.concatenate(padded)

@@ -1,4 +1,4 @@
-"""The layouts of a pyramid on disk, chosen by name or by the suffix of the output."""
+"""The file layouts of a pyramid, selected by name or by the suffix of the output."""
 
 from __future__ import annotations
 
@@ -7,105 +7,105 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from wsisr.errors import OutputError
-from wsisr.writing.encoding.codec import METHODS, TIFF_METHODS, Codec
+from wsisr.writing.encoding.codec import COMPRESSION_METHODS, TIFF_METHODS, Codec
 from wsisr.writing.layouts import aperio, ome_tiff, ome_zarr
 from wsisr.writing.layouts.pyramid_tiff import PyramidTiff
 from wsisr.writing.spec import PyramidSpec
 from wsisr.writing.workdir.tile_store import TileStore
 
-DEFAULT = "ome-tiff"
+DEFAULT_LAYOUT = "ome-tiff"
 
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """How a pyramid lies on disk."""
+    """A file layout: its suffixes, the codecs it can hold, and the function that writes it."""
 
-    suffix: str
-    """Of an output that got no name."""
+    default_suffix: str
+    """Suffix of outputs that wsisr names itself."""
     suffixes: tuple[str, ...]
-    """Of an output that is to have this layout."""
+    """Suffixes of output names that select this layout."""
     codecs: Mapping[str, str]
-    """Codecs as a person names them to the method that each is here; the first by default."""
-    assemble: Callable[[Path, Sequence[TileStore], PyramidSpec], Iterator[int]]
-    """Writes it by copying encoded tiles; yields how many. One tile in memory at a time."""
+    """Codec names that users give, to the `COMPRESSION_METHODS` they mean in this layout; the first is the default."""
+    write_file: Callable[[Path, Sequence[TileStore], PyramidSpec], Iterator[int]]
+    """Writes the output by copying encoded tiles; yields how many were copied. Memory: a few tiles."""
     marker: str = ""
-    """The file by which an output that is a folder is known; none where it is a file."""
-    holds_pictures: bool = True
-    """Whether label and macro have a place."""
-    misled: str = ""
-    """Readers that take label and macro for levels."""
+    """File that marks a folder as an output of this layout; empty if the output is a file."""
+    has_associated_images: bool = True
+    """Whether the layout can hold label and macro images."""
+    misled_readers: str = ""
+    """Common readers that take label and macro images for levels."""
 
-    def coding(self, name: str | None = None, quality: int = 90, subsampling: str = "444") -> Codec:
-        """A codec of this layout, its usual one by default. Raises `OutputError` where it has none like that."""
+    def select_codec(self, name: str | None = None, quality: int = 90, subsampling: str = "444") -> Codec:
+        """Return a codec of this layout, by default its first. Raises `OutputError` if the layout has no such codec."""
         name = next(iter(self.codecs)) if name is None else name
         if name not in self.codecs:
-            raise OutputError(f"{self.suffix} is not written with codec {name}; choose {self._offered}")
+            raise OutputError(f"{self.default_suffix} is not written with codec {name}; choose {self._codec_choices}")
         return Codec(self.codecs[name], quality, subsampling)
 
     @property
-    def _offered(self) -> str:
-        """Codecs, those last that some readers do not open."""
-        blind = {name for name, method in self.codecs.items() if METHODS[method].blind}
-        names = ", ".join(name for name in self.codecs if name not in blind)
-        limited = ", ".join(name for name in self.codecs if name in blind)
-        return f"{names}, or with --accept-limited-viewers {limited}" if limited else names
+    def _codec_choices(self) -> str:
+        """The codec names as text; those that some common reader cannot decode come last."""
+        limited = [name for name, method in self.codecs.items() if COMPRESSION_METHODS[method].unsupported_readers]
+        names = ", ".join(name for name in self.codecs if name not in limited)
+        return f"{names}, or with --accept-limited-viewers {', '.join(limited)}" if limited else names
 
-    def check_pictures(self, *, accept_limited: bool) -> None:
-        """Raise `OutputError` where label and macro have no place, or a common reader goes wrong with them."""
-        if not self.holds_pictures:
-            raise OutputError(f"{self.suffix} has no place for label and macro images; write .svs, or do not keep them")
-        if self.misled and not accept_limited:
+    def check_associated_images(self, *, accept_limited: bool) -> None:
+        """Raise `OutputError` if the layout cannot hold label and macro images, or they mislead a common reader."""
+        if not self.has_associated_images:
             raise OutputError(
-                f"{self.misled} takes label and macro images in {self.suffix} for levels; write .svs, or add "
-                "--accept-limited-viewers"
+                f"{self.default_suffix} has no place for label and macro images; write .svs, or do not keep them"
+            )
+        if self.misled_readers and not accept_limited:
+            raise OutputError(
+                f"{self.misled_readers} takes label and macro images in {self.default_suffix} for levels; "
+                "write .svs, or add --accept-limited-viewers"
             )
 
-    def check(self, codec: Codec) -> None:
-        """Raise `OutputError` where it cannot hold what is coded so."""
+    def check_codec(self, codec: Codec) -> None:
+        """Raise `OutputError` if the layout cannot hold tiles of this codec."""
         if codec.method not in self.codecs.values():
             raise OutputError(
-                f"{self.suffix} cannot hold tiles coded by {codec.method}; choose {', '.join(self.codecs)}"
+                f"{self.default_suffix} cannot hold tiles encoded by {codec.method}; choose {', '.join(self.codecs)}"
             )
 
 
-_HYBRID = PyramidTiff(ome_tiff.fill, ome_tiff.words)
-_APERIO = PyramidTiff(aperio.fill, aperio.words)
+_OME_TIFF = PyramidTiff(ome_tiff.write_ome_tiff, ome_tiff.build_ome_description)
+_APERIO = PyramidTiff(aperio.write_aperio, aperio.build_aperio_description)
 
 LAYOUTS = {
-    DEFAULT: Layout(".ome.tif", (".tif", ".tiff"), TIFF_METHODS, _HYBRID.assemble, misled="cuCIM"),
-    "aperio": Layout(".svs", (".svs",), TIFF_METHODS, _APERIO.assemble),
+    DEFAULT_LAYOUT: Layout(".ome.tif", (".tif", ".tiff"), TIFF_METHODS, _OME_TIFF.write_file, misled_readers="cuCIM"),
+    "aperio": Layout(".svs", (".svs",), TIFF_METHODS, _APERIO.write_file),
     "ome-zarr": Layout(
         ".ome.zarr",
         (".zarr",),
-        {"zstd": ome_zarr.METHOD},
-        ome_zarr.assemble,
-        marker=ome_zarr.METADATA,
-        holds_pictures=False,
+        {"zstd": ome_zarr.CHUNK_METHOD},
+        ome_zarr.write_ome_zarr,
+        marker=ome_zarr.METADATA_FILE,
+        has_associated_images=False,
     ),
 }
 
 
-def layout_of(output: Path, name: str | None = None) -> Layout:
-    """The layout of that name, or the one that the output's suffix stands for. Raises `OutputError` without one."""
-    return LAYOUTS[layout_name(output, name)]
+def select_layout(output: Path, name: str | None = None) -> Layout:
+    """Return the layout of that name, or of the output's suffix. Raises `OutputError` if there is none."""
+    return LAYOUTS[resolve_layout_name(output, name)]
 
 
-def layout_name(output: Path, name: str | None = None) -> str:
-    """That name, or the one that the output's suffix stands for. Raises `OutputError` where there is no such layout."""
-    check_layout(name)
+def resolve_layout_name(output: Path, name: str | None = None) -> str:
+    """Return that name, or the name of the layout of the output's suffix. Raises `OutputError` if there is none."""
+    check_layout_name(name)
     if name is not None:
         return name
-    for own, layout in LAYOUTS.items():
+    for layout_name, layout in LAYOUTS.items():
         if output.suffix.lower() in layout.suffixes:
-            return own
-    known = " or ".join(suffix for layout in LAYOUTS.values() for suffix in layout.suffixes)
+            return layout_name
+    suffixes = " or ".join(suffix for layout in LAYOUTS.values() for suffix in layout.suffixes)
     raise OutputError(
-        f"{output}: its name must end in {known}, for that says what is written; or give --layout, "
-        "or the name of a folder that is there"
+        f"{output}: its name must end in {suffixes}, which selects the layout; or give --layout, or an existing folder"
     )
 
 
-def check_layout(name: str | None) -> None:
-    """Raise `OutputError` for a name that no layout has."""
+def check_layout_name(name: str | None) -> None:
+    """Raise `OutputError` if no layout has this name."""
     if name is not None and name not in LAYOUTS:
         raise OutputError(f"there is no layout {name}; choose {' or '.join(LAYOUTS)}")

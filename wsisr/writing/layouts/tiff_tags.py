@@ -8,12 +8,12 @@ from wsisr.writing.layouts.tiff_writer import (
     DESCRIPTION,
     SOFTWARE,
     SUBFILE_TYPE,
-    Field,
-    longs,
-    opaque,
-    ratio,
-    shorts,
-    text,
+    TiffField,
+    long_field,
+    opaque_field,
+    rational_field,
+    short_field,
+    text_field,
 )
 from wsisr.writing.spec import PyramidSpec
 
@@ -21,35 +21,39 @@ _ICC = 34675
 _RGB, _YCBCR = 2, 6
 
 
-def first_fields(spec: PyramidSpec, description: bytes) -> dict[int, Field]:
+def build_first_fields(spec: PyramidSpec, description: bytes) -> dict[int, TiffField]:
     """What only the first image has: profiles are large, and readers look nowhere else for the description."""
-    fields = {SUBFILE_TYPE: longs(0), DESCRIPTION: text(description), SOFTWARE: text(spec.software.encode())}
-    return fields | ({_ICC: opaque(spec.icc)} if spec.icc else {})
+    fields = {
+        SUBFILE_TYPE: long_field(0),
+        DESCRIPTION: text_field(description),
+        SOFTWARE: text_field(spec.software.encode()),
+    }
+    return fields | ({_ICC: opaque_field(spec.icc)} if spec.icc else {})
 
 
-def level_fields(spec: PyramidSpec, size: Size, number: int) -> dict[int, Field]:
+def build_level_fields(spec: PyramidSpec, size: Size, number: int) -> dict[int, TiffField]:
     """A tiled level of the pyramid."""
-    assert spec.codec.coding.compression is not None
-    fields = pixel_fields(size, spec.codec.coding.compression)
-    fields |= {322: shorts(spec.tile_px), 323: shorts(spec.tile_px)}
-    if spec.codec.coding.predictor:
-        fields[317] = shorts(2)
+    assert spec.codec.compression_method.tiff_compression is not None
+    fields = build_pixel_fields(size, spec.codec.compression_method.tiff_compression)
+    fields |= {322: short_field(spec.tile_px), 323: short_field(spec.tile_px)}
+    if spec.codec.compression_method.has_predictor:
+        fields[317] = short_field(2)
     if spec.codec.method == "jpeg":
-        fields |= {262: shorts(_YCBCR), 530: shorts(*SUBSAMPLINGS[spec.codec.subsampling])}
+        fields |= {262: short_field(_YCBCR), 530: short_field(*SUBSAMPLINGS[spec.codec.subsampling])}
     if spec.mpp is not None:
-        per_cm = ratio(1e4 / (spec.mpp * 2**number))
-        fields |= {282: per_cm, 283: per_cm, 296: shorts(3)}
+        per_cm = rational_field(1e4 / (spec.mpp * 2**number))
+        fields |= {282: per_cm, 283: per_cm, 296: short_field(3)}
     return fields
 
 
-def pixel_fields(size: Size, compression: int) -> dict[int, Field]:
+def build_pixel_fields(size: Size, compression: int) -> dict[int, TiffField]:
     """8-bit RGB, channels together."""
     return {
-        256: longs(size.width),
-        257: longs(size.height),
-        258: shorts(8, 8, 8),
-        259: shorts(compression),
-        262: shorts(_RGB),
-        277: shorts(3),
-        284: shorts(1),
+        256: long_field(size.width),
+        257: long_field(size.height),
+        258: short_field(8, 8, 8),
+        259: short_field(compression),
+        262: short_field(_RGB),
+        277: short_field(3),
+        284: short_field(1),
     }

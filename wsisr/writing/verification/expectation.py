@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from wsisr.writing import Codec, PyramidSpec
 
-_FORMS = {
+_PATTERNS = {
     "size": re.compile(r"[1-9]\d* x [1-9]\d* px"),
     "mpp": re.compile(r"unknown|0\.0*[1-9]\d*|[1-9]\d{,3}(\.\d+)?"),
     "scale": re.compile(r"\d+"),
@@ -28,7 +28,7 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True)
-class Intended:
+class Expectation:
     """What a file was meant to be; None is not asked."""
 
     size: str | None = None
@@ -36,29 +36,29 @@ class Intended:
     mpp: float | None = None
     magnification: float | None = None
     icc: bytes | None = field(default=None, repr=False)
-    note: frozenset[str] = frozenset({"derived", "size", "mpp"})
+    metadata_names: frozenset[str] = frozenset({"derived", "size", "mpp"})
     """Names that the note has."""
     codec: Codec | None = None
 
     @classmethod
-    def by(cls, spec: PyramidSpec) -> Intended:
-        return cls(f"{spec.size} px", spec.mpp, spec.magnification, spec.icc, frozenset(spec.note), spec.codec)
+    def from_spec(cls, spec: PyramidSpec) -> Expectation:
+        return cls(f"{spec.size} px", spec.mpp, spec.magnification, spec.icc, frozenset(spec.metadata), spec.codec)
 
     @classmethod
-    def told(cls, note: Mapping[str, str]) -> Intended:
+    def from_metadata(cls, note: Mapping[str, str]) -> Expectation:
         """As far as a file's own note tells it."""
         mpp = note.get("mpp", "unknown")
-        known = _FORMS["mpp"].fullmatch(mpp) and mpp != "unknown"
-        return cls(note.get("size"), float(mpp) if known else None, codec=Codec.told(note.get("codec", "")))
+        known = _PATTERNS["mpp"].fullmatch(mpp) and mpp != "unknown"
+        return cls(note.get("size"), float(mpp) if known else None, codec=Codec.parse(note.get("codec", "")))
 
     @property
-    def is_limited(self) -> bool:
+    def has_limited_viewers(self) -> bool:
         """Whether it is known that OpenSlide or another reader does not open it."""
-        return self.codec is not None and bool(self.codec.coding.blind)
+        return self.codec is not None and bool(self.codec.compression_method.unsupported_readers)
 
-    def noted(self, note: Mapping[str, str]) -> Finding:
+    def check_metadata(self, note: Mapping[str, str]) -> Finding:
         """Whether a file's note is whole."""
-        missing = ", ".join(sorted(self.note - set(note)))
-        damaged = ", ".join(name for name, form in _FORMS.items() if name in note and not form.fullmatch(note[name]))
+        missing = ", ".join(sorted(self.metadata_names - set(note)))
+        damaged = ", ".join(name for name, form in _PATTERNS.items() if name in note and not form.fullmatch(note[name]))
         words = f"{len(note)} entries; missing: {missing or 'none'}; damaged: {damaged or 'none'}"
         return Finding("note", not missing and not damaged, words)

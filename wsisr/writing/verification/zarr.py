@@ -11,55 +11,57 @@ from typing import Any
 import numpy as np
 import zarr
 
-from wsisr.errors import SlideError, in_words
+from wsisr.errors import SlideError, describe_error
 from wsisr.imaging.geometry import Box, Size
 from wsisr.imaging.pixels import Rgb
-from wsisr.progress import counted
+from wsisr.progress import format_count
 from wsisr.slides.readers.ome_zarr import ZarrSlide, open_zarr
 from wsisr.slides.readers.zarr_array import ChunkedArray
-from wsisr.slides.readers.zarr_integrity import damaged_chunks, damaged_tables, lost_files
-from wsisr.slides.slide import Level, Slide, SlideInfo, downsamples
-from wsisr.writing.layouts.ome_zarr import OWN, PROFILE
-from wsisr.writing.verification.expectation import Finding, Intended
-from wsisr.writing.verification.readers_agree import Witnesses
+from wsisr.slides.readers.zarr_integrity import find_damaged_chunks, find_damaged_indexes, find_missing_files
+from wsisr.slides.slide import Level, Slide, SlideInfo, compute_downsamples
+from wsisr.writing.layouts.ome_zarr import OWN_ATTRIBUTE, PROFILE_ARRAY
+from wsisr.writing.verification.expectation import Expectation, Finding
+from wsisr.writing.verification.readers_agree import ReaderComparison
 
-_DAMAGED = (OSError, ValueError, TypeError, LookupError, AttributeError, RuntimeError, ArithmeticError)
+_ZARR_ERRORS = (OSError, ValueError, TypeError, LookupError, AttributeError, RuntimeError, ArithmeticError)
 """What the zarr library has been seen to raise."""
 
-SAME_PLACE = 1e-6
+PLACE_TOLERANCE = 1e-6
 """Px of level 0; what is left is rounding, mostly."""
 
-_LONGEST_PROFILE = 2**26
+_MAX_PROFILE_BYTES = 2**26
 
 
-def zarr_seen(path: Path, meant: Intended, *, chunks: bool) -> Iterator[Finding]:
+def check_zarr(path: Path, meant: Expectation, *, chunks: bool) -> Iterator[Finding]:
     """With `chunks`, each of them is read. Raises `SlideError` where it is too damaged to look further."""
     # Our reader knows a short list of codecs; only what is made of these is shown to a library that takes any.
     info, levels = open_zarr(path)
     try:
         group = zarr.open_group(path, mode="r", use_consolidated=False)
         arrays = [group[str(number)] for number in range(len(levels))]
-        yield _stored([level.array for level in levels], chunks=chunks)
-        yield _placed(dict(group.attrs))
-        with ZarrSlide(info, levels) as one, ByZarr(path, dict(group.attrs), arrays) as other:
-            yield from Witnesses(one, other, tuple(level.segment for level in levels)).findings(meant)
-    except _DAMAGED as error:
-        raise SlideError(f"{path}: a damaged zarr ({in_words(error)})") from error
+        yield _check_chunks([level.array for level in levels], chunks=chunks)
+        yield _check_placement(dict(group.attrs))
+        with ZarrSlide(info, levels) as one, ZarrLibrarySlide(path, dict(group.attrs), arrays) as other:
+            yield from ReaderComparison(one, other, tuple(level.segment_size for level in levels)).iterate_findings(
+                meant
+            )
+    except _ZARR_ERRORS as error:
+        raise SlideError(f"{path}: a damaged zarr ({describe_error(error)})") from error
 
 
-class ByZarr(Slide):
+class ZarrLibrarySlide(Slide):
     """Levels as the zarr library reads them."""
 
     def __init__(self, path: Path, attributes: dict[str, Any], arrays: list[Any]) -> None:
         self._arrays = arrays
         sizes = [Size(array.shape[2], array.shape[1]) for array in arrays]
-        levels = (Level(size, factor) for size, factor in zip(sizes, downsamples(sizes), strict=True))
+        levels = (Level(size, factor) for size, factor in zip(sizes, compute_downsamples(sizes), strict=True))
         multiscale = attributes["ome"]["multiscales"][0]
         steps = multiscale["datasets"][0]["coordinateTransformations"]
         scale = next(step["scale"] for step in steps if step["type"] == "scale")
         known = all(axis.get("unit") == "micrometer" for axis in multiscale["axes"][1:])
-        facts = SlideInfo(path, "zarr", "ome-zarr", tuple(levels), None, None, _profile(path), {}, {})
-        objective = attributes.get(OWN, {}).get("magnification")
+        facts = SlideInfo(path, "zarr", "ome-zarr", tuple(levels), None, None, _read_profile(path), {}, {})
+        objective = attributes.get(OWN_ATTRIBUTE, {}).get("magnification")
         self._info = replace(facts, mpp=float(scale[2]) if known else None, objective=objective)
 
     @property
@@ -73,30 +75,32 @@ class ByZarr(Slide):
         pass
 
 
-def _profile(path: Path) -> bytes | None:
-    place = path / PROFILE
+def _read_profile(path: Path) -> bytes | None:
+    place = path / PROFILE_ARRAY
     if not place.is_dir():
         return None
     array: Any = zarr.open_array(place, mode="r")
-    return np.asarray(array[:_LONGEST_PROFILE]).tobytes()
+    return np.asarray(array[:_MAX_PROFILE_BYTES]).tobytes()
 
 
-def _stored(arrays: Sequence[ChunkedArray], *, chunks: bool) -> Finding:
+def _check_chunks(arrays: Sequence[ChunkedArray], *, chunks: bool) -> Finding:
     """Every shard is there, its table as its checksum says, and every chunk that it names decodes to its own checksum.
 
     With `chunks` it reads all of it, one at a time.
     """
-    lost = sum(1 for array in arrays for _ in lost_files(array))
-    tables = sum(1 for array in arrays for _ in damaged_tables(array))
+    lost = sum(1 for array in arrays for _ in find_missing_files(array))
+    tables = sum(1 for array in arrays for _ in find_damaged_indexes(array))
     read = enumerate(arrays if chunks else ())
-    damaged = [f"level {number}, {said}" for number, array in read for said in damaged_chunks(array)]
+    damaged = [f"level {number}, {said}" for number, array in read for said in find_damaged_chunks(array)]
     first = f", first {damaged[0]}" if damaged else ""
-    room = sum(math.prod(array.grid) for array in arrays)
+    room = sum(math.prod(array.chunk_grid) for array in arrays)
     words = f"room for {room} in {len(arrays)} levels; {lost} shards missing, {tables} tables damaged"
-    return Finding("tiles", not (lost or tables or damaged), f"{words}, {counted(len(damaged), 'tile')} damaged{first}")
+    return Finding(
+        "tiles", not (lost or tables or damaged), f"{words}, {format_count(len(damaged), 'tile')} damaged{first}"
+    )
 
 
-def _placed(attributes: dict[str, Any]) -> Finding:
+def _check_placement(attributes: dict[str, Any]) -> Finding:
     """The first pixel of each level lies in the middle of those of level 0 that it shows, and is that much larger."""
     off = 0.0
     steps = [dataset["coordinateTransformations"] for dataset in attributes["ome"]["multiscales"][0]["datasets"]]
@@ -105,4 +109,4 @@ def _placed(attributes: dict[str, Any]) -> Finding:
         wanted = finest * (1, 2**number, 2**number)
         apart = np.abs([scale - wanted, shift - first - (wanted - finest) / 2]).max()
         off = max(off, float(apart / finest[2]))
-    return Finding("places", off < SAME_PLACE, f"levels lie up to {off:.2g} px of level 0 from where they should")
+    return Finding("places", off < PLACE_TOLERANCE, f"levels lie up to {off:.2g} px of level 0 from where they should")

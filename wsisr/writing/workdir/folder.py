@@ -1,6 +1,6 @@
-"""The folder `OUTPUT.wsisr-part` of an output in the making: one process holds it.
+"""The folder `OUTPUT.wsisr-part` that holds an unfinished output; one process at a time owns it.
 
-Its `run.json` says of what run it is, so that the same run can go on in it and no other does.
+Its `run.json` states the identity of the run, so that only the same run resumes in it.
 """
 
 from __future__ import annotations
@@ -13,122 +13,125 @@ from contextlib import suppress
 from pathlib import Path
 
 from wsisr.errors import OutputError
-from wsisr.files import ASIDE, remove, write_whole
-from wsisr.writing.workdir.lock import Lease
+from wsisr.files import REPLACED_FOLDER, remove_path, write_atomically
+from wsisr.writing.workdir.lock import FolderLock
 
 _LOCK = "lock"
 _RUN = "run.json"
 _IMAGE = "image"
-_FILES = ("level-*.tiles", "level-*.journal", "diary", "dataset", _IMAGE, ASIDE, f"{_RUN}*")
+_FILES = ("level-*.tiles", "level-*.journal", "diary", "dataset", _IMAGE, REPLACED_FOLDER, f"{_RUN}*")
 
-Identity = Mapping[str, str]
-"""What a run's pixels depend on, in words: names to values."""
+RunIdentity = Mapping[str, str]
+"""Everything that a run's pixels depend on, as text: names to values."""
 
 
-class Scratch:
-    """A claimed folder. Methods raise `OSError` where the disk refuses; files that are not ours stay."""
+class PartFolder:
+    """A claimed work folder. Methods raise `OSError` for disk errors; files of other programs are never removed."""
 
     def __init__(self, output: Path, parent: Path | None = None) -> None:
-        """Claim the folder, beside the output or in `parent`. Raises `OutputError` where a living run holds it."""
-        self.folder = _folder(output, parent or output.parent)
-        self._lease = _claim(self.folder, output)
+        """Claim the folder, beside the output or in `parent`. Raises `OutputError` if a running process owns it."""
+        self.folder = _folder_path(output, parent or output.parent)
+        self._lock = _claim_folder(self.folder, output)
 
     @staticmethod
-    def left(output: Path, parent: Path) -> Identity | None:
-        """Of the run whose work lies there; None where none does."""
-        return _read(_folder(output, parent) / _RUN)
+    def read_identity(output: Path, parent: Path) -> RunIdentity | None:
+        """Return the identity of the run whose work is in the folder of an output; None if there is none."""
+        return _read_identity(_folder_path(output, parent) / _RUN)
 
     @property
-    def holds_work(self) -> bool:
-        """Whether a run left work that it can go on from."""
+    def has_work(self) -> bool:
+        """Whether a run left work that it can resume from."""
         return (self.folder / _RUN).exists()
 
-    def take_up(self, identity: Identity | None, *, restart: bool) -> None:
-        """Drop what a dead run left here, unless it is of the same identity.
+    def resume_or_clear(self, identity: RunIdentity | None, *, restart: bool) -> None:
+        """Keep the work of a stopped run of the same identity; remove any other work.
 
-        Raises `OutputError` where it is of another that could go on, and `restart` does not allow to drop that.
+        Raises `OutputError` if a run of another identity could resume from the work, unless `restart`.
         """
-        found = _read(self.folder / _RUN)
-        if found is not None and found == identity:
+        stored = _read_identity(self.folder / _RUN)
+        if stored is not None and stored == identity:
             return
-        if found is not None and not restart:
-            raise OutputError(f"{self.folder}: {_difference(found, identity or {})}; {_ADVICE}")
-        self._clear()
+        if stored is not None and not restart:
+            raise OutputError(f"{self.folder}: {_describe_difference(stored, identity or {})}; {_ADVICE}")
+        self._remove_files()
         if identity is not None:
-            write_whole(self.folder / _RUN, [json.dumps(dict(identity), indent=2).encode()])
+            write_atomically(self.folder / _RUN, [json.dumps(dict(identity), indent=2).encode()])
 
-    def level(self, level: int) -> Path:
-        """File for the tiles of a level."""
+    def tiles_path(self, level: int) -> Path:
+        """File for the encoded tiles of a level."""
         return self.folder / f"level-{level}.tiles"
 
-    def journal(self, level: int) -> Path:
-        """File for the record of these tiles."""
+    def journal_path(self, level: int) -> Path:
+        """File for the journal of a level's tiles."""
         return self.folder / f"level-{level}.journal"
 
     @property
-    def diary(self) -> Path:
-        """File for what a run finds out besides pixels."""
+    def run_log_path(self) -> Path:
+        """File for the run log."""
         return self.folder / "diary"
 
     @property
-    def image(self) -> Path:
-        """File or folder for the result before it gets its name."""
+    def image_path(self) -> Path:
+        """File or folder for the assembled result before it is published."""
         return self.folder / _IMAGE
 
-    def leave(self, *, keep: bool) -> None:
-        """Give the folder up, and remove it as far as the disk lets us unless its work is kept for another run.
+    def release(self, *, keep: bool) -> None:
+        """Release the folder; remove it as far as possible, or with `keep` leave its tiles for a later run.
 
-        The lock goes last: until then nobody else may write here.
+        The lock file is removed last: until then no other process may write here.
         """
         with suppress(OSError):
             if keep:
-                remove(self.image)
+                remove_path(self.image_path)
             else:
-                self._clear()
+                self._remove_files()
                 (self.folder / _LOCK).unlink()
                 self.folder.rmdir()
-        self._lease.end()
+        self._lock.release()
 
-    def _clear(self) -> None:
+    def _remove_files(self) -> None:
         for pattern in _FILES:
             for file in self.folder.glob(pattern):
-                remove(file)
+                remove_path(file)
 
 
-_ADVICE = "repeat the command of then, or start again with --overwrite"
+_ADVICE = "repeat the command of that run, or start again with --overwrite"
 
 
-def _folder(output: Path, parent: Path) -> Path:
-    """Elsewhere than beside the output, where there may be work of others of its name, with a few signs of its own."""
+def _folder_path(output: Path, parent: Path) -> Path:
+    """Return the work folder of an output.
+
+    In a folder other than the output's, outputs of the same name may meet: a hash of the full path tells them apart.
+    """
     if parent.samefile(output.parent):
         return parent / f"{output.name}.wsisr-part"
-    place = hashlib.sha256(os.fsencode(output.resolve())).hexdigest()[:8]
-    return parent / f"{output.name}.{place}.wsisr-part"
+    path_hash = hashlib.sha256(os.fsencode(output.resolve())).hexdigest()[:8]
+    return parent / f"{output.name}.{path_hash}.wsisr-part"
 
 
-def _read(path: Path) -> Identity | None:
-    """None where there is none, or none that is whole."""
+def _read_identity(path: Path) -> RunIdentity | None:
+    """Return the stored identity; None if there is no such file or it is incomplete."""
     try:
-        found = json.loads(path.read_bytes())
+        identity = json.loads(path.read_bytes())
     except (FileNotFoundError, ValueError):
         return None
-    return found if isinstance(found, dict) else None
+    return identity if isinstance(identity, dict) else None
 
 
-def _difference(found: Identity, identity: Identity) -> str:
-    """The first of what differs."""
-    name = next(name for name in [*identity, *found] if found.get(name) != identity.get(name))
-    before, now = found.get(name, "not given"), identity.get(name, "not given")
-    return f"holds the work of a run that was stopped, with {name} {before}, now {now}"
+def _describe_difference(stored: RunIdentity, identity: RunIdentity) -> str:
+    """Return the first entry in which two identities differ, as text."""
+    name = next(name for name in [*identity, *stored] if stored.get(name) != identity.get(name))
+    before, now = stored.get(name, "not given"), identity.get(name, "not given")
+    return f"holds the work of a stopped run with {name} {before}, now {now}"
 
 
-def _claim(folder: Path, output: Path) -> Lease:
+def _claim_folder(folder: Path, output: Path) -> FolderLock:
     while True:
         folder.mkdir(exist_ok=True)
         try:
-            lease = Lease(folder / _LOCK, output)
+            lease = FolderLock(folder / _LOCK, output)
         except FileNotFoundError:
-            continue  # its owner removed the folder since the line above
-        if not lease.lost:
+            continue  # its former owner removed the folder between mkdir and locking
+        if not lease.is_stale:
             return lease
-        lease.end()
+        lease.release()

@@ -1,7 +1,7 @@
-"""A process's hold on a folder, by a lock that dies with it, and by a beat where locks do not reach other machines.
+"""A lock on a folder that ends with its process, with a heartbeat for disks whose locks other machines cannot see.
 
-Locks of most file systems, NFS among them, are seen by every machine; those of some mounts only by their own. So the
-lock file names its holder, who touches it while it lives. Ages are told by the clock of the disk alone.
+On most file systems, NFS among them, every machine sees the locks; on some mounts, only the machine that took them. So
+the lock file also names its holder, who touches it while it runs. Its age is measured by the disk's clock alone.
 """
 
 from __future__ import annotations
@@ -16,75 +16,78 @@ from threading import Event, Thread
 
 from wsisr.errors import OutputError
 
-BEAT_S = 20.0
+HEARTBEAT_S = 20.0
 
 DEAD_AFTER_S = 120.0
-"""Seconds without a beat; several must be missed, for a disk may be slow."""
+"""Seconds without a heartbeat after which the holder counts as dead; a slow disk may delay several heartbeats."""
 
-_BOOT = Path("/proc/sys/kernel/random/boot_id")
+_BOOT_ID_FILE = Path("/proc/sys/kernel/random/boot_id")
 
 
-class Lease:
-    """Held from the start until `end`, or until its process dies."""
+class FolderLock:
+    """A lock that is held from its creation until `release`, or until its process ends."""
 
     def __init__(self, path: Path, output: Path) -> None:
-        """Takes the lock file of that path, which is made. Raises `OutputError` about the output where a living run
-        holds it, `FileNotFoundError` where its folder went away, `OSError` where the disk refuses."""
-        self._file = _locked(path, output)
+        """Create and lock the file `path`.
+
+        Raises `OutputError` about the output if a running process holds it, `FileNotFoundError` if its folder has been
+        removed, `OSError` for other disk errors.
+        """
+        self._file = _lock_file(path, output)
         try:
             self._take_over(output)
         except (OSError, OutputError):
             os.close(self._file)
             raise
-        self._ended = Event()
-        self._heart = Thread(target=self._beat, name="wsisr-lease", daemon=True)
-        self._heart.start()
+        self._released = Event()
+        self._heartbeat = Thread(target=self._send_heartbeats, name="wsisr-lease", daemon=True)
+        self._heartbeat.start()
 
     @property
-    def lost(self) -> bool:
-        """Whether the file was removed by its last holder between our finding and our locking it."""
+    def is_stale(self) -> bool:
+        """Whether the last holder removed the file between our opening it and our locking it."""
         return os.fstat(self._file).st_nlink == 0
 
-    def end(self) -> None:
-        """Nobody need wait for a beat of ours any more."""
-        self._ended.set()
-        self._heart.join()
+    def release(self) -> None:
+        """Give up the lock; the emptied file tells other machines not to wait for another heartbeat."""
+        self._released.set()
+        self._heartbeat.join()
         with suppress(OSError):
             os.ftruncate(self._file, 0)
         os.close(self._file)
 
     def _take_over(self, output: Path) -> None:
-        holder, before = _holder(self._file), os.fstat(self._file).st_mtime_ns
-        os.utime(self._file)
-        age = (os.fstat(self._file).st_mtime_ns - before) / 1e9
-        if _elsewhere(holder) and age < DEAD_AFTER_S:
-            os.utime(self._file, ns=(before, before))
+        """Enter this process as the holder, unless another machine's holder sent a heartbeat recently."""
+        holder, last_heartbeat_ns = _read_holder(self._file), os.fstat(self._file).st_mtime_ns
+        os.utime(self._file)  # sets the disk's own time, so that clocks of two machines are never compared
+        age = (os.fstat(self._file).st_mtime_ns - last_heartbeat_ns) / 1e9
+        if _is_on_another_machine(holder) and age < DEAD_AFTER_S:
+            os.utime(self._file, ns=(last_heartbeat_ns, last_heartbeat_ns))
             raise OutputError(
                 f"{output}: {holder['host']} was writing it {max(age, 0):.0f} s ago; if that run has died, repeat in "
                 f"{DEAD_AFTER_S - age:.0f} s"
             )
         os.ftruncate(self._file, 0)
-        os.pwrite(
-            self._file, json.dumps({"host": socket.gethostname(), "boot": _boot(), "pid": os.getpid()}).encode(), 0
-        )
+        holder_now = {"host": socket.gethostname(), "boot": _read_boot_id(), "pid": os.getpid()}
+        os.pwrite(self._file, json.dumps(holder_now).encode(), 0)
 
-    def _beat(self) -> None:
-        while not self._ended.wait(BEAT_S):
-            with suppress(OSError):  # what the disk refuses now, the work itself will meet
+    def _send_heartbeats(self) -> None:
+        while not self._released.wait(HEARTBEAT_S):
+            with suppress(OSError):  # the writer of tiles will meet and report the same error
                 os.utime(self._file)
 
 
-def _locked(path: Path, output: Path) -> int:
-    """Descriptor of the locked file."""
+def _lock_file(path: Path, output: Path) -> int:
+    """Open and lock a file; return its descriptor."""
     file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
-        holder = _holder(file)
+        holder = _read_holder(file)
         os.close(file)
-        who = f", process {holder.get('pid')} on {holder.get('host')}" if holder else ""
+        process = f", process {holder.get('pid')} on {holder.get('host')}" if holder else ""
         raise OutputError(
-            f"{output}: another run is writing it now{who}; wait for it or choose another name"
+            f"{output}: another run is writing it now{process}; wait for it or choose another name"
         ) from error
     except OSError:
         os.close(file)
@@ -92,23 +95,23 @@ def _locked(path: Path, output: Path) -> int:
     return file
 
 
-def _holder(file: int) -> dict[str, str]:
-    """Who wrote a lock file; empty where nobody did, or who had time for half of it."""
+def _read_holder(file: int) -> dict[str, str]:
+    """Return the holder that a lock file names; empty if it names none, or was killed while it wrote its name."""
     try:
-        found = json.loads(os.pread(file, 4096, 0))
+        holder = json.loads(os.pread(file, 4096, 0))
     except ValueError:
         return {}
-    return {key: str(value) for key, value in found.items()} if isinstance(found, dict) else {}
+    return {key: str(value) for key, value in holder.items()} if isinstance(holder, dict) else {}
 
 
-def _elsewhere(holder: dict[str, str]) -> bool:
-    """Whether a holder lives on another machine, as name and boot tell; on this one, its lock would tell."""
-    return bool(holder) and holder.get("host") != socket.gethostname() and holder.get("boot") != _boot()
+def _is_on_another_machine(holder: dict[str, str]) -> bool:
+    """Return whether a holder runs on another machine, by host name and boot id; on this one, its lock would show."""
+    return bool(holder) and holder.get("host") != socket.gethostname() and holder.get("boot") != _read_boot_id()
 
 
-def _boot() -> str:
-    """Of the running system, where it tells: containers of one machine share it, and its locks."""
+def _read_boot_id() -> str:
+    """Return the id of the running system, or its host name. Containers of one machine share the id and the locks."""
     try:
-        return _BOOT.read_text().strip()
+        return _BOOT_ID_FILE.read_text().strip()
     except OSError:
         return socket.gethostname()
