@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.support.disks import as_nobody, files_end_at
+from tests.support.disks import limit_file_size, run_as_nobody
 from wsisr.errors import OutputError
 from wsisr.files import write_atomically
 
@@ -51,7 +51,7 @@ def test_where_making_the_pieces_fails_the_older_file_stays_and_nothing_else(tmp
 def test_where_the_disk_is_full_the_older_file_stays_and_nothing_else(tmp_path: Path) -> None:
     path = tmp_path / "a.bin"
     path.write_bytes(b"old")
-    with files_end_at(5000), pytest.raises(OutputError, match="cannot be written: file too large; ") as error:
+    with limit_file_size(5000), pytest.raises(OutputError, match="cannot be written: file too large; ") as error:
         write_atomically(path, [bytes(4000), bytes(4000)])
     assert str(error.value).startswith(f"{path}: ")
     assert [path.read_bytes(), *tmp_path.iterdir()] == [b"old", path]
@@ -63,5 +63,5 @@ def test_a_missing_folder_is_one_line(tmp_path: Path) -> None:
 
 
 def test_a_folder_without_permission_is_one_line(tmp_path: Path) -> None:
-    with as_nobody(), pytest.raises(OutputError, match="permission denied; choose a folder that you may write to"):
+    with run_as_nobody(), pytest.raises(OutputError, match="permission denied; choose a folder that you may write to"):
         write_atomically(tmp_path / "a.bin", [b"new"])

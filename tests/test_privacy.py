@@ -14,7 +14,7 @@ import pytest
 import tifffile
 
 from tests.support.formats import write_leica, write_philips, write_qptiff, write_trestle
-from tests.support.samples import Picture, noise, write_ome_pyramid, write_ome_zarr, write_tiff
+from tests.support.samples import InMemorySlide, make_noise, write_ome_pyramid, write_ome_zarr, write_tiff
 from wsisr.imaging.geometry import Box, Size
 from wsisr.models.upscaler import Resampling
 from wsisr.slides import Slide, open_slide
@@ -26,8 +26,8 @@ from wsisr.upscaling.plan import UpscaleOptions, plan_upscaling
 SECRET = "S24-0815-Mustermann"
 """An accession number and a name; of a made-up person."""
 
-LEVELS = [noise(Size(256, 256)), noise(Size(128, 128), 1)]
-LABEL = noise(Size(90, 60), 7)
+LEVELS = [make_noise(Size(256, 256)), make_noise(Size(128, 128), 1)]
+LABEL = make_noise(Size(90, 60), 7)
 OUTPUTS = ["a.ome.tif", "a.svs", "a.ome.zarr"]
 BICUBIC = Resampling("bicubic", 2)
 
@@ -187,7 +187,7 @@ def copied(slide: Slide, folder: Path) -> set[str]:
     words, found = {*said(slide), slide.info.path.stem}, set()
     for output in OUTPUTS:
         written, other = made(slide, folder / output, Box(0, 0, 300, 200)), folder / f"other{output}"
-        deque(upscale_region(SlideRegion(Picture(noise(Size(300, 200))), 0), BICUBIC, other), 0)
+        deque(upscale_region(SlideRegion(InMemorySlide(make_noise(Size(300, 200))), 0), BICUBIC, other), 0)
         found |= shown(written, words) - shown(other, words)
     return found
 

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from wsisr import __version__
 from wsisr.cli.app import app, errors_as_lines
 from wsisr.cli.console import FILE_COLUMNS, console_width, print_message
-from wsisr.cli.progress import rated
+from wsisr.cli.progress import format_rate
 from wsisr.cli.summary import pace
 from wsisr.errors import OutputError, SlideError, WsisrError
 from wsisr.progress import Progress
@@ -180,9 +180,9 @@ def test_a_remark_is_one_line_on_stderr(capsys: pytest.CaptureFixture[str]) -> N
 
 
 def test_one_is_no_plural_and_a_small_region_is_not_nothing() -> None:
-    assert rated(Progress("assemble", 1, 1), 1, "tile") == "1/1 tile, 1 tiles/s"
-    assert rated(Progress("pyramid", 152, 152), 0.001, "tile") == "152/152 tiles"
-    assert rated(Progress("assemble", 12, 40), 4, "tile") == "12/40 tiles, 3 tiles/s"
+    assert format_rate(Progress("assemble", 1, 1), 1, "tile") == "1/1 tile, 1 tiles/s"
+    assert format_rate(Progress("pyramid", 152, 152), 0.001, "tile") == "152/152 tiles"
+    assert format_rate(Progress("assemble", 12, 40), 4, "tile") == "12/40 tiles, 3 tiles/s"
     assert pace(Progress("upscale", 4000, 20_000), 1).startswith("0.0040/0.0200 Mpx")
 
 

@@ -11,7 +11,7 @@ import tifffile
 from PIL import Image
 from typer.testing import CliRunner, Result
 
-from tests.support.samples import noise, write_tiff
+from tests.support.samples import make_noise, write_tiff
 from wsisr.cli.app import app
 from wsisr.imaging.geometry import Size
 from wsisr.writing import read_metadata
@@ -23,7 +23,7 @@ PITCHED = {"resolution": (20000, 20000), "resolutionunit": "CENTIMETER", "photom
 def slide(tmp_path: Path) -> Path:
     """Noise on the left, glass on the right."""
     pixels = np.full((700, 1400, 3), 240, np.uint8)
-    pixels[:, :400] = noise(Size(400, 700))
+    pixels[:, :400] = make_noise(Size(400, 700))
     return write_tiff(tmp_path / "slide.tif", pixels, **PITCHED)
 
 

@@ -11,10 +11,10 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from tests.support.disks import files_end_at
-from tests.support.networks import small_network, small_spec
+from tests.support.disks import limit_file_size
+from tests.support.networks import make_small_network, make_small_spec
 from tests.support.pairs import write_dataset
-from tests.support.samples import noise, write_tiff
+from tests.support.samples import make_noise, write_tiff
 from wsisr.cli.app import app, errors_as_lines
 from wsisr.imaging.geometry import Size
 from wsisr.models.weights import save_weights
@@ -48,11 +48,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     folder = tmp_path_factory.mktemp("lab")
     write_dataset(folder / "pairs")
     write_dataset(folder / "others", pitches=(0.25, 0.25, 0.25))
-    save_weights(folder / "span.safetensors", small_spec("span"), small_network("span").state_dict())
+    save_weights(folder / "span.safetensors", make_small_spec("span"), make_small_network("span").state_dict())
     (folder / "cut.safetensors").write_bytes((folder / "span.safetensors").read_bytes()[:-100])
     (folder / "pickle.safetensors").write_bytes(pickle.dumps({"weight": [1.0]}))
     (folder / "pickle.pth").write_bytes(pickle.dumps({"weight": [1.0]}))
-    write_tiff(folder / "slide.tif", noise(Size(120, 90)), resolution=(20000, 20000), resolutionunit="CENTIMETER")
+    write_tiff(folder / "slide.tif", make_noise(Size(120, 90)), resolution=(20000, 20000), resolutionunit="CENTIMETER")
     yield folder
     torch.set_num_threads(before)
 
@@ -71,7 +71,7 @@ def upscale(folder: Path, model: str) -> list[str]:
 
 def refused(command: list[str], capsys: pytest.CaptureFixture[str], largest_file: int | None = None) -> str:
     """The one line that is said, without its beginning; the command ends with 1."""
-    disk = nullcontext() if largest_file is None else files_end_at(largest_file)
+    disk = nullcontext() if largest_file is None else limit_file_size(largest_file)
     with pytest.raises(SystemExit) as ended, errors_as_lines(), disk:
         CliRunner().invoke(app, command, catch_exceptions=False)
     assert ended.value.code == 1

@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner, Result
 
-from tests.support.disks import as_nobody, readable_folder
-from tests.support.samples import noise, write_tiff
+from tests.support.disks import make_readable_folder, run_as_nobody
+from tests.support.samples import make_noise, write_tiff
 from wsisr.cli.app import app
 from wsisr.cli.batch import check_report, of_shard, run, write_report
 from wsisr.errors import OutputError
@@ -31,7 +31,8 @@ def upscaled(*arguments: object, model: str = "bicubic") -> Result:
 @pytest.fixture
 def slides(tmp_path: Path) -> list[Path]:
     return [
-        write_tiff(tmp_path / f"{name}.tif", noise(Size(60, 50), seed), **PITCHED) for seed, name in enumerate("ab")
+        write_tiff(tmp_path / f"{name}.tif", make_noise(Size(60, 50), seed), **PITCHED)
+        for seed, name in enumerate("ab")
     ]
 
 
@@ -52,12 +53,12 @@ def test_one_bad_slide_stops_no_other_and_ends_with_3(slides: list[Path], tmp_pa
 
 
 def test_a_slide_that_may_not_be_read_stops_no_other() -> None:
-    with readable_folder() as folder:
+    with make_readable_folder() as folder:
         folder.chmod(0o777)
-        slides = [write_tiff(folder / f"{name}.tif", noise(Size(60, 50)), **PITCHED) for name in "ab"]
+        slides = [write_tiff(folder / f"{name}.tif", make_noise(Size(60, 50)), **PITCHED) for name in "ab"]
         slides[0].chmod(0)
         slides[1].chmod(0o644)
-        with as_nobody():
+        with run_as_nobody():
             done = upscaled(*slides)
         assert done.exit_code == 3
         assert "a.tif: " in done.stderr
@@ -117,7 +118,7 @@ def test_a_foreign_file_under_an_outputs_name_is_refused(slides: list[Path], tmp
 
 def test_two_slides_of_one_name_are_refused_before_any_work(slides: list[Path], tmp_path: Path) -> None:
     (tmp_path / "other").mkdir()
-    namesake = write_tiff(tmp_path / "other" / "a.tif", noise(Size(60, 50)), **PITCHED)
+    namesake = write_tiff(tmp_path / "other" / "a.tif", make_noise(Size(60, 50)), **PITCHED)
     done = upscaled(*slides, namesake, "-o", tmp_path / "out")
     assert done.exit_code == 1
     assert not (tmp_path / "out").exists()
@@ -224,7 +225,7 @@ def test_the_result_of_another_slide_of_that_name_and_size_is_no_finished_one(
 
 def test_what_shows_holes_is_finished_only_for_who_takes_them(slides: list[Path], tmp_path: Path) -> None:
     output, report, data = tmp_path / "out.tif", tmp_path / "run.json", bytearray(slides[0].read_bytes())
-    packed = write_tiff(tmp_path / "packed.tif", noise(Size(60, 50)), **PITCHED, compression="zlib")
+    packed = write_tiff(tmp_path / "packed.tif", make_noise(Size(60, 50)), **PITCHED, compression="zlib")
     data = bytearray(packed.read_bytes())
     with tifffile.TiffFile(packed) as tiff:
         start = tiff.pages.first.dataoffsets[0]
@@ -278,7 +279,7 @@ def test_a_report_does_not_replace_the_result(slides: list[Path], tmp_path: Path
 
 
 def test_a_report_that_could_not_be_written_is_refused_before_any_work() -> None:
-    with readable_folder() as folder, as_nobody(), pytest.raises(OutputError, match="permission denied"):
+    with make_readable_folder() as folder, run_as_nobody(), pytest.raises(OutputError, match="permission denied"):
         check_report(folder / "run.json", [])
 
 

@@ -13,7 +13,7 @@ import typer
 from rich.console import Console
 from typer.testing import CliRunner
 
-from tests.support.samples import noise_levels, write_generic_pyramid
+from tests.support.samples import make_noise_levels, write_generic_pyramid
 from wsisr.cli.evaluate import _table, evaluate
 from wsisr.errors import OutputError, SlideError
 from wsisr.evaluation import Row
@@ -32,7 +32,7 @@ app.command()(evaluate)
 def slides(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     """Two slides of 0.5 um/px, of two levels each."""
     folder = tmp_path_factory.mktemp("slides")
-    pixels = noise_levels(Size(601, 520), Size(300, 260))
+    pixels = make_noise_levels(Size(601, 520), Size(300, 260))
     options: dict[str, Any] = {"resolution": (20000, 20000), "resolutionunit": 3}
     return [write_generic_pyramid(folder / name, pixels, **options) for name in ("[a].tif", "b.tif")]
 
@@ -95,7 +95,7 @@ def test_a_json_file_is_replaced_only_if_allowed(slides: list[Path], tmp_path: P
 
 
 def test_a_sampled_level_is_said_to_be_sampled(tmp_path: Path) -> None:
-    wide = write_generic_pyramid(tmp_path / "wide.tif", noise_levels(Size(1300, 300)))
+    wide = write_generic_pyramid(tmp_path / "wide.tif", make_noise_levels(Size(1300, 300)))
     text = shown(wide, "--kernel", "area", "--limit-px", "1000", "--quiet")
     assert "0.289 of 0.365 Mpx, in blocks of 1024 px squared, stand for the level" in text
 

@@ -10,7 +10,7 @@ import typer
 from PIL import ImageCms
 from typer.testing import CliRunner
 
-from tests.support.samples import noise, noise_levels, write_ome_pyramid, write_tiff
+from tests.support.samples import make_noise, make_noise_levels, write_ome_pyramid, write_tiff
 from wsisr.cli.info import info
 from wsisr.imaging.geometry import Size
 
@@ -57,13 +57,13 @@ def test_the_table_shows_the_same_facts(cmu_slide: Path) -> None:
 
 def test_the_table_has_a_line_for_each_level(tmp_path: Path) -> None:
     ome = {"PhysicalSizeX": 0.25, "PhysicalSizeY": 0.25}
-    table = shown(write_ome_pyramid(tmp_path / "a.ome.tif", noise_levels(Size(200, 100), Size(100, 50)), ome))
+    table = shown(write_ome_pyramid(tmp_path / "a.ome.tif", make_noise_levels(Size(200, 100), Size(100, 50)), ome))
     assert "200 x 100 px, 1/1, 0.25 um/px" in table
     assert "100 x 50 px, 1/2, 0.5 um/px" in table
 
 
 def test_what_is_not_recorded_is_null_and_said(tmp_path: Path) -> None:
-    path = write_tiff(tmp_path / "bare.tif", noise(Size(40, 30)))
+    path = write_tiff(tmp_path / "bare.tif", make_noise(Size(40, 30)))
     facts = json.loads(shown(path, "--json"))
     assert (facts["mpp"], facts["objective"], facts["levels"][0]["mpp"]) == (None, None, None)
     assert shown(path).count("not recorded") == 3
@@ -72,16 +72,16 @@ def test_what_is_not_recorded_is_null_and_said(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("damaged", "said"), [(False, "sRGB"), (True, "damaged")])
 def test_a_colour_profile_is_named(tmp_path: Path, damaged: bool, said: str) -> None:
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
-    path = write_tiff(tmp_path / "image.tif", noise(Size(40, 30)), iccprofile=profile[:60] if damaged else profile)
+    path = write_tiff(tmp_path / "image.tif", make_noise(Size(40, 30)), iccprofile=profile[:60] if damaged else profile)
     assert said in shown(path)
 
 
 def test_square_brackets_in_a_name_are_no_markup(tmp_path: Path) -> None:
-    assert "[red]a.tif" in shown(write_tiff(tmp_path / "[red]a.tif", noise(Size(40, 30))))
+    assert "[red]a.tif" in shown(write_tiff(tmp_path / "[red]a.tif", make_noise(Size(40, 30))))
 
 
 def test_a_slide_that_is_missing_stops_no_other(tmp_path: Path) -> None:
-    missing, whole = tmp_path / "none.svs", write_tiff(tmp_path / "a.tif", noise(Size(40, 30)))
+    missing, whole = tmp_path / "none.svs", write_tiff(tmp_path / "a.tif", make_noise(Size(40, 30)))
     done = CliRunner().invoke(app, [str(missing), str(whole), str(whole), "--json"], catch_exceptions=False)
     assert done.exit_code == 1
     assert [json.loads(line)["path"] for line in done.stdout.splitlines()] == [str(whole)] * 2
@@ -90,4 +90,4 @@ def test_a_slide_that_is_missing_stops_no_other(tmp_path: Path) -> None:
 
 def test_a_pitch_is_shown_to_six_digits(tmp_path: Path) -> None:
     ome = {"PhysicalSizeX": 0.12475, "PhysicalSizeY": 0.12475}
-    assert "0.12475 um/px" in shown(write_ome_pyramid(tmp_path / "a.ome.tif", noise_levels(Size(200, 100)), ome))
+    assert "0.12475 um/px" in shown(write_ome_pyramid(tmp_path / "a.ome.tif", make_noise_levels(Size(200, 100)), ome))

@@ -10,8 +10,8 @@ import tifffile
 import torch
 from typer.testing import CliRunner, Result
 
-from tests.support.networks import small_network, small_spec
-from tests.support.samples import noise, write_tiff
+from tests.support.networks import make_small_network, make_small_spec
+from tests.support.samples import make_noise, write_tiff
 from wsisr.cli.app import app
 from wsisr.errors import ModelError
 from wsisr.imaging.geometry import Size
@@ -26,7 +26,7 @@ PITCHED = {"resolution": (20000, 20000), "resolutionunit": "CENTIMETER", "photom
 
 @pytest.fixture
 def slide(tmp_path: Path) -> Path:
-    return write_tiff(tmp_path / "slide.tif", noise(Size(400, 400)), **PITCHED)
+    return write_tiff(tmp_path / "slide.tif", make_noise(Size(400, 400)), **PITCHED)
 
 
 def upscaled(slide: Path, model: Path, *options: str) -> Result:
@@ -37,12 +37,12 @@ def upscaled(slide: Path, model: Path, *options: str) -> Result:
 
 def seeing(path: Path, index: int) -> Path:
     """Weights whose branch sees one magnification only, of 5x, 10x and 20x."""
-    network = small_network("mmsrnet")
+    network = make_small_network("mmsrnet")
     assert isinstance(network, MMSRNet)
     with torch.no_grad():
         network.branch.last.weight.zero_()
         network.branch.last.bias.copy_(10 * torch.eye(3)[index])
-    save_weights(path, small_spec("mmsrnet"), network.state_dict())
+    save_weights(path, make_small_spec("mmsrnet"), network.state_dict())
     return path
 
 
@@ -67,9 +67,9 @@ def test_a_pitch_that_the_tissue_confirms_is_not(slide: Path) -> None:
 def twins(tmp_path: Path) -> Path:
     """A model and its twin of the same shape; the path of the first."""
     path = tmp_path / "x2.safetensors"
-    save_weights(path, small_spec("edsr"), small_network("edsr").state_dict())
-    other = {name: -tensor for name, tensor in small_network("edsr").state_dict().items()}
-    save_weights(tmp_path / "x2-gan.safetensors", small_spec("edsr"), other)
+    save_weights(path, make_small_spec("edsr"), make_small_network("edsr").state_dict())
+    other = {name: -tensor for name, tensor in make_small_network("edsr").state_dict().items()}
+    save_weights(tmp_path / "x2-gan.safetensors", make_small_spec("edsr"), other)
     return path
 
 
@@ -113,6 +113,8 @@ def test_crispness_that_cannot_be_is_one_line(twins: Path) -> None:
             load_upscaler(model, scale=2, device="cpu", perception=0.5)
     with pytest.raises(ModelError, match="choose from 0 to 1"):
         load_upscaler(twins, scale=2, device="cpu", perception=2.0)
-    save_weights(twins.with_name("x2-gan.safetensors"), small_spec("span"), small_network("span").state_dict())
+    save_weights(
+        twins.with_name("x2-gan.safetensors"), make_small_spec("span"), make_small_network("span").state_dict()
+    )
     with pytest.raises(ModelError, match="is not a network of the shape of"):
         load_upscaler(twins, scale=2, device="cpu", perception=0.5)

@@ -13,13 +13,13 @@ import pytest
 import typer
 from typer.testing import CliRunner, Result
 
-from tests.support.samples import noise, write_tiff
+from tests.support.samples import make_noise, write_tiff
 from wsisr.cli import upscale
 from wsisr.cli.app import app
 from wsisr.cli.batch import Facts
 from wsisr.cli.frontend import STOPPED_MESSAGE, Frontend
-from wsisr.cli.progress import Words
-from wsisr.cli.resources import Shares
+from wsisr.cli.progress import ProgressFormatter
+from wsisr.cli.resources import ParallelResources
 from wsisr.imaging.geometry import Size
 from wsisr.parallel.processes import StopFlag, WorkerSlot
 from wsisr.progress import Progress
@@ -36,7 +36,7 @@ class Fated:
     def stop_asked(self) -> AbstractContextManager[StopFlag]:
         return self.desk.catch_stop_signals()
 
-    def drawn(self, steps: Iterable[Progress], words: Words) -> Iterator[Progress]:
+    def drawn(self, steps: Iterable[Progress], words: ProgressFormatter) -> Iterator[Progress]:
         for number, step in enumerate(self.desk.show_progress(steps, words)):
             if number == 1:
                 self.happens()
@@ -91,7 +91,7 @@ def files(folder: Path) -> dict[str, bytes]:
 @pytest.fixture(scope="module")
 def slides(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     folder = tmp_path_factory.mktemp("slides")
-    return [write_tiff(folder / f"{name}.tif", noise(Size(300, 280), ord(name)), **PITCHED) for name in "abc"]
+    return [write_tiff(folder / f"{name}.tif", make_noise(Size(300, 280), ord(name)), **PITCHED) for name in "abc"]
 
 
 @pytest.fixture(scope="module")
@@ -148,20 +148,24 @@ def test_ctrl_c_ends_all_after_what_is_in_hand_and_the_same_command_goes_on(
 
 
 def test_as_many_at_a_time_as_there_are_devices_unless_a_number_says_how_many() -> None:
-    assert Shares.of("auto", 5, "cpu", None) == Shares(1, ("cpu",))
-    assert Shares.of("auto", 5, "auto", "bicubic").count == 1
-    assert Shares.of("3", 5, "cpu", None) == Shares(3, ("cpu",))
-    assert Shares.of("3", 2, "cuda:1", None) == Shares(2, ("cuda:1",))
-    assert Shares.of("8", 1, "auto", None).count == 1
+    assert ParallelResources.from_options("auto", 5, "cpu", None) == ParallelResources(1, ("cpu",))
+    assert ParallelResources.from_options("auto", 5, "auto", "bicubic").slides_at_once == 1
+    assert ParallelResources.from_options("3", 5, "cpu", None) == ParallelResources(3, ("cpu",))
+    assert ParallelResources.from_options("3", 2, "cuda:1", None) == ParallelResources(2, ("cuda:1",))
+    assert ParallelResources.from_options("8", 1, "auto", None).slides_at_once == 1
 
 
 def test_workers_take_turns_over_devices_and_divide_the_memory_of_those_they_share() -> None:
-    shares = Shares(5, ("cuda:0", "cuda:1"))
-    assert [shares.device(number) for number in range(5)] == ["cuda:0", "cuda:1", "cuda:0", "cuda:1", "cuda:0"]
-    assert (shares.crowd, Shares(2, ("cuda:0", "cuda:1")).crowd, Shares(4, ("cpu",)).crowd) == (3, 1, 4)
+    shares = ParallelResources(5, ("cuda:0", "cuda:1"))
+    assert [shares.device_for(number) for number in range(5)] == ["cuda:0", "cuda:1", "cuda:0", "cuda:1", "cuda:0"]
+    assert (
+        shares.slides_per_device,
+        ParallelResources(2, ("cuda:0", "cuda:1")).slides_per_device,
+        ParallelResources(4, ("cpu",)).slides_per_device,
+    ) == (3, 1, 4)
 
 
 @pytest.mark.parametrize("jobs", ["0", "-1", "many", "1.5", ""])
 def test_an_impossible_number_of_jobs_is_wrong_usage(jobs: str) -> None:
     with pytest.raises(typer.BadParameter):
-        Shares.of(jobs, 5, "cpu", None)
+        ParallelResources.from_options(jobs, 5, "cpu", None)

@@ -12,8 +12,8 @@ import pytest
 from PIL import Image, ImageCms
 from typer.testing import CliRunner, Result
 
-from tests.support.disks import files_end_at
-from tests.support.samples import noise, write_tiff
+from tests.support.disks import limit_file_size
+from tests.support.samples import make_noise, write_tiff
 from wsisr.cli.app import app
 from wsisr.cli.summary import Run
 from wsisr.errors import OutputError
@@ -27,11 +27,11 @@ def folder(tmp_path: Path) -> Path:
     """A slide, a mask for it, and an upscaling of it that a full disk has stopped."""
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     pitch = {"resolution": (20000, 20000), "resolutionunit": "CENTIMETER", "iccprofile": profile}
-    write_tiff(tmp_path / "slide.tif", noise(Size(500, 400)), **pitch)
+    write_tiff(tmp_path / "slide.tif", make_noise(Size(500, 400)), **pitch)
     mask = Image.new("L", (5, 4))
     mask.putpixel((0, 0), 255)
     mask.save(tmp_path / "mask.png")
-    with files_end_at(200_000):
+    with limit_file_size(200_000):
         assert isinstance(run(tmp_path, {}).exception, OutputError)
     return tmp_path
 

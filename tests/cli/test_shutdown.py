@@ -23,7 +23,7 @@ from tests.support.samples import REPOSITORY
 from wsisr import writing
 from wsisr.cli import shutdown
 from wsisr.cli.app import app
-from wsisr.cli.shutdown import catch_stop_signals, until
+from wsisr.cli.shutdown import catch_stop_signals, stop_between_steps
 from wsisr.dataset import builder
 from wsisr.writing.workdir import folder as work_folder
 
@@ -205,7 +205,7 @@ def test_afterwards_signals_are_whose_they_were() -> None:
     before = signal.set_wakeup_fd(-1)
     signal.set_wakeup_fd(before)
     handlers = [signal.getsignal(number) for number in shutdown.SIGNALS]
-    with catch_stop_signals(abrupt="interrupted"):
+    with catch_stop_signals(end_message="interrupted"):
         assert [signal.getsignal(number) for number in shutdown.SIGNALS] != handlers
     assert [signal.getsignal(number) for number in shutdown.SIGNALS] == handlers
     assert signal.set_wakeup_fd(before) == before
@@ -213,7 +213,7 @@ def test_afterwards_signals_are_whose_they_were() -> None:
 
 def test_a_work_that_ends_with_the_step_in_hand_is_done() -> None:
     stop = threading.Event()
-    for step in until(range(3), stop):
+    for step in stop_between_steps(range(3), stop):
         if step == 2:
             stop.set()
     assert step == 2

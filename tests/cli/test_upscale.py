@@ -15,7 +15,7 @@ import pytest
 import tifffile
 from PIL import Image, ImageCms
 
-from tests.support.samples import noise, write_tiff
+from tests.support.samples import make_noise, write_tiff
 from wsisr.imaging.geometry import Size
 from wsisr.slides import open_slide
 from wsisr.writing import PyramidSpec, PyramidWriter, read_metadata
@@ -37,7 +37,7 @@ def wsisr(*arguments: object, largest_file: int | None = None) -> subprocess.Com
 
 @pytest.fixture
 def slide(tmp_path: Path) -> Path:
-    return write_tiff(tmp_path / "slide.tif", noise(Size(300, 200)), **PITCHED)
+    return write_tiff(tmp_path / "slide.tif", make_noise(Size(300, 200)), **PITCHED)
 
 
 def refused(done: subprocess.CompletedProcess[str], *words: str) -> None:
@@ -116,7 +116,7 @@ def test_what_wsisr_wrote_is_enlarged_again_only_if_asked(slide: Path, tmp_path:
 
 
 def test_the_day_of_the_scan_is_left_out_if_asked(tmp_path: Path) -> None:
-    slide = write_tiff(tmp_path / "slide.tif", noise(Size(60, 50)), datetime="2009:12:29 09:59:15", **PITCHED)
+    slide = write_tiff(tmp_path / "slide.tif", make_noise(Size(60, 50)), datetime="2009:12:29 09:59:15", **PITCHED)
     for option, day in (("--quiet", "2009-12-29"), ("--deidentify", None)):
         output = tmp_path / f"out{option}.tif"
         assert upscaled(slide, output, option).returncode == 0
@@ -142,7 +142,7 @@ def test_a_slide_without_a_label_has_none_to_keep(slide: Path, tmp_path: Path) -
 
 def test_colours_are_converted_by_the_profile_or_kept_with_it(tmp_path: Path) -> None:
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
-    slide = write_tiff(tmp_path / "slide.tif", noise(Size(60, 50)), iccprofile=profile, **PITCHED)
+    slide = write_tiff(tmp_path / "slide.tif", make_noise(Size(60, 50)), iccprofile=profile, **PITCHED)
     stored = {}
     for icc in ("keep", "srgb"):
         assert upscaled(slide, tmp_path / f"{icc}.tif", "--icc", icc).returncode == 0
@@ -157,7 +157,7 @@ def test_a_slide_without_profile_cannot_be_converted(slide: Path, tmp_path: Path
 
 
 def test_a_slide_without_pitch_needs_one(tmp_path: Path) -> None:
-    slide = write_tiff(tmp_path / "slide.tif", noise(Size(60, 50)), photometric="rgb", metadata=None)
+    slide = write_tiff(tmp_path / "slide.tif", make_noise(Size(60, 50)), photometric="rgb", metadata=None)
     refused(upscaled(slide, tmp_path / "out.tif"), str(slide), "not recorded", "--mpp")
     assert upscaled(slide, tmp_path / "out.tif", "--mpp", 0.5).returncode == 0
 

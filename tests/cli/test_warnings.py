@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 import wsisr.models.loading
-from tests.support.samples import noise, write_tiff
+from tests.support.samples import make_noise, write_tiff
 from wsisr.cli.app import app
 from wsisr.imaging.geometry import Size
 from wsisr.imaging.pixels import RgbBatch
@@ -36,7 +36,7 @@ class Modest:
 def test_a_remark_is_told_once(command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(wsisr.models.loading, "load_upscaler", lambda *_, **__: Modest())
     pitch: dict[str, Any] = {"resolution": (20000, 20000), "resolutionunit": 3}
-    slide = write_tiff(tmp_path / "slide.tif", noise(Size(300, 200)), **pitch)
+    slide = write_tiff(tmp_path / "slide.tif", make_noise(Size(300, 200)), **pitch)
     options = {
         "upscale": ["--tissue", "none", "-o", str(tmp_path / "out.tif")],
         "preview": ["--region", "10,10,60,50", "-o", str(tmp_path / "look.png")],

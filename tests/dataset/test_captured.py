@@ -6,8 +6,8 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner, Result
 
-from tests.support.captures import Flaws, Scans, capture, scans, tissue, write_capture
-from tests.support.disks import files_end_at
+from tests.support.captures import CaptureFlaws, ScanPair, make_tissue, render_capture, render_scans, write_capture
+from tests.support.disks import limit_file_size
 from wsisr.cli.build_dataset import build_dataset
 from wsisr.dataset.alignment import NoCommonTissueError, align_captures
 from wsisr.dataset.captured import blur_and_thin, fit_colours
@@ -22,8 +22,8 @@ PATCH_PX = 64
 
 
 @pytest.fixture(scope="module")
-def captures() -> Scans:
-    return scans(tissue(21, 900), RATIO, np.random.default_rng(4))
+def captures() -> ScanPair:
+    return render_scans(make_tissue(21, 900), RATIO, np.random.default_rng(4))
 
 
 def run(*arguments: str | Path) -> Result:
@@ -33,7 +33,7 @@ def run(*arguments: str | Path) -> Result:
 
 @pytest.mark.parametrize(("quarter", "flip"), [(0, True), (90, False), (180, False), (270, True)])
 def test_two_whole_files_are_found_without_hints_however_they_lie(tmp_path: Path, quarter: int, flip: bool) -> None:
-    made = scans(tissue(21, 900), RATIO, np.random.default_rng(quarter), quarter, flip)
+    made = render_scans(make_tissue(21, 900), RATIO, np.random.default_rng(quarter), quarter, flip)
     low, high = write_capture(tmp_path / "a.tif", made.low, 1.0), write_capture(tmp_path / "b.tif", made.high, 0.5)
     assert run(low, high, "-o", tmp_path / "d").exit_code == 0
     records = PatchStore(tmp_path / "d").records
@@ -48,13 +48,13 @@ def test_two_whole_files_are_found_without_hints_however_they_lie(tmp_path: Path
         np.testing.assert_allclose(middle, np.reshape(record.box, (2, 2)).mean(axis=0), atol=1)
 
 
-def test_captures_of_other_specimens_are_refused(captures: Scans) -> None:
-    other = scans(tissue(22, 900), RATIO, np.random.default_rng(1))
+def test_captures_of_other_specimens_are_refused(captures: ScanPair) -> None:
+    other = render_scans(make_tissue(22, 900), RATIO, np.random.default_rng(1))
     with pytest.raises(NoCommonTissueError):
         align_captures(ImageSlide(Path("low"), captures.low, 1.0), ImageSlide(Path("high"), other.high, 1.0 / RATIO))
 
 
-def test_the_command_writes_pairs_that_lie_on_each_other(captures: Scans, tmp_path: Path) -> None:
+def test_the_command_writes_pairs_that_lie_on_each_other(captures: ScanPair, tmp_path: Path) -> None:
     low, high = (
         write_capture(tmp_path / "a_low.tif", captures.low, 1.0),
         write_capture(tmp_path / "a_high.tif", captures.high, 0.5),
@@ -75,11 +75,11 @@ def test_the_command_writes_pairs_that_lie_on_each_other(captures: Scans, tmp_pa
         assert apart < np.abs(raw - store.read_low(record)).mean()
 
 
-def test_fields_of_a_microscope_find_their_partners_by_what_they_show(captures: Scans, tmp_path: Path) -> None:
+def test_fields_of_a_microscope_find_their_partners_by_what_they_show(captures: ScanPair, tmp_path: Path) -> None:
     for folder, pixels in (("10x", captures.low), ("20x", captures.high)):
         (tmp_path / folder).mkdir()
         Image.fromarray(pixels).save(tmp_path / folder / "b.png")
-    other = scans(tissue(23, 900), RATIO, np.random.default_rng(1))
+    other = render_scans(make_tissue(23, 900), RATIO, np.random.default_rng(1))
     Image.fromarray(other.low).save(tmp_path / "10x" / "a.png")
     assert run(tmp_path / "10x", tmp_path / "20x", "-o", tmp_path / "d").exit_code == 0
     records = PatchStore(tmp_path / "d").records
@@ -88,7 +88,7 @@ def test_fields_of_a_microscope_find_their_partners_by_what_they_show(captures: 
     assert {record.mpp_hr for record in records} == {0.5}
 
 
-def test_bad_input_is_one_line(tmp_path: Path, captures: Scans) -> None:
+def test_bad_input_is_one_line(tmp_path: Path, captures: ScanPair) -> None:
     bare, other = (
         write_capture(tmp_path / "bare.tif", captures.low, None),
         write_capture(tmp_path / "other.tif", captures.high, 0.5),
@@ -127,9 +127,11 @@ def test_what_lies_outside_a_field_is_white(make: Callable[[], Box]) -> None:
 
 
 def test_blur_noise_and_jpeg_do_not_change_what_colours_are_matched_to() -> None:
-    random, fine = np.random.default_rng(0), tissue(21, 900)
-    sharp = capture(fine, Affine.similarity(4), Size(225, 225), Flaws(), random)
-    poor = capture(fine, Affine.similarity(4), Size(225, 225), Flaws(blur_px=0.8, noise=5, quality=60), random)
+    random, fine = np.random.default_rng(0), make_tissue(21, 900)
+    sharp = render_capture(fine, Affine.similarity(4), Size(225, 225), CaptureFlaws(), random)
+    poor = render_capture(
+        fine, Affine.similarity(4), Size(225, 225), CaptureFlaws(blur_px=0.8, noise=5, quality=60), random
+    )
     colours = fit_colours(iter([(blur_and_thin(sharp), blur_and_thin(poor))]))
     np.testing.assert_allclose(colours[:3], np.eye(3), atol=0.15)
 
@@ -144,24 +146,26 @@ def refused(folder: Path, *arguments: str | Path) -> str:
     return str(error.value)
 
 
-def test_what_shows_nothing_in_common_is_refused_and_leaves_nothing(captures: Scans, tmp_path: Path) -> None:
+def test_what_shows_nothing_in_common_is_refused_and_leaves_nothing(captures: ScanPair, tmp_path: Path) -> None:
     low, high = (
         write_capture(tmp_path / "a_low.tif", captures.low, 1.0),
         write_capture(tmp_path / "a_high.tif", captures.high, 0.5),
     )
-    other = write_capture(tmp_path / "b_low.tif", scans(tissue(22, 900), RATIO, np.random.default_rng(1)).low, 1.0)
+    other = write_capture(
+        tmp_path / "b_low.tif", render_scans(make_tissue(22, 900), RATIO, np.random.default_rng(1)).low, 1.0
+    )
     glass = write_capture(tmp_path / "glass.tif", np.full_like(captures.low, 240), 1.0)
     for wrong in (other, glass):
         assert f"{wrong} and {high.name}: no common tissue found" in refused(tmp_path, wrong, high)
     empty = tmp_path / "empty"
     empty.mkdir()
     assert str(empty) in refused(tmp_path, empty, high)
-    with files_end_at(20_000), pytest.raises(OutputError, match="file too large"):
+    with limit_file_size(20_000), pytest.raises(OutputError, match="file too large"):
         run(low, high, "-o", tmp_path / "d")
     assert not list(tmp_path.glob("d*"))
 
 
-def test_a_capture_of_an_unfit_pitch_stops_no_other(captures: Scans, tmp_path: Path) -> None:
+def test_a_capture_of_an_unfit_pitch_stops_no_other(captures: ScanPair, tmp_path: Path) -> None:
     low, high = tmp_path / "low", tmp_path / "high"
     for folder in (low, high):
         folder.mkdir()
@@ -172,7 +176,7 @@ def test_a_capture_of_an_unfit_pitch_stops_no_other(captures: Scans, tmp_path: P
     assert {record.parameters["low"] for record in PatchStore(tmp_path / "d").records} == {"b_20x.png"}
 
 
-def test_an_image_that_cannot_be_read_stops_no_other(captures: Scans, tmp_path: Path) -> None:
+def test_an_image_that_cannot_be_read_stops_no_other(captures: ScanPair, tmp_path: Path) -> None:
     for folder, pixels in (("10x", captures.low), ("20x", captures.high)):
         (tmp_path / folder).mkdir()
         Image.fromarray(pixels).save(tmp_path / folder / "b.png")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from tests.support.pairs import write_glass, write_slide
+from tests.support.pairs import write_blank_slide, write_slide
 from wsisr.cli.build_dataset import build_dataset
 from wsisr.dataset.reader import PatchStore
 from wsisr.errors import DatasetError, OutputError
@@ -42,7 +42,7 @@ def test_the_table_counts_pairs_patches_and_slides(tmp_path: Path) -> None:
 
 
 def test_what_the_dataset_lacks_is_said(tmp_path: Path) -> None:
-    slides = [write_slide(tmp_path / "a.ome.tif"), write_glass(tmp_path / "glass.ome.tif")]
+    slides = [write_slide(tmp_path / "a.ome.tif"), write_blank_slide(tmp_path / "glass.ome.tif")]
     done = run(*slides, "-o", tmp_path / "pairs", "--val-share", "0", "--quiet")
     assert done.stdout == ""
     assert done.stderr.splitlines() == [

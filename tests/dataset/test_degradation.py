@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageFilter
 
-from tests.support.captures import tissue
-from tests.support.samples import noise
+from tests.support.captures import make_tissue
+from tests.support.samples import make_noise
 from wsisr.dataset.degradation import CAPTURE, SCAN, Degradation, DegradationRound, read_degradation
 from wsisr.dataset.degradation_steps import MAX_NA, Blur, Jpeg, Lens, PatchScale, Sensor, Sharpening
 from wsisr.dataset.optics import (
@@ -38,7 +38,7 @@ GREEN_UM = 0.54
 def test_the_same_draw_gives_the_same_patch_of_the_right_size(
     width: int, height: int, scale: int, preset: Degradation, seed: int
 ) -> None:
-    high = noise(Size(width * scale, height * scale))
+    high = make_noise(Size(width * scale, height * scale))
     (first, drawn), (again, told) = (preset(high, scale, 1.0, np.random.default_rng(seed)) for _ in range(2))
     assert first.shape == (height, width, 3)
     np.testing.assert_array_equal(first, again)
@@ -48,7 +48,7 @@ def test_the_same_draw_gives_the_same_patch_of_the_right_size(
 @given(seed=SEEDS, scale=st.sampled_from([2, 4]), mpp=st.sampled_from([0.5, 1.0, 4.0]))
 def test_what_was_drawn_lies_in_its_range_and_can_be_done_again(seed: int, scale: int, mpp: float) -> None:
     quiet = replace(CAPTURE, first=replace(CAPTURE.first, sensor=None))  # noise alone is not written down
-    high = tissue(3, 128)
+    high = make_tissue(3, 128)
     low, drawn = quiet(high, scale, mpp, np.random.default_rng(seed))
     again = quiet.apply(high, PatchScale(scale, mpp), drawn, np.random.default_rng(0))
     np.testing.assert_array_equal(low, again)
@@ -68,7 +68,7 @@ def test_shares_are_kept() -> None:
 
 @given(seed=SEEDS, scale=st.sampled_from([2, 4]))
 def test_scan_is_a_blur_an_area_mean_a_sharpening_and_a_jpeg(seed: int, scale: int) -> None:
-    high, random = tissue(4, 128), np.random.default_rng(seed)
+    high, random = make_tissue(4, 128), np.random.default_rng(seed)
     sigma, percent = random.uniform(0, 0.6) * scale, round(random.uniform(0, 150))
     quality = int(random.integers(25, 96))
     blurred = np.asarray(Image.fromarray(high).filter(ImageFilter.GaussianBlur(sigma)))
@@ -91,7 +91,7 @@ def test_grey_stays_grey(level: int, seed: int) -> None:
 @pytest.mark.parametrize("preset", [SCAN, CAPTURE])
 def test_it_stays_near_the_area_mean(preset: Degradation) -> None:
     for seed in range(5):
-        high = tissue(seed, 128)
+        high = make_tissue(seed, 128)
         low, _ = preset(high, 4, 1.0, np.random.default_rng(seed))
         assert np.abs(low.astype(int) - shrink_image(high, 4, "area")).mean() < 12
 
@@ -99,7 +99,7 @@ def test_it_stays_near_the_area_mean(preset: Degradation) -> None:
 def test_a_second_round_is_a_file_that_is_stored_again() -> None:
     first = DegradationRound(jpeg=Jpeg((40, 40)))
     twice = Degradation(first=first, second=DegradationRound(jpeg=Jpeg((80, 80), ("4:4:4",))))
-    high = tissue(5, 64)
+    high = make_tissue(5, 64)
     low, _ = twice(high, 2, 1.0, np.random.default_rng(0))
     np.testing.assert_array_equal(low, recompress_jpeg(recompress_jpeg(shrink_image(high, 2, "area"), 40), 80, "4:4:4"))
 

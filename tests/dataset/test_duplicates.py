@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from tests.support.pairs import built, record, write_slide
-from tests.support.samples import noise
+from tests.support.pairs import build_dataset, make_record, write_slide
+from tests.support.samples import make_noise
 from wsisr.dataset.duplicates import MAX_DIFFERING_BITS, MIN_SET_BITS, find_near_duplicates
 from wsisr.dataset.patch_quality import compute_fingerprint
 from wsisr.dataset.reader import HEADER
@@ -27,12 +27,12 @@ BALANCED = 0x00FF00FF00FF00FF
 
 
 def of(bits: int, split: str, number: int = 0, contrast: float = 40.0) -> PatchRecord:
-    own = record(f"{split}{number}", split=split)
+    own = make_record(f"{split}{number}", split=split)
     return replace(own, fingerprint=f"{bits:016x}", contrast=contrast)
 
 
 def rough(seed: int) -> Rgb:
-    return enlarge_image(noise(Size(12, 12), seed), 8, "bicubic")
+    return enlarge_image(make_noise(Size(12, 12), seed), 8, "bicubic")
 
 
 @given(places=st.sets(st.integers(0, 63), max_size=14))
@@ -69,13 +69,13 @@ def test_compression_hides_nothing_and_another_field_is_no_look_alike(seed: int)
 
 @pytest.mark.parametrize("mark", ["", "xyz", "0" * 15, "-" + "1" * 15])
 def test_a_fingerprint_that_is_none_is_one_line(mark: str) -> None:
-    with pytest.raises(DatasetError, match="not 64 bits in hex; build it again"):
-        find_near_duplicates([replace(record("a"), fingerprint=mark)])
+    with pytest.raises(DatasetError, match="not 64 bits in hex; build the dataset again"):
+        find_near_duplicates([replace(make_record("a"), fingerprint=mark)])
 
 
 def test_a_slide_that_is_in_both_splits_under_two_names_is_told_of(tmp_path: Path) -> None:
     train, val = write_slide(tmp_path / "a.ome.tif"), write_slide(tmp_path / "b.ome.tif")
-    built(tmp_path / "d", [train], [val])
+    build_dataset(tmp_path / "d", [train], [val])
     told = json.loads((tmp_path / "d" / HEADER).read_text())["look_alikes"]
     assert told["pairs"] >= 6
     assert {(each["train"]["slide"], each["val"]["slide"]) for each in told["examples"]} == {("a.ome.tif", "b.ome.tif")}

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.support.samples import noise
+from tests.support.samples import make_noise
 from wsisr.dataset.level_relation import FieldPair, LevelRelation, measure_relation
 from wsisr.imaging.geometry import Box, Size
 from wsisr.imaging.pixels import Rgb, shrink_image
@@ -23,7 +23,7 @@ FINER = 4
 def scene(side: int, seed: int) -> Rgb:
     """Blobs of several sizes, (side, side, 3)."""
     layers = [
-        cv2.GaussianBlur(noise(Size(side, side), seed + i).astype(np.float32), (0, 0), 4.0 * 2**i) for i in (0, 1)
+        cv2.GaussianBlur(make_noise(Size(side, side), seed + i).astype(np.float32), (0, 0), 4.0 * 2**i) for i in (0, 1)
     ]
     total = sum((layer - layer.mean()) / layer.std() for layer in layers)
     return np.asarray(np.clip(128 + 30 * np.asarray(total), 0, 255), np.uint8)
@@ -85,7 +85,7 @@ def test_levels_of_different_slides_are_refused() -> None:
 @pytest.mark.parametrize("kernel", ["area", "bicubic", "lanczos"])
 def test_the_kernel_that_made_a_level_is_told(kernel: str) -> None:
     highs = [each.high for each in fields(2, (0, 0))]
-    rough = [shrink_image(noise(Size(512, 512), seed), 4, "area") for seed in range(len(highs))]
+    rough = [shrink_image(make_noise(Size(512, 512), seed), 4, "area") for seed in range(len(highs))]
     found = of(2, [FieldPair(Box(0, 0, 128, 128), high, shrink_image(high, 2, kernel)) for high in rough])  # type: ignore[arg-type]
     assert found.closest == kernel
     assert sum(found.kernel_x) == pytest.approx(1, abs=0.08 if kernel == "lanczos" else 0.03)  # six scales wide

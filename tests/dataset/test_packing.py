@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.support.disks import files_end_at
-from tests.support.pairs import files_under, record, write_dataset
+from tests.support.disks import limit_file_size
+from tests.support.pairs import make_record, read_files, write_dataset
 from wsisr.dataset.codecs import PATCH_CODECS
 from wsisr.dataset.packing import MB, DatasetPacking, order_in_turns
 from wsisr.dataset.reader import PatchStore
@@ -39,7 +39,7 @@ def test_all_files_together_stay_under_the_limit(
     folder = tmp_path_factory.mktemp("packs")
     with suppress(DatasetError):  # a limit under which nothing fits
         packed(dataset, folder / "pack", limit_mb, codec)
-    assert sum(map(len, files_under(folder).values())) <= limit_mb * MB
+    assert sum(map(len, read_files(folder).values())) <= limit_mb * MB
 
 
 @pytest.mark.parametrize("codec", PATCH_CODECS)
@@ -55,7 +55,7 @@ def test_a_pack_without_a_limit_to_feel_is_the_dataset(dataset: Path, tmp_path: 
 def test_a_pack_of_the_same_is_the_same_to_the_byte(dataset: Path, tmp_path: Path) -> None:
     packed(dataset, tmp_path / "a", 0.05)
     packed(dataset, tmp_path / "b", 0.05)
-    assert files_under(tmp_path / "a") == files_under(tmp_path / "b")
+    assert read_files(tmp_path / "a") == read_files(tmp_path / "b")
 
 
 def test_few_patches_are_spread_over_slides_scales_and_splits(dataset: Path, tmp_path: Path) -> None:
@@ -68,7 +68,7 @@ def test_few_patches_are_spread_over_slides_scales_and_splits(dataset: Path, tmp
 
 def rows(numbers: list[int]) -> list[PatchRecord]:
     """So many patches of each of some slides."""
-    patches = [record(f"{slide}") for slide, number in enumerate(numbers) for _ in range(number)]
+    patches = [make_record(f"{slide}") for slide, number in enumerate(numbers) for _ in range(number)]
     return [replace(each, images={"hr": (place, 1), "lr": (0, 1)}) for place, each in enumerate(patches)]
 
 
@@ -98,6 +98,6 @@ def test_what_cannot_be_is_one_line_and_leaves_nothing(dataset: Path, tmp_path: 
     assert "is the dataset to be packed" in refused(dataset, dataset, overwrite=True)
     assert "known: raw, webp, jpeg, png" in refused(dataset, tmp_path / "pack", codec="zip")
     assert "is none" in refused(dataset, tmp_path / "pack", float("nan"))
-    with files_end_at(5000), pytest.raises(OutputError, match="file too large"):
+    with limit_file_size(5000), pytest.raises(OutputError, match="file too large"):
         deque(DatasetPacking(dataset, tmp_path / "pack", codec="raw"))
     assert list(tmp_path.iterdir()) == []

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.support.samples import noise
+from tests.support.samples import make_noise
 from wsisr.dataset.patch_quality import compute_fingerprint, measure_focus
 from wsisr.dataset.patch_selection import (
     MAX_FLAT_SHARE,
@@ -60,9 +60,9 @@ def test_each_texture_gives_its_share() -> None:
 
 
 def test_a_blurred_patch_among_sharp_ones_is_rejected() -> None:
-    sharp = [shrink_image(noise(Size(256, 256), seed), 2, "area") for seed in range(9)]
+    sharp = [shrink_image(make_noise(Size(256, 256), seed), 2, "area") for seed in range(9)]
     blurred = np.asarray(cv2.GaussianBlur(sharp[0], (0, 0), 2), np.uint8)
-    smooth = cv2.resize(noise(Size(16, 16)), (128, 128), interpolation=cv2.INTER_CUBIC)
+    smooth = cv2.resize(make_noise(Size(16, 16)), (128, 128), interpolation=cv2.INTER_CUBIC)
     looks = [measure_patch(patch, BOX, 1.0) for patch in (*sharp, np.asarray(smooth, np.uint8))]
     assert [reason for _, reason in select_patches(looks, 100).rejected] == [RejectReason.BLURRED]
     assert measure_focus(blurred) < 0.6 * measure_focus(sharp[0])
@@ -70,7 +70,7 @@ def test_a_blurred_patch_among_sharp_ones_is_rejected() -> None:
 
 @pytest.mark.parametrize("gain", [0.3, 0.6, 1.0])
 def test_focus_does_not_depend_on_stain(gain: float) -> None:
-    patch = shrink_image(noise(Size(256, 256)), 2, "area")
+    patch = shrink_image(make_noise(Size(256, 256)), 2, "area")
     paler = np.asarray(np.round(255 - gain * (255 - patch.astype(float))), np.uint8)
     assert measure_focus(paler) == pytest.approx(measure_focus(patch), rel=0.1)
 
@@ -84,7 +84,7 @@ def test_no_more_fields_are_read_than_a_few_for_each_that_is_wanted(shares: list
 
 
 def test_patches_that_look_alike_have_fingerprints_alike() -> None:
-    patch = shrink_image(noise(Size(192, 192)), 2, "area")
+    patch = shrink_image(make_noise(Size(192, 192)), 2, "area")
     patch = np.asarray(cv2.GaussianBlur(patch, (0, 0), 8))
     brighter = np.asarray(np.minimum(patch.astype(int) + 9, 255), np.uint8)
     bits = [int(compute_fingerprint(each), 16) for each in (patch, brighter, patch[::-1])]

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from tests.support.disks import files_end_at
-from tests.support.pairs import files_under, record, write_dataset, write_manifest
+from tests.support.disks import limit_file_size
+from tests.support.pairs import make_record, read_files, write_dataset, write_manifest
 from wsisr.dataset.codecs import PATCH_CODECS, decode_patch
 from wsisr.dataset.reader import MANIFEST, SHARDS, PatchStore
 from wsisr.dataset.records import MAGNIFICATIONS, PatchRecord, nearest_magnification
@@ -66,7 +66,7 @@ def test_pixels_are_read_as_they_were_kept(patches: list[Rgb], tmp_path_factory:
     with open_shard_writer(folder, "a") as part:
         for patch in patches:
             images = {"hr": part.write_image(patch), "lr": part.write_image(patch)}
-            part.add_record(replace(record("a"), scale=1, side=len(patch), images=images))
+            part.add_record(replace(make_record("a"), scale=1, side=len(patch), images=images))
     write_manifest(folder, part.records)
     store = PatchStore(folder)
     for patch, row in zip(patches, store.records, strict=True):
@@ -108,7 +108,7 @@ def test_a_folder_without_a_manifest_is_no_dataset(tmp_path: Path) -> None:
 
 
 def changed(**values: object) -> bytes:
-    return json.dumps(json.loads(record("a").to_json()) | values).encode() + b"\n"
+    return json.dumps(json.loads(make_record("a").to_json()) | values).encode() + b"\n"
 
 
 @pytest.mark.parametrize(
@@ -157,14 +157,14 @@ def test_a_part_that_ends_early_leaves_nothing(tmp_path: Path, reason: type[Base
 
     with pytest.raises(reason):
         fail()
-    assert files_under(tmp_path) == {}
+    assert read_files(tmp_path) == {}
 
 
 def test_a_full_disk_is_one_line_and_leaves_no_part(tmp_path: Path) -> None:
     with (
-        files_end_at(20_000),
+        limit_file_size(20_000),
         pytest.raises(OutputError, match="file too large"),
         open_shard_writer(tmp_path, "a") as part,
     ):
         part.write_image(np.zeros((128, 128, 3), np.uint8))
-    assert files_under(tmp_path) == {}
+    assert read_files(tmp_path) == {}

@@ -15,15 +15,15 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from tests.support.pairs import built, record, write_dataset, write_manifest, write_slide
-from tests.support.samples import noise
+from tests.support.pairs import build_dataset, make_record, write_dataset, write_manifest, write_slide
+from tests.support.samples import make_noise
 from wsisr.cli.build_dataset import build_dataset
 from wsisr.dataset.reader import HEADER, MANIFEST, REPORT, SLIDES, PatchStore
 from wsisr.dataset.report import write_report
 from wsisr.dataset.report.charts import KernelWeights, area_weights, bicubic_weights
 from wsisr.dataset.report.contents import read_report_contents
 from wsisr.dataset.report.pictures import DIFFERENCE_GAIN, PairViews
-from wsisr.dataset.shard_writer import Rejected, SlideFacts, encode_picture
+from wsisr.dataset.shard_writer import Rejections, SlideFacts, encode_picture
 from wsisr.errors import DatasetError
 from wsisr.imaging.geometry import Size
 from wsisr.imaging.pixels import FilterName, shrink_image
@@ -71,7 +71,7 @@ class Page(HTMLParser):
 def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("report")
     slides = [write_slide(folder / f"{name}.ome.tif", Size(256, 256), seed=n) for n, name in enumerate("ab")]
-    return built(folder / "pairs", slides, [write_slide(folder / "c.ome.tif", Size(256, 128))]).folder
+    return build_dataset(folder / "pairs", slides, [write_slide(folder / "c.ome.tif", Size(256, 128))]).folder
 
 
 def page_of(folder: Path) -> Page:
@@ -124,7 +124,7 @@ def test_what_comes_from_files_is_text_and_no_markup(tmp_path: Path) -> None:
     facts = facts_of("slide0", told={HOSTILE: HOSTILE})
     facts.slide = facts.case = facts.kind = facts.split = HOSTILE
     facts.reject(HOSTILE, np.zeros((9, 9, 3), np.uint8))
-    facts.rejected["other"] = Rejected(1, [HOSTILE])
+    facts.rejected["other"] = Rejections(1, [HOSTILE])
     header = {"wsisr": HOSTILE, "recipe": {HOSTILE: HOSTILE}, "failed": [HOSTILE, {"no": "text"}]}
     folder = write_facts(tmp_path, [asdict(facts)], header)
     records = PatchStore(folder).records
@@ -140,14 +140,14 @@ def test_what_comes_from_files_is_text_and_no_markup(tmp_path: Path) -> None:
 
 
 def test_a_report_is_bounded_whatever_the_dataset(tmp_path: Path) -> None:
-    large = encode_picture(noise(Size(300, 300), 0), 300)
+    large = encode_picture(make_noise(Size(300, 300), 0), 300)
     assert 80_000 < len(large) < 100_000
-    example = encode_picture(noise(Size(96, 96), 0), 96)
+    example = encode_picture(make_noise(Size(96, 96), 0), 96)
     rows = []
     for number in range(60):
         facts = facts_of(f"{number}" + '"' * 400, told={f"{key}": '"' * 400 for key in range(30)})
         facts.thumbnail = large
-        facts.rejected = {f"{each} {number}{'&' * 200}": Rejected(1, [example] * 3) for each in range(3)}
+        facts.rejected = {f"{each} {number}{'&' * 200}": Rejections(1, [example] * 3) for each in range(3)}
         rows.append(asdict(facts))
     many = {f"{key}{HOSTILE * 9}": "x" * 999 for key in range(999)}
     folder = write_facts(tmp_path, rows, {"recipe": many, "failed": [*many]})
@@ -218,8 +218,8 @@ def test_look_alikes_are_shown(tmp_path: Path) -> None:
         (SLIDES, '{"slide": "a"}\n'),
         (SLIDES, "[]\n"),
         (HEADER, "{"),
-        (MANIFEST, record("a").to_json().replace('"focus": 0.5', '"focus": NaN') + "\n"),
-        (MANIFEST, record("a").to_json().replace('"slide": "a.svs"', '"slide": ["a"]') + "\n"),
+        (MANIFEST, make_record("a").to_json().replace('"focus": 0.5', '"focus": NaN') + "\n"),
+        (MANIFEST, make_record("a").to_json().replace('"slide": "a.svs"', '"slide": ["a"]') + "\n"),
     ],
 )
 def test_a_damaged_dataset_is_one_line_that_names_the_file(tmp_path: Path, name: str, content: str) -> None:

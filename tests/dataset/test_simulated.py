@@ -11,9 +11,9 @@ import pytest
 import torch
 from typer.testing import CliRunner, Result
 
-from tests.support.disks import files_end_at
-from tests.support.pairs import RECIPE, files_under, write_glass, write_levels, write_slide
-from tests.support.samples import noise
+from tests.support.disks import limit_file_size
+from tests.support.pairs import RECIPE, read_files, write_blank_slide, write_levels, write_slide
+from tests.support.samples import make_noise
 from wsisr.cli.build_dataset import build_dataset
 from wsisr.dataset.builder import DatasetBuilder
 from wsisr.dataset.degradation import CAPTURE, SCAN
@@ -76,8 +76,8 @@ def test_the_bytes_do_not_depend_on_other_slides_nor_on_when(tmp_path: Path) -> 
     whole, again, alone = (
         built(tmp_path / name, some) for name, some in zip("xyz", (slides, slides, slides[1:]), strict=True)
     )
-    assert files_under(whole.folder) == files_under(again.folder)
-    assert files_under(alone.folder)["shards/b.ome.bin"] == files_under(whole.folder)["shards/b.ome.bin"]
+    assert read_files(whole.folder) == read_files(again.folder)
+    assert read_files(alone.folder)["shards/b.ome.bin"] == read_files(whole.folder)["shards/b.ome.bin"]
 
 
 def test_a_job_can_be_handed_to_another_process(tmp_path: Path) -> None:
@@ -117,11 +117,11 @@ def test_what_gives_no_pairs_is_refused_in_one_line_and_leaves_nothing(tmp_path:
         write_slide(tmp_path / "bare.ome.tif", mpp=None): "pixel pitch is not recorded",
         write_slide(tmp_path / "coarse.ome.tif", mpp=3.0): "levels that pair start at 3 um/px, coarser than 2.1",
         write_slide(tmp_path / "small.ome.tif", Size(63, 200)): "smaller than a patch of 64 px",
-        write_glass(tmp_path / "glass.ome.tif"): "",
+        write_blank_slide(tmp_path / "glass.ome.tif"): "",
         text: "",
         tmp_path / "missing.svs": "",
     }
-    before = files_under(tmp_path)
+    before = read_files(tmp_path)
     for path, reason in cases.items():
         with pytest.raises(WsisrError) as error:
             built(tmp_path / "d", [path])
@@ -129,9 +129,9 @@ def test_what_gives_no_pairs_is_refused_in_one_line_and_leaves_nothing(tmp_path:
         assert str(path if "glass" not in path.name else tmp_path / "d") in str(error.value)
         assert "\n" not in str(error.value)
     good = write_slide(tmp_path / "bare.ome.tif", mpp=0.5)
-    with files_end_at(20_000), pytest.raises(OutputError, match="file too large"):
+    with limit_file_size(20_000), pytest.raises(OutputError, match="file too large"):
         built(tmp_path / "d", [good])
-    assert set(files_under(tmp_path)) == set(before)
+    assert set(read_files(tmp_path)) == set(before)
     with pytest.raises(DatasetError, match="scale 3 is not one of 2, 4, 8"):
         Simulation(scales=(2, 3))
 
@@ -163,7 +163,7 @@ def blurred(tmp_path: Path) -> PatchStore:
     """Two slides that can be learned, seen by a weaker objective."""
     slides = []
     for number in range(2):
-        smooth = enlarge_image(noise(Size(32, 32), number), 4, "bicubic")
+        smooth = enlarge_image(make_noise(Size(32, 32), number), 4, "bicubic")
         slides.append(write_levels(tmp_path / f"s{number}.ome.tif", [smooth], 0.5))
     return built(tmp_path / "d", slides[:1], tuple(slides[1:]))
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.support.samples import noise, write_generic_pyramid
+from tests.support.samples import make_noise, write_generic_pyramid
 from wsisr.errors import SlideError
 from wsisr.evaluation import BackProjection, Flat, Row, Sampling, evaluate, levels_to_evaluate
 from wsisr.imaging.geometry import Size
@@ -38,9 +38,9 @@ class Repeat:
 
 def picture() -> Rgb:
     """(397, 531, 3), neither side even: cloudy, sharp and flat parts."""
-    image = resize_image(noise(Size(60, 45)), 531, 397, "bicubic").copy()
-    image[200:, :150] = noise(Size(150, 197))
-    image[60:300, 300:] = 251 + noise(Size(231, 240)) % 3
+    image = resize_image(make_noise(Size(60, 45)), 531, 397, "bicubic").copy()
+    image[200:, :150] = make_noise(Size(150, 197))
+    image[60:300, 300:] = 251 + make_noise(Size(231, 240)) % 3
     return image
 
 
@@ -139,7 +139,7 @@ def test_flat_cells_score_as_cut_out_of_the_whole_image(path: Path, scale: int, 
 
 @pytest.mark.parametrize("size", [Size(120, 700), Size(700, 120), Size(150, 389)])
 def test_scores_of_a_narrow_image_do_not_depend_on_the_blocks(tmp_path: Path, size: Size) -> None:
-    file = write_generic_pyramid(tmp_path / "narrow.tif", [noise(size)])
+    file = write_generic_pyramid(tmp_path / "narrow.tif", [make_noise(size)])
     small, large = (row(file, Repeat(2), "bicubic", sampling=Sampling(block_px)) for block_px in (64, 512))
     assert small.bicubic.ssim == pytest.approx(large.bicubic.ssim, abs=1e-9)
     assert [s.psnr for s in (small.model, small.bicubic, small.back_projection)] == [
@@ -193,7 +193,7 @@ def test_a_level_beyond_the_limit_is_sampled_and_the_row_says_so(path: Path) -> 
 
 
 def test_a_level_without_flat_cells_has_no_flat_scores(tmp_path: Path) -> None:
-    file = write_generic_pyramid(tmp_path / "busy.tif", [noise(Size(150, 150))])
+    file = write_generic_pyramid(tmp_path / "busy.tif", [make_noise(Size(150, 150))])
     found = row(file, Repeat(2), "area")
     assert (found.flat, found.mpp_hr, found.mpp_lr) == (None, None, None)
 
@@ -210,7 +210,7 @@ def test_a_level_that_is_not_there_is_refused(path: Path) -> None:
 
 @pytest.mark.parametrize("size", [Size(28, 28), Size(29, 31)])
 def test_the_smallest_image_has_finite_scores(tmp_path: Path, size: Size) -> None:
-    file = write_generic_pyramid(tmp_path / "tiny.tif", [noise(size)], tile=(16, 16))
+    file = write_generic_pyramid(tmp_path / "tiny.tif", [make_noise(size)], tile=(16, 16))
     found = row(file, Repeat(2), "area")
     assert np.isfinite([found.model.psnr, found.model.ssim, found.model.consistency]).all()
 
@@ -218,7 +218,7 @@ def test_the_smallest_image_has_finite_scores(tmp_path: Path, size: Size) -> Non
 def test_all_levels_are_those_large_enough(path: Path, tmp_path: Path) -> None:
     with open_slide(path) as slide:
         assert levels_to_evaluate(slide.info) == [0]
-    levels = [noise(Size(1030, 512)), noise(Size(515, 256)), noise(Size(257, 128))]
+    levels = [make_noise(Size(1030, 512)), make_noise(Size(515, 256)), make_noise(Size(257, 128))]
     large = write_generic_pyramid(tmp_path / "large.tif", levels)
     with open_slide(large) as slide:
         assert levels_to_evaluate(slide.info) == [0, 1]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tests.support.captures import tissue
+from tests.support.captures import make_tissue
 from wsisr.imaging.jpeg import recompress_at_random_quality, recompress_for_classifier, recompress_jpeg
 from wsisr.imaging.pixels import Rgb
 
@@ -41,7 +41,7 @@ def told_apart(first: list[Rgb], second: list[Rgb]) -> float:
 @pytest.fixture(scope="module")
 def levels() -> list[list[Rgb]]:
     """The same patches at either quality."""
-    whole = [tissue(seed) for seed in range(4)]
+    whole = [make_tissue(seed) for seed in range(4)]
     patches = [
         each[top : top + 96, left : left + 96]
         for each in whole

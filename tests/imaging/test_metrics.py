@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.support.samples import noise
+from tests.support.samples import make_noise
 from wsisr.imaging.geometry import Size
 from wsisr.imaging.metrics import (
     compute_psnr,
@@ -48,16 +48,16 @@ def slow_ssim(image: Rgb, truth: Rgb) -> float:
 
 def pale(size: Size, seed: int) -> Rgb:
     """Nearly constant and bright: where float32 is at its worst."""
-    return (250 + noise(size, seed) % 4).astype(np.uint8)
+    return (250 + make_noise(size, seed) % 4).astype(np.uint8)
 
 
 def dark(size: Size, seed: int) -> Rgb:
-    return (noise(size, seed) % 3).astype(np.uint8)
+    return (make_noise(size, seed) % 3).astype(np.uint8)
 
 
 @given(SIZES, SEEDS)
 def test_psnr_of_equal_images_is_infinite(size: Size, seed: int) -> None:
-    assert math.isinf(compute_psnr(noise(size, seed), noise(size, seed)))
+    assert math.isinf(compute_psnr(make_noise(size, seed), make_noise(size, seed)))
 
 
 def test_psnr_of_a_known_error() -> None:
@@ -74,23 +74,23 @@ def test_squared_differences_of_the_extremes_do_not_wrap() -> None:
 
 @given(SIZES, SEEDS)
 def test_ssim_of_equal_images_is_one(size: Size, seed: int) -> None:
-    assert compute_ssim(noise(size, seed), noise(size, seed)) == pytest.approx(1, abs=1e-12)
+    assert compute_ssim(make_noise(size, seed), make_noise(size, seed)) == pytest.approx(1, abs=1e-12)
 
 
 @given(SIZES, SEEDS, SEEDS)
 def test_ssim_is_symmetric_and_within_its_range(size: Size, one: int, other: int) -> None:
-    value = compute_ssim(noise(size, one), noise(size, other))
-    assert value == compute_ssim(noise(size, other), noise(size, one))
+    value = compute_ssim(make_noise(size, one), make_noise(size, other))
+    assert value == compute_ssim(make_noise(size, other), make_noise(size, one))
     assert -1 - 1e-6 <= value <= 1 + 1e-6
 
 
 def test_ssim_of_an_image_and_its_negative_is_below_zero() -> None:
-    image = noise(Size(20, 20))
+    image = make_noise(Size(20, 20))
     assert compute_ssim(image, 255 - image) < 0
 
 
 @pytest.mark.parametrize("size", [Size(11, 11), Size(18, 14)])
-@pytest.mark.parametrize("make", [noise, pale, dark])
+@pytest.mark.parametrize("make", [make_noise, pale, dark])
 def test_ssim_is_that_of_the_paper(size: Size, make: Callable[[Size, int], Rgb]) -> None:
     image, truth = make(size, 1), make(size, 2)
     assert compute_ssim(image, truth) == pytest.approx(slow_ssim(image, truth), abs=1e-6)
@@ -99,7 +99,7 @@ def test_ssim_is_that_of_the_paper(size: Size, make: Callable[[Size, int], Rgb])
 @given(st.integers(12, 60), st.data())
 def test_ssim_sums_of_abutting_parts_add_up_to_the_whole(height: int, data: st.DataObject) -> None:
     cut = data.draw(st.integers(1, height - 11))
-    image, truth = noise(Size(30, height), 1), noise(Size(30, height), 2)
+    image, truth = make_noise(Size(30, height), 1), make_noise(Size(30, height), 2)
     whole = sum_ssim([image], truth)[0]
     above, below = slice(0, cut + 10), slice(cut, height)
     parts = sum_ssim([image[above]], truth[above])[0] + sum_ssim([image[below]], truth[below])[0]
@@ -108,17 +108,17 @@ def test_ssim_sums_of_abutting_parts_add_up_to_the_whole(height: int, data: st.D
 
 
 def test_ssim_does_not_depend_on_the_strips_it_is_computed_in(monkeypatch: pytest.MonkeyPatch) -> None:
-    image, truth = noise(Size(40, 100), 1), noise(Size(40, 100), 2)
+    image, truth = make_noise(Size(40, 100), 1), make_noise(Size(40, 100), 2)
     whole = compute_ssim(image, truth)
     monkeypatch.setattr("wsisr.imaging.metrics._VALUES_PER_STRIP", 1)
     assert compute_ssim(image, truth) == pytest.approx(whole, abs=1e-12)
 
 
 def test_several_images_of_one_truth_score_as_each_alone() -> None:
-    truth, images = noise(Size(20, 20)), [noise(Size(20, 20), seed) for seed in (1, 2)]
+    truth, images = make_noise(Size(20, 20)), [make_noise(Size(20, 20), seed) for seed in (1, 2)]
     assert sum_ssim(images, truth) == [sum_ssim([image], truth)[0] for image in images]
 
 
 @pytest.mark.parametrize("size", [Size(10, 30), Size(30, 10), Size(5, 5)])
 def test_an_image_without_a_window_adds_nothing(size: Size) -> None:
-    assert (count_ssim_windows(noise(size)), sum_ssim([noise(size)], noise(size))) == (0, [0.0])
+    assert (count_ssim_windows(make_noise(size)), sum_ssim([make_noise(size)], make_noise(size))) == (0, [0.0])

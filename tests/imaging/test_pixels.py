@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.support.samples import noise
+from tests.support.samples import make_noise
 from wsisr.imaging.bicubic import enlarge_bicubic
 from wsisr.imaging.geometry import Size
 from wsisr.imaging.pixels import enlarge_image, halve_image, shrink_image
@@ -16,7 +16,7 @@ sides = st.integers(1, 40)
 
 @given(sides, sides, st.integers(0, 9))
 def test_halving_is_the_2x2_mean_rounded_half_up(width: int, height: int, seed: int) -> None:
-    image = noise(Size(width, height), seed)
+    image = make_noise(Size(width, height), seed)
     even = np.pad(image, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge").astype(int)
     total = even[0::2, 0::2] + even[0::2, 1::2] + even[1::2, 0::2] + even[1::2, 1::2]
     np.testing.assert_array_equal(halve_image(image), (total + 2) // 4)
@@ -35,14 +35,14 @@ def test_enlarging_and_shrinking_keep_a_constant_image_and_the_size(
 
 @given(sides, sides, st.sampled_from([2, 4]))
 def test_area_undoes_repetition(width: int, height: int, scale: int) -> None:
-    image = noise(Size(width, height))
+    image = make_noise(Size(width, height))
     repeated = image.repeat(scale, axis=0).repeat(scale, axis=1)
     np.testing.assert_array_equal(shrink_image(repeated, scale, "area"), image)
 
 
 @given(sides, sides, st.sampled_from([2, 3, 4]), st.integers(0, 9), st.booleans())
 def test_bicubic_is_pillows(width: int, height: int, scale: int, seed: int, hard: bool) -> None:
-    image = noise(Size(width, height), seed)
+    image = make_noise(Size(width, height), seed)
     if hard:  # the widest sums, and the most that is cut off
         image = np.where(image < 128, np.uint8(0), np.uint8(255))
     np.testing.assert_array_equal(enlarge_bicubic(image, scale), enlarge_image(image, scale, "bicubic"))

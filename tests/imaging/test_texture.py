@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFilter
 
-from tests.support.samples import noise
+from tests.support.samples import make_noise
 from wsisr.imaging.geometry import Size
 from wsisr.imaging.pixels import Rgb, enlarge_image, resize_image, shrink_image
 from wsisr.imaging.texture import OCTAVES, TextureAccumulator, compare_texture, measure_contrasts
@@ -16,7 +16,7 @@ def tissue() -> Rgb:
     """(264, 200, 3): grains of several sizes in a pale ground, three quarters of it; the rest is flat."""
     image = np.full((264, 200, 3), 230.0)
     for seed, side in enumerate((2, 4, 12)):
-        image += 0.3 * (resize_image(noise(Size(200 // side, 264 // side), seed), 200, 264, "bicubic") - 128.0)
+        image += 0.3 * (resize_image(make_noise(Size(200 // side, 264 // side), seed), 200, 264, "bicubic") - 128.0)
     image[200:] = 235
     return image.clip(0, 255).astype(np.uint8)
 
@@ -92,6 +92,6 @@ def test_parts_add_up_to_the_whole() -> None:
 
 
 def test_what_is_smaller_than_a_square_has_no_texture() -> None:
-    small = noise(Size(200, 71))
+    small = make_noise(Size(200, 71))
     assert compare_texture(small, small) is None
     assert TextureAccumulator().compare() is None

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.support.samples import noise
+from tests.support.samples import make_noise
 from wsisr.evaluation import BackProjection
 from wsisr.imaging.geometry import Size
 from wsisr.imaging.pixels import Rgb, shrink_image
@@ -20,7 +20,7 @@ def inconsistency(high: Rgb, low: Rgb, scale: int) -> float:
 
 @pytest.mark.parametrize("scale", [2, 4])
 def test_back_projection_reduces_the_consistency_error_with_every_iteration(scale: int) -> None:
-    low = noise(Size(40, 31)) // 2 + np.uint8(64)
+    low = make_noise(Size(40, 31)) // 2 + np.uint8(64)
     errors = [inconsistency(BackProjection(scale, n)(low[None])[0], low, scale) for n in range(4)]
     assert errors == sorted(errors, reverse=True)
     assert errors[3] < errors[0] / 2
@@ -34,7 +34,7 @@ def test_a_constant_stays_constant(scale: int, grey: int) -> None:
 
 def test_without_iterations_it_is_bicubic_but_for_rounding() -> None:
     # Pillow's bicubic on bytes clips between its two passes, so no value may overshoot.
-    low = (100 + noise(Size(21, 17)) % 50)[None].astype(np.uint8)
+    low = (100 + make_noise(Size(21, 17)) % 50)[None].astype(np.uint8)
     difference = BackProjection(4, 0)(low).astype(int) - Resampling("bicubic", 4)(low)
     assert np.abs(difference).max() <= 1
 
@@ -42,7 +42,7 @@ def test_without_iterations_it_is_bicubic_but_for_rounding() -> None:
 @settings(max_examples=20, deadline=None)
 @given(st.sampled_from([2, 4]), st.integers(9, 30), st.integers(31, 50))
 def test_inside_its_context_a_tile_gives_the_pixels_of_the_whole(scale: int, left: int, right: int) -> None:
-    method, low = BackProjection(scale), noise(Size(60, 20))
+    method, low = BackProjection(scale), make_noise(Size(60, 20))
     reach = method.info.receptive_field
     whole = method(low[None])[0]
     tile = method(low[None, :, left - reach : right + reach])[0]

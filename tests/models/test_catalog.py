@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.networks import small_spec
+from tests.support.networks import make_small_spec
 from wsisr.errors import ModelError
 from wsisr.models.catalog import Model, best_among, best_for, find, purpose, scale_for, shipped
 from wsisr.models.weights import load_between, load_network
@@ -18,7 +18,7 @@ def model(folder: Path, name: str, pitches: tuple[float, float] = (0.5, 4.0)) ->
     path = folder / f"{name}.safetensors"
     path.touch()
     family = "mmsrnet" if name.startswith("mmsrnet") else "masrgan"
-    return Model(name, path, replace(small_spec(family), input_mpp=pitches))
+    return Model(name, path, replace(make_small_spec(family), input_mpp=pitches))
 
 
 def names(folder: Path, *given: str) -> list[Model]:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.support.samples import enlarged, noise
+from tests.support.samples import make_noise, upscale_pixels
 from wsisr.imaging.geometry import Size
 from wsisr.imaging.pixels import Rgb, RgbBatch
 from wsisr.models import back_projection
@@ -34,7 +34,7 @@ class Repeat:
 
 def muted(size: Size) -> Rgb:
     """Noise that leaves room above and below: what has to be clipped cannot agree."""
-    return (noise(size) // 4 + 96).astype(np.uint8)
+    return (make_noise(size) // 4 + 96).astype(np.uint8)
 
 
 def residual(low: Rgb, upscaler: Upscaler) -> float:
@@ -57,20 +57,20 @@ def test_what_darkens_all_is_put_right() -> None:
 
 @given(st.integers(1, 40), st.integers(1, 40))
 def test_what_agrees_already_stays_as_it_is(width: int, height: int) -> None:
-    tiles = noise(Size(width, height))[None]
+    tiles = make_noise(Size(width, height))[None]
     np.testing.assert_array_equal(Consistent(Repeat())(tiles), Repeat()(tiles))
 
 
 @settings(max_examples=25)
 @given(st.integers(1, 300), st.integers(1, 200), st.integers(1, 3), st.sampled_from([2, 4]))
 def test_the_result_does_not_depend_on_the_cutting(width: int, height: int, batch: int, scale: int) -> None:
-    pixels, upscaler = noise(Size(width, height)), Consistent(Resampling("bicubic", scale))
+    pixels, upscaler = make_noise(Size(width, height)), Consistent(Resampling("bicubic", scale))
     whole = agreeing(pixels, Resampling("bicubic", scale)(pixels[None])[0], ROUNDS)
-    np.testing.assert_array_equal(enlarged(pixels, upscaler, UpscaleOptions(tile_px=128, batch=batch)), whole)
+    np.testing.assert_array_equal(upscale_pixels(pixels, upscaler, UpscaleOptions(tile_px=128, batch=batch)), whole)
 
 
 def test_nor_on_the_pieces_that_threads_work_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    tiles, upscaler = noise(Size(90, 70))[None], Consistent(Resampling("bicubic", 4))
+    tiles, upscaler = make_noise(Size(90, 70))[None], Consistent(Resampling("bicubic", 4))
     whole = upscaler(tiles)
     monkeypatch.setattr(back_projection, "PIECE_PX", 16)
     np.testing.assert_array_equal(upscaler(tiles), whole)
@@ -84,9 +84,9 @@ def test_a_context_one_px_smaller_would_break_the_law() -> None:
             too_small = info.receptive_field - 1 - Resampling("bicubic", 4).info.receptive_field
             return replace(info, receptive_field=too_small)
 
-    pixels, upscaler = noise(Size(300, 200)), Nearsighted(Resampling("bicubic", 4))
+    pixels, upscaler = make_noise(Size(300, 200)), Nearsighted(Resampling("bicubic", 4))
     whole = upscaler(pixels[None])[0]
-    assert (enlarged(pixels, upscaler, UpscaleOptions(tile_px=64)) != whole).any()
+    assert (upscale_pixels(pixels, upscaler, UpscaleOptions(tile_px=64)) != whole).any()
 
 
 def test_it_is_told_from_what_it_corrects_by_its_name_alone() -> None:

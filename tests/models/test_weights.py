@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from tests.support.disks import as_nobody, files_end_at
+from tests.support.disks import limit_file_size, run_as_nobody
 from wsisr.errors import ModelError, OutputError
 from wsisr.models.architectures.families import TRUNKS
 from wsisr.models.spec import ModelSpec
@@ -132,7 +132,7 @@ def test_a_missing_file_is_refused(tmp_path: Path) -> None:
 
 def test_a_file_that_may_not_be_read_is_refused(tmp_path: Path) -> None:
     path = saved(tmp_path / "a.safetensors")
-    with as_nobody():
+    with run_as_nobody():
         assert "cannot be read (Permission denied)" in refused(path)
 
 
@@ -232,7 +232,7 @@ def test_weights_that_are_no_numbers_are_refused(tmp_path: Path) -> None:
 
 def test_weights_that_do_not_fit_the_disk_leave_the_older_ones(tmp_path: Path) -> None:
     path = saved(tmp_path / "a.safetensors")
-    with files_end_at(5000), pytest.raises(OutputError, match="file too large"):
+    with limit_file_size(5000), pytest.raises(OutputError, match="file too large"):
         saved(path, seed=1)
     assert equal(load_network(path)[1].state_dict(), network().state_dict())
     assert list(tmp_path.iterdir()) == [path]

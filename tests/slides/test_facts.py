@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import ImageCms
 
-from tests.support.samples import noise, noise_levels, write_generic_pyramid, write_ome_pyramid, write_tiff
+from tests.support.samples import make_noise, make_noise_levels, write_generic_pyramid, write_ome_pyramid, write_tiff
 from wsisr.errors import SlideError
 from wsisr.imaging.geometry import Size
 from wsisr.slides import SlideInfo, open_slide
@@ -48,7 +48,7 @@ def test_a_real_slide(cmu_slide: Path) -> None:
 
 @pytest.mark.parametrize("write", [write_generic_pyramid, write_ome_pyramid])
 def test_levels_know_their_size_downsample_and_pitch(tmp_path: Path, write: Any) -> None:
-    path = write(tmp_path / "pyramid.tif", noise_levels(*SIZES))
+    path = write(tmp_path / "pyramid.tif", make_noise_levels(*SIZES))
     info = facts(path, mpp=0.25)
     assert tuple(level.size for level in info.levels) == SIZES
     assert [level.downsample for level in info.levels] == [1.0, 2.0, 4.0]
@@ -73,7 +73,9 @@ def test_levels_know_their_size_downsample_and_pitch(tmp_path: Path, write: Any)
 def test_pitch_of_a_plain_tiff_is_its_resolution_where_that_is_plausible(
     tmp_path: Path, tile: Any, resolution: tuple[float, float], unit: str, mpp: float | None
 ) -> None:
-    path = write_tiff(tmp_path / "image.tif", noise(SIZES[0]), tile=tile, resolution=resolution, resolutionunit=unit)
+    path = write_tiff(
+        tmp_path / "image.tif", make_noise(SIZES[0]), tile=tile, resolution=resolution, resolutionunit=unit
+    )
     assert facts(path).mpp == (mpp if mpp is None else pytest.approx(mpp, rel=1e-6))
 
 
@@ -83,7 +85,7 @@ def test_pitch_of_a_plain_tiff_is_its_resolution_where_that_is_plausible(
 )
 def test_pitch_of_an_ome_tiff_is_its_physical_size(tmp_path: Path, size: float, unit: str, mpp: float | None) -> None:
     ome = {"PhysicalSizeX": size, "PhysicalSizeXUnit": unit, "PhysicalSizeY": size, "PhysicalSizeYUnit": unit}
-    info = facts(write_ome_pyramid(tmp_path / "image.ome.tif", noise_levels(*SIZES), ome))
+    info = facts(write_ome_pyramid(tmp_path / "image.ome.tif", make_noise_levels(*SIZES), ome))
     assert info.vendor == "ome"
     assert info.mpp == (mpp if mpp is None else pytest.approx(mpp))
 
@@ -156,7 +158,7 @@ def test_xml_that_does_not_speak_of_this_image_says_nothing(xml: str) -> None:
 def test_an_ome_objective_is_found_whichever_library_reads_the_pixels(tmp_path: Path) -> None:
     xml = OME.format(lens="", settings="")
     with tifffile.TiffWriter(tmp_path / "hybrid.tif") as writer:
-        for number, image in enumerate(noise_levels(*SIZES)):
+        for number, image in enumerate(make_noise_levels(*SIZES)):
             description = xml if number == 0 else None
             writer.write(
                 image,
@@ -173,20 +175,20 @@ def test_an_ome_objective_is_found_whichever_library_reads_the_pixels(tmp_path: 
 @pytest.mark.parametrize("tile", [None, (64, 64)])
 def test_the_colour_profile_is_given_as_stored(tmp_path: Path, tile: Any) -> None:
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
-    path = write_tiff(tmp_path / "image.tif", noise(SIZES[0]), tile=tile, iccprofile=profile)
+    path = write_tiff(tmp_path / "image.tif", make_noise(SIZES[0]), tile=tile, iccprofile=profile)
     assert facts(path).icc == profile
 
 
 def test_a_damaged_colour_profile_does_not_matter_for_opening(tmp_path: Path) -> None:
-    path = write_tiff(tmp_path / "image.tif", noise(SIZES[0]), tile=(64, 64), iccprofile=b"no profile")
+    path = write_tiff(tmp_path / "image.tif", make_noise(SIZES[0]), tile=(64, 64), iccprofile=b"no profile")
     assert facts(path).icc == b"no profile"
 
 
 def test_the_largest_image_is_the_slide_and_others_are_associated(tmp_path: Path) -> None:
     path = tmp_path / "several.ome.tif"
     with tifffile.TiffWriter(path, ome=True) as writer:
-        writer.write(noise(Size(30, 20)), photometric="rgb", metadata={"axes": "YXS", "Name": "Macro"})
-        writer.write(np.asarray(noise(SIZES[0])), photometric="rgb", metadata={"axes": "YXS", "Name": "Scan"})
+        writer.write(make_noise(Size(30, 20)), photometric="rgb", metadata={"axes": "YXS", "Name": "Macro"})
+        writer.write(np.asarray(make_noise(SIZES[0])), photometric="rgb", metadata={"axes": "YXS", "Name": "Scan"})
     info = facts(path)
     assert info.size == SIZES[0]
     assert info.associated == {"macro": Size(30, 20)}
@@ -199,7 +201,7 @@ def test_a_pitch_is_estimated_from_an_objective_that_can_be(objective: float | N
 
 def test_an_estimate_is_made_only_where_asked_and_is_said(tmp_path: Path) -> None:
     xml = OME.format(lens="", settings="").replace('PhysicalSizeX="0.5" PhysicalSizeY="0.5"', "")
-    path = write_tiff(tmp_path / "image.ome.tif", noise(SIZES[0]), description=xml)
+    path = write_tiff(tmp_path / "image.ome.tif", make_noise(SIZES[0]), description=xml)
     assert (facts(path).mpp, facts(path).mpp_origin) == (None, "not recorded")
     with open_slide(path, estimate=True) as slide:
         assert (slide.info.mpp, slide.info.mpp_origin) == (0.5, "estimated from the 20x objective")

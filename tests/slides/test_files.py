@@ -11,7 +11,7 @@ from threading import Event
 
 import pytest
 
-from tests.support.samples import noise_levels, write_ome_zarr, write_tiff
+from tests.support.samples import make_noise_levels, write_ome_zarr, write_tiff
 from wsisr.errors import SlideError
 from wsisr.imaging.geometry import Size
 from wsisr.slides import Level, SlideInfo, open_slide
@@ -50,7 +50,7 @@ def test_of_a_slide_that_is_no_file_there_is_none(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(shutil.which("xargs") is None or os.uname().sysname != "Linux", reason="asks GNU's tools")
 def test_of_a_folder_it_is_what_sha256sum_says(tmp_path: Path) -> None:
-    path = write_ome_zarr(tmp_path / "a.zarr", noise_levels(Size(150, 100), Size(75, 50)), "0.5")
+    path = write_ome_zarr(tmp_path / "a.zarr", make_noise_levels(Size(150, 100), Size(75, 50)), "0.5")
     said = subprocess.run(LINES, shell=True, cwd=path, capture_output=True, text=True, check=True).stdout
     with open_slide(path) as slide:
         assert hash_slide(slide.info, Event()) == said.split()[0]
@@ -90,7 +90,7 @@ def test_a_change_of_any_file_changes_it(folder: Path) -> None:
 
 
 def test_it_is_made_beside_other_work_and_can_be_left(tmp_path: Path) -> None:
-    path = write_tiff(tmp_path / "a.tif", noise_levels(Size(40, 30))[0])
+    path = write_tiff(tmp_path / "a.tif", make_noise_levels(Size(40, 30))[0])
     with hash_in_background(info_of(path)) as found:
         assert found.result() == hashlib.sha256(path.read_bytes()).hexdigest()
     os.mkfifo(tmp_path / "endless")
@@ -106,7 +106,7 @@ def test_what_cannot_be_read_is_one_line() -> None:
 
 
 def test_the_age_of_a_folder_tells_of_each_file_in_it(tmp_path: Path) -> None:
-    path = write_ome_zarr(tmp_path / "a.zarr", noise_levels(Size(150, 100), Size(75, 50)), "0.5")
+    path = write_ome_zarr(tmp_path / "a.zarr", make_noise_levels(Size(150, 100), Size(75, 50)), "0.5")
     files = list_slide_files(info_of(path))
     before = fingerprint_files(files)
     assert fingerprint_files(list_slide_files(info_of(path))) == before

@@ -13,13 +13,13 @@ import numpy as np
 import pytest
 import tifffile
 
-from tests.support.samples import noise, noise_levels, write_generic_pyramid, write_ome_pyramid, write_tiff
+from tests.support.samples import make_noise, make_noise_levels, write_generic_pyramid, write_ome_pyramid, write_tiff
 from wsisr.errors import SlideError
 from wsisr.imaging.geometry import Box, Size
 from wsisr.slides import open_slide
 
 SMALL = Size(100, 80)
-GREY = noise(SMALL)[..., 0]
+GREY = make_noise(SMALL)[..., 0]
 COLOURS = np.arange(3 * 256, dtype=np.uint16).reshape(3, 256)
 
 
@@ -48,7 +48,7 @@ def test_a_path_below_a_file(cmu_slide: Path) -> None:
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may read everything")
 def test_an_unreadable_file(tmp_path: Path) -> None:
-    path = write_tiff(tmp_path / "locked.tif", noise(SMALL))
+    path = write_tiff(tmp_path / "locked.tif", make_noise(SMALL))
     path.chmod(0)
     assert "Permission denied" in refusal(path)
 
@@ -76,7 +76,7 @@ def test_a_slide_cut_before_its_directory(tmp_path: Path, cmu_slide: Path, lengt
 
 Writer = Callable[[Path], Path]
 NOT_BRIGHTFIELD: dict[str, tuple[Writer, str]] = {
-    "16-bit colour": (lambda path: write_tiff(path, noise(SMALL).astype(np.uint16)), "16-bit"),
+    "16-bit colour": (lambda path: write_tiff(path, make_noise(SMALL).astype(np.uint16)), "16-bit"),
     "16-bit grey": (lambda path: write_tiff(path, GREY.astype(np.uint16), photometric="minisblack"), "16-bit"),
     "float": (lambda path: write_tiff(path, GREY.astype(np.float32), photometric="minisblack"), "32-bit"),
     "bilevel": (lambda path: write_tiff(path, GREY > 100, photometric="minisblack"), "1-bit"),
@@ -93,9 +93,9 @@ NOT_BRIGHTFIELD: dict[str, tuple[Writer, str]] = {
         ),
         "grayscale",
     ),
-    "CMYK": (lambda path: write_tiff(path, np.dstack([noise(SMALL), GREY]), photometric="separated"), "not RGB"),
+    "CMYK": (lambda path: write_tiff(path, np.dstack([make_noise(SMALL), GREY]), photometric="separated"), "not RGB"),
     "focal planes": (
-        lambda path: write_tiff(path, np.stack([noise(SMALL)] * 3), ome=True, metadata={"axes": "ZYXS"}),
+        lambda path: write_tiff(path, np.stack([make_noise(SMALL)] * 3), ome=True, metadata={"axes": "ZYXS"}),
         "stack of 3",
     ),
 }
@@ -117,7 +117,7 @@ def test_what_is_not_8_bit_rgb_is_refused_by_name(tmp_path: Path, kind: str) -> 
 def test_rgb_that_no_reader_decodes_is_refused_with_a_way_out(
     tmp_path: Path, options: dict[str, Any], word: str
 ) -> None:
-    image = noise(SMALL)
+    image = make_noise(SMALL)
     pixels = np.moveaxis(image, -1, 0) if "planarconfig" in options else image
     line = refusal(write_tiff(tmp_path / "image.tif", pixels, **options))
     assert word in line
@@ -152,12 +152,12 @@ def test_tiles_too_large_for_any_reader_are_refused_before_openslide_ends_the_pr
 def test_xml_that_declares_entities_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "bomb.ome.tif"
     xml = '<?xml version="1.0"?><!DOCTYPE x [<!ENTITY a "aaaa">]><OME>&a;</OME>'
-    tifffile.imwrite(path, noise(SMALL), photometric="rgb", description=xml, metadata=None)
+    tifffile.imwrite(path, make_noise(SMALL), photometric="rgb", description=xml, metadata=None)
     assert "damaged TIFF" in refusal(path)
 
 
 def test_an_ome_tiff_that_names_another_file_reads_nothing_of_it(tmp_path: Path) -> None:
-    write_tiff(tmp_path / "other.tif", noise(Size(500, 400)))
+    write_tiff(tmp_path / "other.tif", make_noise(Size(500, 400)))
     uuid = "urn:uuid:11111111-2222-3333-4444-555555555555"
     xml = (
         '<OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06"><Image ID="Image:0"><Pixels ID="Pixels:0" '
@@ -166,14 +166,14 @@ def test_an_ome_tiff_that_names_another_file_reads_nothing_of_it(tmp_path: Path)
         f"{uuid}</UUID></TiffData></Pixels></Image></OME>"
     )
     path = tmp_path / "points.ome.tif"
-    tifffile.imwrite(path, noise(SMALL), photometric="rgb", description=xml, metadata=None)
+    tifffile.imwrite(path, make_noise(SMALL), photometric="rgb", description=xml, metadata=None)
     with open_slide(path) as slide:
         assert slide.info.size == SMALL
 
 
 @pytest.mark.parametrize("compression", [None, "lzw", "jpeg"])
 def test_a_slide_that_ends_early_opens_and_names_the_box_that_is_lost(tmp_path: Path, compression: str | None) -> None:
-    path = write_tiff(tmp_path / "cut.tif", noise(Size(256, 256)), compression=compression, rowsperstrip=64)
+    path = write_tiff(tmp_path / "cut.tif", make_noise(Size(256, 256)), compression=compression, rowsperstrip=64)
     path.write_bytes(path.read_bytes()[:-2000])
     with open_slide(path) as slide:
         assert slide.read(Box(0, 0, 60, 60), 0).shape == (60, 60, 3)
@@ -183,14 +183,14 @@ def test_a_slide_that_ends_early_opens_and_names_the_box_that_is_lost(tmp_path: 
 
 
 def test_a_pyramid_whose_smallest_level_is_cut_is_refused(tmp_path: Path) -> None:
-    path = write_generic_pyramid(tmp_path / "cut.tif", noise_levels(Size(256, 256), Size(128, 128)))
+    path = write_generic_pyramid(tmp_path / "cut.tif", make_noise_levels(Size(256, 256), Size(128, 128)))
     path.write_bytes(path.read_bytes()[:-2000])
     assert "Short read of file: " in refusal(path)
 
 
 @pytest.mark.parametrize("write", [write_generic_pyramid, write_ome_pyramid])
 def test_damage_never_raises_anything_but_a_slide_error(tmp_path: Path, write: Callable[..., Path]) -> None:
-    path = write(tmp_path / "image.tif", noise_levels(SMALL, Size(50, 40)), compression="jpeg", tile=(32, 32))
+    path = write(tmp_path / "image.tif", make_noise_levels(SMALL, Size(50, 40)), compression="jpeg", tile=(32, 32))
     whole = path.read_bytes()
     random = np.random.default_rng(0)
     for _ in range(60):
@@ -204,7 +204,7 @@ def test_damage_never_raises_anything_but_a_slide_error(tmp_path: Path, write: C
 
 def test_a_codec_that_only_openslide_decodes_is_read_by_it(tmp_path: Path) -> None:
     path = tmp_path / "j2k.svs"
-    image = noise(Size(300, 200))
+    image = make_noise(Size(300, 200))
     tiles = [image[y : y + 64, x : x + 64] for y in range(0, 200, 64) for x in range(0, 300, 64)]
     whole = [np.pad(t, ((0, 64 - t.shape[0]), (0, 64 - t.shape[1]), (0, 0))) for t in tiles]
     stored = [bytes(imagecodecs.jpeg2k_encode(t, codecformat="J2K", mct=False, level=0)) for t in whole]

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.support.samples import Picture, noise
+from tests.support.samples import InMemorySlide, make_noise
 from wsisr.errors import SlideError
 from wsisr.imaging.geometry import Box, Size
 from wsisr.imaging.pixels import enlarge_image, shrink_image
@@ -17,7 +17,7 @@ from wsisr.imaging.resampling import ResampledGrid
 from wsisr.slides import SlideInfo
 from wsisr.slides.region import SlideRegion, select_region
 
-PICTURE = Picture(noise(Size(240, 180)), mpp=0.25)
+PICTURE = InMemorySlide(make_noise(Size(240, 180)), mpp=0.25)
 
 
 @given(st.floats(0.4, 7.5) | st.sampled_from([0.5, 0.87, 1.02, 1.1, 1.3, 1.5, 1.7, 2.1, 3.0, 3.3]), st.data())
@@ -34,7 +34,7 @@ def test_a_box_is_the_same_pixels_whichever_box_it_is_read_in(factor: float, dat
 
 @given(st.integers(1, 30), st.integers(1, 30), st.integers(1, 7), st.integers(1, 7))
 def test_a_pixel_that_an_edge_cuts_counts_by_its_share(width: int, height: int, more: int, over: int) -> None:
-    image, factor = noise(Size(width, height)), 1 + more / over
+    image, factor = make_noise(Size(width, height)), 1 + more / over
     columns, rows = (np.arange(int(n / factor) + 1) * factor for n in (width, height))
     if min(len(rows), len(columns)) < 2:
         return
@@ -67,7 +67,7 @@ def test_a_pitch_finer_than_the_slide_is_refused() -> None:
 
 def test_a_pitch_asked_of_a_slide_without_one_is_refused() -> None:
     with pytest.raises(SlideError, match="--mpp"):
-        select_region(Picture(PICTURE.pixels, mpp=None), mpp=1.0)
+        select_region(InMemorySlide(PICTURE.pixels, mpp=None), mpp=1.0)
 
 
 def test_a_level_that_is_not_there_is_refused() -> None:
@@ -94,7 +94,7 @@ def test_an_area_that_is_not_on_the_slide_is_refused(area: Box) -> None:
 
 
 def test_a_finer_grid_is_pillows_bicubic() -> None:
-    picture = Picture(PICTURE.pixels // 2 + 60)  # Pillow clips between the axes: nothing to clip here
+    picture = InMemorySlide(PICTURE.pixels // 2 + 60)  # Pillow clips between the axes: nothing to clip here
     fine = SlideRegion(picture, 0, 0.5)
     exact = enlarge_image(picture.pixels, 2, "bicubic").astype(int)
     inner = slice(4, -4)  # Pillow drops the taps beyond the border, here the last pixel stands for them
@@ -103,7 +103,7 @@ def test_a_finer_grid_is_pillows_bicubic() -> None:
 
 
 def test_by_default_what_was_scanned_is_the_source() -> None:
-    class Bounded(Picture):
+    class Bounded(InMemorySlide):
         @property
         def info(self) -> SlideInfo:
             return replace(self._info, bounds=Box(20, 30, 120, 90))

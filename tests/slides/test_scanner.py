@@ -11,7 +11,7 @@ import tifffile
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.support.samples import noise_levels, write_ome_pyramid
+from tests.support.samples import make_noise_levels, write_ome_pyramid
 from wsisr.imaging.geometry import Size
 from wsisr.slides import open_slide
 from wsisr.slides.scanner import (
@@ -85,7 +85,7 @@ def test_a_real_slide_tells_its_maker_and_its_day(cmu_slide: object) -> None:
 
 
 def test_ome_xml_tells_microscope_and_day(tmp_path: Path) -> None:
-    levels = noise_levels(Size(200, 100), Size(100, 50))
+    levels = make_noise_levels(Size(200, 100), Size(100, 50))
     path = write_ome_pyramid(tmp_path / "a.ome.tif", levels, {"PhysicalSizeX": 0.5, "PhysicalSizeY": 0.5})
     scope = (
         '<Instrument ID="Instrument:0"><Microscope Manufacturer="Carl Zeiss" Model="Axio Scan.Z1" SerialNumber="1"/>'

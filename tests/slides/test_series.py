@@ -12,8 +12,8 @@ import pytest
 import tifffile
 from typer.testing import CliRunner
 
-from tests.support.formats import smooth, write_leica
-from tests.support.samples import noise, noise_levels, write_generic_pyramid
+from tests.support.formats import make_blobs, write_leica
+from tests.support.samples import make_noise, make_noise_levels, write_generic_pyramid
 from wsisr.cli.app import app
 from wsisr.errors import SlideError
 from wsisr.imaging.geometry import Box, Size
@@ -21,7 +21,7 @@ from wsisr.imaging.pixels import Rgb
 from wsisr.slides import open_slide
 from wsisr.slides.region import select_region
 
-SMALL, LARGE = noise_levels(Size(120, 90), Size(60, 45)), noise_levels(Size(200, 150), Size(100, 75))
+SMALL, LARGE = make_noise_levels(Size(120, 90), Size(60, 45)), make_noise_levels(Size(200, 150), Size(100, 75))
 
 
 def write_ome(path: Path, images: Sequence[tuple[str, Sequence[Rgb]]]) -> Path:
@@ -77,7 +77,10 @@ def test_a_series_that_is_not_there_is_refused(tmp_path: Path, series: int) -> N
 
 
 def test_regions_of_a_glass_lie_on_one_canvas_and_each_can_be_had(tmp_path: Path) -> None:
-    scans = [[smooth(Size(256, 192)), smooth(Size(128, 96))], [smooth(Size(96, 64)), smooth(Size(48, 32))]]
+    scans = [
+        [make_blobs(Size(256, 192)), make_blobs(Size(128, 96))],
+        [make_blobs(Size(96, 64)), make_blobs(Size(48, 32))],
+    ]
     path = write_leica(tmp_path / "a.scn", scans[0], second=scans[1])
     with open_slide(path) as slide:
         assert (slide.info.series_number, slide.info.bounds) == (None, Box(20, 20, 396, 364))
@@ -92,7 +95,7 @@ def test_regions_of_a_glass_lie_on_one_canvas_and_each_can_be_had(tmp_path: Path
 
 
 def test_the_commands_list_the_images_and_take_the_one_that_is_asked_for(tmp_path: Path) -> None:
-    path = write_ome(tmp_path / "a.ome.tif", [("one", [noise(Size(64, 48))]), ("two", LARGE)])
+    path = write_ome(tmp_path / "a.ome.tif", [("one", [make_noise(Size(64, 48))]), ("two", LARGE)])
     run = CliRunner().invoke(app, ["info", str(path), "--json"])
     facts = json.loads(run.output)
     assert facts["series"] == 1
@@ -104,7 +107,7 @@ def test_the_commands_list_the_images_and_take_the_one_that_is_asked_for(tmp_pat
 
 
 def test_levels_that_are_rounded_unevenly_are_no_images_of_their_own(tmp_path: Path) -> None:
-    levels = noise_levels(Size(531, 397), Size(266, 199), Size(27, 20))
+    levels = make_noise_levels(Size(531, 397), Size(266, 199), Size(27, 20))
     path = write_generic_pyramid(tmp_path / "uneven.tif", levels)
     with open_slide(path) as slide:
         assert [level.size for level in slide.info.levels] == [Size(531, 397), Size(266, 199), Size(27, 20)]

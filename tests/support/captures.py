@@ -24,7 +24,7 @@ OWN_BLUR = 0.45
 
 
 @dataclass(frozen=True, slots=True)
-class Flaws:
+class CaptureFlaws:
     """What a capture suffers besides its pitch."""
 
     blur_px: float = 0.0
@@ -36,7 +36,7 @@ class Flaws:
     quality: int = 100
 
     @classmethod
-    def drawn(cls, random: np.random.Generator, worst: Flaws) -> Flaws:
+    def draw(cls, random: np.random.Generator, worst: CaptureFlaws) -> CaptureFlaws:
         return cls(
             random.uniform(0, worst.blur_px),
             worst.recolour,
@@ -45,7 +45,7 @@ class Flaws:
         )
 
 
-def capture(fine: Rgb, place: Affine, size: Size, flaws: Flaws, random: np.random.Generator) -> Rgb:
+def render_capture(fine: Rgb, place: Affine, size: Size, flaws: CaptureFlaws, random: np.random.Generator) -> Rgb:
     """An image of `size` of what lies in the fine image where `place` maps it to."""
     sigma = place.scale * float(np.hypot(OWN_BLUR, flaws.blur_px))
     box = enclosing_box(place(corner_points(size)), round(4 * sigma) + 2).intersection(
@@ -57,10 +57,10 @@ def capture(fine: Rgb, place: Affine, size: Size, flaws: Flaws, random: np.rando
     there = place(np.column_stack([x.ravel(), y.ravel()])) - 0.5
     columns, rows = (there[:, i].reshape(size.height, size.width).astype(np.float32) for i in (0, 1))
     image = cv2.remap(light, columns, rows, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
-    return stored(noisy(recoloured(image, flaws.recolour, random), flaws.noise, random), flaws.quality)
+    return store_as_jpeg(add_noise(change_stain(image, flaws.recolour, random), flaws.noise, random), flaws.quality)
 
 
-def recoloured(light: np.ndarray, share: float, random: np.random.Generator) -> np.ndarray:
+def change_stain(light: np.ndarray, share: float, random: np.random.Generator) -> np.ndarray:
     """Optical densities mixed between channels and made stronger or weaker, the light tinted."""
     density = -np.log((np.clip(light, 0, 255) + 1) / 256)
     mixing = np.eye(3) + random.uniform(-share, share, (3, 3)) * (0.4 + 0.6 * np.eye(3))
@@ -68,13 +68,13 @@ def recoloured(light: np.ndarray, share: float, random: np.random.Generator) -> 
     return np.asarray((np.exp(-density @ mixing.T) * tint) * 256 - 1)
 
 
-def noisy(light: np.ndarray, level: float, random: np.random.Generator) -> np.ndarray:
+def add_noise(light: np.ndarray, level: float, random: np.random.Generator) -> np.ndarray:
     """Half of the noise is of photons and goes with the root of the light, half is of the sensor."""
     strength = level * np.sqrt(0.5 + 0.5 * np.clip(light, 0, 255) / 255)
     return np.asarray(light + random.normal(size=light.shape) * strength)
 
 
-def stored(light: np.ndarray, quality: int) -> Rgb:
+def store_as_jpeg(light: np.ndarray, quality: int) -> Rgb:
     image = round_to_uint8(light)
     if quality == 100:
         return image
@@ -83,8 +83,8 @@ def stored(light: np.ndarray, quality: int) -> Rgb:
     return np.ascontiguousarray(decoded[..., ::-1])
 
 
-LOW_FLAWS = Flaws(blur_px=0.6, recolour=0.25, noise=4, quality=50)
-HIGH_FLAWS = Flaws(blur_px=0.3, noise=2, quality=75)
+LOW_FLAWS = CaptureFlaws(blur_px=0.6, recolour=0.25, noise=4, quality=50)
+HIGH_FLAWS = CaptureFlaws(blur_px=0.3, noise=2, quality=75)
 """The worst of what the coarser and the finer capture of a pair are drawn from."""
 
 FINE_PX = 2.0
@@ -94,7 +94,7 @@ LEAST_CONTRAST = 6.0
 
 
 @dataclass(frozen=True, slots=True)
-class Field:
+class RegisteredField:
     """A patch of the coarser capture, the finer capture around it, and the map between them."""
 
     low: Rgb
@@ -105,7 +105,7 @@ class Field:
 
 
 @dataclass(frozen=True, slots=True)
-class Setting:
+class FieldSettings:
     """What fields are drawn from."""
 
     ratio: int
@@ -122,7 +122,7 @@ class Setting:
         """Side of the finer capture: holds the patch however it is shifted, turned and scaled."""
         return round(self.patch_px * 1.15 + 2 * self.shift_px) + 8
 
-    def field(self, fine: Rgb, random: np.random.Generator) -> Field | None:
+    def draw_field(self, fine: Rgb, random: np.random.Generator) -> RegisteredField | None:
         """A field drawn at random; None where it shows next to nothing."""
         margin = FINE_PX * self.high_px * 0.55
         x, y = random.uniform(margin, np.array(fine.shape[1::-1]) - margin)
@@ -131,27 +131,27 @@ class Setting:
             self.ratio * random.uniform(1 - self.scale, 1 + self.scale), random.uniform(-self.degrees, self.degrees)
         )
         shift = high / 2 + random.uniform(-self.shift_px, self.shift_px, 2)
-        truth = centred(truth, low, (shift[0], shift[1]))
-        place = centred(Affine.similarity(FINE_PX * random.uniform(0.99, 1.01)), high, (x, y))
-        seen = capture(fine, place.compose(truth), Size(low, low), Flaws.drawn(random, LOW_FLAWS), random)
+        truth = centre_map(truth, low, (shift[0], shift[1]))
+        place = centre_map(Affine.similarity(FINE_PX * random.uniform(0.99, 1.01)), high, (x, y))
+        seen = render_capture(fine, place.compose(truth), Size(low, low), CaptureFlaws.draw(random, LOW_FLAWS), random)
         if seen.mean(axis=2).std() < LEAST_CONTRAST:
             return None
-        return Field(
+        return RegisteredField(
             seen,
-            capture(fine, place, Size(high, high), Flaws.drawn(random, HIGH_FLAWS), random),
+            render_capture(fine, place, Size(high, high), CaptureFlaws.draw(random, HIGH_FLAWS), random),
             truth,
             (float(x), float(y)),
         )
 
 
-def centred(turn: Affine, side: int, target: tuple[float, float]) -> Affine:
+def centre_map(turn: Affine, side: int, target: tuple[float, float]) -> Affine:
     """The map shifted so that the centre of a square comes to a point."""
     x, y = turn(np.array([[side / 2, side / 2]]))[0]
     return turn.translate(target[0] - x, target[1] - y)
 
 
 @dataclass(frozen=True, slots=True)
-class Scans:
+class ScanPair:
     """Two captures of one specimen as wholes, and the map from px of the coarser to px of the finer."""
 
     low: Rgb
@@ -159,9 +159,9 @@ class Scans:
     truth: Affine
 
 
-def scans(
+def render_scans(
     fine: Rgb, ratio: int, random: np.random.Generator, quarter: int | None = None, flip: bool | None = None
-) -> Scans:
+) -> ScanPair:
     """Each shows its own part of the fine image; the coarser lies on any side, mirrored or not, up to 6 degrees off.
 
     `quarter` is 0, 90, 180 or 270 degrees; it and `flip` are drawn where they are not given.
@@ -176,9 +176,9 @@ def scans(
     low = Affine.similarity(scale, turn, mirrored if flip is None else flip)
     middle = low(np.array([[here.width / 2, here.height / 2]]))[0]
     low = low.translate(*(np.array([width, height]) / 2 + random.uniform(-0.06, 0.06, 2) * width - middle))
-    return Scans(
-        capture(fine, low, here, Flaws.drawn(random, LOW_FLAWS), random),
-        capture(fine, high, there, Flaws.drawn(random, HIGH_FLAWS), random),
+    return ScanPair(
+        render_capture(fine, low, here, CaptureFlaws.draw(random, LOW_FLAWS), random),
+        render_capture(fine, high, there, CaptureFlaws.draw(random, HIGH_FLAWS), random),
         high.inverse.compose(low),
     )
 
@@ -193,7 +193,7 @@ def write_capture(path: Path, pixels: Rgb, mpp: float | None) -> Path:
 
 
 @functools.cache
-def tissue(seed: int, side: int = 640) -> Rgb:
+def make_tissue(seed: int, side: int = 640) -> Rgb:
     """Blobs of several sizes in two stains on white."""
     random = np.random.default_rng(seed)
     layers = [cv2.GaussianBlur(random.normal(size=(side, side)).astype(np.float32), (0, 0), s) * s for s in (3, 6, 20)]

@@ -13,7 +13,7 @@ import pytest
 
 
 @contextmanager
-def files_end_at(size: int) -> Iterator[None]:
+def limit_file_size(size: int) -> Iterator[None]:
     """Within, writing fails once a file has so many bytes, as it does on a full disk."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
@@ -24,7 +24,7 @@ def files_end_at(size: int) -> Iterator[None]:
 
 
 @contextmanager
-def readable_folder() -> Iterator[Path]:
+def make_readable_folder() -> Iterator[Path]:
     """A folder that everybody may read and only its owner may write to."""
     with TemporaryDirectory() as folder:
         Path(folder).chmod(0o755)
@@ -32,7 +32,7 @@ def readable_folder() -> Iterator[Path]:
 
 
 @contextmanager
-def as_nobody() -> Iterator[None]:
+def run_as_nobody() -> Iterator[None]:
     """Within, files are touched as a user who may do nothing."""
     if os.geteuid() != 0:
         pytest.skip("needs root to become somebody without permission")

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import tifffile
 
-from tests.support.samples import noise
+from tests.support.samples import make_noise
 from wsisr.imaging.geometry import Size
 from wsisr.imaging.pixels import Rgb
 
@@ -22,7 +22,7 @@ def write_leica(path: Path, levels: Sequence[Rgb], mpp: float = 0.5, second: Seq
     """SCN: a macro image as large as the glass, a scan that lies 20 px from its corner, and maybe another, 300 px."""
     nanometres = round(mpp * 1000)
     glass = Size(400 * nanometres, 600 * nanometres)
-    macro = noise(Size(40, 60))
+    macro = make_noise(Size(40, 60))
 
     def scan(images: Sequence[Rgb], first: int, px: int) -> str:
         height, width = images[0].shape[:2]
@@ -148,14 +148,14 @@ def write_qptiff(path: Path, levels: Sequence[Rgb], mpp: float = 0.5) -> Path:
 
     with tifffile.TiffWriter(path) as writer:
         page(writer, levels[0], "FullResolution", 0)
-        page(writer, noise(Size(50, 40)), "Thumbnail", 0)
+        page(writer, make_noise(Size(50, 40)), "Thumbnail", 0)
         for number, pixels in enumerate(levels[1:], start=1):
             page(writer, pixels, "ReducedResolution", number)
-        page(writer, noise(Size(40, 40)), "Label", 0)
+        page(writer, make_noise(Size(40, 40)), "Label", 0)
     return path
 
 
-def smooth(size: Size, seed: int = 0) -> Rgb:
+def make_blobs(size: Size, seed: int = 0) -> Rgb:
     """(h, w, 3) of soft blobs: what JPEG stores well."""
-    coarse = noise(Size(size.width // 16 + 2, size.height // 16 + 2), seed)
+    coarse = make_noise(Size(size.width // 16 + 2, size.height // 16 + 2), seed)
     return np.asarray(np.kron(coarse, np.ones((16, 16, 1), np.uint8)))[: size.height, : size.width]

@@ -11,7 +11,7 @@ import numpy as np
 import pyvips
 import zarr
 
-from tests.support.formats import smooth, write_leica, write_philips, write_qptiff, write_trestle
+from tests.support.formats import make_blobs, write_leica, write_philips, write_qptiff, write_trestle
 from tests.support.samples import CMU_SLIDE, SHARED_SLIDES, write_generic_pyramid, write_ome_pyramid, write_ome_zarr
 from wsisr.errors import SlideError
 from wsisr.imaging.geometry import Box, Size
@@ -22,8 +22,8 @@ VENDOR = SHARED_SLIDES / "vendor"
 DICOM = VENDOR / "dicom-cmu-1"
 
 SIZES = (Size(256, 192), Size(128, 96))
-LEVELS = [smooth(size, seed) for seed, size in enumerate(SIZES)]
-SQUARE = [smooth(Size(256, 256), 2), smooth(Size(128, 128), 3)]
+LEVELS = [make_blobs(size, seed) for seed, size in enumerate(SIZES)]
+SQUARE = [make_blobs(Size(256, 256), 2), make_blobs(Size(128, 128), 3)]
 """Whole tiles: Philips stores nothing else."""
 CM = {"resolution": (20_000, 20_000), "resolutionunit": "CENTIMETER", "compression": "jpeg"}
 OME = {"PhysicalSizeX": 0.5, "PhysicalSizeXUnit": "µm", "PhysicalSizeY": 0.5, "PhysicalSizeYUnit": "µm"}
@@ -46,18 +46,18 @@ class Input:
     sizes: tuple[Size, ...] = SIZES
     """Of what was scanned, at the first levels."""
     mpp: float = 0.5
-    against: str = "libvips"
-    independent: Independent = lambda path, _, level: vips_page(path, level)
+    other_reader: str = "libvips"
+    read_independently: Independent = lambda path, _, level: read_vips_page(path, level)
     refusal: str = ""
     """Words of the line that refuses it."""
 
     @property
-    def is_here(self) -> bool:
+    def is_available(self) -> bool:
         return self.sample == "synthetic" or self.path(Path()).exists()
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class Examination:
     """What a slide came to."""
 
     info: SlideInfo | None
@@ -67,26 +67,26 @@ class Found:
     refusal: str = ""
 
 
-def examined(each: Input, folder: Path) -> Found:
-    path = each.path(folder)
+def examine_input(sample: Input, folder: Path) -> Examination:
+    path = sample.path(folder)
     try:
         slide = open_slide(path)
     except SlideError as refused:
-        return Found(None, refusal=str(refused).removeprefix(f"{path}: "))
+        return Examination(None, refusal=str(refused).removeprefix(f"{path}: "))
     with slide:
-        errors = [_error(each, slide, path, level) for level in range(len(slide.info.levels))]
-        sizes = tuple(_scanned(slide.info, level).size for level in range(len(slide.info.levels)))
-        return Found(slide.info, sizes, max(errors))
+        errors = [_max_difference(sample, slide, path, level) for level in range(len(slide.info.levels))]
+        sizes = tuple(_find_scanned_box(slide.info, level).size for level in range(len(slide.info.levels)))
+        return Examination(slide.info, sizes, max(errors))
 
 
-def _error(each: Input, slide: Slide, path: Path, level: int) -> int:
-    own = slide.read(_scanned(slide.info, level), level).astype(int)
-    other = each.independent(path, slide.info, level)
-    assert own.shape == other.shape, f"{each.name}: level {level} is {own.shape}, for {each.against} {other.shape}"
+def _max_difference(each: Input, slide: Slide, path: Path, level: int) -> int:
+    own = slide.read(_find_scanned_box(slide.info, level), level).astype(int)
+    other = each.read_independently(path, slide.info, level)
+    assert own.shape == other.shape, f"{each.name}: level {level} is {own.shape}, for {each.other_reader} {other.shape}"
     return int(np.abs(own - other).max())
 
 
-def _scanned(info: SlideInfo, level: int) -> Box:
+def _find_scanned_box(info: SlideInfo, level: int) -> Box:
     """The bounds in px of a level; they lie on whole pixels in these samples."""
     if info.bounds is None:
         return Box.from_size(info.levels[level].size)
@@ -95,22 +95,22 @@ def _scanned(info: SlideInfo, level: int) -> Box:
     return Box(*(round(edge / factor) for edge in edges))
 
 
-def vips_page(path: Path, page: int) -> Rgb:
-    return _array(pyvips.Image.tiffload(str(path), page=page))
+def read_vips_page(path: Path, page: int) -> Rgb:
+    return _to_rgb(pyvips.Image.tiffload(str(path), page=page))
 
 
-def vips_subifd(path: Path, level: int) -> Rgb:
-    return _array(pyvips.Image.tiffload(str(path), subifd=level - 1))
+def read_vips_subifd(path: Path, level: int) -> Rgb:
+    return _to_rgb(pyvips.Image.tiffload(str(path), subifd=level - 1))
 
 
-def by_zarr(path: Path, info: SlideInfo, level: int) -> Rgb:
+def read_with_zarr(path: Path, info: SlideInfo, level: int) -> Rgb:
     array = zarr.open_group(path, mode="r")[str(level)]
     assert isinstance(array, zarr.Array)
     size = info.levels[level].size
     return np.moveaxis(np.asarray(array[...]).reshape(3, size.height, size.width), 0, -1)
 
 
-def by_frames(path: Path, info: SlideInfo, level: int) -> Rgb:
+def decode_dicom_frames(path: Path, info: SlideInfo, level: int) -> Rgb:
     """The JPEG frames of a DICOM file, cut out of its bytes and laid side by side."""
     file = path if path.is_file() else next(path.glob(f"level-{level}-*"))
     data = file.read_bytes()
@@ -127,41 +127,45 @@ def by_frames(path: Path, info: SlideInfo, level: int) -> Rgb:
     return np.asarray(np.concatenate(rows)[: size.height, : size.width])
 
 
-def _array(image: pyvips.Image) -> Rgb:
+def _to_rgb(image: pyvips.Image) -> Rgb:
     return np.asarray(image.numpy())[..., :3]
 
 
-def _real(path: Path) -> Callable[[Path], Path]:
+def _use_file(path: Path) -> Callable[[Path], Path]:
     return lambda _: path
 
 
 INPUTS = (
-    Input("Aperio, JPEG", "CMU-1-Small-Region", _real(CMU_SLIDE), (Size(2220, 2967),), 0.499),
+    Input("Aperio, JPEG", "CMU-1-Small-Region", _use_file(CMU_SLIDE), (Size(2220, 2967),), 0.499),
     Input(
         "DICOM, a folder",
         "CMU-1-Small-Region",
-        _real(DICOM),
+        _use_file(DICOM),
         (Size(2220, 2967), Size(1110, 1483), Size(555, 741), Size(277, 370)),
         0.499,
         FRAMES,
-        by_frames,
+        decode_dicom_frames,
     ),
     Input(
         "DICOM, one file",
         "dicom-jpeg.dcm",
-        _real(VENDOR / "dicom-jpeg.dcm"),
+        _use_file(VENDOR / "dicom-jpeg.dcm"),
         (Size(957, 715),),
         16.783,
         FRAMES,
-        by_frames,
+        decode_dicom_frames,
     ),
-    Input("DICOM, 16-bit", "dicom-grayscale", _real(VENDOR / "dicom-grayscale-refused.dcm"), refusal="BitsAllocated"),
-    Input("Hamamatsu, TRITC", "fluorescence-TRITC", _real(VENDOR / "fluorescence-TRITC.ndpi"), refusal="fluorescence"),
+    Input(
+        "DICOM, 16-bit", "dicom-grayscale", _use_file(VENDOR / "dicom-grayscale-refused.dcm"), refusal="BitsAllocated"
+    ),
+    Input(
+        "Hamamatsu, TRITC", "fluorescence-TRITC", _use_file(VENDOR / "fluorescence-TRITC.ndpi"), refusal="fluorescence"
+    ),
     Input(
         "Leica SCN",
         "synthetic",
         lambda folder: write_leica(folder / "a.scn", LEVELS),
-        independent=lambda path, _, level: vips_page(path, level + 1),
+        read_independently=lambda path, _, level: read_vips_page(path, level + 1),
     ),
     Input(
         "Philips TIFF",
@@ -174,27 +178,27 @@ INPUTS = (
         "QPTIFF, brightfield",
         "synthetic",
         lambda folder: write_qptiff(folder / "a.qptiff", LEVELS),
-        independent=lambda path, _, level: vips_page(path, level and level + 1),
+        read_independently=lambda path, _, level: read_vips_page(path, level and level + 1),
     ),
     Input("pyramid TIFF", "synthetic", lambda folder: write_generic_pyramid(folder / "a.tif", LEVELS, **CM)),
     Input(
         "OME-TIFF, SubIFDs",
         "synthetic",
         lambda folder: write_ome_pyramid(folder / "a.ome.tif", LEVELS, OME, compression="jpeg"),
-        independent=lambda path, _, level: vips_subifd(path, level),
+        read_independently=lambda path, _, level: read_vips_subifd(path, level),
     ),
     Input(
         "OME-Zarr 0.4",
         "synthetic",
         lambda folder: write_ome_zarr(folder / "a.zarr", LEVELS, "0.4", "tczyx", 0.5),
-        against="zarr",
-        independent=by_zarr,
+        other_reader="zarr",
+        read_independently=read_with_zarr,
     ),
     Input(
         "OME-Zarr 0.5, sharded",
         "synthetic",
         lambda folder: write_ome_zarr(folder / "a.zarr", LEVELS, "0.5", scale=0.5, shards=(3, 128, 128)),
-        against="zarr",
-        independent=by_zarr,
+        other_reader="zarr",
+        read_independently=read_with_zarr,
     ),
 )

@@ -15,14 +15,14 @@ GLOBAL = ("rcan",)
 LOCAL = tuple(family for family in FAMILIES if family not in GLOBAL)
 
 
-def small_spec(family: str, scale: int = 2) -> ModelSpec:
+def make_small_spec(family: str, scale: int = 2) -> ModelSpec:
     branch = ("span", (5.0, 10.0, 20.0)) if family == CLASSIFYING else ("", ())
     return ModelSpec(family, scale, 8, 2, 5, (0.5, 0.5), *branch)
 
 
-def small_network(family: str, scale: int = 2) -> nn.Module:
+def make_small_network(family: str, scale: int = 2) -> nn.Module:
     torch.manual_seed(0)
-    made = build(small_spec(family, scale))
+    made = build(make_small_spec(family, scale))
     for parameter in made.parameters():
         nn.init.normal_(parameter, std=min(0.2, (parameter.numel() / len(parameter)) ** -0.5))  # else sums run away
     return made.eval()

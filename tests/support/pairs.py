@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tests.support.samples import noise, write_ome_pyramid
+from tests.support.samples import make_noise, write_ome_pyramid
 from wsisr.dataset.builder import DatasetBuilder
 from wsisr.dataset.pyramid import plan_pyramid_dataset
 from wsisr.dataset.reader import MANIFEST, PatchStore
@@ -28,7 +28,7 @@ def write_slide(
     path: Path, size: Size = SMALL, factors: Sequence[int] = (2, 4), *, mpp: float | None = 0.5, seed: int = 0
 ) -> Path:
     """A pyramid of noise, whose coarser levels are the area mean of the finest."""
-    finest = noise(size, seed)
+    finest = make_noise(size, seed)
     levels = [finest]
     for factor in factors:
         width, height = size.width // factor, size.height // factor
@@ -36,7 +36,7 @@ def write_slide(
     return write_levels(path, levels, mpp)
 
 
-def write_glass(path: Path) -> Path:
+def write_blank_slide(path: Path) -> Path:
     """A pyramid on which there is nothing."""
     return write_levels(path, [np.full((side, side, 3), 240, np.uint8) for side in (128, 64)], 0.5)
 
@@ -46,13 +46,15 @@ def write_levels(path: Path, levels: Sequence[Rgb], mpp: float | None) -> Path:
     return write_ome_pyramid(path, levels, {} if mpp is None else {"PhysicalSizeX": mpp, "PhysicalSizeY": mpp})
 
 
-def built(folder: Path, slides: Iterable[Path], held_out: Iterable[Path] = (), recipe: Recipe = RECIPE) -> PatchStore:
+def build_dataset(
+    folder: Path, slides: Iterable[Path], held_out: Iterable[Path] = (), recipe: Recipe = RECIPE
+) -> PatchStore:
     """A dataset, built to its end."""
     deque(DatasetBuilder(plan_pyramid_dataset(assign_slides(slides, held_out, recipe), folder, recipe)))
     return PatchStore(folder)
 
 
-def files_under(folder: Path) -> dict[str, bytes]:
+def read_files(folder: Path) -> dict[str, bytes]:
     """Path in the folder to content, of every file."""
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
@@ -63,18 +65,18 @@ def write_dataset(folder: Path, *, side: int = 64, seed: int = 0, pitches: Seque
     for number, (split, mpp) in enumerate(zip(("train", "train", "val"), pitches, strict=True)):
         with open_shard_writer(folder, f"slide{number}") as part:
             for index in range(4):
-                high = enlarge_image(noise(Size(side // 4, side // 4), seed + 10 * number + index), 4, "bicubic")
+                high = enlarge_image(make_noise(Size(side // 4, side // 4), seed + 10 * number + index), 4, "bicubic")
                 place = part.write_image(high)
                 for scale in (2, 4):
                     images = {"hr": place, "lr": part.write_image(shrink_image(high, scale, "area"))}
-                    own = record(f"slide{number}", split=split, scale=scale, side=side, left=side * index)
+                    own = make_record(f"slide{number}", split=split, scale=scale, side=side, left=side * index)
                     own = replace(own, mpp_hr=mpp, mpp_lr=mpp * scale, shard=part.shard, images=images)
                     records.append(own)
     write_manifest(folder, records)
     return folder
 
 
-def record(name: str, *, split: str = "train", scale: int = 2, side: int = 64, left: int = 0) -> PatchRecord:
+def make_record(name: str, *, split: str = "train", scale: int = 2, side: int = 64, left: int = 0) -> PatchRecord:
     """A row without pixels."""
     return PatchRecord(
         slide=f"{name}.svs",

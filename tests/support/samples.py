@@ -23,14 +23,14 @@ CMU_SLIDE = REPOSITORY / "data" / "cmu_small_region.svs"
 SHARED_SLIDES = REPOSITORY.parent / "shared" / "slides"
 
 
-def noise(size: Size, seed: int = 0) -> Rgb:
+def make_noise(size: Size, seed: int = 0) -> Rgb:
     """(h, w, 3) in which no two neighbourhoods are alike: a shift of any kind shows."""
     return np.random.default_rng(seed).integers(0, 256, (size.height, size.width, 3), dtype=np.uint8)
 
 
-def noise_levels(*sizes: Size) -> list[Rgb]:
+def make_noise_levels(*sizes: Size) -> list[Rgb]:
     """One image for each level, unlike each other."""
-    return [noise(size, seed) for seed, size in enumerate(sizes)]
+    return [make_noise(size, seed) for seed, size in enumerate(sizes)]
 
 
 def write_tiff(path: Path, image: np.ndarray[Any, Any], **options: Any) -> Path:
@@ -96,7 +96,7 @@ def write_ome_zarr(
     return folder
 
 
-class Picture(Slide):
+class InMemorySlide(Slide):
     """Pixels in memory as a slide of one level."""
 
     def __init__(self, pixels: Rgb, mpp: float | None = 0.5) -> None:
@@ -127,9 +127,9 @@ class Picture(Slide):
         pass
 
 
-def enlarged(pixels: Rgb, upscaler: Upscaler, options: UpscaleOptions) -> Rgb:
+def upscale_pixels(pixels: Rgb, upscaler: Upscaler, options: UpscaleOptions) -> Rgb:
     """What `upscale` would encode: the blocks of a picture, put together."""
-    work = plan_upscaling(SlideRegion(Picture(pixels), 0), upscaler, options)
+    work = plan_upscaling(SlideRegion(InMemorySlide(pixels), 0), upscaler, options)
     result = np.zeros((work.output.size.height, work.output.size.width, 3), np.uint8)
     for box, block in enlarge_blocks(work):
         result[box.rows, box.columns] = block

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from tests.support.samples import Picture, noise
+from tests.support.samples import InMemorySlide, make_noise
 from wsisr.errors import ConfigError
 from wsisr.imaging.geometry import Box, Size
 from wsisr.imaging.pixels import Rgb
@@ -57,7 +57,7 @@ def flags_over(found: TissueMap, picture: Rgb) -> Any:
 )
 def test_tissue_of_any_kind_stays_and_far_glass_goes(colour: tuple[int, int, int], grain: int) -> None:
     picture, patch = slide_with(colour, grain)
-    kept = flags_over(find_tissue(Picture(picture, MPP)), picture)
+    kept = flags_over(find_tissue(InMemorySlide(picture, MPP)), picture)
     assert kept[patch.rows, patch.columns].all()
     assert not kept[:200, :200].any()
 
@@ -67,24 +67,24 @@ def test_empty_vacuoles_within_fat_are_tissue() -> None:
     for x in range(300, 500, 40):  # fat cells of 80 um
         cv2.line(picture, (x, 300), (x, 460), (190, 140, 170), 4)
         cv2.line(picture, (300, x), (460, x), (190, 140, 170), 4)
-    kept = flags_over(find_tissue(Picture(picture, MPP)), picture)
+    kept = flags_over(find_tissue(InMemorySlide(picture, MPP)), picture)
     assert kept[300:460, 300:460].all()
     assert kept.mean() < 0.5
 
 
 @pytest.mark.parametrize("colour", [(170, 170, 170), (240, 200, 220), (120, 60, 100)])
 def test_without_glass_everything_is_tissue(colour: tuple[int, int, int]) -> None:
-    assert find_tissue(Picture(np.full((400, 400, 3), colour, np.uint8), MPP)).area_fraction == 1
+    assert find_tissue(InMemorySlide(np.full((400, 400, 3), colour, np.uint8), MPP)).area_fraction == 1
 
 
 def test_noise_is_tissue() -> None:
-    assert find_tissue(Picture(noise(Size(400, 300)), 4.0)).area_fraction == 1
+    assert find_tissue(InMemorySlide(make_noise(Size(400, 300)), 4.0)).area_fraction == 1
 
 
 def test_places_without_pixels_are_no_tissue_and_no_glass_either() -> None:
     picture, patch = slide_with((200, 120, 170), 10)
     picture[:, 600:] = 255
-    kept = flags_over(find_tissue(Picture(picture, MPP)), picture)
+    kept = flags_over(find_tissue(InMemorySlide(picture, MPP)), picture)
     assert kept[patch.rows, patch.columns].all()
     assert not kept[:, 650:].any()
     assert not kept[:200, :200].any()
@@ -110,13 +110,13 @@ def test_a_mask_picture_is_stretched_over_the_slide(tmp_path: Path) -> None:
     mask = np.zeros((20, 40), np.uint8)
     mask[:, :10] = 1  # labels, as programs write them
     Image.fromarray(mask).save(tmp_path / "mask.png")
-    found = find_tissue(Picture(noise(Size(400, 200))), tmp_path / "mask.png")
+    found = find_tissue(InMemorySlide(make_noise(Size(400, 200))), tmp_path / "mask.png")
     assert found.area_fraction == 0.25
     assert found.mask_cells(Size(400, 200), Box(0, 0, 400, 200), 100).tolist() == [[True, False, False, False]] * 2
 
 
 def test_whatever_is_not_black_in_a_mask_counts(tmp_path: Path) -> None:
-    slide, marks = Picture(noise(Size(400, 200))), np.zeros((20, 40))
+    slide, marks = InMemorySlide(make_noise(Size(400, 200))), np.zeros((20, 40))
     marks[:, :10] = 0.1
     opaque = np.dstack([(marks > 0).astype(np.uint8)] * 3 + [np.full((20, 40), 255, np.uint8)])
     palette = Image.fromarray((marks > 0).astype(np.uint8), "P")
@@ -145,7 +145,7 @@ def test_a_mask_of_more_pixels_than_pillow_likes_is_one_line(tmp_path: Path) -> 
             warnings.catch_warnings(action="error"),
             pytest.raises(ConfigError, match=r"large\.png: .*(large|exceeds)"),
         ):
-            find_tissue(Picture(noise(Size(400, 200))), tmp_path / "large.png")
+            find_tissue(InMemorySlide(make_noise(Size(400, 200))), tmp_path / "large.png")
 
 
 SQUARE, HOLE = [[20, 20], [180, 20], [180, 180], [20, 180], [20, 20]], [[60, 60], [140, 60], [140, 140], [60, 140]]
@@ -167,7 +167,7 @@ MULTI = feature({"type": "MultiPolygon", "coordinates": [[SQUARE, HOLE], [[[200,
 def test_annotations_have_holes(tmp_path: Path, content: Any) -> None:
     file = tmp_path / "a.geojson"
     file.write_text(json.dumps(content))
-    found = find_tissue(Picture(noise(Size(400, 200))), file)
+    found = find_tissue(InMemorySlide(make_noise(Size(400, 200))), file)
     cells = found.mask_cells(Size(400, 200), Box(0, 0, 400, 200), 20)
     assert cells[2, 2]
     assert cells[1, 8]
@@ -195,12 +195,12 @@ def test_annotations_without_a_polygon_are_one_line(tmp_path: Path, content: str
     file = tmp_path / "a.geojson"
     file.write_text(content)
     with pytest.raises(ConfigError, match=r"a\.geojson") as refused:
-        find_tissue(Picture(noise(Size(400, 200))), file)
+        find_tissue(InMemorySlide(make_noise(Size(400, 200))), file)
     assert len(str(refused.value).splitlines()) == 1
 
 
 def test_masks_that_cannot_be_meant_are_refused(tmp_path: Path) -> None:
-    slide = Picture(noise(Size(400, 200)))
+    slide = InMemorySlide(make_noise(Size(400, 200)))
     Image.new("L", (20, 40), 255).save(tmp_path / "tall.png")
     Image.new("L", (40, 20), 0).save(tmp_path / "black.png")
     (tmp_path / "text.png").write_text("dear diary")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.support.networks import small_network, small_spec
+from tests.support.networks import make_small_network, make_small_spec
 from wsisr.errors import ConfigError, ModelError
 from wsisr.models.weights import save_weights
 from wsisr.training.features import VGG19Features, load_features
@@ -58,7 +58,7 @@ def test_photographs_are_centred_as_the_weights_need_it() -> None:
 
 
 def test_a_gradient_reaches_the_pixels_and_is_none_at_the_truth(vgg19: Path, tmp_path: Path) -> None:
-    save_weights(tmp_path / "m.safetensors", small_spec("mmsrnet"), small_network("mmsrnet").state_dict())
+    save_weights(tmp_path / "m.safetensors", make_small_spec("mmsrnet"), make_small_network("mmsrnet").state_dict())
     for path in (vgg19, tmp_path / "m.safetensors"):
         see, high = load_features(path, CPU), torch.rand(1, 3, 32, 32)
         enlarged = torch.rand_like(high).requires_grad_()
@@ -92,6 +92,6 @@ def test_what_is_no_vgg19_is_one_line_and_nothing_in_it_runs(
             load_features(tmp_path / f"{name}.pth", CPU)
         assert "\n" not in str(error.value)
     assert not (tmp_path / "attacked").exists()
-    save_weights(tmp_path / "span.safetensors", small_spec("span"), small_network("span").state_dict())
+    save_weights(tmp_path / "span.safetensors", make_small_spec("span"), make_small_network("span").state_dict())
     with pytest.raises(ConfigError, match="not a classifier; give an mmsrnet's weights, or VGG19's"):
         load_features(tmp_path / "span.safetensors", CPU)

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from tests.support.samples import noise
+from tests.support.samples import make_noise
 from wsisr.imaging import metrics
 from wsisr.imaging.geometry import Size
 from wsisr.training import losses
@@ -53,8 +53,8 @@ def test_a_gradient_is_finite_at_the_truth(loss: Loss) -> None:
 
 @given(seed=st.integers(0, 99), share=st.floats(0, 1))
 def test_ssim_is_the_one_that_is_reported(seed: int, share: float) -> None:
-    truth = noise(Size(30, 20), seed)
-    image = np.rint((1 - share) * truth + share * noise(Size(30, 20), seed + 1)).astype(np.uint8)
+    truth = make_noise(Size(30, 20), seed)
+    image = np.rint((1 - share) * truth + share * make_noise(Size(30, 20), seed + 1)).astype(np.uint8)
     planes = [torch.from_numpy(each).permute(2, 0, 1)[None].double() / 255 for each in (image, truth)]
     assert float(losses.ssim_loss(*planes)) == pytest.approx(1 - metrics.compute_ssim(image, truth), abs=1e-5)
 

@@ -16,7 +16,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.support.disks import as_nobody, files_end_at, readable_folder
+from tests.support.disks import limit_file_size, make_readable_folder, run_as_nobody
 from tests.support.pairs import write_dataset
 from tests.support.samples import REPOSITORY
 from wsisr.errors import ConfigError, DatasetError, ModelError, OutputError, WsisrError
@@ -208,7 +208,7 @@ def test_a_disk_full_while_saving_keeps_the_old_checkpoint(dataset: Path, tmp_pa
     list(islice(run, 3))
     before = (tmp_path / CHECKPOINT_FILE).read_bytes()
     with (
-        files_end_at(3000),
+        limit_file_size(3000),
         pytest.raises(OutputError, match=r"checkpoint\.pt: cannot be written: file too large; ") as error,
     ):
         run.save()
@@ -222,7 +222,7 @@ def test_a_disk_full_while_saving_keeps_the_old_checkpoint(dataset: Path, tmp_pa
 def test_a_disk_full_within_a_run_is_one_line_and_the_run_goes_on_later(
     dataset: Path, tmp_path: Path, whole: Path
 ) -> None:
-    with files_end_at(3000), pytest.raises(OutputError, match="file too large; "):
+    with limit_file_size(3000), pytest.raises(OutputError, match="file too large; "):
         finish(config(dataset), tmp_path)
     finish(config(dataset), tmp_path)
     assert outcome(tmp_path) == outcome(whole)
@@ -309,12 +309,15 @@ def test_a_shard_that_goes_missing_is_one_line(tmp_path: Path) -> None:
 
 
 def test_a_folder_without_permission_is_one_line(dataset: Path, tmp_path: Path) -> None:
-    with readable_folder() as folder:
+    with make_readable_folder() as folder:
         given = config(write_dataset(folder / "pairs"))
         for hidden in (folder / "run", tmp_path / "run"):
-            with as_nobody(), pytest.raises(OutputError, match="permission denied; choose a folder that you may write"):
+            with (
+                run_as_nobody(),
+                pytest.raises(OutputError, match="permission denied; choose a folder that you may write"),
+            ):
                 TrainingRun(given, hidden, CPU)
-        with as_nobody(), pytest.raises(DatasetError, match="cannot be looked into"):
+        with run_as_nobody(), pytest.raises(DatasetError, match="cannot be looked into"):
             TrainingRun(config(dataset), folder / "run", CPU)
 
 

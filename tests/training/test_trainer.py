@@ -15,7 +15,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from tests.support.networks import small_network, small_spec
+from tests.support.networks import make_small_network, make_small_spec
 from tests.support.pairs import write_dataset
 from tests.support.samples import REPOSITORY
 from wsisr.errors import ConfigError, ModelError
@@ -49,7 +49,7 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def features(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("weights") / "features.safetensors"
-    save_weights(path, small_spec("mmsrnet"), small_network("mmsrnet").state_dict())
+    save_weights(path, make_small_spec("mmsrnet"), make_small_network("mmsrnet").state_dict())
     return path
 
 
@@ -216,11 +216,9 @@ def test_a_batch_that_cannot_be_shared_out_is_one_line(
 
 def test_a_start_from_another_family_is_refused_though_its_tail_would_fit(dataset: Path, tmp_path: Path) -> None:
     donor = tmp_path / "span.safetensors"
-    save_weights(donor, small_spec("span"), small_network("span").state_dict())
+    save_weights(donor, make_small_spec("span"), make_small_network("span").state_dict())
     given = config(dataset, network=NetworkConfig(2, channels=8, blocks=1, window=3, warm_start=(donor,)))
-    with pytest.raises(
-        ModelError, match="family masrgan cannot start from weights of the family span"
-    ):
+    with pytest.raises(ModelError, match="family masrgan cannot start from weights of the family span"):
         TrainingRun(given, tmp_path / "run", CPU)
     assert not (tmp_path / "run").exists()
 
@@ -233,7 +231,7 @@ def test_a_magnification_that_occurs_nowhere_is_one_line(dataset: Path, tmp_path
 
 def test_features_of_what_does_not_classify_are_refused(dataset: Path, tmp_path: Path) -> None:
     path = tmp_path / "plain.safetensors"
-    save_weights(path, small_spec("edsr"), small_network("edsr").state_dict())
+    save_weights(path, make_small_spec("edsr"), make_small_network("edsr").state_dict())
     loss = LossConfig(perceptual=1, features=path)
     with pytest.raises(ConfigError, match=r"plain\.safetensors: not a classifier"):
         TrainingRun(config(dataset, loss), tmp_path / "run", CPU)

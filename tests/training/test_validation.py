@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tests.support.networks import small_network
+from tests.support.networks import make_small_network
 from tests.support.pairs import write_dataset, write_manifest
 from wsisr.dataset.reader import PatchStore
 from wsisr.errors import DatasetError
@@ -94,7 +94,7 @@ def test_a_strip_shows_low_resolution_bicubic_network_and_truth(tmp_path: Path) 
 def test_magnifications_are_told_of_patches_as_the_slide_has_them(tmp_path: Path) -> None:
     """The patches are of 0.5 um/px: 20x."""
     validation = Validation(PatchStore(write_dataset(tmp_path)), 2)
-    network = small_network("mmsrnet")
+    network = make_small_network("mmsrnet")
     assert isinstance(network, MMSRNet)
     for index, due in ((2, 1.0), (0, 0.0)):
         sees_always(network, index)
@@ -108,7 +108,7 @@ def test_guessing_the_most_frequent_magnification_gains_nothing(tmp_path: Path) 
     *frequent, rare = store.select_pairs("val", 2)
     write_manifest(tmp_path, [*frequent, replace(rare, slide="other.svs", mpp_hr=1.0, mpp_lr=2.0)])
     validation = Validation(PatchStore(tmp_path), 2)
-    network = small_network("mmsrnet")
+    network = make_small_network("mmsrnet")
     assert isinstance(network, MMSRNet)
     for index, due in ((2, 0.5), (1, 0.5), (0, 0.0)):
         sees_always(network, index)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.support.samples import Picture, enlarged, noise
+from tests.support.samples import InMemorySlide, make_noise, upscale_pixels
 from wsisr.imaging.geometry import Box, Size
 from wsisr.imaging.pixels import Rgb, RgbBatch, enlarge_image
 from wsisr.models.upscaler import Resampling, UpscalerInfo
@@ -56,9 +56,9 @@ maps = st.lists(st.lists(st.booleans(), min_size=6, max_size=6), min_size=5, max
 def test_each_cell_is_the_networks_or_bicubics_however_the_image_is_cut(
     flags: list[list[bool]], tile_px: int, batch: int
 ) -> None:
-    pixels = noise(SIZE)
+    pixels = make_noise(SIZE)
     options = UpscaleOptions(tile_px, batch=batch, background=BackgroundOptions(marked(flags)))
-    np.testing.assert_array_equal(enlarged(pixels, Counting(), options), expected(pixels, flags))
+    np.testing.assert_array_equal(upscale_pixels(pixels, Counting(), options), expected(pixels, flags))
 
 
 @settings(max_examples=5)
@@ -67,15 +67,17 @@ def test_cells_without_tissue_are_bicubics_where_tiles_are_blended_too(flags: li
     class Wide(Counting):
         context = 20
 
-    pixels = noise(SIZE)
-    found = enlarged(pixels, Wide(), UpscaleOptions(128, overlap_px=24, background=BackgroundOptions(marked(flags))))
+    pixels = make_noise(SIZE)
+    found = upscale_pixels(
+        pixels, Wide(), UpscaleOptions(128, overlap_px=24, background=BackgroundOptions(marked(flags)))
+    )
     glass = ~marked(flags).mask.repeat(4, axis=0).repeat(4, axis=1)
     np.testing.assert_array_equal(found[glass], enlarge_image(pixels, 4, "bicubic")[glass])
 
 
 def test_a_region_is_decided_as_the_whole_slide_is() -> None:
     flags = [[(row + column) % 3 == 0 for column in range(6)] for row in range(5)]
-    picture, background = Picture(noise(SIZE)), BackgroundOptions(marked(flags))
+    picture, background = InMemorySlide(make_noise(SIZE)), BackgroundOptions(marked(flags))
     source = SlideRegion(picture, 0).crop_to_area(Box(CELL, 2 * CELL, 5 * CELL, 4 * CELL))
     whole = expected(picture.pixels, flags)
     for box, pixels in enlarge_blocks(plan_upscaling(source, Counting(), UpscaleOptions(64, background=background))):
@@ -87,14 +89,16 @@ def test_a_region_is_decided_as_the_whole_slide_is() -> None:
 @given(maps)
 def test_a_tile_without_tissue_never_meets_the_network(flags: list[list[bool]]) -> None:
     upscaler = Counting()
-    enlarged(noise(SIZE), upscaler, UpscaleOptions(CELL, background=BackgroundOptions(marked(flags), white=True)))
+    upscale_pixels(
+        make_noise(SIZE), upscaler, UpscaleOptions(CELL, background=BackgroundOptions(marked(flags), white=True))
+    )
     assert upscaler.tiles == np.array(flags).sum()
 
 
 def test_of_a_tile_with_little_tissue_the_network_sees_no_more_than_that_needs() -> None:
     flags = [[(column, row) in ((1, 2), (2, 2)) for column in range(6)] for row in range(5)]
     upscaler = Counting()
-    enlarged(noise(SIZE), upscaler, UpscaleOptions(512, background=BackgroundOptions(marked(flags))))
+    upscale_pixels(make_noise(SIZE), upscaler, UpscaleOptions(512, background=BackgroundOptions(marked(flags))))
     assert upscaler.pixels == (2 * CELL + 2 * upscaler.info.receptive_field) * (
         CELL + 2 * upscaler.info.receptive_field
     )
@@ -102,8 +106,8 @@ def test_of_a_tile_with_little_tissue_the_network_sees_no_more_than_that_needs()
 
 def test_a_white_background_is_pure() -> None:
     flags = [[column < 3 for column in range(6)] for _ in range(5)]
-    found = enlarged(
-        noise(SIZE), Counting(), UpscaleOptions(512, background=BackgroundOptions(marked(flags), white=True))
+    found = upscale_pixels(
+        make_noise(SIZE), Counting(), UpscaleOptions(512, background=BackgroundOptions(marked(flags), white=True))
     )
     assert (found[:, 3 * CELL * 4 :] == 255).all()
     assert (found[:, : 3 * CELL * 4] != 255).any()
@@ -116,10 +120,10 @@ def test_what_the_slide_does_not_have_stays_white_and_costs_no_network() -> None
 
     pixels = np.full((270, 330, 3), 255, np.uint8)
     upscaler = Inventive()
-    assert (enlarged(pixels, upscaler, UpscaleOptions(64)) == 255).all()
+    assert (upscale_pixels(pixels, upscaler, UpscaleOptions(64)) == 255).all()
     assert upscaler.tiles == 0
     pixels[100, 100] = 0
-    cuts = [enlarged(pixels, Inventive(), UpscaleOptions(tile_px)) for tile_px in (64, 128, 512)]
+    cuts = [upscale_pixels(pixels, Inventive(), UpscaleOptions(tile_px)) for tile_px in (64, 128, 512)]
     np.testing.assert_array_equal(cuts[0], cuts[1])
     np.testing.assert_array_equal(cuts[0], cuts[2])
 
@@ -127,7 +131,7 @@ def test_what_the_slide_does_not_have_stays_white_and_costs_no_network() -> None
 @given(maps)
 def test_the_share_without_tissue_is_one_of_area_and_what_is_busy_one_of_what_is_read(flags: list[list[bool]]) -> None:
     work = plan_upscaling(
-        SlideRegion(Picture(noise(SIZE)), 0),
+        SlideRegion(InMemorySlide(make_noise(SIZE)), 0),
         Counting(),
         UpscaleOptions(CELL, 0, background=BackgroundOptions(marked(flags))),
     )
@@ -138,7 +142,7 @@ def test_the_share_without_tissue_is_one_of_area_and_what_is_busy_one_of_what_is
 
 
 def test_the_note_tells_the_share_only_where_there_is_one() -> None:
-    source = SlideRegion(Picture(noise(SIZE)), 0)
+    source = SlideRegion(InMemorySlide(make_noise(SIZE)), 0)
     flags = [[column < 3 for column in range(6)] for _ in range(5)]
     note = plan_upscaling(
         source, Counting(), UpscaleOptions(background=BackgroundOptions(marked(flags)))

@@ -14,7 +14,7 @@ import zarr
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.support.samples import Picture, enlarged, noise, write_tiff
+from tests.support.samples import InMemorySlide, make_noise, upscale_pixels, write_tiff
 from wsisr.errors import OutputError
 from wsisr.imaging.geometry import Box, Size
 from wsisr.imaging.pixels import RgbBatch
@@ -57,14 +57,14 @@ def consumed(steps: Sequence[Progress]) -> Progress:
 def test_a_filter_through_tiles_equals_the_filter_on_the_whole_image(
     width: int, height: int, batch: int, kernel: str
 ) -> None:
-    pixels = noise(Size(width, height))
+    pixels = make_noise(Size(width, height))
     upscaler = Resampling("bicubic" if kernel == "bicubic" else "lanczos", 4)
     whole = upscaler(pixels[None])[0]
-    np.testing.assert_array_equal(enlarged(pixels, upscaler, UpscaleOptions(tile_px=64, batch=batch)), whole)
+    np.testing.assert_array_equal(upscale_pixels(pixels, upscaler, UpscaleOptions(tile_px=64, batch=batch)), whole)
 
 
 def test_a_region_is_enlarged_as_the_whole_slide_is() -> None:
-    picture, upscaler = Picture(noise(Size(260, 200))), Resampling("bicubic", 4)
+    picture, upscaler = InMemorySlide(make_noise(Size(260, 200))), Resampling("bicubic", 4)
     source = SlideRegion(picture, 0).crop_to_area(Box(37, 51, 137, 131))
     work = plan_upscaling(source, upscaler, UpscaleOptions(tile_px=64))
     whole = upscaler(picture.pixels[None])[0]
@@ -76,7 +76,9 @@ def test_a_region_is_enlarged_as_the_whole_slide_is() -> None:
 @given(st.integers(1, 700), st.integers(1, 700), st.integers(1, 5))
 def test_a_batch_has_one_shape_and_the_asked_size_at_most(width: int, height: int, batch: int) -> None:
     upscaler = Repeat()
-    work = plan_upscaling(SlideRegion(Picture(noise(Size(width, height))), 0), upscaler, UpscaleOptions(tile_px=128))
+    work = plan_upscaling(
+        SlideRegion(InMemorySlide(make_noise(Size(width, height))), 0), upscaler, UpscaleOptions(tile_px=128)
+    )
     runs = list(group_batches(work.grid, batch))
     assert [tile for run in runs for tile in run] == list(work.grid)
     assert all(len(run) <= batch and len({tile.input_box.size for tile in run}) == 1 for run in runs)
@@ -100,7 +102,7 @@ def test_a_real_slide_becomes_a_pyramid_with_the_right_pitch(cmu_slide: Path, tm
 
 
 def test_the_file_says_nothing_of_the_slides_name(tmp_path: Path) -> None:
-    slide = write_tiff(tmp_path / "JANE-DOE-1970.tif", noise(Size(40, 30)), photometric="rgb")
+    slide = write_tiff(tmp_path / "JANE-DOE-1970.tif", make_noise(Size(40, 30)), photometric="rgb")
     output = tmp_path / "result.tif"
     with open_slide(slide, mpp=0.5) as opened:
         consumed(list(upscale_region(select_region(opened), Resampling("bicubic", 2), output)))
@@ -108,7 +110,7 @@ def test_the_file_says_nothing_of_the_slides_name(tmp_path: Path) -> None:
 
 
 def test_progress_never_goes_back_and_ends_at_its_total(tmp_path: Path) -> None:
-    source = SlideRegion(Picture(noise(Size(300, 200))), 0)
+    source = SlideRegion(InMemorySlide(make_noise(Size(300, 200))), 0)
     steps = list(upscale_region(source, Repeat(), tmp_path / "a.tif", options=UpscaleOptions(tile_px=128)))
     for stage in ("upscale", "pyramid", "assemble"):
         counts = [step.done for step in steps if step.stage == stage]
@@ -119,11 +121,13 @@ def test_progress_never_goes_back_and_ends_at_its_total(tmp_path: Path) -> None:
 @pytest.mark.parametrize("tile_px", [0, 1, 100, 129])
 def test_tiles_that_do_not_fit_the_stored_ones_are_refused(tile_px: int) -> None:
     with pytest.raises(OutputError, match="multiple of 128"):
-        plan_upscaling(SlideRegion(Picture(noise(Size(30, 30))), 0), Repeat(), UpscaleOptions(tile_px=tile_px))
+        plan_upscaling(
+            SlideRegion(InMemorySlide(make_noise(Size(30, 30))), 0), Repeat(), UpscaleOptions(tile_px=tile_px)
+        )
 
 
 def test_a_slide_is_never_its_own_output(tmp_path: Path) -> None:
-    slide = write_tiff(tmp_path / "a.tif", noise(Size(40, 30)), photometric="rgb")
+    slide = write_tiff(tmp_path / "a.tif", make_noise(Size(40, 30)), photometric="rgb")
     before = slide.read_bytes()
     with open_slide(slide, mpp=0.5) as opened, pytest.raises(OutputError, match="belongs to the slide"):
         list(upscale_region(select_region(opened), Repeat(), slide, overwrite=True))
@@ -131,7 +135,7 @@ def test_a_slide_is_never_its_own_output(tmp_path: Path) -> None:
 
 
 def test_what_the_upscaler_remarks_on_the_way_is_in_the_file(tmp_path: Path) -> None:
-    source, output = SlideRegion(Picture(noise(Size(50, 40))), 0), tmp_path / "out.tif"
+    source, output = SlideRegion(InMemorySlide(make_noise(Size(50, 40))), 0), tmp_path / "out.tif"
     consumed(list(upscale_region(source, Talkative(), output)))
     assert read_metadata(output)["remarks"] == "first; second"
 
@@ -139,7 +143,7 @@ def test_what_the_upscaler_remarks_on_the_way_is_in_the_file(tmp_path: Path) -> 
 @pytest.mark.parametrize("scale", [2, 4])
 def test_every_level_of_a_part_lies_in_um_where_the_part_lies_on_the_slide(tmp_path: Path, scale: int) -> None:
     mpp, area, output = 0.5, Box(40, 30, 340, 230), tmp_path / "part.ome.zarr"
-    source = select_region(Picture(noise(Size(400, 300)), mpp), area=area)
+    source = select_region(InMemorySlide(make_noise(Size(400, 300)), mpp), area=area)
     deque(upscale_region(source, Resampling("bicubic", scale), output), 0)
     attributes: Any = zarr.open_group(output, mode="r").attrs.asdict()
     datasets = attributes["ome"]["multiscales"][0]["datasets"]

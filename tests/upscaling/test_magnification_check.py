@@ -10,8 +10,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.support.networks import small_network, small_spec
-from tests.support.samples import Picture, noise
+from tests.support.networks import make_small_network, make_small_spec
+from tests.support.samples import InMemorySlide, make_noise
 from wsisr.imaging.geometry import Box, Size
 from wsisr.imaging.pixels import RgbBatch
 from wsisr.models.architectures.mmsrnet import MMSRNet
@@ -32,7 +32,7 @@ class Opinion:
 
     @property
     def spec(self) -> ModelSpec:
-        return small_spec("mmsrnet")
+        return make_small_spec("mmsrnet")
 
     def __call__(self, tiles: RgbBatch) -> Shares:
         assert tiles.ndim == 4
@@ -40,7 +40,7 @@ class Opinion:
 
 
 def source(mpp: float | None = 0.5, width: int = 500, height: int = 400) -> SlideRegion:
-    return SlideRegion(Picture(noise(Size(width, height)), mpp), 0)
+    return SlideRegion(InMemorySlide(make_noise(Size(width, height)), mpp), 0)
 
 
 def test_what_looks_as_its_pitch_says_is_not_spoken_of() -> None:
@@ -75,7 +75,9 @@ def test_of_less_tissue_than_was_measured_on_nothing_is_said(width: int, said: b
 def test_windows_lie_inside_are_alike_and_few(width: int, height: int, seed: int) -> None:
     flags = np.random.default_rng(seed).random((7, 5)) < 0.4
     size = Size(width, height)
-    boxes = choose_windows(SlideRegion(Picture(np.zeros((height, width, 3), np.uint8)), 0), TissueMap(flags, "a test"))
+    boxes = choose_windows(
+        SlideRegion(InMemorySlide(np.zeros((height, width, 3), np.uint8)), 0), TissueMap(flags, "a test")
+    )
     assert len(boxes) <= WINDOW_COUNT
     assert len({box.size for box in boxes}) <= 1
     assert all(Box.from_size(size).contains(box) for box in boxes)
@@ -91,13 +93,13 @@ def test_windows_are_where_the_tissue_is() -> None:
 
 
 def test_a_branch_sees_by_the_mean_over_windows(tmp_path: Path) -> None:
-    network = small_network("mmsrnet")
+    network = make_small_network("mmsrnet")
     assert isinstance(network, MMSRNet)
     path = tmp_path / "joint.safetensors"
-    save_weights(path, small_spec("mmsrnet"), network.state_dict())
+    save_weights(path, make_small_spec("mmsrnet"), network.state_dict())
     sight = load_sight(path, scale=2, device="cpu")
     assert sight is not None
-    tiles = np.stack([noise(Size(40, 40), seed) for seed in range(3)])
+    tiles = np.stack([make_noise(Size(40, 40), seed) for seed in range(3)])
     alone = [sight(tiles[number : number + 1]) for number in range(3)]
     np.testing.assert_allclose(sight(tiles), np.mean(alone, axis=0), atol=1e-6)
     with torch.inference_mode():
@@ -106,6 +108,6 @@ def test_a_branch_sees_by_the_mean_over_windows(tmp_path: Path) -> None:
 
 
 def test_what_has_no_branch_sees_nothing(tmp_path: Path) -> None:
-    save_weights(tmp_path / "a.safetensors", small_spec("edsr"), small_network("edsr").state_dict())
+    save_weights(tmp_path / "a.safetensors", make_small_spec("edsr"), make_small_network("edsr").state_dict())
     for model in ("bicubic", "masrgan-x2", tmp_path / "a.safetensors", "model.onnx"):
         assert load_sight(model, scale=2, device="cpu") is None

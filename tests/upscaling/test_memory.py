@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.support.samples import Picture, noise
+from tests.support.samples import InMemorySlide, make_noise
 from wsisr.errors import OutputError
 from wsisr.imaging.geometry import Size
 from wsisr.models.upscaler import Resampling
@@ -18,7 +18,10 @@ from wsisr.upscaling.engine import enlarge_blocks
 from wsisr.upscaling.memory import FIXED_BYTES, GB
 from wsisr.upscaling.plan import DEFAULT_TILE_PX, UpscaleOptions, plan_upscaling
 
-SMALL, LARGE = SlideRegion(Picture(noise(Size(700, 500))), 0), SlideRegion(Picture(noise(Size(2300, 1500))), 0)
+SMALL, LARGE = (
+    SlideRegion(InMemorySlide(make_noise(Size(700, 500))), 0),
+    SlideRegion(InMemorySlide(make_noise(Size(2300, 1500))), 0),
+)
 UPSCALER = Resampling("lanczos", 2)
 
 

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pytest
 
 from tests.support.pairs import write_levels
-from tests.support.samples import noise
+from tests.support.samples import make_noise
 from wsisr.imaging.geometry import Box, Size
 from wsisr.imaging.pixels import Rgb, shrink_image
 from wsisr.models.upscaler import Resampling
@@ -17,7 +17,7 @@ from wsisr.slides import open_slide
 from wsisr.slides.region import select_region
 from wsisr.upscaling.preview import GAP_PX, draw_comparison
 
-HIGH = noise(Size(256, 192))
+HIGH = make_noise(Size(256, 192))
 PLACE = Box(64, 32, 160, 112)
 
 

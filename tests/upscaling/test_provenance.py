@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.support.samples import Picture, noise, write_tiff
+from tests.support.samples import InMemorySlide, make_noise, write_tiff
 from wsisr.imaging.geometry import Size
 from wsisr.models.upscaler import Resampling
 from wsisr.slides import open_slide
@@ -31,7 +31,7 @@ SCANNED = {
 
 @pytest.mark.parametrize("name", ["out.ome.tif", "out.svs"])
 def test_every_layout_tells_slide_model_parameters_and_scanner(tmp_path: Path, name: str) -> None:
-    slide = write_tiff(tmp_path / "slide.tif", noise(Size(300, 200)), **SCANNED)
+    slide = write_tiff(tmp_path / "slide.tif", make_noise(Size(300, 200)), **SCANNED)
     with open_slide(slide) as opened:
         deque(
             upscale_region(
@@ -49,14 +49,14 @@ def test_every_layout_tells_slide_model_parameters_and_scanner(tmp_path: Path, n
 
 
 def test_the_day_is_left_out_where_that_is_asked_for(tmp_path: Path) -> None:
-    with open_slide(write_tiff(tmp_path / "slide.tif", noise(Size(300, 200)), **SCANNED)) as slide:
+    with open_slide(write_tiff(tmp_path / "slide.tif", make_noise(Size(300, 200)), **SCANNED)) as slide:
         output = plan_upscaling(select_region(slide), BICUBIC, UpscaleOptions(deidentify=True)).output
     assert "scan date" not in output.metadata
     assert "2009" not in str(output.metadata)
 
 
 def test_too_short_an_overlap_is_told() -> None:
-    source = SlideRegion(Picture(noise(Size(300, 200))), 0)
+    source = SlideRegion(InMemorySlide(make_noise(Size(300, 200))), 0)
     assert "overlap" not in plan_upscaling(source, BICUBIC, UpscaleOptions()).output.metadata
     assert (
         plan_upscaling(source, BICUBIC, UpscaleOptions(overlap_px=2))
@@ -66,7 +66,7 @@ def test_too_short_an_overlap_is_told() -> None:
 
 
 def test_a_file_made_otherwise_differs_and_one_made_elsewhere_does_not() -> None:
-    source = SlideRegion(Picture(noise(Size(30, 20))), 0)
+    source = SlideRegion(InMemorySlide(make_noise(Size(30, 20))), 0)
     asked = provenance_metadata(source, BICUBIC, Codec())
     assert describe_difference(asked | {"source sha256": "1", "computed": "on cuda in bf16"}, asked) is None
     assert describe_difference(asked, provenance_metadata(source, BICUBIC, Codec(quality=80))) == (
@@ -80,7 +80,7 @@ CODECS = st.builds(Codec, st.sampled_from(["jpeg", "lzw"]), st.integers(88, 92),
 
 @given(CODECS, CODECS)
 def test_codecs_have_the_same_words_if_and_only_if_they_store_the_same(one: Codec, other: Codec) -> None:
-    pixels = noise(Size(64, 64))
+    pixels = make_noise(Size(64, 64))
     assert (one.description == other.description) == (one.encode(pixels, 64) == other.encode(pixels, 64))
 
 

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.support.samples import Picture, noise
+from tests.support.samples import InMemorySlide, make_noise
 from wsisr.imaging.geometry import Box, Size
 from wsisr.imaging.pixels import Rgb, RgbBatch
 from wsisr.models.loading import load_upscaler
@@ -47,7 +47,9 @@ class Repeat:
 
 def audited(pixels: Rgb, upscaler: Upscaler, overlap_px: int | None = None) -> QualityMonitor:
     audit = QualityMonitor(upscaler.info.scale)
-    work = plan_upscaling(SlideRegion(Picture(pixels), 0), upscaler, UpscaleOptions(128, overlap_px, quality=audit))
+    work = plan_upscaling(
+        SlideRegion(InMemorySlide(pixels), 0), upscaler, UpscaleOptions(128, overlap_px, quality=audit)
+    )
     for _ in enlarge_blocks(work):
         pass
     return audit
@@ -55,7 +57,7 @@ def audited(pixels: Rgb, upscaler: Upscaler, overlap_px: int | None = None) -> Q
 
 def test_without_seams_the_score_is_one() -> None:
     assert audited(np.full((300, 400, 3), 90, np.uint8), Repeat()).seams.mean == 1
-    seams = audited(noise(Size(520, 390)), Repeat()).seams
+    seams = audited(make_noise(Size(520, 390)), Repeat()).seams
     assert seams.borders == 4 * 4 + 5 * 3
     assert seams.mean == pytest.approx(1, abs=0.05)
 
@@ -70,7 +72,7 @@ def test_a_tile_that_differs_is_found_by_its_border_and_by_its_mean() -> None:
 
 
 def test_what_averages_back_to_its_input_has_no_residual() -> None:
-    residual = audited(noise(Size(301, 203)), Repeat()).consistency
+    residual = audited(make_noise(Size(301, 203)), Repeat()).consistency
     assert (residual.mean, residual.percentile, residual.worst) == (0, 0, 0)
 
 
@@ -80,7 +82,7 @@ def test_where_white_meets_tissue_there_is_no_seam_to_measure() -> None:
     found = {}
     for white in (True, False):
         audit, ground = QualityMonitor(2), BackgroundOptions(TissueMap(flags, "made up"), white)
-        source = SlideRegion(Picture(np.full((512, 512, 3), 90, np.uint8)), 0)
+        source = SlideRegion(InMemorySlide(np.full((512, 512, 3), 90, np.uint8)), 0)
         work = plan_upscaling(source, Repeat(), UpscaleOptions(256, quality=audit, background=ground))
         deque(enlarge_blocks(work), 0)
         found[white] = (audit.seams.borders, audit.seams.mean)
@@ -115,7 +117,9 @@ def test_what_was_remarked_before_the_run_was_stopped_is_in_the_file(tmp_path: P
 
 
 def _some_steps(output: Path, options: UpscaleOptions, steps: int | None, upscaler: Upscaler = UPSCALER) -> None:
-    making = upscale_region(SlideRegion(Picture(noise(Size(500, 400))), 0), upscaler, output, options=options)
+    making = upscale_region(
+        SlideRegion(InMemorySlide(make_noise(Size(500, 400))), 0), upscaler, output, options=options
+    )
     deque(islice(making, steps), 0)
     making.close()
 
@@ -139,7 +143,7 @@ def _audited_upscaling(output: Path, options: UpscaleOptions, stops: list[int]) 
 
 
 def test_one_tile_has_no_border() -> None:
-    assert audited(noise(Size(60, 50)), Repeat()).seams.borders == 0
+    assert audited(make_noise(Size(60, 50)), Repeat()).seams.borders == 0
 
 
 def test_without_overlap_the_score_of_a_real_slide_rises(cmu_slide: object) -> None:

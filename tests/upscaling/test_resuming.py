@@ -15,8 +15,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.support.disks import as_nobody, files_end_at, readable_folder
-from tests.support.samples import REPOSITORY, Picture, noise
+from tests.support.disks import limit_file_size, make_readable_folder, run_as_nobody
+from tests.support.samples import REPOSITORY, InMemorySlide, make_noise
 from wsisr.errors import OutputError, SlideError
 from wsisr.imaging.geometry import Box, Size
 from wsisr.imaging.pixels import Rgb
@@ -36,7 +36,7 @@ STEPS = 16 + 3
 """Blocks, and rows of the levels above; the rest is assembling."""
 
 
-class Counting(Picture):
+class Counting(InMemorySlide):
     """Counts what is read, and fails where it is told to."""
 
     reads = 0
@@ -50,7 +50,7 @@ class Counting(Picture):
 
 
 def picture() -> SlideRegion:
-    return SlideRegion(Counting(noise(SIZE)), 0)
+    return SlideRegion(Counting(make_noise(SIZE)), 0)
 
 
 def whole(options: UpscaleOptions, folder: Path) -> bytes:
@@ -100,7 +100,7 @@ def test_the_file_is_the_same_after_a_kill_in_any_phase(tmp_path: Path, steps: i
 @pytest.mark.parametrize("size", [5_000, 40_000, 200_000, 400_000])
 def test_after_a_full_disk_the_run_goes_on(tmp_path: Path, size: int) -> None:
     output = tmp_path / "a.tif"
-    with files_end_at(size), pytest.raises(OutputError, match="cannot be written"):
+    with limit_file_size(size), pytest.raises(OutputError, match="cannot be written"):
         deque(upscale_region(picture(), UPSCALER, output, options=EXACT), 0)
     assert not output.exists()
     deque(upscale_region(picture(), UPSCALER, output, options=EXACT), 0)
@@ -190,10 +190,10 @@ def test_work_can_lie_elsewhere_and_stay(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_does_not_take_the_work_is_named() -> None:
-    with readable_folder() as elsewhere, readable_folder() as own:
+    with make_readable_folder() as elsewhere, make_readable_folder() as own:
         own.chmod(0o777)
         folder = plan_upscaling(picture(), UPSCALER, EXACT).work_folder(elsewhere)
-        with as_nobody(), pytest.raises(OutputError, match=f"{elsewhere}: cannot be written: permission denied"):
+        with run_as_nobody(), pytest.raises(OutputError, match=f"{elsewhere}: cannot be written: permission denied"):
             deque(upscale_region(picture(), UPSCALER, own / "a.tif", options=EXACT, folder=folder), 0)
 
 

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import torch
 
-from tests.support.networks import GLOBAL, LOCAL, small_network
-from tests.support.samples import enlarged
+from tests.support.networks import GLOBAL, LOCAL, make_small_network
+from tests.support.samples import upscale_pixels
 from wsisr.imaging.geometry import Box
 from wsisr.imaging.pixels import Rgb
 from wsisr.models.backends.torch import TorchUpscaler
@@ -47,7 +47,7 @@ def upscaler(request: pytest.FixtureRequest, precision: str) -> Upscaler:
 
 @pytest.fixture(scope="module")
 def reference(real: Rgb, upscaler: Upscaler) -> Rgb:
-    return enlarged(real, upscaler, UpscaleOptions(tile_px=512))
+    return upscale_pixels(real, upscaler, UpscaleOptions(tile_px=512))
 
 
 def largest_difference(one: Rgb, other: Rgb) -> int:
@@ -57,11 +57,11 @@ def largest_difference(one: Rgb, other: Rgb) -> int:
 def test_small_tiles_in_batches_show_what_large_tiles_one_by_one_show(
     real: Rgb, upscaler: Upscaler, reference: Rgb
 ) -> None:
-    assert largest_difference(enlarged(real, upscaler, UpscaleOptions(tile_px=128, batch=8)), reference) <= 1
+    assert largest_difference(upscale_pixels(real, upscaler, UpscaleOptions(tile_px=128, batch=8)), reference) <= 1
 
 
 def test_a_shifted_grid_shows_the_same(real: Rgb, upscaler: Upscaler, reference: Rgb) -> None:
-    shifted = enlarged(real[SHIFT_Y:, SHIFT_X:], upscaler, UpscaleOptions(tile_px=256))
+    shifted = upscale_pixels(real[SHIFT_Y:, SHIFT_X:], upscaler, UpscaleOptions(tile_px=256))
     # Where the shifted picture's own border is out of sight.
     clear, scale = upscaler.info.receptive_field, upscaler.info.scale
     same = reference[(SHIFT_Y + clear) * scale :, (SHIFT_X + clear) * scale :]
@@ -70,19 +70,19 @@ def test_a_shifted_grid_shows_the_same(real: Rgb, upscaler: Upscaler, reference:
 
 def test_without_overlap_the_law_is_broken(real: Rgb, upscaler: Upscaler, reference: Rgb) -> None:
     part = real[:, :512]
-    cut = enlarged(part, upscaler, UpscaleOptions(tile_px=256, overlap_px=0))
+    cut = upscale_pixels(part, upscaler, UpscaleOptions(tile_px=256, overlap_px=0))
     width = (part.shape[1] - upscaler.info.receptive_field) * upscaler.info.scale
     assert largest_difference(cut[:, :width], reference[:, :width]) > 1
 
 
 def of_family(family: str) -> Upscaler:
-    return TorchUpscaler(family, small_network(family), torch.device("cpu"), "fp32")
+    return TorchUpscaler(family, make_small_network(family), torch.device("cpu"), "fp32")
 
 
 def by_two_tilings(family: str, real: Rgb) -> tuple[Rgb, Rgb]:
     part = real[:200, 400:720]
     small, large = UpscaleOptions(tile_px=128, batch=4), UpscaleOptions(tile_px=512)
-    return enlarged(part, of_family(family), small), enlarged(part, of_family(family), large)
+    return upscale_pixels(part, of_family(family), small), upscale_pixels(part, of_family(family), large)
 
 
 @pytest.mark.parametrize("family", LOCAL)

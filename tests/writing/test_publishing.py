@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.support.disks import as_nobody, files_end_at
+from tests.support.disks import limit_file_size, run_as_nobody
 from wsisr.errors import OutputError
 from wsisr.files import check_output, publish_output
 from wsisr.imaging.geometry import Box, Size
@@ -34,7 +34,7 @@ def write(path: Path, *, overwrite: bool = False) -> None:
         deque(writer.finish())
 
 
-def one_line(error: pytest.ExceptionInfo[OutputError], path: Path) -> str:
+def check_one_line(error: pytest.ExceptionInfo[OutputError], path: Path) -> str:
     line = str(error.value)
     assert line.startswith(f"{path}: ")
     assert "\n" not in line
@@ -75,7 +75,7 @@ def test_an_existing_output_is_refused_before_any_work(path: Path) -> None:
     path.write_text("mine")
     with pytest.raises(OutputError) as error, PyramidWriter(path, SPEC):
         pass
-    assert "--overwrite" in one_line(error, path)
+    assert "--overwrite" in check_one_line(error, path)
     assert [path.read_text(), *path.parent.iterdir()] == ["mine", path]
 
 
@@ -87,7 +87,7 @@ def test_an_output_that_appears_meanwhile_is_not_replaced(path: Path) -> None:
         path.write_text("mine")
         with pytest.raises(OutputError) as error:
             deque(finishing)
-    assert "exists" in one_line(error, path)
+    assert "exists" in check_one_line(error, path)
     assert [path.read_text(), *path.parent.iterdir()] == ["mine", path]
 
 
@@ -111,7 +111,7 @@ def test_the_second_of_two_writers_is_refused_and_the_first_goes_on(path: Path) 
     with PyramidWriter(path, SPEC) as first:
         with pytest.raises(OutputError) as error, PyramidWriter(path, SPEC):
             pass
-        assert "another run" in one_line(error, path)
+        assert "another run" in check_one_line(error, path)
         first.write(Box.from_size(SPEC.size), noise())
         deque(first.finish())
     assert list(path.parent.iterdir()) == [path]
@@ -137,7 +137,7 @@ with PyramidWriter(Path(sys.argv[1]), spec) as writer:
 def test_a_killed_run_leaves_no_output_and_does_not_stand_in_the_way(path: Path, stage: str) -> None:
     run = subprocess.run([sys.executable, "-c", KILLED, str(path), stage], check=False)
     assert run.returncode == -signal.SIGKILL
-    assert [left.name for left in path.parent.iterdir()] == ["image.ome.tif.wsisr-part"]
+    assert [entry.name for entry in path.parent.iterdir()] == ["image.ome.tif.wsisr-part"]
     write(path)
     assert list(path.parent.iterdir()) == [path]
 
@@ -148,14 +148,14 @@ def test_files_that_are_not_ours_stay(path: Path) -> None:
     (folder / "notes.txt").write_text("mine")
     write(path)
     assert (folder / "notes.txt").read_text() == "mine"
-    assert [left.name for left in folder.iterdir()] == ["notes.txt"]
+    assert [entry.name for entry in folder.iterdir()] == ["notes.txt"]
 
 
 def test_a_missing_folder_is_named(tmp_path: Path) -> None:
     path = tmp_path / "missing" / "image.tif"
     with pytest.raises(OutputError) as error:
         write(path)
-    assert "create it" in one_line(error, path)
+    assert "create it" in check_one_line(error, path)
 
 
 @pytest.mark.parametrize("overwrite", [True, False])
@@ -163,15 +163,15 @@ def test_a_folder_or_a_device_is_no_output(tmp_path: Path, overwrite: bool) -> N
     for path in (tmp_path, Path(os.devnull)):
         with pytest.raises(OutputError) as error:
             check_output(path, overwrite=overwrite)
-        one_line(error, path)
+        check_one_line(error, path)
 
 
 def test_a_folder_without_permission_is_refused() -> None:
-    with tempfile.TemporaryDirectory() as folder, as_nobody():
+    with tempfile.TemporaryDirectory() as folder, run_as_nobody():
         path = Path(folder) / "image.tif"
         with pytest.raises(OutputError) as error:
             write(path)
-        assert "permission denied; choose a folder" in one_line(error, path)
+        assert "permission denied; choose a folder" in check_one_line(error, path)
 
 
 @pytest.mark.parametrize("share", [0.3, 1.01], ids=["while tiles come in", "while the file is assembled"])
@@ -179,14 +179,14 @@ def test_a_file_that_may_not_grow_is_one_line_and_leaves_nothing(path: Path, sha
     with PyramidWriter(path, SPEC) as writer:
         writer.write(Box.from_size(SPEC.size), noise())
         level_0 = writer.bytes_written
-    with files_end_at(int(share * level_0)), pytest.raises(OutputError) as error:
+    with limit_file_size(int(share * level_0)), pytest.raises(OutputError) as error:
         write(path)
-    assert os.strerror(errno.EFBIG).lower() in one_line(error, path)
+    assert os.strerror(errno.EFBIG).lower() in check_one_line(error, path)
     assert list(path.parent.iterdir()) == []
 
 
 @contextmanager
-def disk_of(size: int, folder: Path) -> Iterator[None]:
+def mount_disk(size: int, folder: Path) -> Iterator[None]:
     mount = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)]
     try:
         subprocess.run(mount, check=True, capture_output=True)
@@ -201,8 +201,8 @@ def disk_of(size: int, folder: Path) -> Iterator[None]:
 @pytest.mark.parametrize("size", range(40_960, 250_000, 40_960))
 def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path: Path, size: int) -> None:
     path = tmp_path / "image.tif"
-    with disk_of(size, tmp_path):
+    with mount_disk(size, tmp_path):
         with pytest.raises(OutputError) as error:
             write(path)
-        assert "no space left on device; free some space" in one_line(error, path)
+        assert "no space left on device; free some space" in check_one_line(error, path)
         assert list(tmp_path.iterdir()) == []

@@ -58,8 +58,8 @@ def write(path: Path, spec: PyramidSpec) -> list[Progress]:
         return list(writer.finish())
 
 
-def through_jpeg(image: Rgb, spec: PyramidSpec) -> Rgb:
-    """The image as a decoder sees it, tile by tile, its edges repeated to whole tiles."""
+def encode_and_decode(image: Rgb, spec: PyramidSpec) -> Rgb:
+    """Return the image after encoding and decoding each tile, edges repeated to whole tiles."""
     height, width = image.shape[:2]
     side = spec.tile_px
     seen = np.pad(image, ((0, -height % side), (0, -width % side), (0, 0)), mode="edge")
@@ -71,7 +71,7 @@ def through_jpeg(image: Rgb, spec: PyramidSpec) -> Rgb:
     return seen[:height, :width]
 
 
-def levels_in_tifffile(path: Path) -> list[Rgb]:
+def read_levels(path: Path) -> list[Rgb]:
     with tifffile.TiffFile(path) as tiff:
         assert len(tiff.series) == 1
         return [level.asarray() for level in tiff.series[0].levels]
@@ -79,7 +79,7 @@ def levels_in_tifffile(path: Path) -> list[Rgb]:
 
 @settings(max_examples=25, deadline=None)
 @given(specs)
-def test_every_reader_sees_all_levels_and_the_pitch(path: Path, spec: PyramidSpec) -> None:
+def test_every_reader_sees_all_levels_and_the_pixel_size(path: Path, spec: PyramidSpec) -> None:
     write(path, spec)
     sizes = [(grid.size.width, grid.size.height) for grid in build_level_grids(spec.size, spec.tile_px)]
     with openslide.OpenSlide(path) as slide:
@@ -90,7 +90,7 @@ def test_every_reader_sees_all_levels_and_the_pitch(path: Path, spec: PyramidSpe
     with tiffslide.TiffSlide(path) as slide:
         assert list(slide.level_dimensions) == sizes
         assert float(slide.properties["tiffslide.mpp-x"]) == pytest.approx(spec.mpp)
-    assert [(level.shape[1], level.shape[0]) for level in levels_in_tifffile(path)] == sizes
+    assert [(level.shape[1], level.shape[0]) for level in read_levels(path)] == sizes
     for number, size in enumerate(sizes):
         image = pyvips.Image.new_from_file(str(path), page=number, revalidate=True)
         assert (image.width, image.height, image.get("n-pages")) == (*size, len(sizes))
@@ -101,22 +101,22 @@ def test_every_reader_sees_all_levels_and_the_pitch(path: Path, spec: PyramidSpe
 @given(specs)
 def test_each_level_is_the_mean_of_the_decoded_level_above_and_no_pixel_moves(path: Path, spec: PyramidSpec) -> None:
     write(path, spec)
-    expected = through_jpeg(picture(spec.size), spec)
+    expected = encode_and_decode(picture(spec.size), spec)
     with openslide.OpenSlide(path) as slide:
-        for number, level in enumerate(levels_in_tifffile(path)):
+        for number, level in enumerate(read_levels(path)):
             np.testing.assert_array_equal(level, expected)
             region = slide.read_region((0, 0), number, slide.level_dimensions[number])
             rgba = np.asarray(region, dtype=int)
             assert (rgba[..., 3] == 255).all()
             np.testing.assert_allclose(rgba[..., :3], expected, atol=1)
-            expected = through_jpeg(halve_image(expected), spec)
+            expected = encode_and_decode(halve_image(expected), spec)
 
 
 @settings(max_examples=10, deadline=None)
 @given(specs)
 def test_vips_finds_every_level_as_subifd_too(path: Path, spec: PyramidSpec) -> None:
     write(path, spec)
-    for number, level in enumerate(levels_in_tifffile(path)[1:]):
+    for number, level in enumerate(read_levels(path)[1:]):
         image = pyvips.Image.new_from_file(str(path), subifd=number, revalidate=True)
         np.testing.assert_allclose(image.numpy().astype(int), level.astype(int), atol=1)
 
@@ -137,7 +137,7 @@ def test_the_file_does_not_depend_on_the_order_of_writing(path: Path, spec: Pyra
 
 @settings(max_examples=10, deadline=None)
 @given(specs)
-def test_progress_ends_at_its_total_and_the_size_is_told(path: Path, spec: PyramidSpec) -> None:
+def test_progress_ends_at_its_total_and_the_size_is_known(path: Path, spec: PyramidSpec) -> None:
     with PyramidWriter(path, spec, overwrite=True) as writer:
         writer.write(Box.from_size(spec.size), picture(spec.size))
         reports = list(writer.finish())
@@ -175,11 +175,11 @@ def test_no_file_exceeds_the_size_that_decides_on_bigtiff(path: Path, spec: Pyra
     store.close()
 
 
-def test_profile_and_note_come_back_and_the_profile_is_stored_once(path: Path) -> None:
+def test_profile_and_metadata_come_back_and_the_profile_is_stored_once(path: Path) -> None:
     profile = bytes(range(256)) * 9
-    note = {"model": "masrgan x4 <é>", "warning": "research use only", "empty": ""}
-    write(path, PyramidSpec(Size(100, 60), MPP, 16, icc=profile, metadata=note, software="wsisr 0.1"))
-    assert read_metadata(path) == note
+    metadata = {"model": "masrgan x4 <é>", "warning": "research use only", "empty": ""}
+    write(path, PyramidSpec(Size(100, 60), MPP, 16, icc=profile, metadata=metadata, software="wsisr 0.1"))
+    assert read_metadata(path) == metadata
     with tifffile.TiffFile(path) as tiff:
         first, *others = (page.aspage() for page in tiff.pages)
         assert first.iccprofile == profile
@@ -189,10 +189,10 @@ def test_profile_and_note_come_back_and_the_profile_is_stored_once(path: Path) -
             assert page.iccprofile is None
             assert page.subfiletype == 1
     with openslide.OpenSlide(path) as slide:
-        assert note["warning"] in slide.properties["tiff.ImageDescription"]
+        assert metadata["warning"] in slide.properties["tiff.ImageDescription"]
 
 
-def test_an_unknown_pitch_stays_unknown(path: Path) -> None:
+def test_an_unknown_pixel_size_stays_unknown(path: Path) -> None:
     write(path, PyramidSpec(Size(40, 20), None, 16))
     with openslide.OpenSlide(path) as slide:
         assert "openslide.mpp-x" not in slide.properties

@@ -218,13 +218,13 @@ def table(slides: Sequence[Facts]) -> Table:
     from rich.table import Table
     from rich.text import Text
 
-    from wsisr.cli.progress import duration
+    from wsisr.cli.progress import format_duration
 
     shown = Table(title=Text(f"{format_count(len(slides), 'slide')}, {failures(slides)} failed"), title_justify="left")
     for name in ("slide", "state", "time", "result"):
         shown.add_column(name, overflow="fold")
     for facts in slides:
-        took = duration(facts["seconds"]) if "seconds" in facts else ""
+        took = format_duration(facts["seconds"]) if "seconds" in facts else ""
         result = facts["error"] if "error" in facts else facts["output"]
         if "unreadable" in facts:
             result += f" (not all of the slide could be decoded: {facts['unreadable']})"

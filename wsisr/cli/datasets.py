@@ -47,12 +47,12 @@ def made(assembly: DatasetBuilder, *, quiet: bool) -> None:
     """
     from contextlib import closing
 
-    from wsisr.cli.progress import drawn, rated
-    from wsisr.cli.shutdown import catch_stop_signals, until
+    from wsisr.cli.progress import format_rate, show_progress
+    from wsisr.cli.shutdown import catch_stop_signals, stop_between_steps
 
     with catch_stop_signals() as stop, closing(iter(assembly)) as steps:
         advice = "stopped; the same command goes on from there"
-        for _ in drawn(until(_telling(steps, assembly), stop, advice), rated, quiet=quiet):
+        for _ in show_progress(stop_between_steps(_telling(steps, assembly), stop, advice), format_rate, quiet=quiet):
             pass
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
-from wsisr.cli.options import Consistency, Device, Series, slide_argument
+from wsisr.cli.options import ConsistencyOption, DeviceOption, SeriesOption, slide_argument
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -51,7 +51,7 @@ def evaluate(
         list[int] | None, typer.Option(help="Level that is the truth; 0 by default. Give it more than once for more.")
     ] = None,
     all_levels: Annotated[bool, typer.Option("--all-levels", help="Every level of at least 256 px a side.")] = False,
-    series: Series = None,
+    series: SeriesOption = None,
     kernel: Annotated[
         list[KernelName] | None,
         typer.Option(help="What the input is made with; area and bicubic by default. Give it more than once for more."),
@@ -72,8 +72,8 @@ def evaluate(
             min=1,
         ),
     ] = 64_000_000,
-    device: Device = "auto",
-    consistency: Consistency = False,
+    device: DeviceOption = "auto",
+    consistency: ConsistencyOption = False,
     json_file: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write the scores here too.")] = None,
     again: Annotated[
         bool, typer.Option("--again", help="Take slides that wsisr wrote, as if they were scans.")
@@ -83,16 +83,16 @@ def evaluate(
 ) -> None:
     """Measure a model against bicubic on slides."""
     from wsisr.cli.console import relay_warnings, stdout_console
-    from wsisr.cli.progress import drawn
-    from wsisr.cli.selection import checked_device, checked_scale
+    from wsisr.cli.progress import show_progress
+    from wsisr.cli.selection import check_device_option, check_scale_option
     from wsisr.evaluation import Sampling, flat_probe
     from wsisr.files import check_output, check_suffix
     from wsisr.models.back_projection import Consistent
     from wsisr.models.loading import load_upscaler
     from wsisr.upscaling.provenance import refuse_derived
 
-    checked_scale(scale)
-    checked_device(device)
+    check_scale_option(scale)
+    check_device_option(device)
     if level and all_levels:
         raise typer.BadParameter("--level and --all-levels exclude each other")
     if json_file:
@@ -110,7 +110,7 @@ def evaluate(
     probes = flat_probe(upscaler, kernels)
     sampling = Sampling(limit_px=limit_px)
     measured = _measured(jobs, upscaler, sampling, rows)
-    for _ in drawn(relay_warnings(measured, upscaler.warnings), _pace, quiet=quiet):
+    for _ in show_progress(relay_warnings(measured, upscaler.warnings), _pace, quiet=quiet):
         pass
     stdout_console.print(_table(rows, upscaler), _probe_table(probes))
     _remark_on_samples(rows, sampling.block_px * scale)

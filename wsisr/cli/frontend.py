@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Protocol
 
-from wsisr.cli.progress import Words, drawn
+from wsisr.cli.progress import ProgressFormatter, show_progress
 from wsisr.cli.shutdown import catch_stop_signals
 from wsisr.parallel.processes import StopFlag
 
@@ -22,7 +22,7 @@ class Frontend(Protocol):
         """Within, the wish to stop is heard."""
         ...
 
-    def show_progress(self, steps: Iterable[Progress], words: Words) -> Iterator[Progress]:
+    def show_progress(self, steps: Iterable[Progress], words: ProgressFormatter) -> Iterator[Progress]:
         """The same steps, shown as they pass."""
         ...
 
@@ -35,7 +35,7 @@ class TerminalFrontend:
         self._stop = stop
 
     def catch_stop_signals(self) -> AbstractContextManager[StopFlag]:
-        return nullcontext(self._stop) if self._stop else catch_stop_signals(abrupt=INTERRUPTED_MESSAGE)
+        return nullcontext(self._stop) if self._stop else catch_stop_signals(end_message=INTERRUPTED_MESSAGE)
 
-    def show_progress(self, steps: Iterable[Progress], words: Words) -> Iterator[Progress]:
-        return drawn(steps, words)
+    def show_progress(self, steps: Iterable[Progress], words: ProgressFormatter) -> Iterator[Progress]:
+        return show_progress(steps, words)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from wsisr.cli.options import Series, slide_argument
+from wsisr.cli.options import SeriesOption, slide_argument
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -25,7 +25,7 @@ def info(
         list[Path],
         slide_argument("Slides to look at; a folder is an OME-Zarr or a DICOM slide.", metavar="SLIDE"),
     ],
-    series: Series = None,
+    series: SeriesOption = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print JSON instead: one document a line, one a slide.")
     ] = False,

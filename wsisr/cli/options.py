@@ -7,35 +7,35 @@ from typing import Annotated, Any, TypeAlias
 import typer
 
 
-def slide_argument(words: str, **shown: Any) -> Any:
+def slide_argument(help_text: str, **settings: Any) -> Any:
     """Of paths that are opened one by one: what cannot be read is told of each, and stops no other."""
-    return typer.Argument(help=words, readable=False, **shown)
+    return typer.Argument(help=help_text, readable=False, **settings)
 
 
-Series: TypeAlias = Annotated[
+SeriesOption: TypeAlias = Annotated[
     int | None,
     typer.Option(help="Number of the image, where a file holds several; see wsisr info.", min=0, metavar="<int>"),
 ]
 
-Device: TypeAlias = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:NUMBER.")]
+DeviceOption: TypeAlias = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:NUMBER.")]
 
-Perception: TypeAlias = Annotated[
+PerceptionOption: TypeAlias = Annotated[
     float,
     typer.Option(help="0 for least error, up to 1 for crisp by the model's twin.", min=0, max=1, metavar="<float>"),
 ]
 
-Consistency: TypeAlias = Annotated[
+ConsistencyOption: TypeAlias = Annotated[
     bool,
     typer.Option(
         "--consistency", help="Correct the result until its area mean is the input, noise and compression included."
     ),
 ]
 
-Level: TypeAlias = Annotated[
+LevelOption: TypeAlias = Annotated[
     int | None, typer.Option(help="Level to enlarge; 0, the finest, by default.", min=0, metavar="<int>")
 ]
 
-SourceMpp: TypeAlias = Annotated[
+SourceMppOption: TypeAlias = Annotated[
     float | None,
     typer.Option(
         help="Pixel pitch to enlarge from, in um/px: a finer level is shrunk to it.", min=0, metavar="<float>"

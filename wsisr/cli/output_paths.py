@@ -8,27 +8,27 @@ from wsisr.errors import OutputError
 from wsisr.files import is_zarr, translate_disk_errors
 
 
-def default_output(slide: Path, ending: str) -> Path:
+def default_output_path(slide: Path, ending: str) -> Path:
     """`dir/a.svs` at x4 to `dir/a.x4.ome.tif`; beside the slide."""
     whole = slide.resolve() if slide.is_dir() else slide
     stem = whole.name if slide.is_dir() else slide.stem
     return whole.with_name(f"{stem.removesuffix('.zarr').removesuffix('.ome')}.{ending}")
 
 
-def takes_many(output: Path) -> bool:
+def is_output_folder(output: Path) -> bool:
     """Whether an output is a folder for many, and no OME-Zarr, which is a folder itself."""
     from wsisr.writing.layouts.catalog import LAYOUTS
 
     return output.is_dir() and output.suffix.lower() not in LAYOUTS["ome-zarr"].suffixes and not is_zarr(output)
 
 
-def output_in(folder: Path | None, slide: Path, ending: str) -> Path:
+def output_path_for(folder: Path | None, slide: Path, ending: str) -> Path:
     """The output of one slide of many: in that folder, or beside the slide."""
-    beside = default_output(slide, ending)
+    beside = default_output_path(slide, ending)
     return folder / beside.name if folder else beside
 
 
-def make_folder(folder: Path) -> None:
+def create_output_folder(folder: Path) -> None:
     """For the results of many, unless it is there. Raises `OutputError` where the name is one for a single result."""
     from wsisr.writing.layouts.catalog import LAYOUTS
 

@@ -37,14 +37,14 @@ def pack(
     """Pack a part of a dataset, spread over all that is in it, for machines that have little but NumPy and Pillow."""
     from contextlib import closing
 
-    from wsisr.cli.progress import drawn
-    from wsisr.cli.shutdown import catch_stop_signals, until
+    from wsisr.cli.progress import show_progress
+    from wsisr.cli.shutdown import catch_stop_signals, stop_between_steps
     from wsisr.dataset.packing import DatasetPacking
     from wsisr.dataset.reader import PatchStore
 
     packing = DatasetPacking(dataset, output, limit_mb, codec.value, overwrite)
     with catch_stop_signals() as stop, closing(iter(packing)) as steps:
-        for _ in drawn(until(steps, stop), _megabytes, quiet=quiet):
+        for _ in show_progress(stop_between_steps(steps, stop), _megabytes, quiet=quiet):
             pass
     if not quiet:
         stdout_console.print(table(output, PatchStore(output).records))

@@ -17,7 +17,7 @@ from wsisr.cli.batch import Facts, Job, attempted, failed, keep_report, told_of
 from wsisr.cli.console import EXIT_INTERRUPTED, print_message, stderr_console, stdout_console
 from wsisr.cli.frontend import INTERRUPTED_MESSAGE as INTERRUPTED_AT_ONCE
 from wsisr.cli.frontend import STOPPED_MESSAGE, Frontend
-from wsisr.cli.progress import Words, bars, drawn, with_words
+from wsisr.cli.progress import ProgressFormatter, create_progress_bars, describe_steps, show_progress
 from wsisr.cli.shutdown import catch_stop_signals
 from wsisr.parallel.processes import (
     Channel,
@@ -74,7 +74,7 @@ def run(jobs: Sequence[Job], enlarge: Enlarging, workers: int, report: Path | No
     numbered = list(enumerate(jobs, 1))
     with (
         board.shown(),
-        catch_stop_signals(abrupt=INTERRUPTED_AT_ONCE) as stop,
+        catch_stop_signals(end_message=INTERRUPTED_AT_ONCE) as stop,
         closing(run_in_processes(work, numbered, workers)) as happenings,
     ):
         for happening in happenings:
@@ -124,7 +124,9 @@ class _Board:
     @contextmanager
     def shown(self) -> Iterator[None]:
         # What goes into a file must not be turned aside to where the bars are.
-        self._bars = bars(redirect_stdout=stdout_console.is_terminal) if stderr_console.is_terminal else None
+        self._bars = (
+            create_progress_bars(redirect_stdout=stdout_console.is_terminal) if stderr_console.is_terminal else None
+        )
         with self._bars or nullcontext():
             yield
 
@@ -188,12 +190,12 @@ class _WorkerFrontend:
     def catch_stop_signals(self) -> Iterator[StopFlag]:
         yield self._link.stop
 
-    def show_progress(self, steps: Iterable[Progress], words: Words) -> Iterator[Progress]:
-        return self._told(steps, words) if self._bars else drawn(steps, words)
+    def show_progress(self, steps: Iterable[Progress], words: ProgressFormatter) -> Iterator[Progress]:
+        return self._told(steps, words) if self._bars else show_progress(steps, words)
 
-    def _told(self, steps: Iterable[Progress], words: Words) -> Iterator[Progress]:
+    def _told(self, steps: Iterable[Progress], words: ProgressFormatter) -> Iterator[Progress]:
         last = 0.0
-        for step, said in with_words(steps, words):
+        for step, said in describe_steps(steps, words):
             if time.monotonic() - last >= SHOWN_EVERY_S or step.done == step.total:
                 last = time.monotonic()
                 self._link.send(Step(step, said))

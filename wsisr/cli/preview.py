@@ -7,8 +7,16 @@ from typing import Annotated
 
 import typer
 
-from wsisr.cli.options import Consistency, Device, Level, Perception, Series, SourceMpp, slide_argument
-from wsisr.cli.selection import Choice, checked_device
+from wsisr.cli.options import (
+    ConsistencyOption,
+    DeviceOption,
+    LevelOption,
+    PerceptionOption,
+    SeriesOption,
+    SourceMppOption,
+    slide_argument,
+)
+from wsisr.cli.selection import PixelSelection, check_device_option
 
 
 def preview(
@@ -19,16 +27,16 @@ def preview(
         int | None,
         typer.Option(help="Output pixels per input pixel along one axis: 2 or 4; what goes with the pitch by default."),
     ] = None,
-    series: Series = None,
-    level: Level = None,
-    source_mpp: SourceMpp = None,
+    series: SeriesOption = None,
+    level: LevelOption = None,
+    source_mpp: SourceMppOption = None,
     mpp: Annotated[
         float | None, typer.Option(help="Pixel pitch of level 0 in um/px, where the slide is silent.")
     ] = None,
     model: Annotated[str | None, typer.Option(help="Shipped model, weights file, bicubic or lanczos.")] = None,
-    device: Device = "auto",
-    perception: Perception = 0.0,
-    consistency: Consistency = False,
+    device: DeviceOption = "auto",
+    perception: PerceptionOption = 0.0,
+    consistency: ConsistencyOption = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a picture that exists.")] = False,
 ) -> None:
     """Picture one region as scanned, by bicubic and by a model."""
@@ -41,13 +49,13 @@ def preview(
     from wsisr.upscaling.plan import training_range_warning
     from wsisr.upscaling.preview import draw_comparison, reference_region, save_png
 
-    checked_device(device)
-    choice = Choice(scale, level, source_mpp, region=region)
+    check_device_option(device)
+    choice = PixelSelection(scale, level, source_mpp, region=region)
     with open_slide(slide, mpp, estimate=True, series=series) as opened:
         check_suffix(output, (".png",))
         refuse_source(output, slide)
         check_output(output, overwrite=overwrite)
-        source = choice.source(opened)
+        source = choice.select_region(opened)
         scale = scale or scale_for(source.mpp, model)
         upscaler = load_upscaler(model, scale=scale, device=device, mpp=source.mpp, perception=perception)
         upscaler = Consistent(upscaler) if consistency else upscaler

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from wsisr.progress import Progress
 
-Words = Callable[["Progress", float], str]
+ProgressFormatter = Callable[["Progress", float], str]
 """Progress and seconds since its stage began, to the words behind the bar, such as a rate."""
 
 LINE_EVERY_S = 30.0
@@ -24,26 +24,28 @@ SHORT_S = 0.1
 """Seconds before which no rate is shown."""
 
 
-def drawn(steps: Iterable[Progress], words: Words, *, quiet: bool = False) -> Iterator[Progress]:
+def show_progress(
+    steps: Iterable[Progress], formatter: ProgressFormatter, *, quiet: bool = False
+) -> Iterator[Progress]:
     """The same steps, shown on stderr as they pass."""
     if quiet:
         yield from steps
     elif stderr_console.is_terminal:
-        yield from _as_bar(steps, words)
+        yield from _show_bar(steps, formatter)
     else:
-        yield from _as_lines(steps, words)
+        yield from _print_lines(steps, formatter)
 
 
-def rated(progress: Progress, seconds: float, what: str = "") -> str:
+def format_rate(progress: Progress, seconds: float, noun: str = "") -> str:
     """`12/40, 3.1/s`, or `12/40 tiles, 3.1 tiles/s`; without a rate of what took no time, or was done before."""
-    total, unit = (format_count(progress.total, what), f" {what}s") if what else (f"{progress.total:,}", "")
+    total, unit = (format_count(progress.total, noun), f" {noun}s") if noun else (f"{progress.total:,}", "")
     if seconds < SHORT_S:
         return f"{progress.done:,}/{total}"
     rate = (progress.done - progress.done_before) / seconds
     return f"{progress.done:,}/{total}, {rate:{',.0f' if rate >= 100 else '.3g'}}{unit}/s"
 
 
-def duration(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
     """`42 s`, `3:05 min`, `2:10:00 h`."""
     whole = round(seconds)
     if whole < 60:
@@ -52,17 +54,17 @@ def duration(seconds: float) -> str:
     return f"{minutes}:{rest:02} min" if minutes < 60 else f"{minutes // 60}:{minutes % 60:02}:{rest:02} h"
 
 
-def with_words(steps: Iterable[Progress], words: Words) -> Iterator[tuple[Progress, str]]:
+def describe_steps(steps: Iterable[Progress], formatter: ProgressFormatter) -> Iterator[tuple[Progress, str]]:
     """The same steps, each with the words behind its bar."""
     stage, began, now = None, 0.0, time.monotonic()
     for step in steps:
         if step.stage != stage:
             stage, began = step.stage, now  # a stage began when the one before it ended
         now = time.monotonic()
-        yield step, words(step, now - began)
+        yield step, formatter(step, now - began)
 
 
-def bars(*, redirect_stdout: bool = True) -> Bars:
+def create_progress_bars(*, redirect_stdout: bool = True) -> Bars:
     """No bar yet, on stderr."""
     from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as Bars
@@ -72,10 +74,10 @@ def bars(*, redirect_stdout: bool = True) -> Bars:
     return Bars(*columns, *behind, console=stderr_console, redirect_stdout=redirect_stdout)
 
 
-def _as_bar(steps: Iterable[Progress], words: Words) -> Iterator[Progress]:
-    with bars() as shown:
+def _show_bar(steps: Iterable[Progress], formatter: ProgressFormatter) -> Iterator[Progress]:
+    with create_progress_bars() as shown:
         task, stage = None, ""
-        for step, said in with_words(steps, words):
+        for step, said in describe_steps(steps, formatter):
             if step.stage != stage or task is None:
                 stage = step.stage
                 task = shown.add_task(stage, completed=step.done_before, total=step.total, words="")
@@ -83,7 +85,7 @@ def _as_bar(steps: Iterable[Progress], words: Words) -> Iterator[Progress]:
             yield step
 
 
-def _as_lines(steps: Iterable[Progress], words: Words) -> Iterator[Progress]:
+def _print_lines(steps: Iterable[Progress], formatter: ProgressFormatter) -> Iterator[Progress]:
     stage, began, said, now = "", 0.0, 0.0, time.monotonic()
     for step in steps:
         if step.stage != stage:
@@ -93,6 +95,6 @@ def _as_lines(steps: Iterable[Progress], words: Words) -> Iterator[Progress]:
             said = now
             left = (now - began) * (step.total - step.done) / max(step.done - step.done_before, 1)
             print_message(
-                f"{stage}: {100 * step.done // max(step.total, 1)} %, {words(step, now - began)}, {duration(left)} left"
+                f"{stage}: {100 * step.done // max(step.total, 1)} %, {formatter(step, now - began)}, {format_duration(left)} left"
             )
         yield step

@@ -7,41 +7,41 @@ from pathlib import Path
 
 import typer
 
-FILTERS = ("bicubic", "lanczos")
+FILTER_NAMES = ("bicubic", "lanczos")
 
 
 @dataclass(frozen=True, slots=True)
-class Shares:
+class ParallelResources:
     """Cores are divided by the workers themselves."""
 
-    count: int
+    slides_at_once: int
     """Slides at a time."""
     devices: tuple[str, ...]
 
     @classmethod
-    def of(cls, jobs: str, slides: int, device: str, model: str | None) -> Shares:
+    def from_options(cls, jobs: str, slides: int, device: str, model: str | None) -> ParallelResources:
         """As many as asked for, or for `auto` as there are GPUs to spread over, else one. Never more than slides."""
-        checked_jobs(jobs)
+        check_jobs_option(jobs)
         asked = None if jobs == "auto" else int(jobs)
         if slides < 2 or asked == 1:
             return cls(1, (device,))
-        devices = spread(device, model)
+        devices = list_devices(device, model)
         return cls(min(asked or len(devices), slides), devices)
 
-    def device(self, number: int) -> str:
+    def device_for(self, number: int) -> str:
         """Of a worker, counted from 0."""
-        return self.devices[number % len(self.devices)] if self.count > 1 else self.devices[0]
+        return self.devices[number % len(self.devices)] if self.slides_at_once > 1 else self.devices[0]
 
     @property
-    def crowd(self) -> int:
+    def slides_per_device(self) -> int:
         """Slides at a time on one device, or on the CPU: they have one budget of memory between them."""
-        return -(-self.count // len(self.devices))
+        return -(-self.slides_at_once // len(self.devices))
 
 
-def spread(device: str, model: str | None) -> tuple[str, ...]:
+def list_devices(device: str, model: str | None) -> tuple[str, ...]:
     """What is meant by a device, as names of their own: every GPU, where no number says which."""
     onnx = model is not None and Path(model).suffix.lower() == ".onnx"
-    anywhere = device == "auto" and model not in FILTERS and not onnx
+    anywhere = device == "auto" and model not in FILTER_NAMES and not onnx
     if not anywhere and device not in ("cuda", "tensorrt"):
         return (device,)
     from torch.cuda import device_count
@@ -50,7 +50,7 @@ def spread(device: str, model: str | None) -> tuple[str, ...]:
     return tuple(f"{kind}:{number}" for number in range(device_count())) or (device,)
 
 
-def checked_jobs(jobs: str) -> None:
+def check_jobs_option(jobs: str) -> None:
     """Refuses, as wrong usage, what is no number of slides."""
     if jobs != "auto" and (not jobs.isdecimal() or int(jobs) < 1):
         raise typer.BadParameter("give auto or a number from 1", param_hint="--jobs")

@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 
 UM_PER_MM = 1000
 
-DEVICES = ("auto", "cpu", "cuda", "tensorrt")
+DEVICE_KINDS = ("auto", "cpu", "cuda", "tensorrt")
 """Each may be followed by a colon and a number."""
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class PixelSelection:
     """Options as they were given. Raises `typer.BadParameter`, wrong usage, where they cannot be meant together."""
 
     scale: int | None
@@ -40,13 +40,13 @@ class Choice:
         if self.scale is not None and self.target_mpp is not None:
             raise typer.BadParameter("give only one of --scale and --target-mpp")
         if self.scale is not None:
-            checked_scale(self.scale)
+            check_scale_option(self.scale)
         if sum(option is not None for option in (self.level, self.source_mpp, self.target_mpp)) > 1:
             raise typer.BadParameter("--level, --source-mpp and --target-mpp exclude each other")
         if sum((self.region is not None, self.region_mm is not None, self.whole_canvas)) > 1:
             raise typer.BadParameter("--region, --region-mm and --whole-canvas exclude each other")
 
-    def change(self) -> str:
+    def scale_label(self) -> str:
         """`x2` or `0.25um`, for the name of an output. Raises `typer.BadParameter` where neither was given."""
         if self.scale is not None:
             return f"x{self.scale}"
@@ -54,22 +54,22 @@ class Choice:
             return f"{self.target_mpp:g}um"
         raise typer.BadParameter("give --scale 2, --scale 4 or --target-mpp")
 
-    def route(self, slide: Slide) -> ScalePlan:
+    def plan_scale(self, slide: Slide) -> ScalePlan:
         """Raises `SlideError` where the slide has no such pixels."""
         from wsisr.upscaling.target import ScalePlan, plan_scale
 
         if self.target_mpp is not None:
-            return plan_scale(slide, self.target_mpp, self.area(slide.info))
+            return plan_scale(slide, self.target_mpp, self.selected_box(slide.info))
         assert self.scale is not None
-        return ScalePlan(self.source(slide), self.scale)
+        return ScalePlan(self.select_region(slide), self.scale)
 
-    def source(self, slide: Slide) -> SlideRegion:
+    def select_region(self, slide: Slide) -> SlideRegion:
         """By level or pitch, whatever the scale. Raises `SlideError` where the slide has no such pixels."""
         from wsisr.slides.region import select_region
 
-        return select_region(slide, self.level, self.source_mpp, self.area(slide.info))
+        return select_region(slide, self.level, self.source_mpp, self.selected_box(slide.info))
 
-    def area(self, info: SlideInfo) -> Box | None:
+    def selected_box(self, info: SlideInfo) -> Box | None:
         """In level-0 px; None for what was scanned."""
         from wsisr.imaging.geometry import Box
         from wsisr.slides.region import require_mpp
@@ -77,21 +77,21 @@ class Choice:
         if self.whole_canvas:
             return Box.from_size(info.size)
         if self.region is not None:
-            return box_of(self.region, "--region")
+            return parse_box(self.region, "--region")
         if self.region_mm is not None:
-            return box_of(self.region_mm, "--region-mm", UM_PER_MM / require_mpp(info))
+            return parse_box(self.region_mm, "--region-mm", UM_PER_MM / require_mpp(info))
         return None
 
 
-def one_of(value: str | None, offered: Collection[str], option: str) -> None:
+def check_choice(value: str | None, choices: Collection[str], option: str) -> None:
     """Refuses, as wrong usage, a value that is not offered; None is none."""
-    if value is not None and value not in offered:
-        *others, last = offered
+    if value is not None and value not in choices:
+        *others, last = choices
         raise typer.BadParameter(f"choose {', '.join(others)} or {last}", param_hint=option)
 
 
 @contextmanager
-def used(option: str) -> Iterator[None]:
+def report_as_usage_error(option: str) -> Iterator[None]:
     """Within, what goes wrong is wrong usage of an option: no other file and no other machine would mend it."""
     try:
         yield
@@ -99,24 +99,26 @@ def used(option: str) -> Iterator[None]:
         raise typer.BadParameter(str(error), param_hint=option) from None
 
 
-def checked_device(device: str) -> None:
+def check_device_option(device: str) -> None:
     """Refuses, as wrong usage, a device of no kind that there is."""
-    one_of(device.partition(":")[0], DEVICES, "--device")
+    check_choice(device.partition(":")[0], DEVICE_KINDS, "--device")
 
 
-def checked_scale(scale: int) -> None:
+def check_scale_option(scale: int) -> None:
     """Refuses, as wrong usage, a scale that is not offered."""
     if scale not in SCALES:
         raise typer.BadParameter("choose 2 or 4", param_hint="--scale")
 
 
-def box_of(words: str, option: str, px: float = 1) -> Box:
+def parse_box(text: str, option: str, px_per_unit: float = 1) -> Box:
     """`X,Y,WIDTH,HEIGHT` in units of so many pixels to a box; whole numbers where the unit is the pixel."""
     from wsisr.imaging.geometry import Box
 
     try:
-        left, top, width, height = (int(part) if px == 1 else float(part) * px for part in words.split(","))
+        left, top, width, height = (
+            int(part) if px_per_unit == 1 else float(part) * px_per_unit for part in text.split(",")
+        )
         return Box(round(left), round(top), round(left + width), round(top + height))
     except (ValueError, OverflowError):
-        kind = "whole numbers" if px == 1 else "numbers"
+        kind = "whole numbers" if px_per_unit == 1 else "numbers"
         raise typer.BadParameter(f"give four {kind}: X,Y,WIDTH,HEIGHT", param_hint=option) from None

@@ -55,10 +55,10 @@ def catch_stop_signals(*, end_message: str | None = None) -> Iterator[StopReques
     """
     request = StopRequest()
     if end_message is None:
-        with _handling_signals(_interrupt_at_second(request)):
+        with _handle_signals(_interrupt_at_second(request)):
             yield request
     else:
-        with _watching_signals(request, end_message), _handling_signals(lambda _signal, _frame: None):
+        with _watch_signals(request, end_message), _handle_signals(lambda _signal, _frame: None):
             yield request
 
 
@@ -75,7 +75,7 @@ def _interrupt_at_second(request: StopRequest) -> Handler:
 
 
 @contextmanager
-def _handling_signals(handler: Handler) -> Iterator[None]:
+def _handle_signals(handler: Handler) -> Iterator[None]:
     """Give Ctrl-C and SIGTERM to the handler inside."""
     previous = {number: signal.getsignal(number) for number in SIGNALS}
     try:
@@ -88,7 +88,7 @@ def _handling_signals(handler: Handler) -> Iterator[None]:
 
 
 @contextmanager
-def _watching_signals(request: StopRequest, end_message: str) -> Iterator[None]:
+def _watch_signals(request: StopRequest, end_message: str) -> Iterator[None]:
     """Act upon Ctrl-C and SIGTERM in a thread of its own inside, whatever the main thread is doing.
 
     Python runs handlers in the main thread alone. A signal that arrives there just before it waits for a lock, or that
@@ -98,7 +98,7 @@ def _watching_signals(request: StopRequest, end_message: str) -> Iterator[None]:
     """
     reading, writing = os.pipe()
     os.set_blocking(writing, False)
-    watcher = threading.Thread(target=_watch_signals, args=(reading, request, end_message), daemon=True)
+    watcher = threading.Thread(target=_read_signals, args=(reading, request, end_message), daemon=True)
     watcher.start()
     previous = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
     try:
@@ -110,14 +110,14 @@ def _watching_signals(request: StopRequest, end_message: str) -> Iterator[None]:
         os.close(reading)
 
 
-def _watch_signals(pipe: int, request: StopRequest, farewell: str) -> None:
+def _read_signals(pipe: int, request: StopRequest, end_message: str) -> None:
     """Announce the stop at the first signal number that comes through the pipe, end the process at the second."""
     announcing = None
     while number := os.read(pipe, 1):
         if number[0] not in SIGNALS:
             continue
         if announcing:
-            _end_process(farewell)
+            _end_process(end_message)
         # Printing takes the terminal's lock and may wait for whoever reads it; the second signal must not.
         announcing = threading.Thread(target=_announce_stop, args=(request,), daemon=True)
         announcing.start()
@@ -131,9 +131,9 @@ def _announce_stop(request: StopRequest) -> None:
     request.set()
 
 
-def _end_process(farewell: str) -> None:
+def _end_process(message: str) -> None:
     """Print a line without any lock, past a progress bar, and end the process at once."""
-    line = f"wsisr: {farewell}\n"
+    line = f"wsisr: {message}\n"
     if stderr_console.is_terminal and not stderr_console.is_dumb_terminal:
         line = f"\r\x1b[2K{line}\x1b[?25h"  # erases the bar in this line, and shows the cursor again
     with suppress(OSError):
@@ -142,7 +142,7 @@ def _end_process(farewell: str) -> None:
     os._exit(EXIT_INTERRUPTED)
 
 
-def until(steps: Iterable[T], stop: StopFlag, advice: str = "interrupted") -> Iterator[T]:
+def stop_between_steps(steps: Iterable[T], stop: StopFlag, advice: str = "interrupted") -> Iterator[T]:
     """The same steps; the exit of an interrupted program instead of the first that comes after stopping was asked for.
 
     `advice`, how to go on, is said before. A work that ends before its next step is done, not interrupted. Who made the

@@ -32,10 +32,10 @@ class Run:
 
 def pace(progress: Progress, seconds: float) -> str:
     """Pixels are counted in Mpx, stored tiles one by one."""
-    from wsisr.cli.progress import rated
+    from wsisr.cli.progress import format_rate
 
     if progress.stage != "upscale":
-        return rated(progress, seconds, "tile")
+        return format_rate(progress, seconds, "tile")
     done, total = progress.done / 1e6, progress.total / 1e6
     rate = (progress.done - progress.done_before) / 1e6 / max(seconds, 1e-9)
     digits = 1 if total >= 1 else 4
@@ -56,7 +56,7 @@ def going_on(steps: Iterable[Progress], output: Path) -> Iterator[Progress]:
 
 def forecast(work: UpscalePlan, upscaler: Upscaler, output: Path, workplace: Path) -> Panel:
     """What would happen, the tiles in a folder that may lie on another disk than the output."""
-    from wsisr.cli.progress import duration
+    from wsisr.cli.progress import format_duration
     from wsisr.upscaling.estimate import estimate_run
 
     expected = estimate_run(work)
@@ -68,7 +68,7 @@ def forecast(work: UpscalePlan, upscaler: Upscaler, output: Path, workplace: Pat
             **facts(work, upscaler),
             "tiles": cut_in_words(work),
             "memory": f"at most {size_in_words(work.work_unit.total_bytes)}{network}",
-            "time": f"about {duration(expected.seconds)}, at the speed of this moment",
+            "time": f"about {format_duration(expected.seconds)}, at the speed of this moment",
             "output": f"{output}, about {size_in_words(expected.output_bytes)}{taken}",
             "disk": room_in_words(expected.disk_bytes, output.parent, workplace),
         },
@@ -91,7 +91,7 @@ def room_in_words(needed: int, *folders: Path) -> str:
 
 def summary(work: UpscalePlan, upscaler: Upscaler, run: Run, output: Path, found: Mapping[str, str]) -> Panel:
     """What happened, and what was found out on the way."""
-    from wsisr.cli.progress import duration
+    from wsisr.cli.progress import format_duration
     from wsisr.files import count_file_bytes
     from wsisr.writing.encoding.grid import build_level_grids
 
@@ -104,7 +104,7 @@ def summary(work: UpscalePlan, upscaler: Upscaler, run: Run, output: Path, found
             **found,
             "levels": str(len(build_level_grids(work.output.size, work.output.tile_px))),
             "tiles": cut_in_words(work),
-            "time": f"{duration(run.seconds)}, {run.rate(work.output.size):.2f} Mpx/s of output{resumed}",
+            "time": f"{format_duration(run.seconds)}, {run.rate(work.output.size):.2f} Mpx/s of output{resumed}",
             "busy": shares_in_words(work, run.seconds),
             "bytes": size_in_words(count_file_bytes(output)),
         },

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from wsisr.cli.console import EXIT_INTERRUPTED
-from wsisr.cli.options import Device
+from wsisr.cli.options import DeviceOption
 from wsisr.cli.shutdown import catch_stop_signals
 from wsisr.progress import format_count
 
@@ -27,7 +27,7 @@ MEMORY = 0.98
 def train(
     config: Annotated[Path, typer.Argument(help="TOML file with the tables network, data and schedule.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder of this run: checkpoint, weights, metrics.")],
-    device: Device = "auto",
+    device: DeviceOption = "auto",
     threads: Annotated[int | None, typer.Option(help="CPU threads; all cores by default.", min=1)] = None,
     board: Annotated[bool, typer.Option("--board", help="Write for TensorBoard, too: a folder `board` in it.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print errors and warnings only.")] = False,
@@ -38,7 +38,7 @@ def train(
     import torch
 
     from wsisr.cli.console import print_message
-    from wsisr.cli.progress import drawn
+    from wsisr.cli.progress import show_progress
     from wsisr.models.backends.device import torch_device
     from wsisr.training.config import read_train_config
     from wsisr.training.loop import BEST_WEIGHTS_FILE, TrainingRun
@@ -54,7 +54,7 @@ def train(
     with catch_stop_signals() as stop, told as into, closing(progress(run, watch, stop, into)) as passing:
         if not quiet:
             print_message(beginning(run))
-        for _ in drawn(passing, watch.words, quiet=quiet):
+        for _ in show_progress(passing, watch.words, quiet=quiet):
             pass
     if run.step < steps:
         print_message(f"stopped at step {run.step} of {steps}; the same command goes on from there")

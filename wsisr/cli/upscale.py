@@ -11,10 +11,18 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from wsisr.cli.frontend import INTERRUPTED_MESSAGE, STOPPED_MESSAGE, Frontend, TerminalFrontend
-from wsisr.cli.options import Consistency, Device, Level, Perception, Series, SourceMpp, slide_argument
-from wsisr.cli.output_paths import default_output, make_folder, output_in, takes_many
-from wsisr.cli.resources import Shares, checked_jobs
-from wsisr.cli.selection import Choice, checked_device, one_of, used
+from wsisr.cli.options import (
+    ConsistencyOption,
+    DeviceOption,
+    LevelOption,
+    PerceptionOption,
+    SeriesOption,
+    SourceMppOption,
+    slide_argument,
+)
+from wsisr.cli.output_paths import create_output_folder, default_output_path, is_output_folder, output_path_for
+from wsisr.cli.resources import ParallelResources, check_jobs_option
+from wsisr.cli.selection import PixelSelection, check_choice, check_device_option, report_as_usage_error
 from wsisr.progress import format_count
 
 if TYPE_CHECKING:
@@ -36,7 +44,7 @@ if TYPE_CHECKING:
 class Request:
     """What is asked of every slide of a run."""
 
-    choice: Choice
+    choice: PixelSelection
     load: Callable[..., Upscaler]
     """`load_upscaler` with model, device, precision and perception as asked."""
     look: Callable[..., Sight | None]
@@ -80,9 +88,9 @@ def upscale(
             "--output", "-o", help="Pyramid to write, or for many slides a folder; SLIDE.xSCALE.ome.tif by default."
         ),
     ] = None,
-    series: Series = None,
-    level: Level = None,
-    source_mpp: SourceMpp = None,
+    series: SeriesOption = None,
+    level: LevelOption = None,
+    source_mpp: SourceMppOption = None,
     region: Annotated[
         str | None, typer.Option(help="X,Y,WIDTH,HEIGHT in px of level 0; what was scanned by default.")
     ] = None,
@@ -96,10 +104,10 @@ def upscale(
     model: Annotated[
         str | None, typer.Option(help="Shipped model, weights file, bicubic or lanczos; what fits by default.")
     ] = None,
-    device: Device = "auto",
+    device: DeviceOption = "auto",
     precision: Annotated[str, typer.Option(help="auto, bf16, fp16 or fp32.")] = "auto",
-    perception: Perception = 0.0,
-    consistency: Consistency = False,
+    perception: PerceptionOption = 0.0,
+    consistency: ConsistencyOption = False,
     tile_px: Annotated[
         int | None, typer.Option(help="Input px that a tile completes, along one axis.", min=1, metavar="<int>")
     ] = None,
@@ -177,7 +185,7 @@ def upscale(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print errors and warnings only.")] = False,
 ) -> None:
     """Enlarge slides into new pyramidal TIFFs."""
-    choice = Choice(scale, level, source_mpp, target_mpp, region, region_mm, whole_canvas)
+    choice = PixelSelection(scale, level, source_mpp, target_mpp, region, region_mm, whole_canvas)
     from wsisr.cli import batch as many
     from wsisr.models.loading import load_sight, load_upscaler
     from wsisr.models.spec import PRECISIONS
@@ -185,20 +193,20 @@ def upscale(
     from wsisr.writing.encoding.codec import SUBSAMPLINGS
     from wsisr.writing.layouts.catalog import DEFAULT_LAYOUT, LAYOUTS, resolve_layout_name
 
-    one_of(icc, ("keep", "srgb"), "--icc")
-    one_of(background, ("keep", "white"), "--background")
-    one_of(on_error, ("stop", "white"), "--on-error")
-    one_of(precision, PRECISIONS, "--precision")
-    checked_device(device)
-    one_of(subsampling, SUBSAMPLINGS, "--subsampling")
-    one_of(layout, LAYOUTS, "--layout")
-    checked_jobs(jobs)
+    check_choice(icc, ("keep", "srgb"), "--icc")
+    check_choice(background, ("keep", "white"), "--background")
+    check_choice(on_error, ("stop", "white"), "--on-error")
+    check_choice(precision, PRECISIONS, "--precision")
+    check_device_option(device)
+    check_choice(subsampling, SUBSAMPLINGS, "--subsampling")
+    check_choice(layout, LAYOUTS, "--layout")
+    check_jobs_option(jobs)
     slides = list(dict.fromkeys(slides))
-    several = len(slides) > 1 or shard is not None or (output is not None and takes_many(output))
+    several = len(slides) > 1 or shard is not None or (output is not None and is_output_folder(output))
     if output is not None and not several:
         layout = resolve_layout_name(output, layout)
     layout = layout or DEFAULT_LAYOUT
-    with used("--codec"):
+    with report_as_usage_error("--codec"):
         coding = LAYOUTS[layout].select_codec(codec, quality, subsampling)
         coding.check_viewers(accept_limited=accept_limited_viewers)
     keep = tuple(name for name, wanted in (("label", keep_label), ("macro", keep_macro)) if wanted)
@@ -230,34 +238,34 @@ def upscale(
         save_mask=save_mask,
     )
     part = "" if series is None else f"series{series}."
-    ending = part + choice.change() + LAYOUTS[layout].default_suffix
+    ending = part + choice.scale_label() + LAYOUTS[layout].default_suffix
     if several:
-        work = [(slide, output_in(output, slide, ending)) for slide in slides]
+        work = [(slide, output_path_for(output, slide, ending)) for slide in slides]
         many.check_jobs(work)
         many.check_report(report, [result for _, result in work])
         if output:
-            make_folder(output)
+            create_output_folder(output)
         work = list(many.of_shard(work, shard))
-        done = enlarge_all(request, work, Shares.of(jobs, len(work), device, model), report)
+        done = enlarge_all(request, work, ParallelResources.from_options(jobs, len(work), device, model), report)
         many.write_report(report, done)
         many.conclude(done, quiet=quiet)
     else:
-        target = output or default_output(slides[0], ending)
+        target = output or default_output_path(slides[0], ending)
         many.check_report(report, [target, *filter(None, [save_mask])])
         many.leave([many.alone((slides[0], target), partial(enlarge, request, desk=TerminalFrontend()), report)])
 
 
-def enlarge_all(request: Request, jobs: list[Job], shares: Shares, report: Path | None) -> list[Facts]:
+def enlarge_all(request: Request, jobs: list[Job], shares: ParallelResources, report: Path | None) -> list[Facts]:
     """Each slide, beside others where that is shared out; what is to be reported of them."""
-    if shares.count == 1:
+    if shares.slides_at_once == 1:
         from wsisr.cli.batch import run
         from wsisr.cli.shutdown import catch_stop_signals
 
-        with catch_stop_signals(abrupt=INTERRUPTED_MESSAGE) as stop:
+        with catch_stop_signals(end_message=INTERRUPTED_MESSAGE) as stop:
             return run(jobs, partial(enlarge, request, desk=TerminalFrontend(stop)), stop, report)
     from wsisr.cli.parallel_batch import run as run_beside
 
-    return run_beside(jobs, Sharing(request, shares), shares.count, report)
+    return run_beside(jobs, Sharing(request, shares), shares.slides_at_once, report)
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,11 +273,11 @@ class Sharing:
     """A request, as one of several workers sees to it."""
 
     request: Request
-    shares: Shares
+    shares: ParallelResources
 
     def __call__(self, slide: Path, output: Path, desk: Frontend, seat: WorkerSlot) -> Facts:
-        request, device = self.request, self.shares.device(seat.number)
-        memory_gb = request.options.memory_gb / self.shares.crowd
+        request, device = self.request, self.shares.device_for(seat.number)
+        memory_gb = request.options.memory_gb / self.shares.slides_per_device
         own = replace(
             request,
             load=partial(request.load, device=device),
@@ -285,7 +293,7 @@ def enlarge(request: Request, slide: Path, output: Path, desk: Frontend) -> Fact
 
     from wsisr.cli.batch import finished, written_by_wsisr
     from wsisr.cli.console import print_message, relay_warnings, stdout_console
-    from wsisr.cli.shutdown import until
+    from wsisr.cli.shutdown import stop_between_steps
     from wsisr.cli.summary import Run, forecast, going_on, pace
     from wsisr.cli.tissue import background_of, save_tissue
     from wsisr.files import refuse_source
@@ -304,7 +312,7 @@ def enlarge(request: Request, slide: Path, output: Path, desk: Frontend) -> Fact
         replaceable = request.overwrite or request.dry_run
         # What wsisr wrote may be just what is asked for, which only a plan can tell.
         check_names(request, output, overwrite=replaceable or written_by_wsisr(output))
-        route = request.choice.route(opened)
+        route = request.choice.plan_scale(opened)
         source = route.region
         upscaler = loaded(request, route)
         ground = background_of(request, stored, network=upscaler.info.weights is not None)
@@ -336,7 +344,7 @@ def enlarge(request: Request, slide: Path, output: Path, desk: Frontend) -> Fact
                 print_message(
                     f"{upscaler.info.name}, {upscaler.info.hardware}: {sizes} in {format_count(len(work.grid), 'tile')}"
                 )
-            heard = relay_warnings(until(steps, stop, STOPPED_MESSAGE), upscaler.warnings)
+            heard = relay_warnings(stop_between_steps(steps, stop, STOPPED_MESSAGE), upscaler.warnings)
             for step in heard if request.quiet else desk.show_progress(going_on(heard, output), pace):
                 before = max(before, step.done_before / step.total)
         save_tissue(request, ground)

@@ -1,8 +1,8 @@
-"""How the pixels of one patch become bytes, and back. Every codec but `jpeg` gives back the same pixels.
+"""Encoding and decoding the pixels of one patch. Every codec but `jpeg` is lossless.
 
-`raw` is what `build-dataset` writes: reading it is a copy, more than ten times as fast as any decoder (`make
-bench-loading`). `webp` is lossless and takes half of the space; `jpeg` (quality 95, all colours kept) a quarter, is
-decoded fastest of the three, and is what `build-dataset pack` writes. `png` is larger and slower than `webp`.
+`build-dataset` writes `raw`: reading it is a copy, more than ten times as fast as any decoder (`make bench-loading`).
+`webp` takes half of the space. `jpeg` (quality 95, 4:4:4) takes a quarter and decodes fastest of the compressed ones;
+`build-dataset pack` writes it. `png` is larger and slower than `webp`.
 """
 
 from __future__ import annotations
@@ -35,21 +35,23 @@ PATCH_CODECS: dict[str, Callable[[Rgb], bytes]] = {
     "jpeg": _pillow_encoder("JPEG", quality=95, subsampling="4:4:4"),
     "png": _pillow_encoder("PNG", compress_level=6),
 }
-"""Name to encoder: (h, w, 3) to bytes."""
+"""Codec name to encoder: (h, w, 3) to bytes."""
 
 
 def decode_patch(content: memoryview, codec: str, side: int) -> Rgb:
-    """(side, side, 3). Raises `DatasetError`, without a place, where the bytes are something else."""
+    """Decode a patch, (side, side, 3). Raises `DatasetError`, without a path, if the bytes are not such a patch."""
     if codec == "raw":
         if len(content) != side * side * 3:
-            raise DatasetError(f"{len(content)} bytes are no patch of {side} px")
+            raise DatasetError(f"{len(content)} bytes are not a patch of {side} px")
         return np.frombuffer(content, np.uint8).reshape(side, side, 3)
     if codec not in _FORMATS:
         raise DatasetError(f"codec {codec!r} is not known; known: {', '.join(PATCH_CODECS)}")
     try:
         with Image.open(BytesIO(content), formats=[_FORMATS[codec]]) as image:
             if image.size != (side, side) or image.mode != "RGB":
-                raise DatasetError(f"an image of {image.size[0]} x {image.size[1]} px, {image.mode}, not of {side} px")
+                raise DatasetError(
+                    f"holds an image of {image.size[0]} x {image.size[1]} px, {image.mode}, not RGB of {side} px"
+                )
             return np.asarray(image)
     except (OSError, UnidentifiedImageError, ValueError, SyntaxError) as error:
         raise DatasetError(describe_error(error)) from error

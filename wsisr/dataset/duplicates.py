@@ -1,7 +1,8 @@
-"""Look-alikes between the splits: patches of training and of validation that may show the same, by fingerprint.
+"""Near-duplicates across the splits: training and validation patches that may show the same tissue, by fingerprint.
 
-A dataset is split by case, so there should be none: what is found was scanned twice under two names, or is a slide
-that was given in parts. What is flat, or mostly glass, looks alike everywhere and is not compared.
+A dataset is split by case, so there should be none. Near-duplicates come from a specimen that was scanned twice under
+two names, or from a slide that was given in parts. Flat patches and glass resemble each other everywhere, so they are
+not compared.
 """
 
 from __future__ import annotations
@@ -18,48 +19,48 @@ from wsisr.dataset.records import PatchRecord
 from wsisr.errors import DatasetError
 
 MAX_DIFFERING_BITS = 8
-"""Of 64 bits, in how many look-alikes differ at the most. A patch and its JPEG of quality 30 differ in more once in a
-hundred times; of seven million pairs of patches of different cases the closest differed in 11."""
+"""Most differing bits, of 64, of near-duplicates. A patch and its JPEG of quality 30 differ in more in one of a hundred
+cases; of seven million pairs of patches of different cases the closest differed in 11."""
 
 MIN_SET_BITS = 16
-"""Of a fingerprint that is compared at least so many are set, and so many are not: of white none is set."""
+"""A fingerprint is compared only if at least this many bits are set and unset; on white, none is set."""
 
 HEADER_EXAMPLES = 20
-"""That a dataset's header names."""
+"""Near-duplicates listed in the header of a dataset."""
 
 _BITS_SET = np.array([number.bit_count() for number in range(256)], np.uint8)
 
 
 @dataclass(frozen=True, slots=True)
 class NearDuplicate:
-    """Two patches, one of each split."""
+    """Two similar patches, one of each split."""
 
     train: PatchRecord
     val: PatchRecord
     bits: int
-    """In which their fingerprints differ."""
+    """Number of bits in which their fingerprints differ."""
 
 
 def find_near_duplicates(records: Iterable[PatchRecord]) -> list[NearDuplicate]:
-    """All of them, the most alike first. Raises `DatasetError` for a fingerprint that is none."""
-    patches = {(each.shard, each.images["hr"]): each for each in records if each.contrast >= FLAT_CONTRAST}
-    telling = [each for each in patches.values() if MIN_SET_BITS <= _count_set_bits(each) <= 64 - MIN_SET_BITS]
-    train, val = ([each for each in telling if each.split == split] for split in ("train", "val"))
-    known, found = _fingerprint_bytes(train), []
-    for own, fingerprint in zip(val, _fingerprint_bytes(val), strict=True):
-        distances = _BITS_SET[known ^ fingerprint].sum(axis=1)
-        found += [
-            NearDuplicate(train[i], own, int(distances[i])) for i in np.flatnonzero(distances <= MAX_DIFFERING_BITS)
-        ]
-    return sorted(found, key=lambda each: each.bits)
+    """Return all near-duplicates, the most similar first. Raises `DatasetError` for an invalid fingerprint."""
+    patches = {(record.shard, record.images["hr"]): record for record in records if record.contrast >= FLAT_CONTRAST}
+    distinctive = [each for each in patches.values() if MIN_SET_BITS <= _count_set_bits(each) <= 64 - MIN_SET_BITS]
+    train, val = ([record for record in distinctive if record.split == split] for split in ("train", "val"))
+    train_fingerprints, duplicates = _fingerprint_bytes(train), []
+    for record, fingerprint in zip(val, _fingerprint_bytes(val), strict=True):
+        bits = _BITS_SET[train_fingerprints ^ fingerprint].sum(axis=1)
+        close = np.flatnonzero(bits <= MAX_DIFFERING_BITS)
+        duplicates += [NearDuplicate(train[index], record, int(bits[index])) for index in close]
+    return sorted(duplicates, key=lambda duplicate: duplicate.bits)
 
 
-def summarise_near_duplicates(found: Sequence[NearDuplicate]) -> dict[str, Any]:
-    """What `dataset.json` says of them."""
-    pairs = [
-        {"train": _locate(each.train), "val": _locate(each.val), "bits": each.bits} for each in found[:HEADER_EXAMPLES]
+def summarise_near_duplicates(duplicates: Sequence[NearDuplicate]) -> dict[str, Any]:
+    """Return the entry for the header of a dataset: their number, and the closest of them."""
+    examples = [
+        {"train": _locate(duplicate.train), "val": _locate(duplicate.val), "bits": duplicate.bits}
+        for duplicate in duplicates[:HEADER_EXAMPLES]
     ]
-    return {"pairs": len(found), "bits": MAX_DIFFERING_BITS, "examples": pairs}
+    return {"pairs": len(duplicates), "bits": MAX_DIFFERING_BITS, "examples": examples}
 
 
 def _locate(record: PatchRecord) -> dict[str, Any]:
@@ -72,11 +73,11 @@ def _count_set_bits(record: PatchRecord) -> int:
     except ValueError:
         number = -1
     if number < 0:
-        raise DatasetError(f"{record.slide}: a fingerprint in the manifest is not 64 bits in hex; build it again")
+        raise DatasetError(f"{record.slide}: a fingerprint is not 64 bits in hex; build the dataset again")
     return number.bit_count()
 
 
 def _fingerprint_bytes(records: Sequence[PatchRecord]) -> npt.NDArray[np.uint8]:
-    """(n, 8)"""
+    """Return fingerprints as (n, 8) bytes."""
     numbers = np.array([int(record.fingerprint, 16) for record in records], np.uint64)
     return numbers.view(np.uint8).reshape(len(records), 8)

@@ -1,4 +1,4 @@
-"""What a patch is worth: contrast, focus, and a fingerprint by which patches that look alike are found."""
+"""Measures of a patch: contrast, focus, and a fingerprint for finding near-duplicates."""
 
 from __future__ import annotations
 
@@ -11,32 +11,32 @@ from wsisr.imaging.pixels import Rgb
 GreyImage = npt.NDArray[np.float32]
 
 _NOISE_GREY_LEVELS = 1.0
-"""Grey levels that noise and compression add to the finest detail of any patch, about; they are no focus."""
+"""Approximate noise and compression error in the finest detail of any patch; it must not count as focus."""
 
 
 def to_grey(image: Rgb) -> GreyImage:
-    """(h, w, 3) to (h, w)."""
+    """Convert (h, w, 3) to the mean of its channels, (h, w)."""
     return np.asarray(image.mean(axis=2, dtype=np.float32))
 
 
 def measure_contrast(image: Rgb) -> float:
-    """Standard deviation of grey, in grey levels."""
+    """Return the standard deviation of grey, in grey levels."""
     return float(to_grey(image).std())
 
 
 def measure_focus(image: Rgb) -> float:
-    """Share of the contrast that is detail of one or two px: the change over 2 px above its noise, by the contrast.
+    """Return the share of the contrast that is detail of 1 or 2 px: differences over 2 px, less noise, by contrast.
 
-    A patch in focus has some 0.3 to 0.8, the more the coarser its pitch; a blur of 2 px leaves half of it.
+    A patch in focus has about 0.3 to 0.8, more at coarser pixel sizes; a blur of 2 px halves it.
     """
     grey = to_grey(image)
-    across, down = grey[:, 2:] - grey[:, :-2], grey[2:] - grey[:-2]
-    change = float((across**2).mean() + (down**2).mean()) / 2
-    spread = float(grey.var())
-    return float(np.sqrt(max(change - 2 * _NOISE_GREY_LEVELS**2, 0.0) / (2 * spread))) if spread > 0 else 0.0
+    differences_x, differences_y = grey[:, 2:] - grey[:, :-2], grey[2:] - grey[:-2]
+    detail = float((differences_x**2).mean() + (differences_y**2).mean()) / 2
+    variance = float(grey.var())
+    return float(np.sqrt(max(detail - 2 * _NOISE_GREY_LEVELS**2, 0.0) / (2 * variance))) if variance > 0 else 0.0
 
 
 def compute_fingerprint(image: Rgb) -> str:
-    """64 bits in hex: whether each of 8 x 8 fields is darker than its right neighbour (Krawetz' dHash)."""
+    """Return 64 bits in hex: for each of 8 x 8 fields, whether its right neighbour is brighter (Krawetz' dHash)."""
     small = np.asarray(Image.fromarray(image).convert("L").resize((9, 8), Image.Resampling.BOX)).astype(int)
     return np.packbits(small[:, :-1] < small[:, 1:]).tobytes().hex()

@@ -1,12 +1,12 @@
-"""A dataset on disk, opened for reading. NumPy and Pillow are all it takes.
+"""Reading a dataset from disk, with NumPy and Pillow alone.
 
-    manifest.jsonl      one `PatchRecord` a line
-    shards/NAME.bin     pixels of one slide's patches, one after the other; rows say where
-    slides.jsonl        one `SlideFacts` a line: levels and how they relate, what was rejected and why
-    dataset.json        the recipe, slides that could not be used, look-alikes between the splits
-    report.html         all of it for the eye
+    manifest.jsonl      one `PatchRecord` per line
+    shards/NAME.bin     pixels of the patches of one slide, concatenated; the records give their positions
+    slides.jsonl        one `SlideFacts` per line: relations of levels, rejected fields and reasons
+    dataset.json        the recipe, slides that could not be used, near-duplicates across the splits
+    report.html         the visual report
 
-Shards are mapped, not loaded. A folder without a manifest is no dataset; a pack has no `slides.jsonl` and no report.
+Shards are memory-mapped. A folder without a manifest is not a dataset; a pack has neither `slides.jsonl` nor a report.
 """
 
 from __future__ import annotations
@@ -25,22 +25,22 @@ MANIFEST, SHARDS, SLIDES, HEADER, REPORT = "manifest.jsonl", "shards", "slides.j
 
 
 class PatchStore:
-    """A dataset opened for reading."""
+    """A dataset opened for reading. Manifest and shards are read on first use."""
 
     def __init__(self, folder: Path) -> None:
-        """Raises `DatasetError` where there is none. Nothing else is read before it is asked for."""
+        """Raises `DatasetError` if the folder holds no dataset."""
         self.folder = folder
         self._shards: dict[str, memoryview] = {}
         try:
-            found = (folder / MANIFEST).is_file()
+            has_manifest = (folder / MANIFEST).is_file()
         except OSError as error:
             raise DatasetError(f"{folder}: cannot be looked into ({error.strerror}); give another folder") from error
-        if not found:
+        if not has_manifest:
             raise DatasetError(f"{folder}: no dataset here ({MANIFEST} is missing); make one with wsisr build-dataset")
 
     @cached_property
     def records(self) -> tuple[PatchRecord, ...]:
-        """All pairs, in the order of the manifest. Raises `DatasetError` if that cannot be read."""
+        """All pairs, in the order of the manifest. Raises `DatasetError` if the manifest cannot be read."""
         path = self.folder / MANIFEST
         try:
             return tuple(map(PatchRecord.from_json, self._manifest_bytes.decode().splitlines()))
@@ -49,32 +49,32 @@ class PatchStore:
 
     @cached_property
     def digest(self) -> str:
-        """Differs between datasets of other patches; the same wherever the folder lies."""
+        """SHA-256 of the manifest: identifies the dataset regardless of its folder."""
         return hashlib.sha256(self._manifest_bytes).hexdigest()
 
     def select_pairs(self, split: str, scale: int) -> tuple[PatchRecord, ...]:
-        """Those of a split at a scale."""
+        """Return the pairs of a split at a scale."""
         return tuple(record for record in self.records if record.split == split and record.scale == scale)
 
     def read_high(self, record: PatchRecord) -> Rgb:
-        """(p, p, 3), the patch at high resolution."""
+        """Read the patch at high resolution, (p, p, 3)."""
         return self.read_image(record, "hr")
 
     def read_low(self, record: PatchRecord) -> Rgb:
-        """(p/scale, p/scale, 3), its partner."""
+        """Read its partner at low resolution, (p/scale, p/scale, 3)."""
         return self.read_image(record, "lr")
 
     def read_image(self, record: PatchRecord, name: str) -> Rgb:
-        """Any of the record's images: of the high resolution's side where its name begins with `hr`, else of the low's.
+        """Read one of the record's images; names that begin with `hr` are high resolution, all others low.
 
-        Raises `DatasetError` naming the shard where that is missing, cut off or damaged.
+        Raises `DatasetError` naming the shard if it is missing, truncated or damaged.
         """
         start, size = record.images[name]
         side = record.side if name.startswith("hr") else record.side // record.scale
         shard = self._map_shard(record.shard)
         try:
             if start + size > len(shard):
-                raise DatasetError(f"ends at byte {len(shard)}, the manifest tells of more")
+                raise DatasetError(f"ends at byte {len(shard)}, before the end of the patch in the manifest")
             return decode_patch(shard[start : start + size], record.codec, side)
         except DatasetError as error:
             path = self.folder / SHARDS / record.shard
@@ -89,12 +89,12 @@ class PatchStore:
             raise DatasetError(f"{path}: cannot be read ({error.strerror}); build the dataset again") from error
 
     def _map_shard(self, name: str) -> memoryview:
-        """Mapped: what is read of it is what is asked for."""
+        """Return a shard, memory-mapped so that only the requested pages are read."""
         if name not in self._shards:
             path = self.folder / SHARDS / name
             try:
                 with path.open("rb") as file:
                     self._shards[name] = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
-            except (OSError, ValueError) as error:  # ValueError: an empty file
+            except (OSError, ValueError) as error:  # mmap raises ValueError for an empty file
                 raise DatasetError(f"{path}: patches cannot be read ({error}); build the dataset again") from error
         return self._shards[name]

@@ -1,4 +1,4 @@
-"""What a dataset is asked to be: sizes, pitches, numbers, cases and their split."""
+"""The recipe of a dataset: patch size, coarsest pixel size, number of patches, cases and their split."""
 
 from __future__ import annotations
 
@@ -18,33 +18,33 @@ MAX_OVERLAP = 0.25
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """How patches are chosen and split."""
+    """How patches are selected and split."""
 
     patch_px: int = 192
     """Side of a high-resolution patch; a multiple of 8."""
     coarsest_mpp: float = 2.1
     """Levels coarser than this, in um/px, give no high-resolution patches."""
     most_patches: int = 1000
-    """Patches with contrast that one level of one slide gives at the most."""
+    """Most patches with contrast from one level of one slide."""
     case_pattern: str = r"^[^_.]+"
-    """What of a file name, without its folder, names the case; where nothing fits it, the name without its suffix."""
+    """Regular expression for the case within a file name; without a match, the case is the name without suffix."""
     overlap: float = 0.0
-    """Share of a patch's side that it has in common with its neighbour on the grid, at the most a quarter."""
+    """Overlap of neighbouring patches as a share of their side, 0 to 0.25."""
     val_share: float = 0.1
-    """Share of cases that go to validation, by hash of the case's name."""
+    """Share of cases that go to validation, by a hash of the case's name."""
 
     def __post_init__(self) -> None:
         if self.patch_px % max(SCALES) or self.patch_px < MIN_PATCH_PX:
             raise DatasetError(
                 f"patches of {self.patch_px} px are not possible; "
-                f"choose a multiple of {max(SCALES)} from {MIN_PATCH_PX} on"
+                f"choose a multiple of {max(SCALES)}, at least {MIN_PATCH_PX}"
             )
         if not (math.isfinite(self.coarsest_mpp) and self.coarsest_mpp > 0 and self.most_patches > 0):
-            raise DatasetError("the coarsest pitch and the number of patches must be above 0")
+            raise DatasetError("the coarsest pixel size and the number of patches must be above 0")
         if not 0 <= self.overlap <= MAX_OVERLAP:
-            raise DatasetError(f"patches overlap by 0 to {MAX_OVERLAP:g} of their side, not by {self.overlap:g}")
+            raise DatasetError(f"an overlap of {self.overlap:g} is not possible; choose 0 to {MAX_OVERLAP:g}")
         if not 0 <= self.val_share < 1:
-            raise DatasetError(f"{self.val_share:g} is no share for validation; give one from 0 up to but not 1")
+            raise DatasetError(f"a validation share of {self.val_share:g} is not possible; choose 0 or more, below 1")
         try:
             re.compile(self.case_pattern)
         except re.error as error:
@@ -52,16 +52,17 @@ class Recipe:
 
     @property
     def step_px(self) -> int:
-        """From patch to patch on the grid, a multiple of the largest scale so that every level has its pixels."""
+        """Distance of neighbouring patches on the grid: a multiple of the largest scale, so that boxes are whole px
+        at every level."""
         unit = max(SCALES)
         return -(-round(self.patch_px * (1 - self.overlap)) // unit) * unit
 
     def derive_case(self, slide: Path) -> str:
-        """Name of the patient or specimen that a slide shows, from its file name."""
-        found = re.search(self.case_pattern, slide.name)
-        return (found and found.group(0)) or slide.stem
+        """Return the patient or specimen of a slide, from its file name."""
+        match = re.search(self.case_pattern, slide.name)
+        return (match and match.group(0)) or slide.stem
 
     def assign_split(self, case: str) -> str:
-        """`train` or `val`, the same for a case whatever other cases there are."""
+        """Return `train` or `val`; a case keeps its split when other cases are added."""
         fraction = int.from_bytes(hashlib.sha256(case.encode()).digest()[:4], "big") / 2**32
         return "val" if fraction < self.val_share else "train"

@@ -1,11 +1,12 @@
-"""What one slide adds to a dataset in the making: a shard of pixels, and the rows and facts that go with it.
+"""The part of a dataset that one slide gives: a shard of pixels, its records and the facts of the slide.
 
-How a kind of pair is built, whichever it is: a `Job` (see `wsisr.dataset.builder`) is handed a `Part`, and then
+All kinds of pairs are built alike: a `DatasetJob` (see `wsisr.dataset.builder`) receives a `ShardWriter`, calls
 
-    part.add(PatchRecord(..., shard=part.shard, images={"hr": part.keep(high), "lr": part.keep(low)}))
+    images = {"hr": writer.write_image(high), "lr": writer.write_image(low)}
+    writer.add_record(PatchRecord(..., shard=writer.shard, images=images))
 
-for each pair (rows that share a high resolution share its span), and returns `SlideFacts`. It may run in any process,
-and what it adds must follow from its slide and the recipe alone.
+for each pair (records with the same high resolution share its span), and returns `SlideFacts`. It may run in any
+process, and its output must depend on its slide and the recipe alone.
 """
 
 from __future__ import annotations
@@ -28,25 +29,26 @@ from wsisr.files import translate_disk_errors, write_atomically
 from wsisr.imaging.pixels import Rgb
 
 PARTS_FOLDER = "parts"
+"""Folder of the finished parts, within a dataset that is being built."""
 
 EXAMPLES_PER_REASON = 3
-"""Rejected patches of a slide that are kept for each reason, to be looked at."""
+"""Pictures of rejected patches that a slide keeps for each reason."""
 
 JsonObject = dict[str, Any]
 
 
 @dataclass(slots=True)
-class Rejected:
-    """What was left out for one reason."""
+class Rejections:
+    """The fields of a slide that were rejected for one reason."""
 
     count: int = 0
     examples: list[str] = field(default_factory=list)
-    """A few of them, as `picture` makes them."""
+    """Pictures of a few of them, see `encode_picture`."""
 
 
 @dataclass(slots=True)
 class SlideFacts:
-    """What is known of a slide of a dataset besides its pairs. All values are those of JSON."""
+    """The facts of a slide besides its pairs: one row of `slides.jsonl`, so all values are JSON values."""
 
     slide: str
     case: str
@@ -55,40 +57,41 @@ class SlideFacts:
     size: tuple[int, int] = (0, 0)
     """Width and height of level 0 in px."""
     mpp: float = 0.0
-    """Of level 0, in um/px."""
+    """Pixel size of level 0, in um/px."""
     thumbnail: str = ""
-    """The whole slide, as `picture` makes it."""
-    rejected: dict[str, Rejected] = field(default_factory=dict)
-    """By reason, in words."""
+    """Picture of the whole slide, see `encode_picture`."""
+    rejected: dict[str, Rejections] = field(default_factory=dict)
+    """Reason, as text, to the rejected fields."""
     relations: list[JsonObject] = field(default_factory=list)
-    """How two levels, or two captures, lie to each other: `wsisr.dataset.level_relation.Relation` as a dict."""
+    """Measured relations of two levels or captures: `wsisr.dataset.level_relation.LevelRelation` as dicts."""
     told: dict[str, str] = field(default_factory=dict)
-    """Whatever else a reader of the report should see: name to words."""
+    """Further entries for the report: name to text."""
 
     def reject(self, reason: str, patch: Rgb | None = None, count: int = 1) -> None:
-        """Counts what is left out; the first few are kept to be looked at."""
-        found = self.rejected.setdefault(reason, Rejected())
-        found.count += count
-        if patch is not None and len(found.examples) < EXAMPLES_PER_REASON:
-            found.examples.append(encode_picture(patch, 96))
+        """Count rejected fields; the first few patches of a reason are kept as examples."""
+        rejections = self.rejected.setdefault(reason, Rejections())
+        rejections.count += count
+        if patch is not None and len(rejections.examples) < EXAMPLES_PER_REASON:
+            rejections.examples.append(encode_picture(patch, 96))
 
     @classmethod
     def from_json(cls, row: Mapping[str, Any]) -> SlideFacts:
-        rejected = {reason: Rejected(**found) for reason, found in row["rejected"].items()}
+        """Build from a row of `slides.jsonl`, whose values are not checked."""
+        rejected = {reason: Rejections(**rejections) for reason, rejections in row["rejected"].items()}
         return cls(**{**row, "size": tuple(row["size"]), "rejected": rejected})
 
 
 class ShardWriter:
-    """One slide's share of a dataset, on the disk as it grows."""
+    """Writes the pixels of one slide's patches to its shard, and collects their records."""
 
     def __init__(self, name: str, file: BinaryIO) -> None:
         self.shard = f"{name}.bin"
-        """What a record says of where its pixels are."""
+        """File name for the records."""
         self.records: list[PatchRecord] = []
         self._file, self._end = file, 0
 
     def write_image(self, image: Rgb) -> ByteSpan:
-        """Puts pixels away. Raises `OutputError` where the disk refuses."""
+        """Append an image and return its span. Raises `OutputError` if writing fails."""
         content = image.tobytes()
         with translate_disk_errors(Path(self._file.name)):
             self._file.write(content)
@@ -102,9 +105,9 @@ class ShardWriter:
 
 @contextmanager
 def open_shard_writer(folder: Path, name: str) -> Iterator[ShardWriter]:
-    """A part that gets its shard's name when the block is done; where something goes wrong, nothing stays of it.
+    """Open the shard of a slide. It gets its name at the end of the block; after an exception nothing of it remains.
 
-    Raises `OutputError` where the disk refuses.
+    Raises `OutputError` if writing fails.
     """
     path = folder / SHARDS / f"{name}.bin"
     partial = path.with_name(f"{path.name}.partial")
@@ -118,11 +121,11 @@ def open_shard_writer(folder: Path, name: str) -> Iterator[ShardWriter]:
             partial.replace(path)
         finally:
             with suppress(OSError):
-                partial.unlink()  # gone already where it was renamed
+                partial.unlink()  # it no longer exists after the rename
 
 
 def write_part(path: Path, identity: Mapping[str, str], facts: SlideFacts, records: Sequence[PatchRecord]) -> None:
-    """The part counts as done from here on; its shard has its name already."""
+    """Write the records and facts of a part. This completes it, so its shard must already have its name."""
     with translate_disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
     head = json.dumps({"identity": dict(identity), "facts": asdict(facts)})
@@ -130,26 +133,26 @@ def write_part(path: Path, identity: Mapping[str, str], facts: SlideFacts, recor
 
 
 def part_path(folder: Path, name: str) -> Path:
-    """Where a finished part of that name tells of itself."""
+    """Return the file with the records and facts of a finished part."""
     return folder / PARTS_FOLDER / f"{name}.jsonl"
 
 
 def read_part(path: Path, identity: Mapping[str, str] | None = None) -> tuple[JsonObject, list[str]] | None:
-    """Facts of a finished part and its rows; None where it is not finished, or of another slide or recipe."""
+    """Return the facts of a finished part and its rows; None if it is unfinished or has another identity."""
     try:
-        head, *rows = path.read_text().splitlines()
-        known = json.loads(head)
+        first_line, *rows = path.read_text().splitlines()
+        head = json.loads(first_line)
     except (FileNotFoundError, ValueError):
         return None
-    if identity is not None and known["identity"] != dict(identity):
+    if identity is not None and head["identity"] != dict(identity):
         return None
-    return known["facts"], rows
+    return head["facts"], rows
 
 
-def encode_picture(image: Rgb, longest: int) -> str:
-    """(h, w, 3) to a small JPEG in base64, its longer side at most so many px."""
+def encode_picture(image: Rgb, longer_side_px: int) -> str:
+    """Encode (h, w, 3) as a small JPEG in base64, its longer side at most `longer_side_px`."""
     file = BytesIO()
-    small = Image.fromarray(image)
-    small.thumbnail((longest, longest))
-    small.save(file, "JPEG", quality=80)
+    thumbnail = Image.fromarray(image)
+    thumbnail.thumbnail((longer_side_px, longer_side_px))
+    thumbnail.save(file, "JPEG", quality=80)
     return base64.b64encode(file.getvalue()).decode()

@@ -11,14 +11,14 @@ from tempfile import TemporaryDirectory
 
 sys.path.insert(0, str(Path(__file__).parents[3]))
 
-from tests.support.inputs import INPUTS, Found, Input, examined
+from tests.support.inputs import INPUTS, Examination, Input, examine_input
 
 
-def cells(each: Input, found: Found) -> list[str]:
+def cells(each: Input, found: Examination) -> list[str]:
     if found.info is None:
         return [each.name, each.sample, f"refused: {found.refusal}", "", "", ""]
     read = [found.info.reader, str(len(found.sizes)), f"{found.info.mpp:.4g}"]
-    return [each.name, each.sample, *read, f"{found.error}, against {each.against}"]
+    return [each.name, each.sample, *read, f"{found.error}, against {each.other_reader}"]
 
 
 HEADER = "| format | sample | read by | levels | um/px | largest error of a pixel, all levels |"
@@ -27,9 +27,9 @@ HEADER = "| format | sample | read by | levels | um/px | largest error of a pixe
 def main() -> None:
     print(HEADER + "\n|---|---|---|--:|--:|---|")  # noqa: T201
     for each in INPUTS:
-        if each.is_here:
+        if each.is_available:
             with TemporaryDirectory() as folder:
-                print("| " + " | ".join(cells(each, examined(each, Path(folder)))) + " |")  # noqa: T201
+                print("| " + " | ".join(cells(each, examine_input(each, Path(folder)))) + " |")  # noqa: T201
 
 
 if __name__ == "__main__":

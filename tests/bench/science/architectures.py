@@ -25,7 +25,7 @@ import numpy as np
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from tests.support.samples import enlarged
+from tests.support.samples import upscale_pixels
 from wsisr.dataset.reader import PatchStore
 from wsisr.imaging.metrics import UNSCORED_BORDER_PX, compute_ssim, mean_squared_error, psnr_from_error
 from wsisr.imaging.pixels import FilterName, Rgb, shrink_image
@@ -154,7 +154,7 @@ def measure_network(bench: ArchitectureBench, name: str, seeds: Iterable[int]) -
     paths = [bench.run_folder(name, seed) / LAST_WEIGHTS_FILE for seed in seeds]
     upscalers = [load_upscaler(path, scale=bench.scale, device="cpu") for path in paths]
     scores = [bench.score_upscaler(upscaler) for upscaler in upscalers]
-    weights = upscalers[0].weights
+    weights = upscalers[0].info.weights
     assert weights is not None
     assert weights.spec is not None
     network = build(weights.spec)
@@ -190,7 +190,7 @@ def measure_tiling_difference(bench: ArchitectureBench, upscaler: Upscaler) -> i
     """Return the largest difference on two patches side by side, 512 x 256 px for patches of 256 px."""
     highs = [high for patches in bench.validation.highs_by_slide.values() for high in patches]
     mosaic = np.concatenate([highs[0], highs[-1]], axis=1)
-    small, large = (enlarged(mosaic, upscaler, UpscaleOptions(tile_px=side)) for side in (128, 512))
+    small, large = (upscale_pixels(mosaic, upscaler, UpscaleOptions(tile_px=side)) for side in (128, 512))
     return int(np.abs(small.astype(np.int16) - large).max())
 
 

@@ -19,7 +19,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from tests.support.captures import LOW_FLAWS, Flaws, capture, noisy
+from tests.support.captures import LOW_FLAWS, CaptureFlaws, add_noise, render_capture
 from wsisr.dataset.degradation import SCAN
 from wsisr.dataset.registration.affine import Affine
 from wsisr.imaging.geometry import Box, Size
@@ -64,25 +64,27 @@ def shifted(by: float) -> Degradation:
     """Registered wrongly by so many px of the input along both axes."""
 
     def degrade(truth: Rgb, scale: int) -> Rgb:
-        return seen(truth, scale, by, Flaws())
+        return seen(truth, scale, by, CaptureFlaws())
 
     return degrade
 
 
 def captured(truth: Rgb, scale: int) -> Rgb:
     """By another objective, in focus within reason, a tenth of a px off, noisy and compressed; colours as they are."""
-    return seen(truth, scale, 0.1, Flaws(LOW_FLAWS.blur_px / 2, 0, LOW_FLAWS.noise / 2, 75))
+    return seen(truth, scale, 0.1, CaptureFlaws(LOW_FLAWS.blur_px / 2, 0, LOW_FLAWS.noise / 2, 75))
 
 
-def seen(truth: Rgb, scale: int, shift: float, flaws: Flaws) -> Rgb:
+def seen(truth: Rgb, scale: int, shift: float, flaws: CaptureFlaws) -> Rgb:
     """A capture through a Gaussian footprint that lies so many px of the capture off."""
     size = Size(truth.shape[1] // scale, truth.shape[0] // scale)
     place = Affine.similarity(scale).translate(shift * scale, shift * scale)
-    return capture(truth, place, size, flaws, np.random.default_rng(1))
+    return render_capture(truth, place, size, flaws, np.random.default_rng(1))
 
 
 def with_noise(level: float) -> Degradation:
-    return lambda truth, scale: round_to_uint8(noisy(area(truth, scale).astype(float), level, np.random.default_rng(1)))
+    return lambda truth, scale: round_to_uint8(
+        add_noise(area(truth, scale).astype(float), level, np.random.default_rng(1))
+    )
 
 
 def at_quality(quality: int) -> Degradation:

@@ -32,7 +32,7 @@ from statistics import mean
 import numpy as np
 import torch
 
-from tests.support.captures import Flaws, capture, write_capture
+from tests.support.captures import CaptureFlaws, render_capture, write_capture
 from tests.support.pairs import write_manifest
 from wsisr.dataset.reader import MANIFEST, SHARDS, PatchStore
 from wsisr.dataset.records import PatchRecord
@@ -49,7 +49,7 @@ from wsisr.training.loop import LAST_WEIGHTS_FILE, TrainingRun
 
 SCALE = 2
 
-HIDDEN = Flaws(blur_px=0.55, noise=2.5, quality=85)
+HIDDEN = CaptureFlaws(blur_px=0.55, noise=2.5, quality=85)
 """What the coarser captures suffer, and the tests: with a pixel's own footprint a blur of 0.71 px."""
 
 TURN, STRETCH = 2.5, 0.02
@@ -109,7 +109,7 @@ class Specimen:
         """Makes the coarser capture, where it is not there yet."""
         if not self.low_path.exists():
             self.low_path.parent.mkdir(parents=True, exist_ok=True)
-            pixels = capture(self.fine, self.truth, self.low_size, HIDDEN, self.random(1))
+            pixels = render_capture(self.fine, self.truth, self.low_size, HIDDEN, self.random(1))
             write_capture(self.low_path, pixels, self.mpp * SCALE)
         return self.low_path
 
@@ -121,7 +121,9 @@ class Specimen:
 
 def seen_through(fine: Rgb, random: np.random.Generator) -> Rgb:
     """(h*2, w*2, 3) to (h, w, 3)."""
-    return capture(fine, Affine.similarity(SCALE), Size(fine.shape[1] // SCALE, fine.shape[0] // SCALE), HIDDEN, random)
+    return render_capture(
+        fine, Affine.similarity(SCALE), Size(fine.shape[1] // SCALE, fine.shape[0] // SCALE), HIDDEN, random
+    )
 
 
 def registered(specimens: Sequence[Specimen], folder: Path, patch_px: int) -> PatchStore:

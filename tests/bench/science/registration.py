@@ -26,7 +26,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tests.support.captures import FINE_PX, Field, Setting, centred, scans, write_capture
+from tests.support.captures import FINE_PX, FieldSettings, RegisteredField, centre_map, render_scans, write_capture
 from wsisr.dataset.alignment import NoCommonTissueError, align_captures
 from wsisr.dataset.registration.acceptance import AcceptanceLimits, RegistrationFailure
 from wsisr.dataset.registration.affine import Affine, mean_corner_distance
@@ -54,15 +54,15 @@ class Trial:
     error_px: float
 
 
-def drawn(fine: Rgb, setting: Setting, count: int, random: np.random.Generator) -> list[Field]:
+def drawn(fine: Rgb, setting: FieldSettings, count: int, random: np.random.Generator) -> list[RegisteredField]:
     """Fields with something to see; fewer where the slide is mostly glass."""
-    fields = (setting.field(fine, random) for _ in range(20 * count))
+    fields = (setting.draw_field(fine, random) for _ in range(20 * count))
     found = [field for field, _ in zip((field for field in fields if field), range(count), strict=False)]
     return found
 
 
-def tried(low: Field, high: Field, setting: Setting, labels: tuple[str, str]) -> Trial:
-    prior = centred(Affine.similarity(setting.ratio), len(low.low), (setting.high_px / 2, setting.high_px / 2))
+def tried(low: RegisteredField, high: RegisteredField, setting: FieldSettings, labels: tuple[str, str]) -> Trial:
+    prior = centre_map(Affine.similarity(setting.ratio), len(low.low), (setting.high_px / 2, setting.high_px / 2))
     reach = int(np.ceil(1.25 * setting.shift_px / setting.ratio))
     found = register_field(
         low.low,
@@ -78,8 +78,8 @@ def tried(low: Field, high: Field, setting: Setting, labels: tuple[str, str]) ->
     )
 
 
-def trials(slides: list[Path], setting: Setting, count: int, random: np.random.Generator) -> Iterator[Trial]:
-    before: list[Field] = []
+def trials(slides: list[Path], setting: FieldSettings, count: int, random: np.random.Generator) -> Iterator[Trial]:
+    before: list[RegisteredField] = []
     for path in slides:
         with open_slide(path) as slide:
             fields = drawn(slide.read(Box.from_size(slide.info.size), 0), setting, count, random)
@@ -138,7 +138,7 @@ def wholes(slides: list[Path], seed: int) -> Iterator[Whole]:
         for number, path in enumerate(slides):
             quarter, flip, ratio = 90 * (number % 4), number // 4 % 2 == 1, (2, 4)[number % 3 == 2]
             with open_slide(path) as slide:
-                made = scans(middle(slide), ratio, np.random.default_rng([seed, number]), quarter, flip)
+                made = render_scans(middle(slide), ratio, np.random.default_rng([seed, number]), quarter, flip)
             low = write_capture(Path(name) / f"{number}-low.tif", made.low, ratio)
             high = write_capture(Path(name) / f"{number}-high.tif", made.high, 1.0)
             lies = f"{quarter} degrees{', mirrored' * flip}, {ratio}:1"
@@ -194,7 +194,9 @@ def main() -> int:
     results = {}
     for ratio in (4, 2):
         start = time.perf_counter()
-        found = list(trials(asked.slides, Setting(ratio), asked.fields, np.random.default_rng([asked.seed, ratio])))
+        found = list(
+            trials(asked.slides, FieldSettings(ratio), asked.fields, np.random.default_rng([asked.seed, ratio]))
+        )
         results[f"{ratio}:1"] = summary(found)
         sys.stdout.write(told(ratio, results[f"{ratio}:1"], 1000 * (time.perf_counter() - start) / len(found)))
         sys.stdout.flush()

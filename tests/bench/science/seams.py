@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from tests.bench.result_tables import Row, report
-from tests.support.samples import Picture
+from tests.support.samples import InMemorySlide
 from wsisr.imaging.geometry import Box
 from wsisr.imaging.pixels import Rgb, round_to_uint8
 from wsisr.models.loading import load_upscaler
@@ -30,7 +30,9 @@ TILE_PX = 128
 def measured(pixels: Rgb, upscaler: Upscaler, overlap_px: int | None) -> tuple[float, float]:
     """Mean and worst score."""
     audit = QualityMonitor(upscaler.info.scale)
-    work = plan_upscaling(SlideRegion(Picture(pixels), 0), upscaler, UpscaleOptions(TILE_PX, overlap_px, quality=audit))
+    work = plan_upscaling(
+        SlideRegion(InMemorySlide(pixels), 0), upscaler, UpscaleOptions(TILE_PX, overlap_px, quality=audit)
+    )
     for _ in enlarge_blocks(work):
         pass
     return audit.seams.mean, audit.seams.worst

@@ -2,7 +2,7 @@ import cv2
 import numpy as np
 import pytest
 
-from tests.support.captures import Field, Setting, centred, recoloured, tissue
+from tests.support.captures import FieldSettings, RegisteredField, centre_map, change_stain, make_tissue
 from wsisr.dataset.registration.acceptance import AcceptanceLimits, RegistrationFailure
 from wsisr.dataset.registration.affine import Affine, mean_corner_distance
 from wsisr.dataset.registration.matching import MapPrior, register_field
@@ -13,8 +13,8 @@ from wsisr.imaging.pixels import Rgb, round_to_uint8
 TURNS = (-4.5, -3.0, -1.5, 0.0, 1.5, 3.0, 4.5)
 
 
-def field(seed: int, ratio: int = 4) -> Field:
-    found = Setting(ratio).field(tissue(seed), np.random.default_rng(seed))
+def field(seed: int, ratio: int = 4) -> RegisteredField:
+    found = FieldSettings(ratio).draw_field(make_tissue(seed), np.random.default_rng(seed))
     assert found
     return found
 
@@ -24,7 +24,7 @@ def defocused(image: Rgb, sigma: float) -> Rgb:
 
 
 def tried(low: Rgb, high: Rgb, ratio: int) -> FittedMap | RegistrationFailure:
-    start = centred(Affine.similarity(ratio), len(low), (len(high) / 2, len(high) / 2))
+    start = centre_map(Affine.similarity(ratio), len(low), (len(high) / 2, len(high) / 2))
     return register_field(
         low, RegistrationTarget.prepare(high, ratio), MapPrior(start, 20 // ratio, TURNS), AcceptanceLimits()
     )
@@ -68,7 +68,7 @@ def test_colours_that_are_mixed_linearly_change_nothing() -> None:
 
 def test_the_fitted_colours_are_those_of_the_source() -> None:
     pair = field(3)
-    high = round_to_uint8(recoloured(pair.high.astype(np.float64), 0.3, np.random.default_rng(0)))
+    high = round_to_uint8(change_stain(pair.high.astype(np.float64), 0.3, np.random.default_rng(0)))
     target = RegistrationTarget.prepare(high, 4)
     found = refine_similarity(pair.low, target, pair.truth)
     assert found
@@ -82,8 +82,8 @@ def test_glass_is_refused_as_glass() -> None:
 
 
 def test_an_image_out_of_focus_is_named() -> None:
-    fine = tissue(5)
-    pair = Setting(4).field(fine, np.random.default_rng(5))
+    fine = make_tissue(5)
+    pair = FieldSettings(4).draw_field(fine, np.random.default_rng(5))
     assert pair
     low, high = defocused(pair.low, 2.5), defocused(pair.high, 10)
     verdicts = []

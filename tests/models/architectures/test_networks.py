@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from tests.support.networks import GLOBAL, LOCAL, small_network, small_spec
-from tests.support.samples import noise
+from tests.support.networks import GLOBAL, LOCAL, make_small_network, make_small_spec
+from tests.support.samples import make_noise
 from wsisr.imaging.geometry import Size
 from wsisr.imaging.pixels import CUBIC_RADIUS, enlarge_image
 from wsisr.models.architectures.bicubic import PillowBicubic
@@ -58,7 +58,7 @@ def network_of(source: Source) -> nn.Module:
     if isinstance(source, Path):
         return load_network(source)[1]
     family, scale = source.split(" x")
-    return small_network(family, int(scale))
+    return make_small_network(family, int(scale))
 
 
 networks = pytest.mark.parametrize("source", [*SMALL, *SHIPPED], ids=lambda source: getattr(source, "stem", source))
@@ -68,7 +68,7 @@ local_networks = pytest.mark.parametrize(
 
 
 def test_networks_say_whether_they_are_local() -> None:
-    assert {family for family in FAMILIES if not small_network(family).local} == set(GLOBAL)
+    assert {family for family in FAMILIES if not make_small_network(family).local} == set(GLOBAL)
 
 
 def test_what_is_global_is_so_indeed() -> None:
@@ -231,7 +231,7 @@ def test_bf16_leaves_a_constant_as_it_is(source: Source) -> None:
 @pytest.mark.parametrize("scale", [2, 4])
 def test_training_starts_at_pillows_bicubic(family: str, scale: int) -> None:
     pixels = picture(16, 16).mul(255).round().to(torch.uint8)
-    fresh = build(small_spec(family, scale))
+    fresh = build(make_small_spec(family, scale))
     expected = enlarge_image(pixels[0].permute(1, 2, 0).numpy(), scale, "bicubic")
     enlarged = run(fresh, pixels / 255)[0].permute(1, 2, 0).mul(255).clamp(0, 255).numpy()
     inner = np.s_[CUBIC_RADIUS * scale : -CUBIC_RADIUS * scale, CUBIC_RADIUS * scale : -CUBIC_RADIUS * scale]
@@ -249,6 +249,6 @@ def test_bicubic_of_a_piece_is_that_of_the_whole_to_the_last_bit(
     scale: int, seed: int, width: int, height: int
 ) -> None:
     network, rows, columns = PillowBicubic(scale), slice(3, 3 + height), slice(7, 7 + width)
-    whole = torch.from_numpy(noise(Size(90, 70), seed)).permute(2, 0, 1)[None].float() / 255
+    whole = torch.from_numpy(make_noise(Size(90, 70), seed)).permute(2, 0, 1)[None].float() / 255
     inner = np.s_[:, :, CUBIC_RADIUS:-CUBIC_RADIUS, CUBIC_RADIUS:-CUBIC_RADIUS]
     assert torch.equal(network(whole[:, :, rows, columns])[inner], network(whole)[:, :, rows, columns][inner])

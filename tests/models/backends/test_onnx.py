@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from tests.support.networks import small_network, small_spec
-from tests.support.samples import enlarged, noise
+from tests.support.networks import make_small_network, make_small_spec
+from tests.support.samples import make_noise, upscale_pixels
 from wsisr.errors import DeviceError, ModelError, OutputError
 from wsisr.imaging.geometry import Size
 from wsisr.models.catalog import find
@@ -25,7 +25,7 @@ pytest.importorskip("onnxruntime")
 from wsisr.models.backends.onnx_file import CONTEXT_KEY, LARGEST_BYTES, read_onnx  # noqa: E402
 
 SPEC = ModelSpec("masrgan", 2, 8, 1, 5, (0.5, 1))
-TILES = np.stack([noise(Size(20, 15), seed) for seed in range(3)])
+TILES = np.stack([make_noise(Size(20, 15), seed) for seed in range(3)])
 ANY: tuple[str | int, ...] = ("n", 3, "h", "w")
 
 
@@ -68,7 +68,7 @@ def test_pixels_come_back_as_they_went_in(tmp_path: Path) -> None:
 def test_an_exported_model_shows_what_pytorch_shows(exported: Path) -> None:
     theirs = load_upscaler(exported, scale=2, device="cpu")
     ours = load_upscaler("masrgan-x2", scale=2, device="cpu", precision="fp32")
-    picture = noise(Size(90, 70))
+    picture = make_noise(Size(90, 70))
     picture[:, 40:] = 240 + picture[:, 40:] % 7
     assert theirs.info.receptive_field == ours.info.receptive_field
     assert ours.info.weights is not None
@@ -78,8 +78,8 @@ def test_an_exported_model_shows_what_pytorch_shows(exported: Path) -> None:
 
 
 def test_an_exported_model_obeys_the_tile_law(exported: Path) -> None:
-    upscaler, picture = load_upscaler(exported, scale=2, device="cpu"), noise(Size(300, 170))
-    whole, cut = (enlarged(picture, upscaler, UpscaleOptions(tile_px=tile, batch=2)) for tile in (512, 128))
+    upscaler, picture = load_upscaler(exported, scale=2, device="cpu"), make_noise(Size(300, 170))
+    whole, cut = (upscale_pixels(picture, upscaler, UpscaleOptions(tile_px=tile, batch=2)) for tile in (512, 128))
     assert np.abs(whole.astype(int) - cut).max() <= 1
 
 
@@ -87,7 +87,7 @@ def test_an_mmsrnet_is_exported_with_the_pixels_of_its_trunk(tmp_path: Path, cap
     pytest.importorskip("onnxscript")
     from wsisr.models.onnx_export import export
 
-    save_weights(tmp_path / "joint.safetensors", small_spec("mmsrnet"), small_network("mmsrnet").state_dict())
+    save_weights(tmp_path / "joint.safetensors", make_small_spec("mmsrnet"), make_small_network("mmsrnet").state_dict())
     found = export(find(tmp_path / "joint.safetensors"), tmp_path / "joint.onnx")
     assert "Skipping constant folding" not in caplog.text
     assert max(each.largest for each in found) < 0.1

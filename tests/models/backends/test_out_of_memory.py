@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.support.samples import noise
+from tests.support.samples import make_noise
 from wsisr.errors import DeviceError, ModelError, OutOfMemoryError
 from wsisr.imaging.geometry import Size
 from wsisr.imaging.pixels import RgbBatch
@@ -33,7 +33,7 @@ class Narrow:
 
 
 def some(count: int, width: int, height: int) -> RgbBatch:
-    return np.stack([noise(Size(width, height), seed) for seed in range(count)])
+    return np.stack([make_noise(Size(width, height), seed) for seed in range(count)])
 
 
 @given(st.integers(1, 5), st.integers(1, 200), st.integers(1, 200), st.integers((LEAST_PX + 6) ** 2, 50_000))

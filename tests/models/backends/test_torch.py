@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tests.support.networks import small_network, small_spec
-from tests.support.samples import enlarged, noise
+from tests.support.networks import make_small_network, make_small_spec
+from tests.support.samples import make_noise, upscale_pixels
 from wsisr.errors import DeviceError, ModelError, OutOfMemoryError
 from wsisr.imaging.geometry import Size
 from wsisr.models.backends.device import torch_device, torch_precision
@@ -23,7 +23,7 @@ from wsisr.models.upscaler import Resampling
 from wsisr.models.weights import save_weights
 from wsisr.upscaling.plan import UpscaleOptions
 
-TILES = np.stack([noise(Size(20, 15), seed) for seed in range(3)])
+TILES = np.stack([make_noise(Size(20, 15), seed) for seed in range(3)])
 CPU = torch.device("cpu")
 
 
@@ -61,7 +61,7 @@ def test_threads_do_not_mix_up_what_they_ask_of_one_device(name: str) -> None:
     if name == "cuda" and not torch.cuda.is_available():
         pytest.skip("there is no GPU")
     repeat = TorchUpscaler("repeat", Repeating(), torch.device(name), "fp32")
-    asked = [np.stack([noise(Size(300 + number, 200), number)]) for number in range(24)]
+    asked = [np.stack([make_noise(Size(300 + number, 200), number)]) for number in range(24)]
     with ThreadPoolExecutor(3) as pool:
         found = list(pool.map(repeat, asked))
     for tiles, pixels in zip(asked, found, strict=True):
@@ -87,7 +87,7 @@ def test_what_does_not_fail_is_not_remarked_on() -> None:
 
 def test_a_network_that_averages_over_tiles_is_remarked_on_for_every_slide(tmp_path: Path) -> None:
     path = tmp_path / "mine.safetensors"
-    save_weights(path, small_spec("rcan"), small_network("rcan").state_dict())
+    save_weights(path, make_small_spec("rcan"), make_small_network("rcan").state_dict())
     for _ in range(2):
         upscaler = load_upscaler(path, scale=2, device="cpu")
         assert [remark.partition(",")[0] for remark in upscaler.warnings] == ["mine averages over whole tiles"]
@@ -123,10 +123,10 @@ def test_a_tile_that_gives_no_numbers_is_named() -> None:
             black = (x == 0).all(dim=(1, 2, 3), keepdim=True)
             return super().forward(x).masked_fill(black, torch.nan)
 
-    picture = noise(Size(300, 200))
+    picture = make_noise(Size(300, 200))
     picture[128:, 128:256] = 0
     with pytest.raises(ModelError, match=r"no numbers.* \(tile of 128 x 72 px at 128, 128 of the input\)"):
-        enlarged(picture, TorchUpscaler("touchy", Touchy(), CPU, "fp32"), UpscaleOptions(tile_px=128, batch=3))
+        upscale_pixels(picture, TorchUpscaler("touchy", Touchy(), CPU, "fp32"), UpscaleOptions(tile_px=128, batch=3))
 
 
 @pytest.mark.parametrize(
@@ -198,7 +198,7 @@ def test_a_weights_file_is_as_good_as_a_name(model: Model, tmp_path: Path) -> No
     copy.write_bytes(model.path.read_bytes())
     by_name, by_file = (load_upscaler(m, scale=model.spec.scale, device="cpu") for m in (model.name, copy))
     np.testing.assert_array_equal(by_name(TILES), by_file(TILES))
-    assert by_file.name == "mine"
+    assert by_file.info.name == "mine"
 
 
 @pytest.mark.parametrize("name", ["quantum", "cuda:99", "cpu:x", "meta", "mps"])

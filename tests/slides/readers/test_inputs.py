@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.inputs import INPUTS, Input, examined
+from tests.support.inputs import INPUTS, Input, examine_input
 
 
 @pytest.mark.parametrize("each", INPUTS, ids=lambda each: each.name)
 def test_a_format_opens_with_the_pixels_of_another_library_or_is_refused_by_name(tmp_path: Path, each: Input) -> None:
-    if not each.is_here:
+    if not each.is_available:
         pytest.skip(f"no {each.sample}")
-    found = examined(each, tmp_path)
+    found = examine_input(each, tmp_path)
     assert each.refusal in found.refusal
     assert (found.info is None) == bool(each.refusal)
     if found.info is not None:

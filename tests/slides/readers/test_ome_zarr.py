@@ -17,12 +17,12 @@ from hypothesis import strategies as st
 from zarr import codecs
 
 from tests.slides.readers.test_reading import boxes, crop
-from tests.support.samples import noise_levels, write_ome_zarr
+from tests.support.samples import make_noise_levels, write_ome_zarr
 from wsisr.errors import SlideError
 from wsisr.imaging.geometry import Box, Size
 from wsisr.slides import open_slide
 
-LEVELS = noise_levels(Size(221, 183), Size(110, 91), Size(55, 45))
+LEVELS = make_noise_levels(Size(221, 183), Size(110, 91), Size(55, 45))
 TCZYX = (1, 1, 1, 64, 48)
 LAYOUTS: dict[str, tuple[str, dict[str, Any]]] = {
     "0.4": ("0.4", {}),

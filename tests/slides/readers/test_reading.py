@@ -16,7 +16,7 @@ import tifffile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.support.samples import noise, noise_levels, write_generic_pyramid, write_ome_pyramid, write_tiff
+from tests.support.samples import make_noise, make_noise_levels, write_generic_pyramid, write_ome_pyramid, write_tiff
 from wsisr.errors import SlideError
 from wsisr.imaging.geometry import Box, Size
 from wsisr.imaging.pixels import Rgb
@@ -24,9 +24,9 @@ from wsisr.slides import Slide, open_slide
 from wsisr.slides.readers.openslide import OpenSlideSlide, composite_over_white, read_openslide_info
 from wsisr.slides.readers.tiff import TiffSlide, read_tiff_image
 
-WHOLE = noise_levels(Size(220, 180), Size(110, 90), Size(55, 45))
+WHOLE = make_noise_levels(Size(220, 180), Size(110, 90), Size(55, 45))
 """Downsamples 1, 2, 4."""
-ODD = noise_levels(Size(221, 183), Size(110, 91), Size(55, 45))
+ODD = make_noise_levels(Size(221, 183), Size(110, 91), Size(55, 45))
 """Downsamples that are not whole: as scanners and halving programs leave them."""
 
 boxes = st.builds(
@@ -110,7 +110,7 @@ def test_every_codec_and_layout_reads_as_tifffile_reads_the_whole(
 ) -> None:
     path = tmp_path / "image.tif"
     with tifffile.TiffWriter(path, byteorder=byteorder) as writer:
-        writer.write(noise(Size(101, 83)), photometric="rgb", metadata=None, **codec, **layout)
+        writer.write(make_noise(Size(101, 83)), photometric="rgb", metadata=None, **codec, **layout)
     picture = read_tiff_image(path)
     with TiffSlide(picture.info, picture.levels) as slide:
         for box in (Box(0, 0, 101, 83), Box(-5, -5, 20, 20), Box(40, 30, 130, 83), Box(31, 47, 33, 49)):
@@ -138,7 +138,7 @@ def test_both_readers_give_the_same_pixels_of_a_real_slide(cmu_slide: Path) -> N
 
 @pytest.mark.parametrize("left", [0, 1, 50, 333, 500, 797])
 def test_openslide_alone_interpolates_odd_levels_but_is_never_off_by_a_pixel(tmp_path: Path, left: int) -> None:
-    levels = noise_levels(Size(2001, 61), Size(1000, 30))
+    levels = make_noise_levels(Size(2001, 61), Size(1000, 30))
     native = read_openslide_info(write_generic_pyramid(tmp_path / "odd.tif", levels))
     assert native is not None
     assert not native.levels[1].downsample.is_integer()
@@ -156,7 +156,7 @@ def test_transparent_pixels_become_white_in_proportion() -> None:
 
 
 def test_segments_that_were_left_out_are_white(tmp_path: Path) -> None:
-    stored: list[bytes] = [b"", noise(Size(64, 64)).tobytes(), b"", b""]
+    stored: list[bytes] = [b"", make_noise(Size(64, 64)).tobytes(), b"", b""]
     path = tmp_path / "sparse.tif"
     with tifffile.TiffWriter(path) as writer:
         writer.write(
@@ -168,7 +168,7 @@ def test_segments_that_were_left_out_are_white(tmp_path: Path) -> None:
     ):
         with slide:
             pixels = whole(slide, 0)
-            np.testing.assert_array_equal(pixels[:64, 64:], noise(Size(64, 64)))
+            np.testing.assert_array_equal(pixels[:64, 64:], make_noise(Size(64, 64)))
             assert pixels[64:].min() == pixels[:, :64].min() == 255
 
 

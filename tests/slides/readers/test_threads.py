@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import tifffile
 
-from tests.support.samples import noise, noise_levels, write_generic_pyramid, write_ome_pyramid
+from tests.support.samples import make_noise, make_noise_levels, write_generic_pyramid, write_ome_pyramid
 from wsisr.errors import SlideError
 from wsisr.imaging.geometry import Box, Size
 from wsisr.imaging.pixels import Rgb
@@ -24,7 +24,7 @@ BAD = Box(70, 70, 120, 120)
 
 def damaged(path: Path) -> Path:
     """A tiled JPEG whose tile at column 1, row 1 holds nonsense."""
-    write_generic_pyramid(path, [noise(SIZE)], compression="jpeg")
+    write_generic_pyramid(path, [make_noise(SIZE)], compression="jpeg")
     with tifffile.TiffFile(path) as tiff:
         page = tiff.pages.first
         offset, count = page.dataoffsets[9], page.databytecounts[9]
@@ -71,7 +71,7 @@ def test_a_bad_box_in_one_thread_is_no_error_in_another(tmp_path: Path) -> None:
 @pytest.mark.parametrize("write", [write_generic_pyramid, write_ome_pyramid])
 def test_threads_read_what_one_thread_reads(tmp_path: Path, write: object) -> None:
     assert callable(write)
-    levels = noise_levels(SIZE, Size(256, 256))
+    levels = make_noise_levels(SIZE, Size(256, 256))
     work = [
         (Box(x, y, x + 90, y + 70), level) for level in (0, 1) for x in range(0, 240, 60) for y in range(0, 240, 50)
     ]
@@ -85,7 +85,7 @@ def test_threads_read_what_one_thread_reads(tmp_path: Path, write: object) -> No
 
 
 def test_reading_a_closed_slide_is_a_bug_and_says_so(tmp_path: Path) -> None:
-    for slide in readers(write_generic_pyramid(tmp_path / "whole.tif", [noise(SIZE)])):
+    for slide in readers(write_generic_pyramid(tmp_path / "whole.tif", [make_noise(SIZE)])):
         slide.close()
         slide.close()
         with pytest.raises(ValueError, match="close"):

@@ -11,7 +11,7 @@ import tifffile
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.support.samples import noise, write_tiff
+from tests.support.samples import make_noise, write_tiff
 from wsisr.errors import SlideError
 from wsisr.imaging.geometry import Box, Size
 from wsisr.slides import FaultTolerantSlide, open_slide
@@ -19,7 +19,7 @@ from wsisr.slides.slide import UndecodableError
 from wsisr.slides.unreadable import UnreadableRegion, describe_unreadable_regions, merge_regions
 
 SIZE = Size(500, 300)
-PIXELS = noise(SIZE)
+PIXELS = make_noise(SIZE)
 
 
 def damaged(path: Path, *tiles: int) -> Path:

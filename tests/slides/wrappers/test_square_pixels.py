@@ -9,12 +9,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from tests.slides.readers.test_reading import boxes, crop
-from tests.support.samples import noise, noise_levels, write_generic_pyramid, write_tiff
+from tests.support.samples import make_noise, make_noise_levels, write_generic_pyramid, write_tiff
 from wsisr.imaging.geometry import Box, Size
 from wsisr.slides import open_slide
 from wsisr.slides.region import select_region
 
-LEVELS = noise_levels(Size(220, 180), Size(110, 90))
+LEVELS = make_noise_levels(Size(220, 180), Size(110, 90))
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +55,8 @@ def test_a_given_pitch_says_that_pixels_are_square(wide: Path) -> None:
 
 
 def test_either_axis_may_be_the_finer_one(tmp_path: Path) -> None:
-    path = write_tiff(tmp_path / "a.tif", noise(Size(60, 90)), resolution=(20_000, 30_000), resolutionunit="CENTIMETER")
+    path = write_tiff(
+        tmp_path / "a.tif", make_noise(Size(60, 90)), resolution=(20_000, 30_000), resolutionunit="CENTIMETER"
+    )
     with open_slide(path) as slide:
         assert (slide.info.size, slide.info.mpp) == (Size(60, 60), 0.5)

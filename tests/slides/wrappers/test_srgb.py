@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
-from tests.support.samples import Picture, noise
+from tests.support.samples import InMemorySlide, make_noise
 from wsisr.errors import SlideError
 from wsisr.imaging.geometry import Box, Size
 from wsisr.slides import SlideInfo, SrgbSlide
@@ -17,7 +17,7 @@ LAB = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")).tobytes()
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 
 
-class Profiled(Picture):
+class Profiled(InMemorySlide):
     profile: bytes | None = SRGB
 
     @property
@@ -26,14 +26,14 @@ class Profiled(Picture):
 
 
 def test_a_slide_in_srgb_keeps_its_pixels_and_loses_its_profile() -> None:
-    pixels = noise(Size(40, 30))
+    pixels = make_noise(Size(40, 30))
     slide = SrgbSlide(Profiled(pixels))
     assert slide.info.icc is None
     assert np.abs(slide.read(Box(3, 4, 33, 24), 0).astype(int) - pixels[4:24, 3:33]).max() <= 1
 
 
 def test_a_box_is_converted_as_the_whole_is_and_white_stays_white() -> None:
-    pixels = noise(Size(40, 30))
+    pixels = make_noise(Size(40, 30))
     pixels[:5] = 255
     profile = bytearray(SRGB)
     entry = profile.index(b"rXYZ") + 4  # of the red colorant in the table of tags: where its data lies
@@ -51,7 +51,7 @@ def test_a_box_is_converted_as_the_whole_is_and_white_stays_white() -> None:
 
 @pytest.mark.parametrize(("profile", "words"), [(None, "no ICC profile"), (b"junk", "cannot be used"), (LAB, "cannot")])
 def test_colours_that_cannot_be_converted_are_refused(profile: bytes | None, words: str) -> None:
-    picture = Profiled(noise(Size(4, 4)))
+    picture = Profiled(make_noise(Size(4, 4)))
     picture.profile = profile
     with pytest.raises(SlideError, match=words):
         SrgbSlide(picture)

@@ -8,7 +8,7 @@ import imagecodecs
 import numpy as np
 import pytest
 
-from tests.support.formats import smooth
+from tests.support.formats import make_blobs
 from wsisr.imaging.geometry import Box, Size
 from wsisr.slides import Level, SlideInfo, open_slide
 from wsisr.slides.wrappers.ycbcr import MISLABELLED_WARNING, convert_ycbcr_to_rgb, has_mislabelled_ycbcr
@@ -44,7 +44,7 @@ def test_only_a_jfif_marker_contradicts_the_header(
 
 
 def test_colours_are_those_of_libjpeg_to_the_bit() -> None:
-    code = imagecodecs.jpeg8_encode(smooth(Size(200, 160)), colorspace="rgb", outcolorspace="ycbcr", level=80)
+    code = imagecodecs.jpeg8_encode(make_blobs(Size(200, 160)), colorspace="rgb", outcolorspace="ycbcr", level=80)
     raw = imagecodecs.jpeg8_decode(code, outcolorspace="ycbcr")
     np.testing.assert_array_equal(convert_ycbcr_to_rgb(raw), imagecodecs.jpeg8_decode(code))
 

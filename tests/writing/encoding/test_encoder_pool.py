@@ -1,4 +1,4 @@
-"""Tiles coded by processes: the same file, whatever becomes of them."""
+"""Tiles encoded by processes: the file is the same, whatever happens to the processes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from imagecodecs import Jpeg8Error
 
-from tests.support.samples import noise
+from tests.support.samples import make_noise
 from wsisr.errors import OutputError
 from wsisr.imaging.geometry import Box, Size
 from wsisr.writing import Codec, PyramidSpec, PyramidWriter, WorkFolder
@@ -23,7 +23,7 @@ from wsisr.writing.encoding.codec import COMPRESSION_METHODS
 from wsisr.writing.encoding.encoder import CoarserTile, FinerTile
 from wsisr.writing.encoding.encoder_pool import EncoderPool, start_encoder_pool
 
-pytestmark = pytest.mark.skipif(not hasattr(os, "memfd_create"), reason="only Linux has memory to share so")
+pytestmark = pytest.mark.skipif(not hasattr(os, "memfd_create"), reason="memfd exists on Linux only")
 
 SIZE = Size(411, 290)
 TILE_PX = 32
@@ -31,102 +31,102 @@ WORK = WorkFolder({"of": "this test"})
 
 PARENT = """
 from wsisr.writing import Codec
-from wsisr.writing.encoding.encoder_pool import Hands
+from wsisr.writing.encoding.encoder_pool import EncoderPool
 import signal
 import numpy as np
-hands = Hands(Codec(), 32, 2)
-with hands.one() as one, hands.one() as other:
-    for hand in one, other:
-        hand.encode([np.zeros((32, 32, 3), np.uint8)])
-print(hands._first.pid, flush=True)
+pool = EncoderPool(Codec(), 32, 2)
+with pool.borrow_encoder() as one, pool.borrow_encoder() as other:
+    for encoder in one, other:
+        encoder.encode_tiles([np.zeros((32, 32, 3), np.uint8)])
+print(pool._root_process.pid, flush=True)
 signal.pause()
 """
 
 
-def spec_of(codec: Codec) -> PyramidSpec:
+def build_spec(codec: Codec) -> PyramidSpec:
     layout = "ome-zarr" if codec.compression_method.tiff_compression is None else "ome-tiff"
     return PyramidSpec(SIZE, 0.5, TILE_PX, codec=codec, layout=layout)
 
 
-def written(path: Path, codec: Codec, hands: int) -> dict[str, bytes]:
-    image = noise(SIZE)
-    with PyramidWriter(path, spec_of(codec), encoder_processes=hands) as writer:
+def write_image(path: Path, codec: Codec, processes: int) -> dict[str, bytes]:
+    image = make_noise(SIZE)
+    with PyramidWriter(path, build_spec(codec), encoder_processes=processes) as writer:
         for box in (Box(0, 0, 160, 290), Box(160, 0, 411, 290)):
             writer.write(box, image[box.rows, box.columns])
         deque(writer.finish(), 0)
-    files = [path] if path.is_file() else sorted(each for each in path.rglob("*") if each.is_file())
+    files = [path] if path.is_file() else sorted(file for file in path.rglob("*") if file.is_file())
     return {str(file.relative_to(path)): file.read_bytes() for file in files}
 
 
 @pytest.mark.parametrize("method", COMPRESSION_METHODS)
-def test_processes_write_what_threads_do(tmp_path: Path, method: str) -> None:
+def test_processes_write_the_same_file_as_threads(tmp_path: Path, method: str) -> None:
     suffix = ".ome.zarr" if COMPRESSION_METHODS[method].tiff_compression is None else ".ome.tif"
-    alone, by_hands = (written(tmp_path / f"{count}{suffix}", Codec(method), count) for count in (0, 2))
-    assert alone == by_hands
+    by_threads, by_processes = (write_image(tmp_path / f"{count}{suffix}", Codec(method), count) for count in (0, 2))
+    assert by_threads == by_processes
 
 
-def test_threads_do_it_where_the_system_refuses_memory(tmp_path: Path) -> None:
-    expected = written(tmp_path / "alone.ome.tif", Codec(), 0)
+def test_threads_encode_if_the_system_refuses_memory(tmp_path: Path) -> None:
+    expected = write_image(tmp_path / "threads.ome.tif", Codec(), 0)
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (2**20, hard))  # of a file, and less than so many share
     try:
         assert start_encoder_pool(Codec(), TILE_PX, 16) is None
-        assert written(tmp_path / "refused.ome.tif", Codec(), 16) == expected
+        assert write_image(tmp_path / "refused.ome.tif", Codec(), 16) == expected
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-def test_a_process_that_is_ended_costs_nothing_that_is_finished(tmp_path: Path) -> None:
-    expected = written(tmp_path / "alone.ome.tif", Codec(), 0)["."]
-    path, image = tmp_path / "again.ome.tif", noise(SIZE)
+def test_a_killed_process_costs_no_finished_tile(tmp_path: Path) -> None:
+    expected = write_image(tmp_path / "threads.ome.tif", Codec(), 0)["."]
+    path, image = tmp_path / "again.ome.tif", make_noise(SIZE)
     first, second = Box(0, 0, 128, 290), Box(128, 0, 411, 290)
-    with PyramidWriter(path, spec_of(Codec()), WORK, encoder_processes=1) as writer:
+    with PyramidWriter(path, build_spec(Codec()), WORK, encoder_processes=1) as writer:
         writer.write(first, image[first.rows, first.columns])
         assert writer._encoder_pool is not None
-        for hand in members(writer._encoder_pool._first.pid):
-            os.kill(hand, signal.SIGKILL)
-        with pytest.raises(OutputError, match=r"was ended \(out of memory\?\); the same command goes on"):
+        for pid in list_processes(writer._encoder_pool._root_process.pid):
+            os.kill(pid, signal.SIGKILL)
+        with pytest.raises(OutputError, match=r"was ended \(out of memory\?\); repeat the command"):
             writer.write(second, image[second.rows, second.columns])
-    with PyramidWriter(path, spec_of(Codec()), WORK, encoder_processes=1) as writer:
+    with PyramidWriter(path, build_spec(Codec()), WORK, encoder_processes=1) as writer:
         assert writer.has_tiles(first)
         writer.write(Box.from_size(SIZE), image)
         deque(writer.finish(), 0)
     assert path.read_bytes() == expected
 
 
-def test_an_error_of_a_process_is_raised_here_and_it_goes_on() -> None:
-    hands = EncoderPool(Codec(), TILE_PX, 1)
-    with hands.borrow_encoder() as hand:
+def test_an_error_in_a_process_is_raised_in_the_parent_and_the_process_goes_on() -> None:
+    pool = EncoderPool(Codec(), TILE_PX, 1)
+    with pool.borrow_encoder() as encoder:
         with pytest.raises(Jpeg8Error):
-            hand.encode_coarser([CoarserTile(16, 16, [FinerTile(0, 0, 32, 32, b"no JPEG")])])
-        code = bytes(hand.encode_tiles([np.zeros((TILE_PX, TILE_PX, 3), np.uint8)])[0])
-    hands.close()
+            encoder.encode_coarser([CoarserTile(16, 16, [FinerTile(0, 0, 32, 32, b"no JPEG")])])
+        code = bytes(encoder.encode_tiles([np.zeros((TILE_PX, TILE_PX, 3), np.uint8)])[0])
+    pool.close()
     assert not Codec().decode(code, TILE_PX).any()
 
 
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
-def test_processes_leave_it_to_their_parent_to_stop(sent: signal.Signals) -> None:
-    hands = EncoderPool(Codec(), TILE_PX, 2)
-    tile = noise(Size(TILE_PX, TILE_PX))
-    with hands.borrow_encoder() as one, hands.borrow_encoder() as other:
-        before = [bytes(hand.encode_tiles([tile])[0]) for hand in (one, other)]
-        for each in members(hands._first.pid):
-            os.kill(each, sent)
-        assert [bytes(hand.encode_tiles([tile])[0]) for hand in (one, other)] == before
-    hands.close()
+def test_processes_ignore_signals_that_their_parent_handles(sent: signal.Signals) -> None:
+    pool = EncoderPool(Codec(), TILE_PX, 2)
+    tile = make_noise(Size(TILE_PX, TILE_PX))
+    with pool.borrow_encoder() as one, pool.borrow_encoder() as other:
+        before = [bytes(encoder.encode_tiles([tile])[0]) for encoder in (one, other)]
+        for pid in list_processes(pool._root_process.pid):
+            os.kill(pid, sent)
+        assert [bytes(encoder.encode_tiles([tile])[0]) for encoder in (one, other)] == before
+    pool.close()
 
 
 def test_processes_end_with_a_parent_that_is_killed() -> None:
     with subprocess.Popen([sys.executable, "-c", PARENT], stdout=subprocess.PIPE, text=True) as parent:
         assert parent.stdout is not None
-        ends = [os.pidfd_open(each) for each in members(int(parent.stdout.readline()))]
+        ends = [os.pidfd_open(pid) for pid in list_processes(int(parent.stdout.readline()))]
         parent.kill()
     for end in ends:
         assert select.select([end], [], [], 60)[0]
         os.close(end)
 
 
-def members(first: int) -> list[int]:
-    """A process and those it has started."""
-    children = Path(f"/proc/{first}/task/{first}/children")
-    return [first, *map(int, children.read_text().split())]
+def list_processes(root: int) -> list[int]:
+    """Return the pids of the root process and of those it has forked."""
+    children = Path(f"/proc/{root}/task/{root}/children")
+    return [root, *map(int, children.read_text().split())]

@@ -1,4 +1,4 @@
-"""Pictures beside a pyramid: the words are on every label, and nothing of the slide's own without being asked for."""
+"""Associated images: every label says that the image is derived; the slide's own are copied only if asked."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 import tifffile
 import tiffslide
 
-from tests.support.samples import noise
+from tests.support.samples import make_noise
 from wsisr.errors import OutputError
 from wsisr.imaging.geometry import Box, Size
 from wsisr.writing import PyramidSpec, PyramidWriter
@@ -20,20 +20,20 @@ from wsisr.writing.layouts.associated_images import build_associated_images, dra
 from wsisr.writing.layouts.catalog import LAYOUTS
 
 SIZE = Size(600, 500)
-KEPT = {"label": noise(Size(300, 200), 1), "macro": noise(Size(500, 100), 2)}
-SPEC = PyramidSpec(SIZE, 0.25, 64, magnification=40, title="super-resolved x4", associated_images=KEPT)
+COPIED = {"label": make_noise(Size(300, 200), 1), "macro": make_noise(Size(500, 100), 2)}
+SPEC = PyramidSpec(SIZE, 0.25, 64, magnification=40, title="super-resolved x4", associated_images=COPIED)
 
 
 def write(path: Path, spec: PyramidSpec) -> Path:
     with PyramidWriter(path, spec) as writer:
-        writer.write(Box.from_size(SIZE), noise(SIZE))
+        writer.write(Box.from_size(SIZE), make_noise(SIZE))
         deque(writer.finish())
     return path
 
 
-def test_a_copied_label_stands_above_the_words() -> None:
+def test_a_copied_label_stands_above_the_drawn_one() -> None:
     label = build_associated_images(SPEC)["label"]
-    np.testing.assert_array_equal(label[:200, :300], KEPT["label"])
+    np.testing.assert_array_equal(label[:200, :300], COPIED["label"])
     np.testing.assert_array_equal(label[200:, :420], draw_label(SPEC.title))
     assert (label[:200, 300:] == 255).all()
 
@@ -42,7 +42,7 @@ def test_openslide_shows_both_in_an_svs(tmp_path: Path) -> None:
     with openslide.OpenSlide(write(tmp_path / "a.svs", SPEC)) as slide:
         shown = {name: np.asarray(image.convert("RGB")) for name, image in slide.associated_images.items()}
     assert set(shown) == {"thumbnail", "label", "macro"}
-    np.testing.assert_array_equal(shown["macro"], KEPT["macro"])
+    np.testing.assert_array_equal(shown["macro"], COPIED["macro"])
     np.testing.assert_array_equal(shown["label"], build_associated_images(SPEC)["label"])
 
 
@@ -50,7 +50,7 @@ def test_an_ome_tiff_names_them(tmp_path: Path) -> None:
     with tifffile.TiffFile(write(tmp_path / "a.ome.tif", SPEC)) as tiff:
         names = {series.name: series for series in tiff.series}
         assert set(names) == {SPEC.title, "label", "macro"}
-        np.testing.assert_array_equal(names["macro"].asarray(), KEPT["macro"])
+        np.testing.assert_array_equal(names["macro"].asarray(), COPIED["macro"])
 
 
 @pytest.mark.parametrize("name", ["a.svs", "a.ome.tif"])
@@ -64,7 +64,7 @@ def test_no_level_is_lost_or_added_by_them(tmp_path: Path, name: str) -> None:
         assert [series.name for series in tiff.series if series.name == "macro"] == []
 
 
-def test_where_they_have_no_place_or_mislead_a_reader_they_are_refused() -> None:
+def test_layouts_that_cannot_hold_them_or_mislead_a_reader_refuse_them() -> None:
     LAYOUTS["aperio"].check_associated_images(accept_limited=False)
     LAYOUTS["ome-tiff"].check_associated_images(accept_limited=True)
     with pytest.raises(OutputError, match=r"cuCIM .* --accept-limited-viewers"):

@@ -23,19 +23,19 @@ from wsisr.writing.pyramid import PyramidWriter
 from wsisr.writing.spec import PyramidSpec
 
 TIFFS = [name for name, layout in LAYOUTS.items() if not layout.marker]
-SHOWN_EVERYWHERE = [Codec(), Codec(subsampling="444"), Codec("deflate"), Codec("lzw")]
+COMMON_CODECS = [Codec(), Codec(subsampling="444"), Codec("deflate"), Codec("lzw")]
 
 specs = st.builds(
     PyramidSpec,
     size=st.builds(Size, st.integers(1, 90), st.integers(1, 90)),
     mpp=st.floats(0.05, 20),
     tile_px=st.sampled_from([16, 32, 48]),
-    codec=st.sampled_from(SHOWN_EVERYWHERE),
+    codec=st.sampled_from(COMMON_CODECS),
     magnification=st.sampled_from([None, 5.0, 40.0]),
     layout=st.sampled_from(TIFFS),
     bigtiff=st.booleans(),
 )
-notes = st.dictionaries(
+metadata_entries = st.dictionaries(
     st.text("abc ", min_size=1, max_size=8).map(str.strip).filter(bool), st.text("xyz 0é;,", max_size=20), max_size=4
 )
 
@@ -55,8 +55,8 @@ def write(path: Path, spec: PyramidSpec, image: Rgb) -> None:
         deque(writer.finish())
 
 
-def stored(image: Rgb, spec: PyramidSpec) -> Rgb:
-    """The image through the codec, tile by tile."""
+def encode_and_decode(image: Rgb, spec: PyramidSpec) -> Rgb:
+    """Return the image after encoding and decoding each tile."""
     seen, side = image.copy(), spec.tile_px
     for top in range(0, image.shape[0], side):
         for left in range(0, image.shape[1], side):
@@ -78,7 +78,7 @@ def test_every_reader_sees_every_level_exactly_in_every_layout_and_codec(path: P
         assert float(other.properties["tiffslide.mpp-x"]) == pytest.approx(spec.mpp, rel=1e-5)
         assert len(tiff.series[0].levels) == len(sizes)
         for number, level in enumerate(tiff.series[0].levels):
-            image = stored(image, spec)
+            image = encode_and_decode(image, spec)
             np.testing.assert_array_equal(level.asarray(), image)
             seen = np.asarray(slide.read_region((0, 0), number, sizes[number]))
             np.testing.assert_allclose(seen[..., :3].astype(int), image, atol=1)
@@ -112,23 +112,25 @@ def test_white_costs_one_tile_however_large_the_image(path: Path) -> None:
 
 
 @settings(max_examples=20, deadline=None)
-@given(notes, st.sampled_from(list(LAYOUTS)))
-def test_a_note_comes_back_from_every_layout(path: Path, note: dict[str, str], layout: str) -> None:
-    note = {key: value.strip() for key, value in note.items()}
+@given(metadata_entries, st.sampled_from(list(LAYOUTS)))
+def test_metadata_comes_back_from_every_layout(path: Path, metadata: dict[str, str], layout: str) -> None:
+    metadata = {key: value.strip() for key, value in metadata.items()}
     path = path.with_suffix(LAYOUTS[layout].default_suffix)
-    spec = PyramidSpec(Size(20, 20), 0.5, 16, codec=LAYOUTS[layout].select_codec(), metadata=note, layout=layout)
+    spec = PyramidSpec(Size(20, 20), 0.5, 16, codec=LAYOUTS[layout].select_codec(), metadata=metadata, layout=layout)
     write(path, spec, picture(Size(20, 20)))
-    assert read_metadata(path) == note
+    assert read_metadata(path) == metadata
 
 
 @given(st.dictionaries(st.text(max_size=9), st.text(max_size=9), max_size=3))
-def test_no_note_can_break_an_aperio_description(note: dict[str, str]) -> None:
-    said = aperio.build_aperio_description(PyramidSpec(Size(20, 20), 0.5, metadata={"x": "1"} | note)).decode()
-    assert said.count("|") == 1 + len({"x": "1"} | note)
-    assert "\0" not in said
+def test_no_metadata_can_break_an_aperio_description(metadata: dict[str, str]) -> None:
+    description = aperio.build_aperio_description(
+        PyramidSpec(Size(20, 20), 0.5, metadata={"x": "1"} | metadata)
+    ).decode()
+    assert description.count("|") == 1 + len({"x": "1"} | metadata)
+    assert "\0" not in description
 
 
-def test_an_aperio_file_tells_its_magnification_and_says_on_its_label_that_it_is_derived(path: Path) -> None:
+def test_an_aperio_file_states_its_magnification_and_its_label_says_that_it_is_derived(path: Path) -> None:
     spec = PyramidSpec(Size(200, 120), 0.25, 16, magnification=40, layout="aperio", title="super-resolved x4")
     write(path, spec, picture(spec.size))
     with openslide.OpenSlide(path) as slide:

@@ -18,16 +18,16 @@ from wsisr.writing.spec import PyramidSpec
 NAMES = {"ome": "http://www.openmicroscopy.org/Schemas/OME/2016-06"}
 
 any_text = st.text(st.characters(codec=None, categories=None), max_size=20)
-sayable = st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cs", "Cn"]) | st.sampled_from("\t\n"))
+xml_text = st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cs", "Cn"]) | st.sampled_from("\t\n"))
 
 
-@given(st.dictionaries(sayable, sayable, max_size=4))
-def test_a_note_comes_back_word_for_word(note: dict[str, str]) -> None:
-    assert parse_ome_metadata(build_ome_xml(PyramidSpec(Size(1, 1), None, metadata=note))) == note
+@given(st.dictionaries(xml_text, xml_text, max_size=4))
+def test_metadata_comes_back_word_for_word(metadata: dict[str, str]) -> None:
+    assert parse_ome_metadata(build_ome_xml(PyramidSpec(Size(1, 1), None, metadata=metadata))) == metadata
 
 
 @given(any_text, any_text)
-def test_a_note_never_breaks_the_document_and_what_xml_cannot_say_is_marked(key: str, text: str) -> None:
+def test_metadata_never_breaks_the_document_and_what_xml_cannot_hold_is_marked(key: str, text: str) -> None:
     [(key_back, text_back)] = parse_ome_metadata(
         build_ome_xml(PyramidSpec(Size(1, 1), None, metadata={key: text}))
     ).items()
@@ -37,7 +37,7 @@ def test_a_note_never_breaks_the_document_and_what_xml_cannot_say_is_marked(key:
 
 
 @given(st.floats(1e-4, 1e4))
-def test_the_document_states_size_and_pitch(mpp: float) -> None:
+def test_the_document_states_size_and_pixel_size(mpp: float) -> None:
     pixels = ElementTree.fromstring(build_ome_xml(PyramidSpec(Size(30, 20), mpp))).find("ome:Image/ome:Pixels", NAMES)
     assert pixels is not None
     assert (pixels.get("SizeX"), pixels.get("SizeY"), pixels.get("SizeC")) == ("30", "20", "3")
@@ -51,11 +51,11 @@ def test_the_micro_sign_is_no_numeric_reference_because_bio_formats_blanks_those
     assert "µm" in xml.decode()
 
 
-def test_an_unknown_pitch_is_not_stated() -> None:
+def test_an_unknown_pixel_size_is_not_stated() -> None:
     assert b"PhysicalSize" not in build_ome_xml(PyramidSpec(Size(30, 20), None))
 
 
-def test_a_tiff_of_another_program_has_no_note(tmp_path: Path) -> None:
+def test_a_tiff_of_another_program_has_no_metadata(tmp_path: Path) -> None:
     path = tmp_path / "other.tif"
     tifffile.imwrite(path, np.zeros((8, 8), np.uint8), description="not <xml")
     assert read_metadata(path) == {}
@@ -71,7 +71,7 @@ def test_a_broken_tiff_is_one_line(tmp_path: Path) -> None:
             assert read_metadata(cut) == {}
 
 
-def test_a_note_is_not_sought_in_what_is_no_tiff(tmp_path: Path) -> None:
+def test_metadata_of_a_file_that_is_no_tiff_is_an_error(tmp_path: Path) -> None:
     path = tmp_path / "text.tif"
     path.write_text("hello")
     for wrong in (path, tmp_path / "missing.tif"):

@@ -55,12 +55,12 @@ def write(path: Path, spec: PyramidSpec) -> Rgb:
     return image
 
 
-def level_in_zarr(path: Path, number: int) -> npt.NDArray[np.uint8]:
+def read_level(path: Path, number: int) -> npt.NDArray[np.uint8]:
     array = zarr.open_array(path / str(number), mode="r", zarr_format=3)
     return np.moveaxis(np.asarray(array[...]), 0, -1)
 
 
-def image_of(path: Path) -> Any:
+def read_ome(path: Path) -> Any:
     return json.loads((path / "zarr.json").read_text())["attributes"]["ome"]
 
 
@@ -70,9 +70,9 @@ def test_every_level_is_the_mean_of_the_one_above_and_no_pixel_changes(path: Pat
     image = write(path, spec)
     for number, grid in enumerate(build_level_grids(spec.size, spec.tile_px)):
         assert image.shape[:2] == (grid.size.height, grid.size.width)
-        np.testing.assert_array_equal(level_in_zarr(path, number), image)
+        np.testing.assert_array_equal(read_level(path, number), image)
         image = halve_image(image)
-    assert len(image_of(path)["multiscales"][0]["datasets"]) == number + 1
+    assert len(read_ome(path)["multiscales"][0]["datasets"]) == number + 1
 
 
 @settings(max_examples=30, deadline=None)
@@ -81,7 +81,7 @@ def test_a_pixel_lies_at_the_mean_of_the_places_of_those_it_was_made_from(
     path: Path, spec: PyramidSpec, data: st.DataObject
 ) -> None:
     write(path, spec)
-    datasets = image_of(path)["multiscales"][0]["datasets"]
+    datasets = read_ome(path)["multiscales"][0]["datasets"]
 
     def place(level: int, pixel: int) -> npt.NDArray[np.float64]:
         scale, translation = datasets[level]["coordinateTransformations"]
@@ -114,43 +114,45 @@ def test_every_shard_is_there_and_its_table_says_which_chunks_are_white(path: Pa
             table, crc = data[-16 * count - 4 : -4], data[-4:]
             assert google_crc32c.value(table) == int.from_bytes(crc, "little")
             entries = np.frombuffer(table, "<u8").reshape(-1, 2)
-            there = entries[entries[:, 0] != 2**64 - 1]
-            assert there[:, 1].sum() == len(data) - len(table) - 4
-            stored += len(there)
+            present = entries[entries[:, 0] != 2**64 - 1]
+            assert present[:, 1].sum() == len(data) - len(table) - 4
+            stored += len(present)
     assert stored == grid.tile_count - whites
 
 
-def test_profile_note_and_magnification_come_back(path: Path) -> None:
-    note = {"model": "masrgan x4 <é>", "warning": "research use only", "empty": ""}
+def test_profile_metadata_and_magnification_come_back(path: Path) -> None:
+    metadata = {"model": "masrgan x4 <é>", "warning": "research use only", "empty": ""}
     write(
         path,
-        PyramidSpec(Size(100, 60), 0.5, 16, codec=CODEC, icc=bytes(range(256)) * 9, metadata=note, magnification=40),
+        PyramidSpec(
+            Size(100, 60), 0.5, 16, codec=CODEC, icc=bytes(range(256)) * 9, metadata=metadata, magnification=40
+        ),
     )
-    assert read_metadata(path) == note
+    assert read_metadata(path) == metadata
     profile = zarr.open_array(path / ome_zarr.PROFILE_ARRAY, mode="r", zarr_format=3)
     assert bytes(np.asarray(profile[...])) == bytes(range(256)) * 9
     attributes = dict(zarr.open_group(path, mode="r").attrs)
-    assert attributes["wsisr"] == {"software": "wsisr", "note": note, "magnification": 40}
+    assert attributes["wsisr"] == {"software": "wsisr", "note": metadata, "magnification": 40}
 
 
-def test_viewers_are_told_rgb_and_show_what_it_is(path: Path) -> None:
+def test_viewers_see_rgb_channels_and_the_title(path: Path) -> None:
     write(path, PyramidSpec(Size(10, 10), 0.5, 16, codec=CODEC, title="super-resolved x4, research use only"))
-    found = image_of(path)
-    assert [channel["color"] for channel in found["omero"]["channels"]] == ["FF0000", "00FF00", "0000FF"]
-    assert found["multiscales"][0]["name"] == "super-resolved x4, research use only"
-    assert [axis["name"] for axis in found["multiscales"][0]["axes"]] == ["c", "y", "x"]
+    ome = read_ome(path)
+    assert [channel["color"] for channel in ome["omero"]["channels"]] == ["FF0000", "00FF00", "0000FF"]
+    assert ome["multiscales"][0]["name"] == "super-resolved x4, research use only"
+    assert [axis["name"] for axis in ome["multiscales"][0]["axes"]] == ["c", "y", "x"]
 
 
 @pytest.mark.parametrize(
     "content", ["", "[1]", '{"attributes": 3}', '{"attributes": {"wsisr": {"note": 4}}}', "[" * 10**5]
 )
-def test_a_folder_that_is_no_zarr_has_no_note(tmp_path: Path, content: str) -> None:
+def test_a_folder_that_is_no_zarr_has_no_metadata(tmp_path: Path, content: str) -> None:
     (tmp_path / "zarr.json").write_text(content)
     with pytest.raises(SlideError, match="zarr of version 3"):
         read_metadata(tmp_path)
 
 
-def files_of(folder: Path) -> dict[str, bytes]:
+def read_files(folder: Path) -> dict[str, bytes]:
     return {str(file.relative_to(folder)): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
 
 
@@ -166,7 +168,7 @@ def test_a_run_that_was_stopped_while_finishing_ends_with_the_same_bytes(path: P
         assert writer.has_tiles(Box.from_size(spec.size)) or other.exists()
         writer.write(Box.from_size(spec.size), image)
         deque(writer.finish(), 0)
-    assert files_of(other) == files_of(path)
+    assert read_files(other) == read_files(path)
     assert not other.with_name(f"{other.name}.wsisr-part").exists()
 
 
@@ -176,14 +178,14 @@ def test_only_a_zarr_is_replaced_and_only_when_asked(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="exists already"), PyramidWriter(path, spec):
         pass
     write(path, spec)
-    assert level_in_zarr(path, 0).shape == (20, 20, 3)
+    assert read_level(path, 0).shape == (20, 20, 3)
     assert list(tmp_path.iterdir()) == [path]
     mine = tmp_path / "mine.zarr"
     mine.mkdir()
     (mine / "notes.txt").write_text("mine")
     with pytest.raises(OutputError, match="not replaced"):
         write(mine, spec)
-    assert files_of(mine) == {"notes.txt": b"mine"}
+    assert read_files(mine) == {"notes.txt": b"mine"}
 
 
 def test_a_folder_that_appears_meanwhile_is_not_replaced(tmp_path: Path) -> None:
@@ -200,5 +202,5 @@ def test_a_folder_that_appears_meanwhile_is_not_replaced(tmp_path: Path) -> None
 
 
 def test_tiles_that_lose_detail_are_no_zarr(tmp_path: Path) -> None:
-    with pytest.raises(OutputError, match="cannot hold tiles coded by jpeg"):
+    with pytest.raises(OutputError, match="cannot hold tiles encoded by jpeg"):
         PyramidWriter(tmp_path / "a.ome.zarr", PyramidSpec(Size(20, 20), 0.5, 16))

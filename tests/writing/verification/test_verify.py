@@ -16,7 +16,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from tests.support.samples import Picture, noise
+from tests.support.samples import InMemorySlide, make_noise
 from wsisr.cli.app import app
 from wsisr.errors import OutputError, SlideError
 from wsisr.imaging.geometry import Box, Size
@@ -27,22 +27,21 @@ from wsisr.upscaling.plan import UpscaleOptions
 from wsisr.writing import Codec, PyramidSpec, PyramidWriter, WorkFolder
 from wsisr.writing.encoding.codec import TIFF_METHODS
 from wsisr.writing.layouts.catalog import select_layout
-from wsisr.writing.verification import Expectation, verify_pyramid
-from wsisr.writing.verification import describe_faults as what_is_wrong
+from wsisr.writing.verification import Expectation, describe_faults, verify_pyramid
 
 SIZE = Size(300, 200)
-NOTE = {"derived": "yes", "size": f"{SIZE} px", "mpp": "0.25", "source mpp": "0.5"}
-SPEC = PyramidSpec(SIZE, 0.25, 16, magnification=40, icc=b"profile", metadata=NOTE)
+METADATA = {"derived": "yes", "size": f"{SIZE} px", "mpp": "0.25", "source mpp": "0.5"}
+SPEC = PyramidSpec(SIZE, 0.25, 16, magnification=40, icc=b"profile", metadata=METADATA)
 TIFFS = ["a.ome.tif", "a.svs"]
 ZARR = "a.ome.zarr"
 
 
-def in_its_codec(path: Path, spec: PyramidSpec) -> PyramidSpec:
+def select_codec(path: Path, spec: PyramidSpec) -> PyramidSpec:
     return replace(spec, codec=select_layout(path).select_codec()) if path.suffix == ".zarr" else spec
 
 
 def write(path: Path, spec: PyramidSpec = SPEC) -> Path:
-    spec = in_its_codec(path, spec)
+    spec = select_codec(path, spec)
     y, x = np.mgrid[:200, :300]
     image = np.stack([x % 256, y, (x + y) // 2], axis=-1).astype(np.uint8)
     with PyramidWriter(path, spec, overwrite=True) as writer:
@@ -51,60 +50,60 @@ def write(path: Path, spec: PyramidSpec = SPEC) -> Path:
     return path
 
 
-def wrong(path: Path, meant: Expectation | None = None) -> set[str]:
-    return {finding.check for finding in verify_pyramid(path, meant) if not finding.good}
+def find_faults(path: Path, expected: Expectation | None = None) -> set[str]:
+    return {finding.check for finding in verify_pyramid(path, expected) if not finding.good}
 
 
 @pytest.mark.parametrize("name", TIFFS)
 @pytest.mark.parametrize("method", TIFF_METHODS)
 def test_what_wsisr_writes_passes(tmp_path: Path, name: str, method: str) -> None:
-    spec = replace(SPEC, codec=Codec(method), metadata=NOTE | {"codec": Codec(method).description})
+    spec = replace(SPEC, codec=Codec(method), metadata=METADATA | {"codec": Codec(method).description})
     path = write(tmp_path / name, spec)
-    assert wrong(path) == set()
-    assert what_is_wrong(path, spec) is None
+    assert find_faults(path) == set()
+    assert describe_faults(path, spec) is None
 
 
 def test_an_ome_zarr_passes(tmp_path: Path) -> None:
     path = write(tmp_path / ZARR)
-    assert what_is_wrong(path, in_its_codec(path, SPEC)) is None
-    assert wrong(path) == set()
+    assert describe_faults(path, select_codec(path, SPEC)) is None
+    assert find_faults(path) == set()
 
 
 @pytest.mark.parametrize("name", [*TIFFS, ZARR])
-def test_what_was_meant_otherwise_is_found(tmp_path: Path, name: str) -> None:
+def test_every_difference_from_the_specification_is_found(tmp_path: Path, name: str) -> None:
     path = write(tmp_path / name)
-    spec = in_its_codec(path, SPEC)
+    spec = select_codec(path, SPEC)
     for other, found in [
         (replace(spec, mpp=0.5), "pixel pitch"),
         (replace(spec, size=Size(300, 201)), "size"),
         (replace(spec, magnification=20), "magnification"),
         (replace(spec, icc=b"another"), "colour profile"),
-        (replace(spec, metadata=NOTE | {"warning": "lost"}), "note"),
+        (replace(spec, metadata=METADATA | {"warning": "lost"}), "note"),
     ]:
-        assert wrong(path, Expectation.from_spec(other)) == {found}
-        assert found in (what_is_wrong(path, other) or "")
+        assert find_faults(path, Expectation.from_spec(other)) == {found}
+        assert found in (describe_faults(path, other) or "")
 
 
 @pytest.mark.parametrize(
-    ("note", "found"),
+    ("metadata", "found"),
     [
         ({}, {"note"}),
-        (NOTE | {"mpp": "a quarter"}, {"note"}),
-        (NOTE | {"mpp": "-1"}, {"note"}),
-        (NOTE | {"mpp": "1e999"}, {"note"}),
-        (NOTE | {"mpp": "0.5"}, {"pixel pitch"}),
-        (NOTE | {"size": "300 px"}, {"note", "size"}),
-        (NOTE | {"source sha256": "0f"}, {"note"}),
+        (METADATA | {"mpp": "a quarter"}, {"note"}),
+        (METADATA | {"mpp": "-1"}, {"note"}),
+        (METADATA | {"mpp": "1e999"}, {"note"}),
+        (METADATA | {"mpp": "0.5"}, {"pixel pitch"}),
+        (METADATA | {"size": "300 px"}, {"note", "size"}),
+        (METADATA | {"source sha256": "0f"}, {"note"}),
     ],
 )
-def test_a_note_that_is_damaged_or_lies_is_found(tmp_path: Path, note: dict[str, str], found: set[str]) -> None:
-    assert wrong(write(tmp_path / "a.ome.tif", replace(SPEC, metadata=note))) == found
+def test_metadata_that_is_damaged_or_wrong_is_found(tmp_path: Path, metadata: dict[str, str], found: set[str]) -> None:
+    assert find_faults(write(tmp_path / "a.ome.tif", replace(SPEC, metadata=metadata))) == found
 
 
 def test_xml_that_cannot_be_parsed_is_found(tmp_path: Path) -> None:
     path = write(tmp_path / "a.ome.tif")
     path.write_bytes(path.read_bytes().replace(b"</OME>", b"<OOPS>"))
-    assert "note" in wrong(path)
+    assert "note" in find_faults(path)
 
 
 def test_a_tile_beyond_the_end_of_the_file_is_found(tmp_path: Path) -> None:
@@ -112,7 +111,7 @@ def test_a_tile_beyond_the_end_of_the_file_is_found(tmp_path: Path) -> None:
     with tifffile.TiffFile(path, mode="r+") as tiff:
         tag = tiff.pages.first.tags["TileOffsets"]
         tag.overwrite([10**9, *tag.value[1:]])
-    assert "tiles" in wrong(path)
+    assert "tiles" in find_faults(path)
 
 
 def test_a_level_that_shows_something_else_is_found(tmp_path: Path) -> None:
@@ -121,7 +120,7 @@ def test_a_level_that_shows_something_else_is_found(tmp_path: Path) -> None:
         for name in ("TileOffsets", "TileByteCounts"):
             tag = tiff.pages[1].aspage().tags[name]
             tag.overwrite(tag.value[::-1])
-    assert "level 1" in wrong(path)
+    assert "level 1" in find_faults(path)
 
 
 @pytest.mark.parametrize("big", [False, True])
@@ -134,7 +133,7 @@ def test_directories_that_run_in_a_circle_end(tmp_path: Path, big: bool) -> None
     following = places[-1] + (8 + 20 * entries if big else 2 + 12 * entries)
     struct.pack_into(form, data, following, places[1])
     path.write_bytes(data)
-    assert wrong(path) == {"readable"}
+    assert find_faults(path) == {"readable"}
 
 
 @pytest.fixture(scope="module")
@@ -167,7 +166,7 @@ def test_what_is_no_slide_is_not_good(tmp_path_factory: pytest.TempPathFactory, 
     path = tmp_path_factory.getbasetemp() / "no.tif"
     path.write_bytes(content)
     with suppress(SlideError):
-        assert wrong(path)
+        assert find_faults(path)
 
 
 @pytest.mark.parametrize("file", ["1/c/0/0/0", "0/c/0/0/1"])
@@ -178,7 +177,7 @@ def test_a_shard_that_is_lost_cut_off_or_damaged_is_found(tmp_path: Path, file: 
     shard.unlink()
     if damage is not None:
         shard.write_bytes(whole[:-8] + damage + whole[-6:] if damage else whole[:-1])
-    assert "tiles" in wrong(tmp_path / ZARR)
+    assert "tiles" in find_faults(tmp_path / ZARR)
 
 
 @settings(max_examples=15)
@@ -189,7 +188,7 @@ def test_damage_to_a_zarr_is_a_finding_or_one_line(
     path = tmp_path_factory.getbasetemp() / ZARR
     if not path.exists():
         write(path)
-    file = data.draw(st.sampled_from(sorted(each for each in path.rglob("*") if each.is_file())))
+    file = data.draw(st.sampled_from(sorted(file for file in path.rglob("*") if file.is_file())))
     whole = file.read_bytes()
     damaged = bytearray(whole)
     for place, byte in data.draw(st.lists(st.tuples(st.integers(0, len(whole) - 1), st.integers(0, 255)), max_size=4)):
@@ -202,27 +201,27 @@ def test_damage_to_a_zarr_is_a_finding_or_one_line(
         file.write_bytes(whole)
 
 
-PICTURE = SlideRegion(Picture(noise(SIZE)), 0)
+PICTURE = SlideRegion(InMemorySlide(make_noise(SIZE)), 0)
 BICUBIC = Resampling("bicubic", 2)
 
 
-def cut_off(path: Path, spec: PyramidSpec) -> str | None:
-    """What the check finds where the disk has kept half of the file."""
+def check_cut_off(path: Path, spec: PyramidSpec) -> str | None:
+    """Check the file after cutting off half of it, as a failing disk may."""
     with path.open("r+b") as file:
         file.truncate(path.stat().st_size // 2)
-    return what_is_wrong(path, spec)
+    return describe_faults(path, spec)
 
 
 def test_a_file_that_does_not_read_back_gets_no_name_and_its_work_goes_on(tmp_path: Path) -> None:
     output, folder = tmp_path / "a.ome.tif", WorkFolder({"run": "1"})
     with PyramidWriter(output, SPEC, folder) as writer:
-        writer.write(Box.from_size(SIZE), noise(SIZE))
+        writer.write(Box.from_size(SIZE), make_noise(SIZE))
         with pytest.raises(OutputError, match=r"a\.ome\.tif: does not read back"):
-            deque(writer.finish(cut_off))
+            deque(writer.finish(check_cut_off))
     assert not output.exists()
     with PyramidWriter(output, SPEC, folder) as writer:
         assert writer.has_tiles(Box.from_size(SIZE))
-        deque(writer.finish(what_is_wrong))
+        deque(writer.finish(describe_faults))
     assert list(tmp_path.iterdir()) == [output]
 
 
@@ -230,7 +229,7 @@ def test_a_file_that_does_not_read_back_gets_no_name_and_its_work_goes_on(tmp_pa
 def test_no_coding_however_coarse_is_taken_for_damage(tmp_path: Path, quality: int) -> None:
     output = tmp_path / "a.ome.tif"
     deque(upscale_region(PICTURE, BICUBIC, output, options=UpscaleOptions(codec=Codec(quality=quality))), 0)
-    assert wrong(output) == set()
+    assert find_faults(output) == set()
 
 
 def test_the_command_tells_good_from_bad_by_its_exit_code(tmp_path: Path) -> None:
@@ -240,7 +239,7 @@ def test_the_command_tells_good_from_bad_by_its_exit_code(tmp_path: Path) -> Non
             done = CliRunner().invoke(app, ["verify", str(path), *option])
             assert done.exit_code == code
         findings = json.loads(done.stdout)["findings"]
-        assert {each["check"] for each in findings if not each["good"]} == ({"pixel pitch"} if code else set())
+        assert {finding["check"] for finding in findings if not finding["good"]} == ({"pixel pitch"} if code else set())
 
 
 def test_what_cannot_be_checked_stops_no_other_and_says_why(tmp_path: Path, cmu_slide: Path) -> None:
@@ -262,7 +261,7 @@ def test_any_byte_of_a_shard_that_is_not_as_it_was_is_found(tmp_path: Path, plac
     data = bytearray(shard.read_bytes())
     data[place] ^= 1
     shard.write_bytes(data)
-    assert "tiles" in wrong(tmp_path / ZARR)
+    assert "tiles" in find_faults(tmp_path / ZARR)
 
 
 def test_a_level_that_is_said_to_lie_elsewhere_is_found(tmp_path: Path) -> None:
@@ -272,4 +271,4 @@ def test_a_level_that_is_said_to_lie_elsewhere_is_found(tmp_path: Path) -> None:
         if step["type"] == "translation":
             step["translation"][1] = 0.0
     file.write_text(json.dumps(metadata))
-    assert wrong(tmp_path / ZARR) == {"places"}
+    assert find_faults(tmp_path / ZARR) == {"places"}

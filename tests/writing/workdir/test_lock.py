@@ -1,4 +1,4 @@
-"""Laws of the hold on an output: one living run at a time, and no dead one stands in the way for long."""
+"""Laws of the lock on a work folder: one running process at a time, and a dead one does not block for long."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ OUTPUT = Path("slide.tif")
 ELSEWHERE = {"host": "another-host", "boot": "another-boot", "pid": 1}
 
 
-def left(path: Path, holder: dict[str, object], seconds_ago: float) -> Path:
-    """A lock file whose holder is not on this machine, or dead."""
+def write_lock(path: Path, holder: dict[str, object], seconds_ago: float) -> Path:
+    """Write a lock file whose holder is not on this machine, or dead."""
     path.write_text(json.dumps(holder))
-    before = path.stat().st_mtime - seconds_ago
-    os.utime(path, (before, before))
+    mtime = path.stat().st_mtime - seconds_ago
+    os.utime(path, (mtime, mtime))
     return path
 
 
-def test_the_second_of_two_is_told_who_the_first_is(tmp_path: Path) -> None:
+def test_the_second_of_two_runs_is_told_which_process_is_first(tmp_path: Path) -> None:
     first = FolderLock(tmp_path / "lock", OUTPUT)
     with pytest.raises(OutputError, match=f"another run is writing it now, process {os.getpid()} on"):
         FolderLock(tmp_path / "lock", OUTPUT)
@@ -35,30 +35,30 @@ def test_the_second_of_two_is_told_who_the_first_is(tmp_path: Path) -> None:
     FolderLock(tmp_path / "lock", OUTPUT).release()
 
 
-def test_where_locks_do_not_reach_another_machine_its_beat_does(tmp_path: Path) -> None:
-    lock = left(tmp_path / "lock", ELSEWHERE, 30)
+def test_a_recent_heartbeat_from_another_machine_blocks(tmp_path: Path) -> None:
+    lock = write_lock(tmp_path / "lock", ELSEWHERE, 30)
     for _ in range(2):  # asking does not make it younger
         with pytest.raises(OutputError, match=r"another-host was writing it 3\d s ago; .* repeat in [89]\d s"):
             FolderLock(lock, OUTPUT)
 
 
 def test_a_run_that_died_on_another_machine_blocks_for_two_minutes_only(tmp_path: Path) -> None:
-    FolderLock(left(tmp_path / "lock", ELSEWHERE, DEAD_AFTER_S + 1), OUTPUT).release()
+    FolderLock(write_lock(tmp_path / "lock", ELSEWHERE, DEAD_AFTER_S + 1), OUTPUT).release()
 
 
 @pytest.mark.parametrize("holder", [{"host": socket.gethostname(), "boot": "before a power cut", "pid": 1}, {}])
-def test_a_run_that_died_here_blocks_nobody_whoever_has_its_number_now(
+def test_a_run_that_died_on_this_machine_never_blocks_even_if_its_pid_is_reused(
     tmp_path: Path, holder: dict[str, object]
 ) -> None:
-    FolderLock(left(tmp_path / "lock", holder, 1), OUTPUT).release()
+    FolderLock(write_lock(tmp_path / "lock", holder, 1), OUTPUT).release()
 
 
-def test_a_killed_run_blocks_nobody(tmp_path: Path) -> None:
+def test_a_killed_run_never_blocks(tmp_path: Path) -> None:
     program = f"""
 import os, signal
 from pathlib import Path
-from wsisr.writing.workdir.lock import Lease
-lease = Lease(Path({str(tmp_path / "lock")!r}), Path("slide.tif"))
+from wsisr.writing.workdir.lock import FolderLock
+lock = FolderLock(Path({str(tmp_path / "lock")!r}), Path("slide.tif"))
 os.kill(os.getpid(), signal.SIGKILL)
 """
     assert subprocess.run([sys.executable, "-c", program], cwd=REPOSITORY, check=False).returncode == -9
@@ -66,6 +66,6 @@ os.kill(os.getpid(), signal.SIGKILL)
     FolderLock(tmp_path / "lock", OUTPUT).release()
 
 
-def test_who_ended_in_order_is_waited_for_by_nobody_anywhere(tmp_path: Path) -> None:
+def test_a_released_lock_is_empty_so_that_no_machine_waits(tmp_path: Path) -> None:
     FolderLock(tmp_path / "lock", OUTPUT).release()
     assert (tmp_path / "lock").read_bytes() == b""

@@ -20,7 +20,7 @@ from wsisr.imaging.pixels import Rgb
 from wsisr.parallel.threads import ThreadTeam
 from wsisr.slides.pixel_size import derive_pixel_size, parse_number
 from wsisr.slides.readers.tiled_level import TiledLevel
-from wsisr.slides.readers.zarr_array import ChunkedArray, UnsupportedZarrError, parse_array
+from wsisr.slides.readers.zarr_array import ChunkedArray, ZarrArrayError, parse_array
 from wsisr.slides.readers.zarr_integrity import count_stored
 from wsisr.slides.series import ImageSeries, choose_series, describe_default_choice
 from wsisr.slides.slide import Level, Slide, SlideInfo, compute_downsamples, make_read_error
@@ -116,13 +116,13 @@ def open_zarr(path: Path, series: int | None = None) -> tuple[SlideInfo, tuple[Z
 def _translate_errors(path: Path) -> Iterator[None]:
     try:
         yield
-    except UnsupportedZarrError as error:
+    except ZarrArrayError as error:
         raise SlideError(f"{path}: {_describe_unsupported(error)}") from error
     except _MALFORMED as error:
         raise SlideError(f"{path}: {_describe_damage(error)}") from error
 
 
-def _describe_unsupported(error: UnsupportedZarrError) -> str:
+def _describe_unsupported(error: ZarrArrayError) -> str:
     return f"holds {error}; give an OME-Zarr 0.4 or 0.5 of 8-bit RGB"
 
 
@@ -146,13 +146,13 @@ class ZarrImage:
         return "".join(axis["name"] for axis in self.multiscale["axes"])
 
     def open_levels(self) -> tuple[ZarrLevel, ...]:
-        """From fine to coarse. Raises `ChunkError` where it is not 8-bit RGB of one focal plane."""
+        """From fine to coarse. Raises `ZarrArrayError` where it is not 8-bit RGB of one focal plane."""
         _require_flat_axes(self.axes)
         _require_rgb_channels(self.ngff_attributes)
         levels = tuple(_open_level(self.folder, dataset["path"], self.axes) for dataset in self.multiscale["datasets"])
         sizes = [level.size for level in levels]
         if sizes != sorted(sizes, key=lambda size: size.pixel_count, reverse=True):
-            raise UnsupportedZarrError("levels that do not go from fine to coarse")
+            raise ZarrArrayError("levels that do not go from fine to coarse")
         return levels
 
 
@@ -170,7 +170,7 @@ def _find_images(folder: Path) -> Iterator[ZarrImage]:
     attributes = _read_attributes(folder)
     found = attributes.get("ome", attributes)
     if "plate" in found:
-        raise UnsupportedZarrError("a plate of many images")
+        raise ZarrArrayError("a plate of many images")
     if "multiscales" not in found and is_zarr(folder / "0"):
         for group in takewhile(is_zarr, (folder / str(number) for number in count())):
             yield from _images_in_group(group)
@@ -191,7 +191,7 @@ def _make_series(image: ZarrImage) -> ImageSeries:
     name = str(image.multiscale.get("name", ""))
     try:
         return ImageSeries(name, image.open_levels()[0].size)
-    except UnsupportedZarrError as error:
+    except ZarrArrayError as error:
         return ImageSeries(name, _read_declared_size(image), _describe_unsupported(error))
     except _MALFORMED as error:
         return ImageSeries(name, _read_declared_size(image), _describe_damage(error))
@@ -199,7 +199,7 @@ def _make_series(image: ZarrImage) -> ImageSeries:
 
 def _read_declared_size(image: ZarrImage) -> Size | None:
     """Of what cannot be read, as far as it is told."""
-    with suppress(UnsupportedZarrError, *_MALFORMED):
+    with suppress(ZarrArrayError, *_MALFORMED):
         shape = _read_array_metadata(image.folder / image.multiscale["datasets"][0]["path"])["shape"]
         return Size(int(shape[image.axes.index("x")]), int(shape[image.axes.index("y")]))
     return None
@@ -219,7 +219,7 @@ def _build_info(path: Path, image: ZarrImage, levels: tuple[ZarrLevel, ...]) -> 
         icc=_read_icc_profile(image.folder / "icc") if image.wsisr_attributes else None,
         associated={},
         properties={"ome-zarr.name": str(image.multiscale.get("name", ""))},
-        warnings=_warn_of_missing_chunks(levels),
+        warnings=_describe_missing_chunks(levels),
     )
 
 
@@ -231,7 +231,7 @@ def _read_icc_profile(folder: Path) -> bytes | None:
     return array.read_chunk((0,)).tobytes()[: array.shape[0]]
 
 
-def _warn_of_missing_chunks(levels: tuple[ZarrLevel, ...]) -> tuple[str, ...]:
+def _describe_missing_chunks(levels: tuple[ZarrLevel, ...]) -> tuple[str, ...]:
     """What is to be said where chunks are not there: they may be empty, or lost on the way."""
     found = [count_stored(level.array) for level in levels]
     lost, empty = sum(each.missing_files for each in found), sum(each.missing_chunks for each in found)
@@ -250,32 +250,32 @@ def _read_attributes(folder: Path) -> Mapping[str, Any]:
 
 def _read_json(file: Path) -> dict[str, Any]:
     if file.stat().st_size > _MAX_METADATA_BYTES:
-        raise UnsupportedZarrError(f"metadata of {file.stat().st_size} bytes")
+        raise ZarrArrayError(f"metadata of {file.stat().st_size} bytes")
     return dict(json.loads(file.read_bytes()))
 
 
 def _require_flat_axes(axes: str) -> None:
     if sorted(set(axes) & set("cyx")) != list("cxy") or len(set(axes)) != len(axes) or set(axes) - set("tczyx"):
-        raise UnsupportedZarrError(f"axes {axes} in place of c, y, x")
+        raise ZarrArrayError(f"axes {axes} in place of c, y, x")
 
 
 def _require_rgb_channels(image: Mapping[str, Any]) -> None:
     channels = image.get("omero", {}).get("channels", [])
     colours = [str(channel.get("color", "")).upper() for channel in channels]
     if len(set(colours)) > 1 and colours != _RGB:
-        raise UnsupportedZarrError(f"channels coloured {', '.join(colours)}, as in fluorescence,")
+        raise ZarrArrayError(f"channels coloured {', '.join(colours)}, as in fluorescence,")
 
 
 def _open_level(folder: Path, inside: str, axes: str) -> ZarrLevel:
     if not inside or Path(inside).is_absolute() or ".." in Path(inside).parts:
-        raise UnsupportedZarrError("a level outside its folder")
+        raise ZarrArrayError("a level outside its folder")
     place = folder / inside
     array = parse_array(place, _read_array_metadata(place))
     shape = dict(zip(axes, array.shape, strict=True))
     if shape["c"] != 3:
-        raise UnsupportedZarrError(f"{shape['c']} channels")
+        raise ZarrArrayError(f"{shape['c']} channels")
     if any(shape[axis] != 1 for axis in set(axes) & set("tz")):
-        raise UnsupportedZarrError("a stack of images")
+        raise ZarrArrayError("a stack of images")
     chunk = dict(zip(axes, array.codec.chunk_shape, strict=True))
     return ZarrLevel(Size(shape["x"], shape["y"]), Size(chunk["x"], chunk["y"]), array, axes)
 

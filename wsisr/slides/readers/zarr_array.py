@@ -1,7 +1,8 @@
-"""One zarr array of bytes, version 2 or 3, as chunks in a folder: where they lie and how each decodes.
+"""A zarr array of uint8, version 2 or 3, as chunks in a folder: where they lie and how each is decoded.
 
-A zarr names its own codecs, and the zarr library runs what it finds under the name, pickle among them, into as much
-memory as the file asks for. Here codecs are those of a short list, and a chunk decodes to its own size or not at all.
+A zarr array names its own codecs. The zarr library runs whatever codec it finds under a name, pickle among them, and
+allocates as much memory as the file claims. Here only codecs of a short list are run, and a chunk decodes to its own
+size or not at all.
 """
 
 from __future__ import annotations
@@ -21,13 +22,13 @@ import numpy.typing as npt
 from wsisr.imaging.pixels import WHITE
 
 MAX_CHUNK_BYTES = 64 * 2**20
-"""Bytes that one chunk may decode to: more than any slide has, less than a small machine has."""
+"""Bytes that one chunk may decode to: more than any slide needs, less than a small machine has."""
 
 ChunkDecoder: TypeAlias = Callable[[bytes], bytes]
 ChunkIndex: TypeAlias = tuple[int, ...]
-"""A chunk by its number along each axis."""
+"""A chunk's number along each axis, in the array, or a file's."""
 
-_DECODERS: dict[str, Callable[..., bytes | bytearray]] = {
+_ALLOWED_DECODERS: dict[str, Callable[..., bytes | bytearray]] = {
     "blosc": imagecodecs.blosc_decode,
     "bz2": imagecodecs.bz2_decode,
     "gzip": imagecodecs.gzip_decode,
@@ -35,17 +36,17 @@ _DECODERS: dict[str, Callable[..., bytes | bytearray]] = {
     "zlib": imagecodecs.zlib_decode,
     "zstd": imagecodecs.zstd_decode,
 }
-NOT_STORED = 2**64 - 1
-"""Offset and length of a chunk that a shard leaves out."""
+MISSING_CHUNK = 2**64 - 1
+"""Offset and length in a shard's index of a chunk that is not stored."""
 
 
-class UnsupportedZarrError(ValueError):
-    """What makes an array, or a chunk of it, unreadable here, in words."""
+class ZarrArrayError(ValueError):
+    """An array is of a kind that is not supported, or a chunk of it is damaged; the message says what it holds."""
 
 
 @dataclass(frozen=True, slots=True)
 class ChunkCodec:
-    """From stored bytes to the pixels of a chunk."""
+    """Decodes the stored bytes of a chunk to its pixels."""
 
     chunk_shape: tuple[int, ...]
     decoders: tuple[ChunkDecoder, ...]
@@ -53,51 +54,49 @@ class ChunkCodec:
     """Axes of the array in the order in which they are stored, slowest first."""
 
     def decode(self, data: bytes) -> npt.NDArray[np.uint8]:
-        pixels = np.frombuffer(reduce(lambda stored, step: step(stored), self.decoders, data), np.uint8)
+        """Decode a chunk, in the order of the array's axes. Raises `ZarrArrayError` where it is of another size."""
+        pixels = np.frombuffer(reduce(lambda encoded, decoder: decoder(encoded), self.decoders, data), np.uint8)
         if pixels.size != math.prod(self.chunk_shape):
-            raise UnsupportedZarrError(
-                f"a chunk of {pixels.size} bytes where {math.prod(self.chunk_shape)} are expected"
-            )
-        return pixels.reshape([self.chunk_shape[axis] for axis in self.axis_order]).transpose(
-            np.argsort(self.axis_order)
-        )
+            raise ZarrArrayError(f"a chunk of {pixels.size} bytes where {math.prod(self.chunk_shape)} are expected")
+        stored_shape = [self.chunk_shape[axis] for axis in self.axis_order]
+        return pixels.reshape(stored_shape).transpose(np.argsort(self.axis_order))
 
 
 @dataclass(frozen=True, slots=True)
 class ShardLayout:
-    """Several chunks in one file, with a table of where each lies."""
+    """How a shard, one file, holds several chunks: an index lists offset and length of each."""
 
     chunks_per_shard: tuple[int, ...]
     """Chunks of a shard along each axis."""
     index_first: bool
+    """Whether the index is at the start of the file, not at its end."""
     has_checksum: bool
-    """Whether four bytes of CRC follow the table."""
+    """Whether a CRC-32C of four bytes follows the index."""
 
     def locate(self, index: ChunkIndex) -> tuple[ChunkIndex, int]:
-        """The shard of a chunk, and the chunk's number in it."""
+        """Return the shard that holds a chunk, and the chunk's position in the shard's index."""
         pairs = [divmod(number, count) for number, count in zip(index, self.chunks_per_shard, strict=True)]
-        return tuple(whole for whole, _ in pairs), int(
-            np.ravel_multi_index([rest for _, rest in pairs], self.chunks_per_shard)
-        )
+        position = np.ravel_multi_index([inner for _, inner in pairs], self.chunks_per_shard)
+        return tuple(shard for shard, _ in pairs), int(position)
 
     def entry_offset(self, position: int, file_bytes: int) -> int:
-        """Where in a file of that length the table tells of a chunk."""
-        table = 16 * math.prod(self.chunks_per_shard) + 4 * self.has_checksum
-        return (0 if self.index_first else file_bytes - table) + 16 * position
+        """Return where in a shard of `file_bytes` the index entry of a chunk begins."""
+        index_bytes = 16 * math.prod(self.chunks_per_shard) + 4 * self.has_checksum
+        return (0 if self.index_first else file_bytes - index_bytes) + 16 * position
 
 
 @dataclass(frozen=True, slots=True)
 class ChunkedArray:
-    """An array of uint8 on disk."""
+    """An array of uint8 in a folder."""
 
     folder: Path
     shape: tuple[int, ...]
     codec: ChunkCodec
     fill_value: int | None
-    """Value of chunks that are not stored; None, which is shown white, where the file names none, or black, which
-    neither glass nor tissue is."""
-    file_name: Callable[[ChunkIndex], str]
-    """Of the file that holds a chunk, or a shard."""
+    """Value of chunks that are not stored. None, which is shown white, where the file names none, or 0: neither glass
+    nor tissue is black."""
+    file_name_of: Callable[[ChunkIndex], str]
+    """Name, from the folder, of the file that holds a chunk or a shard."""
     shard_layout: ShardLayout | None
 
     @property
@@ -113,154 +112,149 @@ class ChunkedArray:
     @property
     def file_grid(self) -> ChunkIndex:
         """Files along each axis."""
-        return tuple(-(-chunks // held) for chunks, held in zip(self.chunk_grid, self.chunks_per_file, strict=True))
+        return tuple(-(-chunks // count) for chunks, count in zip(self.chunk_grid, self.chunks_per_file, strict=True))
 
     def read_chunk(self, index: ChunkIndex) -> npt.NDArray[np.uint8]:
-        """One chunk. Raises `ChunkError`, `OSError`, or `RuntimeError` (codecs) where it is damaged."""
+        """Read one chunk. Raises `ZarrArrayError`, `OSError`, or `RuntimeError` (codecs) where it is damaged."""
         data = self._read_stored(index)
-        return (
-            np.full(self.codec.chunk_shape, self.fill_value or WHITE, np.uint8)
-            if data is None
-            else self.codec.decode(data)
-        )
+        if data is None:
+            return np.full(self.codec.chunk_shape, self.fill_value or WHITE, np.uint8)
+        return self.codec.decode(data)
 
-    def _read_stored(self, place: ChunkIndex) -> bytes | None:
-        whole, number = self.shard_layout.locate(place) if self.shard_layout else (place, 0)
-        file = self.folder / self.file_name(whole)
+    def _read_stored(self, index: ChunkIndex) -> bytes | None:
+        """Read the stored bytes of a chunk; None where it is not stored."""
+        file_index, position = self.shard_layout.locate(index) if self.shard_layout else (index, 0)
+        file = self.folder / self.file_name_of(file_index)
         if not file.is_file():
             return None
         file_bytes = file.stat().st_size
         with file.open("rb") as opened:
             offset, count = 0, file_bytes
             if self.shard_layout:
-                opened.seek(max(0, self.shard_layout.entry_offset(number, file_bytes)))
+                opened.seek(max(0, self.shard_layout.entry_offset(position, file_bytes)))
                 offset, count = np.frombuffer(opened.read(16), "<u8").tolist() or (0, 0)
-            if offset == count == NOT_STORED:
+            if offset == count == MISSING_CHUNK:
                 return None
             if offset + count > file_bytes or count > 2 * MAX_CHUNK_BYTES:
-                raise UnsupportedZarrError(f"a chunk of {count} bytes in a file of {file_bytes}")
+                raise ZarrArrayError(f"a chunk of {count} bytes in a file of {file_bytes}")
             opened.seek(offset)
             return opened.read(count)
 
 
 def parse_array(folder: Path, metadata: Mapping[str, Any]) -> ChunkedArray:
-    """An array by its metadata: of `.zarray` in version 2, of `zarr.json` in version 3.
+    """Parse an array's metadata: the content of `.zarray` in version 2, of `zarr.json` in version 3.
 
-    Raises `ChunkError` where it holds no 8-bit pixels, names other codecs, or has chunks too large for memory; what
-    Python raises of its own where the metadata is no metadata.
+    Raises `ZarrArrayError` where it holds no 8-bit pixels, names other codecs, or has chunks too large for memory.
+    Malformed metadata raises whatever Python raises for it, such as `KeyError` or `TypeError`.
     """
     array = (_parse_v2 if metadata["zarr_format"] == 2 else _parse_v3)(folder, metadata)
-    dimensions = {len(array.shape), len(array.codec.chunk_shape), len(array.codec.axis_order)}
-    if (
-        len(dimensions) != 1
-        or min(array.shape + array.codec.chunk_shape) < 1
-        or sorted(array.codec.axis_order) != list(range(len(array.shape)))
-    ):
-        raise UnsupportedZarrError(f"an array of shape {array.shape} in chunks of {array.codec.chunk_shape}")
+    chunk_shape, axis_order = array.codec.chunk_shape, array.codec.axis_order
+    is_consistent = len(chunk_shape) == len(array.shape) and sorted(axis_order) == list(range(len(array.shape)))
+    if not is_consistent or min(array.shape + chunk_shape) < 1:
+        raise ZarrArrayError(f"an array of shape {array.shape} in chunks of {chunk_shape}")
     return array
 
 
 def _parse_v2(folder: Path, metadata: Mapping[str, Any]) -> ChunkedArray:
     _require(metadata["dtype"] == "|u1", f"pixels of type {metadata['dtype']}")
     _require(not metadata.get("filters"), "filters")
-    shape, chunk = _parse_shape(metadata["shape"]), _parse_chunk_shape(metadata["chunks"])
+    shape, chunk_shape = _parse_sizes(metadata["shape"]), _parse_chunk_shape(metadata["chunks"])
     compressor = metadata.get("compressor")
     axes = tuple(range(len(shape)))
-    return ChunkedArray(
-        folder,
-        shape,
-        ChunkCodec(
-            chunk,
-            (_bounded_decoder(compressor["id"], math.prod(chunk)),) if compressor else (),
-            axes[::-1] if metadata["order"] == "F" else axes,
-        ),
-        _parse_fill_value(metadata["fill_value"]),
-        _file_naming("", metadata.get("dimension_separator", ".")),
-        None,
+    codec = ChunkCodec(
+        chunk_shape,
+        decoders=(_make_bounded_decoder(compressor["id"], math.prod(chunk_shape)),) if compressor else (),
+        axis_order=axes[::-1] if metadata["order"] == "F" else axes,
     )
+    fill_value = _parse_fill_value(metadata["fill_value"])
+    file_name_of = _make_file_naming("", metadata.get("dimension_separator", "."))
+    return ChunkedArray(folder, shape, codec, fill_value, file_name_of, shard_layout=None)
 
 
 def _parse_v3(folder: Path, metadata: Mapping[str, Any]) -> ChunkedArray:
     _require(metadata["data_type"] == "uint8", f"pixels of type {metadata['data_type']}")
     _require(not metadata.get("storage_transformers"), "storage transformers")
-    stored, codecs, shards = (
-        _parse_shape(metadata["chunk_grid"]["configuration"]["chunk_shape"]),
-        metadata["codecs"],
-        None,
-    )
+    chunk_shape = _parse_sizes(metadata["chunk_grid"]["configuration"]["chunk_shape"])
+    codecs, shard_layout = metadata["codecs"], None
     if codecs[0]["name"] == "sharding_indexed":
-        _require(len(codecs) == 1, "shards that are coded once more")
-        inner = codecs[0]["configuration"]
-        shards = _parse_sharding(stored, inner)
-        stored, codecs = _parse_shape(inner["chunk_shape"]), inner["codecs"]
-    keys = metadata["chunk_key_encoding"]
-    prefix, separator = ("c/", "/") if keys["name"] == "default" else ("", ".")
-    separator = keys.get("configuration", {}).get("separator", separator)
+        _require(len(codecs) == 1, "shards that are compressed as a whole")
+        sharding = codecs[0]["configuration"]
+        shard_layout = _parse_sharding(chunk_shape, sharding)
+        chunk_shape, codecs = _parse_sizes(sharding["chunk_shape"]), sharding["codecs"]
+    encoding = metadata["chunk_key_encoding"]
+    prefix, separator = ("c/", "/") if encoding["name"] == "default" else ("", ".")
+    separator = encoding.get("configuration", {}).get("separator", separator)
     return ChunkedArray(
         folder,
-        _parse_shape(metadata["shape"]),
-        _parse_codecs(_parse_chunk_shape(stored), codecs),
+        _parse_sizes(metadata["shape"]),
+        _parse_codecs(_parse_chunk_shape(chunk_shape), codecs),
         _parse_fill_value(metadata["fill_value"]),
-        _file_naming(prefix and f"c{separator}", separator),
-        shards,
+        _make_file_naming(prefix and f"c{separator}", separator),
+        shard_layout,
     )
 
 
-def _parse_sharding(shard: tuple[int, ...], inner: Mapping[str, Any]) -> ShardLayout:
-    chunk = _parse_shape(inner["chunk_shape"])
-    _require(len(chunk) == len(shard) and min(chunk) > 0, f"shards of {shard} with chunks of {chunk}")
+def _parse_sharding(shard_shape: tuple[int, ...], sharding: Mapping[str, Any]) -> ShardLayout:
+    chunk = _parse_sizes(inner["chunk_shape"])
+    _require(len(chunk) == len(shard_shape) and min(chunk) > 0, f"shards of {shard_shape} with chunks of {chunk}")
     _require(
-        not any(whole % part for whole, part in zip(shard, chunk, strict=True)), f"chunks of {chunk} across shards"
+        not any(whole % part for whole, part in zip(shard_shape, chunk, strict=True)),
+        f"chunks of {chunk} across shards",
     )
     names = [codec["name"] for codec in inner["index_codecs"]]
     _require(names in (["bytes"], ["bytes", "crc32c"]), f"a shard table coded by {', '.join(names)}")
-    counts = tuple(whole // part for whole, part in zip(shard, chunk, strict=True))
+    counts = tuple(whole // part for whole, part in zip(shard_shape, chunk, strict=True))
     return ShardLayout(counts, inner.get("index_location", "end") == "start", len(names) == 2)
 
 
-def _parse_codecs(chunk: tuple[int, ...], codecs: Sequence[Mapping[str, Any]]) -> ChunkCodec:
-    steps: list[ChunkDecoder] = []
-    order = tuple(range(len(chunk)))
+def _parse_codecs(chunk_shape: tuple[int, ...], codecs: Sequence[Mapping[str, Any]]) -> ChunkCodec:
+    decoders: list[ChunkDecoder] = []
+    axis_order = tuple(range(len(chunk_shape)))
     for codec in codecs:
         name, options = codec["name"], codec.get("configuration", {})
         if name == "transpose":
-            order = tuple(order[axis] for axis in _parse_shape(options["order"]))
+            axis_order = tuple(axis_order[axis] for axis in _parse_sizes(options["order"]))
         elif name == "crc32c":
-            steps.append(_strip_checksum)
+            decoders.append(_check_crc32c)
         elif name != "bytes":
-            steps.append(_bounded_decoder(name, math.prod(chunk)))
-    return ChunkCodec(chunk, tuple(reversed(steps)), order)
+            decoders.append(_make_bounded_decoder(name, math.prod(chunk_shape)))
+    # Codecs are listed in the order of encoding.
+    return ChunkCodec(chunk_shape, tuple(reversed(decoders)), axis_order)
 
 
-def _bounded_decoder(name: str, count: int) -> ChunkDecoder:
-    _require(name in _DECODERS, f"codec {name}")
-    # Some bytes to spare: a chunk may be checksummed before it is compressed.
-    return lambda data: bytes(_DECODERS[name](data, out=count + 64))
+def _make_bounded_decoder(name: str, decoded_bytes: int) -> ChunkDecoder:
+    _require(name in _ALLOWED_DECODERS, f"codec {name}")
+    # 64 bytes to spare: a chunk may be checksummed before it is compressed.
+    return lambda data: bytes(_ALLOWED_DECODERS[name](data, out=decoded_bytes + 64))
 
 
-def _strip_checksum(data: bytes) -> bytes:
+def _check_crc32c(data: bytes) -> bytes:
+    """Return the data without the CRC-32C at its end. Raises `ZarrArrayError` where the CRC is another one."""
     if google_crc32c.value(data[:-4]) != int.from_bytes(data[-4:], "little"):
-        raise UnsupportedZarrError("a chunk whose checksum is wrong")
+        raise ZarrArrayError("a chunk whose checksum is wrong")
     return data[:-4]
 
 
-def _file_naming(prefix: str, separator: str) -> Callable[[ChunkIndex], str]:
+def _make_file_naming(prefix: str, separator: str) -> Callable[[ChunkIndex], str]:
     _require(separator in (".", "/"), "an unknown naming of chunks")
-    return lambda place: prefix + separator.join(map(str, place))
+    return lambda index: prefix + separator.join(map(str, index))
 
 
-def _parse_shape(numbers: Sequence[Any]) -> tuple[int, ...]:
+def _parse_sizes(numbers: Sequence[Any]) -> tuple[int, ...]:
     _require(all(type(number) is int and 0 <= number < 2**31 for number in numbers), f"sizes {numbers}")
     return tuple(numbers)
 
 
 def _parse_chunk_shape(numbers: Sequence[Any]) -> tuple[int, ...]:
-    chunk = _parse_shape(numbers)
-    _require(0 < math.prod(chunk) <= MAX_CHUNK_BYTES, f"chunks of {' x '.join(map(str, chunk))}")
-    return chunk
+    """Return the shape of a chunk that is small enough to be decoded."""
+    chunk_shape = _parse_sizes(numbers)
+    is_bounded = 0 < math.prod(chunk_shape) <= MAX_CHUNK_BYTES
+    _require(is_bounded, f"chunks of {' x '.join(map(str, chunk_shape))}")
+    return chunk_shape
 
 
 def _parse_fill_value(value: Any) -> int | None:
+    """Return the value of missing chunks; None, for white, where none is named, or 0."""
     if value is None:
         return None
     _require(type(value) is int and 0 <= value <= 255, f"fill value {value}")
@@ -269,4 +263,4 @@ def _parse_fill_value(value: Any) -> int | None:
 
 def _require(condition: bool, problem: str) -> None:
     if not condition:
-        raise UnsupportedZarrError(problem)
+        raise ZarrArrayError(problem)

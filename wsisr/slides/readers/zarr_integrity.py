@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from wsisr.errors import describe_error
-from wsisr.slides.readers.zarr_array import NOT_STORED, ChunkedArray, ChunkIndex, ShardLayout, UnsupportedZarrError
+from wsisr.slides.readers.zarr_array import MISSING_CHUNK, ChunkedArray, ChunkIndex, ShardLayout, ZarrArrayError
 
 MAX_FILES = 10**7
 """Of one array: more than any slide has in chunks of 64 px, and still a matter of seconds."""
@@ -53,32 +53,32 @@ def find_damaged_indexes(array: ChunkedArray) -> Iterator[ChunkIndex]:
     for place in np.ndindex(array.file_grid) if array.shard_layout else ():
         try:
             read_shard_index(array, place)
-        except (UnsupportedZarrError, FileNotFoundError):
+        except (ZarrArrayError, FileNotFoundError):
             yield place
 
 
 def find_missing_files(array: ChunkedArray) -> Iterator[ChunkIndex]:
     """Places of files that are not there."""
     if math.prod(array.file_grid) > MAX_FILES:
-        raise UnsupportedZarrError(f"an array of {math.prod(array.file_grid)} files")
+        raise ZarrArrayError(f"an array of {math.prod(array.file_grid)} files")
     there = _list_files(array.folder)
-    return (place for place in np.ndindex(array.file_grid) if array.file_name(place) not in there)
+    return (place for place in np.ndindex(array.file_grid) if array.file_name_of(place) not in there)
 
 
 def read_shard_index(array: ChunkedArray, place: ChunkIndex) -> npt.NDArray[np.uint64]:
     """(chunks, 2) of offset and length of those chunks of a shard that lie in the array.
 
-    Raises `ChunkError` where the table is damaged.
+    Raises `ZarrArrayError` where the table is damaged.
     """
     assert array.shard_layout is not None
-    return _read_index(array.shard_layout, array.folder / array.file_name(place))[_is_within_array(array, place)]
+    return _read_index(array.shard_layout, array.folder / array.file_name_of(place))[_is_within_array(array, place)]
 
 
 def _count_missing_chunks(array: ChunkedArray, lost: set[ChunkIndex]) -> int:
     left_out = 0
     for place in np.ndindex(array.file_grid):
-        with suppress(UnsupportedZarrError):  # who reads a box there is told
-            left_out += 0 if place in lost else int((read_shard_index(array, place)[:, 0] == NOT_STORED).sum())
+        with suppress(ZarrArrayError):  # who reads a box there is told
+            left_out += 0 if place in lost else int((read_shard_index(array, place)[:, 0] == MISSING_CHUNK).sum())
     return left_out
 
 
@@ -89,7 +89,7 @@ def _read_index(shards: ShardLayout, file: Path) -> npt.NDArray[np.uint64]:
         opened.seek(max(0, shards.entry_offset(0, file_bytes)))
         data, crc = opened.read(count), opened.read(4)
     if len(data) < count or (shards.has_checksum and google_crc32c.value(data) != int.from_bytes(crc, "little")):
-        raise UnsupportedZarrError(f"a shard whose table is damaged ({file.name})")
+        raise ZarrArrayError(f"a shard whose table is damaged ({file.name})")
     return np.frombuffer(data, "<u8").reshape(-1, 2)
 
 

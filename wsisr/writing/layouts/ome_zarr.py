@@ -1,7 +1,7 @@
-"""The OME-Zarr layout: OME-NGFF 0.5 in zarr 3, axes c, y, x; a stored tile is a chunk, and chunks lie in shards.
+"""The OME-Zarr layout: OME-NGFF 0.5 in Zarr 3, axes c, y, x; a stored tile is a chunk, and chunks lie in shards.
 
-Every shard is there, and each is written once from its first byte to its last. An all-white chunk is left out and the
-shard's table says so, under a checksum: a chunk that was lost cannot pass for white.
+Every shard exists, and each is written once from its first byte to its last. An all-white chunk is omitted, and the
+shard's index, which has a checksum, says so: a lost chunk cannot pass for white.
 """
 
 from __future__ import annotations
@@ -25,96 +25,98 @@ from wsisr.writing.spec import PyramidSpec
 from wsisr.writing.workdir.tile_store import TileStore
 
 CHUNK_METHOD = "planar-zstd"
-"""How chunks are coded."""
+"""Compression method of the chunks."""
 
 METADATA_FILE = "zarr.json"
-"""The file that makes a folder a zarr."""
+"""The file that makes a folder a Zarr."""
 
 PROFILE_ARRAY = "icc"
-"""The array that holds the ICC profile, for which OME-NGFF has no place."""
+"""The array that holds the ICC profile, which OME-NGFF does not provide for."""
 
 OWN_ATTRIBUTE = "wsisr"
-"""The attribute under which the rest stands that OME-NGFF has no place for."""
+"""The attribute that holds everything else that OME-NGFF does not provide for."""
 
 SHARD_TILES = 16
 """Tiles along one side of a shard: 4096 px of 256. A slide is then hundreds of files, not hundreds of thousands."""
 
 _EMPTY_CHUNK = 2**64 - 1
+"""Offset and length by which a shard's index marks an omitted chunk."""
+
 _MAX_METADATA_BYTES = 16 * 2**20
 _CHANNELS = {"Red": "FF0000", "Green": "00FF00", "Blue": "0000FF"}
 
 
 def write_ome_zarr(folder: Path, levels: Sequence[TileStore], spec: PyramidSpec) -> Iterator[int]:
-    """Write the whole folder; yields how many tiles were copied, after each shard. One tile in memory at a time.
+    """Write the whole folder; yields, after each shard, how many tiles were copied. Memory: one tile.
 
-    Raises `OSError` where the disk refuses.
+    Raises `OSError` for disk errors.
     """
     folder.mkdir()
     copied = 0
     for number, level in enumerate(levels):
-        place = folder / str(number)
-        _write_file(place / METADATA_FILE, _serialise(_build_image_array(level.grid)))
+        level_folder = folder / str(number)
+        _write_file(level_folder / METADATA_FILE, _serialise(_build_image_array(level.grid)))
         for row, column in product(*(range(-(-side // SHARD_TILES)) for side in (level.grid.rows, level.grid.columns))):
             tiles = _list_shard_tiles(level.grid, row, column)
-            _write_file(place / "c" / "0" / str(row) / str(column), _iterate_shard_bytes(level, tiles))
+            _write_file(level_folder / "c" / "0" / str(row) / str(column), _iterate_shard_bytes(level, tiles))
             copied += sum(tile is not None for tile in tiles)
             yield copied
     if spec.icc:
         _write_file(folder / PROFILE_ARRAY / METADATA_FILE, _serialise(_build_bytes_array(len(spec.icc))))
         _write_file(folder / PROFILE_ARRAY / "c" / "0", [spec.icc])
     _write_file(folder / METADATA_FILE, _serialise(_build_group(spec, len(levels))))
-    for each in [*folder.rglob("*/"), folder]:
-        sync_folder(each)
+    for subfolder in [*folder.rglob("*/"), folder]:
+        sync_folder(subfolder)
 
 
 def read_ome_zarr_metadata(folder: Path) -> dict[str, str]:
-    """The note in an OME-Zarr; empty where there is none. Raises `SlideError` where the folder is no zarr 3."""
+    """Return our metadata from an OME-Zarr; empty if it has none. Raises `SlideError` if the folder is no Zarr 3."""
     try:
         with (folder / METADATA_FILE).open("rb") as file:
             own = dict(json.loads(file.read(_MAX_METADATA_BYTES))).get("attributes", {}).get(OWN_ATTRIBUTE, {})
-        return {str(name): str(words) for name, words in own.get("note", {}).items()}
+        return {str(name): str(text) for name, text in own.get("note", {}).items()}
     except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
         raise SlideError(f"{folder}: cannot be read as a zarr of version 3; give a file that wsisr wrote") from error
 
 
 def _list_shard_tiles(grid: LevelGrid, row: int, column: int) -> list[int | None]:
-    """By their place in the shard, row by row; None where the shard reaches over the level's border."""
-    down, across = _shard_shape(grid)
-    places = product(range(row * down, (row + 1) * down), range(column * across, (column + 1) * across))
+    """Return the tiles of a shard, row by row; None for places beyond the level's border."""
+    rows, columns = _shard_shape(grid)
+    places = product(range(row * rows, (row + 1) * rows), range(column * columns, (column + 1) * columns))
     return [y * grid.columns + x if y < grid.rows and x < grid.columns else None for y, x in places]
 
 
 def _shard_shape(grid: LevelGrid) -> tuple[int, int]:
-    """Rows and columns of tiles in a shard; a small level is one that is no larger."""
+    """Return the rows and columns of tiles in a shard; a level smaller than a shard is one shard of its own size."""
     return min(SHARD_TILES, grid.rows), min(SHARD_TILES, grid.columns)
 
 
 def _iterate_shard_bytes(level: TileStore, tiles: Sequence[int | None]) -> Iterator[bytes]:
-    """Chunks, then the table of their places, then its checksum."""
+    """Yield the chunks of a shard, then the index of their offsets and lengths, then the CRC-32C of the index."""
     white, end = level.codec.white_tile(level.grid.tile_px), 0
-    table = np.full((len(tiles), 2), _EMPTY_CHUNK, "<u8")
+    index = np.full((len(tiles), 2), _EMPTY_CHUNK, "<u8")
     for number, tile in enumerate(tiles):
         chunk = white if tile is None else level.read_encoded(tile)
         if chunk != white:
-            table[number] = end, len(chunk)
+            index[number] = end, len(chunk)
             end += len(chunk)
             yield chunk
-    yield table.tobytes()
-    yield google_crc32c.value(table.tobytes()).to_bytes(4, "little")
+    yield index.tobytes()
+    yield google_crc32c.value(index.tobytes()).to_bytes(4, "little")
 
 
 def _build_image_array(grid: LevelGrid) -> dict[str, Any]:
-    down, across = (tiles * grid.tile_px for tiles in _shard_shape(grid))
-    chunk = [{"name": "bytes"}, {"name": "zstd", "configuration": {"level": ZSTD_LEVEL, "checksum": False}}]
+    shard_height, shard_width = (tiles * grid.tile_px for tiles in _shard_shape(grid))
+    chunk_codecs = [{"name": "bytes"}, {"name": "zstd", "configuration": {"level": ZSTD_LEVEL, "checksum": False}}]
     sharding = {
         "chunk_shape": [3, grid.tile_px, grid.tile_px],
-        "codecs": [*chunk, {"name": "crc32c"}],
+        "codecs": [*chunk_codecs, {"name": "crc32c"}],
         "index_codecs": [{"name": "bytes", "configuration": {"endian": "little"}}, {"name": "crc32c"}],
         "index_location": "end",
     }
-    shape, shard = [3, grid.size.height, grid.size.width], [3, down, across]
-    sharded = [{"name": "sharding_indexed", "configuration": sharding}]
-    return _build_array(shape, shard, sharded, WHITE) | {"dimension_names": ["c", "y", "x"]}
+    shape, shard = [3, grid.size.height, grid.size.width], [3, shard_height, shard_width]
+    codecs = [{"name": "sharding_indexed", "configuration": sharding}]
+    return _build_array(shape, shard, codecs, WHITE) | {"dimension_names": ["c", "y", "x"]}
 
 
 def _build_bytes_array(length: int) -> dict[str, Any]:
@@ -136,7 +138,7 @@ def _build_array(shape: list[int], chunk: list[int], codecs: list[dict[str, Any]
 
 
 def _build_group(spec: PyramidSpec, levels: int) -> dict[str, Any]:
-    """The root: what OME-NGFF says of an image, and what wsisr does."""
+    """Return the metadata of the root group: OME-NGFF's of an image, and our own."""
     unit = {} if spec.mpp is None else {"unit": "micrometer"}
     axes = [{"name": "c", "type": "channel"}, *({"name": name, "type": "space"} | unit for name in "yx")]
     datasets = [
@@ -166,7 +168,10 @@ def _build_group(spec: PyramidSpec, levels: int) -> dict[str, Any]:
 
 
 def _build_transformations(spec: PyramidSpec, level: int) -> list[dict[str, Any]]:
-    """Scale and translation, in um. Places are of pixel centres: the first of a coarser level lies further in."""
+    """Return scale and translation of a level, in um.
+
+    A position is that of a pixel's centre, so the first pixel of a coarser level lies further inside the image.
+    """
     mpp = spec.mpp or 1.0
     x, y = (offset + (2**level - 1) / 2 * mpp for offset in spec.origin_um)
     scale = {"type": "scale", "scale": [1.0, mpp * 2**level, mpp * 2**level]}
@@ -178,9 +183,9 @@ def _serialise(metadata: Mapping[str, Any]) -> list[bytes]:
 
 
 def _write_file(file: Path, pieces: Iterator[bytes] | list[bytes]) -> None:
-    """On the disk to the last byte."""
+    """Write a new file and flush it to the disk."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    with file.open("xb") as opened:
-        opened.writelines(pieces)
-        opened.flush()
-        os.fsync(opened.fileno())
+    with file.open("xb") as stream:
+        stream.writelines(pieces)
+        stream.flush()
+        os.fsync(stream.fileno())

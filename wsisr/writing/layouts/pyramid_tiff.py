@@ -1,4 +1,4 @@
-"""A pyramid as one TIFF file: classic where 32-bit offsets surely reach, BigTIFF where they may not."""
+"""A pyramid as one TIFF file: classic TIFF if 32-bit offsets suffice for certain, otherwise BigTIFF."""
 
 from __future__ import annotations
 
@@ -13,41 +13,40 @@ from wsisr.writing.spec import PyramidSpec
 from wsisr.writing.workdir.tile_store import TileStore
 
 CLASSIC_BYTES = 2**32 - 1
-"""What 32-bit offsets can reach."""
+"""Largest file that 32-bit offsets can address."""
 
 EXTRA_BYTES = 2**21
-"""More than thumbnail and words take."""
+"""Upper bound of what the thumbnail, the drawn label and the other descriptions take."""
 
 
 @dataclass(frozen=True, slots=True)
 class PyramidTiff:
-    """How images and words are arranged in the file."""
+    """A TIFF layout: the functions that arrange the images and describe them."""
 
     write_images: Callable[[TiffDraft, Sequence[TileStore], PyramidSpec], Iterator[int]]
     build_description: Callable[[PyramidSpec], bytes]
-    """The longest description."""
+    """Returns the longest description in the file."""
 
     def write_file(self, path: Path, levels: Sequence[TileStore], spec: PyramidSpec) -> Iterator[int]:
-        """Write the file by copying encoded tiles; yields how many, row by row. One tile in memory at a time.
+        """Write the file by copying encoded tiles; yields, row by row, how many were copied. Memory: a few tiles.
 
-        Raises `OSError` where the disk refuses, `OutputError` where classic TIFF is asked for and too small.
+        Raises `OSError` for disk errors, `OutputError` if the file may be too large for the requested classic TIFF.
         """
         big = self._needs_bigtiff(levels, spec)
         with path.open("w+b") as file:
-            yield from self.write_images(
-                TiffDraft(file, big=big, shared=spec.codec.white_tile(spec.tile_px)), levels, spec
-            )
+            draft = TiffDraft(file, big=big, shared=spec.codec.white_tile(spec.tile_px))
+            yield from self.write_images(draft, levels, spec)
             file.flush()
             os.fsync(file.fileno())
 
     def max_bytes(self, levels: Sequence[TileStore], spec: PyramidSpec) -> int:
-        """Size that the file cannot exceed: tiles, 16 bytes of index for each, metadata, room for the other tags."""
+        """Return an upper bound of the file's size: tiles, 16 bytes of index for each, metadata and all other tags."""
         tiles = sum(level.nbytes + 16 * level.grid.tile_count + 2048 for level in levels)
-        pictures = 2 * sum(pixels.nbytes for pixels in spec.associated_images.values())  # LZW can swell what it codes
-        return tiles + len(self.build_description(spec)) + len(spec.icc or b"") + pictures + EXTRA_BYTES
+        associated = 2 * sum(pixels.nbytes for pixels in spec.associated_images.values())  # LZW may enlarge an image
+        return tiles + len(self.build_description(spec)) + len(spec.icc or b"") + associated + EXTRA_BYTES
 
     def _needs_bigtiff(self, levels: Sequence[TileStore], spec: PyramidSpec) -> bool:
-        needed = self.max_bytes(levels, spec) > CLASSIC_BYTES
-        if needed and spec.bigtiff is False:
-            raise OutputError("classic TIFF ends at 4 GB and this image may be larger; let it be a BigTIFF")
-        return needed if spec.bigtiff is None else spec.bigtiff
+        may_exceed = self.max_bytes(levels, spec) > CLASSIC_BYTES
+        if may_exceed and spec.bigtiff is False:
+            raise OutputError("classic TIFF ends at 4 GB and this image may be larger; write a BigTIFF")
+        return may_exceed if spec.bigtiff is None else spec.bigtiff

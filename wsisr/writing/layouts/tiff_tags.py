@@ -1,4 +1,4 @@
-"""TIFF fields that every layout gives an image: its pixels, their coding, their pitch; and its companions' pixels."""
+"""TIFF fields that every layout gives its images: pixels, compression, resolution, description."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _RGB, _YCBCR = 2, 6
 
 
 def build_first_fields(spec: PyramidSpec, description: bytes) -> dict[int, TiffField]:
-    """What only the first image has: profiles are large, and readers look nowhere else for the description."""
+    """Return the fields of the first image only: ICC profiles are large, and readers take metadata from there."""
     fields = {
         SUBFILE_TYPE: long_field(0),
         DESCRIPTION: text_field(description),
@@ -32,7 +32,7 @@ def build_first_fields(spec: PyramidSpec, description: bytes) -> dict[int, TiffF
 
 
 def build_level_fields(spec: PyramidSpec, size: Size, number: int) -> dict[int, TiffField]:
-    """A tiled level of the pyramid."""
+    """Return the fields of a tiled level of the pyramid."""
     assert spec.codec.compression_method.tiff_compression is not None
     fields = build_pixel_fields(size, spec.codec.compression_method.tiff_compression)
     fields |= {322: short_field(spec.tile_px), 323: short_field(spec.tile_px)}
@@ -47,7 +47,7 @@ def build_level_fields(spec: PyramidSpec, size: Size, number: int) -> dict[int, 
 
 
 def build_pixel_fields(size: Size, compression: int) -> dict[int, TiffField]:
-    """8-bit RGB, channels together."""
+    """Return the fields of 8-bit RGB pixels with interleaved channels."""
     return {
         256: long_field(size.width),
         257: long_field(size.height),

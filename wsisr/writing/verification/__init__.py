@@ -1,4 +1,4 @@
-"""The check of a written pyramid: findings, one line each, from two independent readers of it."""
+"""Checks a written pyramid with two independent readers; yields findings of one line each."""
 
 from __future__ import annotations
 
@@ -11,35 +11,36 @@ from wsisr.writing.verification.expectation import Expectation, Finding
 from wsisr.writing.verification.tiff import check_tiff
 from wsisr.writing.verification.zarr import check_zarr
 
-__all__ = ["Finding", "Expectation", "verify_pyramid", "describe_faults"]
+__all__ = ["Expectation", "Finding", "describe_faults", "verify_pyramid"]
 
 
-def verify_pyramid(path: Path, meant: Expectation | None = None) -> Iterator[Finding]:
-    """Checks of a pyramid, each as it is done; without `meant`, against what its own note says.
+def verify_pyramid(path: Path, expected: Expectation | None = None) -> Iterator[Finding]:
+    """Yield the findings of all checks, as each is done; without `expected`, against the file's own metadata.
 
-    A pyramid that is known from its note only is an older one: then every chunk of a zarr is read, for each has a
-    checksum. Of one that has just been written a sample will do, and all of it may take as long as a network did.
-    What is damaged is a finding; a file without any note is another program's, and not looked at further.
-    Raises `SlideError` where it is neither TIFF nor zarr. Memory: a few tiles.
+    Without `expected` the file may be old, so every chunk of an OME-Zarr is read, for each has a checksum. Of a file
+    that has just been written, tiles are sampled: reading all of them may take as long as the network did.
+    Damage is a finding; a file without our metadata was written by another program, and is not checked further.
+    Raises `SlideError` if the path is neither TIFF nor Zarr. Memory: a few tiles.
     """
-    note = read_metadata(path)
-    if not (note or meant):
+    metadata = read_metadata(path)
+    if not (metadata or expected):
         yield Finding("note", False, "not written by wsisr, or lost; there is nothing to check the file against")
         return
-    yield (meant or Expectation()).check_metadata(note)
-    known = meant or Expectation.from_metadata(note)
+    yield (expected or Expectation()).check_metadata(metadata)
+    expectation = expected or Expectation.from_metadata(metadata)
     try:
-        yield from check_zarr(path, known, chunks=meant is None) if path.is_dir() else check_tiff(path, known)
+        if path.is_dir():
+            yield from check_zarr(path, expectation, every_chunk=expected is None)
+        else:
+            yield from check_tiff(path, expectation)
     except SlideError as error:
         yield Finding("readable", False, describe_error(error))
 
 
 def describe_faults(path: Path, spec: PyramidSpec) -> str | None:
-    """What of a file just written is not as it was meant, in words; None where all is."""
+    """Return, as text, how a file just written differs from its specification; None if it does not."""
     try:
-        found = [
-            f"{each.check}: {each.words}" for each in verify_pyramid(path, Expectation.from_spec(spec)) if not each.good
-        ]
+        findings = list(verify_pyramid(path, Expectation.from_spec(spec)))
     except SlideError as error:
         return describe_error(error)
-    return "; ".join(found) or None
+    return "; ".join(f"{finding.check}: {finding.words}" for finding in findings if not finding.good) or None

@@ -1,4 +1,4 @@
-"""What a written pyramid was meant to be, from its specification or its own note, and what a check of it came to."""
+"""What a check expects of a written pyramid, from its specification or its own metadata, and what the check found."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ _PATTERNS = {
     "weights sha256": re.compile(r"none|[0-9a-f]{64}"),
     "source sha256": re.compile(r"none.*|[0-9a-f]{64}"),
 }
-"""Of entries of a note."""
+"""Patterns that metadata entries must match, by name."""
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What one check came to."""
+    """The result of one check. The fields are the keys of `wsisr verify --json`."""
 
     check: str
     good: bool
@@ -29,7 +29,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Expectation:
-    """What a file was meant to be; None is not asked."""
+    """The properties that a file should have; those that are None are not checked."""
 
     size: str | None = None
     """`WIDTH x HEIGHT px`."""
@@ -37,7 +37,7 @@ class Expectation:
     magnification: float | None = None
     icc: bytes | None = field(default=None, repr=False)
     metadata_names: frozenset[str] = frozenset({"derived", "size", "mpp"})
-    """Names that the note has."""
+    """Names of entries that the metadata must have."""
     codec: Codec | None = None
 
     @classmethod
@@ -45,20 +45,23 @@ class Expectation:
         return cls(f"{spec.size} px", spec.mpp, spec.magnification, spec.icc, frozenset(spec.metadata), spec.codec)
 
     @classmethod
-    def from_metadata(cls, note: Mapping[str, str]) -> Expectation:
-        """As far as a file's own note tells it."""
-        mpp = note.get("mpp", "unknown")
-        known = _PATTERNS["mpp"].fullmatch(mpp) and mpp != "unknown"
-        return cls(note.get("size"), float(mpp) if known else None, codec=Codec.parse(note.get("codec", "")))
+    def from_metadata(cls, metadata: Mapping[str, str]) -> Expectation:
+        """Return what a file's own metadata says of it."""
+        mpp = metadata.get("mpp", "unknown")
+        is_known = _PATTERNS["mpp"].fullmatch(mpp) and mpp != "unknown"
+        codec = Codec.parse(metadata.get("codec", ""))
+        return cls(metadata.get("size"), float(mpp) if is_known else None, codec=codec)
 
     @property
     def has_limited_viewers(self) -> bool:
-        """Whether it is known that OpenSlide or another reader does not open it."""
+        """Whether the codec is known, and OpenSlide or another common reader cannot decode it."""
         return self.codec is not None and bool(self.codec.compression_method.unsupported_readers)
 
-    def check_metadata(self, note: Mapping[str, str]) -> Finding:
-        """Whether a file's note is whole."""
-        missing = ", ".join(sorted(self.metadata_names - set(note)))
-        damaged = ", ".join(name for name, form in _PATTERNS.items() if name in note and not form.fullmatch(note[name]))
-        words = f"{len(note)} entries; missing: {missing or 'none'}; damaged: {damaged or 'none'}"
+    def check_metadata(self, metadata: Mapping[str, str]) -> Finding:
+        """Check that a file's metadata has all entries, and that they match their patterns."""
+        missing = ", ".join(sorted(self.metadata_names - set(metadata)))
+        damaged = ", ".join(
+            name for name, pattern in _PATTERNS.items() if name in metadata and not pattern.fullmatch(metadata[name])
+        )
+        words = f"{len(metadata)} entries; missing: {missing or 'none'}; damaged: {damaged or 'none'}"
         return Finding("note", not missing and not damaged, words)

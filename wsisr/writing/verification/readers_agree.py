@@ -1,4 +1,4 @@
-"""Two readers of one pyramid, independent of each other, and what they agree on."""
+"""Compares what two independent readers see of one pyramid, with each other and with what is expected."""
 
 from __future__ import annotations
 
@@ -17,108 +17,108 @@ from wsisr.writing.encoding.grid import LevelGrid
 from wsisr.writing.verification.expectation import Expectation, Finding
 
 TILES_PER_LEVEL = 9
-"""Tiles that are decoded of each level."""
+"""Number of tiles that are decoded on each level."""
 
 DECODER_DIFFERENCE = 2
 """Grey levels by which two decoders of one JPEG may differ."""
 
 UNKNOWN_CODEC_ERROR = 16.0
-"""Mean grey levels that an unknown coding may change a tile by; another place of the slide mostly differs by more."""
+"""Mean grey levels by which an unknown codec may change a tile; other tissue of the slide mostly differs by more."""
 
-SAME_MPP = 1e-3
+RELATIVE_TOLERANCE = 1e-3
+"""Relative difference up to which two pixel sizes or magnifications count as equal."""
 
 _TILE_SIDES = range(16, 4097)
-"""Px of a tile that wsisr writes."""
+"""Tile sides that wsisr writes, in px."""
 
 
 @dataclass(frozen=True, slots=True)
 class ReaderComparison:
-    """The readers, and the tiles of each level as the first sees them."""
+    """Two readers of a file, and the tile size of each level as the first reader sees it."""
 
     first: Slide
     second: Slide
     tile_sizes: tuple[Size, ...]
 
-    def iterate_findings(self, meant: Expectation) -> Iterator[Finding]:
-        """Levels, then facts, then pixels of each level, where the levels are as they should be."""
-        sizes = self._check_levels()
-        yield sizes
-        yield from self._check_facts(meant)
-        for number in range(len(self.tile_sizes) if sizes.good else 0):
-            yield self._check_pixels(number, meant.codec)
+    def iterate_findings(self, expected: Expectation) -> Iterator[Finding]:
+        """Check the levels, then the metadata, then, if the levels are right, the pixels of each level."""
+        levels = self._check_levels()
+        yield levels
+        yield from self._check_facts(expected)
+        for number in range(len(self.tile_sizes) if levels.good else 0):
+            yield self._check_pixels(number, expected.codec)
 
     def _check_levels(self) -> Finding:
-        seen, other = ([level.size for level in slide.info.levels] for slide in (self.first, self.second))
-        halved = all(Size(-(-a.width // 2), -(-a.height // 2)) == b for a, b in pairwise(seen))
+        first, second = ([level.size for level in slide.info.levels] for slide in (self.first, self.second))
+        is_halved = all(
+            Size(-(-finer.width // 2), -(-finer.height // 2)) == coarser for finer, coarser in pairwise(first)
+        )
         tile = self.tile_sizes[0]
-        alike = set(self.tile_sizes) == {Size(tile.width, tile.width)} and tile.width in _TILE_SIDES
-        names = self.first.info.reader, self.second.info.reader
-        counts = f"{len(seen)} in {names[0]}, {len(other)} in {names[1]}"
-        words = f"{counts}, each half the one above: {halved}; tiles of {tile} px, all alike: {alike}"
-        return Finding("levels", seen == other and halved and alike, words)
+        is_uniform = set(self.tile_sizes) == {Size(tile.width, tile.width)} and tile.width in _TILE_SIDES
+        counts = f"{len(first)} in {self.first.info.reader}, {len(second)} in {self.second.info.reader}"
+        words = f"{counts}, each half the finer one: {is_halved}; tiles of {tile} px on all levels: {is_uniform}"
+        return Finding("levels", first == second and is_halved and is_uniform, words)
 
-    def _check_facts(self, meant: Expectation) -> Iterator[Finding]:
-        """The other tells size and pitch, one of them magnification and profile."""
-        first, info = self.first.info, self.second.info
-        if meant.size is not None:
-            yield Finding("size", meant.size == f"{info.size} px", f"{info.size} px, intended {meant.size}")
-        if meant.mpp is not None:
-            yield _compare_number("pixel pitch", info.mpp, meant.mpp, " um/px")
-        if meant.magnification is not None:
-            yield _compare_number("magnification", info.objective or first.objective, meant.magnification, "x")
-        if meant.icc is not None:
-            same = meant.icc in (first.icc, info.icc)
-            yield Finding("colour profile", same, f"{len(meant.icc)} bytes intended")
+    def _check_facts(self, expected: Expectation) -> Iterator[Finding]:
+        """Check size and pixel size as the second reader sees them, magnification and profile as either does."""
+        first, second = self.first.info, self.second.info
+        if expected.size is not None:
+            is_equal = expected.size == f"{second.size} px"
+            yield Finding("size", is_equal, f"{second.size} px, expected {expected.size}")
+        if expected.mpp is not None:
+            yield _compare_number("pixel pitch", second.mpp, expected.mpp, " um/px")
+        if expected.magnification is not None:
+            yield _compare_number("magnification", second.objective or first.objective, expected.magnification, "x")
+        if expected.icc is not None:
+            is_equal = expected.icc in (first.icc, second.icc)
+            yield Finding("colour profile", is_equal, f"{len(expected.icc)} bytes expected")
 
     def _check_pixels(self, number: int, codec: Codec | None) -> Finding:
-        """A sample of tiles: both readers agree, and each is what the level above makes it.
+        """Check that the readers agree on a sample of tiles, and that each tile is the mean of the finer level.
 
-        OpenSlide places its boxes on whole pixels of level 0: where the downsample is not whole, only the first tile
-        counts.
+        OpenSlide positions its boxes on whole pixels of level 0: if the downsample is not a whole number, only the
+        first tile is compared.
         """
-        levels, tiles = self.first.info.levels, _TileCoding(self.tile_sizes[number].width, codec)
-        grid, exact = (
-            LevelGrid(levels[number].size, tiles.tile_px),
-            self.second.info.get_level(number).downsample.is_integer(),
-        )
-        sample = sorted({round(place) for place in np.linspace(0, grid.tile_count - 1, TILES_PER_LEVEL)})
-        apart, errors = 0, [(0.0, True)]
+        levels, tile_check = self.first.info.levels, _TileCheck(self.tile_sizes[number].width, codec)
+        grid = LevelGrid(levels[number].size, tile_check.tile_px)
+        is_exact = self.second.info.get_level(number).downsample.is_integer() or self.second.info.reader != "openslide"
+        sample = sorted({round(tile) for tile in np.linspace(0, grid.tile_count - 1, TILES_PER_LEVEL)})
+        difference, errors = 0, [(0.0, True)]
         for tile in sample:
             box = grid.tile_box(tile)
-            seen = self.first.read(box, number)
-            if tile == 0 or exact or self.second.info.reader != "openslide":
-                apart = max(apart, int(np.abs(self.second.read(box, number).astype(int) - seen).max()))
+            stored = self.first.read(box, number)
+            if tile == 0 or is_exact:
+                difference = max(difference, int(np.abs(self.second.read(box, number).astype(int) - stored).max()))
             if number:
-                above = (box * 2).intersection(Box.from_size(levels[number - 1].size))
-                errors.append(tiles.measure_error(seen, self.first.read(above, number - 1)))
-        off = f"from the level above by {max(errors)[0]:.3g} grey levels"
-        good = apart <= DECODER_DIFFERENCE and all(good for _, good in errors)
-        return Finding(
-            f"level {number}", good, f"{format_count(len(sample), 'tile')}; readers differ by {apart}, {off}"
-        )
+                finer_box = (box * 2).intersection(Box.from_size(levels[number - 1].size))
+                errors.append(tile_check.measure_error(stored, self.first.read(finer_box, number - 1)))
+        good = difference <= DECODER_DIFFERENCE and all(is_acceptable for _, is_acceptable in errors)
+        error = f"the finer level's mean by {max(errors)[0]:.3g} grey levels"
+        words = f"{format_count(len(sample), 'tile')}; readers differ by {difference}, tiles from {error}"
+        return Finding(f"level {number}", good, words)
 
 
 @dataclass(frozen=True, slots=True)
-class _TileCoding:
-    """How the tiles of a level came about."""
+class _TileCheck:
+    """Compares stored tiles with the finer pixels that they were made from."""
 
     tile_px: int
     codec: Codec | None
 
-    def measure_error(self, stored: Rgb, above: Rgb) -> tuple[float, bool]:
-        """How far a stored tile is from what its pixels of the level above make, in grey levels, and if that may be.
+    def measure_error(self, stored: Rgb, finer: Rgb) -> tuple[float, bool]:
+        """Return how far a stored tile is from the mean of its finer pixels, in grey levels, and if that is acceptable.
 
-        Of a known codec it is the greatest difference, for the way from one to the other is known; else the mean.
+        With a known codec, the mean is encoded and decoded, and the greatest difference counts; otherwise the average.
         """
-        made = halve_image(above)
+        halved = halve_image(finer)
         if self.codec is None:
-            mean = float(np.abs(made.astype(int) - stored).mean())
-            return mean, mean <= UNKNOWN_CODEC_ERROR
-        coded = self.codec.decode(self.codec.encode(made, self.tile_px), self.tile_px)
-        most = int(np.abs(coded[: made.shape[0], : made.shape[1]].astype(int) - stored).max())
-        return most, most <= DECODER_DIFFERENCE
+            average = float(np.abs(halved.astype(int) - stored).mean())
+            return average, average <= UNKNOWN_CODEC_ERROR
+        decoded = self.codec.decode(self.codec.encode(halved, self.tile_px), self.tile_px)
+        greatest = int(np.abs(decoded[: halved.shape[0], : halved.shape[1]].astype(int) - stored).max())
+        return greatest, greatest <= DECODER_DIFFERENCE
 
 
-def _compare_number(check: str, seen: float | None, meant: float, unit: str) -> Finding:
-    same = seen is not None and abs(seen / meant - 1) < SAME_MPP
-    return Finding(check, same, f"{seen or 0:.6g}{unit}, intended {meant:.6g}")
+def _compare_number(check: str, value: float | None, expected: float, unit: str) -> Finding:
+    is_equal = value is not None and abs(value / expected - 1) < RELATIVE_TOLERANCE
+    return Finding(check, is_equal, f"{value or 0:.6g}{unit}, expected {expected:.6g}")

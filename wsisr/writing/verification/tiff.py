@@ -1,4 +1,4 @@
-"""A TIFF as tifffile and OpenSlide see it, and whether all that it points at is in the file."""
+"""Checks a TIFF with tifffile and OpenSlide, and that everything its directories point at lies in the file."""
 
 from __future__ import annotations
 
@@ -14,33 +14,32 @@ from wsisr.writing.verification.expectation import Expectation, Finding
 from wsisr.writing.verification.readers_agree import ReaderComparison
 
 
-def check_tiff(path: Path, meant: Expectation) -> Iterator[Finding]:
-    """Raises `SlideError` where it is too damaged to look further."""
+def check_tiff(path: Path, expected: Expectation) -> Iterator[Finding]:
+    """Yield the findings of all checks. Raises `SlideError` if the file is too damaged to check it further."""
     yield _check_segments(path)
-    picture = read_tiff_image(path, series=0)
-    if meant.has_limited_viewers and picture.obstacle:
-        yield Finding("pixels", True, f"not looked at: {picture.obstacle}, as was accepted")
+    image = read_tiff_image(path, series=0)
+    if expected.has_limited_viewers and image.obstacle:
+        yield Finding("pixels", True, f"not checked: {image.obstacle}; this was accepted when the file was written")
         return
-    # Whichever of the two wsisr itself would read it with.
-    native = read_openslide_info(path)
-    if native is None or picture.obstacle:
-        raise SlideError(f"{path}: {picture.obstacle or 'OpenSlide does not know it'}")
-    with TiffSlide(picture.info, picture.levels) as one, OpenSlideSlide(native) as other:
-        yield from ReaderComparison(one, other, tuple(plane.segment_size for plane in picture.levels)).iterate_findings(
-            meant
-        )
+    openslide_info = read_openslide_info(path)
+    if openslide_info is None or image.obstacle:
+        raise SlideError(f"{path}: {image.obstacle or 'OpenSlide does not know it'}")
+    tile_sizes = tuple(level.segment_size for level in image.levels)
+    # Whichever of the two readers wsisr would choose for this file, both are compared.
+    with TiffSlide(image.info, image.levels) as by_tifffile, OpenSlideSlide(openslide_info) as by_openslide:
+        yield from ReaderComparison(by_tifffile, by_openslide, tile_sizes).iterate_findings(expected)
 
 
 def _check_segments(path: Path) -> Finding:
-    """Every directory is walked, and every byte that one points at is in the file."""
-    size = path.stat().st_size
+    """Check, through all directories, that every tile they point at lies in the file and is not empty."""
+    file_size = path.stat().st_size
     with open_tiff(path) as tiff:
         pages = [page.aspage() for page in tiff.pages]
-        ends = [at + count for page in pages for at, count in _list_segments(page)]
-        empty = sum(count == 0 for page in pages for _, count in _list_segments(page))
-    beyond = sum(end > size for end in ends)
-    seen = f"{format_count(len(ends), 'tile')} of {format_count(len(pages), 'image')}"
-    words = f"{seen}; {beyond} beyond the end of the file, {empty} empty"
+        ends = [offset + size for page in pages for offset, size in _list_segments(page)]
+        empty = sum(size == 0 for page in pages for _, size in _list_segments(page))
+    beyond = sum(end > file_size for end in ends)
+    counts = f"{format_count(len(ends), 'tile')} of {format_count(len(pages), 'image')}"
+    words = f"{counts}; {beyond} beyond the end of the file, {empty} empty"
     return Finding("tiles", not beyond and not empty, words)
 
 

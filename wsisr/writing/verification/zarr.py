@@ -1,4 +1,4 @@
-"""An OME-Zarr as wsisr's own reader and the zarr library see it, and whether all of its tiles are there and whole."""
+"""Checks an OME-Zarr with wsisr's own reader and the zarr library, and that all of its tiles are there and intact."""
 
 from __future__ import annotations
 
@@ -24,45 +24,47 @@ from wsisr.writing.verification.expectation import Expectation, Finding
 from wsisr.writing.verification.readers_agree import ReaderComparison
 
 _ZARR_ERRORS = (OSError, ValueError, TypeError, LookupError, AttributeError, RuntimeError, ArithmeticError)
-"""What the zarr library has been seen to raise."""
+"""Errors that the zarr library has been seen to raise for damaged files."""
 
 PLACE_TOLERANCE = 1e-6
-"""Px of level 0; what is left is rounding, mostly."""
+"""In px of level 0; smaller differences are rounding."""
 
 _MAX_PROFILE_BYTES = 2**26
 
 
-def check_zarr(path: Path, meant: Expectation, *, chunks: bool) -> Iterator[Finding]:
-    """With `chunks`, each of them is read. Raises `SlideError` where it is too damaged to look further."""
-    # Our reader knows a short list of codecs; only what is made of these is shown to a library that takes any.
+def check_zarr(path: Path, expected: Expectation, *, every_chunk: bool) -> Iterator[Finding]:
+    """Yield the findings of all checks; with `every_chunk`, each chunk is read and compared with its checksum.
+
+    Raises `SlideError` if the folder is too damaged to check it further.
+    """
+    # Our reader accepts a short list of codecs only. It goes first, because the zarr library would run any codec.
     info, levels = open_zarr(path)
     try:
         group = zarr.open_group(path, mode="r", use_consolidated=False)
         arrays = [group[str(number)] for number in range(len(levels))]
-        yield _check_chunks([level.array for level in levels], chunks=chunks)
+        yield _check_chunks([level.array for level in levels], every_chunk=every_chunk)
         yield _check_placement(dict(group.attrs))
-        with ZarrSlide(info, levels) as one, ZarrLibrarySlide(path, dict(group.attrs), arrays) as other:
-            yield from ReaderComparison(one, other, tuple(level.segment_size for level in levels)).iterate_findings(
-                meant
-            )
+        tile_sizes = tuple(level.segment_size for level in levels)
+        with ZarrSlide(info, levels) as by_wsisr, ZarrLibrarySlide(path, dict(group.attrs), arrays) as by_zarr:
+            yield from ReaderComparison(by_wsisr, by_zarr, tile_sizes).iterate_findings(expected)
     except _ZARR_ERRORS as error:
         raise SlideError(f"{path}: a damaged zarr ({describe_error(error)})") from error
 
 
 class ZarrLibrarySlide(Slide):
-    """Levels as the zarr library reads them."""
+    """A slide whose levels the zarr library reads."""
 
     def __init__(self, path: Path, attributes: dict[str, Any], arrays: list[Any]) -> None:
         self._arrays = arrays
         sizes = [Size(array.shape[2], array.shape[1]) for array in arrays]
         levels = (Level(size, factor) for size, factor in zip(sizes, compute_downsamples(sizes), strict=True))
         multiscale = attributes["ome"]["multiscales"][0]
-        steps = multiscale["datasets"][0]["coordinateTransformations"]
-        scale = next(step["scale"] for step in steps if step["type"] == "scale")
-        known = all(axis.get("unit") == "micrometer" for axis in multiscale["axes"][1:])
+        transformations = multiscale["datasets"][0]["coordinateTransformations"]
+        scale = next(step["scale"] for step in transformations if step["type"] == "scale")
+        is_in_um = all(axis.get("unit") == "micrometer" for axis in multiscale["axes"][1:])
         facts = SlideInfo(path, "zarr", "ome-zarr", tuple(levels), None, None, _read_profile(path), {}, {})
         objective = attributes.get(OWN_ATTRIBUTE, {}).get("magnification")
-        self._info = replace(facts, mpp=float(scale[2]) if known else None, objective=objective)
+        self._info = replace(facts, mpp=float(scale[2]) if is_in_um else None, objective=objective)
 
     @property
     def info(self) -> SlideInfo:
@@ -76,37 +78,45 @@ class ZarrLibrarySlide(Slide):
 
 
 def _read_profile(path: Path) -> bytes | None:
-    place = path / PROFILE_ARRAY
-    if not place.is_dir():
+    profile = path / PROFILE_ARRAY
+    if not profile.is_dir():
         return None
-    array: Any = zarr.open_array(place, mode="r")
+    array: Any = zarr.open_array(profile, mode="r")
     return np.asarray(array[:_MAX_PROFILE_BYTES]).tobytes()
 
 
-def _check_chunks(arrays: Sequence[ChunkedArray], *, chunks: bool) -> Finding:
-    """Every shard is there, its table as its checksum says, and every chunk that it names decodes to its own checksum.
+def _check_chunks(arrays: Sequence[ChunkedArray], *, every_chunk: bool) -> Finding:
+    """Check that every shard exists and that its index matches its checksum.
 
-    With `chunks` it reads all of it, one at a time.
+    With `every_chunk`, also that each chunk of every index matches its own checksum; one is read at a time.
     """
-    lost = sum(1 for array in arrays for _ in find_missing_files(array))
-    tables = sum(1 for array in arrays for _ in find_damaged_indexes(array))
-    read = enumerate(arrays if chunks else ())
-    damaged = [f"level {number}, {said}" for number, array in read for said in find_damaged_chunks(array)]
+    missing = sum(1 for array in arrays for _ in find_missing_files(array))
+    damaged_indexes = sum(1 for array in arrays for _ in find_damaged_indexes(array))
+    damaged = [
+        f"level {number}, {chunk}"
+        for number, array in enumerate(arrays if every_chunk else ())
+        for chunk in find_damaged_chunks(array)
+    ]
     first = f", first {damaged[0]}" if damaged else ""
-    room = sum(math.prod(array.chunk_grid) for array in arrays)
-    words = f"room for {room} in {len(arrays)} levels; {lost} shards missing, {tables} tables damaged"
-    return Finding(
-        "tiles", not (lost or tables or damaged), f"{words}, {format_count(len(damaged), 'tile')} damaged{first}"
-    )
+    places = sum(math.prod(array.chunk_grid) for array in arrays)
+    shards = f"{missing} shards missing, {damaged_indexes} shard indexes damaged"
+    words = f"{places} tiles in {len(arrays)} levels; {shards}, {format_count(len(damaged), 'tile')} damaged{first}"
+    return Finding("tiles", not (missing or damaged_indexes or damaged), words)
 
 
 def _check_placement(attributes: dict[str, Any]) -> Finding:
-    """The first pixel of each level lies in the middle of those of level 0 that it shows, and is that much larger."""
-    off = 0.0
-    steps = [dataset["coordinateTransformations"] for dataset in attributes["ome"]["multiscales"][0]["datasets"]]
-    (finest, first), *_ = found = [(np.array(scale["scale"]), np.array(shift["translation"])) for scale, shift in steps]
-    for number, (scale, shift) in enumerate(found):
-        wanted = finest * (1, 2**number, 2**number)
-        apart = np.abs([scale - wanted, shift - first - (wanted - finest) / 2]).max()
-        off = max(off, float(apart / finest[2]))
-    return Finding("places", off < PLACE_TOLERANCE, f"levels lie up to {off:.2g} px of level 0 from where they should")
+    """Check that the first pixel of each level lies at the centre of the level-0 pixels that it shows.
+
+    Its scale must be that many times the scale of level 0.
+    """
+    largest_error = 0.0
+    datasets = attributes["ome"]["multiscales"][0]["datasets"]
+    steps = [dataset["coordinateTransformations"] for dataset in datasets]
+    levels = [(np.array(scale["scale"]), np.array(shift["translation"])) for scale, shift in steps]
+    finest, origin = levels[0]
+    for number, (scale, shift) in enumerate(levels):
+        expected = finest * (1, 2**number, 2**number)
+        error = np.abs([scale - expected, shift - origin - (expected - finest) / 2]).max()
+        largest_error = max(largest_error, float(error / finest[2]))
+    words = f"levels lie up to {largest_error:.2g} px of level 0 from their expected position"
+    return Finding("places", largest_error < PLACE_TOLERANCE, words)
