@@ -126,7 +126,7 @@ from wsisr.writing.pyramid import PyramidWriter
 from wsisr.writing.spec import PyramidSpec
 spec = PyramidSpec(Size(160, 160), 0.25, tile_px=16)
 with PyramidWriter(Path(sys.argv[1]), spec) as writer:
-    writer.write(Box.of(spec.size), np.zeros((160, 160, 3), np.uint8))
+    writer.write(Box.from_size(spec.size), np.zeros((160, 160, 3), np.uint8))
     for progress in writer.finish():
         if progress.stage == sys.argv[2]:
             os.kill(os.getpid(), signal.SIGKILL)

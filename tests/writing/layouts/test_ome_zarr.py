@@ -122,15 +122,11 @@ def test_every_shard_is_there_and_its_table_says_which_chunks_are_white(path: Pa
 
 def test_profile_metadata_and_magnification_come_back(path: Path) -> None:
     metadata = {"model": "masrgan x4 <é>", "warning": "research use only", "empty": ""}
-    write(
-        path,
-        PyramidSpec(
-            Size(100, 60), 0.5, 16, codec=CODEC, icc=bytes(range(256)) * 9, metadata=metadata, magnification=40
-        ),
-    )
+    profile = bytes(range(256)) * 9
+    write(path, PyramidSpec(Size(100, 60), 0.5, 16, codec=CODEC, icc=profile, metadata=metadata, magnification=40))
     assert read_metadata(path) == metadata
-    profile = zarr.open_array(path / ome_zarr.PROFILE_ARRAY, mode="r", zarr_format=3)
-    assert bytes(np.asarray(profile[...])) == bytes(range(256)) * 9
+    stored = zarr.open_array(path / ome_zarr.PROFILE_ARRAY, mode="r", zarr_format=3)
+    assert bytes(np.asarray(stored[...])) == profile
     attributes = dict(zarr.open_group(path, mode="r").attrs)
     assert attributes["wsisr"] == {"software": "wsisr", "note": metadata, "magnification": 40}
 

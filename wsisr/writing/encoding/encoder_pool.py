@@ -191,8 +191,8 @@ def run_encoders() -> None:
     """Main function of the root process, which loads what all need and then forks one process for each pipe."""
     method, quality, subsampling, *numbers = sys.argv[1:]
     tile_px, memory, *pipes = map(int, numbers)
-    for number in BLOCKED_SIGNALS:
-        signal.signal(number, signal.SIG_IGN)  # the parent acts on it, and these processes end with the parent
+    for stop_signal in BLOCKED_SIGNALS:
+        signal.signal(stop_signal, signal.SIG_IGN)  # the parent acts on it, and these processes end with the parent
     signal.pthread_sigmask(signal.SIG_UNBLOCK, BLOCKED_SIGNALS)
     cv2.setNumThreads(1)
     encoder = LocalEncoder(Codec(method, int(quality), subsampling), tile_px)
