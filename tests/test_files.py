@@ -1,4 +1,4 @@
-"""Writing a file: whole under its name, or the older one stays."""
+"""Atomic writing: the new file is complete, or the old one stays."""
 
 from __future__ import annotations
 
@@ -16,7 +16,9 @@ from wsisr.files import write_atomically
 
 
 @given(pieces=st.lists(st.binary()))
-def test_a_file_is_its_pieces_and_alone(pieces: list[bytes], tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_a_file_is_its_pieces_and_leaves_no_other_file(
+    pieces: list[bytes], tmp_path_factory: pytest.TempPathFactory
+) -> None:
     path = tmp_path_factory.mktemp("whole") / "a.bin"
     write_atomically(path, pieces)
     assert path.read_bytes() == b"".join(pieces)
@@ -30,13 +32,13 @@ def test_an_older_file_is_replaced(tmp_path: Path) -> None:
     assert path.read_bytes() == b"new"
 
 
-def test_a_file_may_be_read_by_whom_the_umask_allows(tmp_path: Path) -> None:
+def test_the_permissions_of_a_file_follow_the_umask(tmp_path: Path) -> None:
     write_atomically(tmp_path / "a", [])
     (tmp_path / "b").touch()
     assert stat.S_IMODE((tmp_path / "a").stat().st_mode) == stat.S_IMODE((tmp_path / "b").stat().st_mode)
 
 
-def test_where_making_the_pieces_fails_the_older_file_stays_and_nothing_else(tmp_path: Path) -> None:
+def test_if_the_pieces_fail_only_the_old_file_stays(tmp_path: Path) -> None:
     def pieces() -> Iterator[bytes]:
         yield b"half"
         raise KeyboardInterrupt
@@ -48,7 +50,7 @@ def test_where_making_the_pieces_fails_the_older_file_stays_and_nothing_else(tmp
     assert [path.read_bytes(), *tmp_path.iterdir()] == [b"old", path]
 
 
-def test_where_the_disk_is_full_the_older_file_stays_and_nothing_else(tmp_path: Path) -> None:
+def test_if_the_disk_is_full_only_the_old_file_stays(tmp_path: Path) -> None:
     path = tmp_path / "a.bin"
     path.write_bytes(b"old")
     with limit_file_size(5000), pytest.raises(OutputError, match="cannot be written: file too large; ") as error:

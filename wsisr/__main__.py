@@ -11,7 +11,7 @@ def main() -> None:
     """Run the command line. Ctrl-C before or after its own care of it is one line and exit code 130, too."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a cluster's Ctrl-C
     try:
-        from wsisr.cli.app import main as run_command_line  # noqa: PLC0415 - within what catches Ctrl-C
+        from wsisr.cli.app import run_command_line as run_command_line  # noqa: PLC0415 - within what catches Ctrl-C
 
         run_command_line()
     except KeyboardInterrupt:

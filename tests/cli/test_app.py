@@ -13,7 +13,7 @@ import pytest
 from typer.testing import CliRunner
 
 from wsisr import __version__
-from wsisr.cli.app import app, errors_as_lines
+from wsisr.cli.app import app, print_errors_as_lines
 from wsisr.cli.console import FILE_COLUMNS, console_width, print_message
 from wsisr.cli.progress import format_rate
 from wsisr.cli.summary import pace
@@ -105,7 +105,7 @@ def test_bad_input_is_one_line_on_stderr_and_exit_code_one(tmp_path: Path) -> No
 def test_an_error_is_one_line_word_for_word(
     kind: type[WsisrError], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with pytest.raises(SystemExit) as ended, errors_as_lines():
+    with pytest.raises(SystemExit) as ended, print_errors_as_lines():
         raise kind(message)
     assert ended.value.code == 1
     assert capsys.readouterr().err == f"wsisr: error: {message.replace(chr(10), ' ')}\n"
@@ -158,7 +158,7 @@ def test_a_signal_while_the_interpreter_cleans_up_ends_it_without_a_word(name: s
 
 
 def test_a_bug_keeps_its_traceback() -> None:
-    with pytest.raises(ZeroDivisionError), errors_as_lines():
+    with pytest.raises(ZeroDivisionError), print_errors_as_lines():
         _ = 1 // 0
 
 

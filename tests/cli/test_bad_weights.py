@@ -15,7 +15,7 @@ from tests.support.disks import limit_file_size
 from tests.support.networks import make_small_network, make_small_spec
 from tests.support.pairs import write_dataset
 from tests.support.samples import make_noise, write_tiff
-from wsisr.cli.app import app, errors_as_lines
+from wsisr.cli.app import app, print_errors_as_lines
 from wsisr.imaging.geometry import Size
 from wsisr.models.weights import save_weights
 
@@ -72,7 +72,7 @@ def upscale(folder: Path, model: str) -> list[str]:
 def refused(command: list[str], capsys: pytest.CaptureFixture[str], largest_file: int | None = None) -> str:
     """The one line that is said, without its beginning; the command ends with 1."""
     disk = nullcontext() if largest_file is None else limit_file_size(largest_file)
-    with pytest.raises(SystemExit) as ended, errors_as_lines(), disk:
+    with pytest.raises(SystemExit) as ended, print_errors_as_lines(), disk:
         CliRunner().invoke(app, command, catch_exceptions=False)
     assert ended.value.code == 1
     said = capsys.readouterr().err

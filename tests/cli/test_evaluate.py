@@ -14,7 +14,7 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from tests.support.samples import make_noise_levels, write_generic_pyramid
-from wsisr.cli.evaluate import _table, evaluate
+from wsisr.cli.evaluate import _build_score_table, evaluate_command
 from wsisr.errors import OutputError, SlideError
 from wsisr.evaluation import Row
 from wsisr.evaluation import evaluate as measure
@@ -25,7 +25,7 @@ from wsisr.slides.region import select_region
 from wsisr.upscaling.engine import upscale_region
 
 app = typer.Typer()
-app.command()(evaluate)
+app.command()(evaluate_command)
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +58,7 @@ def test_no_number_is_cut_on_a_terminal_of_80_columns(slides: list[Path]) -> Non
         *_, row = measure(slide, upscaler, 0, "bicubic")
     assert isinstance(row, Row)
     terminal = Console(width=80, file=StringIO())
-    terminal.print(_table([replace(row, mpp_lr=1.012, mpp_hr=0.506)], upscaler))
+    terminal.print(_build_score_table([replace(row, mpp_lr=1.012, mpp_hr=0.506)], upscaler))
     assert isinstance(terminal.file, StringIO)
     text = terminal.file.getvalue()
     assert "…" not in text

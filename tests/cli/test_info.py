@@ -11,11 +11,11 @@ from PIL import ImageCms
 from typer.testing import CliRunner
 
 from tests.support.samples import make_noise, make_noise_levels, write_ome_pyramid, write_tiff
-from wsisr.cli.info import info
+from wsisr.cli.info import info_command
 from wsisr.imaging.geometry import Size
 
 app = typer.Typer()
-app.command()(info)
+app.command()(info_command)
 
 
 def shown(*arguments: str | Path) -> str:

@@ -31,13 +31,13 @@ class Fated:
     """A desk at which something happens to the process once a slide is begun, and nothing of it is finished."""
 
     def __init__(self, desk: Frontend) -> None:
-        self.desk = desk
+        self.frontend = desk
 
-    def stop_asked(self) -> AbstractContextManager[StopFlag]:
-        return self.desk.catch_stop_signals()
+    def catch_stop_signals(self) -> AbstractContextManager[StopFlag]:
+        return self.frontend.catch_stop_signals()
 
-    def drawn(self, steps: Iterable[Progress], words: ProgressFormatter) -> Iterator[Progress]:
-        for number, step in enumerate(self.desk.show_progress(steps, words)):
+    def show_progress(self, steps: Iterable[Progress], formatter: ProgressFormatter) -> Iterator[Progress]:
+        for number, step in enumerate(self.frontend.show_progress(steps, formatter)):
             if number == 1:
                 self.happens()
             yield step
@@ -48,7 +48,7 @@ class Fated:
 
 class Waiting(Fated):
     def happens(self) -> None:
-        with self.stop_asked() as stop:
+        with self.catch_stop_signals() as stop:
             while not stop.is_set():
                 pass
 

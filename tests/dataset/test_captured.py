@@ -8,7 +8,7 @@ from typer.testing import CliRunner, Result
 
 from tests.support.captures import CaptureFlaws, ScanPair, make_tissue, render_capture, render_scans, write_capture
 from tests.support.disks import limit_file_size
-from wsisr.cli.build_dataset import build_dataset
+from wsisr.cli.build_dataset import build_dataset_app
 from wsisr.dataset.alignment import NoCommonTissueError, align_captures
 from wsisr.dataset.captured import blur_and_thin, fit_colours
 from wsisr.dataset.captures import ImageSlide, open_capture, pixel_size_from_name
@@ -28,7 +28,7 @@ def captures() -> ScanPair:
 
 def run(*arguments: str | Path) -> Result:
     options = ["captured", *map(str, arguments), "--jobs", "1", "-q", "--patch-px", str(PATCH_PX)]
-    return CliRunner().invoke(build_dataset, options, catch_exceptions=False)
+    return CliRunner().invoke(build_dataset_app, options, catch_exceptions=False)
 
 
 @pytest.mark.parametrize(("quarter", "flip"), [(0, True), (90, False), (180, False), (270, True)])
@@ -94,7 +94,7 @@ def test_bad_input_is_one_line(tmp_path: Path, captures: ScanPair) -> None:
         write_capture(tmp_path / "other.tif", captures.high, 0.5),
     )
     output: list[str | Path] = ["-o", tmp_path / "d"]
-    with pytest.raises(DatasetError, match="pixel pitch is not recorded; give it with --mpp"):
+    with pytest.raises(DatasetError, match="pixel size is not recorded; give it with --mpp"):
         run(bare, other, *output)
     with pytest.raises(DatasetError, match="name the coarser capture first"):
         run(other, bare, *output, "--mpp", "0.5", "0.5")

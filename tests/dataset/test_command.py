@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from tests.support.pairs import write_blank_slide, write_slide
-from wsisr.cli.build_dataset import build_dataset
+from wsisr.cli.build_dataset import build_dataset_app
 from wsisr.dataset.reader import PatchStore
 from wsisr.errors import DatasetError, OutputError
 from wsisr.imaging.geometry import Size
@@ -17,7 +17,7 @@ from wsisr.imaging.geometry import Size
 
 def run(*arguments: str | Path, command: str = "pyramid") -> Result:
     options = [command, *map(str, arguments), *(["--patch-px", "64", "--jobs", "1"] if command == "pyramid" else [])]
-    return CliRunner(env={"COLUMNS": "140"}).invoke(build_dataset, options, catch_exceptions=False)
+    return CliRunner(env={"COLUMNS": "140"}).invoke(build_dataset_app, options, catch_exceptions=False)
 
 
 def rows(output: str) -> list[list[str]]:

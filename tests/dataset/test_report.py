@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 
 from tests.support.pairs import build_dataset, make_record, write_dataset, write_manifest, write_slide
 from tests.support.samples import make_noise
-from wsisr.cli.build_dataset import build_dataset
+from wsisr.cli.build_dataset import build_dataset_app
 from wsisr.dataset.reader import HEADER, MANIFEST, REPORT, SLIDES, PatchStore
 from wsisr.dataset.report import write_report
 from wsisr.dataset.report.charts import KernelWeights, area_weights, bicubic_weights
@@ -71,7 +71,7 @@ class Page(HTMLParser):
 def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("report")
     slides = [write_slide(folder / f"{name}.ome.tif", Size(256, 256), seed=n) for n, name in enumerate("ab")]
-    return build_dataset(folder / "pairs", slides, [write_slide(folder / "c.ome.tif", Size(256, 128))]).folder
+    return build_dataset_app(folder / "pairs", slides, [write_slide(folder / "c.ome.tif", Size(256, 128))]).folder
 
 
 def page_of(folder: Path) -> Page:
@@ -115,7 +115,7 @@ def test_nothing_comes_from_elsewhere_and_nothing_runs(dataset: Path) -> None:
 def test_the_same_dataset_gives_the_same_bytes_wherever_it_lies(dataset: Path, tmp_path: Path) -> None:
     copy = shutil.copytree(dataset, tmp_path / "elsewhere")
     (copy / REPORT).unlink()
-    done = CliRunner().invoke(build_dataset, ["report", str(copy)], catch_exceptions=False)
+    done = CliRunner().invoke(build_dataset_app, ["report", str(copy)], catch_exceptions=False)
     assert done.stdout == f"{copy / REPORT}\n"
     assert (copy / REPORT).read_bytes() == (dataset / REPORT).read_bytes()
 

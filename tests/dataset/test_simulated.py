@@ -14,7 +14,7 @@ from typer.testing import CliRunner, Result
 from tests.support.disks import limit_file_size
 from tests.support.pairs import RECIPE, read_files, write_blank_slide, write_levels, write_slide
 from tests.support.samples import make_noise
-from wsisr.cli.build_dataset import build_dataset
+from wsisr.cli.build_dataset import build_dataset_app
 from wsisr.dataset.builder import DatasetBuilder
 from wsisr.dataset.degradation import CAPTURE, SCAN
 from wsisr.dataset.pyramid import BuildOptions
@@ -114,7 +114,7 @@ def test_what_gives_no_pairs_is_refused_in_one_line_and_leaves_nothing(tmp_path:
     text = tmp_path / "text.svs"
     text.write_text("no slide")
     cases = {
-        write_slide(tmp_path / "bare.ome.tif", mpp=None): "pixel pitch is not recorded",
+        write_slide(tmp_path / "bare.ome.tif", mpp=None): "pixel size is not recorded",
         write_slide(tmp_path / "coarse.ome.tif", mpp=3.0): "levels that pair start at 3 um/px, coarser than 2.1",
         write_slide(tmp_path / "small.ome.tif", Size(63, 200)): "smaller than a patch of 64 px",
         write_blank_slide(tmp_path / "glass.ome.tif"): "",
@@ -138,7 +138,7 @@ def test_what_gives_no_pairs_is_refused_in_one_line_and_leaves_nothing(tmp_path:
 
 def run(*arguments: str | Path) -> Result:
     options = ["simulated", *map(str, arguments), "--patch-px", "64", "--jobs", "1"]
-    return CliRunner(env={"COLUMNS": "140"}).invoke(build_dataset, options, catch_exceptions=False)
+    return CliRunner(env={"COLUMNS": "140"}).invoke(build_dataset_app, options, catch_exceptions=False)
 
 
 def test_the_command_takes_a_file_and_keeps_what_can_be_used(tmp_path: Path) -> None:

@@ -96,7 +96,7 @@ def test_a_slide_that_is_held_out_leaves_the_folder_it_is_in(tmp_path: Path) -> 
 
 def test_a_case_on_both_sides_is_refused(tmp_path: Path) -> None:
     first, second = touched(tmp_path, "P1_HE.svs", "P1_IHC.svs")
-    with pytest.raises(DatasetError, match="in training and in validation both: case P1; hold out all slides"):
+    with pytest.raises(DatasetError, match="case P1 is in training and in validation; hold out all slides"):
         sources([first], [second])
 
 

@@ -1,4 +1,4 @@
-"""Laws of the scores, and a second implementation of SSIM that takes the paper at its word."""
+"""Laws of PSNR and SSIM, and a slow second implementation of SSIM that follows the paper literally."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ SIZES = st.builds(Size, st.integers(11, 40), st.integers(11, 40))
 SEEDS = st.integers(0, 1000)
 
 
-def slow_ssim(image: Rgb, truth: Rgb) -> float:
+def compute_slow_ssim(image: Rgb, truth: Rgb) -> float:
     """Wang et al. 2004, window by window."""
     row = np.exp(-((np.arange(11) - 5.0) ** 2) / (2 * 1.5**2))
     weights = np.outer(row, row) / np.outer(row, row).sum()
@@ -46,12 +46,12 @@ def slow_ssim(image: Rgb, truth: Rgb) -> float:
     return float(np.mean(values))
 
 
-def pale(size: Size, seed: int) -> Rgb:
-    """Nearly constant and bright: where float32 is at its worst."""
+def make_pale(size: Size, seed: int) -> Rgb:
+    """Return an almost constant bright image, on which float32 is least exact."""
     return (250 + make_noise(size, seed) % 4).astype(np.uint8)
 
 
-def dark(size: Size, seed: int) -> Rgb:
+def make_dark(size: Size, seed: int) -> Rgb:
     return (make_noise(size, seed) % 3).astype(np.uint8)
 
 
@@ -90,10 +90,10 @@ def test_ssim_of_an_image_and_its_negative_is_below_zero() -> None:
 
 
 @pytest.mark.parametrize("size", [Size(11, 11), Size(18, 14)])
-@pytest.mark.parametrize("make", [make_noise, pale, dark])
+@pytest.mark.parametrize("make", [make_noise, make_pale, make_dark])
 def test_ssim_is_that_of_the_paper(size: Size, make: Callable[[Size, int], Rgb]) -> None:
     image, truth = make(size, 1), make(size, 2)
-    assert compute_ssim(image, truth) == pytest.approx(slow_ssim(image, truth), abs=1e-6)
+    assert compute_ssim(image, truth) == pytest.approx(compute_slow_ssim(image, truth), abs=1e-6)
 
 
 @given(st.integers(12, 60), st.data())

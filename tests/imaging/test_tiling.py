@@ -1,4 +1,4 @@
-"""Laws of cutting and joining."""
+"""Laws of tiling and blending."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ def noise(size: Size) -> Rgb:
     return np.random.default_rng(0).integers(0, 256, (size.height, size.width, 3), dtype=np.uint8)
 
 
-def joined(image: Rgb, grid: TileGrid, scale: int) -> Rgb:
-    """The image cut, enlarged tile by tile with Pillow's bicubic, and put together again."""
+def enlarge_by_tiles(image: Rgb, grid: TileGrid, scale: int) -> Rgb:
+    """Cut an image, enlarge it tile by tile with Pillow's bicubic, and blend the tiles."""
     upscaler, blender = Resampling("bicubic", scale), Blender(grid, scale)
     result = np.zeros((grid.image.height * scale, grid.image.width * scale, 3), np.uint8)
     for tile in grid:
-        window = image[tile.input_box.rows, tile.input_box.columns]
-        box, pixels = blender.blend_tile(tile, upscaler(window[None])[0])
+        pixels_read = image[tile.input_box.rows, tile.input_box.columns]
+        box, pixels = blender.blend_tile(tile, upscaler(pixels_read[None])[0])
         result[box.rows, box.columns] = pixels
     return result
 
 
 @given(sizes, tilings)
-def test_blocks_cover_the_image_once(size: Size, tiling: Tiling) -> None:
+def test_cores_cover_the_image_once(size: Size, tiling: Tiling) -> None:
     count = np.zeros((size.height, size.width), int)
     for tile in TileGrid(size, tiling):
         count[tile.core.rows, tile.core.columns] += 1
@@ -44,7 +44,7 @@ def test_blocks_cover_the_image_once(size: Size, tiling: Tiling) -> None:
 
 
 @given(sizes, tilings)
-def test_windows_stay_inside_the_image_and_hold_what_their_tile_needs(size: Size, tiling: Tiling) -> None:
+def test_input_boxes_stay_inside_the_image_and_contain_their_blend_box(size: Size, tiling: Tiling) -> None:
     for tile in TileGrid(size, tiling):
         assert Box.from_size(size).contains(tile.input_box)
         assert tile.input_box.contains(tile.blend_box)
@@ -52,7 +52,7 @@ def test_windows_stay_inside_the_image_and_hold_what_their_tile_needs(size: Size
 
 
 @given(sizes, tilings, st.integers(0, 99))
-def test_of_what_lies_around_a_tile_the_margin_is_read_and_no_more_than_a_round_width_takes(
+def test_around_a_tile_the_halo_is_read_and_only_the_width_is_rounded_up(
     size: Size, tiling: Tiling, around: int
 ) -> None:
     readable = Box.from_size(size).expand(around)
@@ -65,31 +65,33 @@ def test_of_what_lies_around_a_tile_the_margin_is_read_and_no_more_than_a_round_
 
 
 @given(sizes, tilings, st.integers(0, 99))
-def test_windows_are_as_wide_as_networks_like_it_or_as_the_image(size: Size, tiling: Tiling, around: int) -> None:
+def test_input_boxes_are_a_multiple_wide_or_as_wide_as_the_image(size: Size, tiling: Tiling, around: int) -> None:
     readable = Box.from_size(size).expand(around)
     for tile in TileGrid(size, tiling, readable):
         assert tile.input_box.width % tiling.width_multiple == 0 or tile.input_box.columns == readable.columns
 
 
 @given(st.integers(1, 50), st.integers(0, 200), st.integers(0, 60))
-def test_neighbours_overlap_by_what_was_asked_unless_less_is_exact(step: int, overlap: int, context: int) -> None:
-    tiling = Tiling.from_overlap(step, overlap, context)
-    assert 2 * tiling.halo_px + tiling.feather_px == min(overlap, 2 * context)
+def test_neighbours_overlap_as_requested_unless_less_is_exact(step: int, overlap: int, receptive_field: int) -> None:
+    tiling = Tiling.from_overlap(step, overlap, receptive_field)
+    assert 2 * tiling.halo_px + tiling.feather_px == min(overlap, 2 * receptive_field)
 
 
 @given(sizes, tilings)
-def test_read_pixels_are_those_of_all_windows(size: Size, tiling: Tiling) -> None:
+def test_input_pixels_are_those_of_all_input_boxes(size: Size, tiling: Tiling) -> None:
     grid = TileGrid(size, tiling)
     assert grid.input_pixel_count == sum(tile.input_box.size.pixel_count for tile in grid)
 
 
 @given(sizes, st.integers(3, 40), st.integers(0, 20), st.sampled_from([2, 4]))
-def test_a_margin_of_the_context_gives_the_whole_images_result(size: Size, step: int, more: int, scale: int) -> None:
+def test_a_halo_of_the_receptive_field_gives_the_result_of_the_whole_image(
+    size: Size, step: int, more: int, scale: int
+) -> None:
     tiling = Tiling.from_overlap(step, 2 * 3 + more, receptive_field=3)
     assert tiling.feather_px == 0
     image = noise(size)
     whole = Resampling("bicubic", scale)(image[None])[0]
-    np.testing.assert_array_equal(joined(image, TileGrid(size, tiling), scale), whole)
+    np.testing.assert_array_equal(enlarge_by_tiles(image, TileGrid(size, tiling), scale), whole)
 
 
 @given(sizes, tilings)
@@ -103,7 +105,7 @@ def test_blending_equal_tiles_changes_nothing(size: Size, tiling: Tiling) -> Non
 
 
 @given(sizes, tilings)
-def test_feathers_fade_and_never_leave_the_range_of_what_they_join(size: Size, tiling: Tiling) -> None:
+def test_blending_never_leaves_the_range_of_the_tiles(size: Size, tiling: Tiling) -> None:
     grid = TileGrid(size, tiling)
     blender = Blender(grid, 1)
     for index, tile in enumerate(grid):
@@ -113,7 +115,7 @@ def test_feathers_fade_and_never_leave_the_range_of_what_they_join(size: Size, t
         assert pixels.max() <= 150
 
 
-def test_a_feather_is_a_straight_ramp() -> None:
+def test_a_feather_is_a_linear_ramp() -> None:
     grid = TileGrid(Size(40, 1), Tiling(core_px=20, halo_px=0, feather_px=10))
     blender = Blender(grid, 1)
     row = np.zeros(40)

@@ -1,4 +1,4 @@
-"""Worker processes: each job is done once, whoever dies meanwhile, and the wish to stop is heard."""
+"""Worker processes run each job once, even if workers die, and jobs learn that they should stop."""
 
 from __future__ import annotations
 
@@ -12,64 +12,64 @@ import pytest
 from wsisr.parallel.processes import Channel, JobDone, Message, WorkerDied, WorkerEvent, run_in_processes
 
 
-def doubled(number: int, link: Channel) -> int:
-    """Says the number; dies of it where it is negative."""
-    os.kill(os.getpid(), signal.SIGINT)  # goes to all processes of a terminal, and is for the first to act upon
-    link.send(f"{number} in hand")
+def double_or_die(number: int, channel: Channel) -> int:
+    """Send the number; die of a negative one."""
+    os.kill(os.getpid(), signal.SIGINT)  # a terminal sends it to all processes; only the first acts on it
+    channel.send(f"{number} in hand")
     if number < 0:
         os.kill(os.getpid(), signal.SIGKILL)
     return 2 * number
 
 
-def endless(marker: Path, link: Channel) -> None:
-    link.send("begun")
-    while not link.stop.is_set():
+def run_until_stopped(marker: Path, channel: Channel) -> None:
+    channel.send("begun")
+    while not channel.stop.is_set():
         pass
     marker.touch()
 
 
-def once_there(marker: Path | None, _link: Channel) -> int:
+def wait_for_file(marker: Path | None, _channel: Channel) -> int:
     while marker and not marker.exists():
         pass
     return os.getpid()
 
 
-def refusing(number: int, _link: Channel) -> None:
+def refuse_job(number: int, _channel: Channel) -> None:
     raise ValueError(f"no {number}")
 
 
-def test_one_that_dies_costs_only_its_own_job() -> None:
+def test_a_worker_that_dies_loses_only_its_own_job() -> None:
     jobs = [1, -1, 2, 3, -2]
-    found: list[WorkerEvent[int]] = list(run_in_processes(doubled, jobs, 2))
-    assert {each.job: each.result for each in found if isinstance(each, JobDone)} == {0: 2, 2: 4, 3: 6}
-    assert sorted(each.job for each in found if isinstance(each, WorkerDied)) == [1, 4]
-    assert {each.code for each in found if isinstance(each, WorkerDied)} == {-signal.SIGKILL}
-    said = [(each.job, each.content) for each in found if isinstance(each, Message)]
-    assert sorted(said) == [(place, f"{number} in hand") for place, number in enumerate(jobs)]
+    events: list[WorkerEvent[int]] = list(run_in_processes(double_or_die, jobs, 2))
+    assert {event.job: event.result for event in events if isinstance(event, JobDone)} == {0: 2, 2: 4, 3: 6}
+    assert sorted(event.job for event in events if isinstance(event, WorkerDied)) == [1, 4]
+    assert {event.code for event in events if isinstance(event, WorkerDied)} == {-signal.SIGKILL}
+    messages = [(event.job, event.content) for event in events if isinstance(event, Message)]
+    assert sorted(messages) == [(place, f"{number} in hand") for place, number in enumerate(jobs)]
 
 
-def test_one_that_dies_with_nothing_in_hand_costs_no_job(tmp_path: Path) -> None:
+def test_an_idle_worker_that_dies_loses_no_job(tmp_path: Path) -> None:
     marker = tmp_path / "end"
-    found: list[WorkerEvent[int]] = []
-    with closing(run_in_processes(once_there, [None, marker], 2)) as happenings:
-        for each in happenings:
-            found.append(each)
-            if isinstance(each, JobDone) and each.job == 0:
-                os.kill(each.result, signal.SIGKILL)
-            elif any(isinstance(one, JobDone) for one in found):
+    events: list[WorkerEvent[int]] = []
+    with closing(run_in_processes(wait_for_file, [None, marker], 2)) as stream:
+        for event in stream:
+            events.append(event)
+            if isinstance(event, JobDone) and event.job == 0:
+                os.kill(event.result, signal.SIGKILL)
+            elif any(isinstance(one, JobDone) for one in events):
                 marker.touch()
-    assert [each.job for each in found if isinstance(each, JobDone)] == [0, 1]
-    assert not any(isinstance(each, WorkerDied) for each in found)
+    assert [event.job for event in events if isinstance(event, JobDone)] == [0, 1]
+    assert not any(isinstance(event, WorkerDied) for event in events)
 
 
-def test_left_early_the_job_in_hand_hears_it_and_is_waited_for(tmp_path: Path) -> None:
+def test_a_running_job_is_stopped_and_waited_for_when_the_caller_leaves(tmp_path: Path) -> None:
     marker = tmp_path / "ended"
-    with closing(run_in_processes(endless, [marker], 1)) as happenings:
-        assert Message(0, "begun") in happenings
+    with closing(run_in_processes(run_until_stopped, [marker], 1)) as stream:
+        assert Message(0, "begun") in stream
     assert marker.exists()
 
 
 def test_a_bug_keeps_its_traceback() -> None:
-    with pytest.raises(ValueError, match="no 5") as caught, closing(run_in_processes(refusing, [5], 1)) as happenings:
-        list(happenings)
-    assert "in refusing" in caught.value.__notes__[0]
+    with pytest.raises(ValueError, match="no 5") as caught, closing(run_in_processes(refuse_job, [5], 1)) as stream:
+        list(stream)
+    assert "in refuse_job" in caught.value.__notes__[0]

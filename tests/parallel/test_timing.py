@@ -1,4 +1,4 @@
-"""Times: what each stage worked, by a clock that is given."""
+"""Stage times, measured with a given clock."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from wsisr.parallel.timing import StageTimes
 from wsisr.progress import Progress
 
 
-def test_what_a_stage_worked_adds_up_and_waiting_counts_for_none() -> None:
+def test_the_time_of_a_stage_adds_up_and_waiting_counts_for_none() -> None:
     times = StageTimes(clock=map(float, count()).__next__)
     for stage in ("read", "network", "read"):
         with times.measure(stage):

@@ -1,7 +1,7 @@
-"""Captures of a slide made by us, so that the map between two of them is known.
+"""Synthetic captures of a slide, between which the true transform is known.
 
-A capture is rendered from a finer image through a Gaussian, whose centre is its pixel's, at any offset, angle and
-scale: neither capture shares its grid with that image. Colours, noise and JPEG come after.
+A capture is rendered from a finer image through a Gaussian centred on each of its pixels, at any offset, angle and
+scale: no capture shares its pixel grid with that image. Colour change, noise and JPEG follow.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ OWN_BLUR = 0.45
 
 @dataclass(frozen=True, slots=True)
 class CaptureFlaws:
-    """What a capture suffers besides its pitch."""
+    """Degradations of a capture besides its pixel size."""
 
     blur_px: float = 0.0
     """Standard deviation of a further blur, in px of the capture."""
     recolour: float = 0.0
-    """How far optical densities change and mix between channels, as a share."""
+    """Largest change and mixing of optical densities between channels, as a share."""
     noise: float = 0.0
     """Standard deviation at white, in grey levels."""
     quality: int = 100
@@ -46,7 +46,7 @@ class CaptureFlaws:
 
 
 def render_capture(fine: Rgb, place: Affine, size: Size, flaws: CaptureFlaws, random: np.random.Generator) -> Rgb:
-    """An image of `size` of what lies in the fine image where `place` maps it to."""
+    """Render an image of `size` of the part of the fine image to which `place` maps it."""
     sigma = place.scale * float(np.hypot(OWN_BLUR, flaws.blur_px))
     box = enclosing_box(place(corner_points(size)), round(4 * sigma) + 2).intersection(
         Box(0, 0, fine.shape[1], fine.shape[0])
@@ -54,14 +54,14 @@ def render_capture(fine: Rgb, place: Affine, size: Size, flaws: CaptureFlaws, ra
     light = cv2.GaussianBlur(fine[box.rows, box.columns].astype(np.float32), (0, 0), sigma)
     place = place.translate(-box.left, -box.top)
     x, y = np.meshgrid(np.arange(size.width) + 0.5, np.arange(size.height) + 0.5)
-    there = place(np.column_stack([x.ravel(), y.ravel()])) - 0.5
-    columns, rows = (there[:, i].reshape(size.height, size.width).astype(np.float32) for i in (0, 1))
+    points = place(np.column_stack([x.ravel(), y.ravel()])) - 0.5
+    columns, rows = (points[:, i].reshape(size.height, size.width).astype(np.float32) for i in (0, 1))
     image = cv2.remap(light, columns, rows, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
     return store_as_jpeg(add_noise(change_stain(image, flaws.recolour, random), flaws.noise, random), flaws.quality)
 
 
 def change_stain(light: np.ndarray, share: float, random: np.random.Generator) -> np.ndarray:
-    """Optical densities mixed between channels and made stronger or weaker, the light tinted."""
+    """Scale optical densities, mix them between channels, and tint the light."""
     density = -np.log((np.clip(light, 0, 255) + 1) / 256)
     mixing = np.eye(3) + random.uniform(-share, share, (3, 3)) * (0.4 + 0.6 * np.eye(3))
     tint = 1 - random.uniform(0, share / 3, 3)
@@ -69,7 +69,7 @@ def change_stain(light: np.ndarray, share: float, random: np.random.Generator) -
 
 
 def add_noise(light: np.ndarray, level: float, random: np.random.Generator) -> np.ndarray:
-    """Half of the noise is of photons and goes with the root of the light, half is of the sensor."""
+    """Add noise: half of it is shot noise, which grows with the root of the light, half is the sensor's."""
     strength = level * np.sqrt(0.5 + 0.5 * np.clip(light, 0, 255) / 255)
     return np.asarray(light + random.normal(size=light.shape) * strength)
 
@@ -85,7 +85,7 @@ def store_as_jpeg(light: np.ndarray, quality: int) -> Rgb:
 
 LOW_FLAWS = CaptureFlaws(blur_px=0.6, recolour=0.25, noise=4, quality=50)
 HIGH_FLAWS = CaptureFlaws(blur_px=0.3, noise=2, quality=75)
-"""The worst of what the coarser and the finer capture of a pair are drawn from."""
+"""The worst flaws from which those of the coarser and the finer capture of a pair are drawn."""
 
 FINE_PX = 2.0
 """Px of the finer image that one px of the finer capture covers."""
@@ -95,21 +95,21 @@ LEAST_CONTRAST = 6.0
 
 @dataclass(frozen=True, slots=True)
 class RegisteredField:
-    """A patch of the coarser capture, the finer capture around it, and the map between them."""
+    """A patch of the coarser capture, the finer capture around it, and the transform between them."""
 
     low: Rgb
     high: Rgb
     truth: Affine
     centre: tuple[float, float]
-    """Of the patch, in px of the finer image."""
+    """Centre of the patch, in px of the finer image."""
 
 
 @dataclass(frozen=True, slots=True)
 class FieldSettings:
-    """What fields are drawn from."""
+    """Ranges from which fields are drawn."""
 
     ratio: int
-    """Nominal: px of the finer capture per px of the coarser."""
+    """Nominal scale: px of the finer capture per px of the coarser."""
     patch_px: int = 192
     """Side of the patch in px of the finer capture."""
     shift_px: float = 16.0
@@ -119,11 +119,11 @@ class FieldSettings:
 
     @property
     def high_px(self) -> int:
-        """Side of the finer capture: holds the patch however it is shifted, turned and scaled."""
+        """Side of the finer capture: contains the patch at any shift, rotation and scale."""
         return round(self.patch_px * 1.15 + 2 * self.shift_px) + 8
 
     def draw_field(self, fine: Rgb, random: np.random.Generator) -> RegisteredField | None:
-        """A field drawn at random; None where it shows next to nothing."""
+        """Draw a field at random; None if it shows almost nothing."""
         margin = FINE_PX * self.high_px * 0.55
         x, y = random.uniform(margin, np.array(fine.shape[1::-1]) - margin)
         low, high = self.patch_px // self.ratio, self.high_px
@@ -133,11 +133,11 @@ class FieldSettings:
         shift = high / 2 + random.uniform(-self.shift_px, self.shift_px, 2)
         truth = centre_map(truth, low, (shift[0], shift[1]))
         place = centre_map(Affine.similarity(FINE_PX * random.uniform(0.99, 1.01)), high, (x, y))
-        seen = render_capture(fine, place.compose(truth), Size(low, low), CaptureFlaws.draw(random, LOW_FLAWS), random)
-        if seen.mean(axis=2).std() < LEAST_CONTRAST:
+        patch = render_capture(fine, place.compose(truth), Size(low, low), CaptureFlaws.draw(random, LOW_FLAWS), random)
+        if patch.mean(axis=2).std() < LEAST_CONTRAST:
             return None
         return RegisteredField(
-            seen,
+            patch,
             render_capture(fine, place, Size(high, high), CaptureFlaws.draw(random, HIGH_FLAWS), random),
             truth,
             (float(x), float(y)),
@@ -145,14 +145,14 @@ class FieldSettings:
 
 
 def centre_map(turn: Affine, side: int, target: tuple[float, float]) -> Affine:
-    """The map shifted so that the centre of a square comes to a point."""
+    """Return the transform shifted so that it maps the centre of a square to a point."""
     x, y = turn(np.array([[side / 2, side / 2]]))[0]
     return turn.translate(target[0] - x, target[1] - y)
 
 
 @dataclass(frozen=True, slots=True)
 class ScanPair:
-    """Two captures of one specimen as wholes, and the map from px of the coarser to px of the finer."""
+    """Two whole captures of one specimen, and the transform from px of the coarser to px of the finer."""
 
     low: Rgb
     high: Rgb
@@ -162,9 +162,9 @@ class ScanPair:
 def render_scans(
     fine: Rgb, ratio: int, random: np.random.Generator, quarter: int | None = None, flip: bool | None = None
 ) -> ScanPair:
-    """Each shows its own part of the fine image; the coarser lies on any side, mirrored or not, up to 6 degrees off.
+    """Render two captures, each of its own part of the fine image; the coarser is rotated, perhaps mirrored.
 
-    `quarter` is 0, 90, 180 or 270 degrees; it and `flip` are drawn where they are not given.
+    `quarter` is 0, 90, 180 or 270 degrees, to which up to 6 are added; it and `flip` are drawn at random if not given.
     """
     height, width = fine.shape[:2]
     there = Size(int(width / FINE_PX * 0.8), int(height / FINE_PX * 0.8))
@@ -184,7 +184,7 @@ def render_scans(
 
 
 def write_capture(path: Path, pixels: Rgb, mpp: float | None) -> Path:
-    """A TIFF of one level, its pixel pitch in um/px recorded where there is one."""
+    """Write a TIFF of one level, with its pixel size in um/px if there is one."""
     resolution = None if mpp is None else (1e4 / mpp, 1e4 / mpp)
     unit = None if mpp is None else "CENTIMETER"
     pitch: dict[str, Any] = {"resolution": resolution, "resolutionunit": unit}
@@ -194,7 +194,7 @@ def write_capture(path: Path, pixels: Rgb, mpp: float | None) -> Path:
 
 @functools.cache
 def make_tissue(seed: int, side: int = 640) -> Rgb:
-    """Blobs of several sizes in two stains on white."""
+    """Return blobs of several sizes in two stains on white."""
     random = np.random.default_rng(seed)
     layers = [cv2.GaussianBlur(random.normal(size=(side, side)).astype(np.float32), (0, 0), s) * s for s in (3, 6, 20)]
     stains = np.stack([np.maximum(layers[0] + layers[2], 0), np.maximum(layers[1] - layers[2], 0)], axis=-1)

@@ -1,4 +1,4 @@
-"""Disks that refuse: a file that may not grow, a folder of somebody else."""
+"""Disks that refuse: a limit on the size of files, a folder without write permission."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pytest
 
 @contextmanager
 def limit_file_size(size: int) -> Iterator[None]:
-    """Within, writing fails once a file has so many bytes, as it does on a full disk."""
+    """Context: writing fails once a file has `size` bytes, as on a full disk."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
     try:
@@ -25,7 +25,7 @@ def limit_file_size(size: int) -> Iterator[None]:
 
 @contextmanager
 def make_readable_folder() -> Iterator[Path]:
-    """A folder that everybody may read and only its owner may write to."""
+    """Context: a folder that everybody may read and only its owner may write to."""
     with TemporaryDirectory() as folder:
         Path(folder).chmod(0o755)
         yield Path(folder)
@@ -33,7 +33,7 @@ def make_readable_folder() -> Iterator[Path]:
 
 @contextmanager
 def run_as_nobody() -> Iterator[None]:
-    """Within, files are touched as a user who may do nothing."""
+    """Context: files are accessed as the user nobody, who has no permissions."""
     if os.geteuid() != 0:
         pytest.skip("needs root to become somebody without permission")
     os.seteuid(65534)

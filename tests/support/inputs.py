@@ -1,4 +1,4 @@
-"""Which slides open, and whether their pixels are what another library reads: the rows of the table in docs/inputs.md."""
+"""Sample slides of each format, their pixels compared with another library: the rows of the table in docs/inputs.md."""
 
 from __future__ import annotations
 
@@ -24,32 +24,32 @@ DICOM = VENDOR / "dicom-cmu-1"
 SIZES = (Size(256, 192), Size(128, 96))
 LEVELS = [make_blobs(size, seed) for seed, size in enumerate(SIZES)]
 SQUARE = [make_blobs(Size(256, 256), 2), make_blobs(Size(128, 128), 3)]
-"""Whole tiles: Philips stores nothing else."""
+"""Sizes of whole tiles: Philips stores no others."""
 CM = {"resolution": (20_000, 20_000), "resolutionunit": "CENTIMETER", "compression": "jpeg"}
 OME = {"PhysicalSizeX": 0.5, "PhysicalSizeXUnit": "µm", "PhysicalSizeY": 0.5, "PhysicalSizeYUnit": "µm"}
 
 FRAMES = "its own JPEG frames"
 
 Independent = Callable[[Path, SlideInfo, int], Rgb]
-"""A slide's path, its facts and a level to the pixels of the level, as another library reads them."""
+"""Reads the pixels of a level with another library, from a slide's path, its info and the level."""
 
 
 @dataclass(frozen=True, slots=True)
 class Input:
-    """One slide, and what it should be."""
+    """One slide and its expected properties."""
 
     name: str
     sample: str
-    """A real file, or synthetic."""
+    """Name of a real file, or `synthetic`."""
     path: Callable[[Path], Path]
-    """An empty folder to the slide."""
+    """Returns the path of the slide, written into an empty folder if it is synthetic."""
     sizes: tuple[Size, ...] = SIZES
-    """Of what was scanned, at the first levels."""
+    """Sizes of the scanned area at the first levels."""
     mpp: float = 0.5
     other_reader: str = "libvips"
     read_independently: Independent = lambda path, _, level: read_vips_page(path, level)
     refusal: str = ""
-    """Words of the line that refuses it."""
+    """Words of the error message, if the slide is to be refused."""
 
     @property
     def is_available(self) -> bool:
@@ -58,12 +58,12 @@ class Input:
 
 @dataclass(frozen=True, slots=True)
 class Examination:
-    """What a slide came to."""
+    """Result of opening a slide and comparing its pixels."""
 
     info: SlideInfo | None
     sizes: tuple[Size, ...] = ()
     error: int = 0
-    """Largest difference of a grey level over all levels."""
+    """Largest difference from the other library in grey levels, over all levels."""
     refusal: str = ""
 
 
@@ -87,7 +87,7 @@ def _max_difference(each: Input, slide: Slide, path: Path, level: int) -> int:
 
 
 def _find_scanned_box(info: SlideInfo, level: int) -> Box:
-    """The bounds in px of a level; they lie on whole pixels in these samples."""
+    """Return the scanned bounds in px of a level; in these samples they lie on whole pixels."""
     if info.bounds is None:
         return Box.from_size(info.levels[level].size)
     factor = info.levels[level].downsample
@@ -111,7 +111,7 @@ def read_with_zarr(path: Path, info: SlideInfo, level: int) -> Rgb:
 
 
 def decode_dicom_frames(path: Path, info: SlideInfo, level: int) -> Rgb:
-    """The JPEG frames of a DICOM file, cut out of its bytes and laid side by side."""
+    """Cut the JPEG frames out of a DICOM file, decode them and assemble the level."""
     file = path if path.is_file() else next(path.glob(f"level-{level}-*"))
     data = file.read_bytes()
     at = data.index(b"\xe0\x7f\x10\x00OB\0\0\xff\xff\xff\xff") + 12

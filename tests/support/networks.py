@@ -1,4 +1,4 @@
-"""Small networks of every family, far from where training starts them: all their weights matter."""
+"""Small networks of every family, with weights far from their initial values, so that every weight has an effect."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from wsisr.models.spec import CLASSIFYING, ModelSpec
 from wsisr.models.weights import build
 
 GLOBAL = ("rcan",)
-"""Families that average over all they are given."""
+"""Families that average over their whole input."""
 
 LOCAL = tuple(family for family in FAMILIES if family not in GLOBAL)
 
@@ -22,7 +22,7 @@ def make_small_spec(family: str, scale: int = 2) -> ModelSpec:
 
 def make_small_network(family: str, scale: int = 2) -> nn.Module:
     torch.manual_seed(0)
-    made = build(make_small_spec(family, scale))
-    for parameter in made.parameters():
+    network = build(make_small_spec(family, scale))
+    for parameter in network.parameters():
         nn.init.normal_(parameter, std=min(0.2, (parameter.numel() / len(parameter)) ** -0.5))  # else sums run away
-    return made.eval()
+    return network.eval()

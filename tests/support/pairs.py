@@ -1,4 +1,4 @@
-"""Small slides of known pixels with a pitch, and small datasets made of them."""
+"""Small slides of known pixels and pixel size, and small datasets built from them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ SMALL = Size(192, 128)
 def write_slide(
     path: Path, size: Size = SMALL, factors: Sequence[int] = (2, 4), *, mpp: float | None = 0.5, seed: int = 0
 ) -> Path:
-    """A pyramid of noise, whose coarser levels are the area mean of the finest."""
+    """Write a pyramid of noise whose coarser levels are the area mean of the finest."""
     finest = make_noise(size, seed)
     levels = [finest]
     for factor in factors:
@@ -37,7 +37,7 @@ def write_slide(
 
 
 def write_blank_slide(path: Path) -> Path:
-    """A pyramid on which there is nothing."""
+    """Write a pyramid without tissue."""
     return write_levels(path, [np.full((side, side, 3), 240, np.uint8) for side in (128, 64)], 0.5)
 
 
@@ -49,18 +49,18 @@ def write_levels(path: Path, levels: Sequence[Rgb], mpp: float | None) -> Path:
 def build_dataset(
     folder: Path, slides: Iterable[Path], held_out: Iterable[Path] = (), recipe: Recipe = RECIPE
 ) -> PatchStore:
-    """A dataset, built to its end."""
+    """Build a whole dataset and open it."""
     deque(DatasetBuilder(plan_pyramid_dataset(assign_slides(slides, held_out, recipe), folder, recipe)))
     return PatchStore(folder)
 
 
 def read_files(folder: Path) -> dict[str, bytes]:
-    """Path in the folder to content, of every file."""
+    """Map the relative path of every file in a folder to its content."""
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 def write_dataset(folder: Path, *, side: int = 64, seed: int = 0, pitches: Sequence[float] = (0.5, 0.5, 0.5)) -> Path:
-    """Two training slides and one for validation, four patches each of blurred noise, which can be learned."""
+    """Write two training slides and one for validation, four patches of blurred noise each, which can be learned."""
     records: list[PatchRecord] = []
     for number, (split, mpp) in enumerate(zip(("train", "train", "val"), pitches, strict=True)):
         with open_shard_writer(folder, f"slide{number}") as part:
@@ -77,7 +77,7 @@ def write_dataset(folder: Path, *, side: int = 64, seed: int = 0, pitches: Seque
 
 
 def make_record(name: str, *, split: str = "train", scale: int = 2, side: int = 64, left: int = 0) -> PatchRecord:
-    """A row without pixels."""
+    """Return a manifest row without pixels."""
     return PatchRecord(
         slide=f"{name}.svs",
         case=name,

@@ -1,4 +1,4 @@
-"""Where the real slides are, and small TIFFs written with tifffile, whose every pixel is known."""
+"""Paths of the real slides, and small slides written with tifffile and zarr, whose every pixel is known."""
 
 from __future__ import annotations
 
@@ -24,23 +24,23 @@ SHARED_SLIDES = REPOSITORY.parent / "shared" / "slides"
 
 
 def make_noise(size: Size, seed: int = 0) -> Rgb:
-    """(h, w, 3) in which no two neighbourhoods are alike: a shift of any kind shows."""
+    """Return (h, w, 3) of noise: no two neighbourhoods are equal, so any shift is detected."""
     return np.random.default_rng(seed).integers(0, 256, (size.height, size.width, 3), dtype=np.uint8)
 
 
 def make_noise_levels(*sizes: Size) -> list[Rgb]:
-    """One image for each level, unlike each other."""
+    """Return a different image of noise for each level."""
     return [make_noise(size, seed) for seed, size in enumerate(sizes)]
 
 
 def write_tiff(path: Path, image: np.ndarray[Any, Any], **options: Any) -> Path:
-    """A TIFF of one image; RGB unless told otherwise."""
+    """Write a TIFF of one image, RGB by default."""
     tifffile.imwrite(path, image, **{"photometric": "rgb", "metadata": None} | options)
     return path
 
 
 def write_generic_pyramid(path: Path, levels: Sequence[Rgb], **options: Any) -> Path:
-    """A tiled pyramid in the main chain, reduced images marked as such: what OpenSlide calls generic-tiff."""
+    """Write a tiled pyramid in the main IFD chain, with reduced images marked: OpenSlide's generic-tiff."""
     options = {"tile": (64, 64), "photometric": "rgb", "metadata": None, "compression": "zlib"} | options
     with tifffile.TiffWriter(path) as writer:
         for number, image in enumerate(levels):
@@ -49,7 +49,7 @@ def write_generic_pyramid(path: Path, levels: Sequence[Rgb], **options: Any) -> 
 
 
 def write_ome_pyramid(path: Path, levels: Sequence[Rgb], ome: dict[str, Any] | None = None, **options: Any) -> Path:
-    """An OME-TIFF whose lower levels are SubIFDs; `ome` holds what its XML says, in tifffile's words."""
+    """Write an OME-TIFF whose lower levels are SubIFDs; `ome` holds tifffile's metadata for its XML."""
     options = {"tile": (64, 64), "photometric": "rgb", "compression": "zlib"} | options
     with tifffile.TiffWriter(path, ome=True) as writer:
         writer.write(levels[0], subifds=len(levels) - 1, metadata={"axes": "YXS"} | (ome or {}), **options)
@@ -61,7 +61,7 @@ def write_ome_pyramid(path: Path, levels: Sequence[Rgb], ome: dict[str, Any] | N
 def write_ome_zarr(
     folder: Path, levels: Sequence[Rgb], version: str, axes: str = "cyx", scale: float | None = 0.25, **options: Any
 ) -> Path:
-    """OME-Zarr 0.4 (zarr v2) or 0.5 (zarr v3) by the zarr library; `options` go to each of its arrays."""
+    """Write OME-Zarr 0.4 (zarr v2) or 0.5 (zarr v3) with the zarr library; `options` apply to each array."""
     group = zarr.create_group(folder, zarr_format=2 if version == "0.4" else 3)
     shape = tuple(3 if axis == "c" else 64 if axis in "yx" else 1 for axis in axes)
     for number, image in enumerate(levels):
@@ -97,7 +97,7 @@ def write_ome_zarr(
 
 
 class InMemorySlide(Slide):
-    """Pixels in memory as a slide of one level."""
+    """A slide of one level whose pixels are in memory."""
 
     def __init__(self, pixels: Rgb, mpp: float | None = 0.5) -> None:
         self.pixels = pixels
@@ -128,9 +128,9 @@ class InMemorySlide(Slide):
 
 
 def upscale_pixels(pixels: Rgb, upscaler: Upscaler, options: UpscaleOptions) -> Rgb:
-    """What `upscale` would encode: the blocks of a picture, put together."""
-    work = plan_upscaling(SlideRegion(InMemorySlide(pixels), 0), upscaler, options)
-    result = np.zeros((work.output.size.height, work.output.size.width, 3), np.uint8)
-    for box, block in enlarge_blocks(work):
+    """Upscale pixels block by block and assemble the blocks."""
+    plan = plan_upscaling(SlideRegion(InMemorySlide(pixels), 0), upscaler, options)
+    result = np.zeros((plan.output.size.height, plan.output.size.width, 3), np.uint8)
+    for box, block in enlarge_blocks(plan):
         result[box.rows, box.columns] = block
     return result

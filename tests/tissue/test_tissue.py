@@ -1,4 +1,4 @@
-"""Laws of the tissue map: glass must be proven, and what is tissue stays."""
+"""Laws of the tissue map: glass has to be proven, and tissue is kept."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ from wsisr.tissue import TissueMap, find_tissue, make_full_map
 
 GLASS = (241, 238, 240)
 MPP = 2.0
-"""Of the made-up slides: 2 px make one px of the map."""
+"""Pixel size of the synthetic slides: 2 px are one px of the map."""
 
 
-def slide_with(colour: tuple[int, int, int], grain: int = 0) -> tuple[Rgb, Box]:
-    """Glass with noise of one grey level, and in it a patch of one colour with a grain of its own."""
+def make_picture(colour: tuple[int, int, int], grain: int = 0) -> tuple[Rgb, Box]:
+    """Return glass with noise of one grey level, and in it a patch of one colour with grain."""
     random = np.random.default_rng(0)
     picture = np.array(GLASS) + random.normal(0, 1, (800, 800, 3))
     patch = Box(300, 300, 500, 500)
@@ -38,9 +38,9 @@ def slide_with(colour: tuple[int, int, int], grain: int = 0) -> tuple[Rgb, Box]:
     return picture.round().clip(0, 255).astype(np.uint8), patch
 
 
-def flags_over(found: TissueMap, picture: Rgb) -> Any:
+def expand_mask(tissue: TissueMap, picture: Rgb) -> Any:
     size = Size(picture.shape[1], picture.shape[0])
-    return found.mask_cells(size, Box.from_size(size), 8).repeat(8, axis=0).repeat(8, axis=1)
+    return tissue.mask_cells(size, Box.from_size(size), 8).repeat(8, axis=0).repeat(8, axis=1)
 
 
 @pytest.mark.parametrize(
@@ -56,20 +56,20 @@ def flags_over(found: TissueMap, picture: Rgb) -> Any:
     ],
 )
 def test_tissue_of_any_kind_stays_and_far_glass_goes(colour: tuple[int, int, int], grain: int) -> None:
-    picture, patch = slide_with(colour, grain)
-    kept = flags_over(find_tissue(InMemorySlide(picture, MPP)), picture)
-    assert kept[patch.rows, patch.columns].all()
-    assert not kept[:200, :200].any()
+    picture, patch = make_picture(colour, grain)
+    mask = expand_mask(find_tissue(InMemorySlide(picture, MPP)), picture)
+    assert mask[patch.rows, patch.columns].all()
+    assert not mask[:200, :200].any()
 
 
 def test_empty_vacuoles_within_fat_are_tissue() -> None:
-    picture, _ = slide_with(GLASS)
+    picture, _ = make_picture(GLASS)
     for x in range(300, 500, 40):  # fat cells of 80 um
         cv2.line(picture, (x, 300), (x, 460), (190, 140, 170), 4)
         cv2.line(picture, (300, x), (460, x), (190, 140, 170), 4)
-    kept = flags_over(find_tissue(InMemorySlide(picture, MPP)), picture)
-    assert kept[300:460, 300:460].all()
-    assert kept.mean() < 0.5
+    mask = expand_mask(find_tissue(InMemorySlide(picture, MPP)), picture)
+    assert mask[300:460, 300:460].all()
+    assert mask.mean() < 0.5
 
 
 @pytest.mark.parametrize("colour", [(170, 170, 170), (240, 200, 220), (120, 60, 100)])
@@ -82,12 +82,12 @@ def test_noise_is_tissue() -> None:
 
 
 def test_places_without_pixels_are_no_tissue_and_no_glass_either() -> None:
-    picture, patch = slide_with((200, 120, 170), 10)
+    picture, patch = make_picture((200, 120, 170), 10)
     picture[:, 600:] = 255
-    kept = flags_over(find_tissue(InMemorySlide(picture, MPP)), picture)
-    assert kept[patch.rows, patch.columns].all()
-    assert not kept[:, 650:].any()
-    assert not kept[:200, :200].any()
+    mask = expand_mask(find_tissue(InMemorySlide(picture, MPP)), picture)
+    assert mask[patch.rows, patch.columns].all()
+    assert not mask[:, 650:].any()
+    assert not mask[:200, :200].any()
 
 
 @given(st.integers(1, 60), st.integers(1, 60), st.integers(1, 30), st.data())
@@ -110,9 +110,9 @@ def test_a_mask_picture_is_stretched_over_the_slide(tmp_path: Path) -> None:
     mask = np.zeros((20, 40), np.uint8)
     mask[:, :10] = 1  # labels, as programs write them
     Image.fromarray(mask).save(tmp_path / "mask.png")
-    found = find_tissue(InMemorySlide(make_noise(Size(400, 200))), tmp_path / "mask.png")
-    assert found.area_fraction == 0.25
-    assert found.mask_cells(Size(400, 200), Box(0, 0, 400, 200), 100).tolist() == [[True, False, False, False]] * 2
+    tissue = find_tissue(InMemorySlide(make_noise(Size(400, 200))), tmp_path / "mask.png")
+    assert tissue.area_fraction == 0.25
+    assert tissue.mask_cells(Size(400, 200), Box(0, 0, 400, 200), 100).tolist() == [[True, False, False, False]] * 2
 
 
 def test_whatever_is_not_black_in_a_mask_counts(tmp_path: Path) -> None:
@@ -167,8 +167,8 @@ MULTI = feature({"type": "MultiPolygon", "coordinates": [[SQUARE, HOLE], [[[200,
 def test_annotations_have_holes(tmp_path: Path, content: Any) -> None:
     file = tmp_path / "a.geojson"
     file.write_text(json.dumps(content))
-    found = find_tissue(InMemorySlide(make_noise(Size(400, 200))), file)
-    cells = found.mask_cells(Size(400, 200), Box(0, 0, 400, 200), 20)
+    tissue = find_tissue(InMemorySlide(make_noise(Size(400, 200))), file)
+    cells = tissue.mask_cells(Size(400, 200), Box(0, 0, 400, 200), 20)
     assert cells[2, 2]
     assert cells[1, 8]
     assert not cells[4:6, 4:6].any()
@@ -216,9 +216,9 @@ def test_masks_that_cannot_be_meant_are_refused(tmp_path: Path) -> None:
 
 def test_a_real_slide_loses_glass_and_keeps_tissue(cmu_slide: Path) -> None:
     with open_slide(cmu_slide) as slide:
-        found = find_tissue(slide)
+        tissue = find_tissue(slide)
         picture = slide.read(Box.from_size(slide.info.size), 0)
-    assert 0.4 < found.area_fraction < 0.8
-    kept = found.mask_cells(slide.info.size, Box.from_size(slide.info.size), 64)
-    dark = cv2.resize(picture, (kept.shape[1], kept.shape[0]), interpolation=cv2.INTER_AREA).min(axis=2) < 200
-    assert not (dark & ~kept).any()
+    assert 0.4 < tissue.area_fraction < 0.8
+    mask = tissue.mask_cells(slide.info.size, Box.from_size(slide.info.size), 64)
+    dark = cv2.resize(picture, (mask.shape[1], mask.shape[0]), interpolation=cv2.INTER_AREA).min(axis=2) < 200
+    assert not (dark & ~mask).any()

@@ -15,11 +15,11 @@ from typer.testing import CliRunner, Result
 
 from tests.support.pairs import write_dataset
 from tests.support.samples import REPOSITORY
-from wsisr.cli.train import train
+from wsisr.cli.train import train_command
 from wsisr.errors import ConfigError, DatasetError, DeviceError
 
 app = typer.Typer()
-app.command()(train)
+app.command()(train_command)
 
 RECIPE = """
 [network]

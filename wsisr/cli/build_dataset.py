@@ -8,48 +8,48 @@ from typing import Annotated
 
 import typer
 
-from wsisr.cli.captured import captured
+from wsisr.cli.captured import captured_command
 from wsisr.cli.datasets import (
-    AGAIN,
-    COARSEST_MPP,
-    JOBS,
-    MOST_PATCHES,
-    OUTPUT,
-    OVERWRITE,
-    PATCH_PX,
-    PATTERN,
-    QUIET,
-    SLIDES,
-    VAL_SHARE,
-    VALIDATION,
-    conclude,
-    info,
-    made,
-    report,
+    AllowDerivedOption,
+    CasePatternOption,
+    CoarsestMppOption,
+    DatasetJobsOption,
+    DatasetOutputOption,
+    DatasetOverwriteOption,
+    MostPatchesOption,
+    PatchPxOption,
+    QuietOption,
+    SlidesArgument,
+    ValidationOption,
+    ValShareOption,
+    build_and_show,
+    dataset_info_command,
+    dataset_report_command,
+    print_dataset_summary,
 )
-from wsisr.cli.packing import pack
-from wsisr.cli.simulated import simulated
+from wsisr.cli.packing import pack_command
+from wsisr.cli.simulated import simulated_command
 
 
-def pyramid(
-    slides: SLIDES,
-    output: OUTPUT,
-    validation: VALIDATION = None,
-    patch_px: PATCH_PX = 192,
-    coarsest_mpp: COARSEST_MPP = 2.1,
-    most_patches: MOST_PATCHES = 1000,
+def pyramid_command(
+    slides: SlidesArgument,
+    output: DatasetOutputOption,
+    validation: ValidationOption = None,
+    patch_px: PatchPxOption = 192,
+    coarsest_mpp: CoarsestMppOption = 2.1,
+    most_patches: MostPatchesOption = 1000,
     overlap: Annotated[
         float, typer.Option(help="Share of its side that a patch may have in common with the next.")
     ] = 0.0,
     cases: Annotated[
         Path | None, typer.Option(help="CSV with the columns slide and case, and perhaps split (train or val).")
     ] = None,
-    val_share: VAL_SHARE = 0.1,
-    case_pattern: PATTERN = r"^[^_.]+",
-    jobs: JOBS = 0,
-    again: AGAIN = False,
-    overwrite: OVERWRITE = False,
-    quiet: QUIET = False,
+    val_share: ValShareOption = 0.1,
+    case_pattern: CasePatternOption = r"^[^_.]+",
+    jobs: DatasetJobsOption = 0,
+    again: AllowDerivedOption = False,
+    overwrite: DatasetOverwriteOption = False,
+    quiet: QuietOption = False,
 ) -> None:
     """Pairs from the levels of slides: low resolution from a coarser level than the high one."""
     from wsisr.dataset.builder import DatasetBuilder
@@ -68,17 +68,24 @@ def pyramid(
     assembly = DatasetBuilder(
         plan_pyramid_dataset(sources, output, recipe, BuildOptions(jobs or count_usable_cores(), overwrite, again))
     )
-    made(assembly, quiet=quiet)
-    conclude(assembly, quiet=quiet)
+    build_and_show(assembly, quiet=quiet)
+    print_dataset_summary(assembly, quiet=quiet)
 
 
-COMMANDS: tuple[Callable[..., None], ...] = (pyramid, captured, simulated, pack, info, report)
+DATASET_COMMANDS: tuple[Callable[..., None], ...] = (
+    pyramid_command,
+    captured_command,
+    simulated_command,
+    pack_command,
+    dataset_info_command,
+    dataset_report_command,
+)
 
-build_dataset = typer.Typer(
+build_dataset_app = typer.Typer(
     name="build-dataset",
     help="Make training pairs from slides, and see to them.",
     no_args_is_help=True,
     add_completion=False,
 )
-for _command in COMMANDS:
-    build_dataset.command()(_command)
+for _command in DATASET_COMMANDS:
+    build_dataset_app.command()(_command)

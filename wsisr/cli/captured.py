@@ -7,24 +7,33 @@ from typing import Annotated
 
 import typer
 
-from wsisr.cli.datasets import OUTPUT, OVERWRITE, PATCH_PX, PATTERN, QUIET, VAL_SHARE, conclude, made
+from wsisr.cli.datasets import (
+    CasePatternOption,
+    DatasetOutputOption,
+    DatasetOverwriteOption,
+    PatchPxOption,
+    QuietOption,
+    ValShareOption,
+    build_and_show,
+    print_dataset_summary,
+)
 
 
-def captured(
+def captured_command(
     low: Annotated[Path, typer.Argument(help="The coarser capture: a slide, or a folder of a microscope's fields.")],
     high: Annotated[Path, typer.Argument(help="The finer one: a slide, or a folder of fields.")],
-    output: OUTPUT,
+    output: DatasetOutputOption,
     mpp: Annotated[
         tuple[float, float] | None,
         typer.Option(help="Pixel pitch of the coarser and of the finer capture in um/px, where files do not tell."),
     ] = None,
-    patch_px: PATCH_PX = 192,
+    patch_px: PatchPxOption = 192,
     most_patches: Annotated[int, typer.Option(help="Patches of one capture at the most.", min=1)] = 1000,
-    val_share: VAL_SHARE = 0.1,
-    case_pattern: PATTERN = r"^[^_.]+",
+    val_share: ValShareOption = 0.1,
+    case_pattern: CasePatternOption = r"^[^_.]+",
     jobs: Annotated[int, typer.Option(help="Captures at a time; 0 for as many as there are cores.", min=0)] = 0,
-    overwrite: OVERWRITE = False,
-    quiet: QUIET = False,
+    overwrite: DatasetOverwriteOption = False,
+    quiet: QuietOption = False,
 ) -> None:
     """Pairs from two captures of one specimen, registered field by field; what does not fit is left out and counted."""
     from wsisr.dataset.builder import DatasetBuilder
@@ -40,5 +49,5 @@ def captured(
     assembly = DatasetBuilder(
         plan_captured_dataset(pairs, output, recipe, jobs or count_usable_cores(), overwrite=overwrite)
     )
-    made(assembly, quiet=quiet)
-    conclude(assembly, quiet=quiet)
+    build_and_show(assembly, quiet=quiet)
+    print_dataset_summary(assembly, quiet=quiet)

@@ -20,27 +20,33 @@ if TYPE_CHECKING:
 
 SPLITS = ("train", "val")
 
-SLIDES = Annotated[list[Path], typer.Argument(help="Slides; a folder stands for the slides in it.")]
-VALIDATION = Annotated[
+SlidesArgument = Annotated[list[Path], typer.Argument(help="Slides; a folder stands for the slides in it.")]
+ValidationOption = Annotated[
     list[Path] | None,
     typer.Option(help="Slide or folder to hold out for validation; may be repeated. By default cases are drawn."),
 ]
-PATCH_PX = Annotated[int, typer.Option(help="Side of a high-resolution patch.", min=64)]
-COARSEST_MPP = Annotated[float, typer.Option(help="Coarsest high resolution, in um/px.", min=0)]
-MOST_PATCHES = Annotated[
+PatchPxOption = Annotated[int, typer.Option(help="Side of a high-resolution patch.", min=64)]
+CoarsestMppOption = Annotated[float, typer.Option(help="Coarsest high resolution, in um/px.", min=0)]
+MostPatchesOption = Annotated[
     int,
     typer.Option(help="Patches with contrast per level of a slide at the most; a few of glass come on top.", min=1),
 ]
-VAL_SHARE = Annotated[float, typer.Option(help="Share of cases drawn for validation.", min=0, max=1)]
-AGAIN = Annotated[bool, typer.Option("--again", help="Take slides that wsisr wrote, as if they were scans.")]
-OUTPUT = Annotated[Path, typer.Option("--output", "-o", help="Folder to make.")]
-JOBS = Annotated[int, typer.Option(help="Slides at a time; 0 for as many as there are cores.", min=0)]
-PATTERN = Annotated[str, typer.Option(help="Regular expression for what of a file name is the patient or specimen.")]
-QUIET = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors and warnings only.")]
-OVERWRITE = Annotated[bool, typer.Option("--overwrite", help="Replace a dataset, and drop one that was begun.")]
+ValShareOption = Annotated[float, typer.Option(help="Share of cases drawn for validation.", min=0, max=1)]
+AllowDerivedOption = Annotated[
+    bool, typer.Option("--again", help="Take slides that wsisr wrote, as if they were scans.")
+]
+DatasetOutputOption = Annotated[Path, typer.Option("--output", "-o", help="Folder to make.")]
+DatasetJobsOption = Annotated[int, typer.Option(help="Slides at a time; 0 for as many as there are cores.", min=0)]
+CasePatternOption = Annotated[
+    str, typer.Option(help="Regular expression for what of a file name is the patient or specimen.")
+]
+QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors and warnings only.")]
+DatasetOverwriteOption = Annotated[
+    bool, typer.Option("--overwrite", help="Replace a dataset, and drop one that was begun.")
+]
 
 
-def made(assembly: DatasetBuilder, *, quiet: bool) -> None:
+def build_and_show(assembly: DatasetBuilder, *, quiet: bool) -> None:
     """Makes the dataset, with a bar; a slide that cannot be used is a line as soon as that is known.
 
     After Ctrl-C the work stays, and the program ends as an interrupted one.
@@ -52,11 +58,13 @@ def made(assembly: DatasetBuilder, *, quiet: bool) -> None:
 
     with catch_stop_signals() as stop, closing(iter(assembly)) as steps:
         advice = "stopped; the same command goes on from there"
-        for _ in show_progress(stop_between_steps(_telling(steps, assembly), stop, advice), format_rate, quiet=quiet):
+        for _ in show_progress(
+            stop_between_steps(_print_failures(steps, assembly), stop, advice), format_rate, quiet=quiet
+        ):
             pass
 
 
-def conclude(assembly: DatasetBuilder, *, quiet: bool) -> None:
+def print_dataset_summary(assembly: DatasetBuilder, *, quiet: bool) -> None:
     """The table, warnings for what the dataset lacks, and the exit code of slides that could not be used."""
     from wsisr.cli.batch import EXIT_PARTLY_FAILED
     from wsisr.dataset.reader import PatchStore
@@ -71,15 +79,15 @@ def conclude(assembly: DatasetBuilder, *, quiet: bool) -> None:
             print_message(
                 f"warning: no patch is in the split {split}, which training needs; see --validation and --val-share"
             )
-    for line in alike_in_words(records):
+    for line in describe_look_alikes(records):
         print_message(f"warning: {line}")
     if not quiet:
-        stdout_console.print(table(folder, records))
+        stdout_console.print(build_pairs_table(folder, records))
     if assembly.failures:
         raise typer.Exit(EXIT_PARTLY_FAILED)
 
 
-def info(
+def dataset_info_command(
     folder: Annotated[Path, typer.Argument(help="Dataset to look at.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
@@ -90,21 +98,21 @@ def info(
 
     records = PatchStore(folder).records
     if as_json:
-        typer.echo(json.dumps(facts_of(records), indent=2))
+        typer.echo(json.dumps(dataset_facts(records), indent=2))
     else:
-        stdout_console.print(table(folder, records), table_of_slides(records))
-        for line in alike_in_words(records):
+        stdout_console.print(build_pairs_table(folder, records), build_slides_table(records))
+        for line in describe_look_alikes(records):
             stdout_console.print(line, markup=False, highlight=False)
 
 
-def report(folder: Annotated[Path, typer.Argument(help="Dataset to look at.")]) -> None:
+def dataset_report_command(folder: Annotated[Path, typer.Argument(help="Dataset to look at.")]) -> None:
     """Write report.html into a dataset: its patches, pairs and measures for the eye; an older one is replaced."""
     from wsisr.dataset.report import write_report
 
     typer.echo(write_report(folder))
 
 
-def facts_of(records: Sequence[PatchRecord]) -> dict[str, Any]:
+def dataset_facts(records: Sequence[PatchRecord]) -> dict[str, Any]:
     """What `--json` prints: keys are stable. A patch is a field at high resolution, whatever number of pairs it has."""
     from wsisr.dataset.duplicates import find_near_duplicates
     from wsisr.dataset.statistics import count_patches, count_pixel_bytes
@@ -122,11 +130,11 @@ def facts_of(records: Sequence[PatchRecord]) -> dict[str, Any]:
         "patches": count_patches(records),
         "bytes": count_pixel_bytes(records),
         "look_alikes": len(find_near_duplicates(records)),
-        **{f"pairs_by_{name}": counted_up(values) for name, values in by.items()},
+        **{f"pairs_by_{name}": count_values(values) for name, values in by.items()},
     }
 
 
-def alike_in_words(records: Sequence[PatchRecord]) -> Iterator[str]:
+def describe_look_alikes(records: Sequence[PatchRecord]) -> Iterator[str]:
     """A line for each two slides of which patches look alike across the splits."""
     from wsisr.dataset.duplicates import find_near_duplicates
 
@@ -141,17 +149,17 @@ def alike_in_words(records: Sequence[PatchRecord]) -> Iterator[str]:
         )
 
 
-def counted_up(values: Sequence[object]) -> dict[str, int]:
+def count_values(values: Sequence[object]) -> dict[str, int]:
     """Each value as words to how often it comes, in order; None is `other`."""
     words = ["other" if value is None else str(value) for value in values]
     return {each: words.count(each) for each in sorted(set(words))}
 
 
-def table(folder: Path, records: Sequence[PatchRecord]) -> Table:
+def build_pairs_table(folder: Path, records: Sequence[PatchRecord]) -> Table:
     """Pairs by kind, magnification of the high resolution and scale, and by split."""
     from wsisr.dataset.statistics import count_by_split, group_pairs
 
-    shown = _table(str(folder), ("kind", "high resolution", "scale"))
+    shown = _create_table(str(folder), ("kind", "high resolution", "scale"))
     for key, group in group_pairs(records).items():
         shown.add_row(*key, *map(str, count_by_split(group)))
     shown.add_section()
@@ -159,20 +167,20 @@ def table(folder: Path, records: Sequence[PatchRecord]) -> Table:
     return shown
 
 
-def table_of_slides(records: Sequence[PatchRecord]) -> Table:
+def build_slides_table(records: Sequence[PatchRecord]) -> Table:
     """Pairs by slide."""
     from wsisr.dataset.statistics import count_by_split
 
     rows: dict[str, list[PatchRecord]] = {}
     for record in records:
         rows.setdefault(record.slide, []).append(record)
-    shown = _table("", ("slide", "case"))
+    shown = _create_table("", ("slide", "case"))
     for name, group in rows.items():
         shown.add_row(name, group[0].case, *map(str, count_by_split(group)))
     return shown
 
 
-def _table(title: str, names: Sequence[str]) -> Table:
+def _create_table(title: str, names: Sequence[str]) -> Table:
     from rich.table import Table
     from rich.text import Text
 
@@ -185,7 +193,7 @@ def _table(title: str, names: Sequence[str]) -> Table:
     return shown
 
 
-def _telling(steps: Iterator[Progress], assembly: DatasetBuilder) -> Iterator[Progress]:
+def _print_failures(steps: Iterator[Progress], assembly: DatasetBuilder) -> Iterator[Progress]:
     """The same steps; a failure is said when it is new."""
     said: set[str] = set()
     for step in steps:

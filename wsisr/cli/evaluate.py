@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from wsisr.models.upscaler import Upscaler
     from wsisr.progress import Progress
 
-PARTS = 1000
+STEPS_PER_ROW = 1000
 """Steps of the progress bar for each row of the table."""
 
 
@@ -31,7 +31,7 @@ class KernelName(StrEnum):
     lanczos = "lanczos"
 
 
-class Job(NamedTuple):
+class EvaluationCase(NamedTuple):
     """One row of the table to come."""
 
     slide: Path
@@ -41,7 +41,7 @@ class Job(NamedTuple):
     quality: int | None
 
 
-def evaluate(
+def evaluate_command(
     slides: Annotated[list[Path], slide_argument("Slides to measure on.", show_default=False)],
     scale: Annotated[int, typer.Option(help="Output pixels per input pixel along one axis: 2 or 4.")],
     model: Annotated[
@@ -101,29 +101,29 @@ def evaluate(
     for slide in slides:
         if not again:
             refuse_derived(slide)
-    kernels = kernels_of(kernel)
-    images = list(_images(slides, series, level or [0], all_levels))
-    jobs = [Job(*image, one, quality) for image in images for one in kernels]
+    kernels = selected_kernels(kernel)
+    images = list(_list_levels(slides, series, level or [0], all_levels))
+    jobs = [EvaluationCase(*image, one, quality) for image in images for one in kernels]
     upscaler = load_upscaler(model, scale=scale, device=device)
     upscaler = Consistent(upscaler) if consistency else upscaler
     rows: list[Row] = []
     probes = flat_probe(upscaler, kernels)
     sampling = Sampling(limit_px=limit_px)
-    measured = _measured(jobs, upscaler, sampling, rows)
-    for _ in show_progress(relay_warnings(measured, upscaler.warnings), _pace, quiet=quiet):
+    measured = _evaluate_cases(jobs, upscaler, sampling, rows)
+    for _ in show_progress(relay_warnings(measured, upscaler.warnings), _format_pace, quiet=quiet):
         pass
-    stdout_console.print(_table(rows, upscaler), _probe_table(probes))
-    _remark_on_samples(rows, sampling.block_px * scale)
+    stdout_console.print(_build_score_table(rows, upscaler), _build_probe_table(probes))
+    _print_sampling(rows, sampling.block_px * scale)
     if json_file:
-        _write(json_file, upscaler, (rows, probes), overwrite=overwrite)
+        _write_scores(json_file, upscaler, (rows, probes), overwrite=overwrite)
 
 
-def kernels_of(names: Sequence[KernelName] | None) -> list[FilterName]:
+def selected_kernels(names: Sequence[KernelName] | None) -> list[FilterName]:
     """The kernels that were asked for, each once; both ways in which low resolution arises if none was."""
     return list(dict.fromkeys(name.value for name in names or (KernelName.area, KernelName.bicubic)))
 
 
-def _images(
+def _list_levels(
     slides: Sequence[Path], series: int | None, levels: Sequence[int], all_levels: bool
 ) -> Iterator[tuple[Path, int | None, int]]:
     """Path, series and level of each. Opens every slide: what cannot be read is known before the work begins."""
@@ -140,28 +140,30 @@ def _images(
                 yield path, series, level
 
 
-def _measured(jobs: Sequence[Job], upscaler: Upscaler, sampling: Sampling, rows: list[Row]) -> Iterator[Progress]:
+def _evaluate_cases(
+    jobs: Sequence[EvaluationCase], upscaler: Upscaler, sampling: Sampling, rows: list[Row]
+) -> Iterator[Progress]:
     """Fills `rows`, one for each job."""
     from wsisr.evaluation import Row
     from wsisr.evaluation import evaluate as evaluated
     from wsisr.progress import Progress
     from wsisr.slides import open_slide
 
-    total = PARTS * len(jobs)
+    total = STEPS_PER_ROW * len(jobs)
     for number, job in enumerate(jobs):
         with open_slide(job.slide, series=job.series) as slide:
             for step in evaluated(slide, upscaler, job.level, job.kernel, sampling, job.quality):
                 if isinstance(step, Row):
                     rows.append(step)
                 else:
-                    yield Progress("evaluate", PARTS * number + PARTS * step.done // step.total, total)
+                    yield Progress("evaluate", STEPS_PER_ROW * number + STEPS_PER_ROW * step.done // step.total, total)
 
 
-def _pace(progress: Progress, seconds: float) -> str:
-    return f"{progress.done // PARTS}/{progress.total // PARTS} images in {seconds:.0f} s"
+def _format_pace(progress: Progress, seconds: float) -> str:
+    return f"{progress.done // STEPS_PER_ROW}/{progress.total // STEPS_PER_ROW} images in {seconds:.0f} s"
 
 
-def _remark_on_samples(rows: Sequence[Row], block_px: int) -> None:
+def _print_sampling(rows: Sequence[Row], block_px: int) -> None:
     from wsisr.cli.console import print_message
 
     for row in rows:
@@ -171,7 +173,7 @@ def _remark_on_samples(rows: Sequence[Row], block_px: int) -> None:
             print_message(f"{place}: {share} stand for the level; --limit-px sets how much")
 
 
-def _table(rows: Sequence[Row], upscaler: Upscaler) -> Table:
+def _build_score_table(rows: Sequence[Row], upscaler: Upscaler) -> Table:
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
     from rich.text import Text
@@ -187,31 +189,37 @@ def _table(rows: Sequence[Row], upscaler: Upscaler) -> Table:
     for name in ("bicubic\ndB", "back-\nproj.", "model", "SSIM", "texture", "input\nerror", "flat"):
         table.add_column(name, justify="right", no_wrap=True)
     for row in rows:
-        table.add_row(Text(row.slide.name), _pitches(row), _input(row), *_numbers(row))
+        table.add_row(Text(row.slide.name), _format_pixel_sizes(row), _format_input(row), *_format_scores(row))
     told = summary(rows)
     table.add_section()
-    gains = [_gain(told.back_projection_gain), _gain(told.gain)]
-    alike = [f"{told.model_ssim - told.bicubic_ssim:+.3f}", _change(told.bicubic_texture, told.model_texture)]
-    rest = [f"{told.consistency:.2f}", _gain(told.flat_gain)]
+    gains = [_format_gain(told.back_projection_gain), _format_gain(told.gain)]
+    alike = [f"{told.model_ssim - told.bicubic_ssim:+.3f}", _format_change(told.bicubic_texture, told.model_texture)]
+    rest = [f"{told.consistency:.2f}", _format_gain(told.flat_gain)]
     table.add_row("mean (flat: lowest)", "", "", "", *gains, *alike, *rest, style="bold")
     worst = told.worst
-    table.add_row(Text(f"worst: {worst.slide.name}"), _pitches(worst), _input(worst), *_numbers(worst), style="bold")
+    table.add_row(
+        Text(f"worst: {worst.slide.name}"),
+        _format_pixel_sizes(worst),
+        _format_input(worst),
+        *_format_scores(worst),
+        style="bold",
+    )
     return table
 
 
-def _input(row: Row) -> str:
+def _format_input(row: Row) -> str:
     return f"{row.kernel}\nJPEG {row.quality}" if row.quality else row.kernel
 
 
-def _numbers(row: Row) -> list[str]:
+def _format_scores(row: Row) -> list[str]:
     """The columns behind the kernel."""
-    gains = [f"{row.bicubic.psnr:.2f}", _gain(row.back_projection_gain), _gain(row.gain)]
+    gains = [f"{row.bicubic.psnr:.2f}", _format_gain(row.back_projection_gain), _format_gain(row.gain)]
     before, after = (scores.texture.distance if scores.texture else None for scores in (row.bicubic, row.model))
-    alike = [f"{row.model.ssim - row.bicubic.ssim:+.3f}", _change(before, after)]
-    return [*gains, *alike, f"{row.model.consistency:.2f}", _gain(row.flat.gain if row.flat else None)]
+    alike = [f"{row.model.ssim - row.bicubic.ssim:+.3f}", _format_change(before, after)]
+    return [*gains, *alike, f"{row.model.consistency:.2f}", _format_gain(row.flat.gain if row.flat else None)]
 
 
-def _probe_table(probes: Sequence[Probe]) -> Table:
+def _build_probe_table(probes: Sequence[Probe]) -> Table:
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
@@ -222,26 +230,28 @@ def _probe_table(probes: Sequence[Probe]) -> Table:
         table.add_column(name, justify="right")
     for probe in probes:
         error = f"{probe.largest_error} grey"
-        table.add_row(probe.name, probe.kernel, f"{probe.bicubic_psnr:.2f}", _gain(probe.gain), error)
+        table.add_row(probe.name, probe.kernel, f"{probe.bicubic_psnr:.2f}", _format_gain(probe.gain), error)
     return table
 
 
-def _pitches(row: Row) -> str:
+def _format_pixel_sizes(row: Row) -> str:
     if row.mpp_lr is None or row.mpp_hr is None:
         return f"unknown, level {row.level}"
     return f"{row.mpp_lr:.3g}>{row.mpp_hr:.3g}"
 
 
-def _gain(gain: float | None) -> str:
+def _format_gain(gain: float | None) -> str:
     return "-" if gain is None else f"{gain:+.2f}"
 
 
-def _change(before: float | None, after: float | None) -> str:
+def _format_change(before: float | None, after: float | None) -> str:
     """From bicubic's distance to the model's."""
     return "-" if before is None or after is None else f"{before:.2f}>{after:.2f}"
 
 
-def _write(path: Path, upscaler: Upscaler, found: tuple[Sequence[Row], Sequence[Probe]], *, overwrite: bool) -> None:
+def _write_scores(
+    path: Path, upscaler: Upscaler, found: tuple[Sequence[Row], Sequence[Probe]], *, overwrite: bool
+) -> None:
     """Whole or not at all."""
     import json
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from wsisr.models.onnx_export import Parity
 
 
-def export(
+def export_command(
     model: Annotated[str, typer.Argument(help="Shipped model or weights file.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="ONNX file to write.")],
     fp16: Annotated[bool, typer.Option("--fp16", help="Compute in half precision, all but the bicubic base.")] = False,
@@ -40,11 +40,11 @@ def export(
     if json:
         stdout_console.print_json(data=[asdict(row) for row in rows])
     else:
-        report(rows)
+        print_parity(rows)
     print_message(f"{output}: written")
 
 
-def report(rows: list[Parity]) -> None:
+def print_parity(rows: list[Parity]) -> None:
     """ONNX Runtime against PyTorch, one size a line."""
     from rich.table import Table
 

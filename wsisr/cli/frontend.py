@@ -22,7 +22,7 @@ class Frontend(Protocol):
         """Within, the wish to stop is heard."""
         ...
 
-    def show_progress(self, steps: Iterable[Progress], words: ProgressFormatter) -> Iterator[Progress]:
+    def show_progress(self, steps: Iterable[Progress], formatter: ProgressFormatter) -> Iterator[Progress]:
         """The same steps, shown as they pass."""
         ...
 
@@ -37,5 +37,5 @@ class TerminalFrontend:
     def catch_stop_signals(self) -> AbstractContextManager[StopFlag]:
         return nullcontext(self._stop) if self._stop else catch_stop_signals(end_message=INTERRUPTED_MESSAGE)
 
-    def show_progress(self, steps: Iterable[Progress], words: ProgressFormatter) -> Iterator[Progress]:
-        return show_progress(steps, words)
+    def show_progress(self, steps: Iterable[Progress], formatter: ProgressFormatter) -> Iterator[Progress]:
+        return show_progress(steps, formatter)

@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     from wsisr.slides import SlideInfo
     from wsisr.slides.series import ImageSeries
 
-Facts = dict[str, Any]
+SlideFacts = dict[str, Any]
 
 
-def info(
+def info_command(
     slides: Annotated[
         list[Path],
         slide_argument("Slides to look at; a folder is an OME-Zarr or a DICOM slide.", metavar="SLIDE"),
@@ -39,7 +39,7 @@ def info(
 
     def shown(slide: Path) -> bool:
         with open_slide(slide, estimate=True, series=series) as opened:
-            facts = facts_of(opened.info)
+            facts = slide_facts(opened.info)
         if as_json:
             typer.echo(json.dumps(facts))
         else:
@@ -49,7 +49,7 @@ def info(
     look_at_each(slides, shown)
 
 
-def facts_of(info: SlideInfo) -> Facts:
+def slide_facts(info: SlideInfo) -> SlideFacts:
     """What `--json` prints: keys are stable, lengths are in px, pitches in um/px, unknown is null."""
     from wsisr.upscaling.provenance import read_derived_metadata
 
@@ -73,18 +73,18 @@ def facts_of(info: SlideInfo) -> Facts:
     }
 
 
-def _level(info: SlideInfo, number: int) -> Facts:
+def _level(info: SlideInfo, number: int) -> SlideFacts:
     level = info.levels[number]
     facts = {"width": level.size.width, "height": level.size.height, "downsample": level.downsample}
     return facts | {"mpp": info.level_mpp(number)}
 
 
-def _scene(scene: ImageSeries) -> Facts:
+def _scene(scene: ImageSeries) -> SlideFacts:
     size = {} if scene.size is None else {"width": scene.size.width, "height": scene.size.height}
     return {"name": scene.name, "width": None, "height": None} | size | {"refusal": scene.refusal or None}
 
 
-def _bounds(box: Box) -> Facts:
+def _bounds(box: Box) -> SlideFacts:
     return {"x": box.left, "y": box.top, "width": box.width, "height": box.height}
 
 
@@ -100,7 +100,7 @@ def _description(icc: bytes) -> str | None:
         return None
 
 
-def _table(facts: Facts) -> Table:
+def _table(facts: SlideFacts) -> Table:
     from rich.table import Table
     from rich.text import Text
 
@@ -113,7 +113,7 @@ def _table(facts: Facts) -> Table:
     return table
 
 
-def _rows(facts: Facts) -> Iterator[tuple[str, str]]:
+def _rows(facts: SlideFacts) -> Iterator[tuple[str, str]]:
     yield "vendor", f"{facts['vendor']}, read through {facts['reader']}"
     yield "size", f"{facts['width']} x {facts['height']} px"
     yield "pixel pitch", _pitch(facts["mpp"]) + ("" if facts["mpp"] is None else f", {facts['pitch']}")
@@ -132,7 +132,7 @@ def _rows(facts: Facts) -> Iterator[tuple[str, str]]:
         yield "derived" if name == "derived" else f"derived: {name}", value
 
 
-def _scene_in_words(scene: Facts) -> str:
+def _scene_in_words(scene: SlideFacts) -> str:
     size = "of unknown size" if scene["width"] is None else f"{scene['width']} x {scene['height']} px"
     why = f": {scene['refusal']}" if scene["refusal"] else ""
     return f"{scene['name']} {size}".strip() + why
@@ -142,9 +142,9 @@ def _pitch(mpp: float | None) -> str:
     return "not recorded" if mpp is None else f"{mpp:.6g} um/px"
 
 
-def _profile(icc: Facts | None) -> str:
+def _profile(icc: SlideFacts | None) -> str:
     return "none" if icc is None else f"{icc['description'] or 'damaged'}, {icc['bytes']} bytes"
 
 
-def _associated(images: Facts) -> str:
+def _associated(images: SlideFacts) -> str:
     return ", ".join(f"{name} {size['width']} x {size['height']} px" for name, size in images.items()) or "none"

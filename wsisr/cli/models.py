@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 
-def models() -> None:
+def models_command() -> None:
     """List the shipped models: scale, pitches, what each is for."""
     from rich.table import Table
 

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from wsisr.cli.console import stdout_console
-from wsisr.cli.datasets import OUTPUT, QUIET, table
+from wsisr.cli.datasets import DatasetOutputOption, QuietOption, build_pairs_table
 
 if TYPE_CHECKING:
     from wsisr.progress import Progress
 
 
-class CodecName(StrEnum):
+class PackCodec(StrEnum):
     """The codecs of `wsisr.dataset.codecs`, as the command line knows them."""
 
     jpeg = "jpeg"
@@ -24,15 +24,15 @@ class CodecName(StrEnum):
     raw = "raw"
 
 
-def pack(
+def pack_command(
     dataset: Annotated[Path, typer.Argument(help="Dataset to take from.")],
-    output: OUTPUT,
+    output: DatasetOutputOption,
     limit_mb: Annotated[float, typer.Option(help="Most that all its files take, in millions of bytes.", min=0)] = 45.0,
     codec: Annotated[
-        CodecName, typer.Option(help="jpeg: most patches, of quality 95; webp, png and raw keep every pixel.")
-    ] = CodecName.jpeg,
+        PackCodec, typer.Option(help="jpeg: most patches, of quality 95; webp, png and raw keep every pixel.")
+    ] = PackCodec.jpeg,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a dataset.")] = False,
-    quiet: QUIET = False,
+    quiet: QuietOption = False,
 ) -> None:
     """Pack a part of a dataset, spread over all that is in it, for machines that have little but NumPy and Pillow."""
     from contextlib import closing
@@ -44,11 +44,11 @@ def pack(
 
     packing = DatasetPacking(dataset, output, limit_mb, codec.value, overwrite)
     with catch_stop_signals() as stop, closing(iter(packing)) as steps:
-        for _ in show_progress(stop_between_steps(steps, stop), _megabytes, quiet=quiet):
+        for _ in show_progress(stop_between_steps(steps, stop), _format_megabytes, quiet=quiet):
             pass
     if not quiet:
-        stdout_console.print(table(output, PatchStore(output).records))
+        stdout_console.print(build_pairs_table(output, PatchStore(output).records))
 
 
-def _megabytes(progress: Progress, _seconds: float) -> str:
+def _format_megabytes(progress: Progress, _seconds: float) -> str:
     return f"{progress.done / 1e6:.1f}/{progress.total / 1e6:.1f} MB"

@@ -190,8 +190,8 @@ class _WorkerFrontend:
     def catch_stop_signals(self) -> Iterator[StopFlag]:
         yield self._link.stop
 
-    def show_progress(self, steps: Iterable[Progress], words: ProgressFormatter) -> Iterator[Progress]:
-        return self._told(steps, words) if self._bars else show_progress(steps, words)
+    def show_progress(self, steps: Iterable[Progress], formatter: ProgressFormatter) -> Iterator[Progress]:
+        return self._told(steps, formatter) if self._bars else show_progress(steps, formatter)
 
     def _told(self, steps: Iterable[Progress], words: ProgressFormatter) -> Iterator[Progress]:
         last = 0.0

@@ -19,7 +19,7 @@ from wsisr.cli.options import (
 from wsisr.cli.selection import PixelSelection, check_device_option
 
 
-def preview(
+def preview_command(
     slide: Annotated[Path, slide_argument("Slide to look at.")],
     region: Annotated[str, typer.Option(help="X,Y,WIDTH,HEIGHT in px of level 0.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="PNG to write.")],

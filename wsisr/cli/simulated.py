@@ -8,42 +8,42 @@ from typing import Annotated
 import typer
 
 from wsisr.cli.datasets import (
-    AGAIN,
-    COARSEST_MPP,
-    JOBS,
-    MOST_PATCHES,
-    OUTPUT,
-    OVERWRITE,
-    PATCH_PX,
-    PATTERN,
-    QUIET,
-    SLIDES,
-    VAL_SHARE,
-    VALIDATION,
-    conclude,
-    made,
+    AllowDerivedOption,
+    CasePatternOption,
+    CoarsestMppOption,
+    DatasetJobsOption,
+    DatasetOutputOption,
+    DatasetOverwriteOption,
+    MostPatchesOption,
+    PatchPxOption,
+    QuietOption,
+    SlidesArgument,
+    ValidationOption,
+    ValShareOption,
+    build_and_show,
+    print_dataset_summary,
 )
 
 
-def simulated(
-    slides: SLIDES,
-    output: OUTPUT,
+def simulated_command(
+    slides: SlidesArgument,
+    output: DatasetOutputOption,
     degradation: Annotated[
         Path | None,
         typer.Option(help="TOML file of blur, noise, sharpening and JPEG. By default what a weaker objective sees."),
     ] = None,
     scale: Annotated[list[int] | None, typer.Option(help="2, 4 or 8; may be repeated. By default 2 and 4.")] = None,
     seed: Annotated[int, typer.Option(help="Another one draws other numbers.", min=0)] = 0,
-    validation: VALIDATION = None,
-    patch_px: PATCH_PX = 192,
-    coarsest_mpp: COARSEST_MPP = 2.1,
-    most_patches: MOST_PATCHES = 1000,
-    val_share: VAL_SHARE = 0.1,
-    case_pattern: PATTERN = r"^[^_.]+",
-    jobs: JOBS = 0,
-    again: AGAIN = False,
-    overwrite: OVERWRITE = False,
-    quiet: QUIET = False,
+    validation: ValidationOption = None,
+    patch_px: PatchPxOption = 192,
+    coarsest_mpp: CoarsestMppOption = 2.1,
+    most_patches: MostPatchesOption = 1000,
+    val_share: ValShareOption = 0.1,
+    case_pattern: CasePatternOption = r"^[^_.]+",
+    jobs: DatasetJobsOption = 0,
+    again: AllowDerivedOption = False,
+    overwrite: DatasetOverwriteOption = False,
+    quiet: QuietOption = False,
 ) -> None:
     """Pairs whose low resolution is computed from the high one: optics, noise, sharpening, JPEG, all written down."""
     from wsisr.dataset.builder import DatasetBuilder
@@ -63,5 +63,5 @@ def simulated(
             sources, output, recipe, simulation, BuildOptions(jobs or count_usable_cores(), overwrite, again)
         )
     )
-    made(assembly, quiet=quiet)
-    conclude(assembly, quiet=quiet)
+    build_and_show(assembly, quiet=quiet)
+    print_dataset_summary(assembly, quiet=quiet)

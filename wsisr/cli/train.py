@@ -20,11 +20,11 @@ if TYPE_CHECKING:
     from wsisr.training.loop import StepReport, TrainingRun
     from wsisr.training.tensorboard import TensorBoardLog
 
-MEMORY = 0.98
+LOSS_SMOOTHING = 0.98
 """Share of the past in the loss that is shown; a single batch says little."""
 
 
-def train(
+def train_command(
     config: Annotated[Path, typer.Argument(help="TOML file with the tables network, data and schedule.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder of this run: checkpoint, weights, metrics.")],
     device: DeviceOption = "auto",
@@ -51,19 +51,19 @@ def train(
     watch = StatusLine()
     told = closing(TensorBoardLog(output)) if board and run.is_main_process else nullcontext()
     quiet = quiet or not run.is_main_process
-    with catch_stop_signals() as stop, told as into, closing(progress(run, watch, stop, into)) as passing:
+    with catch_stop_signals() as stop, told as into, closing(train_until_stopped(run, watch, stop, into)) as passing:
         if not quiet:
-            print_message(beginning(run))
-        for _ in show_progress(passing, watch.words, quiet=quiet):
+            print_message(describe_start(run))
+        for _ in show_progress(passing, watch.format, quiet=quiet):
             pass
     if run.step < steps:
         print_message(f"stopped at step {run.step} of {steps}; the same command goes on from there")
         raise typer.Exit(EXIT_INTERRUPTED)
     if not quiet:
-        typer.echo(f"{output / BEST_WEIGHTS_FILE}: {merit(run)}")
+        typer.echo(f"{output / BEST_WEIGHTS_FILE}: {describe_best_score(run)}")
 
 
-def merit(run: TrainingRun) -> str:
+def describe_best_score(run: TrainingRun) -> str:
     """What the weights that were kept are best at; of pixels also what the start was worth, where there was one."""
     kept = {
         "gain": f"{run.best_score:+.2f} dB over bicubic",
@@ -78,7 +78,7 @@ def merit(run: TrainingRun) -> str:
     return f"{kept[run.goal]}{before} on the validation patches"
 
 
-def beginning(run: TrainingRun) -> str:
+def describe_start(run: TrainingRun) -> str:
     """What is about to happen."""
     from wsisr.training.loop import count_trainable_parameters
 
@@ -92,15 +92,15 @@ def beginning(run: TrainingRun) -> str:
     return f"{run.folder}: {learning} parameters learn, {work}, on {run.device}"
 
 
-def progress(
-    run: TrainingRun, watch: StatusLine, stop: StopFlag, board: TensorBoardLog | None
+def train_until_stopped(
+    run: TrainingRun, status_line: StatusLine, stop: StopFlag, board: TensorBoardLog | None
 ) -> Generator[Progress, None, None]:
     """Steps of this call, until they are done or stopping is asked for; then the step in hand is saved."""
     from wsisr.progress import Progress
 
     start = run.step
     for report in run:
-        watch.see(report)
+        status_line.update(report)
         if board:
             board.add_report(report)
         yield Progress("train", report.step - start, report.steps - start)
@@ -117,12 +117,14 @@ class StatusLine:
     gain: float | None = None
     position: str = ""
 
-    def see(self, report: StepReport) -> None:
-        self.loss = report.loss if self.loss is None else MEMORY * self.loss + (1 - MEMORY) * report.loss
+    def update(self, report: StepReport) -> None:
+        self.loss = (
+            report.loss if self.loss is None else LOSS_SMOOTHING * self.loss + (1 - LOSS_SMOOTHING) * report.loss
+        )
         self.gain = self.gain if report.gain_db is None else report.gain_db
         self.position = f"step {report.step}/{report.steps}"
 
-    def words(self, progress: Progress, seconds: float) -> str:
+    def format(self, progress: Progress, seconds: float) -> str:
         """`step 1200/3400, 2.1 steps/s, loss 0.0123, +1.52 dB`; the gain is the last one validated."""
         gain = "" if self.gain is None else f", {self.gain:+.2f} dB"
         return f"{self.position}, {progress.done / max(seconds, 1e-9):.2g} steps/s, loss {self.loss or 0:.4f}{gain}"

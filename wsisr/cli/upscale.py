@@ -71,7 +71,7 @@ class Request:
     save_mask: Path | None
 
 
-def upscale(
+def upscale_command(
     slides: Annotated[list[Path], slide_argument("Slides to enlarge.", metavar="SLIDE")],
     scale: Annotated[
         int | None, typer.Option(help="Output pixels per input pixel along one axis: 2 or 4.", show_default=False)

@@ -10,7 +10,7 @@ import typer
 from wsisr.cli.options import slide_argument
 
 
-def verify(
+def verify_command(
     files: Annotated[list[Path], slide_argument("Pyramids to check.", metavar="FILE")],
     as_json: Annotated[
         bool, typer.Option("--json", help="Print JSON instead: one document a line, one a file.")

@@ -1,8 +1,7 @@
-"""A dataset put together from parts: several slides at a time, each once, and the whole under its name at the end.
+"""Building a dataset: one part per slide, several at a time, published under its name when all are done.
 
-Work lies in `FOLDER.wsisr-part` until then. A run that was stopped or killed goes on there with the same command: what
-is finished of a slide is taken as it is. The bytes of a dataset depend on its jobs alone, not on how many processes
-made it or how often it was begun.
+Until then, everything lies in `FOLDER.wsisr-part`. After an interruption, the same command resumes there and reuses
+the finished parts. The bytes of a dataset depend on its jobs alone, not on the number of processes or interruptions.
 """
 
 from __future__ import annotations
@@ -41,10 +40,14 @@ from wsisr.version import __version__
 from wsisr.writing.workdir.folder import PartFolder
 
 DATASET_FOLDER = "dataset"
+"""Folder of the growing dataset within `FOLDER.wsisr-part`."""
 
 
 class DatasetJob(Protocol):
-    """One slide, or one pair of captures, to be made a part of. It is pickled: a frozen dataclass at module level."""
+    """The job of building one part, from a slide or a set of captures.
+
+    It is pickled for worker processes: implement it as a frozen dataclass at module level.
+    """
 
     @property
     def name(self) -> str:
@@ -53,127 +56,138 @@ class DatasetJob(Protocol):
 
     @property
     def location(self) -> str:
-        """What the job is called in an error: the path of its slide."""
+        """Name of the job in an error message: the path of its slide."""
         ...
 
     @property
     def identity(self) -> Mapping[str, str]:
-        """What its part depends on, in words: a finished part of another identity is made again."""
+        """Everything the part depends on, as text: a finished part with another identity is built again."""
         ...
 
-    def __call__(self, part: ShardWriter, stop: StopSignal) -> SlideFacts:
-        """Raises a `WsisrError` that begins with a path where the slide cannot be used; `stop.check()` now and then."""
+    def __call__(self, writer: ShardWriter, stop: StopSignal) -> SlideFacts:
+        """Write the pairs and return the facts of the slide; call `stop.check()` a few times a second.
+
+        Raises a `WsisrError` whose message begins with a path if the slide cannot be used.
+        """
         ...
 
 
-class BuildStopped(Exception):  # noqa: N818 - no error: somebody wanted it
-    """A part was left in its midst because the run is to end."""
+class BuildStopped(Exception):  # noqa: N818 - a request by the user, not an error
+    """Raised within a job to leave its part unfinished because the run is to end."""
 
 
 @dataclass(frozen=True)
 class StopSignal:
-    """The wish to end, as the work sees it."""
+    """A flag that jobs poll to learn that they should stop."""
 
     flag: StopFlag
 
     def check(self) -> None:
-        """Raises `Stopped` where it was uttered; to be called some times a second."""
+        """Raise `BuildStopped` if the flag is set."""
         if self.flag.is_set():
             raise BuildStopped
 
 
 @dataclass(frozen=True, slots=True)
 class DatasetPlan:
-    """What is to be put together."""
+    """The jobs of a dataset and its folder."""
 
     folder: Path
     jobs: Sequence[DatasetJob]
     recipe: Mapping[str, str]
-    """What all parts depend on: names to values in words."""
+    """Options that all parts depend on: name to value, as text."""
     workers: int = 1
     overwrite: bool = False
-    """Replace a dataset of that name, and drop what another run began."""
+    """Replace an existing dataset of that name, and discard the unfinished work of an earlier run."""
+
+
+@dataclass(frozen=True, slots=True)
+class FinishedJob:
+    """A job that ended, and the message of its failure if its slide cannot be used."""
+
+    job: DatasetJob
+    failure: str | None
 
 
 class DatasetBuilder:
-    """A run that makes a dataset."""
+    """Builds a dataset; iterate over it to run and follow the progress."""
 
     def __init__(self, plan: DatasetPlan) -> None:
-        """Raises `OutputError` where the dataset could not get its name; nothing is written yet."""
+        """Raises `OutputError` if the folder cannot become the dataset; nothing is written yet."""
         self.plan = plan
         self.failures: dict[str, str] = {}
-        """Part to the line that says why its slide could not be used; grows meanwhile."""
+        """Name of a job to the message why its slide could not be used; grows during the run."""
         self.reused_parts = 0
-        """Parts that an earlier run had finished."""
+        """Number of parts that an earlier run had finished."""
         _check_folder(plan)
 
     def __iter__(self) -> Generator[Progress, None, None]:
-        """Yields `slides`. Raises `DatasetError` where no slide gives a pair; left early, the work stays.
+        """Yield the progress of `slides`. Finished parts stay if the iteration is left early.
 
-        Raises `OutputError` where the disk refuses or another run is at it; what is finished stays.
+        Raises `DatasetError` if no slide gives a pair, `OutputError` if writing fails or another run is building it.
         """
         plan = self.plan
         with translate_disk_errors(plan.folder):
             plan.folder.parent.mkdir(parents=True, exist_ok=True)
-            scratch = PartFolder(plan.folder)
-        work = scratch.folder / DATASET_FOLDER
+            part_folder = PartFolder(plan.folder)
+        dataset = part_folder.folder / DATASET_FOLDER
         try:
             with translate_disk_errors(plan.folder):
-                scratch.resume_or_clear(dict(plan.recipe), restart=plan.overwrite)
-            yield from self._build_parts(work)
-            self._publish(work)
+                part_folder.resume_or_clear(dict(plan.recipe), restart=plan.overwrite)
+            yield from self._build_parts(dataset)
+            self._publish(dataset)
         finally:
-            scratch.release(keep=any(work.glob(f"{PARTS_FOLDER}/*.jsonl")))
+            part_folder.release(keep=any(dataset.glob(f"{PARTS_FOLDER}/*.jsonl")))
 
-    def _build_parts(self, work: Path) -> Generator[Progress, None, None]:
-        due = [job for job in self.plan.jobs if read_part(part_path(work, job.name), job.identity) is None]
-        self.reused_parts = before = len(self.plan.jobs) - len(due)
+    def _build_parts(self, dataset: Path) -> Generator[Progress, None, None]:
+        due = [job for job in self.plan.jobs if read_part(part_path(dataset, job.name), job.identity) is None]
         total = len(self.plan.jobs)
-        yield Progress("slides", before, total, before)
-        done = before
-        for finished in _run_jobs(due, work, self.plan.workers):
+        self.reused_parts = reused = done = total - len(due)
+        yield Progress("slides", done, total, reused)
+        for finished in _run_jobs(due, dataset, self.plan.workers):
             if finished is not None:
                 done += 1
-                job, failure = finished
-                if failure is not None:
-                    self.failures[job.name] = failure
-            yield Progress("slides", done, total, before)
+                if finished.failure is not None:
+                    self.failures[finished.job.name] = finished.failure
+            yield Progress("slides", done, total, reused)
 
-    def _publish(self, work: Path) -> None:
-        """Gives the dataset its name."""
+    def _publish(self, dataset: Path) -> None:
+        """Write the files about all parts and the report, and give the dataset its name."""
         names = [job.name for job in self.plan.jobs if job.name not in self.failures]
-        parts = [part for part in (read_part(part_path(work, name)) for name in names) if part is not None]
+        parts = [part for part in (read_part(part_path(dataset, name)) for name in names) if part is not None]
         if not any(rows for _, rows in parts):
-            remove_path(work)
+            remove_path(dataset)
             raise DatasetError(self._explain_empty())
-        _write_index_files(work, parts, dict(self.plan.recipe), self.failures)
-        write_report(work)
+        self._write_index_files(dataset, parts)
+        write_report(dataset)
         with translate_disk_errors(self.plan.folder):
             if self.plan.folder.is_dir() and not any(self.plan.folder.iterdir()):
                 self.plan.folder.rmdir()
-        publish_output(work, self.plan.folder, overwrite=self.plan.overwrite)
+        publish_output(dataset, self.plan.folder, overwrite=self.plan.overwrite)
         with translate_disk_errors(self.plan.folder):
             remove_path(self.plan.folder / PARTS_FOLDER)
 
     def _explain_empty(self) -> str:
-        reasons = list(self.failures.values())
-        if len(reasons) == 1 == len(self.plan.jobs):
-            return reasons[0]
-        why = f": {reasons[0]}" if reasons else ", none shows tissue in focus"
-        return f"{self.plan.folder}: no slide gives a pair{why}"
+        failures = list(self.failures.values())
+        if len(failures) == 1 == len(self.plan.jobs):
+            return failures[0]
+        reason = f": {failures[0]}" if failures else ", none shows tissue in focus"
+        return f"{self.plan.folder}: no slide gives a pair{reason}"
 
-
-def _write_index_files(
-    work: Path, parts: Sequence[tuple[JsonObject, list[str]]], recipe: JsonObject, failed: Mapping[str, str]
-) -> None:
-    """All but the pixels, which are there; the manifest last."""
-    write_atomically(work / SLIDES, (json.dumps(facts).encode() + b"\n" for facts, _ in parts))
-    alike = summarise_near_duplicates(
-        find_near_duplicates(PatchRecord.from_json(row) for _, rows in parts for row in rows)
-    )
-    header = {"wsisr": __version__, "recipe": recipe, "failed": list(failed.values()), "look_alikes": alike}
-    write_atomically(work / HEADER, [json.dumps(header, indent=2).encode() + b"\n"])
-    write_atomically(work / MANIFEST, (f"{row}\n".encode() for _, rows in parts for row in rows))
+    def _write_index_files(self, dataset: Path, parts: Sequence[tuple[JsonObject, list[str]]]) -> None:
+        """Write the files besides the shards; the manifest, which makes the folder a dataset, last."""
+        write_atomically(dataset / SLIDES, (json.dumps(facts).encode() + b"\n" for facts, _ in parts))
+        records = (PatchRecord.from_json(row) for _, rows in parts for row in rows)
+        # In the order of the jobs: they fail in any order when several run at once.
+        failed = [self.failures[job.name] for job in self.plan.jobs if job.name in self.failures]
+        header = {
+            "wsisr": __version__,
+            "recipe": dict(self.plan.recipe),
+            "failed": failed,
+            "look_alikes": summarise_near_duplicates(find_near_duplicates(records)),
+        }
+        write_atomically(dataset / HEADER, [json.dumps(header, indent=2).encode() + b"\n"])
+        write_atomically(dataset / MANIFEST, (f"{row}\n".encode() for _, rows in parts for row in rows))
 
 
 def _check_folder(plan: DatasetPlan) -> None:
@@ -181,19 +195,21 @@ def _check_folder(plan: DatasetPlan) -> None:
     if not folder.name:
         raise DatasetError(f"{folder}: has no name of its own; give the name of a new folder")
     with translate_disk_errors(folder):
-        empty = folder.is_dir() and not folder.is_symlink() and not any(folder.iterdir())
-        parent = folder.parent.is_dir()
-    if parent and not empty:
+        is_empty = folder.is_dir() and not folder.is_symlink() and not any(folder.iterdir())
+        has_parent = folder.parent.is_dir()
+    if has_parent and not is_empty:
         check_output(folder, overwrite=plan.overwrite, marker=MANIFEST)
 
 
-def build_part(job: DatasetJob, work: Path, stop: StopSignal) -> str | None:
-    """Makes one part; why that cannot be, where it is the slide's fault. Raises `OutputError`, `Stopped`."""
+def build_part(job: DatasetJob, dataset: Path, stop: StopSignal) -> str | None:
+    """Build one part; return the message of its failure if the slide cannot be used.
+
+    Raises `OutputError` if writing fails, `BuildStopped` if the flag is set.
+    """
     try:
-        with threadpool_limits(1), open_shard_writer(work, job.name) as part:
-            facts = job(part, stop)
-            records = part.records
-        write_part(part_path(work, job.name), job.identity, facts, records)
+        with threadpool_limits(1), open_shard_writer(dataset, job.name) as writer:
+            facts = job(writer, stop)
+        write_part(part_path(dataset, job.name), job.identity, facts, writer.records)
     except OutputError:
         raise
     except WsisrError as error:
@@ -201,39 +217,37 @@ def build_part(job: DatasetJob, work: Path, stop: StopSignal) -> str | None:
     return None
 
 
-def _run_jobs(due: Sequence[DatasetJob], work: Path, workers: int) -> Iterator[tuple[DatasetJob, str | None] | None]:
-    """Jobs as they finish, in whatever order, each with its failure; None now and then, so that a wish is heard.
+def _run_jobs(jobs: Sequence[DatasetJob], dataset: Path, workers: int) -> Iterator[FinishedJob | None]:
+    """Yield jobs as they finish, in any order, and None now and then so that the caller can stop.
 
-    Left early, what is in hand ends at its next look at the wish to stop.
+    If the iterator is closed early, running jobs end at their next `StopSignal.check`.
     """
-    # One job at a time needs no process of its own, which takes a second or two to begin.
-    together = min(workers, len(due))
-    return _run_in_processes(due, work, together) if together > 1 else _run_in_thread(due, work)
+    workers = min(workers, len(jobs))
+    # A single worker runs in a thread: starting a process takes one or two seconds.
+    return _run_in_processes(jobs, dataset, workers) if workers > 1 else _run_in_thread(jobs, dataset)
 
 
-def _run_in_processes(
-    due: Sequence[DatasetJob], work: Path, workers: int
-) -> Iterator[tuple[DatasetJob, str | None] | None]:
-    with closing(run_in_processes(partial(_build_part_in_process, work=work), due, workers)) as happenings:
-        for each in happenings:
-            if isinstance(each, WorkerDied):
-                raise DatasetError(f"a worker process was ended from outside ({each.reason}); give fewer --jobs")
-            yield (due[each.job], each.result) if isinstance(each, JobDone) else None
+def _run_in_processes(jobs: Sequence[DatasetJob], dataset: Path, workers: int) -> Iterator[FinishedJob | None]:
+    with closing(run_in_processes(partial(_build_part_in_process, dataset=dataset), jobs, workers)) as events:
+        for event in events:
+            if isinstance(event, WorkerDied):
+                raise DatasetError(f"a worker process was ended from outside ({event.reason}); give fewer --jobs")
+            yield FinishedJob(jobs[event.job], event.result) if isinstance(event, JobDone) else None
 
 
-def _build_part_in_process(job: DatasetJob, link: Channel, work: Path) -> str | None:
-    return build_part(job, work, StopSignal(link.stop))
+def _build_part_in_process(job: DatasetJob, channel: Channel, dataset: Path) -> str | None:
+    return build_part(job, dataset, StopSignal(channel.stop))
 
 
-def _run_in_thread(due: Sequence[DatasetJob], work: Path) -> Iterator[tuple[DatasetJob, str | None] | None]:
+def _run_in_thread(jobs: Sequence[DatasetJob], dataset: Path) -> Iterator[FinishedJob | None]:
     event = threading.Event()
     pool = ThreadPoolExecutor(1)
     try:
-        for job in due:
-            coming = pool.submit(build_part, job, work, StopSignal(event))
-            while not wait([coming], HEARTBEAT_S).done:
+        for job in jobs:
+            future = pool.submit(build_part, job, dataset, StopSignal(event))
+            while not wait([future], HEARTBEAT_S).done:
                 yield None
-            yield job, coming.result()
+            yield FinishedJob(job, future.result())
     finally:
         event.set()
         pool.shutdown(cancel_futures=True)

@@ -1,4 +1,4 @@
-"""Pyramid pairs: a patch of one level of a slide, and the same field on the slide's own coarser levels."""
+"""Pyramid pairs: a patch of one level of a slide, and the same field on coarser levels of that slide."""
 
 from __future__ import annotations
 
@@ -32,20 +32,20 @@ from wsisr.tissue import TissueMap, find_tissue
 from wsisr.tissue.detection import read_overview
 from wsisr.upscaling.provenance import refuse_derived
 
-THUMBNAIL_PX = 360
+THUMBNAIL_SIDE_PX = 360
 
 RELATION_FIELDS = 16
-"""By which the relation of two levels is measured, at the most."""
+"""Most fields by which the relation of two levels is measured."""
 
 
 @dataclass(frozen=True, slots=True)
 class PyramidJob:
-    """Pairs of one slide's own levels."""
+    """Builds the pairs of the levels of one slide."""
 
     source: DatasetSlide
     recipe: Recipe
     allow_derived: bool = False
-    """Take a slide that wsisr wrote."""
+    """Accept a slide that wsisr wrote."""
 
     @property
     def name(self) -> str:
@@ -59,134 +59,140 @@ class PyramidJob:
     def identity(self) -> Mapping[str, str]:
         return self.source.identity
 
-    def __call__(self, part: ShardWriter, stop: StopSignal) -> SlideFacts:
-        """Raises `DatasetError` or `SlideError` where the slide cannot give pairs."""
+    def __call__(self, writer: ShardWriter, stop: StopSignal) -> SlideFacts:
+        """Write the pairs of all levels. Raises `DatasetError` or `SlideError` if the slide cannot give pairs."""
         with open_slide(self.source.path) as slide:
             if not self.allow_derived:
                 refuse_derived(self.source.path)
-            groups = _select_paired_levels(self.source, slide.info, self.recipe)
+            levels = _select_paired_levels(self.source, slide.info, self.recipe)
             tissue = find_tissue(slide)
             facts = collect_slide_facts(self.source, slide, "pyramid")
-            for group in groups:
-                LevelCutter(slide, group, tissue, self.recipe).write_pairs(part, facts, stop)
-        refused = [each for each in facts.relations if each["refused"]]
-        if refused and not part.records:
+            for level in levels:
+                LevelCutter(slide, level, tissue, self.recipe).write_pairs(writer, facts, stop)
+        refused = [relation for relation in facts.relations if relation["refused"]]
+        if refused and not writer.records:
             first = refused[0]
-            levels = f"levels {first['fine']} and {first['coarse']}"
-            raise DatasetError(f"{self.source.path}: {levels} {first['refused']}; leave this slide out")
+            numbers = f"levels {first['fine']} and {first['coarse']}"
+            raise DatasetError(f"{self.source.path}: {numbers} {first['refused']}; leave this slide out")
         return facts
 
 
 @dataclass(frozen=True, slots=True)
 class BuildOptions:
-    """How a dataset is made, besides what is in it."""
+    """Options of a build that do not change the pairs of a slide."""
 
     workers: int = 1
     overwrite: bool = False
     allow_derived: bool = False
+    """Accept slides that wsisr wrote."""
 
 
 def plan_pyramid_dataset(
-    sources: Sequence[DatasetSlide], folder: Path, recipe: Recipe, work: BuildOptions = BuildOptions()
+    sources: Sequence[DatasetSlide], folder: Path, recipe: Recipe, options: BuildOptions = BuildOptions()
 ) -> DatasetPlan:
-    """A dataset of pyramid pairs."""
+    """Plan a dataset of pyramid pairs."""
     values = {name: str(value) for name, value in asdict(recipe).items()}
-    jobs = [PyramidJob(source, recipe, work.allow_derived) for source in sources]
-    return DatasetPlan(folder, jobs, {"kind": "pyramid", **values}, work.workers, work.overwrite)
+    jobs = [PyramidJob(source, recipe, options.allow_derived) for source in sources]
+    return DatasetPlan(folder, jobs, {"kind": "pyramid", **values}, options.workers, options.overwrite)
 
 
 def find_partner_levels(info: SlideInfo, level: int) -> dict[int, int]:
-    """Scale to the coarser level that shows exactly that scale, for those of `SCALES` that the pyramid has."""
+    """Return scale to the coarser level that is smaller by exactly that scale, for those of `SCALES` that exist.
+
+    Sizes may differ by 1 px: vendors round odd sizes up or down.
+    """
     fine = info.levels[level].size
-    found = {}
+    partners = {}
     for scale in SCALES:
         for index in range(level + 1, len(info.levels)):
             coarse = info.levels[index].size
             if abs(coarse.width - fine.width // scale) <= 1 and abs(coarse.height - fine.height // scale) <= 1:
-                found[scale] = index
-    return found
+                partners[scale] = index
+    return partners
 
 
 @dataclass(frozen=True, slots=True)
 class PatchLevel:
-    """One level of one slide, and what pairs with it."""
+    """One level of a slide that gives high-resolution patches, and its partners."""
 
     source: DatasetSlide
     info: SlideInfo
-    level: int
+    index: int
     partner_levels: Mapping[int, int]
+    """Scale to the index of the level with the low resolution; empty if that is simulated."""
 
     @property
     def mpp(self) -> float:
-        mpp = self.info.level_mpp(self.level)
+        """Pixel size in um/px. Raises `DatasetError` if it is not recorded."""
+        mpp = self.info.level_mpp(self.index)
         if mpp is None:
-            raise DatasetError(f"{self.source.path}: pixel pitch is not recorded; leave this slide out")
+            raise DatasetError(f"{self.source.path}: pixel size is not recorded; leave this slide out")
         return mpp
 
     @property
     def size(self) -> Size:
-        return self.info.levels[self.level].size
+        return self.info.levels[self.index].size
 
     def list_boxes(self, recipe: Recipe) -> list[Box]:
-        """Boxes on a grid, inside this level and inside all of its partners."""
+        """List the boxes of a grid that lie within this level and within all of its partners."""
         sizes = [self.info.levels[coarse].size * scale for scale, coarse in self.partner_levels.items()]
         sizes.append(self.size)
         common = Size(min(size.width for size in sizes), min(size.height for size in sizes))
         return list(_grid_boxes(common, recipe.patch_px, recipe.step_px))
 
-    def make_record(self, seen: PatchCandidate, patch: Rgb) -> PatchRecord:
-        """Of a patch at its finest, before it has partners."""
-        ratio = self.info.levels[self.level].downsample
-        edges = (seen.box.left, seen.box.top, seen.box.right, seen.box.bottom)
-        left, top, right, bottom = (round(edge * ratio) for edge in edges)
+    def make_record(self, candidate: PatchCandidate, patch: Rgb) -> PatchRecord:
+        """Make the record of a high-resolution patch, whose scale and images are still missing."""
+        ratio = self.info.levels[self.index].downsample
+        box = candidate.box
+        left, top, right, bottom = (round(edge * ratio) for edge in (box.left, box.top, box.right, box.bottom))
         return PatchRecord(
             slide=self.source.name,
             case=self.source.case,
             split=self.source.split,
             kind="pyramid",
             scale=1,
-            level=self.level,
+            level=self.index,
             box=(left, top, right, bottom),
             mpp_hr=self.mpp,
             mpp_lr=self.mpp,
             magnification=nearest_magnification(self.mpp),
-            contrast=round(seen.contrast, 2),
-            focus=round(seen.focus, 3),
-            tissue=round(seen.tissue, 3),
+            contrast=round(candidate.contrast, 2),
+            focus=round(candidate.focus, 3),
+            tissue=round(candidate.tissue, 3),
             fingerprint=compute_fingerprint(patch),
-            side=seen.box.width,
+            side=box.width,
             shard="",
             images={},
         )
 
 
 def _select_paired_levels(source: DatasetSlide, info: SlideInfo, recipe: Recipe) -> list[PatchLevel]:
-    """Levels that give pairs. Raises `DatasetError` saying why there is none."""
-    groups = [PatchLevel(source, info, level, find_partner_levels(info, level)) for level in range(len(info.levels))]
-    paired = [group for group in groups if group.partner_levels]
+    """Return the levels that give pairs. Raises `DatasetError` with the reason if there is none."""
+    levels = [PatchLevel(source, info, index, find_partner_levels(info, index)) for index in range(len(info.levels))]
+    paired = [level for level in levels if level.partner_levels]
     if not paired:
-        levels = "its only level has" if len(groups) == 1 else f"its {len(groups)} levels have"
-        raise DatasetError(f"{source.path}: {levels} no other 2, 4 or 8 times as coarse; leave it out")
+        have = "its only level has" if len(levels) == 1 else f"its {len(levels)} levels have"
+        raise DatasetError(f"{source.path}: {have} no other 2, 4 or 8 times as coarse; leave it out")
     return select_usable_levels(paired, recipe)
 
 
-def select_usable_levels(groups: Sequence[PatchLevel], recipe: Recipe) -> list[PatchLevel]:
-    """Those that are fine and large enough for patches. Raises `DatasetError` saying why there is none."""
-    path = groups[0].source.path
-    fine = [group for group in groups if group.mpp <= recipe.coarsest_mpp]
+def select_usable_levels(levels: Sequence[PatchLevel], recipe: Recipe) -> list[PatchLevel]:
+    """Return the levels that are fine and large enough. Raises `DatasetError` with the reason if there is none."""
+    path = levels[0].source.path
+    fine = [level for level in levels if level.mpp <= recipe.coarsest_mpp]
     if not fine:
         raise DatasetError(
-            f"{path}: levels that pair start at {groups[0].mpp:.3g} um/px, "
+            f"{path}: levels that pair start at {levels[0].mpp:.3g} um/px, "
             f"coarser than {recipe.coarsest_mpp:g}; leave it out or allow coarser levels"
         )
-    large = [group for group in fine if group.list_boxes(recipe)]
+    large = [level for level in fine if level.list_boxes(recipe)]
     if not large:
         raise DatasetError(f"{path}: smaller than a patch of {recipe.patch_px} px; leave it out")
     return large
 
 
 def collect_slide_facts(source: DatasetSlide, slide: Slide, kind: str) -> SlideFacts:
-    """What is known of an open slide before it is cut."""
+    """Return the facts of an open slide that are known before it is cut."""
     size = slide.info.size
     return SlideFacts(
         source.name,
@@ -195,72 +201,74 @@ def collect_slide_facts(source: DatasetSlide, slide: Slide, kind: str) -> SlideF
         kind,
         (size.width, size.height),
         slide.info.mpp or 0.0,
-        encode_picture(read_overview(slide)[0], THUMBNAIL_PX),
+        encode_picture(read_overview(slide)[0], THUMBNAIL_SIDE_PX),
     )
 
 
 @dataclass(frozen=True, slots=True)
 class LevelCutter:
-    """One level of an open slide, to be cut into pairs."""
+    """Cuts one level of an open slide into patches and pairs."""
 
     slide: Slide
     level: PatchLevel
     tissue: TissueMap
     recipe: Recipe
 
-    def write_pairs(self, part: ShardWriter, facts: SlideFacts, stop: StopSignal) -> None:
-        """Adds its pairs, and what it found of the levels' relations and of what is left out."""
-        chosen = self.select_patches(facts, stop)
-        partners = self._measure_partners([each for each in chosen if not each.is_flat], facts)
-        for each in chosen if partners else ():
+    def write_pairs(self, writer: ShardWriter, facts: SlideFacts, stop: StopSignal) -> None:
+        """Write the pairs of the level; add its relations and rejected fields to `facts`."""
+        selected = self.select_patches(facts, stop)
+        partners = self._measure_partners([candidate for candidate in selected if not candidate.is_flat], facts)
+        for candidate in selected if partners else ():
             stop.check()
-            self._write_patch(part, each, partners)
+            self._write_patch(writer, candidate, partners)
 
     def select_patches(self, facts: SlideFacts, stop: StopSignal) -> tuple[PatchCandidate, ...]:
-        """Fields that are worth keeping; what is left out is told to the facts."""
+        """Return the patches to keep; add the rejected fields to `facts`."""
         fields = [(box, self._tissue_share(box)) for box in self.level.list_boxes(self.recipe)]
-        seen = select_fields_to_read(fields, self.recipe.most_patches)
-        looks = []
-        for box, share in seen:
+        to_read = select_fields_to_read(fields, self.recipe.most_patches)
+        candidates = []
+        for box, tissue_share in to_read:
             stop.check()
-            looks.append(measure_patch(self.read_high(box), box, share))
-        choice = select_patches(looks, self.recipe.most_patches)
-        self._count_rejections(choice, len(fields) - len(seen), facts)
-        return choice.selected
+            candidates.append(measure_patch(self.read_high(box), box, tissue_share))
+        selection = select_patches(candidates, self.recipe.most_patches)
+        self._count_rejections(selection, len(fields) - len(to_read), facts)
+        return selection.selected
 
-    def _write_patch(self, part: ShardWriter, seen: PatchCandidate, partners: Mapping[int, int]) -> None:
-        high = self.read_high(seen.box)
-        record = self.level.make_record(seen, high)
-        place = part.write_image(high)
-        for scale, level in partners.items():
-            images = {"hr": place, "lr": part.write_image(self.slide.read(_scale_down(seen.box, scale), level))}
-            part.add_record(replace(record, scale=scale, mpp_lr=record.mpp_hr * scale, shard=part.shard, images=images))
+    def _write_patch(self, writer: ShardWriter, candidate: PatchCandidate, partners: Mapping[int, int]) -> None:
+        high = self.read_high(candidate.box)
+        record = replace(self.level.make_record(candidate, high), shard=writer.shard)
+        high_span = writer.write_image(high)
+        for scale, coarse in partners.items():
+            low = self.slide.read(_scale_down(candidate.box, scale), coarse)
+            images = {"hr": high_span, "lr": writer.write_image(low)}
+            writer.add_record(replace(record, scale=scale, mpp_lr=record.mpp_hr * scale, images=images))
 
-    def _measure_partners(self, looks: Sequence[PatchCandidate], facts: SlideFacts) -> dict[int, int]:
-        """Partners whose relation is what it should be; none where nothing has contrast to measure it by."""
-        found = {}
-        for scale, coarse in self.level.partner_levels.items() if looks else ():
-            fields = [self._read_field_pair(each.box, scale, coarse) for each in sample_evenly(looks, RELATION_FIELDS)]
-            measured = measure_relation((self.level.level, coarse), scale, fields)
-            facts.relations.append(asdict(measured))
-            if measured.refused is None:
-                found[scale] = coarse
-        return found
+    def _measure_partners(self, candidates: Sequence[PatchCandidate], facts: SlideFacts) -> dict[int, int]:
+        """Return the partners whose measured relation is acceptable; none without candidates to measure it by."""
+        accepted = {}
+        for scale, coarse in self.level.partner_levels.items() if candidates else ():
+            boxes = [candidate.box for candidate in sample_evenly(candidates, RELATION_FIELDS)]
+            fields = [self._read_field_pair(box, scale, coarse) for box in boxes]
+            relation = measure_relation((self.level.index, coarse), scale, fields)
+            facts.relations.append(asdict(relation))
+            if relation.refused is None:
+                accepted[scale] = coarse
+        return accepted
 
     def _read_field_pair(self, box: Box, scale: int, coarse: int) -> FieldPair:
         return FieldPair(box, self.read_high(box), self.slide.read(_scale_down(box, scale), coarse))
 
-    def _count_rejections(self, choice: PatchSelection, unseen: int, facts: SlideFacts) -> None:
-        if unseen:
-            facts.reject(RejectReason.UNSEEN, count=unseen)
-        for seen, reason in choice.rejected:
-            few = facts.rejected.get(reason)
-            wanted = few is None or len(few.examples) < EXAMPLES_PER_REASON
-            facts.reject(reason, self.read_high(seen.box) if wanted else None)
+    def _count_rejections(self, selection: PatchSelection, unread: int, facts: SlideFacts) -> None:
+        if unread:
+            facts.reject(RejectReason.UNSEEN, count=unread)
+        for candidate, reason in selection.rejected:
+            rejections = facts.rejected.get(reason)
+            needs_example = rejections is None or len(rejections.examples) < EXAMPLES_PER_REASON
+            facts.reject(reason, self.read_high(candidate.box) if needs_example else None)
 
     def read_high(self, box: Box) -> Rgb:
-        """In px of the level."""
-        return self.slide.read(box, self.level.level)
+        """Read a box of the level, in px of that level."""
+        return self.slide.read(box, self.level.index)
 
     def _tissue_share(self, box: Box) -> float:
         return float(np.mean(self.tissue.mask_cells(self.level.size, box, max(1, box.width // 8))))

@@ -1,7 +1,7 @@
-"""Simulated pairs: a patch of any level of a slide, and what a described degradation makes of it.
+"""Simulated pairs: a patch of any level of a slide, and its low resolution computed by a described degradation.
 
-Patches are chosen as for pyramid pairs; a slide of one level will do. What is drawn for a patch follows from the seed,
-the slide, the place and the scale alone, and stands in the pair's parameters.
+Patches are selected as for pyramid pairs; a slide with one level is enough. The numbers drawn for a pair depend on the
+seed, the slide, the box and the scale alone, and are stored in the parameters of the pair.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from wsisr.upscaling.provenance import refuse_derived
 
 @dataclass(frozen=True, slots=True)
 class Simulation:
-    """How low resolution is made, and at which scales."""
+    """The degradation, the scales and the seed of simulated pairs."""
 
     degradation: Degradation = field(default_factory=lambda: CAPTURE)
     scales: tuple[int, ...] = (2, 4)
@@ -50,24 +50,24 @@ class Simulation:
             raise DatasetError(f"scale {min(unknown, default=0)} is not one of {', '.join(map(str, SCALES))}")
 
     def make_generator(self, record: PatchRecord) -> np.random.Generator:
-        """For one pair, wherever and in whatever order it is made."""
-        words = f"{self.seed} {record.slide} {record.level} {record.box} {record.scale}"
-        return np.random.default_rng(int.from_bytes(hashlib.sha256(words.encode()).digest()[:16], "big"))
+        """Return the random generator of a pair, the same in whichever order or process pairs are made."""
+        key = f"{self.seed} {record.slide} {record.level} {record.box} {record.scale}"
+        return np.random.default_rng(int.from_bytes(hashlib.sha256(key.encode()).digest()[:16], "big"))
 
     def describe(self) -> dict[str, str]:
-        """All of it in words: name to value."""
+        """Return all settings as text: name to value."""
         return {"scales": str(self.scales), "seed": str(self.seed), **self.degradation.describe()}
 
 
 @dataclass(frozen=True, slots=True)
 class SimulatedJob:
-    """Pairs of one slide."""
+    """Builds the simulated pairs of one slide."""
 
     source: DatasetSlide
     recipe: Recipe
     simulation: Simulation
     allow_derived: bool = False
-    """Take a slide that wsisr wrote."""
+    """Accept a slide that wsisr wrote."""
 
     @property
     def name(self) -> str:
@@ -98,7 +98,7 @@ class SimulatedJob:
 
     def _write_level(self, part: ShardWriter, facts: SlideFacts, cutting: LevelCutter, stop: StopSignal) -> None:
         """Adds the pairs of a level, and how they relate."""
-        chosen, level = cutting.select_patches(facts, stop), cutting.level.level
+        chosen, level = cutting.select_patches(facts, stop), cutting.level.index
         measured = {id(each) for each in sample_evenly([each for each in chosen if not each.is_flat], RELATION_FIELDS)}
         fields: dict[int, list[FieldPair]] = {scale: [] for scale in self.simulation.scales if measured}
         for each in chosen:
@@ -125,10 +125,10 @@ class SimulatedJob:
 
 
 def plan_simulated_dataset(
-    sources: Sequence[DatasetSlide], folder: Path, recipe: Recipe, simulation: Simulation, work: BuildOptions
+    sources: Sequence[DatasetSlide], folder: Path, recipe: Recipe, simulation: Simulation, options: BuildOptions
 ) -> DatasetPlan:
-    """A dataset of simulated pairs."""
+    """Plan a dataset of simulated pairs."""
     values = {name: str(value) for name, value in asdict(recipe).items()}
-    jobs = [SimulatedJob(source, recipe, simulation, work.allow_derived) for source in sources]
+    jobs = [SimulatedJob(source, recipe, simulation, options.allow_derived) for source in sources]
     values = {"kind": "simulated", **values, **simulation.describe()}
-    return DatasetPlan(folder, jobs, values, work.workers, work.overwrite)
+    return DatasetPlan(folder, jobs, values, options.workers, options.overwrite)

@@ -1,4 +1,4 @@
-"""The slides that a dataset is made from: each once, under a name of its own, in one split."""
+"""The slides of a dataset: each once, under a unique name, in one split."""
 
 from __future__ import annotations
 
@@ -14,88 +14,87 @@ from wsisr.files import is_zarr
 from wsisr.slides.files import fingerprint_files, list_files_at
 
 SLIDE_SUFFIXES = {".svs", ".tif", ".tiff", ".ndpi", ".scn", ".mrxs", ".vms", ".vmu", ".bif", ".svslide", ".qptiff"}
-"""What is taken for a slide in a folder; a slide that is given by its own name may be called anything."""
+"""Suffixes that count as slides within a folder; a slide given by its own path may have any name."""
 
 
 @dataclass(frozen=True, slots=True)
 class DatasetSlide:
-    """One slide and its place in the dataset."""
+    """A slide with its name, case and split in the dataset."""
 
     path: Path
     stem: str
-    """Names the slide's groups: the file's own stem, with a number behind it if an earlier slide has the same."""
+    """Name of the slide's part: the stem of the file, with a number added if an earlier slide has the same."""
     case: str
     split: str
 
     @property
     def name(self) -> str:
-        """What the manifest calls the slide."""
+        """Name of the slide in the manifest."""
         return self.stem if self.path.is_dir() else f"{self.stem}{self.path.suffix}"
 
     @property
     def identity(self) -> dict[str, str]:
-        """What pairs of its own levels depend on, besides the recipe, in words."""
-        place = {"slide": str(self.path.resolve()), **self.file_state()}
-        return {**place, "case": self.case, "split": self.split}
+        """Everything that pairs of this slide depend on besides the recipe, as text."""
+        return {"slide": str(self.path.resolve()), **self.file_state(), "case": self.case, "split": self.split}
 
     def file_state(self) -> dict[str, str]:
-        """Of all its files, which stands for their content."""
+        """Return age and size of all its files, which stand for their content."""
         try:
             return {"slide (path, age and size)": fingerprint_files(list_files_at(self.path))}
         except SlideError:
-            return {}  # who opens it says so better
+            return {}  # opening the slide fails too, with a better message
 
 
 @dataclass(frozen=True, slots=True)
 class CaseEntry:
-    """What a table says of a slide."""
+    """Case and split of a slide in a table of cases; without a split, the recipe assigns one."""
 
     name: str
     split: str | None
 
 
 def read_case_table(path: Path) -> dict[str, CaseEntry]:
-    """A CSV with the columns `slide` and `case`, and perhaps `split`: name of a slide, with suffix or without, to case.
+    """Read a CSV with the columns `slide`, `case` and optionally `split`; slide names may lack their suffix.
 
-    Raises `DatasetError` where it is something else, or has a case in two splits.
+    Returns slide name to entry. Raises `DatasetError` if it is not such a CSV or a case is in two splits.
     """
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             rows = list(csv.DictReader(file))
-        found = {row["slide"]: CaseEntry(row["case"], row.get("split") or None) for row in rows}
+        entries = {row["slide"]: CaseEntry(row["case"], row.get("split") or None) for row in rows}
     except (OSError, KeyError, ValueError, csv.Error) as error:
         raise DatasetError(f"{path}: cannot be read as a CSV with the columns slide and case ({error!r})") from error
     splits: dict[str, str | None] = {}
-    for case in found.values():
+    for case in entries.values():
         if not case.name or case.split not in (None, *SPLITS):
             raise DatasetError(f"{path}: needs a case in each row, and no split but {' or '.join(SPLITS)}")
         if splits.setdefault(case.name, case.split) != case.split:
             raise DatasetError(f"{path}: case {case.name} is in two splits; a case belongs to one")
-    return found
+    return entries
 
 
 def assign_slides_by_table(
     slides: Iterable[Path], cases: Mapping[str, CaseEntry], recipe: Recipe
 ) -> list[DatasetSlide]:
-    """Slides by path or by folder, with the cases and splits of a table; a case without a split is drawn by its hash.
+    """Assign slides, given by path or folder, to the cases and splits of a table; without a split, by hash.
 
     Raises `DatasetError` for a slide that is not in the table.
     """
     paths = _list_unique_slides(slides)
-    found = [cases.get(path.name) or cases.get(path.stem) for path in paths]
-    sources = []
-    for path, stem, case in zip(paths, _unique_stems(paths), found, strict=True):
+    assigned = []
+    for path, stem in zip(paths, _unique_stems(paths), strict=True):
+        case = cases.get(path.name) or cases.get(path.stem)
         if case is None:
             raise DatasetError(f"{path}: is not in the table of cases; add it there, or leave the slide out")
-        sources.append(DatasetSlide(path, stem, case.name, case.split or recipe.assign_split(case.name)))
-    return sources
+        assigned.append(DatasetSlide(path, stem, case.name, case.split or recipe.assign_split(case.name)))
+    return assigned
 
 
 def assign_slides(slides: Iterable[Path], held_out: Iterable[Path], recipe: Recipe) -> list[DatasetSlide]:
-    """Slides by path or by folder. `held_out` is the validation split, and what is in it leaves the others.
+    """Assign slides, given by path or folder, to cases and splits. Slides in `held_out` are validation only.
 
-    Without any held out, cases are split by hash. Raises `DatasetError` if a folder has no slide in it or if a case
-    would be in both splits.
+    Without `held_out`, cases are split by hash. Raises `DatasetError` if a folder holds no slide or if a case would be
+    in both splits.
     """
     validation = _list_unique_slides(held_out)
     training = [
@@ -103,8 +102,8 @@ def assign_slides(slides: Iterable[Path], held_out: Iterable[Path], recipe: Reci
     ]
     shared = {recipe.derive_case(path) for path in training} & {recipe.derive_case(path) for path in validation}
     if shared:
-        some = ", ".join(sorted(shared)[:3]) + ", ..." * (len(shared) > 3)
-        raise DatasetError(f"in training and in validation both: case {some}; hold out all slides of a case")
+        names = ", ".join(sorted(shared)[:3]) + ", ..." * (len(shared) > 3)
+        raise DatasetError(f"case {names} is in training and in validation; hold out all slides of a case")
     splits = ["train"] * len(training) + ["val"] * len(validation)
     paths = training + validation
     cases = [recipe.derive_case(path) for path in paths]
@@ -114,12 +113,12 @@ def assign_slides(slides: Iterable[Path], held_out: Iterable[Path], recipe: Reci
 
 
 def _list_unique_slides(paths: Iterable[Path]) -> list[Path]:
-    """Slides in the order given, those of a folder by name; one that comes twice counts once."""
-    found: dict[Path, Path] = {}
+    """List slides in the given order, those of a folder by name, each once."""
+    unique: dict[Path, Path] = {}
     for path in paths:
         for slide in _list_slides(path):
-            found.setdefault(slide.resolve(), slide)
-    return list(found.values())
+            unique.setdefault(slide.resolve(), slide)
+    return list(unique.values())
 
 
 def _list_slides(path: Path) -> Sequence[Path]:
@@ -129,10 +128,10 @@ def _list_slides(path: Path) -> Sequence[Path]:
         children = sorted(path.iterdir())
     except OSError as error:
         raise DatasetError(f"{path}: cannot be looked into ({error.strerror}); give other slides") from error
-    inside = [child for child in children if not child.name.startswith(".") and _looks_like_slide(child)]
-    if not inside:
+    slides = [child for child in children if not child.name.startswith(".") and _looks_like_slide(child)]
+    if not slides:
         raise DatasetError(f"{path}: no slide in this folder; give slides, or a folder that holds them")
-    return inside
+    return slides
 
 
 def _looks_like_slide(path: Path) -> bool:
@@ -140,18 +139,18 @@ def _looks_like_slide(path: Path) -> bool:
 
 
 def _is_slide(folder: Path) -> bool:
-    """An OME-Zarr, or a folder of DICOM files, as for `open_slide`."""
+    """Check for an OME-Zarr or a folder of DICOM files, which `open_slide` opens."""
     return is_zarr(folder) or any(folder.glob("*.dcm"))
 
 
 def _unique_stems(paths: Sequence[Path]) -> Iterator[str]:
-    """A stem for each slide, no two alike, not even where upper and lower case are one."""
+    """Yield a unique stem for each slide, also on file systems that ignore case."""
     taken: set[str] = set()
     for path in paths:
-        own = path.name if path.is_dir() else path.stem
-        stem, number = own, 1
+        file_stem = path.name if path.is_dir() else path.stem
+        stem, number = file_stem, 1
         while stem.casefold() in taken:
             number += 1
-            stem = f"{own}~{number}"
+            stem = f"{file_stem}~{number}"
         taken.add(stem.casefold())
         yield stem

@@ -1,4 +1,4 @@
-"""OME-Zarr 0.4 and 0.5: facts of one of its images; pixels from only the chunks a box touches."""
+"""Reading OME-Zarr 0.4 and 0.5: facts of one of its images; pixels from only the chunks that a box touches."""
 
 from __future__ import annotations
 
@@ -26,43 +26,44 @@ from wsisr.slides.series import ImageSeries, choose_series, describe_default_cho
 from wsisr.slides.slide import Level, Slide, SlideInfo, compute_downsamples, make_read_error
 
 CACHE_BYTES = 64 * 2**20
-"""Decoded chunks kept per slide: neighbouring boxes touch the same ones."""
+"""Decoded chunks cached per slide, as neighbouring boxes touch the same ones."""
 
 _MAX_METADATA_BYTES = 16 * 2**20
 MAX_IMAGES = 1000
-"""Of one OME-Zarr; what comes after them is not looked at."""
+"""Most images of one OME-Zarr that are listed; further ones are ignored."""
 
 _RGB = ["FF0000", "00FF00", "0000FF"]
 _UM_PER_UNIT = {"micrometer": 1.0, "nanometer": 1e-3, "millimeter": 1e3, "centimeter": 1e4, "meter": 1e6}
 
 _MALFORMED = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, OSError, RecursionError)
-"""What reading metadata of any content raises where it is not what the format says."""
+"""Errors that parsing metadata raises where its content is not as the format demands."""
 
 
 @dataclass(frozen=True, slots=True)
 class ZarrLevel(TiledLevel):
-    """One resolution: chunks of any number of channels as segments of three."""
+    """One level: chunks of one, two or more channels, combined into segments of three."""
 
     array: ChunkedArray
     axes: str
     """A letter for each axis of the array."""
 
     def decode_segment(self, index: int) -> Rgb:
-        """A whole segment, (h, w, 3)."""
+        """Read and decode a whole segment, (h, w, 3)."""
         row, column = divmod(index, self.segments_per_row)
-        channels = -(-3 // self.array.codec.chunk_shape[self.axes.index("c")])
-        return np.concatenate([self._read_chunk(channel, row, column) for channel in range(channels)], axis=2)[..., :3]
+        chunks = -(-3 // self.array.codec.chunk_shape[self.axes.index("c")])
+        return np.concatenate([self._read_chunk(number, row, column) for number in range(chunks)], axis=2)[..., :3]
 
-    def _read_chunk(self, channel: int, row: int, column: int) -> Rgb:
-        places = {"c": channel, "y": row, "x": column}
-        chunk = self.array.read_chunk(tuple(places.get(axis, 0) for axis in self.axes))
-        others = [position for position, axis in enumerate(self.axes) if axis not in places]
-        pixels = chunk.transpose(*others, *(self.axes.index(axis) for axis in "yxc"))
-        return np.asarray(pixels[(0,) * len(others)])
+    def _read_chunk(self, channel_chunk: int, row: int, column: int) -> Rgb:
+        """Read one chunk as (h, w, channels of a chunk)."""
+        index = {"c": channel_chunk, "y": row, "x": column}
+        chunk = self.array.read_chunk(tuple(index.get(axis, 0) for axis in self.axes))
+        single_axes = [position for position, axis in enumerate(self.axes) if axis not in index]
+        pixels = chunk.transpose(*single_axes, *(self.axes.index(axis) for axis in "yxc"))
+        return np.asarray(pixels[(0,) * len(single_axes)])
 
 
 class ZarrSlide(Slide):
-    """Pixels of chunks; decoding runs in the threads that ask for it, and in others."""
+    """A slide read from the chunks of an OME-Zarr, decoded in several threads."""
 
     def __init__(self, info: SlideInfo, levels: tuple[ZarrLevel, ...]) -> None:
         self._info, self._levels = info, levels
@@ -92,23 +93,22 @@ class ZarrSlide(Slide):
 
 
 def open_zarr(path: Path, series: int | None = None) -> tuple[SlideInfo, tuple[ZarrLevel, ...]]:
-    """Facts and levels of one image of an OME-Zarr; of several the largest, unless another is asked for.
+    """Read facts and levels of one image of an OME-Zarr; of several that number `series`, by default the largest.
 
     Raises `SlideError` where it is damaged, holds no image, or one that is not 8-bit RGB of one focal plane.
     """
     with _translate_errors(path):
         _refuse_single_array(path)
-        found = list(islice(_find_images(path), MAX_IMAGES))
-        if not found:
+        images = list(islice(_find_images(path), MAX_IMAGES))
+        if not images:
             raise ValueError("no image")
-        scenes = [_make_series(image) for image in found]
-        chosen = choose_series(path, scenes, series)
-        image = found[chosen]
-        levels = image.open_levels()
-        info = _build_info(path, image, levels)
-        if len(scenes) > 1:
-            remarks = () if series is not None else describe_default_choice(scenes, chosen)
-            info = replace(info, all_series=tuple(scenes), series_number=chosen, warnings=remarks + info.warnings)
+        all_series = tuple(_make_series(image) for image in images)
+        chosen = choose_series(path, all_series, series)
+        levels = images[chosen].load_levels()
+        info = _build_info(path, images[chosen], levels)
+        if len(images) > 1:
+            warnings = () if series is not None else describe_default_choice(all_series, chosen)
+            info = replace(info, all_series=all_series, series_number=chosen, warnings=warnings + info.warnings)
         return info, levels
 
 
@@ -132,24 +132,26 @@ def _describe_damage(error: Exception) -> str:
 
 @dataclass(frozen=True, slots=True)
 class ZarrImage:
-    """One multiscale image: where it lies, and what is said of it."""
+    """One multiscale image: its folder and its metadata."""
 
     folder: Path
     multiscale: Mapping[str, Any]
+    """The image's entry in OME-NGFF's `multiscales`."""
     ngff_attributes: Mapping[str, Any]
-    """Of OME-NGFF, all attributes of the group that holds it."""
+    """All OME-NGFF attributes of the group that holds the image."""
     wsisr_attributes: Mapping[str, Any]
-    """What wsisr says of it."""
+    """Attributes that wsisr writes; empty in the files of others."""
 
     @property
     def axes(self) -> str:
+        """A letter for each axis."""
         return "".join(axis["name"] for axis in self.multiscale["axes"])
 
-    def open_levels(self) -> tuple[ZarrLevel, ...]:
-        """From fine to coarse. Raises `ZarrArrayError` where it is not 8-bit RGB of one focal plane."""
+    def load_levels(self) -> tuple[ZarrLevel, ...]:
+        """Load the levels from fine to coarse. Raises `ZarrArrayError` unless it is 8-bit RGB of one focal plane."""
         _require_flat_axes(self.axes)
         _require_rgb_channels(self.ngff_attributes)
-        levels = tuple(_open_level(self.folder, dataset["path"], self.axes) for dataset in self.multiscale["datasets"])
+        levels = tuple(_load_level(self.folder, dataset["path"], self.axes) for dataset in self.multiscale["datasets"])
         sizes = [level.size for level in levels]
         if sizes != sorted(sizes, key=lambda size: size.pixel_count, reverse=True):
             raise ZarrArrayError("levels that do not go from fine to coarse")
@@ -157,7 +159,7 @@ class ZarrImage:
 
 
 def _refuse_single_array(path: Path) -> None:
-    """A level alone has neither pitch nor axes."""
+    """Raise `SlideError` for the array of a single level, which has neither pixel size nor axes."""
     metadata = path / "zarr.json"
     if (path / ".zarray").is_file() or (metadata.is_file() and _read_json(metadata).get("node_type") == "array"):
         raise SlideError(
@@ -166,31 +168,31 @@ def _refuse_single_array(path: Path) -> None:
 
 
 def _find_images(folder: Path) -> Iterator[ZarrImage]:
-    """Of a group, or of the groups in it, as bioformats2raw lays them out: one for each image of the file."""
+    """Yield the images of a group, or those of its groups 0, 1, ..., as bioformats2raw writes the images of a file."""
     attributes = _read_attributes(folder)
-    found = attributes.get("ome", attributes)
-    if "plate" in found:
+    ngff_attributes = attributes.get("ome", attributes)
+    if "plate" in ngff_attributes:
         raise ZarrArrayError("a plate of many images")
-    if "multiscales" not in found and is_zarr(folder / "0"):
+    if "multiscales" not in ngff_attributes and is_zarr(folder / "0"):
         for group in takewhile(is_zarr, (folder / str(number) for number in count())):
-            yield from _images_in_group(group)
+            yield from _list_images_in_group(group)
     else:
-        found["multiscales"]  # or it is no image
-        yield from _images_in_group(folder)
+        ngff_attributes["multiscales"]  # raises where the group is no image
+        yield from _list_images_in_group(folder)
 
 
-def _images_in_group(group: Path) -> Iterator[ZarrImage]:
+def _list_images_in_group(group: Path) -> Iterator[ZarrImage]:
     attributes = _read_attributes(group)
-    found = attributes.get("ome", attributes)
-    for multiscale in found.get("multiscales", []):
-        yield ZarrImage(group, multiscale, found, attributes.get("wsisr", {}))
+    ngff_attributes = attributes.get("ome", attributes)
+    for multiscale in ngff_attributes.get("multiscales", []):
+        yield ZarrImage(group, multiscale, ngff_attributes, attributes.get("wsisr", {}))
 
 
 def _make_series(image: ZarrImage) -> ImageSeries:
-    """Whatever is wrong with one image, others may be read."""
+    """Describe one image; one that is damaged gets a refusal, so that the others can be read."""
     name = str(image.multiscale.get("name", ""))
     try:
-        return ImageSeries(name, image.open_levels()[0].size)
+        return ImageSeries(name, image.load_levels()[0].size)
     except ZarrArrayError as error:
         return ImageSeries(name, _read_declared_size(image), _describe_unsupported(error))
     except _MALFORMED as error:
@@ -198,23 +200,23 @@ def _make_series(image: ZarrImage) -> ImageSeries:
 
 
 def _read_declared_size(image: ZarrImage) -> Size | None:
-    """Of what cannot be read, as far as it is told."""
+    """Read the size of an image that cannot be read, as far as its metadata tell it."""
     with suppress(ZarrArrayError, *_MALFORMED):
-        shape = _read_array_metadata(image.folder / image.multiscale["datasets"][0]["path"])["shape"]
+        shape = _read_array_metadata(_level_folder(image.folder, image.multiscale["datasets"][0]["path"]))["shape"]
         return Size(int(shape[image.axes.index("x")]), int(shape[image.axes.index("y")]))
     return None
 
 
 def _build_info(path: Path, image: ZarrImage, levels: tuple[ZarrLevel, ...]) -> SlideInfo:
     sizes = [level.size for level in levels]
-    pitch = derive_pixel_size(*(_parse_axis_mpp(image.multiscale, image.axes.index(axis)) for axis in "xy"))
+    pixel_size = derive_pixel_size(*(_parse_axis_mpp(image.multiscale, image.axes.index(axis)) for axis in "xy"))
     return SlideInfo(
         path=path,
         reader="imagecodecs",
         vendor="ome-zarr",
         levels=tuple(Level(size, factor) for size, factor in zip(sizes, compute_downsamples(sizes), strict=True)),
-        mpp=pitch.mpp,
-        pixel_aspect=pitch.pixel_aspect,
+        mpp=pixel_size.mpp,
+        pixel_aspect=pixel_size.pixel_aspect,
         objective=parse_number(str(image.wsisr_attributes.get("magnification"))),
         icc=_read_icc_profile(image.folder / "icc") if image.wsisr_attributes else None,
         associated={},
@@ -224,7 +226,7 @@ def _build_info(path: Path, image: ZarrImage, levels: tuple[ZarrLevel, ...]) -> 
 
 
 def _read_icc_profile(folder: Path) -> bytes | None:
-    """What wsisr stores of colours; None where there is nothing."""
+    """Read the ICC profile that wsisr stores in an array beside the levels; None where there is none."""
     if not is_zarr(folder):
         return None
     array = parse_array(folder, _read_json(folder / "zarr.json"))
@@ -232,14 +234,15 @@ def _read_icc_profile(folder: Path) -> bytes | None:
 
 
 def _describe_missing_chunks(levels: tuple[ZarrLevel, ...]) -> tuple[str, ...]:
-    """What is to be said where chunks are not there: they may be empty, or lost on the way."""
-    found = [count_stored(level.array) for level in levels]
-    lost, empty = sum(each.missing_files for each in found), sum(each.missing_chunks for each in found)
-    said = [f"{lost} of {sum(each.expected_files for each in found)} files"] if lost else []
-    said += [f"{empty} chunks in shards"] if empty else []
-    if not said:
+    """Return a warning where chunks are not stored: they may be empty, or lost in a copy."""
+    counts = [count_stored(level.array) for level in levels]
+    files, missing_files = (sum(level.expected_files for level in counts), sum(level.missing_files for level in counts))
+    missing_chunks = sum(level.missing_chunks for level in counts)
+    missing = [f"{missing_files} of {files} files"] if missing_files else []
+    missing += [f"{missing_chunks} chunks in shards"] if missing_chunks else []
+    if not missing:
         return ()
-    return (f"{' and '.join(said)} of this OME-Zarr are not stored, and shown in its fill value or white",)
+    return (f"{' and '.join(missing)} of this OME-Zarr are not stored, and shown in its fill value or white",)
 
 
 def _read_attributes(folder: Path) -> Mapping[str, Any]:
@@ -259,18 +262,16 @@ def _require_flat_axes(axes: str) -> None:
         raise ZarrArrayError(f"axes {axes} in place of c, y, x")
 
 
-def _require_rgb_channels(image: Mapping[str, Any]) -> None:
-    channels = image.get("omero", {}).get("channels", [])
+def _require_rgb_channels(ngff_attributes: Mapping[str, Any]) -> None:
+    channels = ngff_attributes.get("omero", {}).get("channels", [])
     colours = [str(channel.get("color", "")).upper() for channel in channels]
     if len(set(colours)) > 1 and colours != _RGB:
         raise ZarrArrayError(f"channels coloured {', '.join(colours)}, as in fluorescence,")
 
 
-def _open_level(folder: Path, inside: str, axes: str) -> ZarrLevel:
-    if not inside or Path(inside).is_absolute() or ".." in Path(inside).parts:
-        raise ZarrArrayError("a level outside its folder")
-    place = folder / inside
-    array = parse_array(place, _read_array_metadata(place))
+def _load_level(folder: Path, path: str, axes: str) -> ZarrLevel:
+    level_folder = _level_folder(folder, path)
+    array = parse_array(level_folder, _read_array_metadata(level_folder))
     shape = dict(zip(axes, array.shape, strict=True))
     if shape["c"] != 3:
         raise ZarrArrayError(f"{shape['c']} channels")
@@ -280,19 +281,25 @@ def _open_level(folder: Path, inside: str, axes: str) -> ZarrLevel:
     return ZarrLevel(Size(shape["x"], shape["y"]), Size(chunk["x"], chunk["y"]), array, axes)
 
 
+def _level_folder(folder: Path, path: str) -> Path:
+    """Return the folder of a level by its path from the image. Raises `ZarrArrayError` where it leads elsewhere."""
+    if not path or Path(path).is_absolute() or ".." in Path(path).parts:
+        raise ZarrArrayError("a level outside its folder")
+    return folder / path
+
+
 def _read_array_metadata(folder: Path) -> dict[str, Any]:
     return _read_json(folder / ("zarr.json" if (folder / "zarr.json").is_file() else ".zarray"))
 
 
 def _parse_axis_mpp(multiscale: Mapping[str, Any], axis: int) -> float | None:
-    """Of the finest level along one axis, in um/px: its own scale times that of all levels."""
-    um = _UM_PER_UNIT.get(multiscale["axes"][axis].get("unit", ""))
-    steps = [
+    """Parse the um/px of the finest level along one axis: its own scale times that of all levels."""
+    transformations = [
         *multiscale["datasets"][0].get("coordinateTransformations", []),
         *multiscale.get("coordinateTransformations", []),
     ]
-    scales = [parse_number(str(step["scale"][axis])) for step in steps if step["type"] == "scale"]
-    pitch = um
+    scales = [parse_number(str(step["scale"][axis])) for step in transformations if step["type"] == "scale"]
+    mpp = _UM_PER_UNIT.get(multiscale["axes"][axis].get("unit", ""))
     for scale in scales:
-        pitch = None if pitch is None or scale is None else pitch * scale
-    return pitch if scales else None
+        mpp = None if mpp is None or scale is None else mpp * scale
+    return mpp if scales else None

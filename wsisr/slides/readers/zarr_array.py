@@ -195,16 +195,19 @@ def _parse_v3(folder: Path, metadata: Mapping[str, Any]) -> ChunkedArray:
 
 
 def _parse_sharding(shard_shape: tuple[int, ...], sharding: Mapping[str, Any]) -> ShardLayout:
-    chunk = _parse_sizes(inner["chunk_shape"])
-    _require(len(chunk) == len(shard_shape) and min(chunk) > 0, f"shards of {shard_shape} with chunks of {chunk}")
-    _require(
-        not any(whole % part for whole, part in zip(shard_shape, chunk, strict=True)),
-        f"chunks of {chunk} across shards",
+    chunk_shape = _parse_sizes(sharding["chunk_shape"])
+    is_possible = len(chunk_shape) == len(shard_shape) and min(chunk_shape) > 0
+    _require(is_possible, f"shards of {shard_shape} with chunks of {chunk_shape}")
+    pairs = [divmod(shard, chunk) for shard, chunk in zip(shard_shape, chunk_shape, strict=True)]
+    _require(not any(rest for _, rest in pairs), f"chunks of {chunk_shape} across shards")
+    index_codecs = [codec["name"] for codec in sharding["index_codecs"]]
+    is_plain = index_codecs in (["bytes"], ["bytes", "crc32c"])
+    _require(is_plain, f"a shard index coded by {', '.join(index_codecs)}")
+    return ShardLayout(
+        chunks_per_shard=tuple(count for count, _ in pairs),
+        index_first=sharding.get("index_location", "end") == "start",
+        has_checksum=len(index_codecs) == 2,
     )
-    names = [codec["name"] for codec in inner["index_codecs"]]
-    _require(names in (["bytes"], ["bytes", "crc32c"]), f"a shard table coded by {', '.join(names)}")
-    counts = tuple(whole // part for whole, part in zip(shard_shape, chunk, strict=True))
-    return ShardLayout(counts, inner.get("index_location", "end") == "start", len(names) == 2)
 
 
 def _parse_codecs(chunk_shape: tuple[int, ...], codecs: Sequence[Mapping[str, Any]]) -> ChunkCodec:

@@ -1,4 +1,4 @@
-"""What of a zarr array is there: its files, and in shards the chunks that their tables name."""
+"""Completeness of a zarr array: which of its files, and of the chunks in its shards, are stored and undamaged."""
 
 from __future__ import annotations
 
@@ -17,88 +17,93 @@ from wsisr.errors import describe_error
 from wsisr.slides.readers.zarr_array import MISSING_CHUNK, ChunkedArray, ChunkIndex, ShardLayout, ZarrArrayError
 
 MAX_FILES = 10**7
-"""Of one array: more than any slide has in chunks of 64 px, and still a matter of seconds."""
+"""Most files of one array that are looked for: more than a slide has in chunks of 64 px, and listed in seconds."""
 
 
 @dataclass(frozen=True, slots=True)
 class StoredCounts:
-    """Counts."""
+    """How much of an array is stored."""
 
     expected_files: int
-    """That the array should have."""
+    """Files that a complete array has."""
     missing_files: int
-    """Files that are not there."""
+    """Files of these that do not exist."""
     missing_chunks: int
-    """Chunks that the table of their shard leaves out, and for which the array names no value."""
+    """Chunks that their shard does not store, where the array names no fill value; else they count as stored."""
 
 
 def count_stored(array: ChunkedArray) -> StoredCounts:
-    """Looks for every file, and into the tables of shards where it matters what they leave out."""
-    lost = set(find_missing_files(array))
-    empty = _count_missing_chunks(array, lost) if array.shard_layout and array.fill_value is None else 0
-    return StoredCounts(math.prod(array.file_grid), len(lost), empty)
+    """Count the missing files, and the missing chunks in shards where the array names no fill value for them."""
+    missing_files = set(find_missing_files(array))
+    counts_chunks = array.shard_layout and array.fill_value is None
+    missing_chunks = _count_missing_chunks(array, missing_files) if counts_chunks else 0
+    return StoredCounts(math.prod(array.file_grid), len(missing_files), missing_chunks)
 
 
 def find_damaged_chunks(array: ChunkedArray) -> Iterator[str]:
-    """Chunks that are there and do not decode, each with the reason. Reads all of the array, one chunk at a time."""
-    for place in np.ndindex(array.chunk_grid):
+    """Yield each chunk that is stored and cannot be decoded, with the reason; reads the array chunk by chunk."""
+    for index in np.ndindex(array.chunk_grid):
         try:
-            array.read_chunk(place)
+            array.read_chunk(index)
         except (ValueError, RuntimeError, OSError) as error:
-            yield f"chunk {'/'.join(map(str, place))}: {describe_error(error)}"
+            yield f"chunk {'/'.join(map(str, index))}: {describe_error(error)}"
 
 
 def find_damaged_indexes(array: ChunkedArray) -> Iterator[ChunkIndex]:
-    """Shards whose table is not what its checksum says: they may leave out what was stored."""
-    for place in np.ndindex(array.file_grid) if array.shard_layout else ():
+    """Yield the shards whose index is missing or contradicts its checksum: stored chunks may seem to be missing."""
+    for shard in np.ndindex(array.file_grid) if array.shard_layout else ():
         try:
-            read_shard_index(array, place)
+            read_shard_index(array, shard)
         except (ZarrArrayError, FileNotFoundError):
-            yield place
+            yield shard
 
 
 def find_missing_files(array: ChunkedArray) -> Iterator[ChunkIndex]:
-    """Places of files that are not there."""
+    """Yield the index of each file that does not exist. Raises `ZarrArrayError` for more than `MAX_FILES` files."""
     if math.prod(array.file_grid) > MAX_FILES:
         raise ZarrArrayError(f"an array of {math.prod(array.file_grid)} files")
-    there = _list_files(array.folder)
-    return (place for place in np.ndindex(array.file_grid) if array.file_name_of(place) not in there)
+    existing = _list_files(array.folder)
+    return (index for index in np.ndindex(array.file_grid) if array.file_name_of(index) not in existing)
 
 
-def read_shard_index(array: ChunkedArray, place: ChunkIndex) -> npt.NDArray[np.uint64]:
-    """(chunks, 2) of offset and length of those chunks of a shard that lie in the array.
+def read_shard_index(array: ChunkedArray, shard: ChunkIndex) -> npt.NDArray[np.uint64]:
+    """Read (chunks, 2) of offset and length of those chunks of a shard that lie in the array.
 
-    Raises `ZarrArrayError` where the table is damaged.
+    Raises `ZarrArrayError` where the index is damaged.
     """
     assert array.shard_layout is not None
-    return _read_index(array.shard_layout, array.folder / array.file_name_of(place))[_is_within_array(array, place)]
+    entries = _read_whole_index(array.shard_layout, array.folder / array.file_name_of(shard))
+    return entries[_mask_within_array(array, shard)]
 
 
-def _count_missing_chunks(array: ChunkedArray, lost: set[ChunkIndex]) -> int:
-    left_out = 0
-    for place in np.ndindex(array.file_grid):
-        with suppress(ZarrArrayError):  # who reads a box there is told
-            left_out += 0 if place in lost else int((read_shard_index(array, place)[:, 0] == MISSING_CHUNK).sum())
-    return left_out
+def _count_missing_chunks(array: ChunkedArray, missing_files: set[ChunkIndex]) -> int:
+    """Count the chunks that the existing shards do not store."""
+    missing_chunks = 0
+    for shard in np.ndindex(array.file_grid):
+        if shard in missing_files:
+            continue
+        with suppress(ZarrArrayError):  # reading a box there raises an error that names it
+            missing_chunks += int((read_shard_index(array, shard)[:, 0] == MISSING_CHUNK).sum())
+    return missing_chunks
 
 
-def _read_index(shards: ShardLayout, file: Path) -> npt.NDArray[np.uint64]:
-    """(chunks, 2) of offset and length of every chunk, row by row."""
-    count, file_bytes = 16 * math.prod(shards.chunks_per_shard), file.stat().st_size
+def _read_whole_index(shards: ShardLayout, file: Path) -> npt.NDArray[np.uint64]:
+    """Read (chunks, 2) of offset and length of every chunk, row by row."""
+    index_bytes, file_bytes = 16 * math.prod(shards.chunks_per_shard), file.stat().st_size
     with file.open("rb") as opened:
         opened.seek(max(0, shards.entry_offset(0, file_bytes)))
-        data, crc = opened.read(count), opened.read(4)
-    if len(data) < count or (shards.has_checksum and google_crc32c.value(data) != int.from_bytes(crc, "little")):
-        raise ZarrArrayError(f"a shard whose table is damaged ({file.name})")
+        data, crc = opened.read(index_bytes), opened.read(4)
+    if len(data) < index_bytes or (shards.has_checksum and google_crc32c.value(data) != int.from_bytes(crc, "little")):
+        raise ZarrArrayError(f"a shard whose index is damaged ({file.name})")
     return np.frombuffer(data, "<u8").reshape(-1, 2)
 
 
-def _is_within_array(array: ChunkedArray, place: ChunkIndex) -> npt.NDArray[np.bool_]:
-    """Which chunks of a file lie in the array, row by row."""
-    held = np.indices(array.chunks_per_file).reshape(len(place), -1).T
-    return np.asarray((held + np.multiply(place, array.chunks_per_file) < array.chunk_grid).all(axis=1))
+def _mask_within_array(array: ChunkedArray, shard: ChunkIndex) -> npt.NDArray[np.bool_]:
+    """Return a flag for each chunk of a shard, row by row: whether it lies in the array."""
+    in_shard = np.indices(array.chunks_per_file).reshape(len(shard), -1).T
+    return np.asarray((in_shard + np.multiply(shard, array.chunks_per_file) < array.chunk_grid).all(axis=1))
 
 
 def _list_files(folder: Path) -> set[str]:
-    """Of all files below a folder, from there."""
+    """Return the paths, relative to a folder, of all files below it."""
     return {Path(where, name).relative_to(folder).as_posix() for where, _, files in os.walk(folder) for name in files}
