@@ -1,4 +1,4 @@
-"""Values of a TOML file as frozen dataclasses. The dataclass holds defaults, meaning and checks; the file only values.
+"""Reads TOML files into frozen dataclasses: the dataclass holds defaults, meaning and checks, the file only values.
 
 Each value is checked against the annotation of its field. An unknown key is an error that lists the known ones.
 """
@@ -17,14 +17,14 @@ from wsisr.errors import ConfigError
 T = TypeVar("T")
 
 FloatRange: TypeAlias = tuple[float, float]
-"""Least and most, from which a number is drawn; in a file, one number stands for both."""
+"""Lowest and highest value, between which a number is drawn; in a file, one number stands for both."""
 
 IntRange: TypeAlias = tuple[int, int]
-"""The same of whole numbers."""
+"""The same with whole numbers."""
 
 
 def read_toml(path: Path) -> dict[str, Any]:
-    """Raises `ConfigError` where the file cannot be read or is something else."""
+    """Read a TOML file. Raises `ConfigError` if it cannot be read or is not TOML."""
     try:
         with path.open("rb") as file:
             return tomllib.load(file)
@@ -35,9 +35,9 @@ def read_toml(path: Path) -> dict[str, Any]:
 
 
 def parse_table(cls: type[T], values: dict[str, Any], where: str, folder: Path) -> T:
-    """A dataclass from the values of its table; relative paths start at the folder.
+    """Convert the values of a TOML table to a dataclass; relative paths start at the folder.
 
-    Raises `ConfigError` that begins with `where`, also for what the dataclass itself refuses by one.
+    Raises `ConfigError` with a message that begins with `where`, also if the dataclass raises one itself.
     """
     known = [item.name for item in fields(cls)]  # type: ignore[arg-type]
     unknown = sorted(set(values) - set(known))
@@ -56,8 +56,8 @@ def parse_table(cls: type[T], values: dict[str, Any], where: str, folder: Path) 
 
 
 def _parse_value(value: Any, hint: Any, where: str, folder: Path) -> Any:
-    """A value of a TOML file as the type that its field has."""
-    if isinstance(hint, UnionType):  # such as Path | None: a file cannot say None
+    """Convert a value to the type of its field, `hint`."""
+    if isinstance(hint, UnionType):  # such as Path | None: TOML has no None
         hint = get_args(hint)[0]
     if isinstance(hint, type) and is_dataclass(hint):
         return _parse_nested_table(value, hint, where, folder)
@@ -67,11 +67,11 @@ def _parse_value(value: Any, hint: Any, where: str, folder: Path) -> Any:
     if hint is Path:
         return (folder / value).resolve()
     if hint in (tuple[float, ...], tuple[str, ...], tuple[Path, ...]):
-        several = value if isinstance(value, list) else [value]  # one file stands for a list of it
-        return tuple(_parse_value(each, get_args(hint)[0], where, folder) for each in several)
+        items = value if isinstance(value, list) else [value]  # one file name stands for a list of one
+        return tuple(_parse_value(item, get_args(hint)[0], where, folder) for item in items)
     if hint == dict[str, float]:
         return {name: _parse_value(share, float, f"{where}: {name}", folder) for name, share in value.items()}
-    return float(value) if hint is float else value  # 1 and 1.0 are one configuration
+    return float(value) if hint is float else value  # 1 and 1.0 are the same configuration
 
 
 def _refuse_wrong_type(value: Any, hint: Any, where: str) -> None:
@@ -90,7 +90,7 @@ def _refuse_wrong_type(value: Any, hint: Any, where: str) -> None:
 
 
 def _parse_nested_table(value: Any, kind: type[T], where: str, folder: Path) -> T:
-    """A table within a table, or what has been made of it already."""
+    """Convert a nested table; a value that is a dataclass already is returned unchanged."""
     if isinstance(value, kind):
         return value
     if not isinstance(value, dict):

@@ -59,7 +59,7 @@ def test_help_loads_no_heavy_library() -> None:
     done = script(
         """
         import sys
-        from wsisr.cli.app import main
+        from wsisr.__main__ import main
         sys.argv = ["wsisr", "--help"]
         try:
             main()
@@ -115,7 +115,8 @@ def test_an_interruption_is_one_line_and_exit_code_130() -> None:
     done = script(
         """
         import signal, sys
-        from wsisr.cli.app import app, main
+        from wsisr.__main__ import main
+        from wsisr.cli.app import app
         app.command("wait")(lambda: signal.raise_signal(signal.SIGINT))
         sys.argv = ["wsisr", "wait"]
         main()

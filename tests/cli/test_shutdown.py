@@ -99,7 +99,7 @@ def test_an_interrupted_program_says_so_and_ends_with_130(tmp_path: Path, name: 
         import signal, sys
         import wsisr.slides
         from tests.support.samples import Picture, noise
-        from wsisr.cli.app import main
+        from wsisr.__main__ import main
         from wsisr.imaging.geometry import Size
 
         class Interrupting(Picture):
@@ -148,7 +148,7 @@ def test_the_second_ctrl_c_waits_for_no_tile(tmp_path: Path, send: str) -> None:
         import os, signal, sys, threading
         import wsisr.slides
         from tests.support.samples import Picture, noise
-        from wsisr.cli.app import main
+        from wsisr.__main__ import main
         from wsisr.imaging.geometry import Size
 
         class Endless(Picture):
@@ -184,14 +184,14 @@ def test_a_program_ends_at_the_second_ctrl_c_though_nobody_reads_what_it_prints(
     program = """
         import os, signal, threading
         from contextlib import suppress
-        from wsisr.cli.shutdown import stop_asked
+        from wsisr.cli.shutdown import catch_stop_signals
 
         os.set_blocking(2, False)
         with suppress(BlockingIOError):
             while True:
                 os.write(2, bytes(2**12))  # until the pipe is full
         os.set_blocking(2, True)
-        with stop_asked(abrupt="interrupted"):
+        with catch_stop_signals(end_message="interrupted"):
             signal.raise_signal(signal.SIGINT)
             signal.raise_signal(signal.SIGTERM)
             threading.Event().wait()

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from tests.support.pairs import build_dataset, make_record, write_slide
+from tests.support.pairs import build_small_dataset, make_record, write_slide
 from tests.support.samples import make_noise
 from wsisr.dataset.duplicates import MAX_DIFFERING_BITS, MIN_SET_BITS, find_near_duplicates
 from wsisr.dataset.patch_quality import compute_fingerprint
@@ -75,7 +75,7 @@ def test_a_fingerprint_that_is_none_is_one_line(mark: str) -> None:
 
 def test_a_slide_that_is_in_both_splits_under_two_names_is_told_of(tmp_path: Path) -> None:
     train, val = write_slide(tmp_path / "a.ome.tif"), write_slide(tmp_path / "b.ome.tif")
-    build_dataset(tmp_path / "d", [train], [val])
+    build_small_dataset(tmp_path / "d", [train], [val])
     told = json.loads((tmp_path / "d" / HEADER).read_text())["look_alikes"]
     assert told["pairs"] >= 6
     assert {(each["train"]["slide"], each["val"]["slide"]) for each in told["examples"]} == {("a.ome.tif", "b.ome.tif")}

@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.support.disks import limit_file_size, make_readable_folder, run_as_nobody
-from tests.support.pairs import RECIPE, build_dataset, read_files, write_blank_slide, write_levels, write_slide
+from tests.support.pairs import RECIPE, build_small_dataset, read_files, write_blank_slide, write_levels, write_slide
 from tests.support.samples import REPOSITORY, make_noise, write_tiff
 from wsisr.dataset.builder import DatasetBuilder
 from wsisr.dataset.pyramid import BuildOptions, plan_pyramid_dataset
@@ -42,7 +42,7 @@ def test_both_sides_of_a_pair_are_the_levels_own_pixels_of_one_field(
 ) -> None:
     folder = tmp_path_factory.mktemp("dataset")
     path = write_slide(folder / "a.ome.tif", size, factors)
-    store = build_dataset(folder / "dataset", [path])
+    store = build_small_dataset(folder / "dataset", [path])
     with open_slide(path) as slide:
         for record in store.records:
             box = record.level_box
@@ -57,7 +57,7 @@ def test_both_sides_of_a_pair_are_the_levels_own_pixels_of_one_field(
 @given(size=SIZES)
 def test_patches_of_a_level_do_not_overlap(size: Size, tmp_path_factory: pytest.TempPathFactory) -> None:
     folder = tmp_path_factory.mktemp("dataset")
-    store = build_dataset(folder / "dataset", [write_slide(folder / "a.ome.tif", size)])
+    store = build_small_dataset(folder / "dataset", [write_slide(folder / "a.ome.tif", size)])
     finest = [record for record in store.records if record.level == 0 and record.scale == 2]
     for one, other in combinations(finest, 2):
         assert one.level_box.intersection(other.level_box).size.pixel_count == 0
@@ -67,12 +67,12 @@ def test_patches_of_a_level_do_not_overlap(size: Size, tmp_path_factory: pytest.
 def test_a_field_that_a_coarser_level_cuts_off_gives_no_pair(tmp_path: Path) -> None:
     finest = make_noise(Size(128, 64))
     levels = [finest, shrink_image(finest, 2, "area")[:, :63]]
-    store = build_dataset(tmp_path / "dataset", [write_levels(tmp_path / "a.ome.tif", levels, 0.5)])
+    store = build_small_dataset(tmp_path / "dataset", [write_levels(tmp_path / "a.ome.tif", levels, 0.5)])
     assert [record.box for record in store.records] == [(0, 0, 64, 64)]
 
 
 def test_a_record_tells_pitch_level_and_scale(tmp_path: Path) -> None:
-    store = build_dataset(
+    store = build_small_dataset(
         tmp_path / "dataset", [write_slide(tmp_path / "P7_HE.ome.tif", Size(256, 256), (2, 4), mpp=0.25)]
     )
     facts = {(record.level, record.mpp_hr, record.scale, record.mpp_lr) for record in store.records}
@@ -83,20 +83,20 @@ def test_a_record_tells_pitch_level_and_scale(tmp_path: Path) -> None:
 
 def test_levels_coarser_than_asked_for_give_no_patches(tmp_path: Path) -> None:
     slides = [write_slide(tmp_path / "a.ome.tif", Size(256, 256), (2, 4), mpp=0.25)]
-    store = build_dataset(tmp_path / "dataset", slides, recipe=Recipe(patch_px=64, coarsest_mpp=0.3))
+    store = build_small_dataset(tmp_path / "dataset", slides, recipe=Recipe(patch_px=64, coarsest_mpp=0.3))
     assert {record.level for record in store.records} == {0}
 
 
 def test_the_same_slides_give_the_same_bytes(tmp_path: Path) -> None:
     slides = [write_slide(tmp_path / "a.ome.tif"), write_slide(tmp_path / "b.ome.tif", seed=9)]
-    build_dataset(tmp_path / "one", slides, recipe=Recipe(patch_px=64, most_patches=3))
-    build_dataset(tmp_path / "two", slides, recipe=Recipe(patch_px=64, most_patches=3))
+    build_small_dataset(tmp_path / "one", slides, recipe=Recipe(patch_px=64, most_patches=3))
+    build_small_dataset(tmp_path / "two", slides, recipe=Recipe(patch_px=64, most_patches=3))
     assert read_files(tmp_path / "one") == read_files(tmp_path / "two")
 
 
 def test_slides_of_one_name_in_two_folders_keep_their_own_patches(tmp_path: Path) -> None:
     paths = [write_slide(tmp_path / "x" / "a.ome.tif"), write_slide(tmp_path / "y" / "a.ome.tif", seed=5)]
-    store = build_dataset(tmp_path / "dataset", paths)
+    store = build_small_dataset(tmp_path / "dataset", paths)
     for path, name in zip(paths, ["a.ome.tif", "a.ome~2.tif"], strict=True):
         first = next(record for record in store.records if record.slide == name)
         with open_slide(path) as slide:
@@ -105,7 +105,7 @@ def test_slides_of_one_name_in_two_folders_keep_their_own_patches(tmp_path: Path
 
 def test_no_case_is_in_two_splits(tmp_path: Path) -> None:
     slides = [write_slide(tmp_path / f"P{case}_{stain}.ome.tif") for case in range(6) for stain in ("HE", "PAS")]
-    store = build_dataset(tmp_path / "dataset", slides, recipe=Recipe(patch_px=64, val_share=0.4))
+    store = build_small_dataset(tmp_path / "dataset", slides, recipe=Recipe(patch_px=64, val_share=0.4))
     splits = {case: {r.split for r in store.records if r.case == case} for case in {r.case for r in store.records}}
     assert len(splits) == 6
     assert set(map(len, splits.values())) == {1}
@@ -113,14 +113,14 @@ def test_no_case_is_in_two_splits(tmp_path: Path) -> None:
 
 def test_slides_held_out_are_the_validation_split(tmp_path: Path) -> None:
     slides = [write_slide(tmp_path / f"{name}.ome.tif") for name in "abc"]
-    store = build_dataset(tmp_path / "dataset", slides[:2], slides[2:])
+    store = build_small_dataset(tmp_path / "dataset", slides[:2], slides[2:])
     assert {record.slide for record in store.select_pairs("val", 2)} == {"c.ome.tif"}
     assert {record.slide for record in store.select_pairs("train", 2)} == {"a.ome.tif", "b.ome.tif"}
 
 
 def test_a_slide_without_tissue_gives_nothing_and_stops_nothing(tmp_path: Path) -> None:
     slides = [write_blank_slide(tmp_path / "glass.ome.tif"), write_slide(tmp_path / "a.ome.tif")]
-    assert {record.slide for record in build_dataset(tmp_path / "dataset", slides).records} == {"a.ome.tif"}
+    assert {record.slide for record in build_small_dataset(tmp_path / "dataset", slides).records} == {"a.ome.tif"}
 
 
 @pytest.mark.parametrize("kernel", ["area", "bicubic", "lanczos"])
@@ -137,7 +137,7 @@ def refused(folder: Path, *slides: Path, recipe: Recipe = RECIPE) -> str:
     """The line with which a build is refused; nothing is left of it."""
     before = read_files(folder.parent)
     with pytest.raises(WsisrError) as error:
-        build_dataset(folder, slides, recipe=recipe)
+        build_small_dataset(folder, slides, recipe=recipe)
     assert read_files(folder.parent) == before
     assert "\n" not in str(error.value)
     return str(error.value)
@@ -168,7 +168,7 @@ def test_a_slide_that_gives_no_pairs_stops_no_other(tmp_path: Path, workers: int
     deque(assembly)
     assert sorted(assembly.failures) == ["text", "torn.ome"]
     assert all(str(path) in assembly.failures[path.stem] for path in (text, torn))
-    build_dataset(tmp_path / "other", good)
+    build_small_dataset(tmp_path / "other", good)
     one, other = (PatchStore(tmp_path / name) for name in ("dataset", "other"))
     assert one.digest == other.digest
 
@@ -178,7 +178,7 @@ def test_slides_without_any_tissue_are_refused(tmp_path: Path) -> None:
 
 
 def test_an_existing_dataset_is_refused_before_any_slide_is_opened(tmp_path: Path) -> None:
-    build_dataset(tmp_path / "dataset", [write_slide(tmp_path / "a.ome.tif")])
+    build_small_dataset(tmp_path / "dataset", [write_slide(tmp_path / "a.ome.tif")])
     assert "exists already" in refused(tmp_path / "dataset", tmp_path / "missing.svs")
 
 
@@ -199,12 +199,12 @@ def test_what_has_the_name_already_stays_and_is_not_replaced_unless_it_is_a_data
                 )
             )
     (tmp_path / "empty").mkdir()
-    assert build_dataset(tmp_path / "empty", [slide]).records
+    assert build_small_dataset(tmp_path / "empty", [slide]).records
 
 
 def test_a_dataset_is_replaced_where_that_is_asked_for(tmp_path: Path) -> None:
     slides = [write_slide(tmp_path / f"{name}.ome.tif", seed=number) for number, name in enumerate("ab")]
-    build_dataset(tmp_path / "dataset", slides[:1])
+    build_small_dataset(tmp_path / "dataset", slides[:1])
     deque(
         DatasetBuilder(
             plan_pyramid_dataset(
@@ -212,7 +212,7 @@ def test_a_dataset_is_replaced_where_that_is_asked_for(tmp_path: Path) -> None:
             )
         )
     )
-    build_dataset(tmp_path / "other", slides[1:])
+    build_small_dataset(tmp_path / "other", slides[1:])
     assert read_files(tmp_path / "dataset") == read_files(tmp_path / "other")
 
 
@@ -227,7 +227,7 @@ def interrupted(folder: Path, slides: list[Path], after: int) -> None:
 @pytest.mark.parametrize("after", [0, 1, 2])
 def test_a_build_that_was_left_goes_on_and_ends_as_if_it_had_not_been(tmp_path: Path, after: int) -> None:
     slides = [write_slide(tmp_path / f"{name}.ome.tif", seed=number) for number, name in enumerate("abc")]
-    build_dataset(tmp_path / "whole", slides)
+    build_small_dataset(tmp_path / "whole", slides)
     interrupted(tmp_path / "dataset", slides, after)
     assert not (tmp_path / "dataset").exists()
     assembly = DatasetBuilder(plan_pyramid_dataset(assign_slides(slides, [], RECIPE), tmp_path / "dataset", RECIPE))
@@ -241,8 +241,8 @@ def test_a_slide_that_changed_meanwhile_is_cut_again(tmp_path: Path) -> None:
     slides = [write_slide(tmp_path / f"{name}.ome.tif") for name in "ab"]
     interrupted(tmp_path / "dataset", slides, 1)
     write_slide(slides[0], seed=5)
-    build_dataset(tmp_path / "whole", slides)
-    build_dataset(tmp_path / "dataset", slides)
+    build_small_dataset(tmp_path / "whole", slides)
+    build_small_dataset(tmp_path / "dataset", slides)
     assert read_files(tmp_path / "dataset") == read_files(tmp_path / "whole")
 
 
@@ -258,13 +258,13 @@ def test_another_recipe_does_not_go_on_with_what_was_begun(tmp_path: Path) -> No
             )
         )
     )
-    build_dataset(tmp_path / "whole", slides, recipe=other)
+    build_small_dataset(tmp_path / "whole", slides, recipe=other)
     assert read_files(tmp_path / "dataset") == read_files(tmp_path / "whole")
 
 
 def test_the_number_of_processes_changes_no_byte(tmp_path: Path) -> None:
     slides = [write_slide(tmp_path / f"{name}.ome.tif", seed=number) for number, name in enumerate("abc")]
-    build_dataset(tmp_path / "one", slides)
+    build_small_dataset(tmp_path / "one", slides)
     deque(
         DatasetBuilder(
             plan_pyramid_dataset(assign_slides(slides, [], RECIPE), tmp_path / "two", RECIPE, BuildOptions(2))
@@ -276,7 +276,7 @@ def test_the_number_of_processes_changes_no_byte(tmp_path: Path) -> None:
 def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path: Path) -> None:
     path = write_slide(tmp_path / "a.ome.tif")
     with limit_file_size(20_000), pytest.raises(OutputError, match="file too large; "):
-        build_dataset(tmp_path / "dataset", [path])
+        build_small_dataset(tmp_path / "dataset", [path])
     assert list(tmp_path.iterdir()) == [path]
 
 
@@ -288,9 +288,9 @@ def test_a_folder_without_permission_is_one_line(tmp_path: Path) -> None:
                 run_as_nobody(),
                 pytest.raises(OutputError, match="permission denied; choose a folder that you may write"),
             ):
-                build_dataset(hidden, [path])
+                build_small_dataset(hidden, [path])
         with run_as_nobody(), pytest.raises(DatasetError, match="cannot be looked into"):
-            build_dataset(folder / "dataset", [tmp_path])
+            build_small_dataset(folder / "dataset", [tmp_path])
 
 
 KILLED = """
@@ -312,14 +312,14 @@ def test_a_killed_build_goes_on_and_ends_as_if_it_had_not_been(tmp_path: Path) -
     command = [sys.executable, "-c", KILLED, str(tmp_path / "dataset"), *map(str, slides)]
     assert subprocess.run(command, cwd=REPOSITORY, check=False).returncode == -signal.SIGKILL
     assert list(tmp_path.rglob(MANIFEST)) == []
-    build_dataset(tmp_path / "dataset", slides)
-    build_dataset(tmp_path / "whole", slides)
+    build_small_dataset(tmp_path / "dataset", slides)
+    build_small_dataset(tmp_path / "whole", slides)
     assert read_files(tmp_path / "dataset") == read_files(tmp_path / "whole")
 
 
 def test_real_slides_give_pairs_whose_sides_show_the_same(shared_slides: Path, tmp_path: Path) -> None:
     path = sorted((shared_slides / "dev").glob("*.svs"))[0]
-    store = build_dataset(tmp_path / "dataset", [path], recipe=Recipe(most_patches=5))
+    store = build_small_dataset(tmp_path / "dataset", [path], recipe=Recipe(most_patches=5))
     for record in store.records:
         difference = shrink_image(store.read_high(record), record.scale, "area").astype(float) - store.read_low(record)
         assert np.abs(difference).mean() < 8
@@ -361,7 +361,7 @@ def test_a_slide_that_wsisr_wrote_is_taken_only_if_that_is_asked_for(tmp_path: P
 @pytest.mark.parametrize("overlap", [0.0, 0.25])
 def test_neighbours_have_no_more_in_common_than_asked_for(tmp_path: Path, overlap: float) -> None:
     path = write_slide(tmp_path / "a.ome.tif", Size(256, 128))
-    store = build_dataset(tmp_path / "d", [path], recipe=Recipe(64, overlap=overlap))
+    store = build_small_dataset(tmp_path / "d", [path], recipe=Recipe(64, overlap=overlap))
     boxes = [record.level_box for record in store.records if (record.level, record.scale) == (0, 2)]
     common = [one.intersection(other).size.pixel_count for one, other in combinations(boxes, 2)]
     assert max(common) == overlap * 64 * 64

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from tests.support.pairs import build_dataset, make_record, write_dataset, write_manifest, write_slide
+from tests.support.pairs import build_small_dataset, make_record, write_dataset, write_manifest, write_slide
 from tests.support.samples import make_noise
 from wsisr.cli.build_dataset import build_dataset_app
 from wsisr.dataset.reader import HEADER, MANIFEST, REPORT, SLIDES, PatchStore
@@ -71,7 +71,7 @@ class Page(HTMLParser):
 def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("report")
     slides = [write_slide(folder / f"{name}.ome.tif", Size(256, 256), seed=n) for n, name in enumerate("ab")]
-    return build_dataset_app(folder / "pairs", slides, [write_slide(folder / "c.ome.tif", Size(256, 128))]).folder
+    return build_small_dataset(folder / "pairs", slides, [write_slide(folder / "c.ome.tif", Size(256, 128))]).folder
 
 
 def page_of(folder: Path) -> Page:

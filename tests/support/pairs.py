@@ -46,7 +46,7 @@ def write_levels(path: Path, levels: Sequence[Rgb], mpp: float | None) -> Path:
     return write_ome_pyramid(path, levels, {} if mpp is None else {"PhysicalSizeX": mpp, "PhysicalSizeY": mpp})
 
 
-def build_dataset(
+def build_small_dataset(
     folder: Path, slides: Iterable[Path], held_out: Iterable[Path] = (), recipe: Recipe = RECIPE
 ) -> PatchStore:
     """Build a whole dataset and open it."""

@@ -1,4 +1,4 @@
-"""The command line `wsisr`: its commands, and the one place where an error becomes a line that a person reads."""
+"""The command line `wsisr`: its commands, and the one place where an error becomes a line on the terminal."""
 
 from __future__ import annotations
 
@@ -24,18 +24,24 @@ from wsisr.cli.verify import verify_command
 from wsisr.errors import WsisrError
 from wsisr.version import __version__
 
-COMMANDS_BY_PANEL: dict[str, tuple[Callable[..., None], ...]] = {
-    "Slides": (upscale_command, verify_command, preview_command, info_command, models_command),
-    "Networks": (train_command, evaluate_command, export_command),
+COMMANDS_BY_PANEL: dict[str, dict[str, Callable[..., None]]] = {
+    "Slides": {
+        "upscale": upscale_command,
+        "verify": verify_command,
+        "preview": preview_command,
+        "info": info_command,
+        "models": models_command,
+    },
+    "Networks": {"train": train_command, "evaluate": evaluate_command, "export": export_command},
 }
-"""Panel of the help text to its commands. A function's name is its command's, its docstring's first line the help."""
+"""The commands of each panel of the help text. The first line of a function's docstring is its command's help."""
 
 # A bug keeps Python's own traceback: Typer's would print the values of local variables, paths of patients among them.
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
 for _panel, _commands in COMMANDS_BY_PANEL.items():
-    for _command in _commands:
-        app.command(rich_help_panel=_panel)(_command)
+    for _name, _function in _commands.items():
+        app.command(_name, rich_help_panel=_panel)(_function)
 app.add_typer(build_dataset_app, rich_help_panel="Networks")
 
 
@@ -56,25 +62,27 @@ def root(
 
 @contextmanager
 def print_errors_as_lines() -> Iterator[None]:
-    """Turn a `WsisrError` into one line on stderr and exit code 1, say so on Ctrl-C, and let a bug pass through."""
+    """Turn a `WsisrError` or Ctrl-C inside into one line on stderr and an exit code; a bug keeps its traceback."""
     try:
         yield
     except WsisrError as error:
         print_message(f"error: {error}")
         raise SystemExit(EXIT_FAILED) from None
     except SystemExit as ended:
-        # Typer turns a Ctrl-C that no command has heard into this exit code, without a word.
+        # Typer turns a Ctrl-C that no command has handled into this exit code, and prints nothing.
         if isinstance(getattr(ended.__context__, "__cause__", None), KeyboardInterrupt):
-            stderr_console.show_cursor(True)  # in case it fell into the end of a progress bar, which had hidden it
+            stderr_console.show_cursor(
+                True
+            )  # a progress bar hides it, and Ctrl-C may have kept the bar from showing it again
             print_message("interrupted")
         raise
 
 
 def run_command_line() -> None:
-    """Run the command line and leave with its exit code: 0 done, 1 refused, 2 wrong usage, 3 in part, 130 stopped."""
+    """Run the command line and exit: 0 done, 1 failed, 2 usage error, 3 partly failed, 130 interrupted."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # a slide may have a name that is no text
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a cluster's way of saying Ctrl-C
+            stream.reconfigure(errors="backslashreplace")  # the name of a slide may not be valid text
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a cluster sends it instead of Ctrl-C
     with print_errors_as_lines():
         app(prog_name="wsisr")

@@ -72,14 +72,14 @@ def pyramid_command(
     print_dataset_summary(assembly, quiet=quiet)
 
 
-DATASET_COMMANDS: tuple[Callable[..., None], ...] = (
-    pyramid_command,
-    captured_command,
-    simulated_command,
-    pack_command,
-    dataset_info_command,
-    dataset_report_command,
-)
+DATASET_COMMANDS: dict[str, Callable[..., None]] = {
+    "pyramid": pyramid_command,
+    "captured": captured_command,
+    "simulated": simulated_command,
+    "pack": pack_command,
+    "info": dataset_info_command,
+    "report": dataset_report_command,
+}
 
 build_dataset_app = typer.Typer(
     name="build-dataset",
@@ -87,5 +87,5 @@ build_dataset_app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
 )
-for _command in DATASET_COMMANDS:
-    build_dataset_app.command()(_command)
+for _name, _function in DATASET_COMMANDS.items():
+    build_dataset_app.command(_name)(_function)

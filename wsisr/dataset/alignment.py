@@ -1,12 +1,12 @@
-"""How two captures of a specimen lie to each other as wholes: from an overview down to the coarser one's own pitch.
+"""Alignment of two whole captures of a specimen, from an overview down to the pixel size of the coarser capture.
 
-Maps between captures are in um of each, so that they hold at every pitch.
+Maps between captures are in um of each, so that they hold at every pixel size.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -23,35 +23,37 @@ from wsisr.imaging.resampling import ResampledGrid
 from wsisr.slides import Slide
 
 OVERVIEW_PX = 256
-"""Longer side of the pictures in which the orientation is looked for."""
+"""Longer side of the overviews in which the orientation is searched."""
 
 ANCHOR_PX = (32, 64)
-"""Side of an anchor, at the least and at the most: a fifth of the shorter side of what both show."""
+"""Smallest and largest side of an anchor field; between them, a fifth of the shorter side of the common area."""
 
 MAX_ANCHORS = 40
+"""Most anchor fields of a stage."""
 
 ANCHOR_SEARCH_PX = 8
-"""How far an anchor is looked for, in px of its stage; a stage is twice as fine as the one before."""
+"""Search radius of an anchor field, in px of its stage; each stage is twice as fine as the one before."""
 
 
 class NoCommonTissueError(DatasetError):
-    """Two captures do not show the same tissue, as far as can be seen."""
+    """No common tissue was found in two captures."""
 
 
 @dataclass(frozen=True, slots=True)
 class SlideView:
-    """A slide as seen at one pitch."""
+    """A slide resampled to one pixel size."""
 
     slide: Slide
     level: int
+    """Level of the slide that is read."""
     grid: ResampledGrid
 
     @classmethod
     def at_pixel_size(cls, slide: Slide, mpp: float) -> SlideView:
-        """From the coarsest level that is fine enough. Raises `DatasetError` where the slide has no pitch."""
-        pitches = [require_pixel_size(slide, level) for level in range(len(slide.info.levels))]
-        level = max((number for number, own in enumerate(pitches) if own <= 1.01 * mpp), default=0)
-        return cls(slide, level, ResampledGrid(slide.info.levels[level].size, (mpp / pitches[level],) * 2))
+        """Resample the coarsest level that is fine enough. Raises `DatasetError` if the slide has no pixel size."""
+        level_mpps = [require_pixel_size(slide, level) for level in range(len(slide.info.levels))]
+        level = max((index for index, level_mpp in enumerate(level_mpps) if level_mpp <= 1.01 * mpp), default=0)
+        return cls(slide, level, ResampledGrid(slide.info.levels[level].size, (mpp / level_mpps[level],) * 2))
 
     @property
     def size(self) -> Size:
@@ -65,23 +67,26 @@ class SlideView:
 
 
 def require_pixel_size(slide: Slide, level: int) -> float:
-    """In um/px. Raises `DatasetError` where it is not known."""
-    found = slide.info.level_mpp(level)
-    if found is None:
-        raise DatasetError(f"{slide.info.path}: pixel pitch is not recorded; give it with --mpp")
-    return found
+    """Return the pixel size of a level in um/px. Raises `DatasetError` if it is not recorded."""
+    mpp = slide.info.level_mpp(level)
+    if mpp is None:
+        raise DatasetError(f"{slide.info.path}: pixel size is not recorded; give it with --mpp")
+    return mpp
 
 
 def align_captures(low: Slide, high: Slide, check: Callable[[], None] = lambda: None) -> MapConsensus:
-    """The map of the coarser capture to the finer one, um to um. Raises `NoCommonTissueError` where it finds none."""
-    start = max(_extent_um(low), _extent_um(high)) / OVERVIEW_PX
-    start = max(start, require_pixel_size(low, 0))
-    pictures = [SlideView.at_pixel_size(slide, start) for slide in (low, high)]
-    found = find_orientations(*(view.read(Box.from_size(view.size)) for view in pictures))
-    for fit in found[:3]:
-        agreement = _refine_by_stages(low, high, fit.map.rescale(1 / start, 1 / start), start, check)
-        if agreement is not None:
-            return agreement
+    """Find the map from the coarser capture to the finer one, um to um; `check` is called between fields.
+
+    Raises `NoCommonTissueError` if there is none.
+    """
+    overview_mpp = max(_extent_um(low) / OVERVIEW_PX, _extent_um(high) / OVERVIEW_PX, require_pixel_size(low, 0))
+    overviews = [SlideView.at_pixel_size(slide, overview_mpp) for slide in (low, high)]
+    orientations = find_orientations(*(view.read(Box.from_size(view.size)) for view in overviews))
+    for fitted in orientations[:3]:
+        start = fitted.map.rescale(1 / overview_mpp, 1 / overview_mpp)
+        consensus = _refine_by_stages(low, high, start, overview_mpp, check)
+        if consensus is not None:
+            return consensus
     raise NoCommonTissueError(
         f"{low.info.path} and {high.info.path.name}: no common tissue found; give two captures of one specimen"
     )
@@ -92,36 +97,38 @@ def _extent_um(slide: Slide) -> float:
 
 
 def _refine_by_stages(
-    low: Slide, high: Slide, place: Affine, pitch: float, check: Callable[[], None]
+    low: Slide, high: Slide, start: Affine, start_mpp: float, check: Callable[[], None]
 ) -> MapConsensus | None:
-    """The map made finer stage by stage; None as soon as the fields of a stage do not agree on one."""
-    finest = require_pixel_size(low, 0)
+    """Refine the map stage by stage; None as soon as the anchor fields of a stage do not agree on a map."""
+    finest_mpp = require_pixel_size(low, 0)
+    map_um, mpp = start, start_mpp
     while True:
-        pitch = max(pitch / 2, finest)
-        views = SlideView.at_pixel_size(low, pitch), SlideView.at_pixel_size(high, pitch)
-        agreement = _align_stage(*views, place.rescale(pitch, pitch), check)
-        if not agreement.is_reliable:
+        mpp = max(mpp / 2, finest_mpp)
+        views = SlideView.at_pixel_size(low, mpp), SlideView.at_pixel_size(high, mpp)
+        consensus = _align_stage(*views, map_um.rescale(mpp, mpp), check)
+        if not consensus.is_reliable:
             return None
-        place = agreement.map.rescale(1 / pitch, 1 / pitch)
-        if pitch == finest:
-            return MapConsensus(place, agreement.inliers, agreement.candidates, agreement.residual * pitch)
+        map_um = consensus.map.rescale(1 / mpp, 1 / mpp)
+        if mpp == finest_mpp:
+            return MapConsensus(map_um, consensus.inliers, consensus.candidates, consensus.residual * mpp)
 
 
-def _align_stage(low: SlideView, high: SlideView, place: Affine, check: Callable[[], None]) -> MapConsensus:
-    points, partners, looked_at = [], [], 0
-    for box in _place_anchors(low.size, high.size, place):
+def _align_stage(low: SlideView, high: SlideView, prior: Affine, check: Callable[[], None]) -> MapConsensus:
+    """Register anchor fields at one pixel size and fit the map that most of them agree on."""
+    points, partners, candidates = [], [], 0
+    for box in _place_anchors(low.size, high.size, prior):
         check()
-        found = _register_anchor(low.read(box), box, high, place)
-        looked_at += found != RegistrationFailure.GLASS
-        if isinstance(found, FittedMap):
+        registered = register_patch(low.read(box), box, high, prior, ANCHOR_SEARCH_PX)
+        candidates += registered != RegistrationFailure.GLASS
+        if isinstance(registered, FittedMap):
             points.append(((box.left + box.right) / 2, (box.top + box.bottom) / 2))
-            partners.append(found.map(np.array([[box.width / 2, box.height / 2]]))[0])
-    return fit_consensus_map(np.array(points).reshape(-1, 2), np.array(partners).reshape(-1, 2), place, looked_at)
+            partners.append(registered.map(np.array([[box.width / 2, box.height / 2]]))[0])
+    return fit_consensus_map(np.array(points).reshape(-1, 2), np.array(partners).reshape(-1, 2), prior, candidates)
 
 
-def _place_anchors(low: Size, high: Size, place: Affine) -> Iterator[Box]:
-    """Boxes of the coarser capture that lie within the finer one."""
-    common = map_box(Box.from_size(high), place.inverse, 0).intersection(Box.from_size(low))
+def _place_anchors(low: Size, high: Size, prior: Affine) -> Iterator[Box]:
+    """Yield boxes of the coarser capture that lie within the finer one, scattered over their common area."""
+    common = map_box(Box.from_size(high), prior.inverse, 0).intersection(Box.from_size(low))
     shorter = min(common.width, common.height)
     side = min(shorter, max(ANCHOR_PX[0], min(shorter // 5, ANCHOR_PX[1])))
     boxes = [
@@ -130,40 +137,30 @@ def _place_anchors(low: Size, high: Size, place: Affine) -> Iterator[Box]:
         for left in range(common.left, common.right - side + 1, max(side, 1))
         if side
     ]
-    inside = [box for box in boxes if Box.from_size(high).contains(map_box(box, place, 0))]
+    inside = [box for box in boxes if Box.from_size(high).contains(map_box(box, prior, 0))]
     return (inside[index] for index in sample_indices(len(inside), MAX_ANCHORS))
 
 
-def map_box(box: Box, place: Affine, margin: int) -> Box:
-    """Where a box of the coarser capture comes to lie in the finer one, and a margin."""
-    return enclosing_box(place.shift_origin(box.left, box.top)(corner_points(box.size)), margin)
-
-
-def _register_anchor(patch: Rgb, box: Box, high: SlideView, place: Affine) -> FittedMap | RegistrationFailure:
-    """A field of the coarser capture in the finer one; its map starts at the box and ends in the whole finer view."""
-    return register_patch(patch, box, high, place, ANCHOR_SEARCH_PX)
+def map_box(box: Box, low_to_high: Affine, margin: int) -> Box:
+    """Return the smallest box of the finer capture that holds a box of the coarser one and a margin."""
+    return enclosing_box(low_to_high.shift_origin(box.left, box.top)(corner_points(box.size)), margin)
 
 
 def register_patch(
-    patch: Rgb, box: Box, high: SlideView, place: Affine, reach_px: int
+    patch: Rgb, box: Box, high: SlideView, low_to_high: Affine, search_px: int
 ) -> FittedMap | RegistrationFailure:
-    """A field of the coarser capture in the finer one: its map starts at the box's corner, and ends in the finer view.
+    """Register a patch of the coarser capture in the finer one.
 
-    `place` is the whole capture's map, in px of both.
+    `low_to_high` is the map of the whole captures in px of both; the patch is searched within `search_px` px of it.
+    The fitted map leads from the patch, whose origin is the corner of the box, to the whole finer view.
     """
-    around = high.clip(map_box(box, place, round(place.scale * (reach_px + 4))))
-    if min(around.width, around.height) < place.scale * box.width / 2:
+    # 4 px beyond the search radius, for the blur and the bilinear sampling of the target.
+    around = high.clip(map_box(box, low_to_high, round(low_to_high.scale * (search_px + 4))))
+    if min(around.width, around.height) < low_to_high.scale * box.width / 2:
         return RegistrationFailure.OUTSIDE
-    prior = place.shift_origin(box.left, box.top).translate(-around.left, -around.top)
-    found = register_field(
-        patch, RegistrationTarget.prepare(high.read(around), place.scale), MapPrior(prior, reach_px), AcceptanceLimits()
-    )
-    if isinstance(found, RegistrationFailure):
-        return found
-    return FittedMap(
-        found.map.translate(around.left, around.top),
-        found.correlation,
-        found.expected_error,
-        found.strain,
-        found.colours,
-    )
+    prior = low_to_high.shift_origin(box.left, box.top).translate(-around.left, -around.top)
+    target = RegistrationTarget.prepare(high.read(around), low_to_high.scale)
+    registered = register_field(patch, target, MapPrior(prior, search_px), AcceptanceLimits())
+    if isinstance(registered, RegistrationFailure):
+        return registered
+    return replace(registered, map=registered.map.translate(around.left, around.top))

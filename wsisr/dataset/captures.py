@@ -1,4 +1,4 @@
-"""What captured pairs are made of: whole slides, or fields of a microscope as plain images, held in memory."""
+"""Captures for captured pairs: whole slides, or microscope fields as plain images, which are held in memory."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from wsisr.slides import Slide, SlideInfo, open_slide
 from wsisr.slides.slide import Level, read_on_white
 
 IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp"}
-"""What is read as a plain image; a TIFF is one where it is no slide with a pitch of its own."""
+"""Suffixes that are read as plain images; a TIFF is opened as a slide."""
 
 MAX_IMAGE_PX = 100_000_000
-"""Of a field: 300 MB. Whatever is larger is a slide."""
+"""Largest plain image, 300 MB of pixels; anything larger should be a slide."""
 
 _MAGNIFICATION = re.compile(r"(?<![0-9A-Za-z])(\d+(?:\.\d+)?)x(?![0-9A-Za-z])", re.IGNORECASE)
 
 
 class ImageSlide(Slide):
-    """A plain image as a slide of one level."""
+    """A plain image as a slide with one level."""
 
     def __init__(self, path: Path, pixels: Rgb, mpp: float | None) -> None:
         size = Size(pixels.shape[1], pixels.shape[0])
@@ -49,36 +49,33 @@ class ImageSlide(Slide):
 
 
 def open_capture(path: Path, mpp: float | None = None) -> Slide:
-    """A slide, or an image as one. Without `mpp`, the pitch is the file's, else that of a magnification in its name.
+    """Open a slide or a plain image. The pixel size is `mpp`, else the file's, else that of the magnification in its name.
 
-    Raises `SlideError` where it can be read as neither.
+    Raises `SlideError` if it cannot be read as either.
     """
     if path.suffix.lower() in IMAGE_SUFFIXES:
         return ImageSlide(path, _read_pixels(path), mpp or pixel_size_from_name(path))
     slide = open_slide(path, mpp)
-    if slide.info.mpp is not None or (by_name := pixel_size_from_name(path)) is None:
+    if slide.info.mpp is not None or (mpp_from_name := pixel_size_from_name(path)) is None:
         return slide
     slide.close()
-    return open_slide(path, by_name)
+    return open_slide(path, mpp_from_name)
 
 
 def pixel_size_from_name(path: Path) -> float | None:
-    """Pixel pitch in um/px that goes with `20x` in a file's name, or in its folder's: 0.5, by convention."""
+    """Return the conventional pixel size in um/px of a magnification in the file's or folder's name: 0.5 for `20x`."""
     for name in (path.stem, path.parent.name):
-        found = _MAGNIFICATION.findall(name)
-        if found and float(found[-1]) > 0:
-            return UM_AT_1X / float(found[-1])
+        magnifications = _MAGNIFICATION.findall(name)
+        if magnifications and float(magnifications[-1]) > 0:
+            return UM_AT_1X / float(magnifications[-1])
     return None
 
 
 def list_captures(path: Path, recipe: Recipe) -> Sequence[DatasetSlide]:
-    """The file itself, or all images and slides of a folder. Raises `DatasetError` where there is none."""
+    """List the plain images of a folder, else its slides; a file is itself. Raises `DatasetError` if there is none."""
     try:
-        images = (
-            sorted(each for each in path.iterdir() if each.suffix.lower() in IMAGE_SUFFIXES)
-            if path.is_dir()
-            else [path]
-        )
+        files = path.iterdir() if path.is_dir() else [path]
+        images = sorted(file for file in files if file.suffix.lower() in IMAGE_SUFFIXES)
     except OSError as error:
         raise DatasetError(f"{path}: cannot be looked into ({error.strerror}); give other captures") from error
     return assign_slides(images or [path], [], recipe)

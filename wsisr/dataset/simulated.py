@@ -81,47 +81,52 @@ class SimulatedJob:
     def identity(self) -> Mapping[str, str]:
         return self.source.identity
 
-    def __call__(self, part: ShardWriter, stop: StopSignal) -> SlideFacts:
-        """Raises `DatasetError` or `SlideError` where the slide cannot give pairs."""
+    def __call__(self, writer: ShardWriter, stop: StopSignal) -> SlideFacts:
+        """Write the pairs of all levels. Raises `DatasetError` or `SlideError` if the slide cannot give pairs."""
         with open_slide(self.source.path) as slide:
             if not self.allow_derived:
                 refuse_derived(self.source.path)
-            levels = range(len(slide.info.levels))
-            groups = select_usable_levels(
-                [PatchLevel(self.source, slide.info, level, {}) for level in levels], self.recipe
+            indices = range(len(slide.info.levels))
+            levels = select_usable_levels(
+                [PatchLevel(self.source, slide.info, index, {}) for index in indices], self.recipe
             )
             tissue = find_tissue(slide)
             facts = collect_slide_facts(self.source, slide, "simulated")
-            for group in groups:
-                self._write_level(part, facts, LevelCutter(slide, group, tissue, self.recipe), stop)
+            for level in levels:
+                self._write_level(writer, facts, LevelCutter(slide, level, tissue, self.recipe), stop)
         return facts
 
-    def _write_level(self, part: ShardWriter, facts: SlideFacts, cutting: LevelCutter, stop: StopSignal) -> None:
-        """Adds the pairs of a level, and how they relate."""
-        chosen, level = cutting.select_patches(facts, stop), cutting.level.index
-        measured = {id(each) for each in sample_evenly([each for each in chosen if not each.is_flat], RELATION_FIELDS)}
-        fields: dict[int, list[FieldPair]] = {scale: [] for scale in self.simulation.scales if measured}
-        for each in chosen:
+    def _write_level(self, writer: ShardWriter, facts: SlideFacts, cutter: LevelCutter, stop: StopSignal) -> None:
+        """Write the pairs of a level, and add the relation of high and low resolution to `facts`."""
+        selected, level = cutter.select_patches(facts, stop), cutter.level.index
+        textured = [candidate for candidate in selected if not candidate.is_flat]
+        to_measure = {id(candidate) for candidate in sample_evenly(textured, RELATION_FIELDS)}
+        fields: dict[int, list[FieldPair]] = {scale: [] for scale in self.simulation.scales if to_measure}
+        for candidate in selected:
             stop.check()
-            made = self._write_patch(part, cutting, each)
-            for scale in fields if id(each) in measured else ():
-                fields[scale].append(made[scale])
-        for scale, some in fields.items():
-            found = measure_relation((level, level), scale, some)
-            facts.relations.append(asdict(replace(found, refused=None)))
+            pairs = self._write_patch(writer, cutter, candidate)
+            for scale in fields if id(candidate) in to_measure else ():
+                fields[scale].append(pairs[scale])
+        for scale, of_scale in fields.items():
+            relation = measure_relation((level, level), scale, of_scale)
+            # A degradation may be so strong that a measured relation would be refused; here it is wanted.
+            facts.relations.append(asdict(replace(relation, refused=None)))
 
-    def _write_patch(self, part: ShardWriter, cutting: LevelCutter, seen: PatchCandidate) -> dict[int, FieldPair]:
-        """Adds the pairs of a patch; scale to what they show."""
-        high, made = cutting.read_high(seen.box), {}
-        place = part.write_image(high)
-        whole = replace(cutting.level.make_record(seen, high), kind="simulated", shard=part.shard)
+    def _write_patch(
+        self, writer: ShardWriter, cutter: LevelCutter, candidate: PatchCandidate
+    ) -> dict[int, FieldPair]:
+        """Write the pairs of a patch; return them by scale."""
+        high, pairs = cutter.read_high(candidate.box), {}
+        high_span = writer.write_image(high)
+        of_patch = replace(cutter.level.make_record(candidate, high), kind="simulated", shard=writer.shard)
         for scale in self.simulation.scales:
-            record = replace(whole, scale=scale, mpp_lr=whole.mpp_hr * scale)
-            low, drawn = self.simulation.degradation(high, scale, record.mpp_lr, self.simulation.make_generator(record))
-            images = {"hr": place, "lr": part.write_image(low)}
-            part.add_record(replace(record, images=images, parameters={"seed": self.simulation.seed, **drawn}))
-            made[scale] = FieldPair(seen.box, high, low)
-        return made
+            record = replace(of_patch, scale=scale, mpp_lr=of_patch.mpp_hr * scale)
+            random = self.simulation.make_generator(record)
+            low, drawn = self.simulation.degradation(high, scale, record.mpp_lr, random)
+            images = {"hr": high_span, "lr": writer.write_image(low)}
+            writer.add_record(replace(record, images=images, parameters={"seed": self.simulation.seed, **drawn}))
+            pairs[scale] = FieldPair(candidate.box, high, low)
+        return pairs
 
 
 def plan_simulated_dataset(
