@@ -14,8 +14,8 @@ from wsisr.errors import SlideError
 from wsisr.imaging.geometry import Box, Size
 from wsisr.imaging.pixels import enlarge_image, shrink_image
 from wsisr.imaging.resampling import ResampledGrid
-from wsisr.slides import SlideInfo
-from wsisr.slides.region import SlideRegion, select_region
+from wsisr.slides import Level, SlideInfo
+from wsisr.slides.region import SlideRegion, find_level_for_mpp, select_region
 
 PICTURE = InMemorySlide(make_noise(Size(240, 180)), mpp=0.25)
 
@@ -58,6 +58,15 @@ def test_a_whole_factor_is_the_area_mean() -> None:
 
 def test_a_pitch_within_one_percent_is_not_resampled() -> None:
     assert select_region(PICTURE, mpp=0.2505).resampling_factor == 1
+
+
+@given(st.lists(st.floats(1.0, 4.0), max_size=6), st.floats(0.1, 3000.0))
+def test_the_coarsest_level_that_is_fine_enough_is_chosen(steps: list[float], mpp: float) -> None:
+    info = replace(PICTURE.info, levels=tuple(Level(Size(1, 1), float(d)) for d in np.cumprod([1.0, *steps])))
+    number = find_level_for_mpp(info, mpp)
+    sizes = [info.level_mpp(level) or 0.0 for level in range(len(info.levels))]
+    assert number == 0 or sizes[number] <= mpp * 1.01
+    assert all(coarser > mpp * 1.01 for coarser in sizes[number + 1 :])
 
 
 def test_a_pitch_finer_than_the_slide_is_refused() -> None:

@@ -172,6 +172,15 @@ def is_fine_enough(info: SlideInfo, mpp: float) -> bool:
     return require_mpp(info) <= mpp * (1 + MPP_TOLERANCE)
 
 
+def find_level_for_mpp(info: SlideInfo, mpp: float) -> int:
+    """Return the number of the coarsest level at least as fine as `mpp` um/px; 0 where none is.
+
+    Raises `SlideError` where the slide's pixel size is not known.
+    """
+    finest = require_mpp(info)
+    return info.find_coarsest_level(lambda level: finest * level.downsample <= mpp * (1 + MPP_TOLERANCE))
+
+
 def _select_region_at_mpp(slide: Slide, mpp: float) -> SlideRegion:
     finest = require_mpp(slide.info)
     if not is_fine_enough(slide.info, mpp):
@@ -179,7 +188,6 @@ def _select_region_at_mpp(slide: Slide, mpp: float) -> SlideRegion:
             f"{slide.info.path}: its finest level has {finest:.4g} um/px, coarser than {mpp:g}; "
             f"choose {finest:.4g} or more, or upscale to a finer one with --target-mpp"
         )
-    level_mpps = [finest * level.downsample for level in slide.info.levels]
-    fine_enough = [number for number, level_mpp in enumerate(level_mpps) if level_mpp <= mpp * (1 + MPP_TOLERANCE)]
-    factor = mpp / level_mpps[fine_enough[-1]]
-    return SlideRegion(slide, fine_enough[-1], 1.0 if abs(factor - 1) <= MPP_TOLERANCE else factor)
+    number = find_level_for_mpp(slide.info, mpp)
+    factor = mpp / (finest * slide.info.levels[number].downsample)
+    return SlideRegion(slide, number, 1.0 if abs(factor - 1) <= MPP_TOLERANCE else factor)

@@ -73,6 +73,10 @@ class SlideInfo:
             raise SlideError(f"{self.path}: there is no level {number}; choose {choice}")
         return self.levels[number]
 
+    def find_coarsest_level(self, is_fine_enough: Callable[[Level], bool]) -> int:
+        """Return the number of the coarsest level that is fine enough; 0 where none is."""
+        return max((number for number, level in enumerate(self.levels) if is_fine_enough(level)), default=0)
+
     def level_mpp(self, level: int) -> float | None:
         """Return the pixel size of a level in um/px; None where that of level 0 is not known."""
         return None if self.mpp is None else self.mpp * self.levels[level].downsample

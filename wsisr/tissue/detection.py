@@ -77,9 +77,8 @@ def read_overview(slide: Slide) -> tuple[Rgb, float]:
     info = slide.info
     base_mpp = info.mpp or ASSUMED_MPP
     target_mpp = 1.05 * max(DETECTION_MPP, base_mpp * math.sqrt(info.size.pixel_count / MAX_OVERVIEW_PX))
-    level_mpps = [base_mpp * level.downsample for level in info.levels]
-    number = max((n for n, level_mpp in enumerate(level_mpps) if level_mpp <= target_mpp), default=0)
-    size, level_mpp = info.levels[number].size, level_mpps[number]
+    number = info.find_coarsest_level(lambda level: base_mpp * level.downsample <= target_mpp)
+    size, level_mpp = info.levels[number].size, base_mpp * info.levels[number].downsample
     factor = max(1, int(target_mpp / level_mpp))
     height = -(-size.height // factor)
     band_height = max(1, OVERVIEW_BAND_PX // (size.width * factor))

@@ -84,7 +84,7 @@ def _draw_overview(region: SlideRegion, height: int) -> Rgb:
     From the coarsest level that is high enough; read in bands, so memory does not grow with the slide.
     """
     info = region.slide.info
-    number = max((n for n, level in enumerate(info.levels) if level.size.height >= height), default=0)
+    number = info.find_coarsest_level(lambda level: level.size.height >= height)
     factor = max(1.0, info.levels[number].size.height / height)
     overview = SlideRegion(region.slide, number, factor)
     image = Image.fromarray(overview.read(Box.from_size(overview.size)))

@@ -1,4 +1,4 @@
-"""Every format in the table of docs/inputs.md opens with its size, levels and pitch, and with another library's pixels."""
+"""Every format in the table of docs/inputs.md opens with its size, levels and pixel size, as another library reads it."""
 
 from __future__ import annotations
 
