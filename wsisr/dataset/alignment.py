@@ -21,6 +21,7 @@ from wsisr.imaging.geometry import Box, Size
 from wsisr.imaging.pixels import Rgb
 from wsisr.imaging.resampling import ResampledGrid
 from wsisr.slides import Slide
+from wsisr.slides.region import find_level_for_mpp
 
 OVERVIEW_PX = 256
 """Longer side of the overviews in which the orientation is searched."""
@@ -51,9 +52,10 @@ class SlideView:
     @classmethod
     def at_pixel_size(cls, slide: Slide, mpp: float) -> SlideView:
         """Resample the coarsest level that is fine enough. Raises `DatasetError` if the slide has no pixel size."""
-        level_mpps = [require_pixel_size(slide, level) for level in range(len(slide.info.levels))]
-        level = max((index for index, level_mpp in enumerate(level_mpps) if level_mpp <= 1.01 * mpp), default=0)
-        return cls(slide, level, ResampledGrid(slide.info.levels[level].size, (mpp / level_mpps[level],) * 2))
+        require_pixel_size(slide, 0)
+        level = find_level_for_mpp(slide.info, mpp)
+        factor = mpp / require_pixel_size(slide, level)
+        return cls(slide, level, ResampledGrid(slide.info.levels[level].size, (factor, factor)))
 
     @property
     def size(self) -> Size:
