@@ -99,5 +99,5 @@ def largest_within_budget(units: Iterable[WorkUnit], memory_gb: float) -> WorkUn
     tiles = f"{unit.batch} tiles" if unit.batch > 1 else "a tile"
     raise OutputError(
         f"{tiles} of {unit.grid.tiling.core_px} px and the queues around it need {unit.total_bytes / GB:.2f} GB "
-        f"besides the network, more than {memory_gb:g} GB; allow more with --memory, or take smaller --tile-px or --batch"
+        f"besides the network, more than {memory_gb:g} GB; raise --memory, or lower --tile-px or --batch"
     )
