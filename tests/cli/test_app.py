@@ -16,7 +16,7 @@ from wsisr import __version__
 from wsisr.cli.app import app, print_errors_as_lines
 from wsisr.cli.console import FILE_COLUMNS, console_width, print_message
 from wsisr.cli.progress import format_rate
-from wsisr.cli.summary import pace
+from wsisr.cli.summary import format_pace
 from wsisr.errors import OutputError, SlideError, WsisrError
 from wsisr.progress import Progress
 
@@ -184,7 +184,7 @@ def test_one_is_no_plural_and_a_small_region_is_not_nothing() -> None:
     assert format_rate(Progress("assemble", 1, 1), 1, "tile") == "1/1 tile, 1 tiles/s"
     assert format_rate(Progress("pyramid", 152, 152), 0.001, "tile") == "152/152 tiles"
     assert format_rate(Progress("assemble", 12, 40), 4, "tile") == "12/40 tiles, 3 tiles/s"
-    assert pace(Progress("upscale", 4000, 20_000), 1).startswith("0.0040/0.0200 Mpx")
+    assert format_pace(Progress("upscale", 4000, 20_000), 1).startswith("0.0040/0.0200 Mpx")
 
 
 def test_what_goes_to_a_file_is_not_folded_for_a_screen(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,7 +16,7 @@ from typer.testing import CliRunner, Result
 from tests.support.disks import make_readable_folder, run_as_nobody
 from tests.support.samples import make_noise, write_tiff
 from wsisr.cli.app import app
-from wsisr.cli.batch import check_report, of_shard, run, write_report
+from wsisr.cli.batch import check_report_path, run_batch, select_shard, write_batch_report
 from wsisr.errors import OutputError
 from wsisr.imaging.geometry import Size
 
@@ -133,7 +133,7 @@ def test_a_slide_that_is_given_twice_is_one(slides: list[Path], tmp_path: Path) 
 def test_no_folder_for_many_gets_the_name_of_a_result(slides: list[Path], tmp_path: Path) -> None:
     done = upscaled(*slides, "-o", tmp_path / "one.tif")
     assert isinstance(done.exception, OutputError)
-    assert "several slides have a result each" in str(done.exception)
+    assert "is a name for one result, not for several slides" in str(done.exception)
     assert not (tmp_path / "one.tif").exists()
 
 
@@ -153,7 +153,7 @@ def test_the_report_of_a_stopped_run_tells_where_it_stopped(slides: list[Path], 
         return {"state": "done"}
 
     with pytest.raises(typer.Exit):
-        run(jobs_of(slides), stopping_at_b, Event(), tmp_path / "run.json")
+        run_batch(jobs_of(slides), stopping_at_b, Event(), tmp_path / "run.json")
     assert states(tmp_path / "run.json") == ["done", "stopped"]
 
 
@@ -167,7 +167,7 @@ def test_no_slide_is_begun_after_a_wish_to_stop_that_came_too_late_for_the_one_b
         return {"state": "done"}
 
     with pytest.raises(typer.Exit) as left:
-        run(jobs_of(slides), done_nevertheless, stop, tmp_path / "run.json")
+        run_batch(jobs_of(slides), done_nevertheless, stop, tmp_path / "run.json")
     assert left.value.exit_code == 130
     assert states(tmp_path / "run.json") == ["done", "stopped"]
 
@@ -178,7 +178,7 @@ def test_a_bug_costs_one_slide_and_keeps_its_traceback(
     def wrong_about_a(slide: Path, _output: Path) -> dict[str, str]:
         return {"state": "done"} if slide == slides[1] else {"state": str(1 // 0)}
 
-    run(jobs_of(slides), wrong_about_a, Event(), tmp_path / "run.json")
+    run_batch(jobs_of(slides), wrong_about_a, Event(), tmp_path / "run.json")
     assert states(tmp_path / "run.json") == ["failed", "done"]
     said = capfd.readouterr().err
     assert "in wrong_about_a" in said
@@ -187,12 +187,12 @@ def test_a_bug_costs_one_slide_and_keeps_its_traceback(
 
 def test_a_report_that_cannot_be_written_any_more_stops_no_slide(slides: list[Path], tmp_path: Path) -> None:
     report = tmp_path / "gone" / "run.json"
-    assert [facts["state"] for facts in run(jobs_of(slides), lambda *_: {"state": "done"}, Event(), report)] == [
+    assert [facts["state"] for facts in run_batch(jobs_of(slides), lambda *_: {"state": "done"}, Event(), report)] == [
         "done",
         "done",
     ]
     with pytest.raises(OutputError, match=r"run\.json: cannot be written"):
-        write_report(report, [])
+        write_batch_report(report, [])
 
 
 def test_the_report_of_one_slide_tells_of_its_failure(tmp_path: Path) -> None:
@@ -280,7 +280,7 @@ def test_a_report_does_not_replace_the_result(slides: list[Path], tmp_path: Path
 
 def test_a_report_that_could_not_be_written_is_refused_before_any_work() -> None:
     with make_readable_folder() as folder, run_as_nobody(), pytest.raises(OutputError, match="permission denied"):
-        check_report(folder / "run.json", [])
+        check_report_path(folder / "run.json", [])
 
 
 def test_one_slide_is_reported_too(slides: list[Path], tmp_path: Path) -> None:
@@ -292,11 +292,11 @@ def test_one_slide_is_reported_too(slides: list[Path], tmp_path: Path) -> None:
 
 @given(st.lists(st.integers()), st.integers(1, 9))
 def test_all_shards_together_take_every_slide_once(slides: list[int], count: int) -> None:
-    taken = [each for number in range(1, count + 1) for each in of_shard(slides, f"{number}/{count}")]
+    taken = [each for number in range(1, count + 1) for each in select_shard(slides, f"{number}/{count}")]
     assert sorted(taken) == sorted(slides)
 
 
 @pytest.mark.parametrize("shard", ["0/3", "4/3", "3", "a/b", "-1/3", "1/2/3", ""])
 def test_an_impossible_shard_is_wrong_usage(shard: str) -> None:
     with pytest.raises(typer.BadParameter):
-        of_shard([1, 2], shard)
+        select_shard([1, 2], shard)

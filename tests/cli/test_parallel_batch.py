@@ -16,7 +16,7 @@ from typer.testing import CliRunner, Result
 from tests.support.samples import make_noise, write_tiff
 from wsisr.cli import upscale
 from wsisr.cli.app import app
-from wsisr.cli.batch import Facts
+from wsisr.cli.batch import ReportRow
 from wsisr.cli.frontend import STOPPED_MESSAGE, Frontend
 from wsisr.cli.progress import ProgressFormatter
 from wsisr.cli.resources import ParallelResources
@@ -62,14 +62,14 @@ class CtrlC(Waiting):
 class Killed(upscale.Sharing):
     """The process of one of the slides is killed."""
 
-    def __call__(self, slide: Path, output: Path, desk: Frontend, seat: WorkerSlot) -> Facts:
+    def __call__(self, slide: Path, output: Path, desk: Frontend, seat: WorkerSlot) -> ReportRow:
         return super().__call__(slide, output, Fated(desk) if slide.name == "b.tif" else desk, seat)
 
 
 class Interrupted(upscale.Sharing):
     """One Ctrl-C while slides are in hand: a second would end this process, and the tests with it, at once."""
 
-    def __call__(self, slide: Path, output: Path, desk: Frontend, seat: WorkerSlot) -> Facts:
+    def __call__(self, slide: Path, output: Path, desk: Frontend, seat: WorkerSlot) -> ReportRow:
         return super().__call__(slide, output, CtrlC(desk) if slide.name == "a.tif" else Waiting(desk), seat)
 
 

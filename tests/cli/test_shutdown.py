@@ -98,11 +98,11 @@ def test_an_interrupted_program_says_so_and_ends_with_130(tmp_path: Path, name: 
     program = f"""
         import signal, sys
         import wsisr.slides
-        from tests.support.samples import Picture, noise
+        from tests.support.samples import InMemorySlide, make_noise
         from wsisr.__main__ import main
         from wsisr.imaging.geometry import Size
 
-        class Interrupting(Picture):
+        class Interrupting(InMemorySlide):
             reads = 0
 
             def read(self, box, level):
@@ -111,7 +111,7 @@ def test_an_interrupted_program_says_so_and_ends_with_130(tmp_path: Path, name: 
                     signal.raise_signal(signal.{name})
                 return super().read(box, level)
 
-        wsisr.slides.open_slide = lambda *_, **__: Interrupting(noise(Size(128, 64 * 400)))
+        wsisr.slides.open_slide = lambda *_, **__: Interrupting(make_noise(Size(128, 64 * 400)))
         sys.argv = "wsisr upscale a.svs --scale 4 --model bicubic --tile-px 64 -o".split()
         sys.argv.append({str(tmp_path / "o.tif")!r})
         main()
@@ -147,11 +147,11 @@ def test_the_second_ctrl_c_waits_for_no_tile(tmp_path: Path, send: str) -> None:
     program = f"""
         import os, signal, sys, threading
         import wsisr.slides
-        from tests.support.samples import Picture, noise
+        from tests.support.samples import InMemorySlide, make_noise
         from wsisr.__main__ import main
         from wsisr.imaging.geometry import Size
 
-        class Endless(Picture):
+        class Endless(InMemorySlide):
             reads = 0
 
             def read(self, box, level):
@@ -162,7 +162,7 @@ def test_the_second_ctrl_c_waits_for_no_tile(tmp_path: Path, send: str) -> None:
                     threading.Event().wait()
                 return super().read(box, level)
 
-        wsisr.slides.open_slide = lambda *_, **__: Endless(noise(Size(128, 64 * 20)))
+        wsisr.slides.open_slide = lambda *_, **__: Endless(make_noise(Size(128, 64 * 20)))
         sys.argv = "wsisr upscale a.svs --scale 4 --model bicubic --tile-px 64 -o".split()
         sys.argv.append({str(tmp_path / "o.tif")!r})
         main()

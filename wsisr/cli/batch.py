@@ -32,17 +32,17 @@ T = TypeVar("T")
 EXIT_PARTLY_FAILED = 3
 """Exit code of a run that others of its slides survived, or that shows white where a slide could not be decoded."""
 
-Job = tuple[Path, Path]
+BatchItem = tuple[Path, Path]
 """A slide and its output."""
 
-Facts = dict[str, Any]
+ReportRow = dict[str, Any]
 """What a report says of a slide: `slide`, `output`, `state`, and what was measured or went wrong."""
 
-Enlarge = Callable[[Path, Path], Facts]
+EnlargeSlide = Callable[[Path, Path], ReportRow]
 """A slide to its output; raises `WsisrError`, or leaves by `typer.Exit` where it was to stop."""
 
 
-def of_shard(slides: Sequence[T], shard: str | None) -> Sequence[T]:
+def select_shard(slides: Sequence[T], shard: str | None) -> Sequence[T]:
     """`2/5` takes every fifth slide from the second on: given the same slides, five shards take each once."""
     if shard is None:
         return slides
@@ -55,7 +55,7 @@ def of_shard(slides: Sequence[T], shard: str | None) -> Sequence[T]:
     return slides[number - 1 :: count]
 
 
-def look_at_each(files: Sequence[Path], good: Callable[[Path], bool]) -> None:
+def check_each_file(files: Sequence[Path], good: Callable[[Path], bool]) -> None:
     """Whatever comes of the others; leaves with the exit code of failure where one is not good or not readable."""
     if [file for file in files if not _good(file, good)]:
         raise typer.Exit(EXIT_FAILED)
@@ -69,7 +69,7 @@ def _good(file: Path, good: Callable[[Path], bool]) -> bool:
         return False
 
 
-def check_jobs(jobs: Sequence[Job]) -> None:
+def refuse_shared_outputs(jobs: Sequence[BatchItem]) -> None:
     """Raises `OutputError` where two slides would have one output."""
     slide_of: dict[Path, Path] = {}
     for slide, output in jobs:
@@ -80,65 +80,67 @@ def check_jobs(jobs: Sequence[Job]) -> None:
             )
 
 
-def run(jobs: Sequence[Job], enlarge: Enlarge, stop: StopFlag, report: Path | None = None) -> list[Facts]:
+def run_batch(
+    jobs: Sequence[BatchItem], enlarge: EnlargeSlide, stop: StopFlag, report: Path | None = None
+) -> list[ReportRow]:
     """Each job done, or its one line of error said and kept; the report is up to date after each, and when it stops."""
-    done: list[Facts] = []
-    keep_report(report, done)
+    done: list[ReportRow] = []
+    try_write_report(report, done)
     for number, job in enumerate(jobs, 1):
         try:
             if stop.is_set():
                 print_message(STOPPED_MESSAGE)
                 raise typer.Exit(EXIT_INTERRUPTED)
-            done.append(attempted(job, enlarge, f"{number} of {len(jobs)}"))
+            done.append(attempt_item(job, enlarge, f"{number} of {len(jobs)}"))
         except typer.Exit:
-            keep_report(report, [*done, told_of(job, "stopped")])
+            try_write_report(report, [*done, report_row(job, "stopped")])
             print_message(f"{len(done)} of {len(jobs)} slides were through")
             raise
-        keep_report(report, done)
+        try_write_report(report, done)
     return done
 
 
-def alone(job: Job, enlarge: Enlarge, report: Path | None = None) -> Facts:
+def run_single(job: BatchItem, enlarge: EnlargeSlide, report: Path | None = None) -> ReportRow:
     """A job that is a run of its own. What ends it, an error or the wish to stop, is reported, too, and raised."""
     try:
-        facts = told_of(job) | enlarge(*job)
+        facts = report_row(job) | enlarge(*job)
     except (typer.Exit, KeyboardInterrupt):
-        keep_report(report, [told_of(job, "stopped")])
+        try_write_report(report, [report_row(job, "stopped")])
         raise
     except Exception as error:
-        keep_report(report, [told_of(job, "failed", error=str(error))])
+        try_write_report(report, [report_row(job, "failed", error=str(error))])
         raise
-    write_report(report, [facts])
+    write_batch_report(report, [facts])
     return facts
 
 
-def attempted(job: Job, enlarge: Enlarge, place: str) -> Facts:
+def attempt_item(job: BatchItem, enlarge: EnlargeSlide, place: str) -> ReportRow:
     """A job done, or its error said and kept; `place` is which of how many it is. A bug costs one slide, no night."""
     try:
-        return told_of(job) | enlarge(*job)
+        return report_row(job) | enlarge(*job)
     except WsisrError as error:
-        return failed(job, str(error), place)
+        return report_failure(job, str(error), place)
     except typer.Exit:
         raise
     except Exception as error:  # noqa: BLE001 - said with its traceback, and kept
         stderr_console.print(traceback.format_exc(), soft_wrap=True, markup=False, highlight=False, emoji=False)
         what = f"{type(error).__name__}: {describe_error(error)}"
-        return failed(job, f"{job[0]}: a bug of wsisr's, whose traceback is above ({what})", place)
+        return report_failure(job, f"{job[0]}: a bug of wsisr's, whose traceback is above ({what})", place)
 
 
-def failed(job: Job, error: str, place: str) -> Facts:
+def report_failure(job: BatchItem, error: str, place: str) -> ReportRow:
     """What is to be reported of a job that cannot be done, said on the terminal first."""
     print_message(f"error: {error} ({place})")
-    return told_of(job, "failed", error=error)
+    return report_row(job, "failed", error=error)
 
 
-def told_of(job: Job, state: str | None = None, **more: str) -> Facts:
+def report_row(job: BatchItem, state: str | None = None, **more: str) -> ReportRow:
     """The first that a report says of a job."""
     slide, output = job
     return {"slide": str(slide), "output": str(output)} | ({"state": state} if state else {}) | more
 
 
-def written_by_wsisr(output: Path) -> bool:
+def is_written_by_wsisr(output: Path) -> bool:
     """Whether there is an output already, and wsisr wrote it."""
     from wsisr.upscaling.provenance import read_derived_metadata
 
@@ -146,7 +148,7 @@ def written_by_wsisr(output: Path) -> bool:
         return (output.is_file() or output.is_dir()) and bool(read_derived_metadata(output))
 
 
-def finished(output: Path, asked: Mapping[str, str], info: SlideInfo) -> Mapping[str, str]:
+def find_finished_metadata(output: Path, asked: Mapping[str, str], info: SlideInfo) -> Mapping[str, str]:
     """The note of an output that is there already, of the same slide and parameters; empty where there is none.
 
     Raises `OutputError` where wsisr wrote it otherwise. Any other file is not finished, and for others to refuse.
@@ -166,7 +168,7 @@ def finished(output: Path, asked: Mapping[str, str], info: SlideInfo) -> Mapping
     return there
 
 
-def check_report(report: Path | None, results: Iterable[Path]) -> None:
+def check_report_path(report: Path | None, results: Iterable[Path]) -> None:
     """Raises `OutputError` where a report would replace anything but a report, or one of the results to come."""
     if report is None:
         return
@@ -182,45 +184,47 @@ def check_report(report: Path | None, results: Iterable[Path]) -> None:
         raise OutputError(f"{report}: exists and is no report of wsisr; choose another name")
 
 
-def keep_report(report: Path | None, slides: Sequence[Facts]) -> None:
+def try_write_report(report: Path | None, slides: Sequence[ReportRow]) -> None:
     """As `write_report`, while there is more to do, which a report that cannot be written does not end."""
     try:
-        write_report(report, slides)
+        write_batch_report(report, slides)
     except OutputError as error:
         print_message(f"warning: {error}")
 
 
-def write_report(report: Path | None, slides: Sequence[Facts]) -> None:
+def write_batch_report(report: Path | None, slides: Sequence[ReportRow]) -> None:
     """JSON, replaced whole; keys are stable. Raises `OutputError` where it cannot be written."""
     if report is not None:
         write_atomically(report, [json.dumps({"wsisr": __version__, "slides": slides}, indent=2).encode() + b"\n"])
 
 
-def conclude(slides: Sequence[Facts], *, quiet: bool) -> None:
+def finish_batch(slides: Sequence[ReportRow], *, quiet: bool) -> None:
     """The table, and the exit code of what failed."""
     if not quiet:
-        stdout_console.print(table(slides))
-    leave(slides)
+        stdout_console.print(batch_table(slides))
+    exit_unless_complete(slides)
 
 
-def leave(slides: Sequence[Facts]) -> None:
+def exit_unless_complete(slides: Sequence[ReportRow]) -> None:
     """With the exit code of what failed, or could not all be read; without, where all is well."""
-    if failures(slides) or any("unreadable" in facts for facts in slides):
+    if count_failures(slides) or any("unreadable" in facts for facts in slides):
         raise typer.Exit(EXIT_PARTLY_FAILED)
 
 
-def failures(slides: Sequence[Facts]) -> int:
+def count_failures(slides: Sequence[ReportRow]) -> int:
     return sum(facts["state"] == "failed" for facts in slides)
 
 
-def table(slides: Sequence[Facts]) -> Table:
+def batch_table(slides: Sequence[ReportRow]) -> Table:
     """A row a slide."""
     from rich.table import Table
     from rich.text import Text
 
     from wsisr.cli.progress import format_duration
 
-    shown = Table(title=Text(f"{format_count(len(slides), 'slide')}, {failures(slides)} failed"), title_justify="left")
+    shown = Table(
+        title=Text(f"{format_count(len(slides), 'slide')}, {count_failures(slides)} failed"), title_justify="left"
+    )
     for name in ("slide", "state", "time", "result"):
         shown.add_column(name, overflow="fold")
     for facts in slides:

@@ -1,4 +1,4 @@
-"""`wsisr build-dataset`: training pairs, one command for each kind of them, and what can be done with a dataset."""
+"""`wsisr build-dataset`: a command for each kind of training pairs, and commands for finished datasets."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def pyramid_command(
     overwrite: DatasetOverwriteOption = False,
     quiet: QuietOption = False,
 ) -> None:
-    """Pairs from the levels of slides: low resolution from a coarser level than the high one."""
+    """Make pairs from the levels of slides: a coarser level is the low resolution of a finer one."""
     from wsisr.dataset.builder import DatasetBuilder
     from wsisr.dataset.pyramid import BuildOptions, plan_pyramid_dataset
     from wsisr.dataset.recipe import Recipe
@@ -59,17 +59,17 @@ def pyramid_command(
     from wsisr.parallel.cpu import count_usable_cores
 
     if cases and validation:
-        raise typer.BadParameter("say the split in the table, or hold out slides, not both", param_hint="--cases")
+        raise typer.BadParameter("give the split in the table, or slides to hold out, not both", param_hint="--cases")
     recipe = Recipe(patch_px, coarsest_mpp, most_patches, case_pattern, overlap, val_share)
     if cases:
         sources = assign_slides_by_table(slides, read_case_table(cases), recipe)
     else:
         sources = assign_slides(slides, validation or [], recipe)
-    assembly = DatasetBuilder(
+    builder = DatasetBuilder(
         plan_pyramid_dataset(sources, output, recipe, BuildOptions(jobs or count_usable_cores(), overwrite, again))
     )
-    build_and_show(assembly, quiet=quiet)
-    print_dataset_summary(assembly, quiet=quiet)
+    build_and_show(builder, quiet=quiet)
+    print_dataset_summary(builder, quiet=quiet)
 
 
 DATASET_COMMANDS: dict[str, Callable[..., None]] = {

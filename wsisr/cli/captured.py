@@ -35,7 +35,7 @@ def captured_command(
     overwrite: DatasetOverwriteOption = False,
     quiet: QuietOption = False,
 ) -> None:
-    """Pairs from two captures of one specimen, registered field by field; what does not fit is left out and counted."""
+    """Make pairs from two captures of one specimen, registered field by field; fields that do not fit are counted."""
     from wsisr.dataset.builder import DatasetBuilder
     from wsisr.dataset.captured import CaptureSet, plan_captured_dataset
     from wsisr.dataset.captures import list_captures
@@ -43,11 +43,13 @@ def captured_command(
     from wsisr.parallel.cpu import count_usable_cores
 
     recipe = Recipe(patch_px, most_patches=most_patches, case_pattern=case_pattern, val_share=val_share)
-    lows = tuple(list_captures(low, recipe))
-    pitches = mpp or (None, None)
-    pairs = [CaptureSet(each, lows, mpp_high=pitches[1], mpp_low=pitches[0]) for each in list_captures(high, recipe)]
-    assembly = DatasetBuilder(
+    low_captures = tuple(list_captures(low, recipe))
+    mpp_low, mpp_high = mpp or (None, None)
+    pairs = [
+        CaptureSet(capture, low_captures, mpp_high=mpp_high, mpp_low=mpp_low) for capture in list_captures(high, recipe)
+    ]
+    builder = DatasetBuilder(
         plan_captured_dataset(pairs, output, recipe, jobs or count_usable_cores(), overwrite=overwrite)
     )
-    build_and_show(assembly, quiet=quiet)
-    print_dataset_summary(assembly, quiet=quiet)
+    build_and_show(builder, quiet=quiet)
+    print_dataset_summary(builder, quiet=quiet)

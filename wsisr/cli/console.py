@@ -1,4 +1,4 @@
-"""The two streams of the command line: answers go to stdout, where they can be piped; all else goes to stderr."""
+"""The two streams of the command line: results go to stdout, where they can be piped; messages go to stderr."""
 
 from __future__ import annotations
 
@@ -13,49 +13,49 @@ from rich.console import Console
 T = TypeVar("T")
 
 EXIT_FAILED = 1
-"""Exit code of what cannot be done, or is not as it should be."""
+"""Exit code of a command that could not do its job, or whose check found something wrong."""
 
 EXIT_INTERRUPTED = 130
-"""128 + SIGINT: what a shell expects of a program that Ctrl-C has ended."""
+"""Exit code of a program that Ctrl-C has ended, as shells expect it: 128 + SIGINT."""
 
 FILE_COLUMNS = 160
-"""Width of what goes to a file or a pipe, where nothing needs to be folded for a screen; `COLUMNS` says otherwise."""
+"""Width of tables in a file or a pipe, where nothing needs to be folded for a screen; `COLUMNS` overrides it."""
 
 
 for _name in ("stdout", "stderr"):
-    if getattr(sys, _name) is None:  # closed: nothing else may get its number, for libraries write there
-        setattr(sys, _name, Path(os.devnull).open("w"))  # noqa: SIM115 - for as long as the program runs
+    if getattr(sys, _name) is None:  # closed: no other file may get its descriptor, because libraries write there
+        setattr(sys, _name, Path(os.devnull).open("w"))  # noqa: SIM115 - open until the program ends
 
 
 def console_width(stream: TextIO) -> int | None:
-    """Columns of what is printed there; None for those of a terminal, or of `COLUMNS`."""
+    """Return the width to print with, in columns; None leaves it to the terminal or `COLUMNS`."""
     return None if stream.isatty() or "COLUMNS" in os.environ else FILE_COLUMNS
 
 
 stdout_console = Console(width=console_width(sys.stdout))
-"""Tables, panels and JSON that were asked for."""
+"""Results: tables, panels and JSON."""
 
 stderr_console = Console(stderr=True)
-"""Progress, warnings, errors."""
+"""Messages: progress, warnings and errors."""
 
 
 def print_message(message: str) -> None:
-    """Print `wsisr: MESSAGE` on stderr as exactly one line, however long it is and whatever a path in it holds."""
+    """Print `wsisr: MESSAGE` on stderr as exactly one line, whatever its length and the characters of paths in it."""
     line = " ".join(message.splitlines())
     stderr_console.print(f"wsisr: {line}", soft_wrap=True, markup=False, highlight=False, emoji=False)
 
 
 def relay_warnings(steps: Iterable[T], warnings: Sequence[str]) -> Iterator[T]:
-    """The same steps; what `said` holds, and what is added to it meanwhile, is printed as warnings, each once."""
-    heard = 0
+    """Yield the same steps; print each warning once, also those that are added to the list meanwhile."""
+    printed = 0
     for step in steps:
-        heard += print_warnings(warnings[heard:])
+        printed += print_warnings(warnings[printed:])
         yield step
-    print_warnings(warnings[heard:])
+    print_warnings(warnings[printed:])
 
 
-def print_warnings(texts: Sequence[str]) -> int:
-    """Print each as a warning; how many there were."""
-    for text in texts:
-        print_message(f"warning: {text}")
-    return len(texts)
+def print_warnings(warnings: Sequence[str]) -> int:
+    """Print warnings, a line each; return their number."""
+    for warning in warnings:
+        print_message(f"warning: {warning}")
+    return len(warnings)

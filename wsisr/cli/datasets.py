@@ -1,7 +1,8 @@
-"""How a dataset is made and shown in the terminal, whichever kind of pairs it holds."""
+"""Options and output that the `build-dataset` commands share, and its commands `info` and `report`."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -46,33 +47,32 @@ DatasetOverwriteOption = Annotated[
 ]
 
 
-def build_and_show(assembly: DatasetBuilder, *, quiet: bool) -> None:
-    """Makes the dataset, with a bar; a slide that cannot be used is a line as soon as that is known.
+def build_and_show(builder: DatasetBuilder, *, quiet: bool) -> None:
+    """Build the dataset and show progress; a slide that cannot be used is an error line at once.
 
-    After Ctrl-C the work stays, and the program ends as an interrupted one.
+    After Ctrl-C finished slides are kept, and the program exits as an interrupted one.
     """
     from contextlib import closing
 
     from wsisr.cli.progress import format_rate, show_progress
     from wsisr.cli.shutdown import catch_stop_signals, stop_between_steps
 
-    with catch_stop_signals() as stop, closing(iter(assembly)) as steps:
+    with catch_stop_signals() as stop, closing(iter(builder)) as steps:
         advice = "stopped; the same command goes on from there"
-        for _ in show_progress(
-            stop_between_steps(_print_failures(steps, assembly), stop, advice), format_rate, quiet=quiet
-        ):
+        stoppable = stop_between_steps(_print_failures(steps, builder), stop, advice)
+        for _ in show_progress(stoppable, format_rate, quiet=quiet):
             pass
 
 
-def print_dataset_summary(assembly: DatasetBuilder, *, quiet: bool) -> None:
-    """The table, warnings for what the dataset lacks, and the exit code of slides that could not be used."""
+def print_dataset_summary(builder: DatasetBuilder, *, quiet: bool) -> None:
+    """Print a table, and warnings for what the dataset lacks; exit with code 3 if a slide could not be used."""
     from wsisr.cli.batch import EXIT_PARTLY_FAILED
     from wsisr.dataset.reader import PatchStore
 
-    folder = assembly.plan.folder
+    folder = builder.plan.folder
     records = PatchStore(folder).records
-    for job in assembly.plan.jobs:
-        if job.name not in assembly.failures and not any(record.shard == f"{job.name}.bin" for record in records):
+    for job in builder.plan.jobs:
+        if job.name not in builder.failures and not any(record.shard == f"{job.name}.bin" for record in records):
             print_message(f"warning: {job.location}: no patch has contrast; nothing was taken from this slide")
     for split in SPLITS:
         if not any(record.split == split for record in records):
@@ -83,7 +83,7 @@ def print_dataset_summary(assembly: DatasetBuilder, *, quiet: bool) -> None:
         print_message(f"warning: {line}")
     if not quiet:
         stdout_console.print(build_pairs_table(folder, records))
-    if assembly.failures:
+    if builder.failures:
         raise typer.Exit(EXIT_PARTLY_FAILED)
 
 
@@ -113,11 +113,11 @@ def dataset_report_command(folder: Annotated[Path, typer.Argument(help="Dataset 
 
 
 def dataset_facts(records: Sequence[PatchRecord]) -> dict[str, Any]:
-    """What `--json` prints: keys are stable. A patch is a field at high resolution, whatever number of pairs it has."""
+    """Return what `--json` prints; keys are stable. A patch is one high-resolution field, however many pairs use it."""
     from wsisr.dataset.duplicates import find_near_duplicates
     from wsisr.dataset.statistics import count_patches, count_pixel_bytes
 
-    by: dict[str, list[object]] = {
+    values_by_field: dict[str, list[object]] = {
         "slide": [record.slide for record in records],
         "case": [record.case for record in records],
         "magnification": [record.magnification and f"{record.magnification}x" for record in records],
@@ -130,74 +130,71 @@ def dataset_facts(records: Sequence[PatchRecord]) -> dict[str, Any]:
         "patches": count_patches(records),
         "bytes": count_pixel_bytes(records),
         "look_alikes": len(find_near_duplicates(records)),
-        **{f"pairs_by_{name}": count_values(values) for name, values in by.items()},
+        **{f"pairs_by_{name}": count_values(values) for name, values in values_by_field.items()},
     }
 
 
 def describe_look_alikes(records: Sequence[PatchRecord]) -> Iterator[str]:
-    """A line for each two slides of which patches look alike across the splits."""
+    """Yield a line for each pair of slides, one of each split, whose patches look alike."""
     from wsisr.dataset.duplicates import find_near_duplicates
 
-    numbers: dict[tuple[str, str], int] = {}
-    for each in find_near_duplicates(records):
-        slides = each.train.slide, each.val.slide
-        numbers[slides] = numbers.get(slides, 0) + 1
-    for (train, val), number in numbers.items():
+    counts = Counter((pair.train.slide, pair.val.slide) for pair in find_near_duplicates(records))
+    for (train, val), count in counts.items():
         yield (
-            f"{number} pairs of patches of {train} (train) and {val} (val) look alike; "
+            f"{count} pairs of patches of {train} (train) and {val} (val) look alike; "
             "give both slides one case with --cases, or leave one out"
         )
 
 
 def count_values(values: Sequence[object]) -> dict[str, int]:
-    """Each value as words to how often it comes, in order; None is `other`."""
-    words = ["other" if value is None else str(value) for value in values]
-    return {each: words.count(each) for each in sorted(set(words))}
+    """Count each value by its text, in alphabetical order; None counts as `other`."""
+    counts = Counter("other" if value is None else str(value) for value in values)
+    return dict(sorted(counts.items()))
 
 
 def build_pairs_table(folder: Path, records: Sequence[PatchRecord]) -> Table:
-    """Pairs by kind, magnification of the high resolution and scale, and by split."""
+    """Count pairs by kind, magnification of the high resolution and scale, and by split."""
     from wsisr.dataset.statistics import count_by_split, group_pairs
 
-    shown = _create_table(str(folder), ("kind", "high resolution", "scale"))
+    table = _create_table(str(folder), ("kind", "high resolution", "scale"))
     for key, group in group_pairs(records).items():
-        shown.add_row(*key, *map(str, count_by_split(group)))
-    shown.add_section()
-    shown.add_row("all", "", "", *map(str, count_by_split(records)))
-    return shown
+        table.add_row(*key, *map(str, count_by_split(group)))
+    table.add_section()
+    table.add_row("all", "", "", *map(str, count_by_split(records)))
+    return table
 
 
 def build_slides_table(records: Sequence[PatchRecord]) -> Table:
-    """Pairs by slide."""
+    """Count pairs by slide and split."""
     from wsisr.dataset.statistics import count_by_split
 
-    rows: dict[str, list[PatchRecord]] = {}
+    records_of: dict[str, list[PatchRecord]] = {}
     for record in records:
-        rows.setdefault(record.slide, []).append(record)
-    shown = _create_table("", ("slide", "case"))
-    for name, group in rows.items():
-        shown.add_row(name, group[0].case, *map(str, count_by_split(group)))
-    return shown
+        records_of.setdefault(record.slide, []).append(record)
+    table = _create_table("", ("slide", "case"))
+    for name, group in records_of.items():
+        table.add_row(name, group[0].case, *map(str, count_by_split(group)))
+    return table
 
 
 def _create_table(title: str, names: Sequence[str]) -> Table:
     from rich.table import Table
     from rich.text import Text
 
-    shown = Table(title=Text(title) if title else None, title_justify="left")
+    table = Table(title=Text(title) if title else None, title_justify="left")
     for name in names:
-        shown.add_column(name, overflow="fold")
+        table.add_column(name, overflow="fold")
     for split in SPLITS:
-        for what in ("pairs", "patches", "slides"):
-            shown.add_column(f"{split}: {what}", justify="right")
-    return shown
+        for noun in ("pairs", "patches", "slides"):
+            table.add_column(f"{split}: {noun}", justify="right")
+    return table
 
 
-def _print_failures(steps: Iterator[Progress], assembly: DatasetBuilder) -> Iterator[Progress]:
-    """The same steps; a failure is said when it is new."""
-    said: set[str] = set()
+def _print_failures(steps: Iterator[Progress], builder: DatasetBuilder) -> Iterator[Progress]:
+    """Yield the same steps; print each failed slide once."""
+    printed: set[str] = set()
     for step in steps:
-        for name in [name for name in assembly.failures if name not in said]:
-            said.add(name)
-            print_message(f"error: {assembly.failures[name]} ({format_count(len(assembly.plan.jobs), 'slide')} in all)")
+        for name in [name for name in builder.failures if name not in printed]:
+            printed.add(name)
+            print_message(f"error: {builder.failures[name]} ({format_count(len(builder.plan.jobs), 'slide')} in all)")
         yield step

@@ -1,4 +1,4 @@
-"""`wsisr evaluate`: how good a model is where the truth is known, as tables for people or as JSON for programs."""
+"""`wsisr evaluate`: scores of a model on slides whose levels are the truth, as tables and as JSON."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
     from wsisr.progress import Progress
 
 STEPS_PER_ROW = 1000
-"""Steps of the progress bar for each row of the table."""
+"""Steps of the progress bar for each row of the score table."""
 
 
 class KernelName(StrEnum):
-    """The kernels of `wsisr.imaging.pixels`, as the command line knows them."""
+    """Names of the filters that `wsisr.imaging.pixels` shrinks with."""
 
     area = "area"
     bicubic = "bicubic"
@@ -32,7 +32,7 @@ class KernelName(StrEnum):
 
 
 class EvaluationCase(NamedTuple):
-    """One row of the table to come."""
+    """A level to evaluate on, and how its low-resolution input is made: one row of the score table."""
 
     slide: Path
     series: int | None
@@ -87,7 +87,7 @@ def evaluate_command(
     from wsisr.cli.selection import check_device_option, check_scale_option
     from wsisr.evaluation import Sampling, flat_probe
     from wsisr.files import check_output, check_suffix
-    from wsisr.models.back_projection import Consistent
+    from wsisr.models.back_projection import ConsistentUpscaler
     from wsisr.models.loading import load_upscaler
     from wsisr.upscaling.provenance import refuse_derived
 
@@ -103,14 +103,14 @@ def evaluate_command(
             refuse_derived(slide)
     kernels = selected_kernels(kernel)
     images = list(_list_levels(slides, series, level or [0], all_levels))
-    jobs = [EvaluationCase(*image, one, quality) for image in images for one in kernels]
+    cases = [EvaluationCase(*image, filter_name, quality) for image in images for filter_name in kernels]
     upscaler = load_upscaler(model, scale=scale, device=device)
-    upscaler = Consistent(upscaler) if consistency else upscaler
+    upscaler = ConsistentUpscaler(upscaler) if consistency else upscaler
     rows: list[Row] = []
     probes = flat_probe(upscaler, kernels)
     sampling = Sampling(limit_px=limit_px)
-    measured = _evaluate_cases(jobs, upscaler, sampling, rows)
-    for _ in show_progress(relay_warnings(measured, upscaler.warnings), _format_pace, quiet=quiet):
+    steps = _evaluate_cases(cases, upscaler, sampling, rows)
+    for _ in show_progress(relay_warnings(steps, upscaler.warnings), _format_pace, quiet=quiet):
         pass
     stdout_console.print(_build_score_table(rows, upscaler), _build_probe_table(probes))
     _print_sampling(rows, sampling.block_px * scale)
@@ -119,14 +119,14 @@ def evaluate_command(
 
 
 def selected_kernels(names: Sequence[KernelName] | None) -> list[FilterName]:
-    """The kernels that were asked for, each once; both ways in which low resolution arises if none was."""
+    """Return the requested filters, each once; by default area and bicubic."""
     return list(dict.fromkeys(name.value for name in names or (KernelName.area, KernelName.bicubic)))
 
 
 def _list_levels(
     slides: Sequence[Path], series: int | None, levels: Sequence[int], all_levels: bool
 ) -> Iterator[tuple[Path, int | None, int]]:
-    """Path, series and level of each. Opens every slide: what cannot be read is known before the work begins."""
+    """Yield path, series and level of each image. Opens every slide, so that unreadable ones stop the command early."""
     from wsisr.cli.console import print_warnings
     from wsisr.evaluation import levels_to_evaluate
     from wsisr.slides import open_slide
@@ -134,8 +134,7 @@ def _list_levels(
     for path in dict.fromkeys(slides):
         with open_slide(path, series=series) as slide:
             print_warnings(slide.info.warnings)
-            chosen = levels_to_evaluate(slide.info) if all_levels else dict.fromkeys(levels)
-            for level in chosen:
+            for level in levels_to_evaluate(slide.info) if all_levels else dict.fromkeys(levels):
                 slide.info.get_level(level)
                 yield path, series, level
 
@@ -143,7 +142,7 @@ def _list_levels(
 def _evaluate_cases(
     jobs: Sequence[EvaluationCase], upscaler: Upscaler, sampling: Sampling, rows: list[Row]
 ) -> Iterator[Progress]:
-    """Fills `rows`, one for each job."""
+    """Evaluate the cases one by one, append a row for each, and yield progress."""
     from wsisr.evaluation import Row
     from wsisr.evaluation import evaluate as evaluated
     from wsisr.progress import Progress
@@ -169,8 +168,8 @@ def _print_sampling(rows: Sequence[Row], block_px: int) -> None:
     for row in rows:
         if row.pixels < row.level_pixels:
             share = f"{row.pixels / 1e6:.3g} of {row.level_pixels / 1e6:.3g} Mpx, in blocks of {block_px} px squared,"
-            place = f"{row.slide}: level {row.level}, {row.kernel}"
-            print_message(f"{place}: {share} stand for the level; --limit-px sets how much")
+            image = f"{row.slide}: level {row.level}, {row.kernel}"
+            print_message(f"{image}: {share} stand for the level; --limit-px sets how much")
 
 
 def _build_score_table(rows: Sequence[Row], upscaler: Upscaler) -> Table:
@@ -190,13 +189,22 @@ def _build_score_table(rows: Sequence[Row], upscaler: Upscaler) -> Table:
         table.add_column(name, justify="right", no_wrap=True)
     for row in rows:
         table.add_row(Text(row.slide.name), _format_pixel_sizes(row), _format_input(row), *_format_scores(row))
-    told = summary(rows)
+    mean = summary(rows)
     table.add_section()
-    gains = [_format_gain(told.back_projection_gain), _format_gain(told.gain)]
-    alike = [f"{told.model_ssim - told.bicubic_ssim:+.3f}", _format_change(told.bicubic_texture, told.model_texture)]
-    rest = [f"{told.consistency:.2f}", _format_gain(told.flat_gain)]
-    table.add_row("mean (flat: lowest)", "", "", "", *gains, *alike, *rest, style="bold")
-    worst = told.worst
+    table.add_row(
+        "mean (flat: lowest)",
+        "",
+        "",
+        "",
+        _format_gain(mean.back_projection_gain),
+        _format_gain(mean.gain),
+        f"{mean.model_ssim - mean.bicubic_ssim:+.3f}",
+        _format_change(mean.bicubic_texture, mean.model_texture),
+        f"{mean.consistency:.2f}",
+        _format_gain(mean.flat_gain),
+        style="bold",
+    )
+    worst = mean.worst
     table.add_row(
         Text(f"worst: {worst.slide.name}"),
         _format_pixel_sizes(worst),
@@ -212,11 +220,17 @@ def _format_input(row: Row) -> str:
 
 
 def _format_scores(row: Row) -> list[str]:
-    """The columns behind the kernel."""
-    gains = [f"{row.bicubic.psnr:.2f}", _format_gain(row.back_projection_gain), _format_gain(row.gain)]
+    """Return the columns after the input."""
     before, after = (scores.texture.distance if scores.texture else None for scores in (row.bicubic, row.model))
-    alike = [f"{row.model.ssim - row.bicubic.ssim:+.3f}", _format_change(before, after)]
-    return [*gains, *alike, f"{row.model.consistency:.2f}", _format_gain(row.flat.gain if row.flat else None)]
+    return [
+        f"{row.bicubic.psnr:.2f}",
+        _format_gain(row.back_projection_gain),
+        _format_gain(row.gain),
+        f"{row.model.ssim - row.bicubic.ssim:+.3f}",
+        _format_change(before, after),
+        f"{row.model.consistency:.2f}",
+        _format_gain(row.flat.gain if row.flat else None),
+    ]
 
 
 def _build_probe_table(probes: Sequence[Probe]) -> Table:
@@ -245,14 +259,14 @@ def _format_gain(gain: float | None) -> str:
 
 
 def _format_change(before: float | None, after: float | None) -> str:
-    """From bicubic's distance to the model's."""
+    """Return bicubic's distance and the model's, as `0.31>0.12`."""
     return "-" if before is None or after is None else f"{before:.2f}>{after:.2f}"
 
 
 def _write_scores(
     path: Path, upscaler: Upscaler, found: tuple[Sequence[Row], Sequence[Probe]], *, overwrite: bool
 ) -> None:
-    """Whole or not at all."""
+    """Write the scores as JSON, whole or not at all."""
     import json
 
     from wsisr.evaluation import as_json

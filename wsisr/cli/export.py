@@ -28,7 +28,7 @@ def export_command(
 
     check_suffix(output, (".onnx",))
     check_output(output, overwrite=overwrite)
-    chosen = find(model)
+    weights = find(model)
     try:
         import onnxruntime  # noqa: F401
         import onnxscript  # noqa: F401
@@ -36,7 +36,7 @@ def export_command(
         from wsisr.models.onnx_export import export as exported
     except ModuleNotFoundError as error:
         raise ModelError(f"{error.name} is missing; export needs pip install 'wsisr[cpu,export]'") from error
-    rows = exported(chosen, output, half=fp16, overwrite=overwrite)
+    rows = exported(weights, output, half=fp16, overwrite=overwrite)
     if json:
         stdout_console.print_json(data=[asdict(row) for row in rows])
     else:
@@ -45,7 +45,7 @@ def export_command(
 
 
 def print_parity(rows: list[Parity]) -> None:
-    """ONNX Runtime against PyTorch, one size a line."""
+    """Print how far ONNX Runtime differs from PyTorch, a line for each image size."""
     from rich.table import Table
 
     from wsisr.cli.console import stdout_console

@@ -1,4 +1,4 @@
-"""Where the run of a slide is shown, and from where it is stopped."""
+"""Frontend: where the progress of a slide is shown, and from where the job is stopped."""
 
 from __future__ import annotations
 
@@ -18,20 +18,22 @@ INTERRUPTED_MESSAGE = "interrupted at once; what is finished is kept, and the sa
 
 
 class Frontend(Protocol):
+    """What the job of one slide knows of the terminal, in this process or in another one."""
+
     def catch_stop_signals(self) -> AbstractContextManager[StopFlag]:
-        """Within, the wish to stop is heard."""
+        """Context that gives the flag which says to stop."""
         ...
 
     def show_progress(self, steps: Iterable[Progress], formatter: ProgressFormatter) -> Iterator[Progress]:
-        """The same steps, shown as they pass."""
+        """Yield the same steps, and show them as they pass."""
         ...
 
 
 class TerminalFrontend:
-    """Of this very process."""
+    """The terminal of this process."""
 
     def __init__(self, stop: StopFlag | None = None) -> None:
-        """With a wish to stop that somebody hears already, as for all slides of a run."""
+        """Take a flag that is set elsewhere, as for all slides of a batch, or by default catch signals here."""
         self._stop = stop
 
     def catch_stop_signals(self) -> AbstractContextManager[StopFlag]:

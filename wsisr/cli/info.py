@@ -1,4 +1,4 @@
-"""`wsisr info`: what slides say of themselves, as a table for people or as JSON for programs."""
+"""`wsisr info`: the metadata of slides, as a table for people or as JSON for programs."""
 
 from __future__ import annotations
 
@@ -30,27 +30,27 @@ def info_command(
         bool, typer.Option("--json", help="Print JSON instead: one document a line, one a slide.")
     ] = False,
 ) -> None:
-    """Show what slides say of themselves: size, pitch, origin."""
+    """Show the metadata of slides: size, pixel size, levels."""
     import json
 
-    from wsisr.cli.batch import look_at_each
+    from wsisr.cli.batch import check_each_file
     from wsisr.cli.console import stdout_console
     from wsisr.slides import open_slide
 
-    def shown(slide: Path) -> bool:
+    def print_info(slide: Path) -> bool:
         with open_slide(slide, estimate=True, series=series) as opened:
             facts = slide_facts(opened.info)
         if as_json:
             typer.echo(json.dumps(facts))
         else:
-            stdout_console.print(_table(facts))
+            stdout_console.print(_build_table(facts))
         return True
 
-    look_at_each(slides, shown)
+    check_each_file(slides, print_info)
 
 
 def slide_facts(info: SlideInfo) -> SlideFacts:
-    """What `--json` prints: keys are stable, lengths are in px, pitches in um/px, unknown is null."""
+    """Return what `--json` prints. Keys are stable, lengths are in px, pixel sizes in um/px, null is unknown."""
     from wsisr.upscaling.provenance import read_derived_metadata
 
     return {
@@ -63,33 +63,33 @@ def slide_facts(info: SlideInfo) -> SlideFacts:
         "pitch": info.mpp_origin,
         "remarks": list(info.warnings),
         "series": info.series_number,
-        "scenes": [_scene(scene) for scene in info.all_series],
-        "bounds": None if info.bounds is None else _bounds(info.bounds),
+        "scenes": [_series_facts(scene) for scene in info.all_series],
+        "bounds": None if info.bounds is None else _box_facts(info.bounds),
         "objective": info.objective,
-        "levels": [_level(info, number) for number in range(len(info.levels))],
-        "icc": None if info.icc is None else {"bytes": len(info.icc), "description": _description(info.icc)},
+        "levels": [_level_facts(info, number) for number in range(len(info.levels))],
+        "icc": None if info.icc is None else {"bytes": len(info.icc), "description": _profile_name(info.icc)},
         "associated": {name: {"width": size.width, "height": size.height} for name, size in info.associated.items()},
         "derived": read_derived_metadata(info.path),
     }
 
 
-def _level(info: SlideInfo, number: int) -> SlideFacts:
+def _level_facts(info: SlideInfo, number: int) -> SlideFacts:
     level = info.levels[number]
     facts = {"width": level.size.width, "height": level.size.height, "downsample": level.downsample}
     return facts | {"mpp": info.level_mpp(number)}
 
 
-def _scene(scene: ImageSeries) -> SlideFacts:
+def _series_facts(scene: ImageSeries) -> SlideFacts:
     size = {} if scene.size is None else {"width": scene.size.width, "height": scene.size.height}
     return {"name": scene.name, "width": None, "height": None} | size | {"refusal": scene.refusal or None}
 
 
-def _bounds(box: Box) -> SlideFacts:
+def _box_facts(box: Box) -> SlideFacts:
     return {"x": box.left, "y": box.top, "width": box.width, "height": box.height}
 
 
-def _description(icc: bytes) -> str | None:
-    """Name of a colour profile; None where it is damaged."""
+def _profile_name(icc: bytes) -> str | None:
+    """Return the name of a colour profile; None if it is damaged."""
     from io import BytesIO
 
     from PIL import ImageCms
@@ -100,51 +100,51 @@ def _description(icc: bytes) -> str | None:
         return None
 
 
-def _table(facts: SlideFacts) -> Table:
+def _build_table(facts: SlideFacts) -> Table:
     from rich.table import Table
     from rich.text import Text
 
     table = Table(title=Text(Path(facts["path"]).name), show_header=False, title_justify="left")
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
-    for name, value in _rows(facts):
-        # Text, not markup: a file may hold square brackets.
+    for name, value in _table_rows(facts):
+        # Text, not markup: metadata may contain square brackets.
         table.add_row(name, Text(value))
     return table
 
 
-def _rows(facts: SlideFacts) -> Iterator[tuple[str, str]]:
+def _table_rows(facts: SlideFacts) -> Iterator[tuple[str, str]]:
     yield "vendor", f"{facts['vendor']}, read through {facts['reader']}"
     yield "size", f"{facts['width']} x {facts['height']} px"
-    yield "pixel pitch", _pitch(facts["mpp"]) + ("" if facts["mpp"] is None else f", {facts['pitch']}")
+    yield "pixel size", _format_pixel_size(facts["mpp"]) + ("" if facts["mpp"] is None else f", {facts['pitch']}")
     yield from (("warning", remark) for remark in facts["remarks"])
     if facts["bounds"]:
         yield "scanned", "{width} x {height} px at {x}, {y}".format(**facts["bounds"])
     for number, scene in enumerate(facts["scenes"]):
-        yield f"series {number}", _scene_in_words(scene) + (", shown here" if number == facts["series"] else "")
+        yield f"series {number}", _format_series(scene) + (", shown here" if number == facts["series"] else "")
     yield "objective", "not recorded" if facts["objective"] is None else f"{facts['objective']:g}x"
     for number, level in enumerate(facts["levels"]):
         size = f"{level['width']} x {level['height']} px"
-        yield f"level {number}", f"{size}, 1/{level['downsample']:.6g}, {_pitch(level['mpp'])}"
-    yield "colour profile", _profile(facts["icc"])
-    yield "associated", _associated(facts["associated"])
+        yield f"level {number}", f"{size}, 1/{level['downsample']:.6g}, {_format_pixel_size(level['mpp'])}"
+    yield "colour profile", _format_profile(facts["icc"])
+    yield "associated", _format_associated(facts["associated"])
     for name, value in facts["derived"].items():
         yield "derived" if name == "derived" else f"derived: {name}", value
 
 
-def _scene_in_words(scene: SlideFacts) -> str:
+def _format_series(scene: SlideFacts) -> str:
     size = "of unknown size" if scene["width"] is None else f"{scene['width']} x {scene['height']} px"
-    why = f": {scene['refusal']}" if scene["refusal"] else ""
-    return f"{scene['name']} {size}".strip() + why
+    refusal = f": {scene['refusal']}" if scene["refusal"] else ""
+    return f"{scene['name']} {size}".strip() + refusal
 
 
-def _pitch(mpp: float | None) -> str:
+def _format_pixel_size(mpp: float | None) -> str:
     return "not recorded" if mpp is None else f"{mpp:.6g} um/px"
 
 
-def _profile(icc: SlideFacts | None) -> str:
+def _format_profile(icc: SlideFacts | None) -> str:
     return "none" if icc is None else f"{icc['description'] or 'damaged'}, {icc['bytes']} bytes"
 
 
-def _associated(images: SlideFacts) -> str:
+def _format_associated(images: SlideFacts) -> str:
     return ", ".join(f"{name} {size['width']} x {size['height']} px" for name, size in images.items()) or "none"

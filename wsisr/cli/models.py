@@ -1,10 +1,10 @@
-"""`wsisr models`: what ships with wsisr."""
+"""`wsisr models`: the list of shipped models."""
 
 from __future__ import annotations
 
 
 def models_command() -> None:
-    """List the shipped models: scale, pitches, what each is for."""
+    """List the shipped models: scale, input pixel sizes, purpose."""
     from rich.table import Table
 
     from wsisr.cli.console import stdout_console

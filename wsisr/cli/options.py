@@ -1,4 +1,4 @@
-"""Options that several commands have, each said once; ranges under short names, so that help fits 80 columns."""
+"""Options that several commands share. Ranges have short metavars, so that the help text fits 80 columns."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import typer
 
 
 def slide_argument(help_text: str, **settings: Any) -> Any:
-    """Of paths that are opened one by one: what cannot be read is told of each, and stops no other."""
+    """An argument for paths that are opened one by one: a path that cannot be read is an error of that slide only."""
     return typer.Argument(help=help_text, readable=False, **settings)
 
 

@@ -1,4 +1,4 @@
-"""Naming: where the result of a slide goes, unless a name was given."""
+"""Output paths: where the result of a slide goes if its name is not given."""
 
 from __future__ import annotations
 
@@ -9,32 +9,32 @@ from wsisr.files import is_zarr, translate_disk_errors
 
 
 def default_output_path(slide: Path, ending: str) -> Path:
-    """`dir/a.svs` at x4 to `dir/a.x4.ome.tif`; beside the slide."""
-    whole = slide.resolve() if slide.is_dir() else slide
-    stem = whole.name if slide.is_dir() else slide.stem
-    return whole.with_name(f"{stem.removesuffix('.zarr').removesuffix('.ome')}.{ending}")
+    """Return a path beside the slide: for `dir/a.svs` at x4 it is `dir/a.x4.ome.tif`."""
+    path = slide.resolve() if slide.is_dir() else slide
+    stem = path.name if slide.is_dir() else slide.stem
+    return path.with_name(f"{stem.removesuffix('.zarr').removesuffix('.ome')}.{ending}")
 
 
 def is_output_folder(output: Path) -> bool:
-    """Whether an output is a folder for many, and no OME-Zarr, which is a folder itself."""
+    """Return whether an output is a folder for several results, not an OME-Zarr, which is a folder itself."""
     from wsisr.writing.layouts.catalog import LAYOUTS
 
     return output.is_dir() and output.suffix.lower() not in LAYOUTS["ome-zarr"].suffixes and not is_zarr(output)
 
 
 def output_path_for(folder: Path | None, slide: Path, ending: str) -> Path:
-    """The output of one slide of many: in that folder, or beside the slide."""
-    beside = default_output_path(slide, ending)
-    return folder / beside.name if folder else beside
+    """Return the output path of one slide of several: in the folder, or without one beside the slide."""
+    path = default_output_path(slide, ending)
+    return folder / path.name if folder else path
 
 
 def create_output_folder(folder: Path) -> None:
-    """For the results of many, unless it is there. Raises `OutputError` where the name is one for a single result."""
+    """Create a folder for several results if it is missing. Raises `OutputError` if the name is that of one result."""
     from wsisr.writing.layouts.catalog import LAYOUTS
 
     if is_zarr(folder):
-        raise OutputError(f"{folder}: is an OME-Zarr, no folder for many; choose another")
+        raise OutputError(f"{folder}: is an OME-Zarr, not a folder for several results; choose another name")
     if not folder.is_dir() and any(folder.suffix.lower() in layout.suffixes for layout in LAYOUTS.values()):
-        raise OutputError(f"{folder}: several slides have a result each; give the name of a folder for them")
+        raise OutputError(f"{folder}: is a name for one result, not for several slides; give a folder")
     with translate_disk_errors(folder):
         folder.mkdir(exist_ok=True)

@@ -1,4 +1,4 @@
-"""`wsisr build-dataset pack`: a part of a dataset that fits through a narrow door."""
+"""`wsisr build-dataset pack`: a part of a dataset, within a limit of bytes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class PackCodec(StrEnum):
-    """The codecs of `wsisr.dataset.codecs`, as the command line knows them."""
+    """Names of the codecs of `wsisr.dataset.codecs`."""
 
     jpeg = "jpeg"
     webp = "webp"
@@ -34,7 +34,7 @@ def pack_command(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a dataset.")] = False,
     quiet: QuietOption = False,
 ) -> None:
-    """Pack a part of a dataset, spread over all that is in it, for machines that have little but NumPy and Pillow."""
+    """Pack a representative part of a dataset, for machines that have little more than NumPy and Pillow."""
     from contextlib import closing
 
     from wsisr.cli.progress import show_progress

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import typer
 
-from wsisr.cli.batch import Facts, Job, attempted, failed, keep_report, told_of
+from wsisr.cli.batch import BatchItem, ReportRow, attempt_item, report_failure, report_row, try_write_report
 from wsisr.cli.console import EXIT_INTERRUPTED, print_message, stderr_console, stdout_console
 from wsisr.cli.frontend import INTERRUPTED_MESSAGE as INTERRUPTED_AT_ONCE
 from wsisr.cli.frontend import STOPPED_MESSAGE, Frontend
@@ -39,14 +39,14 @@ SHOWN_EVERY_S = 0.1
 """Seconds between two steps of one slide that are worth a message."""
 
 
-class Enlarging(Protocol):
+class SlideEnlarger(Protocol):
     """One slide on one seat. It is pickled: a frozen dataclass at module level."""
 
-    def __call__(self, slide: Path, output: Path, desk: Frontend, seat: WorkerSlot) -> Facts: ...
+    def __call__(self, slide: Path, output: Path, desk: Frontend, seat: WorkerSlot) -> ReportRow: ...
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class TextMessage:
     """Text for a stream of the terminal."""
 
     text: str
@@ -54,23 +54,25 @@ class Said:
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class ProgressMessage:
     """How far a slide is, and the words behind its bar."""
 
     progress: Progress
     words: str
 
 
-def run(jobs: Sequence[Job], enlarge: Enlarging, workers: int, report: Path | None = None) -> list[Facts]:
+def run_parallel_batch(
+    jobs: Sequence[BatchItem], enlarge: SlideEnlarger, workers: int, report: Path | None = None
+) -> list[ReportRow]:
     """Each job done, or its one line of error said and kept, in their order; the report is up to date after each.
 
     Ends with the exit of an interrupted program where stopping was asked for, after the tiles in hand.
     """
-    done: dict[int, Facts] = {}
-    begun: dict[int, Facts] = {}
-    keep_report(report, [])
-    board = _Board([slide.name for slide, _ in jobs])
-    work = _InWorker(enlarge, len(jobs), stderr_console.is_terminal)
+    done: dict[int, ReportRow] = {}
+    begun: dict[int, ReportRow] = {}
+    try_write_report(report, [])
+    board = _BatchDisplay([slide.name for slide, _ in jobs])
+    work = _WorkerTask(enlarge, len(jobs), stderr_console.is_terminal)
     numbered = list(enumerate(jobs, 1))
     with (
         board.shown(),
@@ -78,28 +80,28 @@ def run(jobs: Sequence[Job], enlarge: Enlarging, workers: int, report: Path | No
         closing(run_in_processes(work, numbered, workers)) as happenings,
     ):
         for happening in happenings:
-            facts = _facts(happening, jobs)
+            facts = _finished_row(happening, jobs)
             if facts is not None and happening is not None:
                 board.clear(happening.job)
                 done[happening.job] = facts
-                keep_report(report, _in_order(done))
+                try_write_report(report, _in_order(done))
             if isinstance(happening, Message):
-                begun[happening.job] = told_of(jobs[happening.job], "stopped")
+                begun[happening.job] = report_row(jobs[happening.job], "stopped")
                 board.tell(happening)
             if stop.is_set():
                 break
     if len(done) < len(jobs):
-        keep_report(report, _in_order(begun | done))
+        try_write_report(report, _in_order(begun | done))
         print_message(STOPPED_MESSAGE)
         raise typer.Exit(EXIT_INTERRUPTED)
     return _in_order(done)
 
 
-def _in_order(done: dict[int, Facts]) -> list[Facts]:
+def _in_order(done: dict[int, ReportRow]) -> list[ReportRow]:
     return [done[number] for number in sorted(done)]
 
 
-def _facts(happening: WorkerEvent[Facts], jobs: Sequence[Job]) -> Facts | None:
+def _finished_row(happening: WorkerEvent[ReportRow], jobs: Sequence[BatchItem]) -> ReportRow | None:
     """What is to be reported where a job has come to its end."""
     if isinstance(happening, JobDone):
         return happening.result
@@ -107,13 +109,13 @@ def _facts(happening: WorkerEvent[Facts], jobs: Sequence[Job]) -> Facts | None:
         slide, output = jobs[happening.job]
         advice = "fewer --jobs or less --memory may help; the same command goes on from what is finished"
         place = f"{happening.job + 1} of {len(jobs)}"
-        return failed(
+        return report_failure(
             (slide, output), f"{slide}: its process was ended from outside ({happening.reason}); {advice}", place
         )
     return None
 
 
-class _Board:
+class _BatchDisplay:
     """The terminal, with a bar for each slide in hand; where it is a log, slides send lines themselves."""
 
     def __init__(self, names: Sequence[str]) -> None:
@@ -131,9 +133,9 @@ class _Board:
             yield
 
     def tell(self, told: Message) -> None:
-        if isinstance(told.content, Said):
+        if isinstance(told.content, TextMessage):
             self._say(told.content, self._names[told.job])
-        if isinstance(told.content, Step):
+        if isinstance(told.content, ProgressMessage):
             self._draw(told.job, told.content)
 
     def clear(self, job: int) -> None:
@@ -142,7 +144,7 @@ class _Board:
         if self._bars and task:
             self._bars.remove_task(task[0])
 
-    def _say(self, said: Said, name: str) -> None:
+    def _say(self, said: TextMessage, name: str) -> None:
         if said.answer:
             stdout_console.file.write(said.text)
             stdout_console.file.flush()
@@ -151,7 +153,7 @@ class _Board:
             text = line.removeprefix("wsisr: ")
             print_message(text if name in text else f"{name}: {text}")
 
-    def _draw(self, job: int, step: Step) -> None:
+    def _draw(self, job: int, step: ProgressMessage) -> None:
         if self._bars is None:
             return
         progress = step.progress
@@ -159,24 +161,24 @@ class _Board:
         if task is None or stage != progress.stage:
             self.clear(job)
             title = f"{self._names[job]} {progress.stage}"
-            task = self._bars.add_task(title, completed=progress.done_before, total=progress.total, words="")
+            task = self._bars.add_task(title, completed=progress.done_before, total=progress.total, text="")
             self._tasks[job] = task, progress.stage
-        self._bars.update(task, completed=progress.done, words=step.words)
+        self._bars.update(task, completed=progress.done, text=step.words)
 
 
 @dataclass(frozen=True, slots=True)
-class _InWorker:
+class _WorkerTask:
     """What a worker does with a job."""
 
-    enlarge: Enlarging
+    enlarge: SlideEnlarger
     total: int
     bars: bool
 
-    def __call__(self, job: tuple[int, Job], link: Channel) -> Facts:
+    def __call__(self, job: tuple[int, BatchItem], link: Channel) -> ReportRow:
         number, (slide, output) = job
-        stderr_console.file, stdout_console.file = _Voice(link, answer=False), _Voice(link, answer=True)
+        stderr_console.file, stdout_console.file = _MessageStream(link, answer=False), _MessageStream(link, answer=True)
         enlarge = partial(self.enlarge, desk=_WorkerFrontend(link, self.bars), seat=link.slot)
-        return attempted((slide, output), enlarge, f"{number} of {self.total}")
+        return attempt_item((slide, output), enlarge, f"{number} of {self.total}")
 
 
 class _WorkerFrontend:
@@ -198,11 +200,11 @@ class _WorkerFrontend:
         for step, said in describe_steps(steps, words):
             if time.monotonic() - last >= SHOWN_EVERY_S or step.done == step.total:
                 last = time.monotonic()
-                self._link.send(Step(step, said))
+                self._link.send(ProgressMessage(step, said))
             yield step
 
 
-class _Voice(io.StringIO):
+class _MessageStream(io.StringIO):
     """A stream that hands over what was written when it is flushed, as rich does after each thing it prints."""
 
     def __init__(self, link: Channel, *, answer: bool) -> None:
@@ -213,6 +215,6 @@ class _Voice(io.StringIO):
     def flush(self) -> None:
         text = self.getvalue()
         if text:
-            self._link.send(Said(text, self._answer))
+            self._link.send(TextMessage(text, self._answer))
             self.seek(0)
             self.truncate()

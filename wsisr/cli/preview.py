@@ -42,7 +42,7 @@ def preview_command(
     """Picture one region as scanned, by bicubic and by a model."""
     from wsisr.cli.console import print_message, print_warnings
     from wsisr.files import check_output, check_suffix, refuse_source
-    from wsisr.models.back_projection import Consistent
+    from wsisr.models.back_projection import ConsistentUpscaler
     from wsisr.models.catalog import scale_for
     from wsisr.models.loading import load_upscaler
     from wsisr.slides import open_slide
@@ -50,15 +50,15 @@ def preview_command(
     from wsisr.upscaling.preview import draw_comparison, reference_region, save_png
 
     check_device_option(device)
-    choice = PixelSelection(scale, level, source_mpp, region=region)
+    selection = PixelSelection(scale, level, source_mpp, region=region)
     with open_slide(slide, mpp, estimate=True, series=series) as opened:
         check_suffix(output, (".png",))
         refuse_source(output, slide)
         check_output(output, overwrite=overwrite)
-        source = choice.select_region(opened)
+        source = selection.select_region(opened)
         scale = scale or scale_for(source.mpp, model)
         upscaler = load_upscaler(model, scale=scale, device=device, mpp=source.mpp, perception=perception)
-        upscaler = Consistent(upscaler) if consistency else upscaler
+        upscaler = ConsistentUpscaler(upscaler) if consistency else upscaler
         print_warnings((*source.warnings, *filter(None, [training_range_warning(upscaler, source.mpp)])))
         save_png(draw_comparison(source, upscaler), output, overwrite=overwrite)
         print_warnings(upscaler.warnings)

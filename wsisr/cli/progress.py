@@ -1,4 +1,4 @@
-"""How a long work looks: a bar on a terminal, a line now and then in a log, nothing when quiet."""
+"""Progress of a long job: a bar on a terminal, a line every 30 s in a log, nothing if quiet."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ if TYPE_CHECKING:
     from wsisr.progress import Progress
 
 ProgressFormatter = Callable[["Progress", float], str]
-"""Progress and seconds since its stage began, to the words behind the bar, such as a rate."""
+"""Maps progress and the seconds since its stage began to the text behind the bar, such as a rate."""
 
 LINE_EVERY_S = 30.0
-"""Seconds between two lines of a log."""
+"""Seconds between two lines in a log."""
 
 SHORT_S = 0.1
-"""Seconds before which no rate is shown."""
+"""A stage that has run for less shows no rate."""
 
 
 def show_progress(
     steps: Iterable[Progress], formatter: ProgressFormatter, *, quiet: bool = False
 ) -> Iterator[Progress]:
-    """The same steps, shown on stderr as they pass."""
+    """Yield the same steps, and show them on stderr as they pass."""
     if quiet:
         yield from steps
     elif stderr_console.is_terminal:
@@ -37,7 +37,7 @@ def show_progress(
 
 
 def format_rate(progress: Progress, seconds: float, noun: str = "") -> str:
-    """`12/40, 3.1/s`, or `12/40 tiles, 3.1 tiles/s`; without a rate of what took no time, or was done before."""
+    """Return `12/40, 3.1/s`, or with a noun `12/40 tiles, 3.1 tiles/s`. The rate leaves out earlier runs."""
     total, unit = (format_count(progress.total, noun), f" {noun}s") if noun else (f"{progress.total:,}", "")
     if seconds < SHORT_S:
         return f"{progress.done:,}/{total}"
@@ -46,16 +46,15 @@ def format_rate(progress: Progress, seconds: float, noun: str = "") -> str:
 
 
 def format_duration(seconds: float) -> str:
-    """`42 s`, `3:05 min`, `2:10:00 h`."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    minutes, rest = divmod(whole, 60)
+    """Return `42 s`, `3:05 min` or `2:10:00 h`."""
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes == 0:
+        return f"{rest} s"
     return f"{minutes}:{rest:02} min" if minutes < 60 else f"{minutes // 60}:{minutes % 60:02}:{rest:02} h"
 
 
 def describe_steps(steps: Iterable[Progress], formatter: ProgressFormatter) -> Iterator[tuple[Progress, str]]:
-    """The same steps, each with the words behind its bar."""
+    """Yield each step with the text behind its bar."""
     stage, began, now = None, 0.0, time.monotonic()
     for step in steps:
         if step.stage != stage:
@@ -65,36 +64,40 @@ def describe_steps(steps: Iterable[Progress], formatter: ProgressFormatter) -> I
 
 
 def create_progress_bars(*, redirect_stdout: bool = True) -> Bars:
-    """No bar yet, on stderr."""
+    """Return a display on stderr that has no bar yet. It may take stdout, too: results appear above the bars."""
     from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as Bars
 
-    columns = (TextColumn("{task.description:>10}", markup=False), BarColumn(), TextColumn("{task.percentage:>3.0f}%"))
-    behind = TextColumn("{task.fields[words]}"), TimeRemainingColumn()
-    return Bars(*columns, *behind, console=stderr_console, redirect_stdout=redirect_stdout)
+    columns = (
+        TextColumn("{task.description:>10}", markup=False),
+        BarColumn(),
+        TextColumn("{task.percentage:>3.0f}%"),
+        TextColumn("{task.fields[text]}"),
+        TimeRemainingColumn(),
+    )
+    return Bars(*columns, console=stderr_console, redirect_stdout=redirect_stdout)
 
 
 def _show_bar(steps: Iterable[Progress], formatter: ProgressFormatter) -> Iterator[Progress]:
-    with create_progress_bars() as shown:
+    with create_progress_bars() as bars:
         task, stage = None, ""
-        for step, said in describe_steps(steps, formatter):
+        for step, text in describe_steps(steps, formatter):
             if step.stage != stage or task is None:
                 stage = step.stage
-                task = shown.add_task(stage, completed=step.done_before, total=step.total, words="")
-            shown.update(task, completed=step.done, words=said)
+                task = bars.add_task(stage, completed=step.done_before, total=step.total, text="")
+            bars.update(task, completed=step.done, text=text)
             yield step
 
 
 def _print_lines(steps: Iterable[Progress], formatter: ProgressFormatter) -> Iterator[Progress]:
-    stage, began, said, now = "", 0.0, 0.0, time.monotonic()
+    stage, began, printed, now = "", 0.0, 0.0, time.monotonic()
     for step in steps:
         if step.stage != stage:
-            stage, began, said = step.stage, now, now  # a stage began when the one before it ended
+            stage, began, printed = step.stage, now, now  # a stage began when the one before it ended
         now = time.monotonic()
-        if now - said >= LINE_EVERY_S or step.done == step.total:
-            said = now
+        if now - printed >= LINE_EVERY_S or step.done == step.total:
+            printed = now
+            percent = 100 * step.done // max(step.total, 1)
             left = (now - began) * (step.total - step.done) / max(step.done - step.done_before, 1)
-            print_message(
-                f"{stage}: {100 * step.done // max(step.total, 1)} %, {formatter(step, now - began)}, {format_duration(left)} left"
-            )
+            print_message(f"{stage}: {percent} %, {formatter(step, now - began)}, {format_duration(left)} left")
         yield step

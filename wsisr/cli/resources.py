@@ -1,4 +1,4 @@
-"""Shares: how a machine is divided among slides that are enlarged beside each other."""
+"""Parallel resources: how slides that run at the same time share a machine."""
 
 from __future__ import annotations
 
@@ -12,45 +12,44 @@ FILTER_NAMES = ("bicubic", "lanczos")
 
 @dataclass(frozen=True, slots=True)
 class ParallelResources:
-    """Cores are divided by the workers themselves."""
+    """Slides at a time and their devices. The worker processes divide the cores among themselves."""
 
     slides_at_once: int
-    """Slides at a time."""
     devices: tuple[str, ...]
 
     @classmethod
     def from_options(cls, jobs: str, slides: int, device: str, model: str | None) -> ParallelResources:
-        """As many as asked for, or for `auto` as there are GPUs to spread over, else one. Never more than slides."""
+        """Run `jobs` slides at a time, for `auto` one on each GPU, else one; never more than there are slides."""
         check_jobs_option(jobs)
-        asked = None if jobs == "auto" else int(jobs)
-        if slides < 2 or asked == 1:
+        requested = None if jobs == "auto" else int(jobs)
+        if slides < 2 or requested == 1:
             return cls(1, (device,))
         devices = list_devices(device, model)
-        return cls(min(asked or len(devices), slides), devices)
+        return cls(min(requested or len(devices), slides), devices)
 
     def device_for(self, number: int) -> str:
-        """Of a worker, counted from 0."""
+        """Return the device of a worker; workers are numbered from 0."""
         return self.devices[number % len(self.devices)] if self.slides_at_once > 1 else self.devices[0]
 
     @property
     def slides_per_device(self) -> int:
-        """Slides at a time on one device, or on the CPU: they have one budget of memory between them."""
+        """Slides at a time on one device, or on the CPU; they share one memory budget."""
         return -(-self.slides_at_once // len(self.devices))
 
 
 def list_devices(device: str, model: str | None) -> tuple[str, ...]:
-    """What is meant by a device, as names of their own: every GPU, where no number says which."""
+    """Return the devices that `--device` means: each GPU by its number if the option names none."""
     onnx = model is not None and Path(model).suffix.lower() == ".onnx"
-    anywhere = device == "auto" and model not in FILTER_NAMES and not onnx
-    if not anywhere and device not in ("cuda", "tensorrt"):
+    any_device = device == "auto" and model not in FILTER_NAMES and not onnx
+    if not any_device and device not in ("cuda", "tensorrt"):
         return (device,)
     from torch.cuda import device_count
 
-    kind = "cuda" if anywhere else device
+    kind = "cuda" if any_device else device
     return tuple(f"{kind}:{number}" for number in range(device_count())) or (device,)
 
 
 def check_jobs_option(jobs: str) -> None:
-    """Refuses, as wrong usage, what is no number of slides."""
+    """Raise `typer.BadParameter`, a usage error, unless `jobs` is `auto` or a number from 1."""
     if jobs != "auto" and (not jobs.isdecimal() or int(jobs) < 1):
         raise typer.BadParameter("give auto or a number from 1", param_hint="--jobs")

@@ -1,4 +1,4 @@
-"""What the options say of which pixels to enlarge, checked, and turned into a source and a scale."""
+"""Pixel selection: the options that say which pixels to enlarge and by how much, and the checks of such options."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 UM_PER_MM = 1000
 
 DEVICE_KINDS = ("auto", "cpu", "cuda", "tensorrt")
-"""Each may be followed by a colon and a number."""
+"""A colon and a number may follow each."""
 
 
 @dataclass(frozen=True, slots=True)
 class PixelSelection:
-    """Options as they were given. Raises `typer.BadParameter`, wrong usage, where they cannot be meant together."""
+    """Options as given by the user. Raises `typer.BadParameter`, a usage error, for options that exclude each other."""
 
     scale: int | None
     level: int | None = None
@@ -47,7 +47,7 @@ class PixelSelection:
             raise typer.BadParameter("--region, --region-mm and --whole-canvas exclude each other")
 
     def scale_label(self) -> str:
-        """`x2` or `0.25um`, for the name of an output. Raises `typer.BadParameter` where neither was given."""
+        """Return `x2` or `0.25um` for the name of an output. Raises `typer.BadParameter` if neither option is given."""
         if self.scale is not None:
             return f"x{self.scale}"
         if self.target_mpp is not None:
@@ -55,7 +55,7 @@ class PixelSelection:
         raise typer.BadParameter("give --scale 2, --scale 4 or --target-mpp")
 
     def plan_scale(self, slide: Slide) -> ScalePlan:
-        """Raises `SlideError` where the slide has no such pixels."""
+        """Return the region and the scale. Raises `SlideError` if the slide has no such pixels."""
         from wsisr.upscaling.target import ScalePlan, plan_scale
 
         if self.target_mpp is not None:
@@ -64,13 +64,13 @@ class PixelSelection:
         return ScalePlan(self.select_region(slide), self.scale)
 
     def select_region(self, slide: Slide) -> SlideRegion:
-        """By level or pitch, whatever the scale. Raises `SlideError` where the slide has no such pixels."""
+        """Select the region by level or pixel size. Raises `SlideError` if the slide has no such pixels."""
         from wsisr.slides.region import select_region
 
         return select_region(slide, self.level, self.source_mpp, self.selected_box(slide.info))
 
     def selected_box(self, info: SlideInfo) -> Box | None:
-        """In level-0 px; None for what was scanned."""
+        """Return the selected box in level-0 px; None selects the scanned area."""
         from wsisr.imaging.geometry import Box
         from wsisr.slides.region import require_mpp
 
@@ -84,7 +84,7 @@ class PixelSelection:
 
 
 def check_choice(value: str | None, choices: Collection[str], option: str) -> None:
-    """Refuses, as wrong usage, a value that is not offered; None is none."""
+    """Raise `typer.BadParameter`, a usage error, unless the value is one of the choices or None."""
     if value is not None and value not in choices:
         *others, last = choices
         raise typer.BadParameter(f"choose {', '.join(others)} or {last}", param_hint=option)
@@ -92,7 +92,7 @@ def check_choice(value: str | None, choices: Collection[str], option: str) -> No
 
 @contextmanager
 def report_as_usage_error(option: str) -> Iterator[None]:
-    """Within, what goes wrong is wrong usage of an option: no other file and no other machine would mend it."""
+    """Context: turn a `WsisrError` into a usage error of an option, for values that fit no slide and no machine."""
     try:
         yield
     except WsisrError as error:
@@ -100,18 +100,18 @@ def report_as_usage_error(option: str) -> Iterator[None]:
 
 
 def check_device_option(device: str) -> None:
-    """Refuses, as wrong usage, a device of no kind that there is."""
+    """Raise `typer.BadParameter`, a usage error, for an unknown kind of device."""
     check_choice(device.partition(":")[0], DEVICE_KINDS, "--device")
 
 
 def check_scale_option(scale: int) -> None:
-    """Refuses, as wrong usage, a scale that is not offered."""
+    """Raise `typer.BadParameter`, a usage error, for an unknown scale."""
     if scale not in SCALES:
         raise typer.BadParameter("choose 2 or 4", param_hint="--scale")
 
 
 def parse_box(text: str, option: str, px_per_unit: float = 1) -> Box:
-    """`X,Y,WIDTH,HEIGHT` in units of so many pixels to a box; whole numbers where the unit is the pixel."""
+    """Parse `X,Y,WIDTH,HEIGHT` into a box in px. Raises `typer.BadParameter`; pixels must be whole numbers."""
     from wsisr.imaging.geometry import Box
 
     try:

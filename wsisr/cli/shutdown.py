@@ -47,11 +47,11 @@ class StopRequest:
 
 @contextmanager
 def catch_stop_signals(*, end_message: str | None = None) -> Iterator[StopRequest]:
-    """Set the request at the first Ctrl-C within; interrupt the program at the second.
+    """Context: the first Ctrl-C sets the request, the second interrupts the program.
 
-    Without `abrupt`, the second Ctrl-C raises `KeyboardInterrupt` in the main thread. `abrupt` is for a job that a kill
-    does not harm and whose steps may take long: the first Ctrl-C is answered at once, and the second prints `abrupt`
-    and ends the process, because threads that are deep in a step would let an exception wait.
+    Without an end message, the second Ctrl-C raises `KeyboardInterrupt` in the main thread. An end message is for jobs
+    that a kill does not harm and whose steps may take long: the first Ctrl-C is answered at once, and the second prints
+    the end message and ends the process, because an exception would wait for threads that are deep in a step.
     """
     request = StopRequest()
     if end_message is None:
@@ -67,7 +67,7 @@ def _interrupt_at_second(request: StopRequest) -> Handler:
     earlier_calls = count()
 
     def handle(_signal: int, _frame: FrameType | None) -> None:
-        if next(earlier_calls):  # one step: a signal cannot fall between looking and counting
+        if next(earlier_calls):  # atomic: no signal can fall between the check and the increment
             raise KeyboardInterrupt
         request.set()
 
@@ -76,7 +76,7 @@ def _interrupt_at_second(request: StopRequest) -> Handler:
 
 @contextmanager
 def _handle_signals(handler: Handler) -> Iterator[None]:
-    """Give Ctrl-C and SIGTERM to the handler inside."""
+    """Context: the handler gets Ctrl-C and SIGTERM."""
     previous = {number: signal.getsignal(number) for number in SIGNALS}
     try:
         for number in SIGNALS:
@@ -89,12 +89,12 @@ def _handle_signals(handler: Handler) -> Iterator[None]:
 
 @contextmanager
 def _watch_signals(request: StopRequest, end_message: str) -> Iterator[None]:
-    """Act upon Ctrl-C and SIGTERM in a thread of its own inside, whatever the main thread is doing.
+    """Context: a thread of its own reacts to Ctrl-C and SIGTERM, whatever the main thread is waiting for.
 
-    Python runs handlers in the main thread alone. A signal that arrives there just before it waits for a lock, or that
-    the system gives to another thread, wakes it not: the handler runs when the next tile is done, or never. On two
-    cores with six busy loops, 5 of 24 runs did not hear two signals in a row within 60 s. What C writes into the wakeup
-    descriptor as the signal arrives reaches the thread at once.
+    Python runs signal handlers in the main thread only. A signal that arrives just before the main thread waits for a
+    lock, or that the system delivers to another thread, does not wake it: the handler runs when the next tile is done,
+    or never. On two cores beside six busy loops, 5 of 24 runs did not notice two signals in a row within 60 s (`python
+    -m tests.bench ctrl_c` counts that). CPython writes the signal's number to the wakeup descriptor at once, in C.
     """
     reading, writing = os.pipe()
     os.set_blocking(writing, False)
@@ -106,19 +106,19 @@ def _watch_signals(request: StopRequest, end_message: str) -> Iterator[None]:
     finally:
         signal.set_wakeup_fd(previous)
         os.close(writing)
-        watcher.join()  # so that what it prints comes before what is printed next
+        watcher.join()  # its message comes before the next one
         os.close(reading)
 
 
 def _read_signals(pipe: int, request: StopRequest, end_message: str) -> None:
-    """Announce the stop at the first signal number that comes through the pipe, end the process at the second."""
+    """Announce the stop at the first signal number that the pipe delivers, end the process at the second."""
     announcing = None
     while number := os.read(pipe, 1):
         if number[0] not in SIGNALS:
             continue
         if announcing:
             _end_process(end_message)
-        # Printing takes the terminal's lock and may wait for whoever reads it; the second signal must not.
+        # Printing takes the terminal's lock and may block on a full pipe; the second signal must not wait for it.
         announcing = threading.Thread(target=_announce_stop, args=(request,), daemon=True)
         announcing.start()
     if announcing:
@@ -126,27 +126,26 @@ def _read_signals(pipe: int, request: StopRequest, end_message: str) -> None:
 
 
 def _announce_stop(request: StopRequest) -> None:
-    """Print that the job will stop, and ask it to: in this order, so that its last line comes last."""
+    """Print that the job will stop, and set the request: in this order, so that the job's last line comes last."""
     print_message(STOPPING)
     request.set()
 
 
 def _end_process(message: str) -> None:
-    """Print a line without any lock, past a progress bar, and end the process at once."""
+    """Print a line without taking a lock, over a progress bar, and end the process at once."""
     line = f"wsisr: {message}\n"
     if stderr_console.is_terminal and not stderr_console.is_dumb_terminal:
-        line = f"\r\x1b[2K{line}\x1b[?25h"  # erases the bar in this line, and shows the cursor again
+        line = f"\r\x1b[2K{line}\x1b[?25h"  # erases the bar on this line and shows the cursor again
     with suppress(OSError):
-        if select.select((), (STDERR,), (), 0)[1]:  # else nobody reads it, and writing would wait
+        if select.select((), (STDERR,), (), 0)[1]:  # a write to a full pipe would block
             os.write(STDERR, line.encode())
     os._exit(EXIT_INTERRUPTED)
 
 
 def stop_between_steps(steps: Iterable[T], stop: StopFlag, advice: str = "interrupted") -> Iterator[T]:
-    """The same steps; the exit of an interrupted program instead of the first that comes after stopping was asked for.
+    """Yield the same steps; once `stop` is set, print the advice and exit as an interrupted program.
 
-    `advice`, how to go on, is said before. A work that ends before its next step is done, not interrupted. Who made the
-    steps must close them.
+    A job that ends before its next step is done, not interrupted. The caller must close the steps.
     """
     for step in steps:
         if stop.is_set():

@@ -1,4 +1,4 @@
-"""`wsisr build-dataset simulated`: pairs whose low resolution is computed."""
+"""`wsisr build-dataset simulated`: pairs whose low resolution is simulated."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def simulated_command(
     overwrite: DatasetOverwriteOption = False,
     quiet: QuietOption = False,
 ) -> None:
-    """Pairs whose low resolution is computed from the high one: optics, noise, sharpening, JPEG, all written down."""
+    """Make pairs whose low resolution is simulated from the high one: optics, noise, sharpening and JPEG, on record."""
     from wsisr.dataset.builder import DatasetBuilder
     from wsisr.dataset.degradation import CAPTURE, read_degradation
     from wsisr.dataset.pyramid import BuildOptions
@@ -55,13 +55,13 @@ def simulated_command(
     from wsisr.parallel.cpu import count_usable_cores
 
     recipe = Recipe(patch_px, coarsest_mpp, most_patches, case_pattern, val_share=val_share)
-    described = read_degradation(degradation) if degradation else CAPTURE
-    simulation = Simulation(described, tuple(dict.fromkeys(scale or (2, 4))), seed)
+    degradation_steps = read_degradation(degradation) if degradation else CAPTURE
+    simulation = Simulation(degradation_steps, tuple(dict.fromkeys(scale or (2, 4))), seed)
     sources = assign_slides(slides, validation or [], recipe)
-    assembly = DatasetBuilder(
+    builder = DatasetBuilder(
         plan_simulated_dataset(
             sources, output, recipe, simulation, BuildOptions(jobs or count_usable_cores(), overwrite, again)
         )
     )
-    build_and_show(assembly, quiet=quiet)
-    print_dataset_summary(assembly, quiet=quiet)
+    build_and_show(builder, quiet=quiet)
+    print_dataset_summary(builder, quiet=quiet)

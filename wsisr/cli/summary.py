@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
+class RunTiming:
     """What one run took, and where it began."""
 
     seconds: float
@@ -30,7 +30,7 @@ class Run:
         return size.pixel_count / 1e6 * (1 - self.before) / max(self.seconds, 1e-9)
 
 
-def pace(progress: Progress, seconds: float) -> str:
+def format_pace(progress: Progress, seconds: float) -> str:
     """Pixels are counted in Mpx, stored tiles one by one."""
     from wsisr.cli.progress import format_rate
 
@@ -42,7 +42,7 @@ def pace(progress: Progress, seconds: float) -> str:
     return f"{done:.{digits}f}/{total:.{digits}f} Mpx, {rate:.2f} Mpx/s"
 
 
-def going_on(steps: Iterable[Progress], output: Path) -> Iterator[Progress]:
+def announce_resume(steps: Iterable[Progress], output: Path) -> Iterator[Progress]:
     """The same steps; where they go on from what an earlier run finished, that is said before them."""
     from wsisr.cli.console import print_message
 
@@ -54,7 +54,7 @@ def going_on(steps: Iterable[Progress], output: Path) -> Iterator[Progress]:
         yield step
 
 
-def forecast(work: UpscalePlan, upscaler: Upscaler, output: Path, workplace: Path) -> Panel:
+def dry_run_panel(work: UpscalePlan, upscaler: Upscaler, output: Path, workplace: Path) -> Panel:
     """What would happen, the tiles in a folder that may lie on another disk than the output."""
     from wsisr.cli.progress import format_duration
     from wsisr.upscaling.estimate import estimate_run
@@ -62,20 +62,20 @@ def forecast(work: UpscalePlan, upscaler: Upscaler, output: Path, workplace: Pat
     expected = estimate_run(work)
     network = " besides the network" if upscaler.info.weights else ""
     taken = "; it exists, and would need --overwrite" if output.exists() else ""
-    return panel(
+    return make_panel(
         "dry run: nothing was written",
         {
-            **facts(work, upscaler),
-            "tiles": cut_in_words(work),
-            "memory": f"at most {size_in_words(work.work_unit.total_bytes)}{network}",
+            **plan_rows(work, upscaler),
+            "tiles": describe_tiles(work),
+            "memory": f"at most {format_bytes(work.work_unit.total_bytes)}{network}",
             "time": f"about {format_duration(expected.seconds)}, at the speed of this moment",
-            "output": f"{output}, about {size_in_words(expected.output_bytes)}{taken}",
-            "disk": room_in_words(expected.disk_bytes, output.parent, workplace),
+            "output": f"{output}, about {format_bytes(expected.output_bytes)}{taken}",
+            "disk": describe_disk_space(expected.disk_bytes, output.parent, workplace),
         },
     )
 
 
-def room_in_words(needed: int, *folders: Path) -> str:
+def describe_disk_space(needed: int, *folders: Path) -> str:
     """Bytes needed while running, in equal shares where the folders lie on several disks, and what is free there."""
     import shutil
 
@@ -83,35 +83,37 @@ def room_in_words(needed: int, *folders: Path) -> str:
     share = needed // len(disks)
     rooms = {folder: shutil.disk_usage(folder).free for folder in disks.values()}
     said = [
-        f"{size_in_words(free)} are free{f' in {folder}' * (len(disks) > 1)}{', which is too little' * (share > free)}"
+        f"{format_bytes(free)} are free{f' in {folder}' * (len(disks) > 1)}{', which is too little' * (share > free)}"
         for folder, free in rooms.items()
     ]
-    return f"about {size_in_words(share)}{' on each disk' * (len(disks) > 1)} while running; {', '.join(said)}"
+    return f"about {format_bytes(share)}{' on each disk' * (len(disks) > 1)} while running; {', '.join(said)}"
 
 
-def summary(work: UpscalePlan, upscaler: Upscaler, run: Run, output: Path, found: Mapping[str, str]) -> Panel:
+def result_panel(
+    work: UpscalePlan, upscaler: Upscaler, run: RunTiming, output: Path, found: Mapping[str, str]
+) -> Panel:
     """What happened, and what was found out on the way."""
     from wsisr.cli.progress import format_duration
     from wsisr.files import count_file_bytes
     from wsisr.writing.encoding.grid import build_level_grids
 
     resumed = f", after {100 * run.before:.0f} % that an earlier run had finished" if run.before else ""
-    return panel(
+    return make_panel(
         str(output),
         {
-            **facts(work, upscaler),
-            **audited(work),
+            **plan_rows(work, upscaler),
+            **quality_rows(work),
             **found,
             "levels": str(len(build_level_grids(work.output.size, work.output.tile_px))),
-            "tiles": cut_in_words(work),
+            "tiles": describe_tiles(work),
             "time": f"{format_duration(run.seconds)}, {run.rate(work.output.size):.2f} Mpx/s of output{resumed}",
-            "busy": shares_in_words(work, run.seconds),
-            "bytes": size_in_words(count_file_bytes(output)),
+            "busy": describe_stage_shares(work, run.seconds),
+            "bytes": format_bytes(count_file_bytes(output)),
         },
     )
 
 
-def measured(work: UpscalePlan, upscaler: Upscaler, run: Run) -> dict[str, Any]:
+def run_figures(work: UpscalePlan, upscaler: Upscaler, run: RunTiming) -> dict[str, Any]:
     """The same for programs."""
     return {
         "seconds": round(run.seconds, 1),
@@ -154,7 +156,7 @@ def _residual(audit: QualityMonitor) -> dict[str, Any]:
     }
 
 
-def audited(work: UpscalePlan) -> dict[str, str]:
+def quality_rows(work: UpscalePlan) -> dict[str, str]:
     """Seams, and whether the result still shows what it was made from."""
     if work.quality is None:
         return {}
@@ -173,7 +175,7 @@ def audited(work: UpscalePlan) -> dict[str, str]:
     }
 
 
-def facts(work: UpscalePlan, upscaler: Upscaler) -> dict[str, str]:
+def plan_rows(work: UpscalePlan, upscaler: Upscaler) -> dict[str, str]:
     """What is known before and after; of the background also that there is none, where it was sought or asked for."""
 
     cells = work.background
@@ -181,11 +183,11 @@ def facts(work: UpscalePlan, upscaler: Upscaler) -> dict[str, str]:
     return {
         "model": f"{upscaler.info}, {upscaler.info.hardware}",
         "size": " to ".join(f"{size} px" for size in dict.fromkeys((*work.region.size_steps, work.output.size))),
-        "pixel pitch": " to ".join(dict.fromkeys(map(pitch_in_words, (*work.region.mpp_steps, work.output.mpp)))),
+        "pixel pitch": " to ".join(dict.fromkeys(map(format_mpp, (*work.region.mpp_steps, work.output.mpp)))),
     } | ({"background": cells.description} if told else {})
 
 
-def panel(title: str, rows: dict[str, str]) -> Panel:
+def make_panel(title: str, rows: dict[str, str]) -> Panel:
     """Names and values, aligned, in a box."""
     from rich.panel import Panel
     from rich.table import Table
@@ -197,21 +199,21 @@ def panel(title: str, rows: dict[str, str]) -> Panel:
     return Panel(table, title=Text(title), title_align="left", expand=False)
 
 
-def cut_in_words(work: UpscalePlan) -> str:
+def describe_tiles(work: UpscalePlan) -> str:
     return f"{len(work.grid)} of {work.grid.tiling.core_px} px; overlapping costs {100 * work.overlap_overhead:.0f} %"
 
 
-def shares_in_words(work: UpscalePlan, seconds: float) -> str:
+def describe_stage_shares(work: UpscalePlan, seconds: float) -> str:
     """How much of the time each stage worked; above 100 % where several threads did."""
     spent = work.times.seconds.items()
     return ", ".join(f"{stage} {100 * each / max(seconds, 1e-9):.0f} %" for stage, each in spent) + " of one thread"
 
 
-def pitch_in_words(mpp: float | None) -> str:
+def format_mpp(mpp: float | None) -> str:
     return "unknown" if mpp is None else f"{mpp:.4g} um/px"
 
 
-def size_in_words(count: int) -> str:
+def format_bytes(count: int) -> str:
     """Bytes in decimal units."""
     value, unit = float(count), "B"
     for larger in ("kB", "MB", "GB", "TB"):

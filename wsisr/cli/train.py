@@ -1,4 +1,4 @@
-"""`wsisr train`: a network from a dataset; stopped at any moment, the same command goes on."""
+"""`wsisr train`: trains a network on a dataset; after a stop, the same command resumes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from wsisr.training.tensorboard import TensorBoardLog
 
 LOSS_SMOOTHING = 0.98
-"""Share of the past in the loss that is shown; a single batch says little."""
+"""Weight of earlier steps in the loss that is shown; the loss of a single batch varies a lot."""
 
 
 def train_command(
@@ -32,7 +32,7 @@ def train_command(
     board: Annotated[bool, typer.Option("--board", help="Write for TensorBoard, too: a folder `board` in it.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print errors and warnings only.")] = False,
 ) -> None:
-    """Train a network, or go on with a run that was stopped."""
+    """Train a network, or resume a run that was stopped."""
     from contextlib import closing, nullcontext
 
     import torch
@@ -48,13 +48,17 @@ def train_command(
         torch.set_num_threads(threads)
     run = TrainingRun(read_train_config(config), output, torch_device(device))
     steps = run.config.schedule.steps
-    watch = StatusLine()
-    told = closing(TensorBoardLog(output)) if board and run.is_main_process else nullcontext()
+    status_line = StatusLine()
+    board_log = closing(TensorBoardLog(output)) if board and run.is_main_process else nullcontext()
     quiet = quiet or not run.is_main_process
-    with catch_stop_signals() as stop, told as into, closing(train_until_stopped(run, watch, stop, into)) as passing:
+    with (
+        catch_stop_signals() as stop,
+        board_log as open_log,
+        closing(train_until_stopped(run, status_line, stop, open_log)) as progress,
+    ):
         if not quiet:
             print_message(describe_start(run))
-        for _ in show_progress(passing, watch.format, quiet=quiet):
+        for _ in show_progress(progress, status_line.format, quiet=quiet):
             pass
     if run.step < steps:
         print_message(f"stopped at step {run.step} of {steps}; the same command goes on from there")
@@ -64,22 +68,22 @@ def train_command(
 
 
 def describe_best_score(run: TrainingRun) -> str:
-    """What the weights that were kept are best at; of pixels also what the start was worth, where there was one."""
-    kept = {
+    """Describe the score of the best weights and, for a fine-tuned network's gain, the score before training."""
+    by_goal = {
         "gain": f"{run.best_score:+.2f} dB over bicubic",
         "texture": "nearest to the truth's texture",
-        "accuracy": f"{100 * run.best_score:.0f} % of magnifications told right",
+        "accuracy": f"{100 * run.best_score:.0f} % of magnifications recognised",
     }
     before = (
         f" ({run.initial_metrics['gain_db']:+.2f} dB before training)"
         if run.initial_metrics and run.goal == "gain"
         else ""
     )
-    return f"{kept[run.goal]}{before} on the validation patches"
+    return f"{by_goal[run.goal]}{before} on the validation patches"
 
 
 def describe_start(run: TrainingRun) -> str:
-    """What is about to happen."""
+    """Describe what the command is about to do."""
     from wsisr.training.loop import count_trainable_parameters
 
     steps = run.config.schedule.steps
@@ -87,15 +91,15 @@ def describe_start(run: TrainingRun) -> str:
         return f"{run.folder}: all {steps} steps are done"
     if run.resumed:
         return f"{run.folder}: resuming at step {run.step} of {steps}"
-    learning, slides = count_trainable_parameters(run.trainer.network), len(run.sampler.records_by_slide)
-    work = f"{format_count(steps, 'step')}, {format_count(slides, 'slide')}"
-    return f"{run.folder}: {learning} parameters learn, {work}, on {run.device}"
+    parameters, slides = count_trainable_parameters(run.trainer.network), len(run.sampler.records_by_slide)
+    amount = f"{format_count(steps, 'step')}, {format_count(slides, 'slide')}"
+    return f"{run.folder}: {parameters} trainable parameters, {amount}, on {run.device}"
 
 
 def train_until_stopped(
     run: TrainingRun, status_line: StatusLine, stop: StopFlag, board: TensorBoardLog | None
 ) -> Generator[Progress, None, None]:
-    """Steps of this call, until they are done or stopping is asked for; then the step in hand is saved."""
+    """Train until all steps are done or `stop` is set, which saves a checkpoint; yield the steps of this call."""
     from wsisr.progress import Progress
 
     start = run.step
@@ -111,7 +115,7 @@ def train_until_stopped(
 
 @dataclass(slots=True)
 class StatusLine:
-    """What is shown beside the bar."""
+    """The text behind the progress bar."""
 
     loss: float | None = None
     gain: float | None = None
@@ -125,6 +129,6 @@ class StatusLine:
         self.position = f"step {report.step}/{report.steps}"
 
     def format(self, progress: Progress, seconds: float) -> str:
-        """`step 1200/3400, 2.1 steps/s, loss 0.0123, +1.52 dB`; the gain is the last one validated."""
+        """Return `step 1200/3400, 2.1 steps/s, loss 0.0123, +1.52 dB`; the gain is that of the last validation."""
         gain = "" if self.gain is None else f", {self.gain:+.2f} dB"
         return f"{self.position}, {progress.done / max(seconds, 1e-9):.2g} steps/s, loss {self.loss or 0:.4f}{gain}"

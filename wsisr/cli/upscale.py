@@ -28,8 +28,8 @@ from wsisr.progress import format_count
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from wsisr.cli.batch import Facts, Job
-    from wsisr.cli.summary import Run
+    from wsisr.cli.batch import BatchItem, ReportRow
+    from wsisr.cli.summary import RunTiming
     from wsisr.models.magnification import Sight
     from wsisr.models.upscaler import Upscaler
     from wsisr.parallel.processes import WorkerSlot
@@ -241,29 +241,33 @@ def upscale_command(
     ending = part + choice.scale_label() + LAYOUTS[layout].default_suffix
     if several:
         work = [(slide, output_path_for(output, slide, ending)) for slide in slides]
-        many.check_jobs(work)
-        many.check_report(report, [result for _, result in work])
+        many.refuse_shared_outputs(work)
+        many.check_report_path(report, [result for _, result in work])
         if output:
             create_output_folder(output)
-        work = list(many.of_shard(work, shard))
+        work = list(many.select_shard(work, shard))
         done = enlarge_all(request, work, ParallelResources.from_options(jobs, len(work), device, model), report)
-        many.write_report(report, done)
-        many.conclude(done, quiet=quiet)
+        many.write_batch_report(report, done)
+        many.finish_batch(done, quiet=quiet)
     else:
         target = output or default_output_path(slides[0], ending)
-        many.check_report(report, [target, *filter(None, [save_mask])])
-        many.leave([many.alone((slides[0], target), partial(enlarge, request, desk=TerminalFrontend()), report)])
+        many.check_report_path(report, [target, *filter(None, [save_mask])])
+        many.exit_unless_complete(
+            [many.run_single((slides[0], target), partial(enlarge, request, desk=TerminalFrontend()), report)]
+        )
 
 
-def enlarge_all(request: Request, jobs: list[Job], shares: ParallelResources, report: Path | None) -> list[Facts]:
+def enlarge_all(
+    request: Request, jobs: list[BatchItem], shares: ParallelResources, report: Path | None
+) -> list[ReportRow]:
     """Each slide, beside others where that is shared out; what is to be reported of them."""
     if shares.slides_at_once == 1:
-        from wsisr.cli.batch import run
+        from wsisr.cli.batch import run_batch
         from wsisr.cli.shutdown import catch_stop_signals
 
         with catch_stop_signals(end_message=INTERRUPTED_MESSAGE) as stop:
-            return run(jobs, partial(enlarge, request, desk=TerminalFrontend(stop)), stop, report)
-    from wsisr.cli.parallel_batch import run as run_beside
+            return run_batch(jobs, partial(enlarge, request, desk=TerminalFrontend(stop)), stop, report)
+    from wsisr.cli.parallel_batch import run_parallel_batch as run_beside
 
     return run_beside(jobs, Sharing(request, shares), shares.slides_at_once, report)
 
@@ -275,7 +279,7 @@ class Sharing:
     request: Request
     shares: ParallelResources
 
-    def __call__(self, slide: Path, output: Path, desk: Frontend, seat: WorkerSlot) -> Facts:
+    def __call__(self, slide: Path, output: Path, desk: Frontend, seat: WorkerSlot) -> ReportRow:
         request, device = self.request, self.shares.device_for(seat.number)
         memory_gb = request.options.memory_gb / self.shares.slides_per_device
         own = replace(
@@ -287,14 +291,14 @@ class Sharing:
         return enlarge(own, slide, output, desk)
 
 
-def enlarge(request: Request, slide: Path, output: Path, desk: Frontend) -> Facts:
+def enlarge(request: Request, slide: Path, output: Path, desk: Frontend) -> ReportRow:
     """One slide, as asked, and what is to be reported of it. Raises `WsisrError`."""
     from contextlib import closing
 
-    from wsisr.cli.batch import finished, written_by_wsisr
+    from wsisr.cli.batch import find_finished_metadata, is_written_by_wsisr
     from wsisr.cli.console import print_message, relay_warnings, stdout_console
     from wsisr.cli.shutdown import stop_between_steps
-    from wsisr.cli.summary import Run, forecast, going_on, pace
+    from wsisr.cli.summary import RunTiming, announce_resume, dry_run_panel, format_pace
     from wsisr.cli.tissue import background_of, save_tissue
     from wsisr.files import refuse_source
     from wsisr.slides import FaultTolerantSlide, SrgbSlide, open_slide
@@ -311,7 +315,7 @@ def enlarge(request: Request, slide: Path, output: Path, desk: Frontend) -> Fact
         refuse_source(output, slide)
         replaceable = request.overwrite or request.dry_run
         # What wsisr wrote may be just what is asked for, which only a plan can tell.
-        check_names(request, output, overwrite=replaceable or written_by_wsisr(output))
+        check_names(request, output, overwrite=replaceable or is_written_by_wsisr(output))
         route = request.choice.plan_scale(opened)
         source = route.region
         upscaler = loaded(request, route)
@@ -320,7 +324,7 @@ def enlarge(request: Request, slide: Path, output: Path, desk: Frontend) -> Fact
         options = replace(request.options, background=ground, quality=QualityMonitor(upscaler.info.scale))
         work = plan_upscaling(source, upscaler, options)
         folder = work.work_folder(request.work_dir, keep=request.keep_work)
-        there = {} if request.overwrite else finished(output, work.output.metadata, opened.info)
+        there = {} if request.overwrite else find_finished_metadata(output, work.output.metadata, opened.info)
         if there:
             return finished_before(request, output, there, folder, ground)
         check_names(request, output, overwrite=replaceable)
@@ -334,7 +338,7 @@ def enlarge(request: Request, slide: Path, output: Path, desk: Frontend) -> Fact
         for said in (*source.warnings, *filter(None, [work.warning])):
             print_message(said if said in news else f"warning: {said}")
         if request.dry_run:
-            stdout_console.print(forecast(work, upscaler, output, folder.parent or output.parent))
+            stdout_console.print(dry_run_panel(work, upscaler, output, folder.parent or output.parent))
             return {"state": "planned"}
         began, before = time.monotonic(), 0.0
         making = run_plan(work, output, overwrite=request.overwrite, folder=folder)
@@ -345,15 +349,15 @@ def enlarge(request: Request, slide: Path, output: Path, desk: Frontend) -> Fact
                     f"{upscaler.info.name}, {upscaler.info.hardware}: {sizes} in {format_count(len(work.grid), 'tile')}"
                 )
             heard = relay_warnings(stop_between_steps(steps, stop, STOPPED_MESSAGE), upscaler.warnings)
-            for step in heard if request.quiet else desk.show_progress(going_on(heard, output), pace):
+            for step in heard if request.quiet else desk.show_progress(announce_resume(heard, output), format_pace):
                 before = max(before, step.done_before / step.total)
         save_tissue(request, ground)
-        return told(request, work, upscaler, Run(time.monotonic() - began, before), output)
+        return told(request, work, upscaler, RunTiming(time.monotonic() - began, before), output)
 
 
 def finished_before(
     request: Request, output: Path, note: Mapping[str, str], folder: WorkFolder, ground: BackgroundOptions
-) -> Facts:
+) -> ReportRow:
     """What is to be reported of a slide whose result is there already, with that note."""
     from wsisr.cli.console import print_message
     from wsisr.cli.tissue import save_tissue
@@ -387,13 +391,13 @@ def check_names(request: Request, output: Path, *, overwrite: bool) -> None:
 
 def loaded(request: Request, route: ScalePlan) -> Upscaler:
     """What enlarges a source."""
-    from wsisr.models.back_projection import Consistent
+    from wsisr.models.back_projection import ConsistentUpscaler
     from wsisr.models.upscaler import Unchanged
 
     if route.scale == 1:
         return Unchanged()
     upscaler = request.load(scale=route.scale, mpp=route.region.mpp)
-    return Consistent(upscaler) if request.consistency else upscaler
+    return ConsistentUpscaler(upscaler) if request.consistency else upscaler
 
 
 def looked_at(request: Request, source: SlideRegion, ground: BackgroundOptions, scale: int) -> SlideRegion:
@@ -405,10 +409,10 @@ def looked_at(request: Request, source: SlideRegion, ground: BackgroundOptions, 
     return replace(source, selection_warnings=(*source.selection_warnings, doubt)) if doubt else source
 
 
-def told(request: Request, work: UpscalePlan, upscaler: Upscaler, run: Run, output: Path) -> Facts:
+def told(request: Request, work: UpscalePlan, upscaler: Upscaler, run: RunTiming, output: Path) -> ReportRow:
     """What is to be reported of a slide that is done, said on the terminal first."""
     from wsisr.cli.console import print_message, stdout_console
-    from wsisr.cli.summary import measured, summary
+    from wsisr.cli.summary import result_panel, run_figures
     from wsisr.upscaling.provenance import FINDING_KEYS, UNREADABLE_KEY, read_derived_metadata
 
     note = read_derived_metadata(output)
@@ -416,5 +420,5 @@ def told(request: Request, work: UpscalePlan, upscaler: Upscaler, run: Run, outp
     if UNREADABLE_KEY in found:
         print_message(f"warning: {output}: could not be decoded and is {found[UNREADABLE_KEY]}")
     if not request.quiet:
-        stdout_console.print(summary(work, upscaler, run, output, found))
-    return {"state": "done"} | measured(work, upscaler, run) | found | {"note": note}
+        stdout_console.print(result_panel(work, upscaler, run, output, found))
+    return {"state": "done"} | run_figures(work, upscaler, run) | found | {"note": note}

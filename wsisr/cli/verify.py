@@ -1,4 +1,4 @@
-"""`wsisr verify`: whether pyramids that wsisr wrote are whole, and as they were meant to be."""
+"""`wsisr verify`: checks of pyramids that wsisr wrote."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ def verify_command(
     import json
     from dataclasses import asdict
 
-    from wsisr.cli.batch import look_at_each
-    from wsisr.writing.verification import verify_pyramid as checked
+    from wsisr.cli.batch import check_each_file
+    from wsisr.writing.verification import verify_pyramid
 
-    def good(file: Path) -> bool:
-        findings = list(checked(file))
+    def print_findings(file: Path) -> bool:
+        findings = list(verify_pyramid(file))
         if as_json:
             typer.echo(json.dumps({"path": str(file), "findings": [asdict(finding) for finding in findings]}))
         else:
@@ -33,4 +33,4 @@ def verify_command(
                 typer.echo(f"  {'ok' if finding.good else 'WRONG'}  {finding.check}: {finding.words}")
         return all(finding.good for finding in findings)
 
-    look_at_each(files, good)
+    check_each_file(files, print_findings)
