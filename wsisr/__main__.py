@@ -8,10 +8,10 @@ import sys
 
 
 def main() -> None:
-    """Run the command line. Ctrl-C before or after its own care of it is one line and exit code 130, too."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a cluster's Ctrl-C
+    """Run the command line. Ctrl-C during the imports is one line and exit code 130, too."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a cluster sends it instead of Ctrl-C
     try:
-        from wsisr.cli.app import run_command_line as run_command_line  # noqa: PLC0415 - within what catches Ctrl-C
+        from wsisr.cli.app import run_command_line  # noqa: PLC0415 - inside the block that catches Ctrl-C
 
         run_command_line()
     except KeyboardInterrupt:
@@ -22,7 +22,7 @@ def main() -> None:
 
 
 def end_at_signals() -> None:
-    """Let a signal end the process: what is left to do is to leave, and an exception there would be a traceback."""
+    """Let a signal end the process from here on: the job is over, and an exception would only print a traceback."""
     for number in (signal.SIGINT, signal.SIGTERM):
         if signal.getsignal(number) is signal.default_int_handler:
             signal.signal(number, signal.SIG_DFL)

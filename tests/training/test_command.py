@@ -65,7 +65,7 @@ def test_a_run_ends_by_saying_where_the_best_weights_are(recipe: Path) -> None:
     )
     assert best.is_file()
     lines = done.stderr.splitlines()
-    assert re.fullmatch(r"wsisr: .*run: \d+ parameters learn, 6 steps, 2 slides, on cpu", lines[0])
+    assert re.fullmatch(r"wsisr: .*run: \d+ trainable parameters, 6 steps, 2 slides, on cpu", lines[0])
     assert re.fullmatch(
         r"wsisr: train: 100 %, step 6/6, .* steps/s, loss 0\.\d{4}, [+-]\d+\.\d\d dB, 0 s left", lines[-1]
     )

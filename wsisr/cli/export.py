@@ -24,16 +24,16 @@ def export_command(
     from wsisr.cli.console import print_message, stdout_console
     from wsisr.errors import ModelError
     from wsisr.files import check_output, check_suffix
-    from wsisr.models.catalog import find
+    from wsisr.models.catalog import find_model
 
     check_suffix(output, (".onnx",))
     check_output(output, overwrite=overwrite)
-    weights = find(model)
+    weights = find_model(model)
     try:
         import onnxruntime  # noqa: F401
         import onnxscript  # noqa: F401
 
-        from wsisr.models.onnx_export import export as exported
+        from wsisr.models.onnx_export import export_onnx as exported
     except ModuleNotFoundError as error:
         raise ModelError(f"{error.name} is missing; export needs pip install 'wsisr[cpu,export]'") from error
     rows = exported(weights, output, half=fp16, overwrite=overwrite)

@@ -43,7 +43,7 @@ def preview_command(
     from wsisr.cli.console import print_message, print_warnings
     from wsisr.files import check_output, check_suffix, refuse_source
     from wsisr.models.back_projection import ConsistentUpscaler
-    from wsisr.models.catalog import scale_for
+    from wsisr.models.catalog import choose_default_scale
     from wsisr.models.loading import load_upscaler
     from wsisr.slides import open_slide
     from wsisr.upscaling.plan import training_range_warning
@@ -56,7 +56,7 @@ def preview_command(
         refuse_source(output, slide)
         check_output(output, overwrite=overwrite)
         source = selection.select_region(opened)
-        scale = scale or scale_for(source.mpp, model)
+        scale = scale or choose_default_scale(source.mpp, model)
         upscaler = load_upscaler(model, scale=scale, device=device, mpp=source.mpp, perception=perception)
         upscaler = ConsistentUpscaler(upscaler) if consistency else upscaler
         print_warnings((*source.warnings, *filter(None, [training_range_warning(upscaler, source.mpp)])))
