@@ -3,6 +3,11 @@
 A zarr array names its own codecs. The zarr library runs whatever codec it finds under a name, pickle among them, and
 allocates as much memory as the file claims. Here only codecs of a short list are run, and a chunk decodes to its own
 size or not at all.
+
+The zarr library could replace only `ChunkedArray.read_chunk`: codecs, sizes and stored files must be checked here
+before it sees the file. In its place zarr 3.1.6 read at 0.28 to 0.74 of this module's speed and took 1.9 to 3.5 times
+its CPU time, least with v2 zstd and most with sharded v3 (`python -m tests.bench zarr_reading
+data/cmu_small_region.svs --rounds 9`, 2 busy cores); importing it takes 1.5 s more.
 """
 
 from __future__ import annotations
