@@ -1,23 +1,21 @@
-"""Pictures of a report: small JPEGs embedded in the page, and the frames drawn on slides."""
+"""Pictures of a dataset report: the views of a pair, and the frames drawn on slides."""
 
 from __future__ import annotations
 
-import base64
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from io import BytesIO
 
 import numpy as np
-from PIL import Image
+from markupsafe import Markup
 
 from wsisr.dataset.patch_selection import sample_evenly
 from wsisr.dataset.reader import PatchStore
 from wsisr.dataset.records import MAGNIFICATIONS, PatchRecord
-from wsisr.dataset.report.markup import Html, html_element
 from wsisr.dataset.shard_writer import SlideFacts
 from wsisr.imaging.geometry import Box
 from wsisr.imaging.pixels import Rgb, enlarge_image, round_to_uint8, shrink_image
+from wsisr.reports.pictures import is_base64_jpeg, make_data_uri
+from wsisr.reports.templating import render_template
 
 PAIR_VIEW_PX = 192
 """Side of the central part of a patch that is shown; all four pictures of a pair show the same field."""
@@ -41,25 +39,6 @@ FRAME_COLOURS: dict[int | None, str] = dict(
     zip((*MAGNIFICATIONS, None), ("#14181f", "#e69500", "#00796b", "#1d4ed8", "#9d174d"), strict=True)
 )
 """Frame colour by magnification: unlike the pink and violet of H&E, and distinguishable for most eyes."""
-
-_BASE64 = re.compile(r"[A-Za-z0-9+/]+={0,2}")
-
-
-def jpeg_data_uri(image: Rgb, quality: int = 85) -> str:
-    """Encode (h, w, 3) or (h, w) as a JPEG and return it as a data URI."""
-    file = BytesIO()
-    Image.fromarray(image).save(file, "JPEG", quality=quality, subsampling="4:4:4")
-    return data_uri(base64.b64encode(file.getvalue()).decode())
-
-
-def data_uri(content: str) -> str:
-    """Return a base64 JPEG as a data URI."""
-    return f"data:image/jpeg;base64,{content}"
-
-
-def is_stored_picture(content: str, max_characters: int) -> bool:
-    """Check that text from a file is a picture by `shard_writer`: a base64 JPEG of at most `max_characters`."""
-    return content.startswith("/9j/") and len(content) <= max_characters and bool(_BASE64.fullmatch(content))
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,32 +84,30 @@ def _checkerboard(first: Rgb, second: Rgb) -> Rgb:
     return np.where(shows_first[..., None], first, second)
 
 
-def render_slide_map(facts: SlideFacts, records: Sequence[PatchRecord]) -> Html | None:
+def render_slide_map(facts: SlideFacts, records: Sequence[PatchRecord]) -> Markup | None:
     """Render a slide's picture with a frame around each chosen patch; None if the slide has no picture."""
     width, height = facts.size
-    if min(width, height) < 1 or not is_stored_picture(facts.thumbnail, MAX_THUMBNAIL_CHARACTERS):
+    if min(width, height) < 1 or not is_base64_jpeg(facts.thumbnail, MAX_THUMBNAIL_CHARACTERS):
         return None
     ratio = SLIDE_MAP_PX / max(width, height)
-    size = {"width": round(width * ratio, 2), "height": round(height * ratio, 2)}
     by_magnification: dict[int | None, list[PatchRecord]] = {}
     for record in records:
         by_magnification.setdefault(record.magnification, []).append(record)
-    magnifications = sorted(by_magnification, key=lambda magnification: magnification or 0)
-    return html_element(
-        "svg",
-        html_element("image", href=data_uri(facts.thumbnail), preserveAspectRatio="none", **size),
-        [
-            _render_frames(by_magnification[each], ratio, FRAME_COLOURS.get(each, FRAME_COLOURS[None]), order)
-            for order, each in enumerate(magnifications)
-        ],
-        viewBox=f"0 0 {size['width']:g} {size['height']:g}",
-        role="img",
-        aria_label="The slide, with a frame around each chosen patch",
+    frames = [
+        (FRAME_COLOURS.get(magnification, FRAME_COLOURS[None]), _frame_path(group, ratio, order))
+        for order, (magnification, group) in enumerate(sorted(by_magnification.items(), key=lambda item: item[0] or 0))
+    ]
+    return render_template(
+        "dataset/slide_map.html",
+        thumbnail=make_data_uri(facts.thumbnail),
+        width=round(width * ratio, 2),
+        height=round(height * ratio, 2),
+        frames=frames,
     )
 
 
-def _render_frames(records: Sequence[PatchRecord], ratio: float, colour: str, order: int) -> Html:
-    """Render one path for all frames, each patch once; a patch too small to see becomes a dot.
+def _frame_path(records: Sequence[PatchRecord], ratio: float, order: int) -> str:
+    """Return one SVG path of all frames, each patch once; a patch too small to see becomes a dot.
 
     Frames of a higher `order` are inset further, so that those of several magnifications do not cover each other.
     """
@@ -140,4 +117,4 @@ def _render_frames(records: Sequence[PatchRecord], ratio: float, colour: str, or
         width, height = ((end - start) * ratio - 2 * inset for start, end in ((left, right), (top, bottom)))
         x, y = left * ratio + inset, top * ratio + inset
         moves.append(f"M{x:.4g} {y:.4g}h{max(width, 1):.3g}v{max(height, 1):.3g}h-{max(width, 1):.3g}z")
-    return html_element("path", d="".join(moves), fill="none", stroke=colour, stroke_width=1.2)
+    return "".join(moves)
