@@ -54,9 +54,9 @@ def test_the_weights_folder_stays_small() -> None:
 
 
 def test_the_package_finds_the_shipped_weights() -> None:
-    from wsisr.models.catalog import weights_folder
+    from wsisr.models.catalog import find_weights_folder
 
-    assert {path.stem for path in weights_folder().glob("*.safetensors")} == stems(".safetensors")
+    assert {path.stem for path in find_weights_folder().glob("*.safetensors")} == stems(".safetensors")
 
 
 def test_a_wheel_takes_the_weights_along_as_part_of_the_package() -> None:

@@ -16,8 +16,8 @@ from typer.testing import CliRunner
 from tests.support.samples import make_noise_levels, write_generic_pyramid
 from wsisr.cli.evaluate import _build_score_table, evaluate_command
 from wsisr.errors import OutputError, SlideError
-from wsisr.evaluation import Row
-from wsisr.evaluation import evaluate as measure
+from wsisr.evaluation import ScoreRow
+from wsisr.evaluation import evaluate_level as measure
 from wsisr.imaging.geometry import Size
 from wsisr.models.upscaler import Resampling
 from wsisr.slides import open_slide
@@ -56,7 +56,7 @@ def test_no_number_is_cut_on_a_terminal_of_80_columns(slides: list[Path]) -> Non
     upscaler = Resampling("lanczos", 2)
     with open_slide(slides[0]) as slide:
         *_, row = measure(slide, upscaler, 0, "bicubic")
-    assert isinstance(row, Row)
+    assert isinstance(row, ScoreRow)
     terminal = Console(width=80, file=StringIO())
     terminal.print(_build_score_table([replace(row, mpp_lr=1.012, mpp_hr=0.506)], upscaler))
     assert isinstance(terminal.file, StringIO)

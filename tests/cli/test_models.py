@@ -17,7 +17,7 @@ from wsisr.errors import ModelError
 from wsisr.imaging.geometry import Size
 from wsisr.models.architectures.mmsrnet import MMSRNet
 from wsisr.models.loading import load_upscaler
-from wsisr.models.weights import load_between, load_network, save_weights
+from wsisr.models.weights import load_blended_network, load_network, save_weights
 from wsisr.writing import read_metadata
 
 PITCHED = {"resolution": (20000, 20000), "resolutionunit": "CENTIMETER", "photometric": "rgb", "metadata": None}
@@ -76,7 +76,7 @@ def twins(tmp_path: Path) -> Path:
 def test_perception_goes_from_one_set_of_weights_to_the_other(twins: Path) -> None:
     one, other = (load_network(path)[1].state_dict() for path in (twins, twins.with_name("x2-gan.safetensors")))
     for share in (0.0, 0.25, 1.0):
-        _, between = load_between(twins, twins.with_name("x2-gan.safetensors"), share)
+        _, between = load_blended_network(twins, twins.with_name("x2-gan.safetensors"), share)
         for name, tensor in between.state_dict().items():
             assert torch.allclose(tensor, (1 - share) * one[name] + share * other[name], atol=1e-7)
 

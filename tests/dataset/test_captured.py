@@ -10,8 +10,8 @@ from tests.support.captures import CaptureFlaws, ScanPair, make_tissue, render_c
 from tests.support.disks import limit_file_size
 from wsisr.cli.build_dataset import build_dataset_app
 from wsisr.dataset.alignment import NoCommonTissueError, align_captures
-from wsisr.dataset.captured import blur_and_thin, fit_colours
 from wsisr.dataset.captures import ImageSlide, open_capture, pixel_size_from_name
+from wsisr.dataset.colour_matching import ColourMatch, sample_colours
 from wsisr.dataset.reader import PatchStore
 from wsisr.dataset.registration.affine import Affine
 from wsisr.errors import DatasetError, OutputError, SlideError, WsisrError
@@ -132,8 +132,8 @@ def test_blur_noise_and_jpeg_do_not_change_what_colours_are_matched_to() -> None
     poor = render_capture(
         fine, Affine.similarity(4), Size(225, 225), CaptureFlaws(blur_px=0.8, noise=5, quality=60), random
     )
-    colours = fit_colours(iter([(blur_and_thin(sharp), blur_and_thin(poor))]))
-    np.testing.assert_allclose(colours[:3], np.eye(3), atol=0.15)
+    colours = ColourMatch.fit([(sample_colours(sharp), sample_colours(poor))])
+    np.testing.assert_allclose(colours.matrix[:3], np.eye(3), atol=0.15)
 
 
 def refused(folder: Path, *arguments: str | Path) -> str:

@@ -224,10 +224,10 @@ def test_a_file_says_what_happens(tmp_path: Path) -> None:
         ("[first.blur]\nsigma_px = -1", "sigma_px must be from 0 to 16"),
         ("[first.sensor]\nelectrons = 0", "electrons must be above 0"),
         ("[first.sharpening]\npercent = 2000", "percent must be from 0 to 1000"),
-        ("[first]\nshare = 2", "a share is from 0 to 1"),
+        ("[first]\nshare = 2", "a share must be from 0 to 1"),
         ("first = 5", "first = 5 is not a table"),
         ("kernels = { box = 1 }", "unknown kernel 'box'; known: area, bicubic, lanczos, light"),
-        ("kernels = { area = 0 }", "kernels need shares"),
+        ("kernels = { area = 0 }", "the shares of kernels must be"),
         ("first = [", "not a TOML file"),
     ],
 )

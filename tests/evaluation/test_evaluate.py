@@ -10,7 +10,7 @@ import pytest
 
 from tests.support.samples import make_noise, write_generic_pyramid
 from wsisr.errors import SlideError
-from wsisr.evaluation import BackProjection, Flat, Row, Sampling, evaluate, levels_to_evaluate
+from wsisr.evaluation import BackProjection, FlatScores, Sampling, ScoreRow, evaluate_level, list_levels_to_evaluate
 from wsisr.imaging.geometry import Size
 from wsisr.imaging.jpeg import recompress_jpeg
 from wsisr.imaging.metrics import compute_psnr, compute_ssim
@@ -60,11 +60,11 @@ def row(
     level: int = 0,
     sampling: Sampling | None = None,
     quality: int | None = None,
-) -> Row:
+) -> ScoreRow:
     with open_slide(path) as slide:
-        *steps, last = evaluate(slide, upscaler, level, kernel, sampling or Sampling(), quality)
+        *steps, last = evaluate_level(slide, upscaler, level, kernel, sampling or Sampling(), quality)
     assert all(isinstance(step, Progress) for step in steps)
-    assert isinstance(last, Row)
+    assert isinstance(last, ScoreRow)
     return last
 
 
@@ -90,7 +90,7 @@ def test_blocks_score_as_the_whole_image(path: Path, scale: int, kernel: FilterN
         assert scores.ssim == pytest.approx(compute_ssim(inside(output), inside(high)), abs=1e-9)
         border = 8 // scale
         drift = shrink_image(output, scale, "area").astype(float)[border:-border, border:-border]
-        assert scores.consistency == np.abs(drift - low[border:-border, border:-border]).mean()
+        assert scores.consistency_error == np.abs(drift - low[border:-border, border:-border]).mean()
         cells = tuple(slice(60, (side - 8) // 64 * 64 + 4) for side in high.shape[:2])
         whole = compare_texture(output[cells], high[cells])
         assert scores.texture is not None
@@ -114,7 +114,7 @@ def test_an_input_stored_as_jpeg_scores_as_the_whole_image_stored_at_once(
         assert scores.psnr == compute_psnr(inside(output), inside(high))
         border = 8 // scale
         drift = shrink_image(output, scale, "area").astype(float)[border:-border, border:-border]
-        assert scores.consistency == np.abs(drift - seen[border:-border, border:-border]).mean()
+        assert scores.consistency_error == np.abs(drift - seen[border:-border, border:-border]).mean()
 
 
 @pytest.mark.parametrize("block_px", [64, 512])
@@ -131,7 +131,7 @@ def test_flat_cells_score_as_cut_out_of_the_whole_image(path: Path, scale: int, 
     errors = np.array([[((out[cell].astype(float) - high[cell]) ** 2).mean() for cell in flat] for out in outputs])
     decibels = 10 * np.log10(255**2 / errors.mean(axis=1))
     found = row(path, Repeat(scale), "area", sampling=Sampling(block_px)).flat
-    assert isinstance(found, Flat)
+    assert isinstance(found, FlatScores)
     assert (found.cells, found.cells_below) == (len(flat), int((errors[0] > errors[1]).sum()))
     assert 0 < found.cells < len(cells)
     assert [found.model_psnr, found.bicubic_psnr] == pytest.approx(decibels)
@@ -145,7 +145,7 @@ def test_scores_of_a_narrow_image_do_not_depend_on_the_blocks(tmp_path: Path, si
     assert [s.psnr for s in (small.model, small.bicubic, small.back_projection)] == [
         s.psnr for s in (large.model, large.bicubic, large.back_projection)
     ]
-    assert small.bicubic.consistency == large.bicubic.consistency
+    assert small.bicubic.consistency_error == large.bicubic.consistency_error
 
 
 @pytest.mark.parametrize("kernel", ["area", "bicubic"])
@@ -161,12 +161,12 @@ def test_bicubic_gains_nothing_over_bicubic(path: Path, kernel: FilterName) -> N
 def test_back_projection_beats_bicubic_and_is_more_consistent(path: Path, scale: int) -> None:
     found = row(path, Repeat(scale), "area")
     assert found.back_projection_gain > 0
-    assert found.back_projection.consistency < found.bicubic.consistency
+    assert found.back_projection.consistency_error < found.bicubic.consistency_error
 
 
 def test_repeating_pixels_is_perfectly_consistent_and_worse_than_bicubic(path: Path) -> None:
     found = row(path, Repeat(2), "area")
-    assert found.model.consistency == 0
+    assert found.model.consistency_error == 0
     assert found.gain < 0
 
 
@@ -181,7 +181,7 @@ def test_a_row_says_what_was_measured(path: Path) -> None:
 
 def test_the_blocks_are_counted_to_the_end(path: Path) -> None:
     with open_slide(path) as slide:
-        *counts, _ = evaluate(slide, Repeat(2), 0, "area", Sampling(128))
+        *counts, _ = evaluate_level(slide, Repeat(2), 0, "area", Sampling(128))
     assert counts == [Progress("evaluate", done, 6) for done in range(7)]
 
 
@@ -212,13 +212,13 @@ def test_a_level_that_is_not_there_is_refused(path: Path) -> None:
 def test_the_smallest_image_has_finite_scores(tmp_path: Path, size: Size) -> None:
     file = write_generic_pyramid(tmp_path / "tiny.tif", [make_noise(size)], tile=(16, 16))
     found = row(file, Repeat(2), "area")
-    assert np.isfinite([found.model.psnr, found.model.ssim, found.model.consistency]).all()
+    assert np.isfinite([found.model.psnr, found.model.ssim, found.model.consistency_error]).all()
 
 
 def test_all_levels_are_those_large_enough(path: Path, tmp_path: Path) -> None:
     with open_slide(path) as slide:
-        assert levels_to_evaluate(slide.info) == [0]
+        assert list_levels_to_evaluate(slide.info) == [0]
     levels = [make_noise(Size(1030, 512)), make_noise(Size(515, 256)), make_noise(Size(257, 128))]
     large = write_generic_pyramid(tmp_path / "large.tif", levels)
     with open_slide(large) as slide:
-        assert levels_to_evaluate(slide.info) == [0, 1]
+        assert list_levels_to_evaluate(slide.info) == [0, 1]

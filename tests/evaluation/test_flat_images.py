@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from wsisr.evaluation import Probe, flat_probe
-from wsisr.evaluation.flat_images import flat_images
+from wsisr.evaluation import FlatProbe, measure_flat_images
+from wsisr.evaluation.flat_images import make_flat_images
 from wsisr.imaging.pixels import FilterName, RgbBatch
 from wsisr.models.upscaler import Resampling, UpscalerInfo
 
@@ -32,35 +32,35 @@ class Speckled:
         return enlarged
 
 
-def named(probes: list[Probe], name: str) -> list[Probe]:
+def named(probes: list[FlatProbe], name: str) -> list[FlatProbe]:
     return [probe for probe in probes if probe.name == name]
 
 
 @pytest.mark.parametrize("scale", [2, 4])
 def test_bicubic_gains_nothing_on_flat_images(scale: int) -> None:
-    probes = flat_probe(Resampling("bicubic", scale), KERNELS)
+    probes = measure_flat_images(Resampling("bicubic", scale), KERNELS)
     assert [probe.gain for probe in probes] == [0] * len(probes)
 
 
 def test_each_image_meets_each_kernel_once() -> None:
-    probes = flat_probe(Resampling("bicubic", 2), KERNELS)
+    probes = measure_flat_images(Resampling("bicubic", 2), KERNELS)
     assert len({(probe.name, probe.kernel) for probe in probes}) == len(probes) == 4 * len(KERNELS)
 
 
 def test_bicubic_reproduces_white_exactly() -> None:
-    probes = flat_probe(Resampling("bicubic", 2), KERNELS)
+    probes = measure_flat_images(Resampling("bicubic", 2), KERNELS)
     white = [*named(probes, "white 255"), *named(probes, "white 250")]
     assert {(probe.bicubic_psnr, probe.largest_error) for probe in white} == {(float("inf"), 0)}
 
 
 def test_speckles_on_white_are_a_loss_and_finite() -> None:
-    for probe in named(flat_probe(Speckled(2), KERNELS), "white 255"):
+    for probe in named(measure_flat_images(Speckled(2), KERNELS), "white 255"):
         assert -80 < probe.gain < 0
         assert probe.largest_error == 1
 
 
 def test_flat_images_are_flat_and_the_same_each_time() -> None:
-    once, again = flat_images(96), flat_images(96)
+    once, again = make_flat_images(96), make_flat_images(96)
     assert all((once[name] == again[name]).all() for name in once)
     assert all(image.mean(axis=2).std() < 6 for image in once.values())
     assert {image.dtype for image in once.values()} == {np.dtype(np.uint8)}

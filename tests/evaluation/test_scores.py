@@ -8,15 +8,23 @@ from pathlib import Path
 
 import pytest
 
-from wsisr.evaluation import Flat, Row, Scores, as_json, flat_probe, gain, summary
+from wsisr.evaluation import (
+    FlatScores,
+    ScoreRow,
+    Scores,
+    build_json_report,
+    compute_gain,
+    measure_flat_images,
+    summarise_rows,
+)
 from wsisr.imaging.pixels import FilterName
 from wsisr.imaging.texture import TextureComparison
 from wsisr.models.upscaler import Resampling
 
 
-def row(slide: str, kernel: FilterName, model: float, flat: Flat | None = None) -> Row:
+def row(slide: str, kernel: FilterName, model: float, flat: FlatScores | None = None) -> ScoreRow:
     """Bicubic at 30 dB, back-projection at 30.5 dB."""
-    return Row(
+    return ScoreRow(
         slide=Path("folder") / slide,
         level=0,
         mpp_lr=1.0,
@@ -33,9 +41,9 @@ def row(slide: str, kernel: FilterName, model: float, flat: Flat | None = None) 
 
 ROWS = [
     row("a.svs", "area", 31.0),
-    row("a.svs", "bicubic", 33.0, Flat(cells=3, cells_below=1, model_psnr=50.5, bicubic_psnr=50.0)),
+    row("a.svs", "bicubic", 33.0, FlatScores(cells=3, cells_below=1, model_psnr=50.5, bicubic_psnr=50.0)),
     row("b.svs", "area", 31.5),
-    row("b.svs", "bicubic", 31.5, Flat(cells=2, cells_below=2, model_psnr=49.0, bicubic_psnr=math.inf)),
+    row("b.svs", "bicubic", 31.5, FlatScores(cells=2, cells_below=2, model_psnr=49.0, bicubic_psnr=math.inf)),
 ]
 
 
@@ -44,11 +52,11 @@ ROWS = [
     [(31, 30, 1), (math.inf, math.inf, 0), (math.inf, 90, 0), (79, math.inf, -1), (math.inf, 70, 10)],
 )
 def test_a_gain_is_a_difference_in_db_and_always_finite(model: float, baseline: float, expected: float) -> None:
-    assert gain(model, baseline) == expected
+    assert compute_gain(model, baseline) == expected
 
 
 def test_a_summary_holds_means_over_rows_and_the_worst() -> None:
-    told = summary(ROWS)
+    told = summarise_rows(ROWS)
     assert (told.rows, told.gain, told.back_projection_gain) == (4, 1.75, 0.5)
     assert told.kernel_gains == {"area": 1.25, "bicubic": 2.25}
     assert told.worst == ROWS[0]
@@ -58,16 +66,16 @@ def test_a_summary_holds_means_over_rows_and_the_worst() -> None:
 
 
 def test_a_summary_without_flat_cells_has_no_flat_gain() -> None:
-    assert summary(ROWS[:1]).flat_gain is None
+    assert summarise_rows(ROWS[:1]).flat_gain is None
 
 
 def test_slides_of_one_name_in_two_folders_are_two_slides() -> None:
-    twin = Row(**{**{name: getattr(ROWS[0], name) for name in Row.__slots__}, "slide": Path("other/a.svs")})
-    assert summary([ROWS[1], twin]).worst_slide == Path("other/a.svs")
+    twin = ScoreRow(**{**{name: getattr(ROWS[0], name) for name in ScoreRow.__slots__}, "slide": Path("other/a.svs")})
+    assert summarise_rows([ROWS[1], twin]).worst_slide == Path("other/a.svs")
 
 
 def test_json_has_stable_keys_and_no_value_that_json_lacks() -> None:
-    facts = as_json(ROWS, flat_probe(Resampling("bicubic", 2), ["area"]))
+    facts = build_json_report(ROWS, measure_flat_images(Resampling("bicubic", 2), ["area"]))
     assert json.loads(json.dumps(facts, allow_nan=False)) == facts
     assert list(facts) == ["border_px", "rows", "flat_probe", "summary"]
     assert facts["rows"][3] == {

@@ -9,8 +9,16 @@ import pytest
 
 from tests.support.networks import make_small_spec
 from wsisr.errors import ModelError
-from wsisr.models.catalog import Model, best_among, best_for, find, purpose, scale_for, shipped
-from wsisr.models.weights import load_between, load_network
+from wsisr.models.catalog import (
+    Model,
+    choose_default_among,
+    choose_default_model,
+    choose_default_scale,
+    describe_purpose,
+    find_model,
+    list_shipped_models,
+)
+from wsisr.models.weights import load_blended_network, load_network
 
 
 def model(folder: Path, name: str, pitches: tuple[float, float] = (0.5, 4.0)) -> Model:
@@ -27,23 +35,23 @@ def names(folder: Path, *given: str) -> list[Model]:
 
 def test_of_alike_models_the_one_that_warns_of_a_wrong_pitch_is_taken(tmp_path: Path) -> None:
     models = names(tmp_path, "masrgan-x2", "masrgan-x2-best", "masrgan-x2-fast", "masrgan-x2-gan", "mmsrnet-x2")
-    assert [best_among(order, 2, 1.0).name for order in (models, models[::-1])] == ["mmsrnet-x2"] * 2
-    assert best_among(models[:4], 2, None).name == "masrgan-x2"
+    assert [choose_default_among(order, 2, 1.0).name for order in (models, models[::-1])] == ["mmsrnet-x2"] * 2
+    assert choose_default_among(models[:4], 2, None).name == "masrgan-x2"
 
 
 def test_the_nearest_in_pitch_comes_before_that(tmp_path: Path) -> None:
     models = [model(tmp_path, "masrgan-x2", (0.25, 1.0)), model(tmp_path, "mmsrnet-x2", (2.0, 4.0))]
-    assert [best_among(models, 2, mpp).name for mpp in (0.5, 3.0)] == ["masrgan-x2", "mmsrnet-x2"]
+    assert [choose_default_among(models, 2, mpp).name for mpp in (0.5, 3.0)] == ["masrgan-x2", "mmsrnet-x2"]
 
 
 def test_fast_best_and_crisp_ones_are_taken_by_name_only(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="no shipped model has scale 2"):
-        best_among(names(tmp_path, "masrgan-x2-best", "masrgan-x2-fast", "mmsrnet-x2-gan"), 2, 1.0)
+        choose_default_among(names(tmp_path, "masrgan-x2-best", "masrgan-x2-fast", "mmsrnet-x2-gan"), 2, 1.0)
 
 
 def test_every_model_says_what_it_is_for_and_one_is_the_default(tmp_path: Path) -> None:
     models = names(tmp_path, "masrgan-x2", "masrgan-x2-best", "masrgan-x2-fast", "masrgan-x2-gan", "mmsrnet-x2")
-    assert [purpose(each, models) for each in models] == [
+    assert [describe_purpose(each, models) for each in models] == [
         "mix-attention, when named",
         "least error, for a GPU, when named",
         "speed on a CPU, when named",
@@ -54,37 +62,39 @@ def test_every_model_says_what_it_is_for_and_one_is_the_default(tmp_path: Path) 
 
 @pytest.mark.parametrize("scale", [2, 4])
 def test_one_shipped_model_of_each_scale_is_the_default(scale: int) -> None:
-    said = [purpose(each, shipped()) for each in shipped() if each.spec.scale == scale]
+    said = [describe_purpose(each, list_shipped_models()) for each in list_shipped_models() if each.spec.scale == scale]
     assert sum(words.startswith("the default") for words in said) == 1
-    assert not best_for(scale, None).asked_for
+    assert not choose_default_model(scale, None).is_opt_in
 
 
 @pytest.mark.parametrize(
     ("mpp", "scale"), [(0.25, 2), (0.499, 2), (0.8, 2), (0.9, 4), (1.0, 4), (8.0, 4), (20.0, 4), (None, 4)]
 )
 def test_the_scale_goes_with_the_pitch_that_models_were_trained_on(mpp: float | None, scale: int) -> None:
-    assert scale_for(mpp) == scale
-    if mpp and any(best_for(each, mpp).spec.covers(mpp) for each in (2, 4)):
-        assert best_for(scale, mpp).spec.covers(mpp)
+    assert choose_default_scale(mpp) == scale
+    if mpp and any(choose_default_model(each, mpp).spec.covers_mpp(mpp) for each in (2, 4)):
+        assert choose_default_model(scale, mpp).spec.covers_mpp(mpp)
 
 
-@pytest.mark.parametrize("model", shipped(), ids=lambda model: model.name)
+@pytest.mark.parametrize("model", list_shipped_models(), ids=lambda model: model.name)
 def test_the_scale_of_a_model_that_is_named_is_its_own(model: Model) -> None:
-    assert scale_for(0.5, model.name) == model.spec.scale
+    assert choose_default_scale(0.5, model.name) == model.spec.scale
 
 
-@pytest.mark.parametrize("model", [each for each in shipped() if each.twin.is_file()], ids=lambda model: model.name)
+@pytest.mark.parametrize(
+    "model", [each for each in list_shipped_models() if each.gan_variant_path.is_file()], ids=lambda model: model.name
+)
 def test_a_shipped_twin_lies_a_part_of_the_way_from_its_model(model: Model) -> None:
     """Which asks that they are of one shape."""
-    _, half = load_between(model.path, model.twin, 0.5)
+    _, half = load_blended_network(model.path, model.gan_variant_path, 0.5)
     last = next(name for name in half.state_dict() if name.endswith("tail.weight"))
-    ends = [load_network(path)[1].state_dict()[last] for path in (model.path, model.twin)]
+    ends = [load_network(path)[1].state_dict()[last] for path in (model.path, model.gan_variant_path)]
     assert not ends[0].equal(ends[1])
     assert (half.state_dict()[last] - (ends[0] + ends[1]) / 2).abs().max() < 1e-6
 
 
 def test_a_typo_is_answered_with_names_like_it_and_anything_else_with_all() -> None:
     with pytest.raises(ModelError, match=r"no model is called 'mmsrnet-2x'; .*mmsrnet-x2 or .* may be meant"):
-        find("mmsrnet-2x")
+        find_model("mmsrnet-2x")
     with pytest.raises(ModelError, match=r"; there are bicubic, lanczos, .*, or give a"):
-        find("x")
+        find_model("x")

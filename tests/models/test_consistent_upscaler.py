@@ -13,7 +13,7 @@ from tests.support.samples import make_noise, upscale_pixels
 from wsisr.imaging.geometry import Size
 from wsisr.imaging.pixels import Rgb, RgbBatch
 from wsisr.models import back_projection
-from wsisr.models.back_projection import ROUNDS, Consistent, agreeing
+from wsisr.models.back_projection import BACK_PROJECTION_ITERATIONS, ConsistentUpscaler, back_project_image
 from wsisr.models.upscaler import Resampling, Upscaler, UpscalerInfo
 from wsisr.upscaling.consistency import count_consistency_errors
 from wsisr.upscaling.plan import UpscaleOptions
@@ -46,38 +46,38 @@ def residual(low: Rgb, upscaler: Upscaler) -> float:
 def test_what_bicubic_makes_of_noise_averages_back_to_it(scale: int) -> None:
     low, bicubic = muted(Size(70, 50)), Resampling("bicubic", scale)
     assert residual(low, bicubic) > 3
-    assert residual(low, Consistent(bicubic)) < 1
+    assert residual(low, ConsistentUpscaler(bicubic)) < 1
 
 
 def test_what_darkens_all_is_put_right() -> None:
     low = muted(Size(40, 30))
     assert residual(low, Repeat(20)) == 20
-    assert residual(low, Consistent(Repeat(20))) == 0
+    assert residual(low, ConsistentUpscaler(Repeat(20))) == 0
 
 
 @given(st.integers(1, 40), st.integers(1, 40))
 def test_what_agrees_already_stays_as_it_is(width: int, height: int) -> None:
     tiles = make_noise(Size(width, height))[None]
-    np.testing.assert_array_equal(Consistent(Repeat())(tiles), Repeat()(tiles))
+    np.testing.assert_array_equal(ConsistentUpscaler(Repeat())(tiles), Repeat()(tiles))
 
 
 @settings(max_examples=25)
 @given(st.integers(1, 300), st.integers(1, 200), st.integers(1, 3), st.sampled_from([2, 4]))
 def test_the_result_does_not_depend_on_the_cutting(width: int, height: int, batch: int, scale: int) -> None:
-    pixels, upscaler = make_noise(Size(width, height)), Consistent(Resampling("bicubic", scale))
-    whole = agreeing(pixels, Resampling("bicubic", scale)(pixels[None])[0], ROUNDS)
+    pixels, upscaler = make_noise(Size(width, height)), ConsistentUpscaler(Resampling("bicubic", scale))
+    whole = back_project_image(pixels, Resampling("bicubic", scale)(pixels[None])[0], BACK_PROJECTION_ITERATIONS)
     np.testing.assert_array_equal(upscale_pixels(pixels, upscaler, UpscaleOptions(tile_px=128, batch=batch)), whole)
 
 
 def test_nor_on_the_pieces_that_threads_work_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    tiles, upscaler = make_noise(Size(90, 70))[None], Consistent(Resampling("bicubic", 4))
+    tiles, upscaler = make_noise(Size(90, 70))[None], ConsistentUpscaler(Resampling("bicubic", 4))
     whole = upscaler(tiles)
     monkeypatch.setattr(back_projection, "PIECE_PX", 16)
     np.testing.assert_array_equal(upscaler(tiles), whole)
 
 
 def test_a_context_one_px_smaller_would_break_the_law() -> None:
-    class Nearsighted(Consistent):
+    class Nearsighted(ConsistentUpscaler):
         @property
         def info(self) -> UpscalerInfo:
             info = super().info
@@ -91,6 +91,6 @@ def test_a_context_one_px_smaller_would_break_the_law() -> None:
 
 def test_it_is_told_from_what_it_corrects_by_its_name_alone() -> None:
     plain = Resampling("bicubic", 2)
-    corrected = Consistent(plain)
+    corrected = ConsistentUpscaler(plain)
     assert (corrected.info.scale, corrected.info.weights, corrected.info.hardware) == (2, None, plain.info.hardware)
     assert corrected.info.name == "bicubic + back-projection"

@@ -9,57 +9,57 @@ import numpy.typing as npt
 import pytest
 
 from wsisr.errors import ModelError
-from wsisr.models.probing import Nature, Network, Planes, probed
+from wsisr.models.probing import NetworkFunction, NetworkPlanes, ProbedModel, probe_model
 
 Line: TypeAlias = npt.NDArray[Any]
 
 
-def blurred(reach: int, scale: int, white: int = 1) -> Network:
+def blurred(reach: int, scale: int, white: int = 1) -> NetworkFunction:
     """Partly the mean over a square of 2*reach + 1 px, in 510 steps to white, then nearest neighbour."""
 
     def mean(line: Line) -> Line:
         return np.convolve(np.pad(line, reach), np.full(2 * reach + 1, 1 / (2 * reach + 1)), "valid")
 
-    def network(pixels: Planes) -> Planes:
+    def network(pixels: NetworkPlanes) -> NetworkPlanes:
         around = np.apply_along_axis(mean, 3, np.apply_along_axis(mean, 2, pixels))
         steps = np.round((0.9 * pixels + 0.1 * around) * (510 / white))
-        stepped: Planes = np.clip(steps * (white / 510), 0, white).astype(np.float32)
+        stepped: NetworkPlanes = np.clip(steps * (white / 510), 0, white).astype(np.float32)
         return stepped.repeat(scale, axis=2).repeat(scale, axis=3)
 
     return network
 
 
-def refused(network: Network, words: str) -> None:
+def refused(network: NetworkFunction, words: str) -> None:
     with pytest.raises(ModelError, match=f"a.onnx: .*{words}") as error:
-        probed("a.onnx", network)
+        probe_model("a.onnx", network)
     assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize("white", [1, 255])
 @pytest.mark.parametrize(("reach", "scale"), [(0, 2), (5, 4), (20, 3)])
 def test_what_a_network_is_comes_out(reach: int, scale: int, white: int) -> None:
-    assert probed("a.onnx", blurred(reach, scale, white)) == Nature(scale, (0, white), reach)
+    assert probe_model("a.onnx", blurred(reach, scale, white)) == ProbedModel(scale, (0, white), reach)
 
 
 def test_a_network_that_sees_farther_is_tried_on_wider_images() -> None:
-    assert 95 <= probed("a.onnx", blurred(100, 2)).context <= 100
+    assert 95 <= probe_model("a.onnx", blurred(100, 2)).receptive_field <= 100
 
 
 def test_a_network_whose_values_do_not_matter_gets_the_first_of_them() -> None:
-    assert probed("a.onnx", lambda pixels: pixels.repeat(2, axis=2).repeat(2, axis=3)).span == (0, 1)
+    assert probe_model("a.onnx", lambda pixels: pixels.repeat(2, axis=2).repeat(2, axis=3)).value_range == (0, 1)
 
 
 def test_pooling_over_all_of_an_image_is_refused() -> None:
-    def network(pixels: Planes) -> Planes:
-        mixed: Planes = 0.5 * pixels + 0.5 * pixels.mean(axis=(2, 3), keepdims=True)
+    def network(pixels: NetworkPlanes) -> NetworkPlanes:
+        mixed: NetworkPlanes = 0.5 * pixels + 0.5 * pixels.mean(axis=(2, 3), keepdims=True)
         return mixed.repeat(2, axis=2).repeat(2, axis=3)
 
     refused(network, "would depend on the tiles")
 
 
 def test_what_depends_on_the_size_of_the_image_is_refused() -> None:
-    def network(pixels: Planes) -> Planes:
-        ramped: Planes = 0.8 * pixels + np.linspace(0, 0.2, pixels.shape[3], dtype=np.float32)
+    def network(pixels: NetworkPlanes) -> NetworkPlanes:
+        ramped: NetworkPlanes = 0.8 * pixels + np.linspace(0, 0.2, pixels.shape[3], dtype=np.float32)
         return ramped.repeat(2, axis=2).repeat(2, axis=3)
 
     refused(network, "would depend on the tiles")

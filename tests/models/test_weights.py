@@ -21,8 +21,8 @@ from tests.support.disks import limit_file_size, run_as_nobody
 from wsisr.errors import ModelError, OutputError
 from wsisr.models.architectures.families import TRUNKS
 from wsisr.models.spec import ModelSpec
-from wsisr.models.weights import build, load_network, save_weights, warm_start
-from wsisr.models.weights_header import SPEC_KEY, sha256, spec_in
+from wsisr.models.weights import build_network, load_network, save_weights, warm_start
+from wsisr.models.weights_header import SPEC_KEY, hash_file, read_model_spec
 
 SPEC = ModelSpec("masrgan", 2, 8, 1, 3, (0.5, 2.0))
 HUGE = replace(SPEC, channels=1024, blocks=256)
@@ -41,7 +41,7 @@ SPECS = st.builds(
 
 def network(spec: ModelSpec = SPEC, seed: int = 0) -> nn.Module:
     torch.manual_seed(seed)
-    made = build(spec)
+    made = build_network(spec)
     for parameter in made.parameters():
         nn.init.normal_(parameter, std=0.1)
     return made
@@ -81,14 +81,14 @@ def test_a_network_and_its_spec_come_back_as_they_were(
     path, made = tmp_path_factory.mktemp("weights") / "a.safetensors", network(spec)
     save_weights(path, spec, made.state_dict())
     found, loaded = load_network(path)
-    assert found == spec_in(path) == spec
+    assert found == read_model_spec(path) == spec
     assert equal(loaded.state_dict(), made.state_dict())
     assert not loaded.training
     assert list(path.parent.iterdir()) == [path]
 
 
 def test_the_same_weights_are_the_same_bytes(tmp_path: Path) -> None:
-    assert sha256(saved(tmp_path / "a.safetensors")) == sha256(saved(tmp_path / "b.safetensors"))
+    assert hash_file(saved(tmp_path / "a.safetensors")) == hash_file(saved(tmp_path / "b.safetensors"))
 
 
 @pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16])
@@ -293,8 +293,8 @@ def test_a_trunk_can_be_the_start_of_a_network_alone(tmp_path: Path) -> None:
 )
 def test_a_pitch_belongs_to_the_nearest_magnification(mpp: float, index: int | None) -> None:
     spec = replace(SPEC, family="mmsrnet", trunk="masrgan", magnifications=(5.0, 10.0, 20.0))
-    assert spec.class_of(mpp) == index
-    assert SPEC.class_of(mpp) is None
+    assert spec.magnification_class(mpp) == index
+    assert SPEC.magnification_class(mpp) is None
 
 
 def test_a_warm_start_from_which_nothing_fits_is_refused(tmp_path: Path) -> None:

@@ -15,8 +15,8 @@ from tests.support.samples import InMemorySlide, make_noise
 from wsisr.imaging.geometry import Box, Size
 from wsisr.imaging.pixels import RgbBatch
 from wsisr.models.architectures.mmsrnet import MMSRNet
-from wsisr.models.loading import load_sight
-from wsisr.models.magnification import Shares
+from wsisr.models.loading import load_magnification_classifier
+from wsisr.models.magnification import ClassProbabilities
 from wsisr.models.spec import ModelSpec
 from wsisr.models.weights import save_weights
 from wsisr.slides.region import SlideRegion
@@ -34,7 +34,7 @@ class Opinion:
     def spec(self) -> ModelSpec:
         return make_small_spec("mmsrnet")
 
-    def __call__(self, tiles: RgbBatch) -> Shares:
+    def __call__(self, tiles: RgbBatch) -> ClassProbabilities:
         assert tiles.ndim == 4
         return self.shares
 
@@ -97,17 +97,17 @@ def test_a_branch_sees_by_the_mean_over_windows(tmp_path: Path) -> None:
     assert isinstance(network, MMSRNet)
     path = tmp_path / "joint.safetensors"
     save_weights(path, make_small_spec("mmsrnet"), network.state_dict())
-    sight = load_sight(path, scale=2, device="cpu")
+    sight = load_magnification_classifier(path, scale=2, device="cpu")
     assert sight is not None
     tiles = np.stack([make_noise(Size(40, 40), seed) for seed in range(3)])
     alone = [sight(tiles[number : number + 1]) for number in range(3)]
     np.testing.assert_allclose(sight(tiles), np.mean(alone, axis=0), atol=1e-6)
     with torch.inference_mode():
-        logits = network.logits(torch.from_numpy(tiles[:1]).permute(0, 3, 1, 2) / 255)
+        logits = network.compute_logits(torch.from_numpy(tiles[:1]).permute(0, 3, 1, 2) / 255)
     np.testing.assert_allclose(alone[0], logits.softmax(dim=1)[0].numpy(), atol=1e-5)
 
 
 def test_what_has_no_branch_sees_nothing(tmp_path: Path) -> None:
     save_weights(tmp_path / "a.safetensors", make_small_spec("edsr"), make_small_network("edsr").state_dict())
     for model in ("bicubic", "masrgan-x2", tmp_path / "a.safetensors", "model.onnx"):
-        assert load_sight(model, scale=2, device="cpu") is None
+        assert load_magnification_classifier(model, scale=2, device="cpu") is None

@@ -16,7 +16,7 @@ from tests.support.samples import upscale_pixels
 from wsisr.imaging.geometry import Box
 from wsisr.imaging.pixels import Rgb
 from wsisr.models.backends.torch import TorchUpscaler
-from wsisr.models.catalog import shipped
+from wsisr.models.catalog import list_shipped_models
 from wsisr.models.loading import load_upscaler
 from wsisr.models.upscaler import Upscaler
 from wsisr.slides import open_slide
@@ -39,7 +39,7 @@ def precision(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-@pytest.fixture(scope="module", params=shipped(), ids=lambda model: model.name)
+@pytest.fixture(scope="module", params=list_shipped_models(), ids=lambda model: model.name)
 def upscaler(request: pytest.FixtureRequest, precision: str) -> Upscaler:
     model = request.param
     return load_upscaler(model.path, scale=model.spec.scale, device="cpu", precision=precision)

@@ -14,7 +14,7 @@ from wsisr.cli.options import ConsistencyOption, DeviceOption, SeriesOption, sli
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from wsisr.evaluation import Probe, Row, Sampling
+    from wsisr.evaluation import FlatProbe, Sampling, ScoreRow
     from wsisr.imaging.pixels import FilterName
     from wsisr.models.upscaler import Upscaler
     from wsisr.progress import Progress
@@ -85,7 +85,7 @@ def evaluate_command(
     from wsisr.cli.console import relay_warnings, stdout_console
     from wsisr.cli.progress import show_progress
     from wsisr.cli.selection import check_device_option, check_scale_option
-    from wsisr.evaluation import Sampling, flat_probe
+    from wsisr.evaluation import Sampling, measure_flat_images
     from wsisr.files import check_output, check_suffix
     from wsisr.models.back_projection import ConsistentUpscaler
     from wsisr.models.loading import load_upscaler
@@ -106,8 +106,8 @@ def evaluate_command(
     cases = [EvaluationCase(*image, filter_name, quality) for image in images for filter_name in kernels]
     upscaler = load_upscaler(model, scale=scale, device=device)
     upscaler = ConsistentUpscaler(upscaler) if consistency else upscaler
-    rows: list[Row] = []
-    probes = flat_probe(upscaler, kernels)
+    rows: list[ScoreRow] = []
+    probes = measure_flat_images(upscaler, kernels)
     sampling = Sampling(limit_px=limit_px)
     steps = _evaluate_cases(cases, upscaler, sampling, rows)
     for _ in show_progress(relay_warnings(steps, upscaler.warnings), _format_pace, quiet=quiet):
@@ -128,23 +128,23 @@ def _list_levels(
 ) -> Iterator[tuple[Path, int | None, int]]:
     """Yield path, series and level of each image. Opens every slide, so that unreadable ones stop the command early."""
     from wsisr.cli.console import print_warnings
-    from wsisr.evaluation import levels_to_evaluate
+    from wsisr.evaluation import list_levels_to_evaluate
     from wsisr.slides import open_slide
 
     for path in dict.fromkeys(slides):
         with open_slide(path, series=series) as slide:
             print_warnings(slide.info.warnings)
-            for level in levels_to_evaluate(slide.info) if all_levels else dict.fromkeys(levels):
+            for level in list_levels_to_evaluate(slide.info) if all_levels else dict.fromkeys(levels):
                 slide.info.get_level(level)
                 yield path, series, level
 
 
 def _evaluate_cases(
-    jobs: Sequence[EvaluationCase], upscaler: Upscaler, sampling: Sampling, rows: list[Row]
+    jobs: Sequence[EvaluationCase], upscaler: Upscaler, sampling: Sampling, rows: list[ScoreRow]
 ) -> Iterator[Progress]:
     """Evaluate the cases one by one, append a row for each, and yield progress."""
-    from wsisr.evaluation import Row
-    from wsisr.evaluation import evaluate as evaluated
+    from wsisr.evaluation import ScoreRow
+    from wsisr.evaluation import evaluate_level as evaluated
     from wsisr.progress import Progress
     from wsisr.slides import open_slide
 
@@ -152,7 +152,7 @@ def _evaluate_cases(
     for number, job in enumerate(jobs):
         with open_slide(job.slide, series=job.series) as slide:
             for step in evaluated(slide, upscaler, job.level, job.kernel, sampling, job.quality):
-                if isinstance(step, Row):
+                if isinstance(step, ScoreRow):
                     rows.append(step)
                 else:
                     yield Progress("evaluate", STEPS_PER_ROW * number + STEPS_PER_ROW * step.done // step.total, total)
@@ -162,7 +162,7 @@ def _format_pace(progress: Progress, seconds: float) -> str:
     return f"{progress.done // STEPS_PER_ROW}/{progress.total // STEPS_PER_ROW} images in {seconds:.0f} s"
 
 
-def _print_sampling(rows: Sequence[Row], block_px: int) -> None:
+def _print_sampling(rows: Sequence[ScoreRow], block_px: int) -> None:
     from wsisr.cli.console import print_message
 
     for row in rows:
@@ -172,12 +172,12 @@ def _print_sampling(rows: Sequence[Row], block_px: int) -> None:
             print_message(f"{image}: {share} stand for the level; --limit-px sets how much")
 
 
-def _build_score_table(rows: Sequence[Row], upscaler: Upscaler) -> Table:
+def _build_score_table(rows: Sequence[ScoreRow], upscaler: Upscaler) -> Table:
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
     from rich.text import Text
 
-    from wsisr.evaluation import summary
+    from wsisr.evaluation import summarise_rows
 
     name, scale = upscaler.info.name, upscaler.info.scale
     title = f"{name} x{scale}: above bicubic; texture is a distance from the truth's, bicubic's>model's"
@@ -189,7 +189,7 @@ def _build_score_table(rows: Sequence[Row], upscaler: Upscaler) -> Table:
         table.add_column(name, justify="right", no_wrap=True)
     for row in rows:
         table.add_row(Text(row.slide.name), _format_pixel_sizes(row), _format_input(row), *_format_scores(row))
-    mean = summary(rows)
+    mean = summarise_rows(rows)
     table.add_section()
     table.add_row(
         "mean (flat: lowest)",
@@ -200,7 +200,7 @@ def _build_score_table(rows: Sequence[Row], upscaler: Upscaler) -> Table:
         _format_gain(mean.gain),
         f"{mean.model_ssim - mean.bicubic_ssim:+.3f}",
         _format_change(mean.bicubic_texture, mean.model_texture),
-        f"{mean.consistency:.2f}",
+        f"{mean.consistency_error:.2f}",
         _format_gain(mean.flat_gain),
         style="bold",
     )
@@ -215,11 +215,11 @@ def _build_score_table(rows: Sequence[Row], upscaler: Upscaler) -> Table:
     return table
 
 
-def _format_input(row: Row) -> str:
+def _format_input(row: ScoreRow) -> str:
     return f"{row.kernel}\nJPEG {row.quality}" if row.quality else row.kernel
 
 
-def _format_scores(row: Row) -> list[str]:
+def _format_scores(row: ScoreRow) -> list[str]:
     """Return the columns after the input."""
     before, after = (scores.texture.distance if scores.texture else None for scores in (row.bicubic, row.model))
     return [
@@ -228,12 +228,12 @@ def _format_scores(row: Row) -> list[str]:
         _format_gain(row.gain),
         f"{row.model.ssim - row.bicubic.ssim:+.3f}",
         _format_change(before, after),
-        f"{row.model.consistency:.2f}",
+        f"{row.model.consistency_error:.2f}",
         _format_gain(row.flat.gain if row.flat else None),
     ]
 
 
-def _build_probe_table(probes: Sequence[Probe]) -> Table:
+def _build_probe_table(probes: Sequence[FlatProbe]) -> Table:
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
@@ -248,7 +248,7 @@ def _build_probe_table(probes: Sequence[Probe]) -> Table:
     return table
 
 
-def _format_pixel_sizes(row: Row) -> str:
+def _format_pixel_sizes(row: ScoreRow) -> str:
     if row.mpp_lr is None or row.mpp_hr is None:
         return f"unknown, level {row.level}"
     return f"{row.mpp_lr:.3g}>{row.mpp_hr:.3g}"
@@ -264,14 +264,14 @@ def _format_change(before: float | None, after: float | None) -> str:
 
 
 def _write_scores(
-    path: Path, upscaler: Upscaler, found: tuple[Sequence[Row], Sequence[Probe]], *, overwrite: bool
+    path: Path, upscaler: Upscaler, found: tuple[Sequence[ScoreRow], Sequence[FlatProbe]], *, overwrite: bool
 ) -> None:
     """Write the scores as JSON, whole or not at all."""
     import json
 
-    from wsisr.evaluation import as_json
+    from wsisr.evaluation import build_json_report
     from wsisr.files import write_atomically
 
-    facts = {"model": upscaler.info.name, "scale": upscaler.info.scale} | as_json(*found)
+    facts = {"model": upscaler.info.name, "scale": upscaler.info.scale} | build_json_report(*found)
     text = json.dumps(facts, indent=2, allow_nan=False) + "\n"
     write_atomically(path, [text.encode()], overwrite=overwrite)

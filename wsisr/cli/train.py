@@ -39,14 +39,14 @@ def train_command(
 
     from wsisr.cli.console import print_message
     from wsisr.cli.progress import show_progress
-    from wsisr.models.backends.device import torch_device
+    from wsisr.models.backends.device import select_device
     from wsisr.training.config import read_train_config
     from wsisr.training.loop import BEST_WEIGHTS_FILE, TrainingRun
     from wsisr.training.tensorboard import TensorBoardLog
 
     if threads is not None:
         torch.set_num_threads(threads)
-    run = TrainingRun(read_train_config(config), output, torch_device(device))
+    run = TrainingRun(read_train_config(config), output, select_device(device))
     steps = run.config.schedule.steps
     status_line = StatusLine()
     board_log = closing(TensorBoardLog(output)) if board and run.is_main_process else nullcontext()

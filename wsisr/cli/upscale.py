@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from wsisr.cli.batch import BatchItem, ReportRow
     from wsisr.cli.summary import RunTiming
-    from wsisr.models.magnification import Sight
+    from wsisr.models.magnification import MagnificationClassifier
     from wsisr.models.upscaler import Upscaler
     from wsisr.parallel.processes import WorkerSlot
     from wsisr.slides.region import SlideRegion
@@ -47,7 +47,7 @@ class Request:
     choice: PixelSelection
     load: Callable[..., Upscaler]
     """`load_upscaler` with model, device, precision and perception as asked."""
-    look: Callable[..., Sight | None]
+    look: Callable[..., MagnificationClassifier | None]
     """`load_sight` with model and device as asked."""
     consistency: bool
     """Correct what a network or filter gives, so that it averages back to its input."""
@@ -187,7 +187,7 @@ def upscale_command(
     """Enlarge slides into new pyramidal TIFFs."""
     choice = PixelSelection(scale, level, source_mpp, target_mpp, region, region_mm, whole_canvas)
     from wsisr.cli import batch as many
-    from wsisr.models.loading import load_sight, load_upscaler
+    from wsisr.models.loading import load_magnification_classifier, load_upscaler
     from wsisr.models.spec import PRECISIONS
     from wsisr.upscaling.plan import UpscaleOptions
     from wsisr.writing.encoding.codec import SUBSAMPLINGS
@@ -220,7 +220,7 @@ def upscale_command(
     request = Request(
         choice,
         partial(load_upscaler, model, device=device, precision=precision, perception=perception),
-        partial(load_sight, model, device=device),
+        partial(load_magnification_classifier, model, device=device),
         consistency,
         replace(options, deidentify=deidentify, verify=not no_verify, keep_images=keep, memory_gb=memory),
         mpp=mpp,

@@ -49,7 +49,7 @@ class ImageSlide(Slide):
 
 
 def open_capture(path: Path, mpp: float | None = None) -> Slide:
-    """Open a slide or a plain image. The pixel size is `mpp`, else the file's, else that of the magnification in its name.
+    """Open a slide or a plain image. Its pixel size is `mpp`, else that of the file, else that by its name.
 
     Raises `SlideError` if it cannot be read as either.
     """

@@ -1,18 +1,18 @@
-"""How low resolution arises from high, step by step: one description for datasets and for training, read from TOML.
+"""Degradation of high to low resolution in steps: one description for datasets and for training, read from TOML.
 
-    kernels = { light = 0.5, area = 0.5 }       # how px become larger: area, bicubic, lanczos, or light: its mean
+    kernels = { light = 0.5, area = 0.5 }       # downsampling: area, bicubic, lanczos, or light, the mean of light
 
-    [first.lens]                                # each table is a step; what has no table does not happen
-    na = [0.25, 0.4]                            # ranges are drawn from evenly; one number stands for itself
+    [first.lens]                                # each table is a step; steps without a table are left out
+    na = [0.25, 0.4]                            # drawn uniformly from a range; a single number is fixed
     [first.jpeg]
     qualities = [30, 95]
-    [second]                                    # once more at low resolution, as a file that is stored again
+    [second]                                    # a second round at low resolution, as for a file that is stored again
     share = 0.3
     [second.jpeg]
     qualities = 70
 
-In each round the lens and the blur come before the px become larger, then sensor, sharpening and JPEG. All numbers are
-drawn first, kernel, first round, second round, in this order; a `share` of 1 and a single number draw nothing.
+In the first round, lens and blur come before downsampling, sensor, sharpening and JPEG after it. All numbers are drawn
+before any step is applied: kernel, first round, second round. A `share` of 1 and a single number draw nothing.
 """
 
 from __future__ import annotations
@@ -25,36 +25,35 @@ from typing import Any, Protocol, TypeAlias, cast
 import numpy as np
 
 from wsisr.config import parse_table, read_toml
-from wsisr.dataset.degradation_steps import Blur, Jpeg, Lens, PatchScale, Sensor, Sharpening
+from wsisr.dataset.degradation_steps import Blur, Jpeg, Lens, PatchScale, Random, Sensor, Sharpening
 from wsisr.dataset.optics import average_light
 from wsisr.dataset.records import ParameterValue
 from wsisr.errors import ConfigError
 from wsisr.imaging.pixels import FilterName, Rgb, shrink_image
 
-Random: TypeAlias = np.random.Generator
 DrawnNumbers: TypeAlias = dict[str, ParameterValue]
-"""Name of a number, such as `first.jpeg.quality`, to what was drawn."""
+"""Name of a number, such as `first.jpeg.quality`, to its drawn value."""
 
 DEGRADATION_KERNELS = ("area", "bicubic", "lanczos", "light")
 
 BEFORE, AFTER = ("lens", "blur"), ("sensor", "sharpening", "jpeg")
-"""Steps before and after the px become larger."""
+"""Steps before and after downsampling."""
 
 
 class DegradationStep(Protocol):
-    """One thing that happens to an image."""
+    """One step of a degradation: `draw` takes its numbers, `apply` changes the image by them."""
 
     @property
     def share(self) -> float: ...
 
-    def draw(self, random: Random, view: PatchScale) -> Mapping[str, float | int | str]: ...
+    def draw(self, random: Random, patch_scale: PatchScale, /) -> Mapping[str, float | int | str]: ...
 
-    def apply(self, image: Rgb, view: PatchScale, drawn: Mapping[str, Any], random: Random) -> Rgb: ...
+    def apply(self, image: Rgb, patch_scale: PatchScale, drawn: Mapping[str, Any], random: Random, /) -> Rgb: ...
 
 
 @dataclass(frozen=True, slots=True)
 class DegradationRound:
-    """Steps that follow each other; those that are left out do not happen."""
+    """Consecutive steps; steps that are None are left out."""
 
     lens: Lens | None = None
     blur: Blur | None = None
@@ -62,13 +61,14 @@ class DegradationRound:
     sharpening: Sharpening | None = None
     jpeg: Jpeg | None = None
     share: float = 1.0
-    """Of patches that go through it."""
+    """Share of patches that go through this round."""
 
     def __post_init__(self) -> None:
         if not all(0 <= share <= 1 for share in (self.share, *(step.share for _, step in self.steps()))):
-            raise ConfigError("a share is from 0 to 1")
+            raise ConfigError("a share must be from 0 to 1")
 
     def steps(self, names: tuple[str, ...] = BEFORE + AFTER) -> Iterator[tuple[str, DegradationStep]]:
+        """Yield the steps of these names that the round has, with their names."""
         for name in names:
             step: DegradationStep | None = getattr(self, name)
             if step is not None:
@@ -77,60 +77,61 @@ class DegradationRound:
 
 @dataclass(frozen=True, slots=True)
 class Degradation:
-    """Everything between a patch at high resolution and its low one."""
+    """The degradation of a patch from high to low resolution."""
 
     kernels: dict[str, float] = field(default_factory=lambda: {"area": 1.0})
-    """Kernel to its share of the patches."""
+    """Downsampling kernel to its share of the patches."""
     first: DegradationRound = DegradationRound()
     second: DegradationRound | None = None
-    """At low resolution."""
+    """Second round, at low resolution."""
 
     def __post_init__(self) -> None:
         unknown = sorted(set(self.kernels) - set(DEGRADATION_KERNELS))
         if unknown:
             raise ConfigError(f"unknown kernel {unknown[0]!r}; known: {', '.join(DEGRADATION_KERNELS)}")
         if not sum(self.kernels.values()) > 0 <= min(self.kernels.values(), default=0):
-            raise ConfigError("kernels need shares of which none is below 0 and one is above")
+            raise ConfigError("the shares of kernels must be at least 0, and one of them above 0")
 
     @property
     def rounds(self) -> list[tuple[str, DegradationRound]]:
+        """The rounds that this degradation has, with their names."""
         return [("first", self.first), *([("second", self.second)] if self.second else [])]
 
     def draw(self, scale: int, mpp_low: float, random: Random) -> DrawnNumbers:
-        """Numbers for one patch, whose low resolution has that pitch in um/px."""
+        """Draw the numbers for one patch, whose low resolution has the pixel size `mpp_low` in um/px."""
         drawn: DrawnNumbers = {"kernel": _draw_kernel(self.kernels, random)}
-        for (name, each), view in zip(self.rounds, (PatchScale(scale, mpp_low), PatchScale(1, mpp_low)), strict=False):
-            if _draw_occurrence(each.share, random):
-                for step_name, step in each.steps():
+        scales = (PatchScale(scale, mpp_low), PatchScale(1, mpp_low))
+        for (round_name, degradation_round), patch_scale in zip(self.rounds, scales, strict=False):
+            if _draw_occurrence(degradation_round.share, random):
+                for step_name, step in degradation_round.steps():
                     if _draw_occurrence(step.share, random):
-                        values = step.draw(random, view)
-                        drawn |= {f"{name}.{step_name}.{key}": value for key, value in values.items()}
+                        numbers = step.draw(random, patch_scale)
+                        drawn |= {f"{round_name}.{step_name}.{key}": value for key, value in numbers.items()}
         return drawn
 
-    def apply(self, high: Rgb, view: PatchScale, drawn: Mapping[str, ParameterValue], random: Random) -> Rgb:
-        """(h*scale, w*scale, 3) to (h, w, 3). The noise alone is still random."""
-        image = _apply_steps(high, view, self.first.steps(BEFORE), _select_step("first", drawn), random)
-        image = _shrink_patch(image, view.scale, str(drawn["kernel"]))
-        low = PatchScale(1, view.mpp)
-        image = _apply_steps(image, low, self.first.steps(AFTER), _select_step("first", drawn), random)
-        return _apply_steps(
-            image, low, (self.second or DegradationRound()).steps(), _select_step("second", drawn), random
-        )
+    def apply(self, high: Rgb, patch_scale: PatchScale, drawn: Mapping[str, ParameterValue], random: Random) -> Rgb:
+        """Degrade (h*scale, w*scale, 3) to (h, w, 3) by drawn numbers; `random` only gives the noise."""
+        first, second = _select_step("first", drawn), _select_step("second", drawn)
+        low_scale = PatchScale(1, patch_scale.mpp)
+        image = _apply_steps(high, patch_scale, self.first.steps(BEFORE), first, random)
+        image = _shrink_patch(image, patch_scale.scale, str(drawn["kernel"]))
+        image = _apply_steps(image, low_scale, self.first.steps(AFTER), first, random)
+        return _apply_steps(image, low_scale, (self.second or DegradationRound()).steps(), second, random)
 
     def __call__(self, high: Rgb, scale: int, mpp_low: float, random: Random) -> tuple[Rgb, DrawnNumbers]:
-        """(h*scale, w*scale, 3) to (h, w, 3), and what was drawn for it."""
+        """Degrade (h*scale, w*scale, 3) to (h, w, 3); return it with the drawn numbers."""
         drawn = self.draw(scale, mpp_low, random)
         return self.apply(high, PatchScale(scale, mpp_low), drawn, random), drawn
 
     def describe(self) -> dict[str, str]:
-        """Every number of it in words: name to value."""
+        """Return all settings as text: name to value."""
         return dict(_flatten("", asdict(self)))
 
 
 SCAN = Degradation(
     first=DegradationRound(blur=Blur((0.0, 0.6)), sharpening=Sharpening((0.0, 150.0)), jpeg=Jpeg((25, 95)))
 )
-"""As a scanner stores a coarser level: blurred a little, averaged, sharpened, JPEG 4:2:0. Ranges are ours."""
+"""A coarser level as a scanner stores it: slightly blurred, averaged, sharpened, JPEG 4:2:0. The ranges are ours."""
 
 CAPTURE = Degradation(
     kernels={"light": 0.5, "area": 0.5},
@@ -143,11 +144,11 @@ CAPTURE = Degradation(
     ),
     second=DegradationRound(jpeg=Jpeg((50, 95)), share=0.3),
 )
-"""As an objective and a camera of less resolution would have seen it: what is taken where nothing else is told."""
+"""A capture by an objective and a camera of lower resolution: the default of simulated pairs."""
 
 
 def read_degradation(path: Path) -> Degradation:
-    """Raises `ConfigError` where the file cannot be read or a key or value in it cannot be meant."""
+    """Read a degradation from TOML. Raises `ConfigError` if the file cannot be read or has an invalid key or value."""
     return parse_table(Degradation, read_toml(path), str(path), path.parent)
 
 
@@ -163,20 +164,21 @@ def _draw_occurrence(share: float, random: Random) -> bool:
 
 def _apply_steps(
     image: Rgb,
-    view: PatchScale,
+    patch_scale: PatchScale,
     steps: Iterator[tuple[str, DegradationStep]],
     drawn: Mapping[str, ParameterValue],
     random: Random,
 ) -> Rgb:
-    """Through each of the steps for which something was drawn."""
+    """Apply the steps for which numbers were drawn."""
     for name, step in steps:
-        own = _select_step(name, drawn)
-        if own:
-            image = step.apply(image, view, own, random)
+        numbers = _select_step(name, drawn)
+        if numbers:
+            image = step.apply(image, patch_scale, numbers, random)
     return image
 
 
 def _select_step(name: str, drawn: Mapping[str, ParameterValue]) -> DrawnNumbers:
+    """Return the numbers of a step or round, without its name."""
     prefix = f"{name}."
     return {key.removeprefix(prefix): value for key, value in drawn.items() if key.startswith(prefix)}
 

@@ -1,7 +1,7 @@
-"""What may happen to an image on its way into a file, one class a step: sRGB in, sRGB out.
+"""The steps of a degradation, one class each: sRGB in, sRGB out.
 
-`draw` takes numbers from the step's ranges, `apply` does what they say: what was drawn can be written down and done
-again.
+`draw` draws the numbers of a step from its ranges and `apply` applies them, so that drawn numbers can be stored and
+applied again.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ Random: TypeAlias = np.random.Generator
 StepNumbers: TypeAlias = Mapping[str, Any]
 
 MAX_NA = 0.95
-"""Of a dry objective."""
+"""Largest numerical aperture of a dry objective."""
 
 JPEG_SUBSAMPLINGS = ("4:2:0", "4:2:2", "4:4:4")
 
 
 @dataclass(frozen=True, slots=True)
 class PatchScale:
-    """How fine an image is."""
+    """The scale and pixel size of a patch during its degradation."""
 
     scale: int
-    """Its px that make one of low resolution, along one axis."""
+    """Px of the image per px of low resolution, along one axis."""
     mpp: float
-    """Pixel pitch of the low resolution, in um/px."""
+    """Pixel size of the low resolution, in um/px."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,10 +45,10 @@ class Lens:
     na: FloatRange = (0.25, 0.4)
     """Numerical aperture of the objective."""
     at_mpp: float = 1.0
-    """Pitch of the low resolution, in um/px, that this aperture goes with. At others it is as many times larger as they
-    are finer, up to 0.95, as objectives are: 10x 0.3, 20x 0.6. 0: the same at every pitch."""
+    """Pixel size of the low resolution, in um/px, to which `na` belongs. At finer ones the aperture is larger by the
+    same factor, up to 0.95, like real objectives: 10x 0.3, 20x 0.6. 0: the same aperture at every pixel size."""
     wavelengths_um: tuple[float, ...] = (0.61, 0.54, 0.46)
-    """Of red, green and blue light."""
+    """Wavelengths of red, green and blue light."""
     share: float = 1.0
 
     def __post_init__(self) -> None:
@@ -57,17 +57,17 @@ class Lens:
         if len(self.wavelengths_um) != 3 or min(self.wavelengths_um) <= 0:
             raise ConfigError("wavelengths_um needs three numbers above 0: of red, green and blue")
 
-    def draw(self, random: Random, view: PatchScale) -> StepNumbers:
+    def draw(self, random: Random, patch_scale: PatchScale) -> StepNumbers:
         na = _draw_uniform(self.na, random)
-        return {"na": min(MAX_NA, na * self.at_mpp / view.mpp) if self.at_mpp else na}
+        return {"na": min(MAX_NA, na * self.at_mpp / patch_scale.mpp) if self.at_mpp else na}
 
-    def apply(self, image: Rgb, view: PatchScale, drawn: StepNumbers, _random: Random) -> Rgb:
-        return apply_lens(image, view.mpp / view.scale, drawn["na"], self.wavelengths_um)
+    def apply(self, image: Rgb, patch_scale: PatchScale, drawn: StepNumbers, _random: Random) -> Rgb:
+        return apply_lens(image, patch_scale.mpp / patch_scale.scale, drawn["na"], self.wavelengths_um)
 
 
 @dataclass(frozen=True, slots=True)
 class Blur:
-    """A Gaussian, as Pillow approaches it with boxes, on sRGB values: for want of focus, or whatever is not known."""
+    """A Gaussian blur of sRGB values, which Pillow approximates by boxes: for defocus and unknown causes."""
 
     sigma_px: FloatRange = (0.0, 0.6)
     """Standard deviation in px of the low resolution."""
@@ -77,40 +77,42 @@ class Blur:
         if not 0 <= self.sigma_px[0] <= self.sigma_px[1] <= 16:
             raise ConfigError("sigma_px must be from 0 to 16")
 
-    def draw(self, random: Random, _view: PatchScale) -> StepNumbers:
+    def draw(self, random: Random, _patch_scale: PatchScale) -> StepNumbers:
         return {"sigma_px": _draw_uniform(self.sigma_px, random)}
 
-    def apply(self, image: Rgb, view: PatchScale, drawn: StepNumbers, _random: Random) -> Rgb:
-        return np.asarray(Image.fromarray(image).filter(ImageFilter.GaussianBlur(drawn["sigma_px"] * view.scale)))
+    def apply(self, image: Rgb, patch_scale: PatchScale, drawn: StepNumbers, _random: Random) -> Rgb:
+        return np.asarray(
+            Image.fromarray(image).filter(ImageFilter.GaussianBlur(drawn["sigma_px"] * patch_scale.scale))
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class Sensor:
-    """Noise of light and of reading it; see `wsisr.dataset.optics`."""
+    """Shot noise and read noise of a sensor; see `wsisr.dataset.optics`."""
 
     electrons: FloatRange = (5_000.0, 50_000.0)
-    """That a pixel counts at white: 10,000 are a noise of 1 % there, about one grey level."""
+    """Electrons of a pixel at white; 10,000 give a noise of 1 % there, about one grey level."""
     read_electrons: FloatRange = (2.0, 20.0)
-    """Standard deviation of reading."""
+    """Standard deviation of the read noise."""
     share: float = 1.0
 
     def __post_init__(self) -> None:
         if not (self.electrons[0] > 0 and self.read_electrons[0] >= 0):
             raise ConfigError("electrons must be above 0 and read_electrons at least 0")
 
-    def draw(self, random: Random, _view: PatchScale) -> StepNumbers:
+    def draw(self, random: Random, _patch_scale: PatchScale) -> StepNumbers:
         return {
             "electrons": _draw_uniform(self.electrons, random),
             "read_electrons": _draw_uniform(self.read_electrons, random),
         }
 
-    def apply(self, image: Rgb, _view: PatchScale, drawn: StepNumbers, random: Random) -> Rgb:
+    def apply(self, image: Rgb, _patch_scale: PatchScale, drawn: StepNumbers, random: Random) -> Rgb:
         return add_sensor_noise(image, drawn["electrons"], drawn["read_electrons"], random)
 
 
 @dataclass(frozen=True, slots=True)
 class Sharpening:
-    """An unsharp mask, as a scanner's software lays on."""
+    """An unsharp mask, as scanner software applies it."""
 
     percent: FloatRange = (0.0, 150.0)
     radius_px: FloatRange = (1.0, 1.0)
@@ -121,25 +123,25 @@ class Sharpening:
         if not (0 <= self.percent[0] <= self.percent[1] <= 1000 and 0 <= self.radius_px[0] <= self.radius_px[1] <= 16):
             raise ConfigError("percent must be from 0 to 1000 and radius_px from 0 to 16")
 
-    def draw(self, random: Random, _view: PatchScale) -> StepNumbers:
+    def draw(self, random: Random, _patch_scale: PatchScale) -> StepNumbers:
         return {
             "percent": round(_draw_uniform(self.percent, random)),
             "radius_px": _draw_uniform(self.radius_px, random),
         }
 
-    def apply(self, image: Rgb, _view: PatchScale, drawn: StepNumbers, _random: Random) -> Rgb:
+    def apply(self, image: Rgb, _patch_scale: PatchScale, drawn: StepNumbers, _random: Random) -> Rgb:
         mask = ImageFilter.UnsharpMask(radius=drawn["radius_px"], percent=drawn["percent"], threshold=0)
         return np.asarray(Image.fromarray(image).filter(mask))
 
 
 @dataclass(frozen=True, slots=True)
 class Jpeg:
-    """Stored and read again."""
+    """Storing as JPEG and reading again."""
 
     qualities: IntRange = (30, 95)
-    """Of libjpeg: slides are met at 25 to 95, Aperio's own default of 30 among them."""
+    """Qualities of libjpeg. Slides have 25 to 95; the default of Aperio scanners is 30."""
     subsamplings: tuple[str, ...] = ("4:2:0",)
-    """Of colours; one is drawn."""
+    """Chroma subsamplings, of which one is drawn."""
     share: float = 1.0
 
     def __post_init__(self) -> None:
@@ -148,13 +150,14 @@ class Jpeg:
         if not self.subsamplings or set(self.subsamplings) - set(JPEG_SUBSAMPLINGS):
             raise ConfigError(f"subsamplings are some of {', '.join(JPEG_SUBSAMPLINGS)}")
 
-    def draw(self, random: Random, _view: PatchScale) -> StepNumbers:
+    def draw(self, random: Random, _patch_scale: PatchScale) -> StepNumbers:
         least, most = self.qualities
         quality = int(random.integers(least, most + 1)) if least < most else least
-        some = self.subsamplings
-        return {"quality": quality, "subsampling": some[random.integers(len(some))] if len(some) > 1 else some[0]}
+        choices = self.subsamplings
+        subsampling = choices[random.integers(len(choices))] if len(choices) > 1 else choices[0]
+        return {"quality": quality, "subsampling": subsampling}
 
-    def apply(self, image: Rgb, _view: PatchScale, drawn: StepNumbers, _random: Random) -> Rgb:
+    def apply(self, image: Rgb, _patch_scale: PatchScale, drawn: StepNumbers, _random: Random) -> Rgb:
         return recompress_jpeg(image, drawn["quality"], drawn["subsampling"])
 
 

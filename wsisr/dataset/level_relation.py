@@ -1,8 +1,9 @@
-"""How two levels of a slide truly lie to each other, measured: place, downsample and filter; levels need not agree.
+"""The measured relation of two levels of a slide: shift, downsample and filter. Vendors' levels need not agree.
 
-From a few fields with contrast: the shift that lays the area mean of the finer level onto the coarser one, by least
-squares on gradients (Lucas and Kanade), after phase correlation; its drift over the slide, by which the true downsample
-differs from the nominal one; and the filter along each axis, by least squares on the finer level's pixels.
+It is measured on a few fields with contrast: the shift between the area mean of the finer level and the coarser one, by
+phase correlation, then least squares on gradients (Lucas and Kanade); the drift of this shift over the slide, by which
+the true downsample differs from the nominal one; and the filter along each axis, by least squares on the pixels of the
+finer level.
 """
 
 from __future__ import annotations
@@ -12,25 +13,23 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
 from wsisr.dataset.patch_quality import GreyImage, to_grey
+from wsisr.dataset.registration.refinement import Float64Array
 from wsisr.imaging.geometry import Box
 from wsisr.imaging.metrics import mean_squared_error, psnr_from_error
 from wsisr.imaging.pixels import FilterName, Rgb, shrink_image
 
-Floats = npt.NDArray[np.float64]
-
 COMPARED_KERNELS: tuple[FilterName, ...] = ("area", "bicubic", "lanczos")
 
 MIN_CORRELATION = 0.8
-"""Below which two levels are not taken to show the same."""
+"""Correlation below which two levels are taken to show different tissue."""
 
 MAX_SHIFT_PX = 0.5
-"""In px of the coarser level; what lies further apart gives pairs that teach a network to shift."""
+"""Largest shift, in px of the coarser level; pairs that are further apart would teach a network to shift."""
 
 _EDGE_PX = 2
-"""Coarse px at the edges of a field that no estimate looks at: the filter reaches over them."""
+"""Coarse px at the edges of a field that estimates leave out, because the filter reaches beyond the field there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,63 +44,64 @@ class FieldPair:
 
 @dataclass(frozen=True, slots=True)
 class LevelRelation:
-    """What was found. All lengths are in px of the finer level."""
+    """The measured relation. All lengths are in px of the finer level."""
 
     fine: int
     coarse: int
-    """Numbers of the levels."""
+    """Indices of the levels."""
     scale: int
-    """The nominal downsample."""
+    """Nominal downsample."""
     downsample: float
-    """As measured over the slide."""
+    """Measured downsample."""
     shift: tuple[float, float]
-    """x and y by which the coarser level shows things too far right and down; median over the fields."""
+    """x and y by which the coarser level is shifted right and down; median over the fields."""
     spread: float
-    """Median distance of the fields' own shifts from that."""
+    """Median distance of the shifts of single fields from `shift`."""
     correlation: float
-    """Median over the fields, once they lie upon each other."""
+    """Correlation of registered fields; median over the fields."""
     closest: str
-    """The one of `KERNELS` that gives the coarser level best."""
+    """The one of `COMPARED_KERNELS` that is closest to the coarser level."""
     psnr: dict[str, float]
-    """Of each of them against the coarser level, in dB."""
+    """PSNR of each of them against the coarser level, in dB."""
     kernel_x: tuple[float, ...]
-    """Weights of 4 x scale px of the finer level around a pixel of the coarser one; their sum is about 1."""
+    """Weights along x of 4 x scale px of the finer level around a pixel of the coarser one; their sum is about 1."""
     kernel_y: tuple[float, ...]
+    """The same along y."""
     refused: str | None = None
-    """Why these levels give no pairs."""
+    """Reason why these levels give no pairs."""
 
 
 def measure_relation(levels: tuple[int, int], scale: int, fields: Sequence[FieldPair]) -> LevelRelation:
-    """From at least one field with contrast."""
-    found = [_register_field(field, scale) for field in fields]
-    shifts = np.array([[each.dx, each.dy] for each in found]) * scale
-    middle = np.median(shifts, axis=0)
-    correlation = float(np.median([each.correlation for each in found]))
-    along_x, along_y = _estimate_kernels(fields, scale)
+    """Measure the relation of two levels on at least one field with contrast."""
+    registered = [_register_field(field, scale) for field in fields]
+    shifts = np.array([[field_shift.dx, field_shift.dy] for field_shift in registered]) * scale
+    median_shift = np.median(shifts, axis=0)
+    correlation = float(np.median([field_shift.correlation for field_shift in registered]))
+    kernel_x, kernel_y = _estimate_kernels(fields, scale)
     psnr = {kernel: _measure_psnr(fields, scale, kernel) for kernel in COMPARED_KERNELS}
     refused = None
     if correlation < MIN_CORRELATION:
         refused = f"show different things (correlation {correlation:.2f})"
-    elif np.abs(middle).max() > MAX_SHIFT_PX * scale:
-        refused = f"lie {np.abs(middle).max():.2g} px apart"
+    elif np.abs(median_shift).max() > MAX_SHIFT_PX * scale:
+        refused = f"lie {np.abs(median_shift).max():.2g} px apart"
     return LevelRelation(
         *levels,
         scale,
         downsample=round(scale * (1 + _measure_drift(fields, shifts)), 6),
-        shift=(round(float(middle[0]), 3), round(float(middle[1]), 3)),
-        spread=round(float(np.median(np.hypot(*(shifts - middle).T))), 3),
+        shift=(round(float(median_shift[0]), 3), round(float(median_shift[1]), 3)),
+        spread=round(float(np.median(np.hypot(*(shifts - median_shift).T))), 3),
         correlation=round(correlation, 4),
         closest=max(psnr, key=lambda kernel: psnr[kernel]),
         psnr={kernel: round(value, 2) for kernel, value in psnr.items()},
-        kernel_x=tuple(round(float(weight), 4) for weight in along_x),
-        kernel_y=tuple(round(float(weight), 4) for weight in along_y),
+        kernel_x=tuple(round(float(weight), 4) for weight in kernel_x),
+        kernel_y=tuple(round(float(weight), 4) for weight in kernel_y),
         refused=refused,
     )
 
 
 @dataclass(frozen=True, slots=True)
 class _FieldShift:
-    """How one field lies, in px of the coarser level."""
+    """The shift of one field, in px of the coarser level, and the correlation after it."""
 
     dx: float
     dy: float
@@ -109,34 +109,34 @@ class _FieldShift:
 
 
 def _register_field(field: FieldPair, scale: int) -> _FieldShift:
-    start = to_grey(shrink_image(field.high, scale, "area")).astype(np.float32)
+    source = to_grey(shrink_image(field.high, scale, "area")).astype(np.float32)
     target = to_grey(field.low)
-    window = cv2.createHanningWindow((start.shape[1], start.shape[0]), cv2.CV_32F)
-    (dx, dy), _ = cv2.phaseCorrelate(start - start.mean(), target - target.mean(), window)
-    if max(abs(dx), abs(dy)) > min(start.shape) / 4:
-        dx = dy = 0.0  # nothing that could be followed
+    window = cv2.createHanningWindow((source.shape[1], source.shape[0]), cv2.CV_32F)
+    (dx, dy), _ = cv2.phaseCorrelate(source - source.mean(), target - target.mean(), window)
+    if max(abs(dx), abs(dy)) > min(source.shape) / 4:
+        dx = dy = 0.0  # too far to be a shift of the same tissue
     for _ in range(4):
-        step_x, step_y = _solve_step(_shift_image(start, dx, dy), target)
+        step_x, step_y = _solve_step(_shift_image(source, dx, dy), target)
         dx, dy = dx + float(np.clip(step_x, -1, 1)), dy + float(np.clip(step_y, -1, 1))
-    moved = _crop_edge(_shift_image(start, dx, dy), dx, dy)
-    return _FieldShift(dx, dy, _correlate(moved, _crop_edge(target, dx, dy)))
+    shifted = _crop_edge(_shift_image(source, dx, dy), dx, dy)
+    return _FieldShift(dx, dy, _correlate(shifted, _crop_edge(target, dx, dy)))
 
 
 def _solve_step(image: GreyImage, target: GreyImage) -> tuple[float, float]:
-    """By how much more the image has to move right and down, brightness and contrast left free."""
-    down, right = (np.asarray(each, np.float32) for each in np.gradient(image))
-    columns = [_crop_edge(each) for each in (-right, -down, image, np.ones_like(image))]
+    """Return the further shift of the image right and down, with free brightness and contrast."""
+    gradient_y, gradient_x = (np.asarray(gradient, np.float32) for gradient in np.gradient(image))
+    columns = [_crop_edge(column) for column in (-gradient_x, -gradient_y, image, np.ones_like(image))]
     rows = np.stack([column.ravel() for column in columns], axis=1).astype(np.float64)
-    found = np.linalg.lstsq(rows, _crop_edge(target).ravel().astype(np.float64), rcond=None)[0]
-    gain = found[2] if abs(found[2]) > 0.1 else 1.0
-    return float(found[0] / gain), float(found[1] / gain)
+    solution = np.linalg.lstsq(rows, _crop_edge(target).ravel().astype(np.float64), rcond=None)[0]
+    gain = solution[2] if abs(solution[2]) > 0.1 else 1.0
+    return float(solution[0] / gain), float(solution[1] / gain)
 
 
 def _shift_image(image: GreyImage, dx: float, dy: float) -> GreyImage:
     matrix = np.array([[1, 0, dx], [0, 1, dy]], np.float64)
     size = (image.shape[1], image.shape[0])
-    moved = cv2.warpAffine(image, matrix, size, flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
-    return np.asarray(moved, np.float32)
+    shifted = cv2.warpAffine(image, matrix, size, flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+    return np.asarray(shifted, np.float32)
 
 
 def _crop_edge(image: GreyImage, dx: float = 0, dy: float = 0) -> GreyImage:
@@ -144,20 +144,21 @@ def _crop_edge(image: GreyImage, dx: float = 0, dy: float = 0) -> GreyImage:
     return image[edge:-edge, edge:-edge]
 
 
-def _correlate(one: GreyImage, other: GreyImage) -> float:
-    first, second = one - one.mean(dtype=np.float64), other - other.mean(dtype=np.float64)
-    size = float(np.sqrt((first**2).sum() * (second**2).sum()))
-    return float((first * second).sum()) / size if size > 0 else 0.0
+def _correlate(first: GreyImage, second: GreyImage) -> float:
+    first_deviation = first - first.mean(dtype=np.float64)
+    second_deviation = second - second.mean(dtype=np.float64)
+    norm = float(np.sqrt((first_deviation**2).sum() * (second_deviation**2).sum()))
+    return float((first_deviation * second_deviation).sum()) / norm if norm > 0 else 0.0
 
 
-def _measure_drift(fields: Sequence[FieldPair], shifts: Floats) -> float:
-    """By how much the shift grows per px of the finer level, both axes alike; 0 where the fields lie too close."""
+def _measure_drift(fields: Sequence[FieldPair], shifts: Float64Array) -> float:
+    """Return the change of the shift per px of the finer level, the same for both axes; 0 for fewer than 4 fields."""
     centres = np.array([[field.box.left + field.box.right, field.box.top + field.box.bottom] for field in fields]) / 2
-    from_middle = centres - centres.mean(axis=0)
-    reach = float((from_middle**2).sum())
-    if len(fields) < 4 or reach == 0:
+    offsets = centres - centres.mean(axis=0)
+    sum_of_squares = float((offsets**2).sum())
+    if len(fields) < 4 or sum_of_squares == 0:
         return 0.0
-    return -float((from_middle * (shifts - shifts.mean(axis=0))).sum() / reach)
+    return -float((offsets * (shifts - shifts.mean(axis=0))).sum() / sum_of_squares)
 
 
 def _measure_psnr(fields: Sequence[FieldPair], scale: int, kernel: FilterName) -> float:
@@ -165,36 +166,37 @@ def _measure_psnr(fields: Sequence[FieldPair], scale: int, kernel: FilterName) -
     return min(psnr_from_error(float(np.mean(errors))), 99.0)
 
 
-def _estimate_kernels(fields: Sequence[FieldPair], scale: int) -> tuple[Floats, Floats]:
-    """Weights along x and along y: each found with the other as it is, in turns, from area means on."""
-    along_x = along_y = np.repeat([0.0, 1 / scale, 0.0], [scale + scale // 2, scale, scale + scale // 2])
+def _estimate_kernels(fields: Sequence[FieldPair], scale: int) -> tuple[Float64Array, Float64Array]:
+    """Estimate the weights along x and along y, alternating from the area mean, each with the other held fixed."""
+    kernel_x = kernel_y = np.repeat([0.0, 1 / scale, 0.0], [scale + scale // 2, scale, scale + scale // 2])
     for _ in range(3):
-        along_x = _estimate_kernel(fields, scale, along_y, axis=1)
-        along_y = _estimate_kernel(fields, scale, along_x, axis=0)
-    return along_x, along_y
+        kernel_x = _estimate_kernel(fields, scale, kernel_y, axis=1)
+        kernel_y = _estimate_kernel(fields, scale, kernel_x, axis=0)
+    return kernel_x, kernel_y
 
 
-def _estimate_kernel(fields: Sequence[FieldPair], scale: int, across: Floats, axis: int) -> Floats:
-    """4 x scale weights along an axis, a little held towards 0."""
+def _estimate_kernel(fields: Sequence[FieldPair], scale: int, cross_kernel: Float64Array, axis: int) -> Float64Array:
+    """Estimate 4 x scale weights along an axis by ridge regression; `cross_kernel` filters along the other axis."""
     taps = 4 * scale
-    square, right = np.zeros((taps, taps)), np.zeros(taps)
+    gram, product = np.zeros((taps, taps)), np.zeros(taps)
     for field in fields:
-        rows, values = _kernel_equations(field, scale, across / across.sum(), axis)
-        square += rows.T @ rows
-        right += rows.T @ values
-    ridge = 1e-4 * float(np.trace(square)) / taps + 1e-9
-    return np.asarray(np.linalg.solve(square + ridge * np.eye(taps), right))
+        rows, values = _kernel_equations(field, scale, cross_kernel / cross_kernel.sum(), axis)
+        gram += rows.T @ rows
+        product += rows.T @ values
+    ridge = 1e-4 * float(np.trace(gram)) / taps + 1e-9
+    return np.asarray(np.linalg.solve(gram + ridge * np.eye(taps), product))
 
 
-def _kernel_equations(field: FieldPair, scale: int, across: Floats, axis: int) -> tuple[Floats, Floats]:
-    """(n, 4 scale) px of the finer level, filtered along the other axis, and (n,) of the coarser; both without a mean.
-
-    The first window that begins half a scale from the edge is that of coarse px 2.
-    """
+def _kernel_equations(
+    field: FieldPair, scale: int, cross_kernel: Float64Array, axis: int
+) -> tuple[Float64Array, Float64Array]:
+    """Return (n, 4 scale) px of the finer level, filtered across, and (n,) of the coarser, less the mean."""
     high, low = to_grey(field.high).astype(np.float64), to_grey(field.low).astype(np.float64)
     if axis == 0:
         high, low = high.T, low.T
-    lines = np.lib.stride_tricks.sliding_window_view(high, len(across), axis=0)[scale // 2 :: scale] @ across
+    # The first full window begins half a scale from the edge and is centred on coarse px 2.
+    windows = np.lib.stride_tricks.sliding_window_view(high, len(cross_kernel), axis=0)[scale // 2 :: scale]
+    lines = windows @ cross_kernel
     around = np.lib.stride_tricks.sliding_window_view(lines, 4 * scale, axis=1)[:, scale // 2 :: scale]
     inner = low[2 : 2 + around.shape[0], 2 : 2 + around.shape[1]]
     mean = float(lines.mean())

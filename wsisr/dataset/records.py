@@ -92,7 +92,7 @@ class PatchRecord:
 
     @classmethod
     def from_json(cls, text: str) -> PatchRecord:
-        """Parse a row of a manifest. Raises `ValueError`, `TypeError` or `KeyError` if this version did not write it."""
+        """Parse a row of a manifest. Raises `ValueError`, `TypeError` or `KeyError` if it is none of this version."""
         row = json.loads(text)
         images = {str(name): _parse_span(span) for name, span in row["images"].items()}
         shift = None if row["shift"] is None else tuple(map(float, row["shift"]))

@@ -112,9 +112,7 @@ class SimulatedJob:
             # A degradation may be so strong that a measured relation would be refused; here it is wanted.
             facts.relations.append(asdict(replace(relation, refused=None)))
 
-    def _write_patch(
-        self, writer: ShardWriter, cutter: LevelCutter, candidate: PatchCandidate
-    ) -> dict[int, FieldPair]:
+    def _write_patch(self, writer: ShardWriter, cutter: LevelCutter, candidate: PatchCandidate) -> dict[int, FieldPair]:
         """Write the pairs of a patch; return them by scale."""
         high, pairs = cutter.read_high(candidate.box), {}
         high_span = writer.write_image(high)

@@ -7,9 +7,17 @@ from dataclasses import dataclass
 from typing import Self, TypeAlias
 
 from wsisr.errors import SlideError
-from wsisr.evaluation.accumulators import Tallies, Truth
-from wsisr.evaluation.blocks import KERNEL_REACH, Block, Sampling, grown, in_jpeg_blocks, regions, ssim_reach
-from wsisr.evaluation.scores import Row
+from wsisr.evaluation.accumulators import ScoreAccumulator, TruthBlock
+from wsisr.evaluation.blocks import (
+    FILTER_RADIUS_PX,
+    EvaluationBlock,
+    Sampling,
+    expand_to_jpeg_blocks,
+    find_score_boxes,
+    resize_box,
+    ssim_halo_px,
+)
+from wsisr.evaluation.scores import ScoreRow
 from wsisr.imaging.geometry import Box, Size
 from wsisr.imaging.jpeg import recompress_jpeg
 from wsisr.imaging.metrics import SSIM_RADIUS_PX, UNSCORED_BORDER_PX
@@ -19,31 +27,31 @@ from wsisr.models.upscaler import Resampling, Upscaler
 from wsisr.progress import Progress
 from wsisr.slides import Slide, SlideInfo
 
-SMALLEST_PX = 2 * (UNSCORED_BORDER_PX + SSIM_RADIUS_PX) + 1
+MIN_SIDE_PX = 2 * (UNSCORED_BORDER_PX + SSIM_RADIUS_PX) + 1
 """Shorter side of the smallest image that leaves one window of the structural similarity inside the border."""
 
-WORTHWHILE_PX = 256
+WORTHWHILE_SIDE_PX = 256
 """Shorter side from which a level is evaluated where all levels are asked for."""
 
-Steps: TypeAlias = Iterator[Progress | Row]
+EvaluationSteps: TypeAlias = Iterator[Progress | ScoreRow]
 
 _WHOLE = Sampling()
 
 
-def levels_to_evaluate(info: SlideInfo) -> list[int]:
+def list_levels_to_evaluate(info: SlideInfo) -> list[int]:
     """Numbers of the levels that are large enough to tell something; level 0 always."""
     sides = [min(level.size.width, level.size.height) for level in info.levels]
-    return [number for number, side in enumerate(sides) if number == 0 or side >= WORTHWHILE_PX]
+    return [number for number, side in enumerate(sides) if number == 0 or side >= WORTHWHILE_SIDE_PX]
 
 
-def evaluate(
+def evaluate_level(
     slide: Slide,
     upscaler: Upscaler,
     level: int,
     kernel: FilterName,
     sampling: Sampling = _WHOLE,
     quality: int | None = None,
-) -> Steps:
+) -> EvaluationSteps:
     """Counts the blocks of a level as they are measured; the last thing it yields is the level's row.
 
     The truth is the level, cut at right and bottom to a multiple of the upscaler's scale; the input is the truth shrunk
@@ -51,21 +59,21 @@ def evaluate(
     back-projection are measured beside the upscaler. Memory is that of one block.
     Raises `SlideError` where the slide lacks the level, the level is too small, or it cannot be read.
     """
-    shrunken = _Shrunken.of(slide, level, upscaler.info.scale, kernel, quality)
+    shrunken = _EvaluatedLevel.of_slide(slide, level, upscaler.info.scale, kernel, quality)
     scale, low = shrunken.scale, shrunken.low
     upscalers: tuple[Upscaler, ...] = (upscaler, Resampling("bicubic", scale), BackProjection(scale))
-    reach = max(each.info.receptive_field for each in upscalers) + ssim_reach(scale)
-    blocks, tallies = sampling.blocks(low, scale, reach), Tallies(len(upscalers))
+    reach = max(each.info.receptive_field for each in upscalers) + ssim_halo_px(scale)
+    blocks, tallies = sampling.choose_blocks(low, scale, reach), ScoreAccumulator(len(upscalers))
     yield Progress("evaluate", 0, len(blocks))
     for done, block in enumerate(blocks, 1):
-        truth = shrunken.truth(block)
+        truth = shrunken.read_block(block)
         tallies.add([each(truth.low[None])[0] for each in upscalers], truth)
         yield Progress("evaluate", done, len(blocks))
-    yield _row(shrunken, tallies)
+    yield _build_row(shrunken, tallies)
 
 
 @dataclass(frozen=True, slots=True)
-class _Shrunken:
+class _EvaluatedLevel:
     """A level of a slide as truth, and what is made of it as input."""
 
     slide: Slide
@@ -77,47 +85,49 @@ class _Shrunken:
     quality: int | None
 
     @classmethod
-    def of(cls, slide: Slide, level: int, scale: int, kernel: FilterName, quality: int | None) -> Self:
+    def of_slide(cls, slide: Slide, level: int, scale: int, kernel: FilterName, quality: int | None) -> Self:
         size = slide.info.get_level(level).size
         low = Size(size.width // scale, size.height // scale)
-        if min(low.width, low.height) * scale < SMALLEST_PX:
+        if min(low.width, low.height) * scale < MIN_SIDE_PX:
             raise SlideError(
                 f"{slide.info.path}: level {level} is {size} px, too small to be evaluated at x{scale}; "
-                f"take a level of at least {-(-SMALLEST_PX // scale) * scale} px on each side"
+                f"take a level of at least {-(-MIN_SIDE_PX // scale) * scale} px on each side"
             )
         return cls(slide, level, scale, kernel, low, quality)
 
-    def truth(self, block: Block) -> Truth:
+    def read_block(self, block: EvaluationBlock) -> TruthBlock:
         # Shrinking reaches beyond the source; the block's input must be what shrinking the whole level gives there.
-        around = in_jpeg_blocks(block.source) if self.quality else grown(block.source, KERNEL_REACH)
+        around = (
+            expand_to_jpeg_blocks(block.input_box) if self.quality else resize_box(block.input_box, FILTER_RADIUS_PX)
+        )
         wide = around.intersection(Box.from_size(self.low))
         high = self.slide.read(wide * self.scale, self.level)
-        inside = block.source.relative_to(wide)
+        inside = block.input_box.relative_to(wide)
         fine = inside * self.scale
         # Pillow's pixels are read-only, which torch warns of; a copy belongs to whoever gets it.
-        low = self._input(high)[inside.rows, inside.columns].copy()
-        return Truth.of(low, high[fine.rows, fine.columns], regions(block, self.low, self.scale))
+        low = self._make_input(high)[inside.rows, inside.columns].copy()
+        return TruthBlock.from_images(low, high[fine.rows, fine.columns], find_score_boxes(block, self.low, self.scale))
 
-    def _input(self, high: Rgb) -> Rgb:
+    def _make_input(self, high: Rgb) -> Rgb:
         low = shrink_image(high, self.scale, self.kernel)
         return recompress_jpeg(low, self.quality) if self.quality else low
 
 
-def _row(shrunken: _Shrunken, tallies: Tallies) -> Row:
+def _build_row(shrunken: _EvaluatedLevel, tallies: ScoreAccumulator) -> ScoreRow:
     info, level = shrunken.slide.info, shrunken.level
-    model, bicubic, back_projection = tallies.scores()
+    model, bicubic, back_projection = tallies.compute_scores()
     mpp = info.level_mpp(level)
-    return Row(
+    return ScoreRow(
         slide=info.path,
         level=level,
         mpp_lr=None if mpp is None else mpp * shrunken.scale,
         mpp_hr=mpp,
         kernel=shrunken.kernel,
         pixels=tallies.pixels,
-        level_pixels=grown(Box.from_size(shrunken.low * shrunken.scale), -UNSCORED_BORDER_PX).size.pixel_count,
+        level_pixels=resize_box(Box.from_size(shrunken.low * shrunken.scale), -UNSCORED_BORDER_PX).size.pixel_count,
         model=model,
         bicubic=bicubic,
         back_projection=back_projection,
-        flat=tallies.flat(0, 1),
+        flat=tallies.compare_flat_cells(0, 1),
         quality=shrunken.quality,
     )

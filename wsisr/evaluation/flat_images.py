@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from wsisr.evaluation.scores import gain
+from wsisr.evaluation.scores import compute_gain
 from wsisr.imaging.metrics import UNSCORED_BORDER_PX, compute_psnr
 from wsisr.imaging.pixels import FilterName, Rgb, shrink_image
 from wsisr.models.upscaler import Resampling, Upscaler
@@ -22,7 +22,7 @@ NOISE_SEED = 0
 
 
 @dataclass(frozen=True, slots=True)
-class Probe:
+class FlatProbe:
     """One flat image, shrunk with one kernel and enlarged again."""
 
     name: str
@@ -37,25 +37,25 @@ class Probe:
     @property
     def gain(self) -> float:
         """dB of the model above bicubic."""
-        return gain(self.model_psnr, self.bicubic_psnr)
+        return compute_gain(self.model_psnr, self.bicubic_psnr)
 
 
-def flat_probe(upscaler: Upscaler, kernels: Sequence[FilterName]) -> list[Probe]:
+def measure_flat_images(upscaler: Upscaler, kernels: Sequence[FilterName]) -> list[FlatProbe]:
     """White, near white, a faint gradient and faint noise, each shrunk with each kernel. Takes one call of 96 px tiles.
 
     On flat ground nothing can be won, so a gain below zero is a fault of the model.
     """
-    images = flat_images(LOW_PX * upscaler.info.scale)
+    images = make_flat_images(LOW_PX * upscaler.info.scale)
     cases = [(name, kernel) for name in images for kernel in kernels]
     lows = np.stack([shrink_image(images[name], upscaler.info.scale, kernel) for name, kernel in cases])
     outputs, baselines = upscaler(lows), Resampling("bicubic", upscaler.info.scale)(lows)
     return [
-        _probe(case, images[case[0]], output, baseline)
+        _measure_probe(case, images[case[0]], output, baseline)
         for case, output, baseline in zip(cases, outputs, baselines, strict=True)
     ]
 
 
-def flat_images(side: int) -> dict[str, Rgb]:
+def make_flat_images(side: int) -> dict[str, Rgb]:
     """Name to (side, side, 3), the same each time."""
     ramp = np.linspace(0, 1, side)[:, None] * np.linspace(0, 1, side)
     gradient = 255 + ramp[..., None] * (np.array(PALE_PINK) - 255)
@@ -68,10 +68,10 @@ def flat_images(side: int) -> dict[str, Rgb]:
     }
 
 
-def _probe(case: tuple[str, FilterName], truth: Rgb, output: Rgb, baseline: Rgb) -> Probe:
+def _measure_probe(case: tuple[str, FilterName], truth: Rgb, output: Rgb, baseline: Rgb) -> FlatProbe:
     inner = slice(UNSCORED_BORDER_PX, -UNSCORED_BORDER_PX)
     name, kernel = case
-    return Probe(
+    return FlatProbe(
         name=name,
         kernel=kernel,
         model_psnr=compute_psnr(output[inner, inner], truth[inner, inner]),

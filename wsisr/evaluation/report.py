@@ -7,27 +7,27 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from wsisr.evaluation.flat_images import Probe
-from wsisr.evaluation.scores import Flat, Row, Scores, summary
+from wsisr.evaluation.flat_images import FlatProbe
+from wsisr.evaluation.scores import FlatScores, ScoreRow, Scores, summarise_rows
 from wsisr.imaging.metrics import UNSCORED_BORDER_PX
 
-Facts = dict[str, Any]
+JsonReport = dict[str, Any]
 
 
-def as_json(rows: Sequence[Row], probes: Sequence[Probe]) -> Facts:
+def build_json_report(rows: Sequence[ScoreRow], probes: Sequence[FlatProbe]) -> JsonReport:
     """What at least one row and the flat probe hold, in values that JSON has: an infinite PSNR is null.
 
     Slides are named without their folder.
     """
     return {
         "border_px": UNSCORED_BORDER_PX,
-        "rows": [_row(row) for row in rows],
-        "flat_probe": [_probe(probe) for probe in probes],
-        "summary": _summary(rows),
+        "rows": [_row_to_json(row) for row in rows],
+        "flat_probe": [_probe_to_json(probe) for probe in probes],
+        "summary": _summary_to_json(rows),
     }
 
 
-def _row(row: Row) -> Facts:
+def _row_to_json(row: ScoreRow) -> JsonReport:
     return {
         "slide": row.slide.name,
         "level": row.level,
@@ -39,45 +39,45 @@ def _row(row: Row) -> Facts:
         "level_pixels": row.level_pixels,
         "gain": row.gain,
         "back_projection_gain": row.back_projection_gain,
-        "model": _scores(row.model),
-        "bicubic": _scores(row.bicubic),
-        "back_projection": _scores(row.back_projection),
-        "flat": None if row.flat is None else _flat(row.flat),
+        "model": _scores_to_json(row.model),
+        "bicubic": _scores_to_json(row.bicubic),
+        "back_projection": _scores_to_json(row.back_projection),
+        "flat": None if row.flat is None else _flat_to_json(row.flat),
     }
 
 
-def _scores(scores: Scores) -> Facts:
+def _scores_to_json(scores: Scores) -> JsonReport:
     return {
-        "psnr": _finite(scores.psnr),
+        "psnr": _finite_or_none(scores.psnr),
         "ssim": scores.ssim,
-        "consistency": scores.consistency,
+        "consistency": scores.consistency_error,
         "texture": None if scores.texture is None else asdict(scores.texture) | {"detail": list(scores.texture.detail)},
     }
 
 
-def _flat(flat: Flat) -> Facts:
+def _flat_to_json(flat: FlatScores) -> JsonReport:
     return {
         "cells": flat.cells,
         "cells_below": flat.cells_below,
-        "model_psnr": _finite(flat.model_psnr),
-        "bicubic_psnr": _finite(flat.bicubic_psnr),
+        "model_psnr": _finite_or_none(flat.model_psnr),
+        "bicubic_psnr": _finite_or_none(flat.bicubic_psnr),
         "gain": flat.gain,
     }
 
 
-def _probe(probe: Probe) -> Facts:
+def _probe_to_json(probe: FlatProbe) -> JsonReport:
     return {
         "name": probe.name,
         "kernel": probe.kernel,
-        "model_psnr": _finite(probe.model_psnr),
-        "bicubic_psnr": _finite(probe.bicubic_psnr),
+        "model_psnr": _finite_or_none(probe.model_psnr),
+        "bicubic_psnr": _finite_or_none(probe.bicubic_psnr),
         "gain": probe.gain,
         "largest_error": probe.largest_error,
     }
 
 
-def _summary(rows: Sequence[Row]) -> Facts:
-    told = summary(rows)
+def _summary_to_json(rows: Sequence[ScoreRow]) -> JsonReport:
+    told = summarise_rows(rows)
     worst = {"slide": told.worst.slide.name, "level": told.worst.level, "kernel": told.worst.kernel}
     return {
         "rows": told.rows,
@@ -86,7 +86,7 @@ def _summary(rows: Sequence[Row]) -> Facts:
         "kernel_gains": told.kernel_gains,
         "model_ssim": told.model_ssim,
         "bicubic_ssim": told.bicubic_ssim,
-        "consistency": told.consistency,
+        "consistency": told.consistency_error,
         "worst_row": worst | {"gain": told.worst.gain},
         "worst_slide": {"slide": told.worst_slide.name, "gain": told.worst_slide_gain},
         "flat_gain": told.flat_gain,
@@ -95,5 +95,5 @@ def _summary(rows: Sequence[Row]) -> Facts:
     }
 
 
-def _finite(psnr: float) -> float | None:
+def _finite_or_none(psnr: float) -> float | None:
     return psnr if math.isfinite(psnr) else None

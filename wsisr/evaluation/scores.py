@@ -26,14 +26,14 @@ class Scores:
     """dB over all colours, peak 255; infinite where nothing differs."""
     ssim: float
     """Structural similarity, mean over colours and pixels."""
-    consistency: float
+    consistency_error: float
     """Mean absolute difference between the image, shrunk by area mean, and the input, in grey levels."""
     texture: TextureComparison | None = None
     """None where the image holds no whole square."""
 
 
 @dataclass(frozen=True, slots=True)
-class Flat:
+class FlatScores:
     """How model and bicubic compare where there is next to nothing to see."""
 
     cells: int
@@ -46,11 +46,11 @@ class Flat:
 
     @property
     def gain(self) -> float:
-        return gain(self.model_psnr, self.bicubic_psnr)
+        return compute_gain(self.model_psnr, self.bicubic_psnr)
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class ScoreRow:
     """One level of one slide, shrunk with one kernel and enlarged again."""
 
     slide: Path
@@ -69,7 +69,7 @@ class Row:
     model: Scores
     bicubic: Scores
     back_projection: Scores
-    flat: Flat | None
+    flat: FlatScores | None
     """None where the level has no flat cell."""
     quality: int | None = None
     """Of the JPEG as which the input was stored first; None where it was not."""
@@ -77,16 +77,16 @@ class Row:
     @property
     def gain(self) -> float:
         """dB of the model above bicubic."""
-        return gain(self.model.psnr, self.bicubic.psnr)
+        return compute_gain(self.model.psnr, self.bicubic.psnr)
 
     @property
     def back_projection_gain(self) -> float:
         """dB of bicubic with back-projection above bicubic: what no network is needed for."""
-        return gain(self.back_projection.psnr, self.bicubic.psnr)
+        return compute_gain(self.back_projection.psnr, self.bicubic.psnr)
 
 
 @dataclass(frozen=True, slots=True)
-class Summary:
+class ScoreSummary:
     """What many rows come to. Gains are in dB above bicubic; every row counts alike."""
 
     rows: int
@@ -96,9 +96,9 @@ class Summary:
     """Mean gain over the rows of each kernel."""
     model_ssim: float
     bicubic_ssim: float
-    consistency: float
+    consistency_error: float
     """Of the model."""
-    worst: Row
+    worst: ScoreRow
     """The row with the lowest gain."""
     worst_slide: Path
     """The slide whose rows have the lowest mean gain."""
@@ -110,25 +110,28 @@ class Summary:
     bicubic_texture: float | None
 
 
-def gain(psnr: float, baseline: float) -> float:
+def compute_gain(psnr: float, baseline: float) -> float:
     """Difference of two PSNR in dB; beyond 80 dB both count as perfect."""
     return min(psnr, CEILING_DB) - min(baseline, CEILING_DB)
 
 
-def summary(rows: Sequence[Row]) -> Summary:
+def summarise_rows(rows: Sequence[ScoreRow]) -> ScoreSummary:
     """Means and extremes of at least one row."""
-    by_slide = {slide: _mean_gain(row for row in rows if row.slide == slide) for slide in _each(r.slide for r in rows)}
+    by_slide = {
+        slide: _mean_gain(row for row in rows if row.slide == slide) for slide in _list_distinct(r.slide for r in rows)
+    }
     worst_slide = min(by_slide, key=by_slide.__getitem__)
-    return Summary(
+    return ScoreSummary(
         rows=len(rows),
         gain=_mean_gain(rows),
         back_projection_gain=fmean(row.back_projection_gain for row in rows),
         kernel_gains={
-            kernel: _mean_gain(row for row in rows if row.kernel == kernel) for kernel in _each(r.kernel for r in rows)
+            kernel: _mean_gain(row for row in rows if row.kernel == kernel)
+            for kernel in _list_distinct(r.kernel for r in rows)
         },
         model_ssim=fmean(row.model.ssim for row in rows),
         bicubic_ssim=fmean(row.bicubic.ssim for row in rows),
-        consistency=fmean(row.model.consistency for row in rows),
+        consistency_error=fmean(row.model.consistency_error for row in rows),
         worst=min(rows, key=lambda row: row.gain),
         worst_slide=worst_slide,
         worst_slide_gain=by_slide[worst_slide],
@@ -138,7 +141,7 @@ def summary(rows: Sequence[Row]) -> Summary:
     )
 
 
-def _mean_gain(rows: Iterable[Row]) -> float:
+def _mean_gain(rows: Iterable[ScoreRow]) -> float:
     return fmean(row.gain for row in rows)
 
 
@@ -147,6 +150,6 @@ def _mean_texture(found: Iterable[Scores]) -> float | None:
     return fmean(distances) if distances else None
 
 
-def _each(items: Iterable[T]) -> list[T]:
+def _list_distinct(items: Iterable[T]) -> list[T]:
     """The different items, in the order in which they come first."""
     return list(dict.fromkeys(items))

@@ -7,19 +7,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from wsisr.errors import DeviceError, ModelError
-from wsisr.models.backends.malloc import keep_heap
-from wsisr.models.catalog import Model, pick, refuse_other_scale, twin_of
-from wsisr.models.magnification import Sight
-from wsisr.models.spec import CLASSIFYING
+from wsisr.models.backends.malloc import keep_freed_memory
+from wsisr.models.catalog import Model, check_model_scale, read_gan_variant, resolve_model
+from wsisr.models.magnification import MagnificationClassifier
+from wsisr.models.spec import CLASSIFYING_FAMILY
 from wsisr.models.upscaler import Blend, Resampling, Upscaler, Weights
-from wsisr.models.weights_header import is_foreign, sha256
+from wsisr.models.weights_header import hash_file, is_third_party
 
 if TYPE_CHECKING:
     from wsisr.models.backends.onnx import OnnxUpscaler
     from wsisr.models.backends.onnx_file import OnnxFile
     from wsisr.models.backends.torch import TorchUpscaler
 
-__all__ = ["load_sight", "load_upscaler"]
+__all__ = ["load_magnification_classifier", "load_upscaler"]
 
 
 def load_upscaler(
@@ -40,77 +40,81 @@ def load_upscaler(
     trained to look crisp.
     Raises `ModelError` if there is no such model or it has another scale, `DeviceError` if there is no such device.
     """
-    from wsisr.models.backends.out_of_memory import WithinMemory  # noqa: PLC0415
+    from wsisr.models.backends.out_of_memory import MemoryBoundedUpscaler  # noqa: PLC0415
 
-    keep_heap()
+    keep_freed_memory()
     if model is not None and Path(model).suffix.lower() == ".onnx":
         _refuse_perception(str(model), perception)
-        return _onnx_upscaler(Path(model), scale, device, precision)
-    if _is_foreign(model):
+        return _load_onnx_file(Path(model), scale, device, precision)
+    if _is_third_party_file(model):
         _refuse_perception(str(model), perception)
-        return WithinMemory(_foreign_network(Path(str(model)), scale, device, precision).unheard())
-    chosen = pick(model, scale, mpp)
+        return MemoryBoundedUpscaler(
+            _load_third_party_upscaler(Path(str(model)), scale, device, precision).copy_for_run()
+        )
+    chosen = resolve_model(model, scale, mpp)
     if chosen is None:
         _refuse_perception(str(model), perception)
         if device not in ("auto", "cpu"):
             raise DeviceError(f"{model} runs on the CPU only, not on {device}; leave the device out")
         return Resampling("bicubic" if model == "bicubic" else "lanczos", scale)
-    twin = twin_of(chosen) if perception else None
-    blend = Blend(twin.name, perception, sha256(twin.path)) if twin else None
-    weights = Weights(chosen.spec, sha256(chosen.path), blend)
-    network = _torch_network(chosen, weights, device, precision, perception)
-    return WithinMemory(network.unheard())
+    twin = read_gan_variant(chosen) if perception else None
+    blend = Blend(twin.name, perception, hash_file(twin.path)) if twin else None
+    weights = Weights(chosen.spec, hash_file(chosen.path), blend)
+    network = _load_torch_upscaler(chosen, weights, device, precision, perception)
+    return MemoryBoundedUpscaler(network.copy_for_run())
 
 
 @lru_cache(maxsize=1)
-def _torch_network(model: Model, weights: Weights, device: str, precision: str, perception: float) -> TorchUpscaler:
+def _load_torch_upscaler(
+    model: Model, weights: Weights, device: str, precision: str, perception: float
+) -> TorchUpscaler:
     """The last one is kept: for the slides of a run, it is read and brought to its device once."""
-    from wsisr.models.backends.device import torch_device, torch_precision  # noqa: PLC0415
+    from wsisr.models.backends.device import select_device, select_precision  # noqa: PLC0415
     from wsisr.models.backends.torch import TorchUpscaler  # noqa: PLC0415
-    from wsisr.models.weights import load_between, load_network  # noqa: PLC0415 - torch takes seconds to import
+    from wsisr.models.weights import load_blended_network, load_network  # noqa: PLC0415 - torch takes seconds to import
 
-    where = torch_device(device)
-    twin = twin_of(model) if perception else None
-    _, network = load_between(model.path, twin.path, perception) if twin else load_network(model.path)
-    return TorchUpscaler(model.name, network, where, torch_precision(precision, where), weights)
+    where = select_device(device)
+    twin = read_gan_variant(model) if perception else None
+    _, network = load_blended_network(model.path, twin.path, perception) if twin else load_network(model.path)
+    return TorchUpscaler(model.name, network, where, select_precision(precision, where), weights)
 
 
-def _is_foreign(model: str | Path | None) -> bool:
+def _is_third_party_file(model: str | Path | None) -> bool:
     path = Path(model or "")
-    return path.suffix == ".safetensors" and path.is_file() and is_foreign(path)
+    return path.suffix == ".safetensors" and path.is_file() and is_third_party(path)
 
 
 @lru_cache(maxsize=1)
-def _foreign_network(path: Path, scale: int, device: str, precision: str) -> TorchUpscaler:
+def _load_third_party_upscaler(path: Path, scale: int, device: str, precision: str) -> TorchUpscaler:
     """Trying it out takes a while, so the last one is kept."""
-    from wsisr.models.backends.device import torch_device, torch_precision  # noqa: PLC0415
-    from wsisr.models.backends.spandrel import load_foreign  # noqa: PLC0415 - an extra
+    from wsisr.models.backends.device import select_device, select_precision  # noqa: PLC0415
+    from wsisr.models.backends.spandrel import load_third_party_network  # noqa: PLC0415 - an extra
     from wsisr.models.backends.torch import TorchUpscaler  # noqa: PLC0415
 
-    where, network = torch_device(device), load_foreign(path)
+    where, network = select_device(device), load_third_party_network(path)
     if network.scale != scale:
         raise ModelError(f"{path.stem} enlarges by {network.scale}, not by {scale}; choose another model or scale")
-    weights, found = Weights(None, sha256(path)), (network.nature.said(path.stem),)
-    return TorchUpscaler(path.stem, network, where, torch_precision(precision, where), weights, found)
+    weights, found = Weights(None, hash_file(path)), (network.probed.describe(path.stem),)
+    return TorchUpscaler(path.stem, network, where, select_precision(precision, where), weights, found)
 
 
-def load_sight(
+def load_magnification_classifier(
     model: str | Path | None = None, *, scale: int, device: str = "auto", mpp: float | None = None
-) -> Sight | None:
+) -> MagnificationClassifier | None:
     """What tells magnifications apart in a model, chosen as by `load_upscaler`; None where nothing does."""
-    if model is not None and (Path(model).suffix.lower() == ".onnx" or _is_foreign(model)):
+    if model is not None and (Path(model).suffix.lower() == ".onnx" or _is_third_party_file(model)):
         return None
-    chosen = pick(model, scale, mpp)
-    if chosen is None or chosen.spec.family != CLASSIFYING:
+    chosen = resolve_model(model, scale, mpp)
+    if chosen is None or chosen.spec.family != CLASSIFYING_FAMILY:
         return None
     from wsisr.models.architectures.mmsrnet import MMSRNet  # noqa: PLC0415
-    from wsisr.models.backends.classifier import TorchSight  # noqa: PLC0415
-    from wsisr.models.backends.device import torch_device  # noqa: PLC0415
+    from wsisr.models.backends.classifier import TorchMagnificationClassifier  # noqa: PLC0415
+    from wsisr.models.backends.device import select_device  # noqa: PLC0415
     from wsisr.models.weights import load_network  # noqa: PLC0415
 
     _, network = load_network(chosen.path)
     assert isinstance(network, MMSRNet)
-    return TorchSight(network, torch_device(device))
+    return TorchMagnificationClassifier(network, select_device(device))
 
 
 def _refuse_perception(model: str, perception: float) -> None:
@@ -118,23 +122,23 @@ def _refuse_perception(model: str, perception: float) -> None:
         raise ModelError(f"{model} has no twin to look crisp; leave --perception out")
 
 
-def _onnx_upscaler(path: Path, scale: int, device: str, precision: str) -> Upscaler:
+def _load_onnx_file(path: Path, scale: int, device: str, precision: str) -> Upscaler:
     try:
         from wsisr.models.backends.onnx_file import read_onnx  # noqa: PLC0415 - an extra
-        from wsisr.models.backends.out_of_memory import WithinMemory  # noqa: PLC0415
+        from wsisr.models.backends.out_of_memory import MemoryBoundedUpscaler  # noqa: PLC0415
 
         file = read_onnx(path)
         if precision != "auto":
             raise DeviceError(f"{path}: an ONNX file has its own precision, not {precision}; leave it out")
-        network = _onnx_network(file, device, sha256(path))
+        network = _load_onnx_upscaler(file, device, hash_file(path))
     except ModuleNotFoundError as error:
         raise ModelError(f"{path}: {error.name} is missing; install wsisr[cpu] or wsisr[gpu]") from error
-    refuse_other_scale(path.name, network.info.scale, scale)
-    return WithinMemory(network.unheard())
+    check_model_scale(path.name, network.info.scale, scale)
+    return MemoryBoundedUpscaler(network.copy_for_run())
 
 
 @lru_cache(maxsize=1)
-def _onnx_network(file: OnnxFile, device: str, digest: str) -> OnnxUpscaler:
+def _load_onnx_upscaler(file: OnnxFile, device: str, digest: str) -> OnnxUpscaler:
     """The last one is kept, as above."""
     from wsisr.models.backends.onnx import OnnxUpscaler  # noqa: PLC0415
 

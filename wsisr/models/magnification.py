@@ -10,16 +10,16 @@ import numpy.typing as npt
 from wsisr.imaging.pixels import RgbBatch
 from wsisr.models.spec import ModelSpec
 
-Shares = npt.NDArray[np.float64]
+ClassProbabilities = npt.NDArray[np.float64]
 """(classes,): how likely each magnification is, together 1."""
 
 
-class Sight(Protocol):
+class MagnificationClassifier(Protocol):
     """What tells magnifications apart."""
 
     @property
     def spec(self) -> ModelSpec: ...
 
-    def __call__(self, tiles: RgbBatch) -> Shares:
+    def __call__(self, tiles: RgbBatch) -> ClassProbabilities:
         """(n, h, w, 3) sRGB to the mean over them."""
         ...

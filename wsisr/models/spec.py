@@ -15,10 +15,10 @@ SCALES = (2, 4)
 PRECISIONS = ("auto", "bf16", "fp16", "fp32")
 """Arithmetic that may be asked for; `auto` is what the device has."""
 
-CLASSIFYING = "mmsrnet"
+CLASSIFYING_FAMILY = "mmsrnet"
 """The family that tells magnifications apart."""
 
-MOST_CLASSES = 16
+MAX_CLASSES = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,24 +50,24 @@ class ModelSpec:
             raise ModelError(f"model spec: window = {self.window} must be odd")
         if not (isinstance(self.family, str) and isinstance(self.trunk, str)):
             raise ModelError("model spec: family is not a name")
-        classified = self.family == CLASSIFYING
+        classified = self.family == CLASSIFYING_FAMILY
         if classified != bool(self.trunk) or classified != bool(self.magnifications):
-            raise ModelError(f"model spec: trunk and magnifications belong to {CLASSIFYING}, which needs both")
-        _refuse_classes(self.magnifications)
+            raise ModelError(f"model spec: trunk and magnifications belong to {CLASSIFYING_FAMILY}, which needs both")
+        _check_magnifications(self.magnifications)
         finest, coarsest = self.input_mpp
         if not (math.isfinite(coarsest) and 0 < finest <= coarsest):
             raise ModelError(f"model spec: input_mpp = {finest:g} to {coarsest:g} um/px is no range of pixel pitches")
 
-    def misfit(self, mpp: float | None) -> float:
+    def mpp_misfit(self, mpp: float | None) -> float:
         """How far a pixel pitch lies outside the trained range, as a factor minus 1; 0 inside it or if unknown."""
         finest, coarsest = self.input_mpp
         return 0.0 if mpp is None else max(finest / mpp, mpp / coarsest, 1.0) - 1.0
 
-    def covers(self, mpp: float) -> bool:
+    def covers_mpp(self, mpp: float) -> bool:
         """Whether a pixel pitch lies within the trained range, give or take the sixth by which scanners differ."""
-        return self.misfit(mpp) <= 1 / 6
+        return self.mpp_misfit(mpp) <= 1 / 6
 
-    def class_of(self, mpp: float) -> int | None:
+    def magnification_class(self, mpp: float) -> int | None:
         """Index of the magnification that an input of that pitch shows; None where it is none of them, or unknown."""
         return index_of_nearest_magnification(mpp, self.magnifications)
 
@@ -86,10 +86,10 @@ class ModelSpec:
             raise ModelError(f"model spec is not readable; it holds exactly {known}") from error
 
 
-def _refuse_classes(magnifications: tuple[float, ...]) -> None:
+def _check_magnifications(magnifications: tuple[float, ...]) -> None:
     """Raises `ModelError` where they are not a few numbers that rise."""
     if not magnifications:
         return
     rising = all(low < high for low, high in zip((0.0, *magnifications), magnifications, strict=False))
-    if not 2 <= len(magnifications) <= MOST_CLASSES or not rising or not math.isfinite(magnifications[-1]):
-        raise ModelError(f"model spec: magnifications are not 2 to {MOST_CLASSES} rising numbers above 0")
+    if not 2 <= len(magnifications) <= MAX_CLASSES or not rising or not math.isfinite(magnifications[-1]):
+        raise ModelError(f"model spec: magnifications are not 2 to {MAX_CLASSES} rising numbers above 0")

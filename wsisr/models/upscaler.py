@@ -96,9 +96,9 @@ class Resampling:
         return ()
 
     def __call__(self, tiles: RgbBatch) -> RgbBatch:
-        return np.stack([self._enlarged(tile) for tile in tiles])
+        return np.stack([self._enlarge_tile(tile) for tile in tiles])
 
-    def _enlarged(self, tile: Rgb) -> Rgb:
+    def _enlarge_tile(self, tile: Rgb) -> Rgb:
         if self.filter_name == "bicubic":
             return enlarge_bicubic(tile, self.scale)
         return enlarge_image(tile, self.scale, self.filter_name)

@@ -17,12 +17,12 @@ SPEC_KEY = "wsisr.spec"
 """Key of the safetensors header under which the spec lies, as JSON."""
 
 
-def spec_in(path: Path) -> ModelSpec:
+def read_model_spec(path: Path) -> ModelSpec:
     """The spec in a weights file's header.
 
     Raises `ModelError` if there is no such file, it is not a whole safetensors file, or holds no sound wsisr spec.
     """
-    with opened(path, "np") as file:
+    with open_safetensors(path, "np") as file:
         metadata = file.metadata() or {}
     if SPEC_KEY not in metadata:
         raise ModelError(f"{path}: safetensors without a wsisr model spec; these weights are not wsisr's")
@@ -34,14 +34,14 @@ def spec_in(path: Path) -> ModelSpec:
         raise ModelError(f"{path}: model spec is not readable; it is nested without end") from error
 
 
-def is_foreign(path: Path) -> bool:
+def is_third_party(path: Path) -> bool:
     """Whether a file is sound safetensors of somebody else's. Raises `ModelError` where it is not sound."""
-    with opened(path, "np") as file:
+    with open_safetensors(path, "np") as file:
         return SPEC_KEY not in (file.metadata() or {})
 
 
 @contextmanager
-def opened(path: Path, framework: str) -> Iterator[Any]:
+def open_safetensors(path: Path, framework: str) -> Iterator[Any]:
     """A safetensors file, mapped; `framework` is `np` or `pt`. Raises `ModelError` where it is not a whole one."""
     try:
         if not path.is_file():
@@ -56,7 +56,7 @@ def opened(path: Path, framework: str) -> Iterator[Any]:
         raise ModelError(f"{path}: not a whole safetensors file ({describe_error(error)}); copy it again") from error
 
 
-def sha256(path: Path) -> str:
+def hash_file(path: Path) -> str:
     """Hexadecimal digest of a file, read in pieces."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

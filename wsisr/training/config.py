@@ -15,7 +15,7 @@ from wsisr.config import parse_table, read_toml
 from wsisr.dataset.degradation import CAPTURE, Degradation, DegradationRound, read_degradation
 from wsisr.errors import ConfigError, ModelError
 from wsisr.imaging.metrics import SSIM_RADIUS_PX
-from wsisr.models.spec import CLASSIFYING, SCALES, ModelSpec
+from wsisr.models.spec import CLASSIFYING_FAMILY, SCALES, ModelSpec
 
 MIN_DISCRIMINATOR_PX = 16
 MIN_PERCEPTUAL_PX = 16
@@ -244,12 +244,12 @@ def _find_kernel_faults(data: DataConfig) -> Iterator[str]:
 
 
 def _find_loss_faults(config: TrainConfig) -> Iterator[str]:
-    loss, classifying = config.loss, config.network.family == CLASSIFYING
+    loss, classifying = config.loss, config.network.family == CLASSIFYING_FAMILY
     negative = [name for name, weight in loss.weights.items() if weight < 0]
     if negative or not loss.weights:
         yield "losses need weights of which none is below 0 and one is above"
     if classifying != bool(loss.classification):
-        yield f"the loss classification belongs to the family {CLASSIFYING}, which needs it above 0"
+        yield f"the loss classification belongs to the family {CLASSIFYING_FAMILY}, which needs it above 0"
     if not loss.trains_pixels and config.schedule.trunk_rate:
         yield "classification alone would spoil the trunk's pixels; set trunk_rate = 0, or add a loss of pixels"
     if bool(loss.perceptual) != bool(loss.features):

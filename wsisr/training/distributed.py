@@ -9,7 +9,7 @@ import torch
 from lightning_fabric import Fabric
 
 from wsisr.errors import ConfigError
-from wsisr.models.backends.device import has_bf16
+from wsisr.models.backends.device import has_fast_bf16
 
 
 def launch_fabric(device: torch.device, batch: int, parts: int) -> Fabric:
@@ -29,7 +29,7 @@ def launch_fabric(device: torch.device, batch: int, parts: int) -> Fabric:
         devices=local if world > 1 or device.type == "cpu" else [device.index or 0],
         num_nodes=world // local,
         strategy="ddp" if world > 1 else "auto",
-        precision="bf16-mixed" if has_bf16(device) else "32-true",
+        precision="bf16-mixed" if has_fast_bf16(device) else "32-true",
     )
     fabric.launch()
     return fabric

@@ -37,7 +37,7 @@ class TissueFeatures(nn.Module):
         self.network = network
 
     def forward(self, pixels: Tensor) -> Tensor:
-        return self.network.branch.seen(self.network.features(pixels))
+        return self.network.branch.extract_features(self.network.extract_features(pixels))
 
 
 class VGG19Features(nn.Module):

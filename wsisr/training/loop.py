@@ -15,7 +15,7 @@ from torch import nn
 from wsisr.errors import ConfigError, ModelError
 from wsisr.files import translate_disk_errors, write_atomically
 from wsisr.models.spec import ModelSpec
-from wsisr.models.weights import build, save_weights
+from wsisr.models.weights import build_network, save_weights
 from wsisr.parallel.cpu import count_usable_cores
 from wsisr.parallel.pipeline import parallel_map
 from wsisr.training import metrics_log
@@ -153,7 +153,7 @@ class TrainingRun:
 
     def _validate(self, loss: float | None) -> ValidationScores:
         """Score the moving average, save it if it is the best so far, log its metrics and draw its samples."""
-        network = build(self.spec).to(self.device)
+        network = build_network(self.spec).to(self.device)
         network.load_state_dict(self.trainer.average)
         scores = self.validation.score_network(network.eval(), self.device)
         score = scores.score(self.goal)
@@ -190,7 +190,7 @@ class TrainingRun:
         """
         pitches = [record.mpp_lr for records in self.sampler.records_by_slide for record in records]
         spec = self.config.network.build_spec((round(min(pitches), 4), round(max(pitches), 4)))
-        classes = {spec.class_of(mpp) for mpp in pitches}
+        classes = {spec.magnification_class(mpp) for mpp in pitches}
         absent = [f"{value:g}x" for index, value in enumerate(spec.magnifications) if index not in classes]
         if absent:
             raise ConfigError(

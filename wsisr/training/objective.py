@@ -40,7 +40,7 @@ class TrainingModel(nn.Module):
         enlarged = self.network(x) if self.enlarges else None
         if branch_input is None or not isinstance(self.network, MMSRNet):
             return enlarged, None
-        return enlarged, self.network.logits(
+        return enlarged, self.network.compute_logits(
             branch_input[: -(-len(branch_input) // 4)] if self.enlarges else branch_input
         )
 
@@ -73,5 +73,5 @@ class Objective:
 
 def label_magnifications(spec: ModelSpec, pitches: Sequence[float]) -> Tensor:
     """Return (n,) class indices for inputs with these pixel sizes in um/px; `UNKNOWN_LABEL` where none fits."""
-    classes = [spec.class_of(mpp) for mpp in pitches]
+    classes = [spec.magnification_class(mpp) for mpp in pitches]
     return torch.tensor([losses.UNKNOWN_LABEL if index is None else index for index in classes])

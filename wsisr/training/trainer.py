@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from wsisr.errors import ModelError
 from wsisr.models.spec import ModelSpec
-from wsisr.models.weights import build, warm_start
-from wsisr.models.weights_header import spec_in
+from wsisr.models.weights import build_network, warm_start
+from wsisr.models.weights_header import read_model_spec
 from wsisr.training.adversary import Adversary
 from wsisr.training.config import TrainConfig
 from wsisr.training.objective import Objective, TrainingModel
@@ -49,7 +49,7 @@ class Trainer:
         """Initialise weights from the run's seed. Raises a `WsisrError` if the network or its losses are invalid."""
         self.schedule, self.spec, self.fabric = config.schedule, spec, fabric
         torch.manual_seed(config.seed)
-        self.network = build(spec)
+        self.network = build_network(spec)
         self.objective = Objective(config.loss, spec, fabric.device)
         self.adversarial_weight, self.head_start = config.loss.adversarial, config.adversary.head_start
         self.adversary = Adversary(config.adversary, fabric) if self.adversarial_weight else None
@@ -65,7 +65,7 @@ class Trainer:
         Raises `ModelError` for weights of another family, of which some tensors would fit by accident.
         """
         for path in weights:
-            given, expected = (spec.trunk or spec.family for spec in (spec_in(path), self.spec))
+            given, expected = (spec.trunk or spec.family for spec in (read_model_spec(path), self.spec))
             if given != expected:
                 raise ModelError(
                     f"{path}: a network of the family {expected} cannot start from weights of the family {given}"

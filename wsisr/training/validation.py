@@ -25,7 +25,7 @@ from wsisr.imaging.metrics import UNSCORED_BORDER_PX, mean_squared_error, psnr_f
 from wsisr.imaging.pixels import FilterName, Rgb, enlarge_image, shrink_image
 from wsisr.imaging.texture import compare_texture
 from wsisr.models.architectures.mmsrnet import MMSRNet
-from wsisr.models.backends.device import has_bf16
+from wsisr.models.backends.device import has_fast_bf16
 
 VALIDATION_KERNELS: tuple[FilterName, ...] = ("area", "bicubic")
 """Kernels with which patches of pyramids are shrunk."""
@@ -111,7 +111,8 @@ class Validation:
             labelled = [
                 (label, high)
                 for record, high in zip(records, self.highs_by_slide[slide], strict=True)
-                if record.contrast >= FLAT_CONTRAST and (label := network.spec.class_of(record.mpp_hr)) is not None
+                if record.contrast >= FLAT_CONTRAST
+                and (label := network.spec.magnification_class(record.mpp_hr)) is not None
             ]
             predictions = _classify(network, [high for _, high in labelled], device) if labelled else []
             for (label, _), prediction in zip(labelled, predictions, strict=True):
@@ -167,7 +168,7 @@ def _squared_error_inside_border(image: Rgb, truth: Rgb) -> float:
 def _classify(network: MMSRNet, highs: list[Rgb], device: torch.device) -> list[int]:
     """Return the most likely class index of each image."""
     with _autocast(device):
-        logits = network.logits(_to_planes([recompress_for_classifier(high) for high in highs], device))
+        logits = network.compute_logits(_to_planes([recompress_for_classifier(high) for high in highs], device))
     indices: list[int] = logits.argmax(dim=1).tolist()
     return indices
 
@@ -185,4 +186,4 @@ def _to_planes(images: list[Rgb], device: torch.device) -> Tensor:
 
 
 def _autocast(device: torch.device) -> AbstractContextManager[object]:
-    return torch.autocast(device.type, torch.bfloat16, enabled=has_bf16(device))
+    return torch.autocast(device.type, torch.bfloat16, enabled=has_fast_bf16(device))

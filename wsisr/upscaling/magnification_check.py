@@ -10,7 +10,7 @@ import numpy as np
 from wsisr.imaging.geometry import Box, Size
 from wsisr.imaging.jpeg import recompress_for_classifier
 from wsisr.imaging.pixels import Rgb
-from wsisr.models.magnification import Shares, Sight
+from wsisr.models.magnification import ClassProbabilities, MagnificationClassifier
 from wsisr.slides.region import SlideRegion
 from wsisr.tissue import TissueMap
 
@@ -29,13 +29,13 @@ So low that none of the slides at hand was doubted at its own pixel size: users 
 """
 
 
-def check_magnification(region: SlideRegion, tissue: TissueMap, classifier: Sight) -> str | None:
+def check_magnification(region: SlideRegion, tissue: TissueMap, classifier: MagnificationClassifier) -> str | None:
     """Return a warning if the tissue looks like another magnification than the region's pixel size stands for.
 
     None if it does not, or if the pixel size, the classifier or the tissue is not enough to tell. Files record the
     text, and a finished file counts as the same only if its text is.
     """
-    expected = None if region.mpp is None else classifier.spec.class_of(region.mpp)
+    expected = None if region.mpp is None else classifier.spec.magnification_class(region.mpp)
     windows = [] if expected is None else read_windows(region, tissue)
     if expected is None or not windows:
         return None
@@ -50,7 +50,7 @@ def check_magnification(region: SlideRegion, tissue: TissueMap, classifier: Sigh
     )
 
 
-def is_contradicted(probabilities: Shares, expected: int) -> bool:
+def is_contradicted(probabilities: ClassProbabilities, expected: int) -> bool:
     """Return whether the classifier rules out the expected magnification, given by its index."""
     least = CONTRADICTED_BELOW.get(len(probabilities), min(CONTRADICTED_BELOW.values()))
     return int(probabilities.argmax()) != expected and bool(probabilities[expected] < least)

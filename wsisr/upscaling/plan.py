@@ -194,7 +194,7 @@ def training_range_warning(upscaler: Upscaler, mpp: float | None) -> str | None:
         return None
     if weights.spec is None:
         return f"{name} is not from wsisr; on what it was trained, and how good it is here, is unknown"
-    if mpp is not None and weights.spec.covers(mpp):
+    if mpp is not None and weights.spec.covers_mpp(mpp):
         return None
     finest, coarsest = weights.spec.input_mpp
     given = "the pixel pitch is not recorded" if mpp is None else f"not on {mpp:.4g} um/px"

@@ -33,7 +33,7 @@ from wsisr.models.back_projection import BackProjection
 from wsisr.models.loading import load_upscaler
 from wsisr.models.spec import ModelSpec
 from wsisr.models.upscaler import Resampling, Upscaler
-from wsisr.models.weights import build
+from wsisr.models.weights import build_network
 from wsisr.training.config import DataConfig, NetworkConfig, ScheduleConfig, TrainConfig
 from wsisr.training.loop import LAST_WEIGHTS_FILE, TrainingRun, count_trainable_parameters
 from wsisr.training.validation import Validation
@@ -157,7 +157,7 @@ def measure_network(bench: ArchitectureBench, name: str, seeds: Iterable[int]) -
     weights = upscalers[0].info.weights
     assert weights is not None
     assert weights.spec is not None
-    network = build(weights.spec)
+    network = build_network(weights.spec)
     return Row(
         name,
         len(scores),
@@ -180,7 +180,7 @@ def mean_and_deviation(values: list[float]) -> tuple[float, float]:
 
 
 def count_kflops_per_px(spec: ModelSpec) -> float:
-    network, side = build(spec), 64
+    network, side = build_network(spec), 64
     with torch.inference_mode(), FlopCounterMode(display=False) as counter:
         network(torch.zeros(1, 3, side, side))
     return int(counter.get_total_flops()) / (side * spec.scale) ** 2 / 1e3

@@ -26,7 +26,7 @@ from wsisr.imaging.geometry import Box, Size
 from wsisr.imaging.jpeg import recompress_jpeg
 from wsisr.imaging.metrics import compute_psnr
 from wsisr.imaging.pixels import Rgb, enlarge_image, round_to_uint8, shrink_image
-from wsisr.models.back_projection import ROUNDS, agreeing
+from wsisr.models.back_projection import BACK_PROJECTION_ITERATIONS, back_project_image
 from wsisr.models.loading import load_upscaler
 from wsisr.models.upscaler import Upscaler
 from wsisr.slides import Slide, open_slide
@@ -109,7 +109,7 @@ DEGRADATIONS: dict[str, Degradation] = {
 def scored(truth: Rgb, low: Rgb, upscaler: Upscaler) -> dict[str, float]:
     """Gains of the model, what each correction adds to them, and residuals."""
     plain = upscaler(low[None])[0]
-    whole, once = agreeing(low, plain, ROUNDS), agreeing(low, plain, 1)
+    whole, once = back_project_image(low, plain, BACK_PROJECTION_ITERATIONS), back_project_image(low, plain, 1)
     half = round_to_uint8((plain.astype(float) + whole) / 2)
     model = quality(truth, plain)
     return {

@@ -21,8 +21,8 @@ from torch import Tensor, nn
 from wsisr.imaging.geometry import Box
 from wsisr.imaging.pixels import Rgb, shrink_image
 from wsisr.models.architectures.attention import MixAttention
-from wsisr.models.catalog import find
-from wsisr.models.weights import build, load_network, save_weights
+from wsisr.models.catalog import find_model
+from wsisr.models.weights import build_network, load_network, save_weights
 from wsisr.slides import open_slide
 
 CROP_PX, CROPS_A_LEVEL, AT_ONCE = 96, 4, 8
@@ -77,7 +77,7 @@ def main() -> None:
     parser.add_argument("slides", type=Path, nargs="+")
     parser.add_argument("-o", "--output", type=Path, required=True)
     asked = parser.parse_args()
-    spec, network = load_network(find(asked.model).path)
+    spec, network = load_network(find_model(asked.model).path)
     blocks = [module for module in network.modules() if isinstance(getattr(module, "attention", None), MixAttention)]
     gates = [Gates() for _ in blocks]
     for block, gate in zip(blocks, gates, strict=True):
@@ -93,7 +93,7 @@ def main() -> None:
             weight, bias = gate.folded(block.attention, before.weight, before.bias)  # type: ignore[arg-type]
             state |= {f"blocks.{number}.second.weight": weight, f"blocks.{number}.second.bias": bias}
     plain = replace(spec, family="masrgan-none")
-    build(plain).load_state_dict(state)
+    build_network(plain).load_state_dict(state)
     save_weights(asked.output, plain, state)
 
 

@@ -30,7 +30,7 @@ from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 sys.path.insert(0, str(Path(__file__).parents[3]))
 
 from wsisr.imaging.pixels import RgbBatch
-from wsisr.models.weights import build, save_weights, warm_start
+from wsisr.models.weights import build_network, save_weights, warm_start
 from wsisr.training.config import TrainConfig, read_train_config
 from wsisr.training.objective import Objective
 from wsisr.training.optimiser import scheduled_learning_rate
@@ -114,7 +114,7 @@ class Learner:
         ]
         self.spec = config.network.build_spec((round(min(pitches), 4), round(max(pitches), 4)))
         torch.manual_seed(config.seed)
-        network = build(self.spec)
+        network = build_network(self.spec)
         if config.network.warm_start:
             warm_start(network, config.network.warm_start)
         self.network = network.to(device).train()

@@ -16,22 +16,22 @@ from statistics import fmean
 import numpy as np
 
 from tests.bench.result_tables import Row, report
-from wsisr.models.catalog import find
-from wsisr.models.loading import load_sight
-from wsisr.models.magnification import Sight
+from wsisr.models.catalog import find_model
+from wsisr.models.loading import load_magnification_classifier
+from wsisr.models.magnification import MagnificationClassifier
 from wsisr.slides import open_slide
 from wsisr.slides.region import SlideRegion
 from wsisr.tissue import find_tissue
 from wsisr.upscaling.magnification_check import is_contradicted, read_windows
 
 
-def rows_of(path: Path, sight: Sight) -> Iterator[Row]:
+def rows_of(path: Path, sight: MagnificationClassifier) -> Iterator[Row]:
     """Levels, the finest first; those that hold no tissue, or are of no known magnification, are left out."""
     with open_slide(path, estimate=True) as slide:
         tissue = find_tissue(slide)
         for level in range(len(slide.info.levels)):
             source = SlideRegion(slide, level)
-            due = sight.spec.class_of(source.mpp or 0.0)
+            due = sight.spec.magnification_class(source.mpp or 0.0)
             windows = read_windows(source, tissue)
             if due is None or not windows:
                 continue
@@ -56,7 +56,7 @@ def main() -> None:
     parser.add_argument("--model", default="mmsrnet-x2")
     parser.add_argument("--json", type=Path)
     asked = parser.parse_args()
-    sight = load_sight(asked.model, scale=find(asked.model).spec.scale, device="cpu")
+    sight = load_magnification_classifier(asked.model, scale=find_model(asked.model).spec.scale, device="cpu")
     if sight is None:
         parser.error(f"{asked.model} tells no magnifications apart")
     rows = [row for path in asked.slides for row in rows_of(path, sight)]

@@ -17,9 +17,9 @@ import torch
 from torch import nn
 
 from tests.bench.result_tables import Row, report
-from wsisr.models.backends.device import torch_device
+from wsisr.models.backends.device import select_device
 from wsisr.models.spec import ModelSpec
-from wsisr.models.weights import build
+from wsisr.models.weights import build_network
 
 NETWORKS = {
     "masrgan 48 x 8": ("masrgan", 48, 8),
@@ -36,7 +36,7 @@ SCALE, TRAINED_PX = 2, 48
 def network(name: str, device: torch.device) -> nn.Module:
     family, channels, blocks = NETWORKS[name]
     torch.manual_seed(0)
-    return build(ModelSpec(family, SCALE, channels, blocks, 9, (0.5, 4.0))).to(device).eval()
+    return build_network(ModelSpec(family, SCALE, channels, blocks, 9, (0.5, 4.0))).to(device).eval()
 
 
 def seconds(work: Callable[[], object], device: torch.device, times: int) -> float:
@@ -90,7 +90,7 @@ def main() -> None:
     parser.add_argument("--compiled", nargs="*", default=list(NETWORKS)[:2], help="networks that are also compiled")
     parser.add_argument("--json", type=Path)
     asked = parser.parse_args()
-    device = torch_device(asked.device)
+    device = select_device(asked.device)
     cases = product(NETWORKS, DTYPES if device.type == "cuda" else ["bf16"], LAYOUTS, asked.tiles)
     rows = [enlarging(*case, device, compiled=False) for case in cases]
     rows += [

@@ -16,14 +16,14 @@ import numpy as np
 import torch
 
 from wsisr.errors import WsisrError
-from wsisr.models.catalog import find
+from wsisr.models.catalog import find_model
 from wsisr.models.loading import load_upscaler
 from wsisr.models.upscaler import Upscaler
 
 
 def candidates(model: str, onnx: Path | None, device: str) -> dict[str, Upscaler]:
     """Every runtime that there is here, by name."""
-    scale, found = find(model).spec.scale, {}
+    scale, found = find_model(model).spec.scale, {}
     for precision in ("fp32", "bf16", "fp16"):
         try:
             found[f"torch {precision}"] = load_upscaler(model, scale=scale, device=device, precision=precision)

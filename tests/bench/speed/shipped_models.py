@@ -17,7 +17,7 @@ import numpy as np
 
 from tests.bench.result_tables import Row, report
 from wsisr.imaging.pixels import RgbBatch
-from wsisr.models.catalog import find
+from wsisr.models.catalog import find_model
 from wsisr.models.loading import load_upscaler
 from wsisr.models.upscaler import Upscaler
 
@@ -42,7 +42,7 @@ def main() -> None:
     parser.add_argument("--device", default="auto")
     parser.add_argument("--json", type=Path)
     asked = parser.parse_args()
-    upscalers = [load_upscaler(name, scale=find(name).spec.scale, device=asked.device) for name in asked.models]
+    upscalers = [load_upscaler(name, scale=find_model(name).spec.scale, device=asked.device) for name in asked.models]
     tile = np.random.default_rng(0).integers(0, 256, (1, asked.tile_px, asked.tile_px, 3), dtype=np.uint8)
     for upscaler in upscalers:
         upscaler(tile)

@@ -22,7 +22,7 @@ from tempfile import TemporaryDirectory
 from tests.bench.repeated_slides import repeated, tissue, whole_tiles
 from tests.bench.result_tables import Row, report
 from wsisr.imaging.pixels import RgbBatch
-from wsisr.models.backends.malloc import keep_heap
+from wsisr.models.backends.malloc import keep_freed_memory
 from wsisr.models.upscaler import UpscalerInfo, Weights
 from wsisr.slides import open_slide
 from wsisr.slides.region import select_region
@@ -85,7 +85,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     asked = parser.parse_args()
     encoder_pool.FEW_CORES = 0
-    keep_heap()
+    keep_freed_memory()
     with TemporaryDirectory() as name:
         path = repeated(Path(name) / "large.tif", whole_tiles(asked.mpx * 1e6), tissue(asked.slide), asked.share)
         runs = [spent(path, asked.share) for _ in range(asked.rounds)]

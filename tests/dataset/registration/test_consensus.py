@@ -15,7 +15,7 @@ SOMEWHERE = np.random.default_rng(0).uniform(0, 1000, (12, 2))
 def test_fields_all_over_the_tissue_tell_the_map() -> None:
     target = TRUTH(SOMEWHERE)
     target[:3] += 300  # that found something else
-    found = fit_consensus_map(SOMEWHERE, target, TRUTH.rescale(1, 1.001), looked_at=12)
+    found = fit_consensus_map(SOMEWHERE, target, TRUTH.rescale(1, 1.001), candidates=12)
     assert found.is_reliable
     assert found.inliers == 9
     np.testing.assert_allclose(found.map.matrix, TRUTH.matrix, atol=1e-6)
@@ -27,4 +27,4 @@ def test_fields_all_over_the_tissue_tell_the_map() -> None:
     ids=["a line", "a point", "too few", "none"],
 )
 def test_fields_that_leave_it_open_are_not_believed(source: np.typing.NDArray[np.float64]) -> None:
-    assert not fit_consensus_map(source, TRUTH(source), TRUTH, looked_at=len(source)).is_reliable
+    assert not fit_consensus_map(source, TRUTH(source), TRUTH, candidates=len(source)).is_reliable

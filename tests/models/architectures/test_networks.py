@@ -20,13 +20,13 @@ from wsisr.imaging.pixels import CUBIC_RADIUS, enlarge_image
 from wsisr.models.architectures.bicubic import PillowBicubic
 from wsisr.models.architectures.families import FAMILIES, TRUNKS
 from wsisr.models.architectures.mmsrnet import MMSRNet
-from wsisr.models.architectures.rcan import group_lengths
-from wsisr.models.catalog import weights_folder
+from wsisr.models.architectures.rcan import count_blocks_per_group
+from wsisr.models.catalog import find_weights_folder
 from wsisr.models.spec import ModelSpec
-from wsisr.models.weights import build, load_network
+from wsisr.models.weights import build_network, load_network
 
 Source = str | Path
-SHIPPED = sorted(weights_folder().glob("*.safetensors"))
+SHIPPED = sorted(find_weights_folder().glob("*.safetensors"))
 SMALL = [f"{family} x{scale}" for family in FAMILIES for scale in (2, 4)]
 SMALL_LOCAL = [f"{family} x{scale}" for family in LOCAL for scale in (2, 4)]
 COLOURS = st.tuples(*[st.integers(0, 255)] * 3)
@@ -82,34 +82,34 @@ def test_what_is_global_is_so_indeed() -> None:
 
 @pytest.mark.parametrize("blocks", range(1, 201, 7))
 def test_groups_of_rcan_hold_all_of_its_blocks(blocks: int) -> None:
-    lengths = group_lengths(blocks)
+    lengths = count_blocks_per_group(blocks)
     assert sum(lengths) == blocks
     assert max(lengths) - min(lengths) <= 1
 
 
 def test_full_size_rcan_has_the_groups_of_its_paper() -> None:
-    assert group_lengths(200) == [20] * 10
+    assert count_blocks_per_group(200) == [20] * 10
 
 
 @pytest.mark.parametrize(("channels", "blocks", "millions"), [(32, 4, 0.1), (48, 8, 0.4), (64, 16, 1.4), (96, 20, 3.9)])
 def test_sizes_of_masrgan_are_as_told(channels: int, blocks: int, millions: float) -> None:
     with torch.device("meta"):
-        parameters = build(ModelSpec("masrgan", 2, channels, blocks, 9, (0.5, 0.5))).parameters()
+        parameters = build_network(ModelSpec("masrgan", 2, channels, blocks, 9, (0.5, 0.5))).parameters()
     assert sum(each.numel() for each in parameters) == pytest.approx(1e6 * millions, rel=0.08)
 
 
 @pytest.mark.parametrize("trunk", TRUNKS)
 def test_any_network_can_be_the_trunk_and_gives_the_pixels_it_gives_alone(trunk: str) -> None:
     spec = ModelSpec("mmsrnet", 2, 8, 2, 5, (0.5, 0.5), trunk, (5.0, 10.0))
-    made = build(spec)
+    made = build_network(spec)
     for parameter in made.parameters():
         nn.init.normal_(parameter, std=0.2)
     assert isinstance(made, MMSRNet)
-    alone = build(replace(spec, family=trunk, trunk="", magnifications=()))
+    alone = build_network(replace(spec, family=trunk, trunk="", magnifications=()))
     alone.load_state_dict(made.trunk.state_dict())
     x = picture(24, 20)
     assert torch.equal(made(x), run(alone, x))
-    assert made.logits(x).shape == (1, 2)
+    assert made.compute_logits(x).shape == (1, 2)
 
 
 def context_of(network: nn.Module) -> int:
@@ -231,7 +231,7 @@ def test_bf16_leaves_a_constant_as_it_is(source: Source) -> None:
 @pytest.mark.parametrize("scale", [2, 4])
 def test_training_starts_at_pillows_bicubic(family: str, scale: int) -> None:
     pixels = picture(16, 16).mul(255).round().to(torch.uint8)
-    fresh = build(make_small_spec(family, scale))
+    fresh = build_network(make_small_spec(family, scale))
     expected = enlarge_image(pixels[0].permute(1, 2, 0).numpy(), scale, "bicubic")
     enlarged = run(fresh, pixels / 255)[0].permute(1, 2, 0).mul(255).clamp(0, 255).numpy()
     inner = np.s_[CUBIC_RADIUS * scale : -CUBIC_RADIUS * scale, CUBIC_RADIUS * scale : -CUBIC_RADIUS * scale]
@@ -241,7 +241,7 @@ def test_training_starts_at_pillows_bicubic(family: str, scale: int) -> None:
 
 
 def test_names_of_tensors_are_those_of_shipped_files() -> None:
-    assert set(build(ModelSpec("masrgan", 2, 8, 1, 3, (0.5, 0.5))).state_dict()) == NAMES
+    assert set(build_network(ModelSpec("masrgan", 2, 8, 1, 3, (0.5, 0.5))).state_dict()) == NAMES
 
 
 @given(st.sampled_from([2, 4]), st.integers(0, 99), st.integers(5, 60), st.integers(5, 40))

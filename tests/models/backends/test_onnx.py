@@ -13,16 +13,16 @@ from tests.support.networks import make_small_network, make_small_spec
 from tests.support.samples import make_noise, upscale_pixels
 from wsisr.errors import DeviceError, ModelError, OutputError
 from wsisr.imaging.geometry import Size
-from wsisr.models.catalog import find
+from wsisr.models.catalog import find_model
 from wsisr.models.loading import load_upscaler
 from wsisr.models.spec import ModelSpec
-from wsisr.models.weights import build, save_weights
+from wsisr.models.weights import build_network, save_weights
 from wsisr.upscaling.plan import UpscaleOptions, training_range_warning
 
 onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
 
-from wsisr.models.backends.onnx_file import CONTEXT_KEY, LARGEST_BYTES, read_onnx  # noqa: E402
+from wsisr.models.backends.onnx_file import MAX_FILE_BYTES, RECEPTIVE_FIELD_KEY, read_onnx  # noqa: E402
 
 SPEC = ModelSpec("masrgan", 2, 8, 1, 5, (0.5, 1))
 TILES = np.stack([make_noise(Size(20, 15), seed) for seed in range(3)])
@@ -33,10 +33,10 @@ ANY: tuple[str | int, ...] = ("n", 3, "h", "w")
 def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A shipped model, exported once."""
     pytest.importorskip("onnxscript")
-    from wsisr.models.onnx_export import export
+    from wsisr.models.onnx_export import export_onnx
 
     path = tmp_path_factory.mktemp("onnx") / "model.onnx"
-    found = export(find("masrgan-x2"), path)
+    found = export_onnx(find_model("masrgan-x2"), path)
     assert max(each.largest for each in found) < 0.01
     return path
 
@@ -53,7 +53,9 @@ def written(path: Path, nodes: list[Any] | None = None, shape: tuple[str | int, 
     x, y = (onnx.helper.make_tensor_value_info(name, floats, sides) for name, sides in (("x", shape), ("y", None)))
     graph = onnx.helper.make_graph(nodes, "test", [x], [y], [factors])
     model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 18)], ir_version=9)
-    known = {"wsisr.spec": SPEC.to_json(), CONTEXT_KEY: "1"} | {f"wsisr.{key}": text for key, text in metadata.items()}
+    known = {"wsisr.spec": SPEC.to_json(), RECEPTIVE_FIELD_KEY: "1"} | {
+        f"wsisr.{key}": text for key, text in metadata.items()
+    }
     onnx.helper.set_model_props(model, known)
     path.write_bytes(model.SerializeToString())
     return path
@@ -85,10 +87,10 @@ def test_an_exported_model_obeys_the_tile_law(exported: Path) -> None:
 
 def test_an_mmsrnet_is_exported_with_the_pixels_of_its_trunk(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     pytest.importorskip("onnxscript")
-    from wsisr.models.onnx_export import export
+    from wsisr.models.onnx_export import export_onnx
 
     save_weights(tmp_path / "joint.safetensors", make_small_spec("mmsrnet"), make_small_network("mmsrnet").state_dict())
-    found = export(find(tmp_path / "joint.safetensors"), tmp_path / "joint.onnx")
+    found = export_onnx(find_model(tmp_path / "joint.safetensors"), tmp_path / "joint.onnx")
     assert "Skipping constant folding" not in caplog.text
     assert max(each.largest for each in found) < 0.1
     upscaler = load_upscaler(tmp_path / "joint.onnx", scale=2, device="cpu")
@@ -98,14 +100,14 @@ def test_an_mmsrnet_is_exported_with_the_pixels_of_its_trunk(tmp_path: Path, cap
 
 def test_half_precision_is_near(tmp_path: Path) -> None:
     pytest.importorskip("onnxscript")
-    from wsisr.models.onnx_export import export
+    from wsisr.models.onnx_export import export_onnx
 
     torch.manual_seed(0)
-    network = build(SPEC)
+    network = build_network(SPEC)
     for parameter in network.parameters():
         torch.nn.init.normal_(parameter, std=0.1)
     save_weights(tmp_path / "small.safetensors", SPEC, network.state_dict())
-    found = export(find(tmp_path / "small.safetensors"), tmp_path / "half.onnx", half=True)
+    found = export_onnx(find_model(tmp_path / "small.safetensors"), tmp_path / "half.onnx", half=True)
     assert 0 < max(each.largest for each in found) < 1
     assert max(each.mean for each in found) < 0.1
     kinds = {tensor.data_type for tensor in onnx.load(tmp_path / "half.onnx").graph.initializer}
@@ -114,23 +116,23 @@ def test_half_precision_is_near(tmp_path: Path) -> None:
 
 def test_half_precision_that_shows_is_refused(tmp_path: Path) -> None:
     pytest.importorskip("onnxscript")
-    from wsisr.models.onnx_export import export
+    from wsisr.models.onnx_export import export_onnx
 
     torch.manual_seed(0)
-    network = build(SPEC)
+    network = build_network(SPEC)
     for parameter in network.parameters():
         torch.nn.init.normal_(parameter, std=2)
     save_weights(tmp_path / "wild.safetensors", SPEC, network.state_dict())
     with pytest.raises(ModelError, match=r"differs by .* grey levels from PyTorch; nothing is written"):
-        export(find(tmp_path / "wild.safetensors"), tmp_path / "half.onnx", half=True)
+        export_onnx(find_model(tmp_path / "wild.safetensors"), tmp_path / "half.onnx", half=True)
     assert not (tmp_path / "half.onnx").exists()
 
 
 def test_nothing_that_exists_is_replaced_unasked(exported: Path) -> None:
-    from wsisr.models.onnx_export import export
+    from wsisr.models.onnx_export import export_onnx
 
     with pytest.raises(OutputError, match="exists already"):
-        export(find("masrgan-x2"), exported)
+        export_onnx(find_model("masrgan-x2"), exported)
 
 
 def test_a_file_that_is_no_onnx_is_refused(tmp_path: Path) -> None:
@@ -155,7 +157,7 @@ def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
 def test_a_file_without_end_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "huge.onnx"
     with path.open("wb") as file:
-        file.truncate(LARGEST_BYTES + 1)  # sparse
+        file.truncate(MAX_FILE_BYTES + 1)  # sparse
     with pytest.raises(ModelError, match="larger than"):
         load_upscaler(path, scale=2)
 

@@ -11,7 +11,7 @@ from tests.support.samples import make_noise
 from wsisr.errors import DeviceError, ModelError, OutOfMemoryError
 from wsisr.imaging.geometry import Size
 from wsisr.imaging.pixels import RgbBatch
-from wsisr.models.backends.out_of_memory import LEAST_PX, WithinMemory
+from wsisr.models.backends.out_of_memory import MIN_PIECE_PX, MemoryBoundedUpscaler
 from wsisr.models.upscaler import Resampling, UpscalerInfo
 
 
@@ -36,15 +36,15 @@ def some(count: int, width: int, height: int) -> RgbBatch:
     return np.stack([make_noise(Size(width, height), seed) for seed in range(count)])
 
 
-@given(st.integers(1, 5), st.integers(1, 200), st.integers(1, 200), st.integers((LEAST_PX + 6) ** 2, 50_000))
+@given(st.integers(1, 5), st.integers(1, 200), st.integers(1, 200), st.integers((MIN_PIECE_PX + 6) ** 2, 50_000))
 def test_the_pixels_are_those_of_a_device_with_room_for_all(count: int, width: int, height: int, room: int) -> None:
     tiles = some(count, width, height)
-    np.testing.assert_array_equal(WithinMemory(Narrow(room))(tiles), Resampling("bicubic", 2)(tiles))
+    np.testing.assert_array_equal(MemoryBoundedUpscaler(Narrow(room))(tiles), Resampling("bicubic", 2)(tiles))
 
 
 def test_what_was_found_to_fit_is_not_searched_again() -> None:
     narrow = Narrow(2000)
-    modest = WithinMemory(narrow)
+    modest = MemoryBoundedUpscaler(narrow)
     modest(some(4, 100, 100))
     narrow.shapes.clear()
     modest(some(4, 100, 100))
@@ -53,7 +53,7 @@ def test_what_was_found_to_fit_is_not_searched_again() -> None:
 
 def test_each_measure_is_said_once_and_before_pieces_come_smaller_batches() -> None:
     narrow = Narrow(2000)
-    modest = WithinMemory(narrow)
+    modest = MemoryBoundedUpscaler(narrow)
     for _ in range(2):
         modest(some(4, 100, 100))
     assert [shape[0] for shape in narrow.shapes[:3]] == [4, 2, 1]
@@ -67,14 +67,14 @@ def test_each_measure_is_said_once_and_before_pieces_come_smaller_batches() -> N
 
 def test_with_room_for_all_nothing_is_cut_and_nothing_said() -> None:
     narrow = Narrow(10**6)
-    modest = WithinMemory(narrow)
+    modest = MemoryBoundedUpscaler(narrow)
     modest(some(4, 100, 100))
     assert (narrow.shapes, modest.warnings) == ([(4, 100, 100, 3)], [])
 
 
 def test_where_nothing_fits_it_says_so() -> None:
-    with pytest.raises(DeviceError, match=f"even in pieces of {LEAST_PX} px"):
-        WithinMemory(Narrow(10))(some(2, 100, 100))
+    with pytest.raises(DeviceError, match=f"even in pieces of {MIN_PIECE_PX} px"):
+        MemoryBoundedUpscaler(Narrow(10))(some(2, 100, 100))
 
 
 def test_other_errors_pass() -> None:
@@ -83,4 +83,4 @@ def test_other_errors_pass() -> None:
             raise ModelError(f"broken on {len(tiles)} tiles")
 
     with pytest.raises(ModelError, match="broken on 2"):
-        WithinMemory(Broken(1))(some(2, 10, 10))
+        MemoryBoundedUpscaler(Broken(1))(some(2, 10, 10))

@@ -14,10 +14,10 @@ from tests.support.networks import make_small_network, make_small_spec
 from tests.support.samples import make_noise, upscale_pixels
 from wsisr.errors import DeviceError, ModelError, OutOfMemoryError
 from wsisr.imaging.geometry import Size
-from wsisr.models.backends.device import torch_device, torch_precision
-from wsisr.models.backends.out_of_memory import WithinMemory
+from wsisr.models.backends.device import select_device, select_precision
+from wsisr.models.backends.out_of_memory import MemoryBoundedUpscaler
 from wsisr.models.backends.torch import TorchUpscaler
-from wsisr.models.catalog import Model, best_for, shipped
+from wsisr.models.catalog import Model, choose_default_model, list_shipped_models
 from wsisr.models.loading import load_upscaler
 from wsisr.models.upscaler import Resampling
 from wsisr.models.weights import save_weights
@@ -43,7 +43,7 @@ class Repeating(nn.Module):
         return enlarged * torch.nan if broken else enlarged
 
 
-@pytest.fixture(params=shipped(), ids=lambda model: model.name)
+@pytest.fixture(params=list_shipped_models(), ids=lambda model: model.name)
 def model(request: pytest.FixtureRequest) -> Model:
     chosen: Model = request.param
     return chosen
@@ -112,7 +112,7 @@ def test_the_end_of_memory_has_a_type() -> None:
 
 
 def test_less_at_a_time_goes_where_all_at_once_does_not() -> None:
-    modest = WithinMemory(TorchUpscaler("hungry", Hungry(TILES[0].size), CPU, "fp32"))
+    modest = MemoryBoundedUpscaler(TorchUpscaler("hungry", Hungry(TILES[0].size), CPU, "fp32"))
     np.testing.assert_array_equal(modest(TILES), TILES.repeat(2, axis=1).repeat(2, axis=2))
     assert len(modest.warnings) == 1
 
@@ -189,8 +189,8 @@ def test_ground_with_next_to_no_contrast_comes_out_as_pillows_bicubic(model: Mod
 
 def test_the_model_nearest_in_pitch_is_chosen(model: Model) -> None:
     finest, coarsest = model.spec.input_mpp
-    chosen = best_for(model.spec.scale, (finest + coarsest) / 2)
-    assert chosen.spec.misfit((finest + coarsest) / 2) == 0
+    chosen = choose_default_model(model.spec.scale, (finest + coarsest) / 2)
+    assert chosen.spec.mpp_misfit((finest + coarsest) / 2) == 0
 
 
 def test_a_weights_file_is_as_good_as_a_name(model: Model, tmp_path: Path) -> None:
@@ -204,7 +204,7 @@ def test_a_weights_file_is_as_good_as_a_name(model: Model, tmp_path: Path) -> No
 @pytest.mark.parametrize("name", ["quantum", "cuda:99", "cpu:x", "meta", "mps"])
 def test_a_device_that_is_not_there_is_refused(name: str) -> None:
     with pytest.raises(DeviceError, match="cpu"):
-        torch_device(name)
+        select_device(name)
 
 
 def test_a_precision_that_is_not_there_is_refused(model: Model) -> None:
@@ -214,7 +214,7 @@ def test_a_precision_that_is_not_there_is_refused(model: Model) -> None:
 
 def test_fp16_is_for_gpus() -> None:
     with pytest.raises(DeviceError, match="bf16"):
-        torch_precision("fp16", CPU)
+        select_precision("fp16", CPU)
 
 
 def test_a_scale_without_a_model_is_refused() -> None:

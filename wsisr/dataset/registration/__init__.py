@@ -1,1 +1,1 @@
-"""Where the pixels of one capture of a specimen lie in another capture of it, found coarse to fine and gated."""
+"""Registration of the pixels of one capture of a specimen in another, coarse to fine, with acceptance limits."""

@@ -1,4 +1,4 @@
-"""Which registrations are believed. Limits are in px of the coarser image, so that they hold at every ratio."""
+"""Acceptance of registrations. Limits are in px of the coarser image, so that they hold at every ratio."""
 
 from __future__ import annotations
 
@@ -7,15 +7,14 @@ from enum import StrEnum
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
-from wsisr.dataset.registration.refinement import FittedMap, RegistrationTarget
+from wsisr.dataset.registration.refinement import FittedMap, PixelValues, RegistrationTarget
 from wsisr.imaging.geometry import Size
 from wsisr.imaging.pixels import Rgb
 
 
 class RegistrationFailure(StrEnum):
-    """Why two fields make no pair."""
+    """Why two fields make no pair. The values are stored in datasets."""
 
     GLASS = "glass: nothing to register by"
     OUTSIDE = "leads out of the finer image"
@@ -28,7 +27,7 @@ class RegistrationFailure(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class AcceptanceLimits:
-    """Limits; each is this project's choice, between what true and wrong partners were measured to give."""
+    """Limits of accepted registrations, chosen between the measured values of true and of wrong partners."""
 
     min_contrast: float = 3.0
     """Standard deviation of grey, 0 to 255, below which a field counts as glass."""
@@ -36,41 +35,38 @@ class AcceptanceLimits:
     max_expected_error_px: float = 0.1
     max_strain_px: float = 0.12
     min_blur_correlation: float = 0.5
-    """Correlation from which one image may be called a blurred view of the other."""
+    """Correlation above which one image may be a blurred view of the other."""
     max_sharpness_ratio: float = 1.8
-    """Factor by which one image may have less fine structure than the other, both seen at the coarser pitch."""
+    """Largest ratio of fine structure between the images, both at the coarser pixel size."""
 
     def is_glass(self, source: Rgb) -> bool:
         return float(source.mean(axis=2).std()) < self.min_contrast
 
-    def find_failure(self, source: Rgb, target: RegistrationTarget, fit: FittedMap) -> RegistrationFailure | None:
-        """Why a registration is not believed; None if it is."""
-        scale = fit.map.scale
-        blurred = (
-            self._find_blur(sharpness_ratio(source, target, fit))
-            if fit.correlation >= self.min_blur_correlation
-            else None
-        )
-        if blurred or fit.correlation < self.min_correlation:
-            return blurred or RegistrationFailure.UNLIKE
-        if fit.expected_error > self.max_expected_error_px * scale:
+    def find_failure(self, source: Rgb, target: RegistrationTarget, fitted: FittedMap) -> RegistrationFailure | None:
+        """Return why a registration is not accepted; None if it is."""
+        scale = fitted.map.scale
+        blur = self._find_blur(source, target, fitted) if fitted.correlation >= self.min_blur_correlation else None
+        if blur or fitted.correlation < self.min_correlation:
+            return blur or RegistrationFailure.UNLIKE
+        if fitted.expected_error > self.max_expected_error_px * scale:
             return RegistrationFailure.LOOSE
-        return RegistrationFailure.STRAINED if fit.strain > self.max_strain_px * scale else None
+        return RegistrationFailure.STRAINED if fitted.strain > self.max_strain_px * scale else None
 
-    def _find_blur(self, ratio: float) -> RegistrationFailure | None:
+    def _find_blur(self, source: Rgb, target: RegistrationTarget, fitted: FittedMap) -> RegistrationFailure | None:
+        ratio = sharpness_ratio(source, target, fitted)
         if ratio * self.max_sharpness_ratio < 1:
             return RegistrationFailure.COARSE_BLURRED
         return RegistrationFailure.FINE_BLURRED if ratio > self.max_sharpness_ratio else None
 
 
-def sharpness_ratio(source: Rgb, target: RegistrationTarget, fit: FittedMap) -> float:
-    """How sharp the source is over how sharp the target is in its place, both in grey."""
-    seen = target.resample(fit.map, Size(source.shape[1], source.shape[0]))
-    return _measure_sharpness(source.astype(np.float32)) / max(_measure_sharpness(seen), 1e-3)
+def sharpness_ratio(source: Rgb, target: RegistrationTarget, fitted: FittedMap) -> float:
+    """Return the sharpness of the source by that of the registered target, both in grey."""
+    registered = target.resample(fitted.map, Size(source.shape[1], source.shape[0]))
+    return _measure_sharpness(source.astype(np.float32)) / max(_measure_sharpness(registered), 1e-3)
 
 
-def _measure_sharpness(light: npt.NDArray[np.float32]) -> float:
-    """Contrast of fine structure over all contrast; noise below a px is left out of the fine."""
+def _measure_sharpness(light: PixelValues) -> float:
+    """Return the contrast of fine structure by all contrast; the finest scale is left out, as it is mostly noise."""
     grey = light.mean(axis=2)
     fine = cv2.GaussianBlur(grey, (0, 0), 0.8) - cv2.GaussianBlur(grey, (0, 0), 1.6)
     return float(fine.std() / max(grey.std(), 1e-3))

@@ -1,4 +1,4 @@
-"""One map for two whole images out of many small fields that agree. Those that do not are left out, and counted."""
+"""The map between two whole images that most of many registered fields agree on; outliers are left out and counted."""
 
 from __future__ import annotations
 
@@ -11,55 +11,60 @@ import numpy as np
 from wsisr.dataset.registration.affine import Affine, Points
 
 MIN_INLIERS = 5
-"""Fields that must agree for a map to be believed; three would fit any affine."""
+"""Fewest fields that must agree on a reliable map; an affine map fits any three."""
 
 MIN_INLIER_SHARE = 0.4
-"""Of the fields with something to see, that must agree."""
+"""Smallest share of the candidates that must agree on a reliable map."""
 
 MAX_STRETCH = 1.05
-"""Of a believed map: scanners have pixels that are square to a part in a hundred."""
+"""Largest stretch of a reliable map: the pixels of scanners are square to one percent."""
 
 INLIER_DISTANCE_PX = 1.5
-"""Distance from the map up to which a field agrees, in px."""
+"""Largest distance of an inlier from the map, in px of the target."""
 
 
 @dataclass(frozen=True, slots=True)
 class MapConsensus:
-    """A map and how well fields agree on it."""
+    """A map, and the agreement of fields on it."""
 
     map: Affine
     inliers: int
+    """Number of fields that agree."""
     candidates: int
+    """Number of fields with structure, registered or not."""
     residual: float
-    """Root mean square distance of the fields that agree, in px of the target; infinite where they tell no map, being
-    too few or on a line."""
+    """Root mean square distance of the inliers from the map, in px of the target; infinite if the inliers determine no
+    map, because they are too few or collinear."""
 
     @property
     def is_reliable(self) -> bool:
-        enough = self.inliers >= max(MIN_INLIERS, MIN_INLIER_SHARE * self.candidates)
-        return enough and math.isfinite(self.residual) and self.map.stretch < MAX_STRETCH
+        has_enough = self.inliers >= max(MIN_INLIERS, MIN_INLIER_SHARE * self.candidates)
+        return has_enough and math.isfinite(self.residual) and self.map.stretch < MAX_STRETCH
 
 
-def fit_consensus_map(source: Points, target: Points, prior: Affine, looked_at: int) -> MapConsensus:
-    """The affine map of most points (n, 2) to their partners, by least squares over those that agree with it."""
+def fit_consensus_map(source: Points, target: Points, prior: Affine, candidates: int) -> MapConsensus:
+    """Fit the affine map from points (n, 2) to their partners, by least squares over the inliers, in five rounds.
+
+    The first inliers are the points near their place by the prior: within 3 times the median distance.
+    """
     distances = np.linalg.norm(prior(source) - target, axis=1)
-    near = distances <= 3 * max(float(np.median(distances)), INLIER_DISTANCE_PX) if len(source) else np.zeros(0, bool)
-    found = prior
+    limit = 3 * max(float(np.median(distances)), INLIER_DISTANCE_PX) if len(source) else 0.0
+    inliers, fitted = distances <= limit, prior
     for _ in range(5):
-        if near.sum() < MIN_INLIERS or _are_collinear(source[near]):
-            return MapConsensus(prior, int(near.sum()), looked_at, float("inf"))
-        found = Affine.fit(source[near], target[near])
-        distances = np.linalg.norm(found(source) - target, axis=1)
-        near = distances <= INLIER_DISTANCE_PX
-    residual = float(np.sqrt(np.mean(distances[near] ** 2))) if near.any() else float("inf")
-    return MapConsensus(found, int(near.sum()), looked_at, residual)
+        if inliers.sum() < MIN_INLIERS or _are_collinear(source[inliers]):
+            return MapConsensus(prior, int(inliers.sum()), candidates, float("inf"))
+        fitted = Affine.fit(source[inliers], target[inliers])
+        distances = np.linalg.norm(fitted(source) - target, axis=1)
+        inliers = distances <= INLIER_DISTANCE_PX
+    residual = float(np.sqrt(np.mean(distances[inliers] ** 2))) if inliers.any() else float("inf")
+    return MapConsensus(fitted, int(inliers.sum()), candidates, residual)
 
 
 def _are_collinear(points: Points) -> bool:
-    spread = np.linalg.svd(points - points.mean(axis=0), compute_uv=False)
-    return bool(spread[-1] < 0.05 * spread[0])
+    extents = np.linalg.svd(points - points.mean(axis=0), compute_uv=False)
+    return bool(extents[-1] < 0.05 * extents[0])
 
 
-def sample_indices(count: int, most: int) -> Sequence[int]:
-    """At most so many of the indices below `count`, spread over them in a fixed order of their own."""
-    return sorted(np.random.default_rng(0).permutation(count)[:most].tolist())
+def sample_indices(count: int, limit: int) -> Sequence[int]:
+    """Return at most `limit` of the indices below `count`, at random but the same every time, in order."""
+    return sorted(np.random.default_rng(0).permutation(count)[:limit].tolist())

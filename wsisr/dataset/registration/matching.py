@@ -1,4 +1,4 @@
-"""One field of a coarser image registered in a finer one: looked for, refined, believed or not."""
+"""Registration of one field of a coarser image in a finer one: search, refinement, acceptance."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ from wsisr.imaging.pixels import Rgb
 
 @dataclass(frozen=True, slots=True)
 class MapPrior:
-    """What is known of a map before looking."""
+    """A map to start from, and its uncertainty."""
 
     map: Affine
     search_px: int
-    """How far it may be off, in px of the source."""
+    """Largest error of its shift, in px of the source."""
     rotations_deg: Sequence[float] = (0.0,)
-    """Turns of the source that are tried; what lies between two of them must be within the refinement's grasp."""
+    """Turns of the source to try, close enough to each other for the refinement to converge between them."""
 
 
 def register_field(
-    source: Rgb, target: RegistrationTarget, prior: MapPrior, gate: AcceptanceLimits
+    source: Rgb, target: RegistrationTarget, prior: MapPrior, limits: AcceptanceLimits
 ) -> FittedMap | RegistrationFailure:
-    """The map of (h, w, 3) of the coarser image to the finer one, or why there is none."""
-    if gate.is_glass(source):
+    """Register (h, w, 3) of the coarser image in the finer one; return the map, or why there is none."""
+    if limits.is_glass(source):
         return RegistrationFailure.GLASS
     centre = (source.shape[1] / 2, source.shape[0] / 2)
     guess = search_translations(source, target, rotate_prior(prior.map, prior.rotations_deg, centre), prior.search_px)
-    fit = refine_similarity(source, target, guess.map)
-    if fit is None:
+    fitted = refine_similarity(source, target, guess.map)
+    if fitted is None:
         return RegistrationFailure.OUTSIDE
-    return gate.find_failure(source, target, fit) or fit
+    return limits.find_failure(source, target, fitted) or fitted

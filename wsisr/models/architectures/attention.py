@@ -12,12 +12,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 
-def squeezed(channels: int) -> int:
+def attention_channels(channels: int) -> int:
     """Channels in which attention is decided."""
     return max(channels // 4, 8)
 
 
-def window_mean(channels: int, window: int) -> nn.Conv2d:
+def build_window_mean(channels: int, window: int) -> nn.Conv2d:
     """A depthwise convolution that starts as a plain mean of a window and learns its weights.
 
     A weighted mean and a 1x1 convolution commute, so the squeeze comes first and the window costs a quarter. On a CPU
@@ -37,9 +37,9 @@ class MixAttention(nn.Module):
 
     def __init__(self, channels: int, window: int) -> None:
         super().__init__()
-        inner = squeezed(channels)
+        inner = attention_channels(channels)
         self.squeeze = nn.Conv2d(channels, 2 * inner, 1)
-        self.gather = window_mean(inner, window)
+        self.gather = build_window_mean(inner, window)
         self.excite = nn.Conv2d(inner, channels, 1)
         self.locate = nn.Conv2d(inner, 1, 1)
         self.fuse = nn.Conv2d(2 * channels, channels, 1)
@@ -61,9 +61,9 @@ class ChannelAttention(nn.Module):
 
     def __init__(self, channels: int, window: int) -> None:
         super().__init__()
-        self.squeeze = nn.Conv2d(channels, squeezed(channels), 1)
-        self.gather = window_mean(squeezed(channels), window)
-        self.excite = nn.Conv2d(squeezed(channels), channels, 1)
+        self.squeeze = nn.Conv2d(channels, attention_channels(channels), 1)
+        self.gather = build_window_mean(attention_channels(channels), window)
+        self.excite = nn.Conv2d(attention_channels(channels), channels, 1)
         self.fuse = nn.Conv2d(channels, channels, 1)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -77,8 +77,8 @@ class SpatialAttention(nn.Module):
 
     def __init__(self, channels: int, window: int) -> None:  # noqa: ARG002 - all kinds are made alike
         super().__init__()
-        self.squeeze = nn.Conv2d(channels, squeezed(channels), 1)
-        self.locate = nn.Conv2d(squeezed(channels), 1, 1)
+        self.squeeze = nn.Conv2d(channels, attention_channels(channels), 1)
+        self.locate = nn.Conv2d(attention_channels(channels), 1, 1)
         self.fuse = nn.Conv2d(channels, channels, 1)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -101,8 +101,8 @@ class NoAttention(nn.Identity):
         super().__init__()
 
 
-Attention = Callable[[int, int], nn.Module]
+AttentionFactory = Callable[[int, int], nn.Module]
 """From channels and the side of the window to a module."""
 
-WINDOWLESS: tuple[Attention, ...] = (NoAttention, SpatialAttention)
+WINDOWLESS_ATTENTION: tuple[AttentionFactory, ...] = (NoAttention, SpatialAttention)
 """Those that see no further than the pixel itself."""

@@ -38,23 +38,23 @@ class PillowBicubic(nn.Module):
             self.register_buffer(name, torch.tensor(values, dtype=torch.float32), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = _rounded(x * 255)
+        x = _round_half_up(x * 255)
         padding = (0, CUBIC_RADIUS)
         present = x[:1, :, :1] * 0 + 1  # ones, made so that ONNX need not handle shapes
         wide = F.conv2d(x, self.rows, padding=padding) / F.conv2d(present, self.rows, padding=padding)
-        wide = _rounded(wide).clamp(0, 255)
+        wide = _round_half_up(wide).clamp(0, 255)
         padding = (CUBIC_RADIUS, 0)
         present = wide[:1, :, :, :1] * 0 + 1
         tall = F.conv2d(wide, self.columns, padding=padding) / F.conv2d(present, self.columns, padding=padding)
         return tall / 255
 
 
-def _rounded(levels: Tensor) -> Tensor:
+def _round_half_up(levels: Tensor) -> Tensor:
     """As Pillow does it, half up."""
     return (levels + 0.5).floor()
 
 
-def full_precision(x: Tensor) -> AbstractContextManager[object]:
+def disable_autocast(x: Tensor) -> AbstractContextManager[object]:
     """Within, convolutions stay in fp32 whatever is around them; nothing at all where nothing is, as in an export."""
     kind = x.device.type
     return torch.autocast(kind, enabled=False) if torch.is_autocast_enabled(kind) else nullcontext()

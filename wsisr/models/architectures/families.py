@@ -29,11 +29,11 @@ TRUNKS: dict[str, Callable[[ModelSpec], Trunk]] = {
 }
 
 
-def mmsrnet(spec: ModelSpec) -> MMSRNet:
+def build_mmsrnet(spec: ModelSpec) -> MMSRNet:
     """Any of the others with a branch. Raises `ModelError` if there is no such trunk."""
     if spec.trunk not in TRUNKS:
         raise ModelError(f"unknown trunk {spec.trunk!r} for mmsrnet; known: {', '.join(TRUNKS)}")
     return MMSRNet(spec, TRUNKS[spec.trunk](spec))
 
 
-FAMILIES: dict[str, Callable[[ModelSpec], nn.Module]] = {**TRUNKS, "mmsrnet": mmsrnet}
+FAMILIES: dict[str, Callable[[ModelSpec], nn.Module]] = {**TRUNKS, "mmsrnet": build_mmsrnet}

@@ -12,7 +12,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from wsisr.models.architectures.attention import WINDOWLESS, Attention, MixAttention
+from wsisr.models.architectures.attention import WINDOWLESS_ATTENTION, AttentionFactory, MixAttention
 from wsisr.models.architectures.trunk import Trunk
 from wsisr.models.spec import ModelSpec
 
@@ -20,7 +20,7 @@ from wsisr.models.spec import ModelSpec
 class AttentionBlock(nn.Module):
     """(n, c, h, w) to (n, c, h, w): two 3x3 convolutions and attention around a skip connection."""
 
-    def __init__(self, spec: ModelSpec, attention: Attention) -> None:
+    def __init__(self, spec: ModelSpec, attention: AttentionFactory) -> None:
         super().__init__()
         self.first = nn.Conv2d(spec.channels, spec.channels, 3, padding=1)
         self.second = nn.Conv2d(spec.channels, spec.channels, 3, padding=1)
@@ -37,9 +37,9 @@ class MASRGAN(Trunk):
     48 channels in 8 blocks are 0.40 M parameters, 32 in 4 are 0.09 M, 64 in 16 are 1.4 M, 96 in 20 are 3.9 M.
     """
 
-    def __init__(self, spec: ModelSpec, attention: Attention = MixAttention) -> None:
-        beyond = 0 if attention in WINDOWLESS else spec.window // 2
-        super().__init__(spec, reach=1 + spec.blocks * (2 + beyond))
+    def __init__(self, spec: ModelSpec, attention: AttentionFactory = MixAttention) -> None:
+        beyond = 0 if attention in WINDOWLESS_ATTENTION else spec.window // 2
+        super().__init__(spec, body_radius=1 + spec.blocks * (2 + beyond))
         self.head = nn.Conv2d(3, spec.channels, 3, padding=1)
         self.blocks = nn.Sequential(*(AttentionBlock(spec, attention) for _ in range(spec.blocks)))
 

@@ -15,7 +15,7 @@ from wsisr.models.architectures.trunk import Trunk
 from wsisr.models.spec import ModelSpec
 
 
-class Branch(nn.Module):
+class MagnificationBranch(nn.Module):
     """(n, c, h, w) features to (n, classes) logits: two strided convolutions, the mean over all places, two layers."""
 
     def __init__(self, channels: int, classes: int) -> None:
@@ -25,12 +25,12 @@ class Branch(nn.Module):
         self.third = nn.Linear(channels, channels)
         self.last = nn.Linear(channels, classes)
 
-    def seen(self, features: Tensor) -> Tensor:
+    def extract_features(self, features: Tensor) -> Tensor:
         """(n, c, h, w) to (n, c, h/4, w/4): what a perceptual loss compares."""
         return F.relu(self.second(F.relu(self.first(features))))
 
     def forward(self, features: Tensor) -> Tensor:
-        means = self.seen(features).mean(dim=(2, 3))
+        means = self.extract_features(features).mean(dim=(2, 3))
         logits: Tensor = self.last(F.relu(self.third(means)))
         return logits
 
@@ -43,17 +43,17 @@ class MMSRNet(nn.Module):
         self.scale, self.context, self.local = trunk.scale, trunk.context, trunk.local
         self.spec = spec
         self.trunk = trunk
-        self.branch = Branch(spec.channels, len(spec.magnifications))
+        self.branch = MagnificationBranch(spec.channels, len(spec.magnifications))
 
     def forward(self, x: Tensor) -> Tensor:
         enlarged: Tensor = self.trunk(x)
         return enlarged
 
-    def features(self, x: Tensor) -> Tensor:
+    def extract_features(self, x: Tensor) -> Tensor:
         """(n, 3, h, w) to the trunk's (n, channels, h, w)."""
-        return self.trunk.features(x)
+        return self.trunk.extract_features(x)
 
-    def logits(self, x: Tensor) -> Tensor:
+    def compute_logits(self, x: Tensor) -> Tensor:
         """(n, 3, h, w) to (n, classes): logits of the magnifications."""
-        found: Tensor = self.branch(self.features(x))
+        found: Tensor = self.branch(self.extract_features(x))
         return found

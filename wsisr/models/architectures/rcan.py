@@ -34,7 +34,7 @@ class GlobalChannelAttention(nn.Module):
         return x * torch.sigmoid(self.excite(F.relu(self.squeeze(means))))
 
 
-class AttentionBlock(nn.Module):
+class ResidualChannelAttentionBlock(nn.Module):
     """(n, c, h, w) to (n, c, h, w): two 3x3 convolutions and channel attention around a skip connection."""
 
     def __init__(self, channels: int) -> None:
@@ -48,12 +48,12 @@ class AttentionBlock(nn.Module):
         return x + refined
 
 
-class Group(nn.Module):
+class ResidualGroup(nn.Module):
     """(n, c, h, w) to (n, c, h, w): blocks and a 3x3 convolution around a skip connection."""
 
     def __init__(self, channels: int, blocks: int) -> None:
         super().__init__()
-        self.blocks = nn.Sequential(*(AttentionBlock(channels) for _ in range(blocks)))
+        self.blocks = nn.Sequential(*(ResidualChannelAttentionBlock(channels) for _ in range(blocks)))
         self.last = nn.Conv2d(channels, channels, 3, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -70,10 +70,10 @@ class RCAN(Trunk):
     local = False
 
     def __init__(self, spec: ModelSpec) -> None:
-        groups = group_lengths(spec.blocks)
-        super().__init__(spec, reach=1 + 2 * spec.blocks + len(groups) + 1)
+        groups = count_blocks_per_group(spec.blocks)
+        super().__init__(spec, body_radius=1 + 2 * spec.blocks + len(groups) + 1)
         self.head = nn.Conv2d(3, spec.channels, 3, padding=1)
-        self.groups = nn.Sequential(*(Group(spec.channels, length) for length in groups))
+        self.groups = nn.Sequential(*(ResidualGroup(spec.channels, length) for length in groups))
         self.last = nn.Conv2d(spec.channels, spec.channels, 3, padding=1)
 
     def body(self, x: Tensor) -> Tensor:
@@ -82,7 +82,7 @@ class RCAN(Trunk):
         return deep
 
 
-def group_lengths(blocks: int) -> list[int]:
+def count_blocks_per_group(blocks: int) -> list[int]:
     """Blocks of each group, as even as they can be."""
     groups = max(1, round(math.sqrt(blocks / 2)))
     return [blocks * (group + 1) // groups - blocks * group // groups for group in range(groups)]

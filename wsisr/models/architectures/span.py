@@ -33,7 +33,7 @@ class SPAN(Trunk):
     """A 3x3 convolution and `blocks` blocks; its features are mixed of the first, of a few blocks and of the last."""
 
     def __init__(self, spec: ModelSpec) -> None:
-        super().__init__(spec, reach=1 + 3 * spec.blocks + 1)
+        super().__init__(spec, body_radius=1 + 3 * spec.blocks + 1)
         self.head = nn.Conv2d(3, spec.channels, 3, padding=1)
         self.blocks = nn.ModuleList(FreeAttentionBlock(spec.channels) for _ in range(spec.blocks))
         self.last = nn.Conv2d(spec.channels, spec.channels, 3, padding=1)

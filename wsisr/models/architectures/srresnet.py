@@ -12,7 +12,7 @@ from wsisr.models.architectures.trunk import Trunk
 from wsisr.models.spec import ModelSpec
 
 
-class ResidualBlock(nn.Module):
+class SRResNetBlock(nn.Module):
     """(n, c, h, w) to (n, c, h, w): two 3x3 convolutions with a PReLU between them, around a skip connection."""
 
     def __init__(self, channels: int) -> None:
@@ -30,9 +30,9 @@ class SRResNet(Trunk):
     """A 9x9 convolution, `blocks` residual blocks and a 3x3 convolution, around which there is a skip connection."""
 
     def __init__(self, spec: ModelSpec) -> None:
-        super().__init__(spec, reach=4 + 2 * spec.blocks + 1)
+        super().__init__(spec, body_radius=4 + 2 * spec.blocks + 1)
         self.head = nn.Sequential(nn.Conv2d(3, spec.channels, 9, padding=4), nn.PReLU(spec.channels))
-        self.blocks = nn.Sequential(*(ResidualBlock(spec.channels) for _ in range(spec.blocks)))
+        self.blocks = nn.Sequential(*(SRResNetBlock(spec.channels) for _ in range(spec.blocks)))
         self.last = nn.Conv2d(spec.channels, spec.channels, 3, padding=1)
 
     def body(self, x: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from wsisr.models.architectures.bicubic import PillowBicubic, full_precision
+from wsisr.models.architectures.bicubic import PillowBicubic, disable_autocast
 from wsisr.models.spec import ModelSpec
 
 GATE_RADIUS = 2
@@ -35,11 +35,11 @@ class Trunk(nn.Module):
     local = True
     """Whether a pixel depends on nothing beyond `context`, so that the tiling does not show."""
 
-    def __init__(self, spec: ModelSpec, reach: int) -> None:
+    def __init__(self, spec: ModelSpec, body_radius: int) -> None:
         """`reach`: input px around a pixel on which its features depend."""
         super().__init__()
         self.scale, self.channels = spec.scale, spec.channels
-        self.context = reach + 1
+        self.context = body_radius + 1
         """Input px around a pixel on which its output depends."""
         self.tail = nn.Conv2d(spec.channels, 3 * spec.scale**2, 3, padding=1)
         self.plain = PillowBicubic(spec.scale)
@@ -50,38 +50,38 @@ class Trunk(nn.Module):
         """(n, 3, h, w) around 0 to (n, channels, h, w)."""
         raise NotImplementedError
 
-    def features(self, x: Tensor) -> Tensor:
+    def extract_features(self, x: Tensor) -> Tensor:
         """(n, 3, h, w) sRGB in [0, 1] to (n, channels, h, w)."""
         return self.body((x - 0.5).to(self.tail.weight.dtype))
 
-    def enlarged(self, x: Tensor, features: Tensor) -> Tensor:
+    def enlarge_features(self, x: Tensor, features: Tensor) -> Tensor:
         """(n, 3, h, w) sRGB in [0, 1] and its features to (n, 3, h*scale, w*scale)."""
         deep = self.tail(features)
-        with full_precision(x):
+        with disable_autocast(x):
             x = x.float()
-            phases = self.plain(x) + contrast_gate(x) * deep.float()
+            phases = self.plain(x) + compute_contrast_gate(x) * deep.float()
         return F.pixel_shuffle(phases, self.scale)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.enlarged(x, self.features(x))
+        return self.enlarge_features(x, self.extract_features(x))
 
 
-def contrast_gate(x: Tensor) -> Tensor:
+def compute_contrast_gate(x: Tensor) -> Tensor:
     """(n, 3, h, w) to (n, 1, h, w) in [0, 1]: 0 where the neighbourhood is flat, 1 where it has contrast."""
-    contrast = (_highest(x) + _highest(-x)).amax(dim=1, keepdim=True)
+    contrast = (_local_maximum(x) + _local_maximum(-x)).amax(dim=1, keepdim=True)
     return ((contrast - GATE_SHUT) / (GATE_OPEN - GATE_SHUT)).clamp(0, 1)
 
 
-def _highest(x: Tensor) -> Tensor:
+def _local_maximum(x: Tensor) -> Tensor:
     """(n, c, h, w) to (n, c, h, w): the maximum over the gate's window, rows and columns apart.
 
     Of shifted copies: on a CPU that takes a tenth of the time of max pooling, which was a tenth of the network's.
     """
     padded = F.pad(x, (GATE_RADIUS,) * 4, value=float("-inf"))
-    return _of_shifted(_of_shifted(padded, 3), 2)
+    return _maximum_along(_maximum_along(padded, 3), 2)
 
 
-def _of_shifted(x: Tensor, axis: int) -> Tensor:
+def _maximum_along(x: Tensor, axis: int) -> Tensor:
     """The maximum over a window along one axis, which gets shorter by what lies beyond its first and last place."""
     places = x.shape[axis] - 2 * GATE_RADIUS
     return reduce(torch.maximum, (x.narrow(axis, first, places) for first in range(2 * GATE_RADIUS + 1)))

@@ -7,11 +7,11 @@ import torch
 
 from wsisr.imaging.pixels import RgbBatch
 from wsisr.models.architectures.mmsrnet import MMSRNet
-from wsisr.models.magnification import Shares
+from wsisr.models.magnification import ClassProbabilities
 from wsisr.models.spec import ModelSpec
 
 
-class TorchSight:
+class TorchMagnificationClassifier:
     """One network on one device, in fp32."""
 
     def __init__(self, network: MMSRNet, device: torch.device) -> None:
@@ -22,9 +22,9 @@ class TorchSight:
         return self.network.spec
 
     @torch.inference_mode()
-    def __call__(self, tiles: RgbBatch) -> Shares:
+    def __call__(self, tiles: RgbBatch) -> ClassProbabilities:
         """(n, h, w, 3) sRGB to the mean over them; one at a time, which takes little memory."""
         pixels = torch.from_numpy(np.ascontiguousarray(tiles)).permute(0, 3, 1, 2)
-        logits = [self.network.logits(tile[None].to(self.device).float() / 255) for tile in pixels]
-        shares: Shares = torch.cat(logits).double().softmax(dim=1).mean(dim=0).cpu().numpy()
+        logits = [self.network.compute_logits(tile[None].to(self.device).float() / 255) for tile in pixels]
+        shares: ClassProbabilities = torch.cat(logits).double().softmax(dim=1).mean(dim=0).cpu().numpy()
         return shares

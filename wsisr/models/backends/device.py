@@ -8,7 +8,7 @@ from wsisr.errors import DeviceError
 from wsisr.models.spec import PRECISIONS
 
 
-def torch_device(name: str) -> torch.device:
+def select_device(name: str) -> torch.device:
     """`auto` is the first GPU, else the CPU. Raises `DeviceError` where what was asked for is not there."""
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -24,7 +24,7 @@ def torch_device(name: str) -> torch.device:
     return device
 
 
-def torch_precision(name: str, device: torch.device) -> str:
+def select_precision(name: str, device: torch.device) -> str:
     """`auto` is bf16 where the hardware has it, else fp16 on a GPU. Raises `DeviceError` for what it cannot do."""
     if name not in PRECISIONS:
         raise DeviceError(f"{name!r} is not a precision; choose auto, bf16, fp16 or fp32")
@@ -32,12 +32,12 @@ def torch_precision(name: str, device: torch.device) -> str:
         raise DeviceError("no CPU gains from fp16; choose bf16 or fp32")
     if name != "auto":
         return name
-    if has_bf16(device):
+    if has_fast_bf16(device):
         return "bf16"
     return "fp16" if device.type == "cuda" else "fp32"
 
 
-def has_bf16(device: torch.device) -> bool:
+def has_fast_bf16(device: torch.device) -> bool:
     """Whether bf16 arithmetic pays on that device: a GPU that has it, or a CPU with AVX-512 BF16 or AMX."""
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))

@@ -7,10 +7,10 @@ import ctypes
 _TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -3, -8
 """Parameters of glibc's mallopt(3)."""
 
-_LARGEST = 2**31 - 1
+_MAX_BYTES = 2**31 - 1
 
 
-def keep_heap() -> None:
+def keep_freed_memory() -> None:
     """From now on, for the whole process; does nothing where the C library is not glibc.
 
     By default glibc asks the system for every activation of some 100 MB anew, and the system clears it page by page:
@@ -21,5 +21,5 @@ def keep_heap() -> None:
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
         mallopt(_ARENA_MAX, 1)
-        mallopt(_MMAP_THRESHOLD, _LARGEST)
-        mallopt(_TRIM_THRESHOLD, _LARGEST)
+        mallopt(_MMAP_THRESHOLD, _MAX_BYTES)
+        mallopt(_TRIM_THRESHOLD, _MAX_BYTES)

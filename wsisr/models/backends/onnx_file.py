@@ -15,14 +15,14 @@ from wsisr.errors import ModelError, describe_error
 from wsisr.models.spec import ModelSpec
 from wsisr.models.weights_header import SPEC_KEY
 
-CONTEXT_KEY = "wsisr.context"
+RECEPTIVE_FIELD_KEY = "wsisr.context"
 """Input px around a pixel on which its output depends."""
 
 WEIGHTS_KEY = "wsisr.weights.sha256"
 """Digest of the weights file that was exported."""
 
-LARGEST_BYTES = 512 << 20
-WIDEST_CONTEXT = 4096
+MAX_FILE_BYTES = 512 << 20
+MAX_RECEPTIVE_FIELD = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,39 +33,39 @@ class OnnxFile:
     content: bytes
     spec: ModelSpec | None
     """None where another program wrote the file."""
-    context: int
+    receptive_field: int
     """Input px around a pixel on which its output depends; 0 where that is not said."""
 
 
 def read_onnx(path: Path) -> OnnxFile:
     """Raises `ModelError` if it is no ONNX file, is too large, or needs other files."""
-    content = _content(path)
-    model = _parsed(path, content)
-    if any(_is_external(tensor) for tensor in _tensors(model.graph)):
+    content = _read_content(path)
+    model = _parse_model(path, content)
+    if any(_is_external(tensor) for tensor in _iterate_tensors(model.graph)):
         raise ModelError(f"{path}: keeps tensors in other files; export it again as one file")
     metadata = {entry.key: entry.value for entry in model.metadata_props}
     if SPEC_KEY not in metadata:
         return OnnxFile(path, content, None, 0)
     try:
-        return OnnxFile(path, content, ModelSpec.from_json(metadata[SPEC_KEY]), _context(metadata))
+        return OnnxFile(path, content, ModelSpec.from_json(metadata[SPEC_KEY]), _parse_receptive_field(metadata))
     except (ModelError, RecursionError) as error:
         raise ModelError(f"{path}: {describe_error(error)}") from error
 
 
-def _content(path: Path) -> bytes:
+def _read_content(path: Path) -> bytes:
     try:
         with path.open("rb") as file:
-            content = file.read(LARGEST_BYTES + 1)
+            content = file.read(MAX_FILE_BYTES + 1)
     except OSError as error:
         raise ModelError(
             f"{path}: cannot be read ({error.strerror or describe_error(error)}); give another file"
         ) from error
-    if len(content) > LARGEST_BYTES:
-        raise ModelError(f"{path}: larger than {LARGEST_BYTES >> 20} MiB; no network of this kind is")
+    if len(content) > MAX_FILE_BYTES:
+        raise ModelError(f"{path}: larger than {MAX_FILE_BYTES >> 20} MiB; no network of this kind is")
     return content
 
 
-def _parsed(path: Path, content: bytes) -> Any:
+def _parse_model(path: Path, content: bytes) -> Any:
     import onnx  # noqa: PLC0415 - an extra
     from google.protobuf.message import DecodeError  # noqa: PLC0415 - comes with onnx
 
@@ -75,7 +75,7 @@ def _parsed(path: Path, content: bytes) -> Any:
         raise ModelError(f"{path}: not a whole ONNX file; copy it again") from error
 
 
-def _tensors(graph: Any) -> Iterator[Any]:
+def _iterate_tensors(graph: Any) -> Iterator[Any]:
     """Every tensor of a graph, also those in the attributes of its nodes."""
     yield from graph.initializer
     yield from (part for sparse in graph.sparse_initializer for part in (sparse.values, sparse.indices))
@@ -84,15 +84,15 @@ def _tensors(graph: Any) -> Iterator[Any]:
         yield from attribute.tensors
         for inner in (attribute.g, *attribute.graphs):
             if inner.node or inner.initializer:
-                yield from _tensors(inner)
+                yield from _iterate_tensors(inner)
 
 
 def _is_external(tensor: Any) -> bool:
     return bool(tensor.external_data) or tensor.data_location == tensor.EXTERNAL
 
 
-def _context(metadata: dict[str, str]) -> int:
-    text = metadata.get(CONTEXT_KEY, "")
-    if not text.isdecimal() or not int(text[:9]) <= WIDEST_CONTEXT:
-        raise ModelError(f"its context is no number of px up to {WIDEST_CONTEXT}; export it again")
+def _parse_receptive_field(metadata: dict[str, str]) -> int:
+    text = metadata.get(RECEPTIVE_FIELD_KEY, "")
+    if not text.isdecimal() or not int(text[:9]) <= MAX_RECEPTIVE_FIELD:
+        raise ModelError(f"its context is no number of px up to {MAX_RECEPTIVE_FIELD}; export it again")
     return int(text)

@@ -14,28 +14,28 @@ from wsisr.imaging.pixels import RgbBatch
 from wsisr.imaging.tiling import TileGrid, Tiling
 from wsisr.models.upscaler import Upscaler, UpscalerInfo
 
-LEAST_PX = 32
+MIN_PIECE_PX = 32
 """Side of the smallest piece that is tried, in px of the input: below it nearly all of the work is margin."""
 
 
-class Network(Upscaler, Protocol):
+class NetworkUpscaler(Upscaler, Protocol):
     """An upscaler that can be told of more than it saw itself."""
 
     warnings: list[str]
 
 
-class WithinMemory:
+class MemoryBoundedUpscaler:
     """The same pixels as the network it holds, in smaller batches and then in pieces of a window where memory ends.
 
     A piece is read with the network's context around it, as a tile of a slide is, so cutting changes no pixel. What
     was found to fit is kept for the calls that follow. Calls may come from several threads.
     """
 
-    def __init__(self, network: Network) -> None:
+    def __init__(self, network: NetworkUpscaler) -> None:
         self.network = network
         self.warnings = network.warnings
-        self._batch: int | None = None
-        self._side: int | None = None
+        self._batch_limit: int | None = None
+        self._side_limit: int | None = None
         self._lock = Lock()
 
     @property
@@ -48,23 +48,28 @@ class WithinMemory:
         Each round halves what is tried, so there are few. Raises `DeviceError` where even a small piece is too much.
         """
         while True:
-            tried = self._batch, self._side
+            tried = self._batch_limit, self._side_limit
             try:
-                return self._in_batches(tiles)
+                return self._enlarge_in_batches(tiles)
             except OutOfMemoryError as error:  # gone, with all that it holds of the failed try, before the next begins
                 with self._lock:
-                    if tried == (self._batch, self._side):  # else a call beside this one has just taken less
-                        self._take_less(tiles, error)
+                    if tried == (
+                        self._batch_limit,
+                        self._side_limit,
+                    ):  # else a call beside this one has just taken less
+                        self._halve_limits(tiles, error)
 
-    def _in_batches(self, tiles: RgbBatch) -> RgbBatch:
-        most = self._batch or len(tiles)
+    def _enlarge_in_batches(self, tiles: RgbBatch) -> RgbBatch:
+        most = self._batch_limit or len(tiles)
         if len(tiles) <= most:
-            return self._in_pieces(tiles)
-        return np.concatenate([self._in_pieces(tiles[first : first + most]) for first in range(0, len(tiles), most)])
+            return self._enlarge_in_pieces(tiles)
+        return np.concatenate(
+            [self._enlarge_in_pieces(tiles[first : first + most]) for first in range(0, len(tiles), most)]
+        )
 
-    def _in_pieces(self, tiles: RgbBatch) -> RgbBatch:
+    def _enlarge_in_pieces(self, tiles: RgbBatch) -> RgbBatch:
         count, height, width, _ = tiles.shape
-        side = self._side or max(height, width)
+        side = self._side_limit or max(height, width)
         if max(height, width) <= side:
             return self.network(tiles)
         scale = self.info.scale
@@ -77,21 +82,23 @@ class WithinMemory:
             result[:, core.rows, core.columns] = enlarged[:, core_inside.rows, core_inside.columns]
         return result
 
-    def _take_less(self, tiles: RgbBatch, error: OutOfMemoryError) -> None:
+    def _halve_limits(self, tiles: RgbBatch, error: OutOfMemoryError) -> None:
         """Halves the batch, down to 1, and then the side of the pieces."""
         count, height, width, _ = tiles.shape
-        batch = min(self._batch or count, count)
-        side = min(self._side or max(height, width), max(height, width))
+        batch = min(self._batch_limit or count, count)
+        side = min(self._side_limit or max(height, width), max(height, width))
         if batch > 1:
-            self._say(self._batch, f"{batch} tiles of {width} x {height} px at once", "fewer are taken")
-            self._batch = batch // 2
-        elif side > LEAST_PX:
-            self._say(self._side, f"a tile of {width} x {height} px", "it is computed in overlapping pieces")
-            self._side = max(LEAST_PX, math.ceil(side / 2))
+            self._warn_once(self._batch_limit, f"{batch} tiles of {width} x {height} px at once", "fewer are taken")
+            self._batch_limit = batch // 2
+        elif side > MIN_PIECE_PX:
+            self._warn_once(
+                self._side_limit, f"a tile of {width} x {height} px", "it is computed in overlapping pieces"
+            )
+            self._side_limit = max(MIN_PIECE_PX, math.ceil(side / 2))
         else:
             raise DeviceError(f"{error}, even in pieces of {side} px; free some, or choose another --device") from error
 
-    def _say(self, known: int | None, too_much: str, remedy: str) -> None:
+    def _warn_once(self, known: int | None, too_much: str, remedy: str) -> None:
         if known is None:
             where = self.info.hardware
             self.warnings.append(f"not enough memory {where} for {too_much}; {remedy}, which changes no pixel")

@@ -12,22 +12,22 @@ import torch
 from torch import Tensor, nn
 
 from wsisr.errors import ModelError, describe_error
-from wsisr.models.probing import Nature, Planes, probed
-from wsisr.models.weights_header import opened
+from wsisr.models.probing import NetworkPlanes, ProbedModel, probe_model
+from wsisr.models.weights_header import open_safetensors
 
-COLOURS = 3
+CHANNELS = 3
 
 
-class Foreign(nn.Module):
+class ThirdPartyNetwork(nn.Module):
     """(n, 3, h, w) sRGB in [0, 1] to (n, 3, h*scale, w*scale): a network that was tried out."""
 
     local = True  # else it would have been refused
 
-    def __init__(self, network: nn.Module, nature: Nature) -> None:
+    def __init__(self, network: nn.Module, probed: ProbedModel) -> None:
         super().__init__()
-        self.network, self.nature = network, nature
-        self.scale, self.context = nature.scale, nature.context
-        self.black, self.white = nature.span
+        self.network, self.probed = network, probed
+        self.scale, self.context = probed.scale, probed.receptive_field
+        self.black, self.white = probed.value_range
 
     def forward(self, x: Tensor) -> Tensor:
         span = self.white - self.black
@@ -35,24 +35,24 @@ class Foreign(nn.Module):
         return enlarged
 
 
-def load_foreign(path: Path) -> Foreign:
+def load_third_party_network(path: Path) -> ThirdPartyNetwork:
     """The network that a safetensors file holds the weights of, in fp32 on the CPU.
 
     Raises `ModelError` where spandrel is missing or knows no such network, or it is none that enlarges tiles.
     """
-    with opened(path, "pt") as file:
+    with open_safetensors(path, "pt") as file:
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
-    network = _known(path, tensors)
+    network = _identify_network(path, tensors)
 
     @torch.inference_mode()
-    def run(planes: Planes) -> Planes:
-        enlarged: Planes = network(torch.from_numpy(np.ascontiguousarray(planes))).numpy()
+    def run(planes: NetworkPlanes) -> NetworkPlanes:
+        enlarged: NetworkPlanes = network(torch.from_numpy(np.ascontiguousarray(planes))).numpy()
         return enlarged
 
-    return Foreign(network, probed(str(path), run)).eval()
+    return ThirdPartyNetwork(network, probe_model(str(path), run)).eval()
 
 
-def _known(path: Path, tensors: dict[str, Tensor]) -> nn.Module:
+def _identify_network(path: Path, tensors: dict[str, Tensor]) -> nn.Module:
     try:
         from spandrel import ImageModelDescriptor, ModelLoader, UnsupportedModelError  # noqa: PLC0415 - an extra
     except (ModuleNotFoundError, RuntimeError) as error:  # torchvision of another build of torch raises the latter
@@ -64,7 +64,7 @@ def _known(path: Path, tensors: dict[str, Tensor]) -> nn.Module:
         found = ModelLoader(torch.device("cpu")).load_from_state_dict(tensors)
     except (UnsupportedModelError, RuntimeError, KeyError, ValueError) as error:
         raise ModelError(f"{path}: neither wsisr's weights nor of a network that spandrel knows") from error
-    if not isinstance(found, ImageModelDescriptor) or (found.input_channels, found.output_channels) != (COLOURS,) * 2:
+    if not isinstance(found, ImageModelDescriptor) or (found.input_channels, found.output_channels) != (CHANNELS,) * 2:
         raise ModelError(f"{path}: {found.architecture.name} takes no colour image alone; choose another network")
     network: nn.Module = found.model.float().eval()
     return network

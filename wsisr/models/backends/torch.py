@@ -12,10 +12,10 @@ from torch import Tensor, nn
 
 from wsisr.errors import DeviceError, ModelError, OutOfMemoryError, describe_error
 from wsisr.imaging.pixels import RgbBatch
-from wsisr.models.backends.transfer import Bus
+from wsisr.models.backends.transfer import Transfer
 from wsisr.models.upscaler import UpscalerInfo, Weights
 
-DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+TORCH_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 """Arithmetic by its name; pixels and what is added to them are fp32 in each."""
 
 _NOT_LOCAL = "{} averages over whole tiles, so its result depends on how the slide is cut; take another model"
@@ -31,7 +31,7 @@ class TorchUpscaler:
         device: torch.device,
         precision: str,
         weights: Weights | None = None,
-        found: Sequence[str] = (),
+        initial_warnings: Sequence[str] = (),
     ) -> None:
         """`found` is what the reader of every result must know of the network."""
         self.info = UpscalerInfo(
@@ -43,18 +43,18 @@ class TorchUpscaler:
             on_gpu=device.type != "cpu",
             weights=weights,
         )
-        self._found = (*found, *([] if network.local else [_NOT_LOCAL.format(name)]))
-        self.warnings: list[str] = list(self._found)
+        self._initial_warnings = (*initial_warnings, *([] if network.local else [_NOT_LOCAL.format(name)]))
+        self.warnings: list[str] = list(self._initial_warnings)
         self.device = device
         self.precision = precision
         self.network = network.to(device)
-        self._layout = _layout(network, device)
-        self._bus = Bus(device)
+        self._memory_format = _fastest_memory_format(network, device)
+        self._transfer = Transfer(device)
 
-    def unheard(self) -> Self:
+    def copy_for_run(self) -> Self:
         """The same network with nothing remarked but what is known of it from the start: for another slide."""
         other = copy(self)
-        other.warnings = list(self._found)
+        other.warnings = list(self._initial_warnings)
         return other
 
     @torch.inference_mode()
@@ -64,25 +64,25 @@ class TorchUpscaler:
         What has no numbers in half precision is computed again in fp32, and said. Raises `ModelError` where it has
         none there either, `OutOfMemoryError` where memory ends, `DeviceError` where a GPU is lost.
         """
-        with _device_errors(self.device, tiles), self._bus.lane:
-            pixels = self._bus.there(tiles).permute(0, 3, 1, 2).float().div_(255)
-            enlarged = self._finite(pixels.contiguous(memory_format=self._layout))
+        with _translate_torch_errors(self.device, tiles), self._transfer.stream:
+            pixels = self._transfer.to_device(tiles).permute(0, 3, 1, 2).float().div_(255)
+            enlarged = self._enlarge_planes(pixels.contiguous(memory_format=self._memory_format))
             quantised = enlarged.mul_(255).round_().clamp_(0, 255).to(torch.uint8)
-            return self._bus.back(quantised.permute(0, 2, 3, 1).contiguous())
+            return self._transfer.to_host(quantised.permute(0, 2, 3, 1).contiguous())
 
-    def _finite(self, x: Tensor) -> Tensor:
+    def _enlarge_planes(self, x: Tensor) -> Tensor:
         for precision in dict.fromkeys((self.precision, "fp32")):
-            enlarged = self._enlarged(x, precision)
-            if _all_numbers(enlarged):
+            enlarged = self._run_network(x, precision)
+            if _are_finite(enlarged):
                 return enlarged
             if precision != "fp32":
                 name = self.info.name
                 self._warn(f"{name} gave no numbers for some tiles in {precision}; they were computed in fp32")
         raise ModelError(f"{self.info.name} gives values that are no numbers in fp32; choose other weights")
 
-    def _enlarged(self, x: Tensor, precision: str) -> Tensor:
+    def _run_network(self, x: Tensor, precision: str) -> Tensor:
         """(n, 3, h, w) to (n, 3, h*scale, w*scale), in [0, 1] but for what goes beyond black and white."""
-        with torch.autocast(self.device.type, DTYPES[precision], enabled=precision != "fp32"):
+        with torch.autocast(self.device.type, TORCH_DTYPES[precision], enabled=precision != "fp32"):
             enlarged: Tensor = self.network(x)
         return enlarged.float()
 
@@ -91,13 +91,13 @@ class TorchUpscaler:
             self.warnings.append(sentence)
 
 
-def _all_numbers(values: Tensor) -> bool:
+def _are_finite(values: Tensor) -> bool:
     """Whether all are finite: the extremes tell, in one pass, for NaN is both of them."""
     least, most = values.aminmax()
     return bool(least.isfinite() & most.isfinite())
 
 
-def _layout(network: nn.Module, device: torch.device) -> torch.memory_format:
+def _fastest_memory_format(network: nn.Module, device: torch.device) -> torch.memory_format:
     """How pixels lie in memory where the network is fastest: channels last, but for depthwise convolutions on a GPU.
 
     Measured on an H200 in bf16 (`tests.bench gpu`): mix-attention, which has those, is 1.4 times as fast in planes;
@@ -108,11 +108,11 @@ def _layout(network: nn.Module, device: torch.device) -> torch.memory_format:
 
 
 @contextmanager
-def _device_errors(device: torch.device, tiles: RgbBatch) -> Iterator[None]:
+def _translate_torch_errors(device: torch.device, tiles: RgbBatch) -> Iterator[None]:
     try:
         yield
     except (RuntimeError, MemoryError) as error:
-        if _is_about_memory(error):
+        if _is_out_of_memory(error):
             if device.type == "cuda":
                 torch.cuda.empty_cache()  # what lies in blocks of the wrong size is free again
             count, height, width, _ = tiles.shape
@@ -127,7 +127,7 @@ _GPU_LIBRARIES = ("CUDA error", "cuDNN error", "CUDNN_STATUS", "CUBLAS_STATUS")
 """How errors of a GPU that is lost, or of its driver, begin; torch has no one type for them."""
 
 
-def _is_about_memory(error: Exception) -> bool:
+def _is_out_of_memory(error: Exception) -> bool:
     """torch has no type of its own for a CPU that is out of memory; its convolutions, by oneDNN, say something else."""
     memory = "allocate memory", "create a primitive", "CUDA error: out of memory", "CUBLAS_STATUS_ALLOC_FAILED"
     typed = isinstance(error, torch.OutOfMemoryError | MemoryError)

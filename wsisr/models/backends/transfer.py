@@ -16,32 +16,32 @@ from torch import Tensor
 from wsisr.imaging.pixels import RgbBatch
 
 
-class Bus:
+class Transfer:
     """To one device and back; eight bits a colour in both directions."""
 
     def __init__(self, device: torch.device) -> None:
-        self.device, self.far = device, device.type == "cuda"
-        self._own = threading.local()
+        self.device, self._is_gpu = device, device.type == "cuda"
+        self._thread_local = threading.local()
 
     @property
-    def lane(self) -> AbstractContextManager[object]:
+    def stream(self) -> AbstractContextManager[object]:
         """What the device is told within it, waits only for what the same thread told it before."""
-        if not self.far:
+        if not self._is_gpu:
             return nullcontext()
-        if not hasattr(self._own, "stream"):
-            self._own.stream = torch.cuda.Stream(self.device)  # type: ignore[no-untyped-call]
-        lane: AbstractContextManager[object] = torch.cuda.stream(self._own.stream)
+        if not hasattr(self._thread_local, "stream"):
+            self._thread_local.stream = torch.cuda.Stream(self.device)  # type: ignore[no-untyped-call]
+        lane: AbstractContextManager[object] = torch.cuda.stream(self._thread_local.stream)
         return lane
 
-    def there(self, tiles: RgbBatch) -> Tensor:
+    def to_device(self, tiles: RgbBatch) -> Tensor:
         """(n, h, w, 3) uint8 on the device. It may still be on its way, which is all the same to the device."""
-        pixels = torch.empty(tiles.shape, dtype=torch.uint8, pin_memory=self.far)
+        pixels = torch.empty(tiles.shape, dtype=torch.uint8, pin_memory=self._is_gpu)
         pixels.numpy()[:] = tiles
         return pixels.to(self.device, non_blocking=True)
 
-    def back(self, pixels: Tensor) -> RgbBatch:
+    def to_host(self, pixels: Tensor) -> RgbBatch:
         """The same, once it has arrived."""
-        if self.far:
+        if self._is_gpu:
             arriving = torch.empty_like(pixels, device="cpu", pin_memory=True)
             pixels = arriving.copy_(pixels, non_blocking=True)
             torch.cuda.current_stream(self.device).synchronize()
