@@ -97,7 +97,7 @@ def test_what_cannot_be_is_one_line_and_leaves_nothing(dataset: Path, tmp_path: 
     assert "exists already" in refused(dataset, dataset)
     assert "is the dataset to be packed" in refused(dataset, dataset, overwrite=True)
     assert "known: raw, webp, jpeg, png" in refused(dataset, tmp_path / "pack", codec="zip")
-    assert "is none" in refused(dataset, tmp_path / "pack", float("nan"))
+    assert "is not possible" in refused(dataset, tmp_path / "pack", float("nan"))
     with limit_file_size(5000), pytest.raises(OutputError, match="file too large"):
         deque(DatasetPacking(dataset, tmp_path / "pack", codec="raw"))
     assert list(tmp_path.iterdir()) == []

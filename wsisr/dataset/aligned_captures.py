@@ -69,8 +69,8 @@ class AlignedCaptures:
         """
         scale = find_scale(low, high)
         consensus = align_captures(low, high, check)
-        views = (SlideView.at_pixel_size(slide, require_pixel_size(slide, 0)) for slide in (low, high))
-        return cls(*views, scale, consensus)
+        low_view, high_view = (SlideView.at_pixel_size(slide, require_pixel_size(slide, 0)) for slide in (low, high))
+        return cls(low_view, high_view, scale, consensus)
 
     @property
     def low_to_high(self) -> Affine:
