@@ -151,8 +151,8 @@ class Jpeg:
             raise ConfigError(f"subsamplings are some of {', '.join(JPEG_SUBSAMPLINGS)}")
 
     def draw(self, random: Random, _patch_scale: PatchScale) -> StepNumbers:
-        least, most = self.qualities
-        quality = int(random.integers(least, most + 1)) if least < most else least
+        lowest, highest = self.qualities
+        quality = int(random.integers(lowest, highest + 1)) if lowest < highest else lowest
         choices = self.subsamplings
         subsampling = choices[random.integers(len(choices))] if len(choices) > 1 else choices[0]
         return {"quality": quality, "subsampling": subsampling}
