@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
@@ -19,6 +20,8 @@ def main() -> None:
         sys.exit(130)
     finally:
         end_at_signals()
+        # Python's last collection would visit each of the million objects that torch has made: 0.4 s for nothing.
+        gc.freeze()
 
 
 def end_at_signals() -> None:

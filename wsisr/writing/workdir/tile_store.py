@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import accumulate, pairwise
 from pathlib import Path
 from threading import Lock
@@ -42,7 +42,7 @@ class TileStore:
         self._sizes = np.zeros(grid.tile_count, dtype=np.int64)
         self._end = 0
         self._lock = Lock()
-        for record in journal or ():
+        for record in journal.recover() if journal else ():
             self._restore_tile(record)
         self.from_earlier_run = self._sizes > 0
         """Whether each tile was finished by an earlier run, by number."""
@@ -63,8 +63,9 @@ class TileStore:
         offsets = self._reserve_space(tiles, sizes)
         _write_all(self._file, b"".join(encoded), offsets[0])
         self._sizes[tiles] = sizes
-        if self._journal:
-            self._record_tiles(self._journal, map(TileRecord, tiles, offsets, sizes, map(zlib.crc32, encoded)))
+        records = map(TileRecord, tiles, offsets, sizes, map(zlib.crc32, encoded))
+        if self._journal and self._journal.append(records):
+            self.sync()
 
     def forget_tiles(self, tiles: npt.NDArray[np.intp]) -> None:
         """Treat tiles of an earlier run as missing."""
@@ -113,14 +114,6 @@ class TileStore:
         # A thread that comes too late must get an error, not a file that has been given the same descriptor since.
         file, self._file = self._file, -1
         os.close(file)
-
-    def _record_tiles(self, journal: TileJournal, records: Iterable[TileRecord]) -> None:
-        new_records = list(records)  # the checksums are computed outside the lock
-        with self._lock:
-            journal.append(new_records)
-            is_sync_due = journal.claim_sync()
-        if is_sync_due:
-            self.sync()
 
     def _restore_tile(self, record: TileRecord) -> None:
         """Take over a tile of an earlier run if its bytes match its record."""

@@ -1,0 +1,102 @@
+"""A file that records are appended to and that survives kills and power cuts: what is damaged counts as never written.
+
+A record is its fields, a CRC-32 and, in logs with content, as many bytes as its last field says. The checksum covers
+fields and content; in logs with content also four zero bytes in its own place.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+import time
+import zlib
+from collections.abc import Iterator, Sequence
+from itertools import accumulate
+from pathlib import Path
+from threading import Lock
+from typing import Any, TypeAlias
+
+SYNC_EVERY_S = 10.0
+"""Seconds between syncs: finished work that a power cut may cost, besides the tiles being encoded."""
+
+Fields: TypeAlias = Sequence[Any]
+"""Values that the log's struct packs."""
+
+_CRC = struct.Struct("<I")
+
+
+class AppendLog:
+    """The records of one file. Safe from several threads. Methods raise `OSError` for disk errors."""
+
+    def __init__(self, path: Path, fields: struct.Struct, *, has_content: bool = False) -> None:
+        """Open or create the file; read the records of earlier runs with `recover` before anything is appended."""
+        self._path, self._fields, self._has_content = path, fields, has_content
+        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        self._end = 0
+        self._synced = time.monotonic()
+        self._lock = Lock()
+
+    def recover(self) -> Iterator[tuple[Fields, int]]:
+        """Yield the fields of every intact record and the offset of its content. Memory: one record.
+
+        Records of a fixed size are intact or not each by itself. In a log with content, a damaged length hides where
+        the next record begins, so the first damaged record ends the log. Appending overwrites what follows the last
+        intact record, such as one that a killed run wrote in part.
+        """
+        with self._path.open("rb") as stream:
+            file_size = os.fstat(self._file).st_size
+            start = 0
+            while len(header := stream.read(self._fields.size + _CRC.size)) == self._fields.size + _CRC.size:
+                start += len(header)
+                fields = self._fields.unpack_from(header)
+                length = fields[-1] if self._has_content else 0
+                content = stream.read(length) if start + length <= file_size else b""
+                is_intact = len(content) == length and header == self._encode_header(fields, content)
+                if self._has_content and not is_intact:
+                    return
+                if is_intact:
+                    self._end = start + length
+                    yield fields, start
+                start += length
+
+    def append(self, records: Sequence[tuple[Fields, bytes]]) -> bool:
+        """Append records, each its fields and its content; return whether the caller has to sync now.
+
+        If the disk refuses, the records that were written whole stay; the next append overwrites the incomplete one.
+        """
+        encoded = [self._encode_header(fields, content) + content for fields, content in records]
+        with self._lock:
+            ends = list(accumulate(map(len, encoded), initial=self._end))
+            written = self._end
+            try:
+                data = memoryview(b"".join(encoded))
+                while written < ends[-1]:
+                    written += os.pwrite(self._file, data[written - ends[0] :], written)
+            finally:
+                self._end = max(end for end in ends if end <= written)
+            return self._claim_sync()
+
+    def read(self, offset: int, size: int) -> bytes:
+        """Read content at an offset that `recover` gave."""
+        return os.pread(self._file, size, offset)
+
+    def sync(self) -> None:
+        os.fsync(self._file)
+
+    def close(self) -> None:
+        # A thread that comes too late must get an error, not a file that has been given the same descriptor since.
+        file, self._file = self._file, -1
+        os.close(file)
+
+    def _claim_sync(self) -> bool:
+        """Return True to one caller every `SYNC_EVERY_S` seconds."""
+        now = time.monotonic()
+        is_due = now - self._synced >= SYNC_EVERY_S
+        if is_due:
+            self._synced = now
+        return is_due
+
+    def _encode_header(self, fields: Fields, content: bytes) -> bytes:
+        packed = self._fields.pack(*fields)
+        crc_place = bytes(_CRC.size) if self._has_content else b""
+        return packed + _CRC.pack(zlib.crc32(content, zlib.crc32(packed + crc_place)))
