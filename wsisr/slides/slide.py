@@ -106,7 +106,9 @@ class Slide(Protocol):
         """
         ...
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Release files and threads; closing twice does nothing. Reading afterwards is a bug: it raises `ValueError`."""
+        ...
 
     def __enter__(self) -> Self:
         return self

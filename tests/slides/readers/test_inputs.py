@@ -1,4 +1,4 @@
-"""Every format in the table of docs/inputs.md opens with its size, levels and pixel size, as another library reads it."""
+"""Every format in the table of docs/inputs.md opens with its size, levels and pixel size, and with the right pixels."""
 
 from __future__ import annotations
 

@@ -12,12 +12,10 @@ import numcodecs
 import numpy as np
 import pytest
 import zarr
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 from zarr import codecs
 
-from tests.slides.readers.test_reading import boxes, crop
-from tests.support.samples import make_noise_levels, write_ome_zarr
+from tests.slides.contract import DamagedSample, DamagedSlideContract, SlideContract, SlideSample, make_damaged_sample
+from tests.support.samples import make_noise, make_noise_levels, write_ome_zarr
 from wsisr.errors import SlideError
 from wsisr.imaging.geometry import Box, Size
 from wsisr.slides import open_slide
@@ -80,13 +78,20 @@ def test_every_level_is_what_zarr_reads(layouts: Callable[[str], Path], name: st
             np.testing.assert_array_equal(slide.read(Box.from_size(level.size), number), stored)
 
 
-@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(box=boxes, level=st.integers(0, 2), name=st.sampled_from(["0.4 as bioformats2raw", "0.5 sharded"]))
-def test_a_box_is_the_crop_of_its_level_in_white(
-    layouts: Callable[[str], Path], box: Box, level: int, name: str
-) -> None:
-    with open_slide(layouts(name)) as slide:
-        np.testing.assert_array_equal(slide.read(box, level), crop(LEVELS[level], box))
+class TestZarrSlide(SlideContract, DamagedSlideContract):
+    @pytest.fixture(scope="class", params=["0.4 as bioformats2raw", "0.4 zlib, Fortran order", "0.5", "0.5 sharded"])
+    @classmethod
+    def sample(cls, request: pytest.FixtureRequest, layouts: Callable[[str], Path]) -> SlideSample:
+        path = layouts(request.param)
+        return SlideSample(lambda: open_slide(path), LEVELS)
+
+    @pytest.fixture(scope="class", params=["0.4", "0.5"])
+    @classmethod
+    def damaged_sample(cls, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> DamagedSample:
+        folder = tmp_path_factory.mktemp("zarr") / "a"
+        path = write_ome_zarr(folder, [make_noise(Size(512, 512))], request.param)
+        (path / "0" / ("0.1.1" if request.param == "0.4" else "c/0/1/1")).write_bytes(b"x" * 5000)
+        return make_damaged_sample(path, open_slide)
 
 
 @pytest.mark.parametrize("options", [{}, {"shards": (3, 128, 128)}])

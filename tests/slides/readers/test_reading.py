@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import tracemalloc
-from collections.abc import Iterator
-from contextlib import ExitStack
+from collections.abc import Callable
 from itertools import product
 from pathlib import Path
 from typing import Any, Literal
@@ -13,9 +12,17 @@ import imagecodecs
 import numpy as np
 import pytest
 import tifffile
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
+from tests.slides.contract import (
+    DamagedSample,
+    DamagedSlideContract,
+    SlideContract,
+    SlideSample,
+    crop_in_white,
+    make_damaged_sample,
+    open_tiff_slide,
+    write_damaged_tiff,
+)
 from tests.support.samples import make_noise, make_noise_levels, write_generic_pyramid, write_ome_pyramid, write_tiff
 from wsisr.errors import SlideError
 from wsisr.imaging.geometry import Box, Size
@@ -29,66 +36,62 @@ WHOLE = make_noise_levels(Size(220, 180), Size(110, 90), Size(55, 45))
 ODD = make_noise_levels(Size(221, 183), Size(110, 91), Size(55, 45))
 """Downsamples that are not whole: as scanners and halving programs leave them."""
 
-boxes = st.builds(
-    lambda left, top, width, height: Box(left, top, left + width, top + height),
-    st.integers(-80, 260),
-    st.integers(-80, 220),
-    st.integers(0, 150),
-    st.integers(0, 150),
-)
-
-
-def crop(image: Rgb, box: Box) -> Rgb:
-    """What a box should hold: the image, and white around it."""
-    canvas = np.full((box.height, box.width, 3), 255, np.uint8)
-    inside = box.intersection(Box.from_size(Size(image.shape[1], image.shape[0])))
-    target = inside.translate(-box.left, -box.top)
-    if inside.size.pixel_count:
-        canvas[target.rows, target.columns] = image[inside.rows, inside.columns]
-    return canvas
-
 
 def whole(slide: Slide, level: int) -> Rgb:
     return slide.read(Box.from_size(slide.info.levels[level].size), level)
 
 
-@pytest.fixture(scope="module")
-def pyramids(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, tuple[Slide, list[Rgb]]]]:
-    """Open slides by layout, and the levels that they hold."""
-    folder = tmp_path_factory.mktemp("pyramids")
-    files = {
-        "openslide": (write_generic_pyramid(folder / "whole.tif", WHOLE), WHOLE),
-        "odd": (write_generic_pyramid(folder / "odd.tif", ODD), ODD),
-        "ome": (write_ome_pyramid(folder / "sub.ome.tif", ODD), ODD),
-        "strips": (write_tiff(folder / "strips.tif", ODD[0], rowsperstrip=7), ODD[:1]),
-        "one strip": (write_tiff(folder / "strip.tif", ODD[0], compression="lzw", rowsperstrip=183), ODD[:1]),
-    }
-    with ExitStack() as opened:
-        yield {name: (opened.enter_context(open_slide(path)), levels) for name, (path, levels) in files.items()}
+TIFF_LAYOUTS: dict[str, Callable[[Path], tuple[Path, list[Rgb]]]] = {
+    "whole downsamples": lambda folder: (write_generic_pyramid(folder / "whole.tif", WHOLE), WHOLE),
+    "odd downsamples": lambda folder: (write_generic_pyramid(folder / "odd.tif", ODD), ODD),
+    "OME SubIFDs": lambda folder: (write_ome_pyramid(folder / "sub.ome.tif", ODD), ODD),
+    "strips": lambda folder: (write_tiff(folder / "strips.tif", ODD[0], rowsperstrip=7), ODD[:1]),
+    "one strip": lambda folder: (
+        write_tiff(folder / "strip.tif", ODD[0], compression="lzw", rowsperstrip=183),
+        ODD[:1],
+    ),
+}
 
 
-@pytest.mark.parametrize("layout", ["openslide", "odd", "ome", "strips", "one strip"])
-@settings(max_examples=60, deadline=None)
-@given(box=boxes, level=st.integers(0, 2))
-def test_a_box_at_any_level_is_the_crop_of_that_level_in_white(
-    pyramids: dict[str, tuple[Slide, list[Rgb]]], layout: str, box: Box, level: int
-) -> None:
-    slide, levels = pyramids[layout]
-    level = min(level, len(levels) - 1)
-    pixels = slide.read(box, level)
-    assert pixels.dtype == np.uint8
-    np.testing.assert_array_equal(pixels, crop(levels[level], box))
+class TestTiffSlide(SlideContract, DamagedSlideContract):
+    @pytest.fixture(scope="class", params=TIFF_LAYOUTS)
+    @classmethod
+    def sample(cls, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> SlideSample:
+        path, levels = TIFF_LAYOUTS[request.param](tmp_path_factory.mktemp("tiff"))
+        return SlideSample(lambda: open_slide(path), levels)
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def damaged_sample(cls, tmp_path_factory: pytest.TempPathFactory) -> DamagedSample:
+        return make_damaged_sample(write_damaged_tiff(tmp_path_factory.mktemp("tiff") / "a.tif"), open_tiff_slide)
+
+    def test_the_reader_is_the_one_that_is_exact_and_sees_more(self, slide: Slide, sample: SlideSample) -> None:
+        assert isinstance(slide, TiffSlide)
+        assert (slide.info.reader, len(slide.info.levels)) == ("tifffile", len(sample.levels))
 
 
-def test_the_reader_is_the_one_that_is_exact_and_sees_more(pyramids: dict[str, tuple[Slide, list[Rgb]]]) -> None:
-    readers = {name: (slide.info.reader, len(slide.info.levels)) for name, (slide, _) in pyramids.items()}
-    assert readers == {
-        "openslide": ("tifffile", 3),
-        "odd": ("tifffile", 3),
-        "ome": ("tifffile", 3),
-        "strips": ("tifffile", 1),
-        "one strip": ("tifffile", 1),
-    }
+class TestOpenSlideSlide(SlideContract, DamagedSlideContract):
+    """Only of whole downsamples: where they are not, OpenSlide interpolates, and the law does not hold."""
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def sample(cls, tmp_path_factory: pytest.TempPathFactory) -> SlideSample:
+        path = write_generic_pyramid(tmp_path_factory.mktemp("openslide") / "a.tif", WHOLE)
+        return SlideSample(lambda: open_by_openslide(path), WHOLE)
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def damaged_sample(cls, tmp_path_factory: pytest.TempPathFactory) -> DamagedSample:
+        return make_damaged_sample(
+            write_damaged_tiff(tmp_path_factory.mktemp("openslide") / "a.tif"), open_by_openslide
+        )
+
+
+def open_by_openslide(path: Path) -> OpenSlideSlide:
+    """Open a file through OpenSlide, whichever reader would be chosen for it."""
+    info = read_openslide_info(path)
+    assert info is not None
+    return OpenSlideSlide(info)
 
 
 CODECS: list[dict[str, Any]] = [
@@ -111,27 +114,22 @@ def test_every_codec_and_layout_reads_as_tifffile_reads_the_whole(
     path = tmp_path / "image.tif"
     with tifffile.TiffWriter(path, byteorder=byteorder) as writer:
         writer.write(make_noise(Size(101, 83)), photometric="rgb", metadata=None, **codec, **layout)
-    picture = read_tiff_image(path)
-    with TiffSlide(picture.info, picture.levels) as slide:
+    with open_tiff_slide(path) as slide:
         for box in (Box(0, 0, 101, 83), Box(-5, -5, 20, 20), Box(40, 30, 130, 83), Box(31, 47, 33, 49)):
-            np.testing.assert_array_equal(slide.read(box, 0), crop(tifffile.imread(path), box))
+            np.testing.assert_array_equal(slide.read(box, 0), crop_in_white(tifffile.imread(path), box))
 
 
 @pytest.mark.parametrize("options", [{"compression": "zlib"}, {"compression": "lzw"}, {"compression": "jpeg"}])
 def test_openslide_and_tifffile_agree_at_every_level(tmp_path: Path, options: dict[str, Any]) -> None:
     path = write_generic_pyramid(tmp_path / "pyramid.tif", WHOLE, **options)
-    native, picture = read_openslide_info(path), read_tiff_image(path)
-    assert native is not None
-    assert native.levels == picture.info.levels
-    with OpenSlideSlide(native) as one, TiffSlide(picture.info, picture.levels) as other:
+    with open_by_openslide(path) as one, open_tiff_slide(path) as other:
+        assert one.info.levels == other.info.levels
         for level in range(3):
             np.testing.assert_array_equal(whole(one, level), whole(other, level))
 
 
 def test_both_readers_give_the_same_pixels_of_a_real_slide(cmu_slide: Path) -> None:
-    native, picture = read_openslide_info(cmu_slide), read_tiff_image(cmu_slide)
-    assert native is not None
-    with OpenSlideSlide(native) as one, TiffSlide(picture.info, picture.levels) as other:
+    with open_by_openslide(cmu_slide) as one, open_tiff_slide(cmu_slide) as other:
         for box in (Box(1000, 1000, 1300, 1200), Box(2100, 2900, 2300, 3000)):
             np.testing.assert_array_equal(one.read(box, 0), other.read(box, 0))
 
@@ -139,13 +137,11 @@ def test_both_readers_give_the_same_pixels_of_a_real_slide(cmu_slide: Path) -> N
 @pytest.mark.parametrize("left", [0, 1, 50, 333, 500, 797])
 def test_openslide_alone_interpolates_odd_levels_but_is_never_off_by_a_pixel(tmp_path: Path, left: int) -> None:
     levels = make_noise_levels(Size(2001, 61), Size(1000, 30))
-    native = read_openslide_info(write_generic_pyramid(tmp_path / "odd.tif", levels))
-    assert native is not None
-    assert not native.levels[1].downsample.is_integer()
     box = Box(left, 5, left + 200, 25)
-    with OpenSlideSlide(native) as slide:
+    with open_by_openslide(write_generic_pyramid(tmp_path / "odd.tif", levels)) as slide:
+        assert not slide.info.levels[1].downsample.is_integer()
         pixels = slide.read(box, 1).astype(int)
-    distance = {dx: np.abs(pixels - crop(levels[1], box.translate(dx, 0))).mean() for dx in (-1, 0, 1)}
+    distance = {dx: np.abs(pixels - crop_in_white(levels[1], box.translate(dx, 0))).mean() for dx in (-1, 0, 1)}
     assert distance[0] < min(distance[-1], distance[1]) / 2
 
 
@@ -162,11 +158,8 @@ def test_segments_that_were_left_out_are_white(tmp_path: Path) -> None:
         writer.write(
             iter(stored), shape=(128, 128, 3), dtype="uint8", photometric="rgb", tile=(64, 64), compression="none"
         )
-    for slide in (
-        OpenSlideSlide(read_tiff_image(path).info),
-        TiffSlide(read_tiff_image(path).info, read_tiff_image(path).levels),
-    ):
-        with slide:
+    for opened in (OpenSlideSlide(read_tiff_image(path).info), open_tiff_slide(path)):
+        with opened as slide:
             pixels = whole(slide, 0)
             np.testing.assert_array_equal(pixels[:64, 64:], make_noise(Size(64, 64)))
             assert pixels[64:].min() == pixels[:, :64].min() == 255
@@ -189,8 +182,7 @@ def test_a_box_of_one_huge_uncompressed_strip_costs_its_rows(tmp_path: Path) -> 
 def test_a_box_of_a_tiled_image_costs_its_tiles(tmp_path: Path) -> None:
     image = np.full((2000, 2000, 3), 200, np.uint8)
     path = write_tiff(tmp_path / "tiles.ome.tif", image, tile=(128, 128), compression="jpeg")
-    picture = read_tiff_image(path)
-    with TiffSlide(picture.info, picture.levels) as slide:
+    with open_tiff_slide(path) as slide:
         assert peak_of_reading(slide, Box(100, 1500, 164, 1564)) < 2**20
 
 
@@ -201,8 +193,7 @@ def test_a_tile_that_decodes_to_more_than_the_header_says_is_refused_unread(tmp_
         writer.write(
             iter([bomb]), shape=(64, 64, 3), dtype="uint8", photometric="rgb", tile=(64, 64), compression="jpeg"
         )
-    picture = read_tiff_image(path)
-    with TiffSlide(picture.info, picture.levels) as slide:
+    with open_tiff_slide(path) as slide:
         tracemalloc.start()
         with pytest.raises(SlideError, match="level 0, x 0, y 0, 64 x 64 px cannot be decoded"):
             slide.read(Box(0, 0, 64, 64), 0)

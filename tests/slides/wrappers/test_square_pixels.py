@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
 
-from tests.slides.readers.test_reading import boxes, crop
+from tests.slides.contract import (
+    DamagedSample,
+    DamagedSlideContract,
+    SlideContract,
+    SlideSample,
+    make_damaged_sample,
+    write_damaged_tiff,
+)
 from tests.support.samples import make_noise, make_noise_levels, write_generic_pyramid, write_tiff
 from wsisr.imaging.geometry import Box, Size
+from wsisr.imaging.pixels import Rgb
 from wsisr.slides import open_slide
+from wsisr.slides.readers.tiff import TiffSlide, read_tiff_image
 from wsisr.slides.region import select_region
+from wsisr.slides.wrappers.square_pixels import SquarePixelSlide
 
 LEVELS = make_noise_levels(Size(220, 180), Size(110, 90))
 
@@ -29,9 +39,8 @@ def test_the_finer_axis_is_shrunk_by_area_mean_and_that_is_said(wide: Path) -> N
         assert [level.size for level in slide.info.levels] == [Size(110, 180), Size(55, 90)]
         assert [slide.info.level_mpp(level) for level in (0, 1)] == [0.5, 1.0]
         for level, stored in enumerate(LEVELS):
-            pairs = stored.reshape(stored.shape[0], -1, 2, 3).astype(int)
             pixels = slide.read(Box.from_size(slide.info.levels[level].size), level)
-            np.testing.assert_array_equal(pixels, (pairs.sum(axis=2) + 1) // 2)
+            np.testing.assert_array_equal(pixels, halve_along_x(stored))
         said = "pixels are 0.25 x 0.5 um: the finer axis is shrunk by area mean to 0.5"
         assert said in slide.info.warnings[0]
         note = select_region(slide).build_metadata()
@@ -39,12 +48,29 @@ def test_the_finer_axis_is_shrunk_by_area_mean_and_that_is_said(wide: Path) -> N
         assert note["source pitch"] == "recorded, for pixels of 0.25 x 0.5 um"
 
 
-@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(box=boxes)
-def test_a_box_is_the_crop_of_the_whole_in_white(wide: Path, box: Box) -> None:
-    with open_slide(wide) as slide:
-        whole = slide.read(Box.from_size(slide.info.size), 0)
-        np.testing.assert_array_equal(slide.read(box, 0), crop(whole, box))
+def halve_along_x(stored: Rgb) -> Rgb:
+    """Return the mean of each pair of pixels in a row, rounded half up."""
+    pairs = stored.reshape(stored.shape[0], -1, 2, 3).astype(int)
+    return ((pairs.sum(axis=2) + 1) // 2).astype(np.uint8)
+
+
+class TestSquarePixelSlide(SlideContract, DamagedSlideContract):
+    @pytest.fixture(scope="class")
+    @classmethod
+    def sample(cls, wide: Path) -> SlideSample:
+        return SlideSample(lambda: open_slide(wide), [halve_along_x(stored) for stored in LEVELS])
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def damaged_sample(cls, tmp_path_factory: pytest.TempPathFactory) -> DamagedSample:
+        stored = make_damaged_sample(write_damaged_tiff(tmp_path_factory.mktemp("square") / "a.tif"), open_half_as_wide)
+        intact = [Box(box.left // 2, box.top, box.right // 2, box.bottom) for box in stored.intact]
+        return replace(stored, damaged=Box(35, 70, 60, 120), intact=intact)
+
+
+def open_half_as_wide(path: Path) -> SquarePixelSlide:
+    image = read_tiff_image(path)
+    return SquarePixelSlide(TiffSlide(replace(image.info, mpp=0.5, pixel_aspect=(2.0, 1.0)), image.levels))
 
 
 def test_a_given_pitch_says_that_pixels_are_square(wide: Path) -> None:

@@ -8,15 +8,54 @@ import imagecodecs
 import numpy as np
 import pytest
 
+from tests.slides.contract import (
+    DamagedSample,
+    DamagedSlideContract,
+    SlideContract,
+    SlideSample,
+    make_damaged_sample,
+    open_tiff_slide,
+    write_damaged_tiff,
+)
 from tests.support.formats import make_blobs
+from tests.support.samples import make_noise_levels, write_generic_pyramid
 from wsisr.imaging.geometry import Box, Size
+from wsisr.imaging.pixels import Rgb
 from wsisr.slides import Level, SlideInfo, open_slide
-from wsisr.slides.wrappers.ycbcr import MISLABELLED_WARNING, convert_ycbcr_to_rgb, has_mislabelled_ycbcr
+from wsisr.slides.wrappers.ycbcr import (
+    MISLABELLED_WARNING,
+    YcbcrToRgbSlide,
+    convert_ycbcr_to_rgb,
+    has_mislabelled_ycbcr,
+)
 
 HEAD = b"\xe0\x7f\x10\x00OB\0\0\xff\xff\xff\xff" + b"\xfe\xff\x00\xe0\0\0\0\0" + b"\xfe\xff\x00\xe0"
 JFIF = b"\xff\xe0\x00\x10JFIF\0\1\1\0\0\1\0\1\0\0"
 ADOBE = b"\xff\xee\x00\x0eAdobe\0\x64\0\0\0\0\0"
 TABLE, SCAN = b"\xff\xdb\x00\x04xx", b"\xff\xda\x00\x04xx"
+
+
+class TestYcbcrToRgbSlide(SlideContract, DamagedSlideContract):
+    @pytest.fixture(scope="class")
+    @classmethod
+    def sample(cls, tmp_path_factory: pytest.TempPathFactory) -> SlideSample:
+        levels = make_noise_levels(Size(220, 180), Size(110, 90))
+        levels[0][20:40, 50:90] = 255
+        path = write_generic_pyramid(tmp_path_factory.mktemp("ycbcr") / "a.tif", levels)
+        return SlideSample(lambda: open_as_ycbcr(path), [convert_but_for_white(pixels) for pixels in levels])
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def damaged_sample(cls, tmp_path_factory: pytest.TempPathFactory) -> DamagedSample:
+        return make_damaged_sample(write_damaged_tiff(tmp_path_factory.mktemp("ycbcr") / "a.tif"), open_as_ycbcr)
+
+
+def open_as_ycbcr(path: Path) -> YcbcrToRgbSlide:
+    return YcbcrToRgbSlide(open_tiff_slide(path))
+
+
+def convert_but_for_white(pixels: Rgb) -> Rgb:
+    return np.where((pixels == 255).all(axis=2, keepdims=True), pixels, convert_ycbcr_to_rgb(pixels))
 
 
 def dicom(path: Path, frame: bytes, photometric: str) -> SlideInfo:

@@ -70,12 +70,15 @@ class ZarrSlide(Slide):
         largest = max(level.segment_bytes for level in levels)
         self._decode_cached = lru_cache(maxsize=max(1, CACHE_BYTES // largest))(self._decode)
         self._team = ThreadTeam(min(level.max_threads for level in levels), "wsisr-decode")
+        self._closed = False
 
     @property
     def info(self) -> SlideInfo:
         return self._info
 
     def read(self, box: Box, level: int) -> Rgb:
+        if self._closed:
+            raise ValueError(f"{self.info.path}: read after close")
         self.info.get_level(level)
         try:
             return self._levels[level].read_box(
@@ -85,6 +88,7 @@ class ZarrSlide(Slide):
             raise make_read_error(self.info.path, level, box, error) from error
 
     def close(self) -> None:
+        self._closed = True
         self._team.close()
         self._decode_cached.cache_clear()
 
