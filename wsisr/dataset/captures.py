@@ -34,18 +34,20 @@ class ImageSlide(Slide):
         size = Size(pixels.shape[1], pixels.shape[0])
         self._info = SlideInfo(path, "pillow", "field", (Level(size, 1.0),), mpp, None, None, {}, {})
         self._pixels = pixels
+        self._closed = False
 
     @property
     def info(self) -> SlideInfo:
         return self._info
 
     def read(self, box: Box, level: int) -> Rgb:
-        return read_on_white(
-            box, self.info.get_level(level).size, lambda inside: self._pixels[inside.rows, inside.columns]
-        )
+        if self._closed:
+            raise ValueError(f"{self.info.path}: read after close")
+        size = self.info.get_level(level).size
+        return read_on_white(box, size, lambda inside: self._pixels[inside.rows, inside.columns])
 
     def close(self) -> None:
-        pass
+        self._closed = True
 
 
 def open_capture(path: Path, mpp: float | None = None) -> Slide:

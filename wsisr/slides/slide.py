@@ -107,7 +107,7 @@ class Slide(Protocol):
         ...
 
     def close(self) -> None:
-        """Release files and threads; closing twice does nothing. Reading afterwards is a bug: it raises `ValueError`."""
+        """Release files and threads. Closing twice does nothing; reading afterwards is a bug, a `ValueError`."""
         ...
 
     def __enter__(self) -> Self:

@@ -37,36 +37,36 @@ def damaged(path: Path, *tiles: int) -> Path:
 
 
 @pytest.fixture(scope="module")
-def slide_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def damaged_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return damaged(tmp_path_factory.mktemp("damaged") / "a.tif", 6, 14)
 
 
 class TestFaultTolerantSlide(SlideContract):
     @pytest.fixture(scope="class")
     @classmethod
-    def sample(cls, slide_file: Path) -> SlideSample:
+    def sample(cls, damaged_file: Path) -> SlideSample:
         pixels = PIXELS.copy()
         pixels[64:256, 64:256] = 255
         pixels[192:, 448:] = 255
-        return SlideSample(lambda: FaultTolerantSlide(open_slide(slide_file, mpp=0.5)), [pixels])
+        return SlideSample(lambda: FaultTolerantSlide(open_slide(damaged_file, mpp=0.5)), [pixels])
 
 
 @given(st.integers(-20, 480), st.integers(-20, 280), st.integers(1, 200), st.integers(1, 200))
 def test_a_box_is_the_same_whatever_is_read_with_it(
-    slide_file: Path, left: int, top: int, width: int, height: int
+    damaged_file: Path, left: int, top: int, width: int, height: int
 ) -> None:
     box = Box(left, top, left + width, top + height).intersection(Box.from_size(SIZE))
     with (
-        FaultTolerantSlide(open_slide(slide_file, mpp=0.5)) as one,
-        FaultTolerantSlide(open_slide(slide_file, mpp=0.5)) as other,
+        FaultTolerantSlide(open_slide(damaged_file, mpp=0.5)) as one,
+        FaultTolerantSlide(open_slide(damaged_file, mpp=0.5)) as other,
     ):
         whole = other.read(Box.from_size(SIZE), 0)
         np.testing.assert_array_equal(one.read(box, 0), whole[box.rows, box.columns])
         assert set(one.unreadable_regions) <= set(other.unreadable_regions)
 
 
-def test_what_can_be_decoded_is_as_scanned_and_the_rest_is_listed(slide_file: Path) -> None:
-    with FaultTolerantSlide(open_slide(slide_file, mpp=0.5)) as forgiving:
+def test_what_can_be_decoded_is_as_scanned_and_the_rest_is_listed(damaged_file: Path) -> None:
+    with FaultTolerantSlide(open_slide(damaged_file, mpp=0.5)) as forgiving:
         seen = forgiving.read(Box.from_size(SIZE), 0)
         holes = merge_regions(forgiving.unreadable_regions)
     lost = np.zeros(PIXELS.shape[:2], bool)
@@ -78,9 +78,9 @@ def test_what_can_be_decoded_is_as_scanned_and_the_rest_is_listed(slide_file: Pa
     assert describe_unreadable_regions(holes) == "level 0: 192 x 192 px at 64, 64; level 0: 52 x 108 px at 448, 192"
 
 
-def test_without_forgiveness_it_is_an_error_that_names_the_place(slide_file: Path) -> None:
+def test_without_forgiveness_it_is_an_error_that_names_the_place(damaged_file: Path) -> None:
     with (
-        open_slide(slide_file, mpp=0.5) as opened,
+        open_slide(damaged_file, mpp=0.5) as opened,
         pytest.raises(UndecodableError, match=r"level 0, x 100, y 100, 50 x 50"),
     ):
         opened.read(Box(100, 100, 150, 150), 0)

@@ -18,7 +18,7 @@ from wsisr.progress import format_count
 from wsisr.slides.readers.ome_zarr import ZarrSlide, open_zarr
 from wsisr.slides.readers.zarr_array import ChunkedArray
 from wsisr.slides.readers.zarr_integrity import find_damaged_chunks, find_damaged_indexes, find_missing_files
-from wsisr.slides.slide import Level, Slide, SlideInfo, compute_downsamples
+from wsisr.slides.slide import Level, Slide, SlideInfo, compute_downsamples, read_on_white
 from wsisr.writing.layouts.ome_zarr import OWN_ATTRIBUTE, PROFILE_ARRAY
 from wsisr.writing.verification.expectation import Expectation, Finding
 from wsisr.writing.verification.readers_agree import ReaderComparison
@@ -56,6 +56,7 @@ class ZarrLibrarySlide(Slide):
 
     def __init__(self, path: Path, attributes: dict[str, Any], arrays: list[Any]) -> None:
         self._arrays = arrays
+        self._closed = False
         sizes = [Size(array.shape[2], array.shape[1]) for array in arrays]
         levels = (Level(size, factor) for size, factor in zip(sizes, compute_downsamples(sizes), strict=True))
         multiscale = attributes["ome"]["multiscales"][0]
@@ -71,10 +72,16 @@ class ZarrLibrarySlide(Slide):
         return self._info
 
     def read(self, box: Box, level: int) -> Rgb:
-        return np.moveaxis(np.asarray(self._arrays[level][:, box.rows, box.columns]), 0, -1)
+        if self._closed:
+            raise ValueError(f"{self.info.path}: read after close")
+
+        def read_array(inside: Box) -> Rgb:
+            return np.moveaxis(np.asarray(self._arrays[level][:, inside.rows, inside.columns]), 0, -1)
+
+        return read_on_white(box, self.info.get_level(level).size, read_array)
 
     def close(self) -> None:
-        pass
+        self._closed = True
 
 
 def _read_profile(path: Path) -> bytes | None:
