@@ -76,6 +76,8 @@ def _parse_value(value: Any, hint: Any, where: str, folder: Path) -> Any:
 
 def _refuse_wrong_type(value: Any, hint: Any, where: str) -> None:
     whole = isinstance(value, int) and not isinstance(value, bool)
+    if hint is bool and not isinstance(value, bool):
+        raise ConfigError(f"{where} = {value!r} is not true or false")
     if hint is int and not whole:
         raise ConfigError(f"{where} = {value!r} is not a whole number")
     if hint is float and not whole and not (isinstance(value, float) and math.isfinite(value)):

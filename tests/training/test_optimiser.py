@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from wsisr.training.config import ScheduleConfig
-from wsisr.training.optimiser import scheduled_learning_rate, update_moving_average
+from wsisr.training.optimiser import moving_average_weight, scheduled_learning_rate, update_moving_average
 
 SCHEDULES = st.builds(
     ScheduleConfig, steps=st.integers(1, 500), learning_rate=st.floats(1e-6, 1), warm_up=st.integers(0, 600)
@@ -35,7 +35,16 @@ def test_the_rate_begins_at_a_step_of_the_rise_and_ends_near_zero() -> None:
 @given(decay=st.floats(0, 1))
 def test_the_average_moves_by_its_share_towards_the_weights(decay: float) -> None:
     network = nn.Linear(3, 2)
-    average = {name: torch.zeros_like(tensor) for name, tensor in network.state_dict().items()}
-    update_moving_average(average, network, decay)
+    average, other = ({name: torch.zeros_like(tensor) for name, tensor in network.state_dict().items()} for _ in "12")
+    update_moving_average(average, network, 1 - decay)
+    update_moving_average(other, network, torch.tensor(1 - decay))
     for name, tensor in network.state_dict().items():
         assert torch.allclose(average[name], (1 - decay) * tensor, atol=1e-6)
+        assert torch.equal(average[name], other[name])
+
+
+@given(step=st.integers(0, 10**6), decay=st.floats(0, 0.9999))
+def test_a_young_average_is_shorter_and_an_old_one_as_long_as_its_decay_says(step: int, decay: float) -> None:
+    assert moving_average_weight(step, decay) >= 1 - decay
+    assert moving_average_weight(0, 0.999) == pytest.approx(0.9)
+    assert moving_average_weight(10**6, decay) == pytest.approx(1 - decay)

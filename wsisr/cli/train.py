@@ -25,7 +25,7 @@ LOSS_SMOOTHING = 0.98
 
 
 def train_command(
-    config: Annotated[Path, typer.Argument(help="TOML file with the tables network, data and schedule.")],
+    config: Annotated[Path, typer.Argument(help="Recipe: a TOML file with the tables network, data, schedule.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder of this run: checkpoint, weights, metrics.")],
     device: DeviceOption = "auto",
     threads: Annotated[int | None, typer.Option(help="CPU threads; all cores by default.", min=1)] = None,
@@ -33,38 +33,42 @@ def train_command(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print errors and warnings only.")] = False,
 ) -> None:
     """Train a network, or resume a run that was stopped."""
-    from contextlib import closing, nullcontext
-
     import torch
 
     from wsisr.cli.console import print_message
-    from wsisr.cli.progress import show_progress
     from wsisr.models.backends.device import select_device
-    from wsisr.training.config import read_train_config
-    from wsisr.training.loop import BEST_WEIGHTS_FILE, TrainingRun
-    from wsisr.training.tensorboard import TensorBoardLog
+    from wsisr.training.stages import read_recipe
 
     if threads is not None:
         torch.set_num_threads(threads)
-    run = TrainingRun(read_train_config(config), output, select_device(device))
-    steps = run.config.schedule.steps
+    with catch_stop_signals() as stop:
+        for run in read_recipe(config).open_runs(output, select_device(device)):
+            show_run(run, stop, board=board and run.is_main_process, quiet=quiet or not run.is_main_process)
+            if not run.is_finished:
+                print_message(f"stopped at step {run.step} of {run.steps}; the same command goes on from there")
+                raise typer.Exit(EXIT_INTERRUPTED)
+    if run.is_main_process and not quiet:
+        typer.echo(f"{run.result_path}: {describe_best_score(run)}")
+
+
+def show_run(run: TrainingRun, stop: StopFlag, *, board: bool, quiet: bool) -> None:
+    """Train a run, or one stage of a recipe, with progress on the terminal and perhaps a log for TensorBoard."""
+    from contextlib import closing, nullcontext
+
+    from wsisr.cli.console import print_message
+    from wsisr.cli.progress import show_progress
+    from wsisr.training.tensorboard import TensorBoardLog
+
     status_line = StatusLine()
-    board_log = closing(TensorBoardLog(output)) if board and run.is_main_process else nullcontext()
-    quiet = quiet or not run.is_main_process
-    with (
-        catch_stop_signals() as stop,
-        board_log as open_log,
-        closing(train_until_stopped(run, status_line, stop, open_log)) as progress,
-    ):
+    board_log = closing(TensorBoardLog(run.folder)) if board else nullcontext()
+    with board_log as open_log, closing(train_until_stopped(run, status_line, stop, open_log)) as progress:
+        if run.is_main_process:
+            for warning in run.warnings:
+                print_message(warning)
         if not quiet:
             print_message(describe_start(run))
         for _ in show_progress(progress, status_line.format, quiet=quiet):
             pass
-    if run.step < steps:
-        print_message(f"stopped at step {run.step} of {steps}; the same command goes on from there")
-        raise typer.Exit(EXIT_INTERRUPTED)
-    if not quiet:
-        typer.echo(f"{output / BEST_WEIGHTS_FILE}: {describe_best_score(run)}")
 
 
 def describe_best_score(run: TrainingRun) -> str:
@@ -86,8 +90,8 @@ def describe_start(run: TrainingRun) -> str:
     """Describe what the command is about to do."""
     from wsisr.training.loop import count_trainable_parameters
 
-    steps = run.config.schedule.steps
-    if run.step >= steps:
+    steps = run.steps
+    if run.is_finished:
         return f"{run.folder}: all {steps} steps are done"
     if run.resumed:
         return f"{run.folder}: resuming at step {run.step} of {steps}"

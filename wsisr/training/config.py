@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
+from typing import Any
 
 from wsisr.config import parse_table, read_toml
 from wsisr.dataset.degradation import CAPTURE, Degradation, DegradationRound, read_degradation
@@ -20,6 +21,16 @@ from wsisr.models.spec import CLASSIFYING_FAMILY, SCALES, ModelSpec
 MIN_DISCRIMINATOR_PX = 16
 MIN_PERCEPTUAL_PX = 16
 DISCRIMINATOR_NAMES = ("unet", "vgg")
+RESULT_WEIGHTS = ("best", "last")
+
+UNDIGESTED_KEYS = (
+    ("data", "dataset"),
+    ("schedule", "save_every"),
+    ("schedule", "validate_every"),
+    ("schedule", "stop_after"),
+    ("schedule", "cuda_graphs"),
+)
+"""Tables and keys that change nothing in how weights move."""
 
 TRAINING_KERNELS = ("area", "bicubic", "lanczos", "stored", "pyramid", "scan", "degraded")
 """How the low resolution is made. `stored` takes the dataset's own: the slide's coarser level, the coarser capture, or
@@ -46,6 +57,9 @@ class NetworkConfig:
     warm_start: tuple[Path, ...] = ()
     """Weights files to start from: tensors whose name and shape fit are copied, such as those of a smaller scale or of
     the trunk alone. Several files start from the mean of their weights."""
+    fold: bool = False
+    """Fold the attention of `warm_start`, weights of a `masrgan`, into the convolutions of this network, a
+    `masrgan-none`; see `wsisr.training.folding`."""
 
     def build_spec(self, input_mpp: tuple[float, float]) -> ModelSpec:
         """Return the network's spec; `input_mpp` is the finest and coarsest pixel size of the training input, um/px."""
@@ -80,6 +94,9 @@ class ScheduleConfig:
     """Number of steps, learning rate and how often the run is validated and saved."""
 
     steps: int
+    """Steps over which the learning rate runs its course; 0 only takes the warm start, such as a mean, as it is."""
+    stop_after: int = 0
+    """Ends the run after this many steps, in the middle of the learning rate's course; 0 after all `steps`."""
     learning_rate: float = 1e-3
     warm_up: int = 200
     """Steps over which the rate rises linearly from 0; then it falls to 0 along a cosine."""
@@ -90,8 +107,16 @@ class ScheduleConfig:
     loss is needed."""
     ema: float = 0.999
     """Decay of the moving average of the weights; the average is what is validated and saved."""
+    cuda_graphs: bool = False
+    """On a CUDA GPU, record the training step once and replay it; see `wsisr.training.cuda_graphs`. The run says so if
+    that is impossible."""
     validate_every: int = 500
     save_every: int = 100
+
+    @property
+    def last_step(self) -> int:
+        """Number of steps after which the run is finished."""
+        return min(self.steps, self.stop_after or self.steps)
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +162,16 @@ class AdversaryConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class ResultConfig:
+    """The weights that a run is made for; a later stage of the recipe starts from them."""
+
+    weights: str = "best"
+    """`best`, those of the best validation, or `last`, those after the last step, which no validation chose."""
+    half: bool = False
+    """Save weights rounded to half precision."""
+
+
+@dataclass(frozen=True, slots=True)
 class TrainConfig:
     """A whole training run."""
 
@@ -145,65 +180,76 @@ class TrainConfig:
     schedule: ScheduleConfig
     loss: LossConfig = field(default_factory=LossConfig)
     adversary: AdversaryConfig = field(default_factory=AdversaryConfig)
+    result: ResultConfig = field(default_factory=ResultConfig)
     seed: int = 0
 
-    def compute_digest(self) -> str:
+    def compute_digest(self, start_digests: Sequence[str] = ()) -> str:
         """Return a hash of everything that changes the trained weights; a checkpoint belongs to one digest.
 
-        Leaves out folders, and how often the run saves and validates. `PatchStore.digest` covers the dataset's content.
+        `start_digests` are those of the stages that the run starts from. Leaves out folders, when the run saves,
+        validates and ends, and which weights are its result. `PatchStore.digest` covers the dataset's content.
         """
         values = asdict(self)
         values["network"]["warm_start"] = [path.name for path in self.network.warm_start]
         values["loss"]["features"] = self.loss.features and self.loss.features.name
-        for table, key in (("data", "dataset"), ("schedule", "save_every"), ("schedule", "validate_every")):
+        for table, key in UNDIGESTED_KEYS:
             del values[table][key]
         values["data"]["kernels"] = self.data.kernels or PYRAMID_KERNELS
-        del values["data"][
-            "degradation"
-        ]  # without one no key either, so that runs begun before the key existed can resume
+        del values["result"], values["data"]["degradation"]
+        # Keys that were added later are left out at their default, so that runs begun before can resume.
         if self.data.truth is None:
-            del values["data"]["truth"]  # for the same reason
+            del values["data"]["truth"]
+        if not self.network.fold:
+            del values["network"]["fold"]
+        if start_digests:
+            values["start"] = list(start_digests)
         if "degraded" in values["data"]["kernels"]:
             values["degradation"] = asdict(self.data.degradation or CAPTURE)
         # Keys are not sorted: the order of the kernels decides which kernel a random number selects.
         return hashlib.sha256(json.dumps(values).encode()).hexdigest()
 
 
-CONFIG_TABLES = {
+CONFIG_TABLES: dict[str, type] = {
     "network": NetworkConfig,
     "data": DataConfig,
     "schedule": ScheduleConfig,
     "loss": LossConfig,
     "adversary": AdversaryConfig,
+    "result": ResultConfig,
 }
-OPTIONAL_TABLES = ("loss", "adversary")
+OPTIONAL_TABLES = ("loss", "adversary", "result")
 
 
 def read_train_config(path: Path) -> TrainConfig:
-    """Read a TOML file with the tables `network`, `data`, `schedule` and optionally `loss` and `adversary`.
+    """Read a recipe of one stage: a TOML file with the tables `CONFIG_TABLES`; see also `stages.read_recipe`.
 
     Relative paths start at the file's folder.
 
     Raises `ConfigError` if the file cannot be read or a key or value in it is invalid.
     """
-    values = read_toml(path)
+    return parse_train_config(read_toml(path), str(path), path.parent)
+
+
+def parse_train_config(values: dict[str, Any], where: str, folder: Path) -> TrainConfig:
+    """Parse the tables of one stage. Raises `ConfigError` that begins with `where`."""
     data = values.get("data")
     if isinstance(data, dict) and isinstance(data.get("degradation"), str):
-        values["data"] = data | {"degradation": read_degradation(path.parent / data["degradation"])}
+        values = values | {"data": data | {"degradation": read_degradation(folder / data["degradation"])}}
+    tables: dict[str, Any] = {}
     for name, kind in CONFIG_TABLES.items():
         table = values.get(name, {} if name in OPTIONAL_TABLES else None)
         if not isinstance(table, dict):
-            raise ConfigError(f"{path}: table [{name}] is missing")
-        values[name] = parse_table(kind, table, f"{path} [{name}]", path.parent)
-    config = parse_table(TrainConfig, values, str(path), path.parent)
+            raise ConfigError(f"{where}: table [{name}] is missing")
+        tables[name] = parse_table(kind, table, f"{where} [{name}]", folder)
+    config = parse_table(TrainConfig, values | tables, where, folder)
     for message in _find_faults(config):
-        raise ConfigError(f"{path}: {message}")
+        raise ConfigError(f"{where}: {message}")
     return config
 
 
 def _find_faults(config: TrainConfig) -> Iterator[str]:
     """Yield a message for each value that is invalid although its type is right."""
-    data, schedule = config.data, config.schedule
+    data = config.data
     yield from _find_kernel_faults(data)
     if min(data.magnifications, default=1.0) <= 0:
         yield "magnifications of data must be above 0"
@@ -211,25 +257,37 @@ def _find_faults(config: TrainConfig) -> Iterator[str]:
         yield f"scale = {config.network.scale} is not one of {', '.join(map(str, SCALES))}"
     if min(data.patch_px, data.batch) < 1:
         yield "patch_px and batch must be at least 1"
-    if min(schedule.steps, schedule.validate_every, schedule.save_every) < 1:
-        yield "steps, validate_every and save_every must be at least 1"
+    if config.network.fold and not config.network.warm_start:
+        yield "fold needs a warm_start, whose attention is folded"
+    if config.result.weights not in RESULT_WEIGHTS:
+        yield f"weights = {config.result.weights} is not one of {', '.join(RESULT_WEIGHTS)}"
     if not 0 <= data.stain_jitter <= 1:
         yield "stain_jitter must be from 0 to 1"
-    if schedule.learning_rate <= 0 or schedule.warm_up < 0:
-        yield "learning_rate must be above 0 and warm_up at least 0"
-    if not 1 <= schedule.accumulate <= data.batch or data.batch % schedule.accumulate:
-        yield f"accumulate = {schedule.accumulate} does not divide the batch of {data.batch}"
-    if schedule.trunk_rate < 0:
-        yield "trunk_rate must be at least 0"
+    yield from _find_schedule_faults(config)
     yield from _find_loss_faults(config)
-    if not 0 <= schedule.ema < 1:
-        yield "ema must be at least 0 and below 1"
     if not 0 <= config.seed < 2**63:
         yield "seed must be at least 0 and below 2^63"
     try:
         config.network.build_spec((1.0, 1.0))
     except ModelError as error:
         yield str(error)
+
+
+def _find_schedule_faults(config: TrainConfig) -> Iterator[str]:
+    data, schedule = config.data, config.schedule
+    least_steps = 0 if config.network.warm_start else 1
+    if schedule.steps < least_steps or min(schedule.validate_every, schedule.save_every) < 1:
+        yield "steps, validate_every and save_every must be at least 1; with a warm_start, steps may be 0"
+    if schedule.stop_after < 0:
+        yield "stop_after must be at least 0"
+    if schedule.learning_rate <= 0 or schedule.warm_up < 0:
+        yield "learning_rate must be above 0 and warm_up at least 0"
+    if not 1 <= schedule.accumulate <= data.batch or data.batch % schedule.accumulate:
+        yield f"accumulate = {schedule.accumulate} does not divide the batch of {data.batch}"
+    if schedule.trunk_rate < 0:
+        yield "trunk_rate must be at least 0"
+    if not 0 <= schedule.ema < 1:
+        yield "ema must be at least 0 and below 1"
 
 
 def _find_kernel_faults(data: DataConfig) -> Iterator[str]:

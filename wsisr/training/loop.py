@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from safetensors.torch import save as save_tensors
-from torch import nn
+from torch import Tensor, nn
 
 from wsisr.errors import ConfigError, ModelError
 from wsisr.files import translate_disk_errors, write_atomically
@@ -21,6 +21,7 @@ from wsisr.parallel.pipeline import parallel_map
 from wsisr.training import metrics_log
 from wsisr.training.checkpoint import Checkpoint, CheckpointKey, divergence_advice, load_checkpoint, save_checkpoint
 from wsisr.training.config import TrainConfig
+from wsisr.training.cuda_graphs import CapturedCall, find_capture_obstacle
 from wsisr.training.distributed import launch_fabric
 from wsisr.training.pictures import draw_learning_curve, save_picture
 from wsisr.training.sampler import Batch, BatchSampler
@@ -36,6 +37,9 @@ SAMPLES_FOLDER = "samples"
 CURVE_FILE = "curve.png"
 
 PREFETCHED_BATCHES = 4
+
+FOLDING_BATCHES = 32
+"""Batches over which gates are averaged; 512 crops where a batch has 16."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,9 +69,15 @@ class TrainingRun:
     same bytes, however often the run was interrupted. Of several processes, only the main one writes.
     """
 
-    def __init__(self, config: TrainConfig, folder: Path, device: torch.device) -> None:
-        """Start a run, or resume the one in `folder`. Raises a `WsisrError` if neither is possible."""
-        self.config, self.folder = config, folder
+    def __init__(
+        self, config: TrainConfig, folder: Path, device: torch.device, start_digests: Sequence[str] = ()
+    ) -> None:
+        """Start a run, or resume the one in `folder`. Raises a `WsisrError` if neither is possible.
+
+        `start_digests` are those of the earlier stages from whose weights the run starts.
+        """
+        self.config, self.folder, self.steps = config, folder, config.schedule.last_step
+        self._digest = config.compute_digest(start_digests)
         classified = bool(config.network.magnifications)
         self.sampler = BatchSampler(config.data, config.network.scale, config.seed, with_branch_input=classified)
         self.validation = Validation(self.sampler.store, config.network.scale)
@@ -75,13 +85,17 @@ class TrainingRun:
         self.step, self.best_score = 0, float("-inf")
         self.fabric = launch_fabric(device, config.data.batch, config.schedule.accumulate)
         self.device = self.fabric.device
-        self.trainer = Trainer(config, self.spec, self.fabric)
+        obstacle = find_capture_obstacle(config, self.device, self.fabric.world_size)
+        is_captured = config.schedule.cuda_graphs and obstacle is None
+        self.warnings = [f"cuda_graphs is not used: {obstacle}"] if config.schedule.cuda_graphs and obstacle else []
+        self.trainer = Trainer(config, self.spec, self.fabric, CapturedCall if is_captured else None)
         with translate_disk_errors(folder):
             self.resumed = self._checkpoint_path.exists()
         if self.resumed:
             self._resume()
         elif config.network.warm_start:
-            self.trainer.load_warm_start(config.network.warm_start)
+            self.trainer.load_warm_start(config.network.warm_start, self._draw_folding_inputs())
+        self.is_finished = self.resumed and self.step >= self.steps
         if self.is_main_process:
             with translate_disk_errors(folder):
                 folder.mkdir(parents=True, exist_ok=True)
@@ -93,9 +107,13 @@ class TrainingRun:
         A warm start is validated first, and stays the best until a step scores higher.
         """
         schedule = self.config.schedule
-        if self.step == 0 and self.config.network.warm_start:
+        if self.step == 0 and self.config.network.warm_start and not self.resumed:
             self._validate(None)
-        remaining, loaders = range(self.step, schedule.steps), count_loading_threads(self.device)
+            if self.steps == 0:
+                self._save_last_weights()
+                self.save()
+                self.is_finished = True
+        remaining, loaders = range(self.step, self.steps), count_loading_threads(self.device)
         with closing(
             parallel_map(self.sampler.make_batch, remaining, PREFETCHED_BATCHES * loaders, loaders)
         ) as batches:
@@ -108,13 +126,14 @@ class TrainingRun:
                         f"{self._save_failed_batch(batch)}; {divergence_advice(self._checkpoint_path)}"
                     )
                 self.step += 1
-                is_last = self.step == schedule.steps
+                is_last = self.step == self.steps
                 scores = self._validate(loss) if is_last or self.step % schedule.validate_every == 0 else None
                 if is_last:
                     self._save_last_weights()
                 if scores or self.step % schedule.save_every == 0:
                     self.save()
-                yield StepReport(self.step, schedule.steps, loss, terms, scores)
+                self.is_finished = is_last
+                yield StepReport(self.step, self.steps, loss, terms, scores)
 
     @property
     def is_main_process(self) -> bool:
@@ -134,6 +153,11 @@ class TrainingRun:
             return "texture"
         return "gain" if self.config.loss.trains_pixels else "accuracy"
 
+    @property
+    def result_path(self) -> Path:
+        """The weights file that the run is made for."""
+        return self.folder / result_file(self.config)
+
     def save(self) -> None:
         """Write the checkpoint of the last step; the run also does so itself, every `save_every` steps."""
         if self.is_main_process:
@@ -149,7 +173,7 @@ class TrainingRun:
 
     @property
     def _checkpoint_key(self) -> CheckpointKey:
-        return CheckpointKey(self.config.compute_digest(), self.sampler.store.digest)
+        return CheckpointKey(self._digest, self.sampler.store.digest)
 
     def _validate(self, loss: float | None) -> ValidationScores:
         """Score the moving average, save it if it is the best so far, log its metrics and draw its samples."""
@@ -160,7 +184,7 @@ class TrainingRun:
         is_best, self.best_score = score > self.best_score, max(score, self.best_score)
         if self.is_main_process:
             if is_best:
-                save_weights(self.folder / BEST_WEIGHTS_FILE, self.spec, self.trainer.average)
+                self._save_average(BEST_WEIGHTS_FILE)
             metrics_log.append_metrics(self.folder / METRICS_FILE, _build_metrics_entry(self.step, loss, scores))
             save_picture(
                 self.folder / SAMPLES_FOLDER / f"step-{self.step:07}.png",
@@ -170,10 +194,22 @@ class TrainingRun:
 
     def _save_last_weights(self) -> None:
         if self.is_main_process:
-            save_weights(self.folder / LAST_WEIGHTS_FILE, self.spec, self.trainer.average)
+            self._save_average(LAST_WEIGHTS_FILE)
             save_picture(
                 self.folder / CURVE_FILE, draw_learning_curve(metrics_log.read_metrics(self.folder / METRICS_FILE))
             )
+
+    def _save_average(self, name: str) -> None:
+        average = self.trainer.average
+        if self.config.result.half:
+            average = {key: tensor.half() for key, tensor in average.items()}
+        save_weights(self.folder / name, self.spec, average)
+
+    def _draw_folding_inputs(self) -> Iterator[Tensor] | None:
+        """Return low-resolution batches on which the attention of a warm start is averaged, if it is to be folded."""
+        if not self.config.network.fold:
+            return None
+        return (self.sampler.make_batch(step).low for step in range(FOLDING_BATCHES))
 
     def _save_failed_batch(self, batch: Batch) -> Path:
         """Save the batch whose loss is not finite, for inspection; return its path."""
@@ -206,6 +242,11 @@ class TrainingRun:
         except (RuntimeError, ValueError, KeyError) as error:
             raise ModelError(f"{self._checkpoint_path}: does not fit the network; remove it to start again") from error
         self.step, self.best_score = checkpoint.step, checkpoint.best_score
+
+
+def result_file(config: TrainConfig) -> str:
+    """Return the name of the weights file that a run is made for."""
+    return BEST_WEIGHTS_FILE if config.result.weights == "best" else LAST_WEIGHTS_FILE
 
 
 def count_loading_threads(device: torch.device) -> int:

@@ -75,8 +75,8 @@ def discriminator_loss(real: Tensor, fake: Tensor) -> Tensor:
 
 def classification_loss(logits: Tensor, labels: Tensor) -> Tensor:
     """Cross-entropy over the samples whose label is known; 0 if none is."""
-    known_count = int((labels != UNKNOWN_LABEL).sum())
-    return F.cross_entropy(logits, labels, ignore_index=UNKNOWN_LABEL, reduction="sum") / max(known_count, 1)
+    known_count = (labels != UNKNOWN_LABEL).sum().clamp_min(1)  # a tensor: reading its number would stop a GPU's queue
+    return F.cross_entropy(logits, labels, ignore_index=UNKNOWN_LABEL, reduction="sum") / known_count
 
 
 def infer_scale(enlarged: Tensor, low: Tensor) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +13,6 @@ from wsisr.models.spec import ModelSpec
 from wsisr.training import losses
 from wsisr.training.config import LossConfig
 from wsisr.training.features import load_features
-from wsisr.training.sampler import Batch
 
 PAIR_LOSSES = {
     "l1": losses.l1_loss,
@@ -45,6 +45,19 @@ class TrainingModel(nn.Module):
         )
 
 
+class StepInputs(NamedTuple):
+    """The tensors of a part of a batch that a training step computes with, on the device."""
+
+    low: Tensor
+    """(n, 3, p, p)"""
+    high: Tensor
+    """(n, 3, p*scale, p*scale)"""
+    branch_input: Tensor | None = None
+    """(n, 3, p, p): what a classification branch sees."""
+    labels: Tensor | None = None
+    """(n,): index of the magnification of each, for a classification branch."""
+
+
 class Objective:
     """Computes the weighted losses of a batch."""
 
@@ -53,21 +66,20 @@ class Objective:
         self.weights, self.spec = config.weights, spec
         self.features = load_features(config.features, device) if config.features else None
 
-    def __call__(self, batch: Batch, enlarged: Tensor | None, logits: Tensor | None) -> dict[str, Tensor]:
+    def __call__(self, inputs: StepInputs, enlarged: Tensor | None, logits: Tensor | None) -> dict[str, Tensor]:
         """Return the weighted losses, without the adversarial one, which needs the discriminator."""
-        terms = {} if enlarged is None else self._compute_pixel_terms(batch, enlarged)
+        terms = {} if enlarged is None else self._compute_pixel_terms(inputs, enlarged)
         if logits is not None:
-            terms["classification"] = losses.classification_loss(
-                logits, label_magnifications(self.spec, batch.mpp[: len(logits)]).to(logits.device)
-            )
+            assert inputs.labels is not None
+            terms["classification"] = losses.classification_loss(logits, inputs.labels[: len(logits)])
         return {name: self.weights[name] * term for name, term in terms.items()}
 
-    def _compute_pixel_terms(self, batch: Batch, enlarged: Tensor) -> dict[str, Tensor]:
-        terms = {name: loss(enlarged, batch.high) for name, loss in PAIR_LOSSES.items() if name in self.weights}
+    def _compute_pixel_terms(self, inputs: StepInputs, enlarged: Tensor) -> dict[str, Tensor]:
+        terms = {name: loss(enlarged, inputs.high) for name, loss in PAIR_LOSSES.items() if name in self.weights}
         if "consistency" in self.weights:
-            terms["consistency"] = losses.consistency_loss(enlarged, batch.low)
+            terms["consistency"] = losses.consistency_loss(enlarged, inputs.low)
         if self.features is not None:
-            terms["perceptual"] = losses.perceptual_loss(self.features(enlarged), self.features(batch.high))
+            terms["perceptual"] = losses.perceptual_loss(self.features(enlarged), self.features(inputs.high))
         return terms
 
 

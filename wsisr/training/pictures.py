@@ -57,7 +57,7 @@ def _draw_panel(title: str, points: list[tuple[int, float]]) -> Rgb:
     right, bottom = width - PANEL_MARGIN_PX, height - PANEL_MARGIN_PX
     positions = [
         (
-            PANEL_MARGIN_PX + (right - PANEL_MARGIN_PX) * step / max(steps),
+            PANEL_MARGIN_PX + (right - PANEL_MARGIN_PX) * step / max(*steps, 1),
             bottom - (bottom - PANEL_MARGIN_PX) * ((value - low) / (high - low) if high > low else 0.5),
         )
         for step, value in points

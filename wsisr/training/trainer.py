@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,8 +18,17 @@ from wsisr.models.weights import build_network, warm_start
 from wsisr.models.weights_header import read_model_spec
 from wsisr.training.adversary import Adversary
 from wsisr.training.config import TrainConfig
-from wsisr.training.objective import Objective, TrainingModel
-from wsisr.training.optimiser import build_parameter_groups, scheduled_learning_rate, update_moving_average
+from wsisr.training.cuda_graphs import StepFunction
+from wsisr.training.folding import fold_weights
+from wsisr.training.objective import Objective, StepInputs, TrainingModel, label_magnifications
+from wsisr.training.optimiser import (
+    adapt_optimiser_state,
+    build_optimiser,
+    moving_average_weight,
+    scheduled_learning_rate,
+    set_learning_rates,
+    update_moving_average,
+)
 from wsisr.training.sampler import Batch
 
 DISCRIMINATOR_TERM = "discriminator"
@@ -45,25 +54,48 @@ class TrainingState:
 class Trainer:
     """Network, moving average, optimiser and, with an adversarial loss, the adversary. Equal on all processes."""
 
-    def __init__(self, config: TrainConfig, spec: ModelSpec, fabric: Fabric) -> None:
-        """Initialise weights from the run's seed. Raises a `WsisrError` if the network or its losses are invalid."""
+    def __init__(
+        self,
+        config: TrainConfig,
+        spec: ModelSpec,
+        fabric: Fabric,
+        capture: Callable[[StepFunction], StepFunction] | None = None,
+    ) -> None:
+        """Initialise weights from the run's seed.
+
+        `capture`, such as `CapturedCall`, turns the two functions of a step, which compute the gradients and update the
+        weights, into ones that replay them. Raises a `WsisrError` if the network or its losses are invalid.
+        """
         self.schedule, self.spec, self.fabric = config.schedule, spec, fabric
+        self._compute_gradients: StepFunction = self._accumulate_gradients
+        self._apply_gradients: StepFunction = self._update_weights
+        if capture is not None:
+            self._compute_gradients, self._apply_gradients = map(
+                capture, (self._compute_gradients, self._apply_gradients)
+            )
         torch.manual_seed(config.seed)
         self.network = build_network(spec)
         self.objective = Objective(config.loss, spec, fabric.device)
         self.adversarial_weight, self.head_start = config.loss.adversarial, config.adversary.head_start
         self.adversary = Adversary(config.adversary, fabric) if self.adversarial_weight else None
-        optimiser = torch.optim.AdamW(build_parameter_groups(self.network, config.schedule), weight_decay=0.0)
+        optimiser = build_optimiser(self.network, config.schedule, fabric.device, captured=capture is not None)
         self.model, self.optimiser = fabric.setup(
             TrainingModel(self.network, enlarges=config.loss.trains_pixels), optimiser
         )
         self.average = _clone_tensors(self.network)
+        self.average_weight: float | Tensor = 0.0
+        if capture is not None and fabric.device.type == "cuda":
+            self.average_weight = torch.zeros((), device=fabric.device)
 
-    def load_warm_start(self, weights: Sequence[Path]) -> None:
-        """Start from the tensors of weights files that fit.
+    def load_warm_start(self, weights: Sequence[Path], folding_inputs: Iterable[Tensor] | None = None) -> None:
+        """Start from the tensors of weights files that fit; with `folding_inputs`, fold their attention into them.
 
         Raises `ModelError` for weights of another family, of which some tensors would fit by accident.
         """
+        if folding_inputs is not None:
+            self.network.load_state_dict(fold_weights(weights, self.spec, folding_inputs))
+            self.average = _clone_tensors(self.network)
+            return
         for path in weights:
             given, expected = (spec.trunk or spec.family for spec in (read_model_spec(path), self.spec))
             if given != expected:
@@ -79,47 +111,59 @@ class Trainer:
         Each process computes its share of the batch in `accumulate` parts. A loss that is not finite changes no weight.
         """
         share, parts = batch.take_part(self.fabric.global_rank, self.fabric.world_size), self.schedule.accumulate
+        self._is_generator_trained = step >= self.head_start
         terms: dict[str, Tensor] = {}
         for number in range(parts):
-            part = share.take_part(number, parts).to(self.fabric.device)
+            inputs = self._move_to_device(share.take_part(number, parts))
             with self.fabric.no_backward_sync(self.model, enabled=number < parts - 1):
-                for name, term in self._accumulate_part(part, 1 / parts, step).items():
+                for name, term in self._compute_gradients(*inputs).items():
                     terms[name] = terms.get(name, 0) + term
         means = {name: self._average_over_processes(term) for name, term in terms.items()}
         if math.isfinite(sum(means.values())):
-            self._update_weights(step)
+            set_learning_rates(self.optimiser.param_groups, scheduled_learning_rate(step, self.schedule))
+            self._set_average_weight(moving_average_weight(step, self.schedule.ema))
+            self._apply_gradients()
         return means
+
+    def _set_average_weight(self, weight: float) -> None:
+        if isinstance(self.average_weight, Tensor):
+            self.average_weight.fill_(weight)  # in place: a CUDA graph reads it there
+        else:
+            self.average_weight = weight
+
+    def _move_to_device(self, part: Batch) -> StepInputs:
+        part = part.to(self.fabric.device)
+        classifies = part.branch_input is not None
+        labels = label_magnifications(self.spec, part.mpp).to(self.fabric.device) if classifies else None
+        return StepInputs(part.low, part.high, part.branch_input, labels)
 
     def _average_over_processes(self, value: Tensor) -> float:
         mean = self.fabric.all_reduce(value, reduce_op="mean")
         assert isinstance(mean, Tensor)
         return float(mean)
 
-    def _accumulate_part(self, part: Batch, share: float, step: int) -> dict[str, Tensor]:
+    def _accumulate_gradients(self, *tensors: Tensor) -> dict[str, Tensor]:
         """Accumulate the gradients of a part of a batch; return its losses times its share of the batch."""
-        enlarged, logits = self.model(part.low, part.branch_input)
-        terms = self.objective(part, enlarged, logits)
+        inputs, share = StepInputs(*tensors), 1 / self.schedule.accumulate
+        enlarged, logits = self.model(inputs.low, inputs.branch_input)
+        terms = self.objective(inputs, enlarged, logits)
         if self.adversary and enlarged is not None:
-            ready = step >= self.head_start
-            terms["adversarial"] = (
-                self.adversarial_weight * ready * self.adversary.compute_generator_loss(enlarged, part.high)
-            )
+            weight = self.adversarial_weight * self._is_generator_trained
+            terms["adversarial"] = weight * self.adversary.compute_generator_loss(enlarged, inputs.high)
         self.fabric.backward(share * torch.stack(list(terms.values())).sum())
         values = {name: share * term.detach() for name, term in terms.items()}
         if self.adversary and enlarged is not None:
-            values[DISCRIMINATOR_TERM] = self.adversary.accumulate_gradients(enlarged, part.high, share)
+            values[DISCRIMINATOR_TERM] = self.adversary.accumulate_gradients(enlarged, inputs.high, share)
         return values
 
-    def _update_weights(self, step: int) -> None:
-        for group in self.optimiser.param_groups:
-            group["lr"] = group["share"] * scheduled_learning_rate(step, self.schedule)
+    def _update_weights(self) -> dict[str, Tensor]:
+        """Take one optimiser step along the accumulated gradients; return nothing, as a `StepFunction`."""
         self.optimiser.step()
         self.optimiser.zero_grad()
         if self.adversary:
             self.adversary.apply_gradients()
-        # Early on the average is shorter, so that the initial weights are soon forgotten.
-        decay = min(self.schedule.ema, (1 + step) / (10 + step))
-        update_moving_average(self.average, self.network, decay)
+        update_moving_average(self.average, self.network, self.average_weight)
+        return {}
 
     def export_state(self) -> TrainingState:
         """Return what `load_state` takes: the tensors themselves, not copies."""
@@ -129,7 +173,7 @@ class Trainer:
     def load_state(self, state: TrainingState) -> None:
         """Continue from a state. Raises torch's errors if it does not fit."""
         self.network.load_state_dict(state.network)
-        self.optimiser.load_state_dict(state.optimiser)
+        self.optimiser.load_state_dict(adapt_optimiser_state(state.optimiser, self.optimiser.param_groups))
         self.average = state.average
         if self.adversary:
             self.adversary.load_state(state.adversary or {})
