@@ -16,9 +16,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tests.support.pairs import write_dataset
-from wsisr.models.backends.device import has_bf16
+from wsisr.models.backends.device import has_fast_bf16
 from wsisr.models.spec import ModelSpec
-from wsisr.models.weights import build
+from wsisr.models.weights import build_network
 from wsisr.training.config import (
     AdversaryConfig,
     DataConfig,
@@ -94,16 +94,16 @@ def test_a_step_is_loss_backward_adamw_and_the_average_and_nothing_else(dataset:
     """The same in plain torch, written down once more, ends with the same bytes."""
     config = make_config(dataset, loss=LossConfig(l1=2.0))
     torch.manual_seed(config.seed)
-    network = build(spec_of(config))
+    network = build_network(spec_of(config))
     average = {name: tensor.clone() for name, tensor in network.state_dict().items()}
     optimiser = torch.optim.AdamW(network.parameters(), weight_decay=0.0)
     sampler, costs = BatchSampler(config.data, 2, config.seed), []
-    autocast: AbstractContextManager[object] = torch.autocast("cpu", torch.bfloat16, enabled=has_bf16(CPU))
+    autocast: AbstractContextManager[object] = torch.autocast("cpu", torch.bfloat16, enabled=has_fast_bf16(CPU))
     for step in range(STEPS):
         batch = sampler.make_batch(step).to(CPU)
         with autocast:
             # Fabric's mixed precision rounds a module's inputs to bfloat16, too, not only its arithmetic.
-            enlarged = network(batch.low.bfloat16() if has_bf16(CPU) else batch.low)
+            enlarged = network(batch.low.bfloat16() if has_fast_bf16(CPU) else batch.low)
         cost = 2 * F.l1_loss(enlarged, batch.high)
         optimiser.zero_grad()
         cost.backward()  # type: ignore[no-untyped-call]

@@ -14,7 +14,7 @@ from wsisr.errors import ModelError
 from wsisr.models.architectures.attention import MixAttention
 from wsisr.models.architectures.masrgan import MASRGAN
 from wsisr.models.spec import ModelSpec
-from wsisr.models.weights import build, load_network, save_weights
+from wsisr.models.weights import build_network, load_network, save_weights
 from wsisr.training.config import DataConfig, NetworkConfig, ScheduleConfig, TrainConfig
 from wsisr.training.folding import fold_attention
 from wsisr.training.loop import BEST_WEIGHTS_FILE, FOLDING_BATCHES, TrainingRun
@@ -29,7 +29,7 @@ FOLDED = ModelSpec("masrgan-none", 2, 12, 2, 3, (0.5, 1.0))
 def make_attentive(seed: int = 0) -> MASRGAN:
     """A network none of whose tensors is zero, and whose gates differ much from place to place."""
     torch.manual_seed(seed)
-    network = build(ATTENTIVE)
+    network = build_network(ATTENTIVE)
     assert isinstance(network, MASRGAN)
     with torch.no_grad():
         for name, tensor in network.named_parameters():
@@ -72,7 +72,7 @@ def measure_gates(network: MASRGAN, pixels: Tensor) -> list[tuple[Tensor, Tensor
 
 
 def fold(network: MASRGAN, pixels: Tensor) -> MASRGAN:
-    folded = build(FOLDED)
+    folded = build_network(FOLDED)
     assert isinstance(folded, MASRGAN)
     folded.load_state_dict(fold_attention(network, [pixels[:3], pixels[3:]]))
     return folded.eval()

@@ -296,7 +296,7 @@ def _find_kernel_faults(data: DataConfig) -> Iterator[str]:
     if unknown:
         yield f"unknown kernel {unknown[0]!r}; known: {', '.join(TRAINING_KERNELS)}"
     if not sum(kernels.values()) > 0 <= min(kernels.values(), default=0):
-        yield "kernels need shares of which none is below 0 and one is above"
+        yield "the shares of kernels must be at least 0, and one of them above 0"
     if data.degradation and "degraded" not in kernels:
         yield "degradation belongs to the kernel degraded, which has no share"
 

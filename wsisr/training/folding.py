@@ -18,8 +18,8 @@ from wsisr.errors import ModelError
 from wsisr.models.architectures.attention import MixAttention
 from wsisr.models.architectures.masrgan import MASRGAN, AttentionBlock
 from wsisr.models.spec import ModelSpec
-from wsisr.models.weights import build, warm_start
-from wsisr.models.weights_header import spec_in
+from wsisr.models.weights import build_network, warm_start
+from wsisr.models.weights_header import read_model_spec
 
 ATTENTIVE_FAMILY, FOLDED_FAMILY = "masrgan", "masrgan-none"
 
@@ -89,7 +89,7 @@ def fold_weights(paths: Sequence[Path], spec: ModelSpec, inputs: Iterable[Tensor
 
     Raises `ModelError` if the weights are not a `masrgan` of that shape, or `spec` is not a `masrgan-none`.
     """
-    donor_spec = spec_in(paths[0])
+    donor_spec = read_model_spec(paths[0])
     families = donor_spec.family, spec.family
     if families != (ATTENTIVE_FAMILY, FOLDED_FAMILY):
         raise ModelError(
@@ -101,7 +101,7 @@ def fold_weights(paths: Sequence[Path], spec: ModelSpec, inputs: Iterable[Tensor
             raise ModelError(
                 f"{paths[0]}: has {name} = {getattr(donor_spec, name)}; a network to be folded from it has the same"
             )
-    network = build(donor_spec)
+    network = build_network(donor_spec)
     assert isinstance(network, MASRGAN)
     warm_start(network, paths)
     return fold_attention(network.eval(), inputs)
