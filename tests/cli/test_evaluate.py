@@ -127,6 +127,6 @@ def test_what_wsisr_wrote_is_no_truth_unless_asked(slides: list[Path], tmp_path:
     with open_slide(slides[0]) as slide:
         for _ in upscale_region(select_region(slide, level=1), Resampling("bicubic", 2), written):
             pass
-    with pytest.raises(SlideError, match="--again"):
+    with pytest.raises(SlideError, match="--allow-derived"):
         shown(written, "--quiet")
-    assert "written.tif" in shown(written, "--quiet", "--again")
+    assert "written.tif" in shown(written, "--quiet", "--allow-derived")

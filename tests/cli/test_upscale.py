@@ -111,8 +111,8 @@ def test_a_target_as_coarse_as_the_slide_needs_no_network_and_says_so(slide: Pat
 def test_what_wsisr_wrote_is_enlarged_again_only_if_asked(slide: Path, tmp_path: Path) -> None:
     once, twice = tmp_path / "once.tif", tmp_path / "twice.tif"
     assert upscaled(slide, once).returncode == 0
-    refused(upscaled(once, twice), str(once), "--again")
-    assert upscaled(once, twice, "--again").returncode == 0
+    refused(upscaled(once, twice), str(once), "--allow-derived")
+    assert upscaled(once, twice, "--allow-derived").returncode == 0
 
 
 def test_the_day_of_the_scan_is_left_out_if_asked(tmp_path: Path) -> None:

@@ -10,7 +10,6 @@ import typer
 
 from wsisr.cli.captured import captured_command
 from wsisr.cli.datasets import (
-    AllowDerivedOption,
     CasePatternOption,
     CoarsestMppOption,
     DatasetJobsOption,
@@ -18,7 +17,6 @@ from wsisr.cli.datasets import (
     DatasetOverwriteOption,
     MostPatchesOption,
     PatchPxOption,
-    QuietOption,
     SlidesArgument,
     ValidationOption,
     ValShareOption,
@@ -27,6 +25,7 @@ from wsisr.cli.datasets import (
     dataset_report_command,
     print_dataset_summary,
 )
+from wsisr.cli.options import AllowDerivedOption, QuietOption
 from wsisr.cli.packing import pack_command
 from wsisr.cli.simulated import simulated_command
 
@@ -39,15 +38,16 @@ def pyramid_command(
     coarsest_mpp: CoarsestMppOption = 2.1,
     most_patches: MostPatchesOption = 1000,
     overlap: Annotated[
-        float, typer.Option(help="Share of its side that a patch may have in common with the next.")
+        float, typer.Option(metavar="P", help="Share of its side by which a patch may overlap the next.")
     ] = 0.0,
     cases: Annotated[
-        Path | None, typer.Option(help="CSV with the columns slide and case, and perhaps split (train or val).")
+        Path | None,
+        typer.Option(metavar="FILE.csv", help="Table with the columns slide, case and, if wanted, split (train, val)."),
     ] = None,
     val_share: ValShareOption = 0.1,
     case_pattern: CasePatternOption = r"^[^_.]+",
     jobs: DatasetJobsOption = 0,
-    again: AllowDerivedOption = False,
+    allow_derived: AllowDerivedOption = False,
     overwrite: DatasetOverwriteOption = False,
     quiet: QuietOption = False,
 ) -> None:
@@ -66,7 +66,9 @@ def pyramid_command(
     else:
         sources = assign_slides(slides, validation or [], recipe)
     builder = DatasetBuilder(
-        plan_pyramid_dataset(sources, output, recipe, BuildOptions(jobs or count_usable_cores(), overwrite, again))
+        plan_pyramid_dataset(
+            sources, output, recipe, BuildOptions(jobs or count_usable_cores(), overwrite, allow_derived)
+        )
     )
     build_and_show(builder, quiet=quiet)
     print_dataset_summary(builder, quiet=quiet)
@@ -83,7 +85,7 @@ DATASET_COMMANDS: dict[str, Callable[..., None]] = {
 
 build_dataset_app = typer.Typer(
     name="build-dataset",
-    help="Make training pairs from slides, and see to them.",
+    help="Make training pairs from slides, and inspect them.",
     no_args_is_help=True,
     add_completion=False,
 )

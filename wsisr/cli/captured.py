@@ -12,26 +12,26 @@ from wsisr.cli.datasets import (
     DatasetOutputOption,
     DatasetOverwriteOption,
     PatchPxOption,
-    QuietOption,
     ValShareOption,
     build_and_show,
     print_dataset_summary,
 )
+from wsisr.cli.options import QuietOption
 
 
 def captured_command(
-    low: Annotated[Path, typer.Argument(help="The coarser capture: a slide, or a folder of a microscope's fields.")],
-    high: Annotated[Path, typer.Argument(help="The finer one: a slide, or a folder of fields.")],
+    low: Annotated[Path, typer.Argument(metavar="LOW", help="Coarser capture: a slide or a folder of fields.")],
+    high: Annotated[Path, typer.Argument(metavar="HIGH", help="Finer capture: a slide or a folder of fields.")],
     output: DatasetOutputOption,
     mpp: Annotated[
         tuple[float, float] | None,
-        typer.Option(help="Pixel pitch of the coarser and of the finer capture in um/px, where files do not tell."),
+        typer.Option(metavar="LOW HIGH", help="Pixel sizes of the captures in um/px, if the files record none."),
     ] = None,
     patch_px: PatchPxOption = 192,
-    most_patches: Annotated[int, typer.Option(help="Patches of one capture at the most.", min=1)] = 1000,
+    most_patches: Annotated[int, typer.Option(metavar="N", help="Most patches from one capture.", min=1)] = 1000,
     val_share: ValShareOption = 0.1,
     case_pattern: CasePatternOption = r"^[^_.]+",
-    jobs: Annotated[int, typer.Option(help="Captures at a time; 0 for as many as there are cores.", min=0)] = 0,
+    jobs: Annotated[int, typer.Option(metavar="N", help="Captures at a time; 0 is one for each core.", min=0)] = 0,
     overwrite: DatasetOverwriteOption = False,
     quiet: QuietOption = False,
 ) -> None:

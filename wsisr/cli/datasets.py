@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from wsisr.cli.console import print_message, stdout_console
+from wsisr.cli.options import UM_PER_PX, flag
 from wsisr.progress import format_count
 
 if TYPE_CHECKING:
@@ -21,30 +22,30 @@ if TYPE_CHECKING:
 
 SPLITS = ("train", "val")
 
-SlidesArgument = Annotated[list[Path], typer.Argument(help="Slides; a folder stands for the slides in it.")]
+SlidesArgument = Annotated[
+    list[Path], typer.Argument(metavar="SLIDE", help="Slides. A folder stands for the slides in it.")
+]
 ValidationOption = Annotated[
     list[Path] | None,
-    typer.Option(help="Slide or folder to hold out for validation; may be repeated. By default cases are drawn."),
+    typer.Option(metavar="SLIDE", help="Slide or folder to hold out; may be repeated. By default cases are drawn."),
 ]
-PatchPxOption = Annotated[int, typer.Option(help="Side of a high-resolution patch.", min=64)]
-CoarsestMppOption = Annotated[float, typer.Option(help="Coarsest high resolution, in um/px.", min=0)]
+PatchPxOption = Annotated[int, typer.Option(metavar="PX", help="Side of a high-resolution patch.", min=64)]
+CoarsestMppOption = Annotated[
+    float, typer.Option(metavar=UM_PER_PX, help="Coarsest pixel size of such a patch.", min=0)
+]
 MostPatchesOption = Annotated[
     int,
-    typer.Option(help="Patches with contrast per level of a slide at the most; a few of glass come on top.", min=1),
+    typer.Option(metavar="N", help="Most patches with contrast from a level; a few of glass come on top.", min=1),
 ]
-ValShareOption = Annotated[float, typer.Option(help="Share of cases drawn for validation.", min=0, max=1)]
-AllowDerivedOption = Annotated[
-    bool, typer.Option("--again", help="Take slides that wsisr wrote, as if they were scans.")
+ValShareOption = Annotated[
+    float, typer.Option(metavar="P", help="Share of the cases drawn for validation.", min=0, max=1)
 ]
-DatasetOutputOption = Annotated[Path, typer.Option("--output", "-o", help="Folder to make.")]
-DatasetJobsOption = Annotated[int, typer.Option(help="Slides at a time; 0 for as many as there are cores.", min=0)]
+DatasetOutputOption = Annotated[Path, typer.Option("--output", "-o", metavar="FOLDER", help="Dataset to write.")]
+DatasetJobsOption = Annotated[int, typer.Option(metavar="N", help="Slides at a time; 0 is one for each core.", min=0)]
 CasePatternOption = Annotated[
-    str, typer.Option(help="Regular expression for what of a file name is the patient or specimen.")
+    str, typer.Option(metavar="REGEX", help="Part of a file name that names the patient or specimen.")
 ]
-QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors and warnings only.")]
-DatasetOverwriteOption = Annotated[
-    bool, typer.Option("--overwrite", help="Replace a dataset, and drop one that was begun.")
-]
+DatasetOverwriteOption = Annotated[bool, flag("--overwrite", "Replace a dataset, finished or not.")]
 
 
 def build_and_show(builder: DatasetBuilder, *, quiet: bool) -> None:
@@ -88,8 +89,8 @@ def print_dataset_summary(builder: DatasetBuilder, *, quiet: bool) -> None:
 
 
 def dataset_info_command(
-    folder: Annotated[Path, typer.Argument(help="Dataset to look at.")],
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+    folder: Annotated[Path, typer.Argument(metavar="DATASET", help="Folder of a dataset.")],
+    as_json: Annotated[bool, flag("--json", "Print JSON instead of a table.")] = False,
 ) -> None:
     """Show what is in a dataset: pairs by slide, magnification, scale, split, kind."""
     import json
@@ -105,7 +106,9 @@ def dataset_info_command(
             stdout_console.print(line, markup=False, highlight=False)
 
 
-def dataset_report_command(folder: Annotated[Path, typer.Argument(help="Dataset to look at.")]) -> None:
+def dataset_report_command(
+    folder: Annotated[Path, typer.Argument(metavar="DATASET", help="Folder of a dataset.")],
+) -> None:
     """Write report.html into a dataset: its patches, pairs and measures for the eye; an older one is replaced."""
     from wsisr.dataset.report import write_report
 

@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
-from wsisr.cli.options import ConsistencyOption, DeviceOption, SeriesOption, slide_argument
+from wsisr.cli.options import (
+    AllowDerivedOption,
+    ConsistencyOption,
+    DeviceOption,
+    QuietOption,
+    SeriesOption,
+    flag,
+    slide_argument,
+)
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -42,24 +50,29 @@ class EvaluationCase(NamedTuple):
 
 
 def evaluate_command(
-    slides: Annotated[list[Path], slide_argument("Slides to measure on.", show_default=False)],
-    scale: Annotated[int, typer.Option(help="Output pixels per input pixel along one axis: 2 or 4.")],
+    slides: Annotated[list[Path], slide_argument("Slides to measure on.", metavar="SLIDE")],
+    scale: Annotated[int, typer.Option(metavar="2|4", help="Enlarge 2 or 4 times along each axis.")],
     model: Annotated[
-        str | None, typer.Option(help="Shipped model, weights file, bicubic or lanczos; what is shipped by default.")
+        str | None,
+        typer.Option(metavar="NAME|FILE", help="Model, weights file, bicubic or lanczos. By default the shipped one."),
     ] = None,
     level: Annotated[
-        list[int] | None, typer.Option(help="Level that is the truth; 0 by default. Give it more than once for more.")
+        list[int] | None, typer.Option(metavar="N", help="Level that is the truth; may be repeated. By default 0.")
     ] = None,
-    all_levels: Annotated[bool, typer.Option("--all-levels", help="Every level of at least 256 px a side.")] = False,
+    all_levels: Annotated[bool, flag("--all-levels", "Use every level of at least 256 px per side.")] = False,
     series: SeriesOption = None,
     kernel: Annotated[
         list[KernelName] | None,
-        typer.Option(help="What the input is made with; area and bicubic by default. Give it more than once for more."),
+        typer.Option(
+            metavar="area|bicubic|lanczos",
+            help="Filter that makes the input; may be repeated. By default area and bicubic.",
+        ),
     ] = None,
     quality: Annotated[
         int | None,
         typer.Option(
-            help="Store the input as JPEG of this quality (4:2:0) first, as a scanner would; not by default.",
+            metavar="Q",
+            help="Store the input as JPEG (4:2:0) of this quality first, as a scanner would. By default not.",
             min=1,
             max=100,
         ),
@@ -67,19 +80,20 @@ def evaluate_command(
     limit_px: Annotated[
         int,
         typer.Option(
-            help="Pixels of a level beyond which evenly spread blocks stand for it, each of 1024 px squared at x2 and "
-            "2048 at x4; at least one.",
+            metavar="PX",
+            help="Most pixels to measure of a level; of a larger one, evenly spread blocks of 1024 px squared (x2) or "
+            "2048 (x4), at least one.",
             min=1,
         ),
     ] = 64_000_000,
     device: DeviceOption = "auto",
     consistency: ConsistencyOption = False,
-    json_file: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write the scores here too.")] = None,
-    again: Annotated[
-        bool, typer.Option("--again", help="Take slides that wsisr wrote, as if they were scans.")
-    ] = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a JSON file that exists.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")] = False,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", metavar="FILE.json", help="Write the scores as JSON, too.")
+    ] = None,
+    allow_derived: AllowDerivedOption = False,
+    overwrite: Annotated[bool, flag("--overwrite", "Replace a JSON file that exists.")] = False,
+    quiet: QuietOption = False,
 ) -> None:
     """Measure a model against bicubic on slides."""
     from wsisr.cli.console import relay_warnings, stdout_console
@@ -99,7 +113,7 @@ def evaluate_command(
         check_suffix(json_file, (".json",))
         check_output(json_file, overwrite=overwrite)
     for slide in slides:
-        if not again:
+        if not allow_derived:
             refuse_derived(slide)
     kernels = selected_kernels(kernel)
     images = list(_list_levels(slides, series, level or [0], all_levels))

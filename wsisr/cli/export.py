@@ -7,16 +7,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from wsisr.cli.options import flag
+
 if TYPE_CHECKING:
     from wsisr.models.onnx_export import Parity
 
 
 def export_command(
-    model: Annotated[str, typer.Argument(help="Shipped model or weights file.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="ONNX file to write.")],
-    fp16: Annotated[bool, typer.Option("--fp16", help="Compute in half precision, all but the bicubic base.")] = False,
-    json: Annotated[bool, typer.Option("--json", help="Print the comparison as JSON.")] = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a file that exists.")] = False,
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="Shipped model or weights file.")],
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE.onnx", help="File to write.")],
+    fp16: Annotated[bool, flag("--fp16", "Compute in half precision, except for the bicubic base.")] = False,
+    json: Annotated[bool, flag("--json", "Print the comparison as JSON.")] = False,
+    overwrite: Annotated[bool, flag("--overwrite", "Replace a file that exists.")] = False,
 ) -> None:
     """Write a model as ONNX, and compare it with PyTorch."""
     from dataclasses import asdict

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from wsisr.cli.options import SeriesOption, slide_argument
+from wsisr.cli.options import JsonLinesOption, SeriesOption, slide_argument
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -23,12 +23,10 @@ SlideFacts = dict[str, Any]
 def info_command(
     slides: Annotated[
         list[Path],
-        slide_argument("Slides to look at; a folder is an OME-Zarr or a DICOM slide.", metavar="SLIDE"),
+        slide_argument("Slides. A folder is one OME-Zarr or DICOM slide.", metavar="SLIDE"),
     ],
     series: SeriesOption = None,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print JSON instead: one document a line, one a slide.")
-    ] = False,
+    as_json: JsonLinesOption = False,
 ) -> None:
     """Show the metadata of slides: size, pixel size, levels."""
     import json

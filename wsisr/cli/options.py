@@ -1,4 +1,8 @@
-"""Options that several commands share. Ranges have short metavars, so that the help text fits 80 columns."""
+"""Options that several commands share, and the panels that group the options of `wsisr upscale`.
+
+A help text is a sentence; it names the default where Typer does not show it. A metavar shows the choices or the unit of
+a value. Typer prints options without a panel first: these are the ones that most people need.
+"""
 
 from __future__ import annotations
 
@@ -6,38 +10,95 @@ from typing import Annotated, Any, TypeAlias
 
 import typer
 
+INPUT = "Input"
+REGION_AND_SCALE = "Region and scale"
+MODEL = "Model"
+OUTPUT = "Output"
+TISSUE = "Tissue"
+BATCH_AND_MACHINES = "Batch and machines"
+RUN = "Run"
+
+UM_PER_PX = "UM/PX"
+"""Metavar of a pixel size."""
+
+BOX = "X,Y,W,H"
+"""Metavar of a box: left, top, width, height."""
+
 
 def slide_argument(help_text: str, **settings: Any) -> Any:
     """An argument for paths that are opened one by one: a path that cannot be read is an error of that slide only."""
     return typer.Argument(help=help_text, readable=False, **settings)
 
 
+def flag(name: str, help_text: str, panel: str | None = None) -> Any:
+    """An option without a value. Typer shows `<bool>` behind it unless its metavar is empty."""
+    return typer.Option(name, help=help_text, metavar="", rich_help_panel=panel)
+
+
 SeriesOption: TypeAlias = Annotated[
     int | None,
-    typer.Option(help="Number of the image, where a file holds several; see wsisr info.", min=0, metavar="<int>"),
-]
-
-DeviceOption: TypeAlias = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:NUMBER.")]
-
-PerceptionOption: TypeAlias = Annotated[
-    float,
-    typer.Option(help="0 for least error, up to 1 for crisp by the model's twin.", min=0, max=1, metavar="<float>"),
-]
-
-ConsistencyOption: TypeAlias = Annotated[
-    bool,
     typer.Option(
-        "--consistency", help="Correct the result until its area mean is the input, noise and compression included."
+        min=0,
+        metavar="N",
+        rich_help_panel=INPUT,
+        help="Read this image of a file that holds several; `wsisr info` lists them. By default the largest.",
     ),
 ]
 
+MppOption: TypeAlias = Annotated[
+    float | None, typer.Option(metavar=UM_PER_PX, help="Replace the slide's own pixel size.")
+]
+
 LevelOption: TypeAlias = Annotated[
-    int | None, typer.Option(help="Level to enlarge; 0, the finest, by default.", min=0, metavar="<int>")
+    int | None,
+    typer.Option(
+        min=0,
+        metavar="N",
+        rich_help_panel=REGION_AND_SCALE,
+        help="Start from this level of the slide. By default 0, the finest.",
+    ),
 ]
 
 SourceMppOption: TypeAlias = Annotated[
     float | None,
     typer.Option(
-        help="Pixel pitch to enlarge from, in um/px: a finer level is shrunk to it.", min=0, metavar="<float>"
+        min=0,
+        metavar=UM_PER_PX,
+        rich_help_panel=REGION_AND_SCALE,
+        help="Start from this pixel size; a finer level is shrunk to it. By default the pixel size of the level.",
     ),
+]
+
+DeviceOption: TypeAlias = Annotated[str, typer.Option(metavar="auto|cpu|cuda", help="Where to compute.")]
+
+PerceptionOption: TypeAlias = Annotated[
+    float,
+    typer.Option(
+        min=0,
+        max=1,
+        metavar="P",
+        rich_help_panel=MODEL,
+        help="Balance between least error (0) and crispness (1), which a second network adds.",
+    ),
+]
+
+ConsistencyOption: TypeAlias = Annotated[
+    bool,
+    flag(
+        "--consistency",
+        "Correct the result until shrinking it gives the input again, noise and compression included.",
+        MODEL,
+    ),
+]
+
+QuietOption: TypeAlias = Annotated[
+    bool, typer.Option("--quiet", "-q", metavar="", help="Print only warnings and errors.")
+]
+
+AllowDerivedOption: TypeAlias = Annotated[
+    bool, flag("--allow-derived", "Accept slides that wsisr wrote; without it, such slides are refused.")
+]
+
+JsonLinesOption: TypeAlias = Annotated[
+    bool, flag("--json", "Print JSON instead of a table: one document for each path, a line each.")
 ]

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from wsisr.cli.console import stdout_console
-from wsisr.cli.datasets import DatasetOutputOption, QuietOption, build_pairs_table
+from wsisr.cli.datasets import DatasetOutputOption, build_pairs_table
+from wsisr.cli.options import QuietOption, flag
 
 if TYPE_CHECKING:
     from wsisr.progress import Progress
@@ -25,13 +26,17 @@ class PackCodec(StrEnum):
 
 
 def pack_command(
-    dataset: Annotated[Path, typer.Argument(help="Dataset to take from.")],
+    dataset: Annotated[Path, typer.Argument(metavar="DATASET", help="Folder of a dataset.")],
     output: DatasetOutputOption,
-    limit_mb: Annotated[float, typer.Option(help="Most that all its files take, in millions of bytes.", min=0)] = 45.0,
+    limit_mb: Annotated[float, typer.Option(metavar="MB", help="Most that all files take together.", min=0)] = 45.0,
     codec: Annotated[
-        PackCodec, typer.Option(help="jpeg: most patches, of quality 95; webp, png and raw keep every pixel.")
+        PackCodec,
+        typer.Option(
+            metavar="jpeg|webp|png|raw",
+            help="jpeg, of quality 95, fits the most patches; webp, png and raw are lossless.",
+        ),
     ] = PackCodec.jpeg,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a dataset.")] = False,
+    overwrite: Annotated[bool, flag("--overwrite", "Replace a dataset.")] = False,
     quiet: QuietOption = False,
 ) -> None:
     """Pack a representative part of a dataset, for machines that have little more than NumPy and Pillow."""

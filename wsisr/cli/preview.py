@@ -8,36 +8,39 @@ from typing import Annotated
 import typer
 
 from wsisr.cli.options import (
+    BOX,
     ConsistencyOption,
     DeviceOption,
     LevelOption,
+    MppOption,
     PerceptionOption,
     SeriesOption,
     SourceMppOption,
+    flag,
     slide_argument,
 )
 from wsisr.cli.selection import PixelSelection, check_device_option
 
 
 def preview_command(
-    slide: Annotated[Path, slide_argument("Slide to look at.")],
-    region: Annotated[str, typer.Option(help="X,Y,WIDTH,HEIGHT in px of level 0.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="PNG to write.")],
+    slide: Annotated[Path, slide_argument("Slide: a file or folder.", metavar="SLIDE")],
+    region: Annotated[str, typer.Option(metavar=BOX, help="Box to show, in px of level 0.")],
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE.png", help="Picture to write.")],
     scale: Annotated[
         int | None,
-        typer.Option(help="Output pixels per input pixel along one axis: 2 or 4; what goes with the pitch by default."),
+        typer.Option(metavar="2|4", help="Enlarge 2 or 4 times. By default what fits the pixel size."),
     ] = None,
     series: SeriesOption = None,
     level: LevelOption = None,
     source_mpp: SourceMppOption = None,
-    mpp: Annotated[
-        float | None, typer.Option(help="Pixel pitch of level 0 in um/px, where the slide is silent.")
+    mpp: MppOption = None,
+    model: Annotated[
+        str | None, typer.Option(metavar="NAME|FILE", help="Model; by default the best that fits.")
     ] = None,
-    model: Annotated[str | None, typer.Option(help="Shipped model, weights file, bicubic or lanczos.")] = None,
     device: DeviceOption = "auto",
     perception: PerceptionOption = 0.0,
     consistency: ConsistencyOption = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a picture that exists.")] = False,
+    overwrite: Annotated[bool, flag("--overwrite", "Replace a picture that exists.")] = False,
 ) -> None:
     """Picture one region as scanned, by bicubic and by a model."""
     from wsisr.cli.console import print_message, print_warnings

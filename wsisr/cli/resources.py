@@ -7,8 +7,6 @@ from pathlib import Path
 
 import typer
 
-FILTER_NAMES = ("bicubic", "lanczos")
-
 
 @dataclass(frozen=True, slots=True)
 class ParallelResources:
@@ -39,8 +37,10 @@ class ParallelResources:
 
 def list_devices(device: str, model: str | None) -> tuple[str, ...]:
     """Return the devices that `--device` means: each GPU by its number if the option names none."""
+    from wsisr.models.catalog import FILTER_MODELS
+
     onnx = model is not None and Path(model).suffix.lower() == ".onnx"
-    any_device = device == "auto" and model not in FILTER_NAMES and not onnx
+    any_device = device == "auto" and model not in FILTER_MODELS and not onnx
     if not any_device and device not in ("cuda", "tensorrt"):
         return (device,)
     from torch.cuda import device_count

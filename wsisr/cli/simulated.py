@@ -8,7 +8,6 @@ from typing import Annotated
 import typer
 
 from wsisr.cli.datasets import (
-    AllowDerivedOption,
     CasePatternOption,
     CoarsestMppOption,
     DatasetJobsOption,
@@ -16,13 +15,13 @@ from wsisr.cli.datasets import (
     DatasetOverwriteOption,
     MostPatchesOption,
     PatchPxOption,
-    QuietOption,
     SlidesArgument,
     ValidationOption,
     ValShareOption,
     build_and_show,
     print_dataset_summary,
 )
+from wsisr.cli.options import AllowDerivedOption, QuietOption
 
 
 def simulated_command(
@@ -30,10 +29,15 @@ def simulated_command(
     output: DatasetOutputOption,
     degradation: Annotated[
         Path | None,
-        typer.Option(help="TOML file of blur, noise, sharpening and JPEG. By default what a weaker objective sees."),
+        typer.Option(
+            metavar="FILE.toml",
+            help="Blur, noise, sharpening and JPEG to simulate. By default those of a weaker objective.",
+        ),
     ] = None,
-    scale: Annotated[list[int] | None, typer.Option(help="2, 4 or 8; may be repeated. By default 2 and 4.")] = None,
-    seed: Annotated[int, typer.Option(help="Another one draws other numbers.", min=0)] = 0,
+    scale: Annotated[
+        list[int] | None, typer.Option(metavar="2|4|8", help="Scale; may be repeated. By default 2 and 4.")
+    ] = None,
+    seed: Annotated[int, typer.Option(metavar="N", help="Seed of the random numbers.", min=0)] = 0,
     validation: ValidationOption = None,
     patch_px: PatchPxOption = 192,
     coarsest_mpp: CoarsestMppOption = 2.1,
@@ -41,7 +45,7 @@ def simulated_command(
     val_share: ValShareOption = 0.1,
     case_pattern: CasePatternOption = r"^[^_.]+",
     jobs: DatasetJobsOption = 0,
-    again: AllowDerivedOption = False,
+    allow_derived: AllowDerivedOption = False,
     overwrite: DatasetOverwriteOption = False,
     quiet: QuietOption = False,
 ) -> None:
@@ -58,10 +62,7 @@ def simulated_command(
     degradation_steps = read_degradation(degradation) if degradation else CAPTURE
     simulation = Simulation(degradation_steps, tuple(dict.fromkeys(scale or (2, 4))), seed)
     sources = assign_slides(slides, validation or [], recipe)
-    builder = DatasetBuilder(
-        plan_simulated_dataset(
-            sources, output, recipe, simulation, BuildOptions(jobs or count_usable_cores(), overwrite, again)
-        )
-    )
+    options = BuildOptions(jobs or count_usable_cores(), overwrite, allow_derived)
+    builder = DatasetBuilder(plan_simulated_dataset(sources, output, recipe, simulation, options))
     build_and_show(builder, quiet=quiet)
     print_dataset_summary(builder, quiet=quiet)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from wsisr.cli.console import EXIT_INTERRUPTED
-from wsisr.cli.options import DeviceOption
+from wsisr.cli.options import DeviceOption, QuietOption, flag
 from wsisr.cli.shutdown import catch_stop_signals
 from wsisr.progress import format_count
 
@@ -25,12 +25,20 @@ LOSS_SMOOTHING = 0.98
 
 
 def train_command(
-    config: Annotated[Path, typer.Argument(help="Recipe: a TOML file with the tables network, data, schedule.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder of this run: checkpoint, weights, metrics.")],
+    config: Annotated[
+        Path, typer.Argument(metavar="RECIPE", help="Recipe: a TOML file with the tables network, data, schedule.")
+    ],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="FOLDER", help="Run to write: checkpoint, weights, metrics.")
+    ],
     device: DeviceOption = "auto",
-    threads: Annotated[int | None, typer.Option(help="CPU threads; all cores by default.", min=1)] = None,
-    board: Annotated[bool, typer.Option("--board", help="Write for TensorBoard, too: a folder `board` in it.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print errors and warnings only.")] = False,
+    threads: Annotated[
+        int | None, typer.Option(metavar="N", help="CPU threads. By default one for each core.", min=1)
+    ] = None,
+    board: Annotated[
+        bool, flag("--board", "Write a log for TensorBoard, too, in the folder `board` of the run.")
+    ] = False,
+    quiet: QuietOption = False,
 ) -> None:
     """Train a network, or resume a run that was stopped."""
     import torch

@@ -12,12 +12,23 @@ import typer
 
 from wsisr.cli.frontend import INTERRUPTED_MESSAGE, STOPPED_MESSAGE, Frontend, TerminalFrontend
 from wsisr.cli.options import (
+    BATCH_AND_MACHINES,
+    BOX,
+    INPUT,
+    MODEL,
+    OUTPUT,
+    REGION_AND_SCALE,
+    RUN,
+    TISSUE,
+    UM_PER_PX,
     ConsistencyOption,
     DeviceOption,
     LevelOption,
+    MppOption,
     PerceptionOption,
     SeriesOption,
     SourceMppOption,
+    flag,
     slide_argument,
 )
 from wsisr.cli.output_paths import create_output_folder, default_output_path, is_output_folder, output_path_for
@@ -72,119 +83,199 @@ class Request:
 
 
 def upscale_command(
-    slides: Annotated[list[Path], slide_argument("Slides to enlarge.", metavar="SLIDE")],
-    scale: Annotated[
-        int | None, typer.Option(help="Output pixels per input pixel along one axis: 2 or 4.", show_default=False)
-    ] = None,
+    slides: Annotated[list[Path], slide_argument("Slides: files or folders.", metavar="SLIDE")],
+    scale: Annotated[int | None, typer.Option(metavar="2|4", help="Enlarge 2 or 4 times along each axis.")] = None,
     target_mpp: Annotated[
-        float | None,
-        typer.Option(
-            help="Instead of a scale: pixel pitch of the output, in um/px; a network only where it takes one."
-        ),
+        float | None, typer.Option(metavar=UM_PER_PX, help="Or give the output this pixel size.")
     ] = None,
     output: Annotated[
         Path | None,
-        typer.Option(
-            "--output", "-o", help="Pyramid to write, or for many slides a folder; SLIDE.xSCALE.ome.tif by default."
-        ),
+        typer.Option("--output", "-o", metavar="PATH", help="Output, or folder for several slides."),
     ] = None,
-    series: SeriesOption = None,
-    level: LevelOption = None,
-    source_mpp: SourceMppOption = None,
-    region: Annotated[
-        str | None, typer.Option(help="X,Y,WIDTH,HEIGHT in px of level 0; what was scanned by default.")
-    ] = None,
-    region_mm: Annotated[str | None, typer.Option(help="X,Y,WIDTH,HEIGHT in millimetres.")] = None,
-    whole_canvas: Annotated[
-        bool, typer.Option("--whole-canvas", help="All of level 0, even where nothing was scanned.")
-    ] = False,
-    mpp: Annotated[
-        float | None, typer.Option(help="Pixel pitch of level 0 in um/px, where the slide does not say it or lies.")
-    ] = None,
+    region: Annotated[str | None, typer.Option(metavar=BOX, help="Only this box, in px of level 0.")] = None,
+    mpp: MppOption = None,
     model: Annotated[
-        str | None, typer.Option(help="Shipped model, weights file, bicubic or lanczos; what fits by default.")
+        str | None, typer.Option(metavar="NAME|FILE", help="Model; by default the best that fits.")
     ] = None,
     device: DeviceOption = "auto",
-    precision: Annotated[str, typer.Option(help="auto, bf16, fp16 or fp32.")] = "auto",
+    tissue: Annotated[str, typer.Option(metavar="auto|none|FILE", help="Use the network on tissue only.")] = "auto",
+    overwrite: Annotated[bool, flag("--overwrite", "Replace an output that exists.")] = False,
+    dry_run: Annotated[bool, flag("--dry-run", "Print the plan, and write nothing.")] = False,
+    series: SeriesOption = None,
+    icc: Annotated[
+        str,
+        typer.Option(
+            metavar="keep|srgb",
+            rich_help_panel=INPUT,
+            help="Keep the slide's colours and embed its profile, or convert the colours to sRGB.",
+        ),
+    ] = "keep",
+    on_error: Annotated[
+        str,
+        typer.Option(
+            metavar="stop|white",
+            rich_help_panel=INPUT,
+            help="If part of a slide cannot be decoded, stop, or fill it with white and exit with code 3.",
+        ),
+    ] = "stop",
+    allow_derived: Annotated[
+        bool, flag("--allow-derived", "Accept a slide that wsisr wrote; without it, such a slide is refused.", INPUT)
+    ] = False,
+    level: LevelOption = None,
+    source_mpp: SourceMppOption = None,
+    region_mm: Annotated[
+        str | None,
+        typer.Option(
+            metavar=BOX,
+            rich_help_panel=REGION_AND_SCALE,
+            help="Only this box, in millimetres. By default the scanned area.",
+        ),
+    ] = None,
+    whole_canvas: Annotated[
+        bool, flag("--whole-canvas", "Upscale all of level 0, not only the scanned area.", REGION_AND_SCALE)
+    ] = False,
+    precision: Annotated[
+        str,
+        typer.Option(
+            metavar="auto|bf16|fp16|fp32",
+            rich_help_panel=MODEL,
+            help="Number format of the network. auto is bf16 where it is fast, else fp16 on a GPU and fp32 on a CPU.",
+        ),
+    ] = "auto",
     perception: PerceptionOption = 0.0,
     consistency: ConsistencyOption = False,
     tile_px: Annotated[
-        int | None, typer.Option(help="Input px that a tile completes, along one axis.", min=1, metavar="<int>")
+        int | None,
+        typer.Option(
+            min=1,
+            metavar="PX",
+            rich_help_panel=MODEL,
+            help="Input px per side that a tile completes. By default as many as fit into --memory.",
+        ),
     ] = None,
     overlap_px: Annotated[
         int | None,
-        typer.Option(help="Input px by which tiles overlap; what leaves no seam by default.", min=0, metavar="<int>"),
+        typer.Option(
+            min=0,
+            metavar="PX",
+            rich_help_panel=MODEL,
+            help="Input px by which tiles overlap. By default what the model needs to leave no seam.",
+        ),
     ] = None,
-    batch: Annotated[int, typer.Option(help="Tiles that go through the network together.", min=1, metavar="<int>")] = 1,
-    memory: Annotated[
-        float,
-        typer.Option(help="GB that all but the network may hold; tiles get smaller to fit.", min=0, metavar="<float>"),
-    ] = 2.0,
+    batch: Annotated[
+        int,
+        typer.Option(
+            min=1, metavar="N", rich_help_panel=MODEL, help="Number of tiles that go through the network together."
+        ),
+    ] = 1,
     layout: Annotated[
         str | None,
         typer.Option(
-            help="ome-tiff (.tif), aperio (.svs) or ome-zarr (.zarr); what the output's suffix stands for by default."
+            metavar="NAME",
+            rich_help_panel=OUTPUT,
+            help="ome-tiff (.tif), aperio (.svs) or ome-zarr (.zarr). By default that of the output's suffix, else "
+            "ome-tiff.",
         ),
     ] = None,
     codec: Annotated[
         str | None,
-        typer.Option(help="jpeg by default, or without loss: deflate or lzw. OME-Zarr is always zstd, without loss."),
+        typer.Option(
+            metavar="jpeg|deflate|lzw",
+            rich_help_panel=OUTPUT,
+            help="Compression of a TIFF; deflate and lzw are lossless. By default jpeg. OME-Zarr is always lossless "
+            "zstd.",
+        ),
     ] = None,
-    quality: Annotated[int, typer.Option(help="JPEG quality of the output.", min=1, max=100, metavar="<int>")] = 90,
-    icc: Annotated[
-        str, typer.Option(help="keep stores the slide's colours and profile as they are; srgb converts them first.")
-    ] = "keep",
+    quality: Annotated[
+        int, typer.Option(min=1, max=100, metavar="Q", rich_help_panel=OUTPUT, help="JPEG quality of the output.")
+    ] = 90,
+    subsampling: Annotated[
+        str,
+        typer.Option(
+            metavar="444|420",
+            rich_help_panel=OUTPUT,
+            help="JPEG colour resolution: one value for each pixel (444), or one for four (420).",
+        ),
+    ] = "444",
     deidentify: Annotated[
-        bool, typer.Option("--deidentify", help="Do not write the day of the scan into the output.")
+        bool, flag("--deidentify", "Leave out the day of the scan. By default it is copied.", OUTPUT)
     ] = False,
     keep_label: Annotated[
-        bool, typer.Option("--keep-label", help="Copy the slide's label image: it may name a patient.")
+        bool, flag("--keep-label", "Copy the slide's label image, which may name a patient.", OUTPUT)
     ] = False,
     keep_macro: Annotated[
-        bool, typer.Option("--keep-macro", help="Copy the slide's macro image: it may show the label.")
+        bool, flag("--keep-macro", "Copy the slide's macro image, which may show the label.", OUTPUT)
     ] = False,
-    again: Annotated[bool, typer.Option("--again", help="Take a slide that wsisr wrote.")] = False,
-    subsampling: Annotated[
-        str, typer.Option(help="JPEG colours: 444 is one for each pixel, 420 one for four.")
-    ] = "444",
     accept_limited_viewers: Annotated[
-        bool, typer.Option("--accept-limited-viewers", help="Allow what some viewers cannot open or misread.")
+        bool, flag("--accept-limited-viewers", "Allow files that some viewers cannot open or misread.", OUTPUT)
     ] = False,
-    tissue: Annotated[
-        str, typer.Option(help="What the network is for: auto finds it, none takes all; or a mask or GeoJSON file.")
-    ] = "auto",
-    background: Annotated[str, typer.Option(help="Where no tissue is: keep what was scanned, or white.")] = "keep",
+    background: Annotated[
+        str,
+        typer.Option(
+            metavar="keep|white",
+            rich_help_panel=TISSUE,
+            help="Outside tissue, enlarge what was scanned by bicubic, or write white.",
+        ),
+    ] = "keep",
     save_mask: Annotated[
         Path | None,
-        typer.Option(help="PNG to write: the tissue of the whole slide in white, as --tissue takes it again."),
+        typer.Option(
+            metavar="FILE.png",
+            rich_help_panel=TISSUE,
+            help="Write the tissue of the whole slide, in white, as a picture that --tissue accepts.",
+        ),
     ] = None,
-    on_error: Annotated[
-        str, typer.Option(help="Where a slide cannot be decoded: stop, or white, which is listed; exit code 3 then.")
-    ] = "stop",
     jobs: Annotated[
         str,
         typer.Option(
-            help="Slides at a time, sharing cores and --memory; auto is one a GPU, and 1 on a CPU, which one fills."
+            metavar="auto|N",
+            rich_help_panel=BATCH_AND_MACHINES,
+            help="Slides at a time; they share the cores and --memory. auto is one for each GPU, or one on a CPU.",
         ),
     ] = "auto",
     shard: Annotated[
-        str | None, typer.Option(help="NUMBER/COUNT: that part of the slides, for one of so many machines.")
+        str | None,
+        typer.Option(
+            metavar="I/N",
+            rich_help_panel=BATCH_AND_MACHINES,
+            help="Process part I of N of the slides, so that N machines share them. By default all.",
+        ),
     ] = None,
-    report: Annotated[Path | None, typer.Option(help="JSON to write: what came of each slide.")] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an output that exists.")] = False,
+    report: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE.json",
+            rich_help_panel=BATCH_AND_MACHINES,
+            help="Write what became of each slide as JSON, updated after each.",
+        ),
+    ] = None,
+    memory: Annotated[
+        float,
+        typer.Option(
+            min=0,
+            metavar="GB",
+            rich_help_panel=BATCH_AND_MACHINES,
+            help="Memory for everything but the network; tiles are made small enough to fit.",
+        ),
+    ] = 2.0,
     no_verify: Annotated[
-        bool, typer.Option("--no-verify", help="Do not read the finished file again before it gets its name.")
+        bool, flag("--no-verify", "Skip the check that reads the finished output before it gets its name.", RUN)
     ] = False,
     work_dir: Annotated[
-        Path | None, typer.Option(help="Folder for the work in progress; the output's own by default.")
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            rich_help_panel=RUN,
+            help="Folder for the work folder of an unfinished output. By default the output's own folder.",
+        ),
     ] = None,
-    keep_work: Annotated[
-        bool, typer.Option("--keep-work", help="Leave the work in progress when all is done.")
+    keep_work: Annotated[bool, flag("--keep-work", "Keep the work folder when the output is finished.", RUN)] = False,
+    quiet: Annotated[
+        bool,
+        typer.Option("--quiet", "-q", metavar="", rich_help_panel=RUN, help="Print only warnings and errors."),
     ] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would happen, and do nothing.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print errors and warnings only.")] = False,
 ) -> None:
-    """Enlarge slides into new pyramidal TIFFs."""
+    """Upscale slides into new pyramidal files."""
     choice = PixelSelection(scale, level, source_mpp, target_mpp, region, region_mm, whole_canvas)
     from wsisr.cli import batch as many
     from wsisr.models.loading import load_magnification_classifier, load_upscaler
@@ -226,7 +317,7 @@ def upscale_command(
         mpp=mpp,
         series=series,
         icc=icc,
-        again=again,
+        again=allow_derived,
         on_error=on_error,
         overwrite=overwrite,
         work_dir=work_dir,

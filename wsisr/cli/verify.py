@@ -7,14 +7,12 @@ from typing import Annotated
 
 import typer
 
-from wsisr.cli.options import slide_argument
+from wsisr.cli.options import JsonLinesOption, slide_argument
 
 
 def verify_command(
     files: Annotated[list[Path], slide_argument("Pyramids to check.", metavar="FILE")],
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print JSON instead: one document a line, one a file.")
-    ] = False,
+    as_json: JsonLinesOption = False,
 ) -> None:
     """Check written pyramids with two readers; exit code 1 if wrong."""
     import json

@@ -87,7 +87,7 @@ def read_derived_metadata(path: Path) -> dict[str, str]:
 def refuse_derived(slide: Path) -> None:
     """Raise `SlideError` for a slide that wsisr wrote: the result would be an estimate of an estimate."""
     if read_derived_metadata(slide):
-        raise SlideError(f"{slide}: wsisr wrote it, its detail is an estimate; give the scan, or insist with --again")
+        raise SlideError(f"{slide}: wsisr wrote it, its detail is an estimate; give the scan, or --allow-derived")
 
 
 def describe_difference(finished: Mapping[str, str], requested: Mapping[str, str]) -> str | None:
