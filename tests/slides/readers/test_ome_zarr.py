@@ -267,8 +267,22 @@ def test_a_damaged_chunk_is_a_line_that_names_the_box(tmp_path: Path, name: str)
     for file in (path / "0").rglob("*"):
         if file.is_file() and file.name not in (".zarray", ".zattrs", "zarr.json"):
             file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
-    with open_slide(path) as slide, pytest.raises(SlideError, match="level 0, x 5, y 6, 20 x 20 px cannot be decoded"):
+    line = r"level 0, x 5, y 6, 20 x 20 px cannot be decoded \(chunk 0/0/0: "
+    with open_slide(path) as slide, pytest.raises(SlideError, match=line):
         slide.read(Box(5, 6, 25, 26), 0)
+
+
+@pytest.mark.parametrize("codec", [codecs.ZstdCodec(), codecs.BloscCodec(), codecs.GzipCodec(), codecs.Crc32cCodec()])
+def test_a_damaged_colour_profile_is_one_line(tmp_path: Path, codec: Any) -> None:
+    path = write_ome_zarr(tmp_path / "a", LEVELS[:1], "0.5")
+    group = zarr.open_group(path)
+    profile = group.create_array("icc", shape=(500,), dtype="uint8", chunks=(500,), compressors=codec)
+    profile[...] = np.arange(500) % 256
+    group.attrs["wsisr"] = {"version": "1"}
+    with open_slide(path) as slide:
+        assert slide.info.icc == bytes(n % 256 for n in range(500))
+    (path / "icc" / "c" / "0").write_bytes(b"x" * 40)
+    assert "damaged one (chunk 0: " in refusal(path)
 
 
 @pytest.mark.parametrize("codec", ["zlib", "gzip", "zstd", "blosc", "lz4"])

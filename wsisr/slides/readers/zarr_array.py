@@ -24,6 +24,7 @@ import imagecodecs
 import numpy as np
 import numpy.typing as npt
 
+from wsisr.errors import describe_error
 from wsisr.imaging.pixels import WHITE
 
 MAX_CHUNK_BYTES = 64 * 2**20
@@ -46,7 +47,11 @@ MISSING_CHUNK = 2**64 - 1
 
 
 class ZarrArrayError(ValueError):
-    """An array is of a kind that is not supported, or a chunk of it is damaged; the message says what it holds."""
+    """An array is of a kind that is not supported; the message says what it holds."""
+
+
+class DamagedChunkError(ValueError):
+    """A chunk is stored and cannot be decoded; the message names it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,10 +64,10 @@ class ChunkCodec:
     """Axes of the array in the order in which they are stored, slowest first."""
 
     def decode(self, data: bytes) -> npt.NDArray[np.uint8]:
-        """Decode a chunk, in the order of the array's axes. Raises `ZarrArrayError` where it is of another size."""
+        """Decode a chunk, in the order of the array's axes. Raises `ValueError` where it is of another size."""
         pixels = np.frombuffer(reduce(lambda encoded, decoder: decoder(encoded), self.decoders, data), np.uint8)
         if pixels.size != math.prod(self.chunk_shape):
-            raise ZarrArrayError(f"a chunk of {pixels.size} bytes where {math.prod(self.chunk_shape)} are expected")
+            raise ValueError(f"{pixels.size} bytes where {math.prod(self.chunk_shape)} are expected")
         stored_shape = [self.chunk_shape[axis] for axis in self.axis_order]
         return pixels.reshape(stored_shape).transpose(np.argsort(self.axis_order))
 
@@ -120,11 +125,14 @@ class ChunkedArray:
         return tuple(-(-chunks // count) for chunks, count in zip(self.chunk_grid, self.chunks_per_file, strict=True))
 
     def read_chunk(self, index: ChunkIndex) -> npt.NDArray[np.uint8]:
-        """Read one chunk. Raises `ZarrArrayError`, `OSError`, or `RuntimeError` (codecs) where it is damaged."""
-        data = self._read_stored(index)
-        if data is None:
-            return np.full(self.codec.chunk_shape, self.fill_value or WHITE, np.uint8)
-        return self.codec.decode(data)
+        """Read one chunk. Raises `DamagedChunkError`, or `OSError` where the disk fails."""
+        try:
+            data = self._read_stored(index)
+            if data is None:
+                return np.full(self.codec.chunk_shape, self.fill_value or WHITE, np.uint8)
+            return self.codec.decode(data)
+        except (ValueError, RuntimeError) as error:  # imagecodecs derives its errors from RuntimeError
+            raise DamagedChunkError(f"chunk {'/'.join(map(str, index))}: {describe_error(error)}") from error
 
     def _read_stored(self, index: ChunkIndex) -> bytes | None:
         """Read the stored bytes of a chunk; None where it is not stored."""
@@ -141,7 +149,7 @@ class ChunkedArray:
             if offset == count == MISSING_CHUNK:
                 return None
             if offset + count > file_bytes or count > 2 * MAX_CHUNK_BYTES:
-                raise ZarrArrayError(f"a chunk of {count} bytes in a file of {file_bytes}")
+                raise ValueError(f"{count} stored bytes in a file of {file_bytes}")
             opened.seek(offset)
             return opened.read(count)
 
@@ -237,9 +245,9 @@ def _make_bounded_decoder(name: str, decoded_bytes: int) -> ChunkDecoder:
 
 
 def _check_crc32c(data: bytes) -> bytes:
-    """Return the data without the CRC-32C at its end. Raises `ZarrArrayError` where the CRC is another one."""
+    """Return the data without the CRC-32C at its end. Raises `ValueError` where the CRC is another one."""
     if google_crc32c.value(data[:-4]) != int.from_bytes(data[-4:], "little"):
-        raise ZarrArrayError("a chunk whose checksum is wrong")
+        raise ValueError("its checksum is wrong")
     return data[:-4]
 
 

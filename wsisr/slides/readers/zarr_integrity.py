@@ -14,7 +14,14 @@ import numpy as np
 import numpy.typing as npt
 
 from wsisr.errors import describe_error
-from wsisr.slides.readers.zarr_array import MISSING_CHUNK, ChunkedArray, ChunkIndex, ShardLayout, ZarrArrayError
+from wsisr.slides.readers.zarr_array import (
+    MISSING_CHUNK,
+    ChunkedArray,
+    ChunkIndex,
+    DamagedChunkError,
+    ShardLayout,
+    ZarrArrayError,
+)
 
 MAX_FILES = 10**7
 """Most files of one array that are looked for: more than a slide has in chunks of 64 px, and listed in seconds."""
@@ -41,11 +48,13 @@ def count_stored(array: ChunkedArray) -> StoredCounts:
 
 
 def find_damaged_chunks(array: ChunkedArray) -> Iterator[str]:
-    """Yield each chunk that is stored and cannot be decoded, with the reason; reads the array chunk by chunk."""
+    """Yield each chunk that is stored and cannot be read, with the reason; reads the array chunk by chunk."""
     for index in np.ndindex(array.chunk_grid):
         try:
             array.read_chunk(index)
-        except (ValueError, RuntimeError, OSError) as error:
+        except DamagedChunkError as error:
+            yield describe_error(error)
+        except OSError as error:
             yield f"chunk {'/'.join(map(str, index))}: {describe_error(error)}"
 
 
