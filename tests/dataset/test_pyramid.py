@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 from tests.support.disks import limit_file_size, make_readable_folder, run_as_nobody
 from tests.support.pairs import RECIPE, build_small_dataset, read_files, write_blank_slide, write_levels, write_slide
 from tests.support.samples import REPOSITORY, make_noise, write_tiff
-from wsisr.dataset.builder import DatasetBuilder
-from wsisr.dataset.pyramid import BuildOptions, plan_pyramid_dataset
+from wsisr.dataset.builder import BuildOptions, DatasetBuilder
+from wsisr.dataset.pyramid import plan_pyramid_dataset
 from wsisr.dataset.reader import MANIFEST, PatchStore
 from wsisr.dataset.recipe import Recipe
 from wsisr.dataset.slides_and_splits import assign_slides
@@ -297,7 +297,7 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 from tests.support.pairs import RECIPE
-from wsisr.dataset.builder import DatasetBuilder
+from wsisr.dataset.builder import BuildOptions, DatasetBuilder
 from wsisr.dataset.pyramid import plan_pyramid_dataset
 from wsisr.dataset.slides_and_splits import assign_slides
 folder, *slides = map(Path, sys.argv[1:])

@@ -23,7 +23,7 @@ from wsisr.dataset.report import write_report
 from wsisr.dataset.report.contents import read_report_contents
 from wsisr.dataset.report.kernels import KernelWeights, area_weights, bicubic_weights
 from wsisr.dataset.report.pictures import DIFFERENCE_GAIN, PairViews
-from wsisr.dataset.shard_writer import Rejections, SlideFacts, encode_picture
+from wsisr.dataset.slide_facts import Rejections, SlideFacts, encode_picture
 from wsisr.errors import DatasetError
 from wsisr.imaging.geometry import Size
 from wsisr.imaging.pixels import FilterName, shrink_image

@@ -15,9 +15,8 @@ from tests.support.disks import limit_file_size
 from tests.support.pairs import RECIPE, read_files, write_blank_slide, write_levels, write_slide
 from tests.support.samples import make_noise
 from wsisr.cli.build_dataset import build_dataset_app
-from wsisr.dataset.builder import DatasetBuilder
+from wsisr.dataset.builder import BuildOptions, DatasetBuilder
 from wsisr.dataset.degradation import CAPTURE, SCAN
-from wsisr.dataset.pyramid import BuildOptions
 from wsisr.dataset.reader import PatchStore
 from wsisr.dataset.simulated import Simulation, plan_simulated_dataset
 from wsisr.dataset.slides_and_splits import assign_slides

@@ -52,8 +52,8 @@ def pyramid_command(
     quiet: QuietOption = False,
 ) -> None:
     """Make pairs from the levels of slides: a coarser level is the low resolution of a finer one."""
-    from wsisr.dataset.builder import DatasetBuilder
-    from wsisr.dataset.pyramid import BuildOptions, plan_pyramid_dataset
+    from wsisr.dataset.builder import BuildOptions, DatasetBuilder
+    from wsisr.dataset.pyramid import plan_pyramid_dataset
     from wsisr.dataset.recipe import Recipe
     from wsisr.dataset.slides_and_splits import assign_slides, assign_slides_by_table, read_case_table
     from wsisr.parallel.cpu import count_usable_cores

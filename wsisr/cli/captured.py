@@ -36,7 +36,7 @@ def captured_command(
     quiet: QuietOption = False,
 ) -> None:
     """Make pairs from two captures of one specimen, registered field by field; fields that do not fit are counted."""
-    from wsisr.dataset.builder import DatasetBuilder
+    from wsisr.dataset.builder import BuildOptions, DatasetBuilder
     from wsisr.dataset.captured import CaptureSet, plan_captured_dataset
     from wsisr.dataset.captures import list_captures
     from wsisr.dataset.recipe import Recipe
@@ -49,7 +49,7 @@ def captured_command(
         CaptureSet(capture, low_captures, mpp_high=mpp_high, mpp_low=mpp_low) for capture in list_captures(high, recipe)
     ]
     builder = DatasetBuilder(
-        plan_captured_dataset(pairs, output, recipe, jobs or count_usable_cores(), overwrite=overwrite)
+        plan_captured_dataset(pairs, output, recipe, BuildOptions(jobs or count_usable_cores(), overwrite))
     )
     build_and_show(builder, quiet=quiet)
     print_dataset_summary(builder, quiet=quiet)

@@ -50,9 +50,8 @@ def simulated_command(
     quiet: QuietOption = False,
 ) -> None:
     """Make pairs whose low resolution is simulated from the high one: optics, noise, sharpening and JPEG, on record."""
-    from wsisr.dataset.builder import DatasetBuilder
+    from wsisr.dataset.builder import BuildOptions, DatasetBuilder
     from wsisr.dataset.degradation import CAPTURE, read_degradation
-    from wsisr.dataset.pyramid import BuildOptions
     from wsisr.dataset.recipe import Recipe
     from wsisr.dataset.simulated import Simulation, plan_simulated_dataset
     from wsisr.dataset.slides_and_splits import assign_slides

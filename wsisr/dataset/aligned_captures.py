@@ -15,7 +15,7 @@ from wsisr.dataset.registration.acceptance import RegistrationFailure
 from wsisr.dataset.registration.affine import Affine
 from wsisr.dataset.registration.consensus import MapConsensus
 from wsisr.dataset.registration.refinement import FittedMap, Float64Array, PixelValues, RegistrationTarget
-from wsisr.dataset.shard_writer import SlideFacts
+from wsisr.dataset.slide_facts import SlideFacts
 from wsisr.errors import DatasetError
 from wsisr.imaging.geometry import Box
 from wsisr.imaging.pixels import Rgb

@@ -22,16 +22,8 @@ from wsisr.dataset.duplicates import find_near_duplicates, summarise_near_duplic
 from wsisr.dataset.reader import HEADER, MANIFEST, SLIDES
 from wsisr.dataset.records import PatchRecord
 from wsisr.dataset.report import write_report
-from wsisr.dataset.shard_writer import (
-    PARTS_FOLDER,
-    JsonObject,
-    ShardWriter,
-    SlideFacts,
-    open_shard_writer,
-    part_path,
-    read_part,
-    write_part,
-)
+from wsisr.dataset.shard_writer import PARTS_FOLDER, ShardWriter, open_shard_writer, part_path, read_part, write_part
+from wsisr.dataset.slide_facts import JsonObject, SlideFacts
 from wsisr.errors import DatasetError, OutputError, WsisrError
 from wsisr.files import check_output, publish_output, remove_path, translate_disk_errors, write_atomically
 from wsisr.parallel.processes import HEARTBEAT_S, Channel, JobDone, StopFlag, WorkerDied, run_in_processes
@@ -89,6 +81,21 @@ class StopSignal:
 
 
 @dataclass(frozen=True, slots=True)
+class BuildOptions:
+    """Options of a build that do not change the pairs of a slide."""
+
+    workers: int = 1
+    """Slides at a time."""
+    overwrite: bool = False
+    """Replace an existing dataset of that name, and discard the unfinished work of an earlier run."""
+    allow_derived: bool = False
+    """Accept slides that wsisr wrote."""
+
+
+DEFAULT_OPTIONS = BuildOptions()
+
+
+@dataclass(frozen=True, slots=True)
 class DatasetPlan:
     """The jobs of a dataset and its folder."""
 
@@ -96,9 +103,7 @@ class DatasetPlan:
     jobs: Sequence[DatasetJob]
     recipe: Mapping[str, str]
     """Options that all parts depend on: name to value, as text."""
-    workers: int = 1
-    overwrite: bool = False
-    """Replace an existing dataset of that name, and discard the unfinished work of an earlier run."""
+    options: BuildOptions = DEFAULT_OPTIONS
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +138,7 @@ class DatasetBuilder:
         dataset = part_folder.folder / DATASET_FOLDER
         try:
             with translate_disk_errors(plan.folder):
-                part_folder.resume_or_clear(dict(plan.recipe), restart=plan.overwrite)
+                part_folder.resume_or_clear(dict(plan.recipe), restart=plan.options.overwrite)
             yield from self._build_parts(dataset)
             self._publish(dataset)
         finally:
@@ -144,7 +149,7 @@ class DatasetBuilder:
         total = len(self.plan.jobs)
         self.reused_parts = reused = done = total - len(due)
         yield Progress("slides", done, total, reused)
-        for finished in _run_jobs(due, dataset, self.plan.workers):
+        for finished in _run_jobs(due, dataset, self.plan.options.workers):
             if finished is not None:
                 done += 1
                 if finished.failure is not None:
@@ -163,7 +168,7 @@ class DatasetBuilder:
         with translate_disk_errors(self.plan.folder):
             if self.plan.folder.is_dir() and not any(self.plan.folder.iterdir()):
                 self.plan.folder.rmdir()
-        publish_output(dataset, self.plan.folder, overwrite=self.plan.overwrite)
+        publish_output(dataset, self.plan.folder, overwrite=self.plan.options.overwrite)
         with translate_disk_errors(self.plan.folder):
             remove_path(self.plan.folder / PARTS_FOLDER)
 
@@ -198,7 +203,7 @@ def _check_folder(plan: DatasetPlan) -> None:
         is_empty = folder.is_dir() and not folder.is_symlink() and not any(folder.iterdir())
         has_parent = folder.parent.is_dir()
     if has_parent and not is_empty:
-        check_output(folder, overwrite=plan.overwrite, marker=MANIFEST)
+        check_output(folder, overwrite=plan.options.overwrite, marker=MANIFEST)
 
 
 def build_part(job: DatasetJob, dataset: Path, stop: StopSignal) -> str | None:

@@ -15,26 +15,21 @@ import numpy as np
 
 from wsisr.dataset.aligned_captures import AlignedCaptures, RegisteredPatch
 from wsisr.dataset.alignment import NoCommonTissueError, require_pixel_size
-from wsisr.dataset.builder import DatasetPlan, StopSignal
+from wsisr.dataset.builder import DEFAULT_OPTIONS, BuildOptions, DatasetPlan, StopSignal
 from wsisr.dataset.captures import open_capture
 from wsisr.dataset.colour_matching import ColourMatch, sample_colours
-from wsisr.dataset.level_relation import FieldPair, measure_relation
+from wsisr.dataset.level_relation import MAX_RELATION_FIELDS, FieldPair, measure_relation
 from wsisr.dataset.patch_quality import compute_fingerprint, measure_contrast, measure_focus
 from wsisr.dataset.patch_selection import sample_evenly
 from wsisr.dataset.recipe import Recipe
 from wsisr.dataset.records import ParameterValue, PatchRecord, nearest_magnification
 from wsisr.dataset.registration.refinement import Float64Array
-from wsisr.dataset.shard_writer import ShardWriter, SlideFacts, encode_picture
+from wsisr.dataset.shard_writer import ShardWriter
+from wsisr.dataset.slide_facts import SlideFacts, collect_slide_facts
 from wsisr.dataset.slides_and_splits import DatasetSlide
 from wsisr.errors import DatasetError, SlideError, WsisrError
 from wsisr.imaging.pixels import Rgb, round_to_uint8
 from wsisr.tissue import TissueMap, find_tissue
-from wsisr.tissue.detection import read_overview
-
-THUMBNAIL_SIDE_PX = 360
-
-RELATION_PAIRS = 16
-"""Most pairs by which the relation of two captures is measured."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,12 +117,11 @@ class CapturedJob:
 
 
 def plan_captured_dataset(
-    pairs: Sequence[CaptureSet], folder: Path, recipe: Recipe, workers: int = 1, *, overwrite: bool = False
+    pairs: Sequence[CaptureSet], folder: Path, recipe: Recipe, options: BuildOptions = DEFAULT_OPTIONS
 ) -> DatasetPlan:
     """Plan a dataset of captured pairs."""
-    values = {name: str(value) for name, value in asdict(recipe).items()}
     jobs = [CapturedJob(captures, recipe) for captures in pairs]
-    return DatasetPlan(folder, jobs, {"kind": "captured", **values}, workers, overwrite)
+    return DatasetPlan(folder, jobs, {"kind": "captured", **recipe.describe()}, options)
 
 
 def _read_colour_samples(
@@ -157,11 +151,11 @@ class _PairWriter:
     def read_field_pairs(self, patches: Sequence[RegisteredPatch]) -> list[FieldPair]:
         """Return those of the pairs with most contrast, for measuring the relation of the registered captures."""
         low = self.aligned.low
-        some = sample_evenly(patches, 4 * RELATION_PAIRS)
+        some = sample_evenly(patches, 4 * MAX_RELATION_FIELDS)
         by_contrast = sorted(some, key=lambda patch: -measure_contrast(low.read(patch.box)))
         return [
             FieldPair(patch.box * self.aligned.scale, self._warp_and_match(patch)[1], low.read(patch.box))
-            for patch in by_contrast[:RELATION_PAIRS]
+            for patch in by_contrast[:MAX_RELATION_FIELDS]
         ]
 
     def _warp_and_match(self, patch: RegisteredPatch) -> tuple[Rgb, Rgb]:
@@ -212,12 +206,8 @@ class _PairWriter:
 
 
 def _collect_facts(source: DatasetSlide, aligned: AlignedCaptures) -> SlideFacts:
-    slide, consensus = aligned.high.slide, aligned.consensus
-    size, low_to_high = slide.info.size, consensus.map
-    facts = SlideFacts(
-        source.name, source.case, source.split, "captured", (size.width, size.height), require_pixel_size(slide, 0)
-    )
-    facts.thumbnail = encode_picture(read_overview(slide)[0], THUMBNAIL_SIDE_PX)
+    facts, consensus = collect_slide_facts(source, aligned.high.slide, "captured"), aligned.consensus
+    low_to_high = consensus.map
     mirrored = ", mirrored" if low_to_high.is_mirrored else ""
     facts.told = {
         "coarser capture": aligned.low.slide.info.path.name,

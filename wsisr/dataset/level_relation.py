@@ -11,14 +11,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 
-from wsisr.dataset.patch_quality import GreyImage, to_grey
+from wsisr.dataset.patch_quality import to_grey
 from wsisr.dataset.registration.refinement import Float64Array
+from wsisr.dataset.registration.translation import Translation, register_translation
 from wsisr.imaging.geometry import Box
 from wsisr.imaging.metrics import mean_squared_error, psnr_from_error
 from wsisr.imaging.pixels import FilterName, Rgb, shrink_image
+
+MAX_RELATION_FIELDS = 16
+"""Most fields by which a relation is measured."""
 
 COMPARED_KERNELS: tuple[FilterName, ...] = ("area", "bicubic", "lanczos")
 
@@ -27,9 +30,6 @@ MIN_CORRELATION = 0.8
 
 MAX_SHIFT_PX = 0.5
 """Largest shift, in px of the coarser level; pairs that are further apart would teach a network to shift."""
-
-_EDGE_PX = 2
-"""Coarse px at the edges of a field that estimates leave out, because the filter reaches beyond the field there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,9 +74,9 @@ class LevelRelation:
 def measure_relation(levels: tuple[int, int], scale: int, fields: Sequence[FieldPair]) -> LevelRelation:
     """Measure the relation of two levels on at least one field with contrast."""
     registered = [_register_field(field, scale) for field in fields]
-    shifts = np.array([[field_shift.dx, field_shift.dy] for field_shift in registered]) * scale
+    shifts = np.array([[translation.dx, translation.dy] for translation in registered]) * scale
     median_shift = np.median(shifts, axis=0)
-    correlation = float(np.median([field_shift.correlation for field_shift in registered]))
+    correlation = float(np.median([translation.correlation for translation in registered]))
     kernel_x, kernel_y = _estimate_kernels(fields, scale)
     psnr = {kernel: _measure_psnr(fields, scale, kernel) for kernel in COMPARED_KERNELS}
     refused = None
@@ -99,56 +99,8 @@ def measure_relation(levels: tuple[int, int], scale: int, fields: Sequence[Field
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _FieldShift:
-    """The shift of one field, in px of the coarser level, and the correlation after it."""
-
-    dx: float
-    dy: float
-    correlation: float
-
-
-def _register_field(field: FieldPair, scale: int) -> _FieldShift:
-    source = to_grey(shrink_image(field.high, scale, "area")).astype(np.float32)
-    target = to_grey(field.low)
-    window = cv2.createHanningWindow((source.shape[1], source.shape[0]), cv2.CV_32F)
-    (dx, dy), _ = cv2.phaseCorrelate(source - source.mean(), target - target.mean(), window)
-    if max(abs(dx), abs(dy)) > min(source.shape) / 4:
-        dx = dy = 0.0  # too far to be a shift of the same tissue
-    for _ in range(4):
-        step_x, step_y = _solve_step(_shift_image(source, dx, dy), target)
-        dx, dy = dx + float(np.clip(step_x, -1, 1)), dy + float(np.clip(step_y, -1, 1))
-    shifted = _crop_edge(_shift_image(source, dx, dy), dx, dy)
-    return _FieldShift(dx, dy, _correlate(shifted, _crop_edge(target, dx, dy)))
-
-
-def _solve_step(image: GreyImage, target: GreyImage) -> tuple[float, float]:
-    """Return the further shift of the image right and down, with free brightness and contrast."""
-    gradient_y, gradient_x = (np.asarray(gradient, np.float32) for gradient in np.gradient(image))
-    columns = [_crop_edge(column) for column in (-gradient_x, -gradient_y, image, np.ones_like(image))]
-    rows = np.stack([column.ravel() for column in columns], axis=1).astype(np.float64)
-    solution = np.linalg.lstsq(rows, _crop_edge(target).ravel().astype(np.float64), rcond=None)[0]
-    gain = solution[2] if abs(solution[2]) > 0.1 else 1.0
-    return float(solution[0] / gain), float(solution[1] / gain)
-
-
-def _shift_image(image: GreyImage, dx: float, dy: float) -> GreyImage:
-    matrix = np.array([[1, 0, dx], [0, 1, dy]], np.float64)
-    size = (image.shape[1], image.shape[0])
-    shifted = cv2.warpAffine(image, matrix, size, flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
-    return np.asarray(shifted, np.float32)
-
-
-def _crop_edge(image: GreyImage, dx: float = 0, dy: float = 0) -> GreyImage:
-    edge = min(_EDGE_PX + int(max(abs(dx), abs(dy))), (min(image.shape) - 2) // 2)
-    return image[edge:-edge, edge:-edge]
-
-
-def _correlate(first: GreyImage, second: GreyImage) -> float:
-    first_deviation = first - first.mean(dtype=np.float64)
-    second_deviation = second - second.mean(dtype=np.float64)
-    norm = float(np.sqrt((first_deviation**2).sum() * (second_deviation**2).sum()))
-    return float((first_deviation * second_deviation).sum()) / norm if norm > 0 else 0.0
+def _register_field(field: FieldPair, scale: int) -> Translation:
+    return register_translation(to_grey(shrink_image(field.high, scale, "area")), to_grey(field.low))
 
 
 def _measure_drift(fields: Sequence[FieldPair], shifts: Float64Array) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import re
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from wsisr.dataset.records import SCALES
@@ -56,6 +56,10 @@ class Recipe:
         at every level."""
         unit = max(SCALES)
         return -(-round(self.patch_px * (1 - self.overlap)) // unit) * unit
+
+    def describe(self) -> dict[str, str]:
+        """Return all options as text: name to value."""
+        return {name: str(value) for name, value in asdict(self).items()}
 
     def derive_case(self, slide: Path) -> str:
         """Return the patient or specimen of a slide, from its file name."""

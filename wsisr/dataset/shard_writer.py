@@ -11,74 +11,22 @@ process, and its output must depend on its slide and the recipe alone.
 
 from __future__ import annotations
 
-import base64
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, field
-from io import BytesIO
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, BinaryIO
-
-from PIL import Image
+from typing import BinaryIO
 
 from wsisr.dataset.reader import SHARDS
 from wsisr.dataset.records import ByteSpan, PatchRecord
+from wsisr.dataset.slide_facts import JsonObject, SlideFacts
 from wsisr.files import translate_disk_errors, write_atomically
 from wsisr.imaging.pixels import Rgb
 
 PARTS_FOLDER = "parts"
 """Folder of the finished parts, within a dataset that is being built."""
-
-EXAMPLES_PER_REASON = 3
-"""Pictures of rejected patches that a slide keeps for each reason."""
-
-JsonObject = dict[str, Any]
-
-
-@dataclass(slots=True)
-class Rejections:
-    """The fields of a slide that were rejected for one reason."""
-
-    count: int = 0
-    examples: list[str] = field(default_factory=list)
-    """Pictures of a few of them, see `encode_picture`."""
-
-
-@dataclass(slots=True)
-class SlideFacts:
-    """The facts of a slide besides its pairs: one row of `slides.jsonl`, so all values are JSON values."""
-
-    slide: str
-    case: str
-    split: str
-    kind: str
-    size: tuple[int, int] = (0, 0)
-    """Width and height of level 0 in px."""
-    mpp: float = 0.0
-    """Pixel size of level 0, in um/px."""
-    thumbnail: str = ""
-    """Picture of the whole slide, see `encode_picture`."""
-    rejected: dict[str, Rejections] = field(default_factory=dict)
-    """Reason, as text, to the rejected fields."""
-    relations: list[JsonObject] = field(default_factory=list)
-    """Measured relations of two levels or captures: `wsisr.dataset.level_relation.LevelRelation` as dicts."""
-    told: dict[str, str] = field(default_factory=dict)
-    """Further entries for the report: name to text."""
-
-    def reject(self, reason: str, patch: Rgb | None = None, count: int = 1) -> None:
-        """Count rejected fields; the first few patches of a reason are kept as examples."""
-        rejections = self.rejected.setdefault(reason, Rejections())
-        rejections.count += count
-        if patch is not None and len(rejections.examples) < EXAMPLES_PER_REASON:
-            rejections.examples.append(encode_picture(patch, 96))
-
-    @classmethod
-    def from_json(cls, row: Mapping[str, Any]) -> SlideFacts:
-        """Build from a row of `slides.jsonl`, whose values are not checked."""
-        rejected = {reason: Rejections(**rejections) for reason, rejections in row["rejected"].items()}
-        return cls(**{**row, "size": tuple(row["size"]), "rejected": rejected})
 
 
 class ShardWriter:
@@ -147,12 +95,3 @@ def read_part(path: Path, identity: Mapping[str, str] | None = None) -> tuple[Js
     if identity is not None and head["identity"] != dict(identity):
         return None
     return head["facts"], rows
-
-
-def encode_picture(image: Rgb, longer_side_px: int) -> str:
-    """Encode (h, w, 3) as a small JPEG in base64, its longer side at most `longer_side_px`."""
-    file = BytesIO()
-    thumbnail = Image.fromarray(image)
-    thumbnail.thumbnail((longer_side_px, longer_side_px))
-    thumbnail.save(file, "JPEG", quality=80)
-    return base64.b64encode(file.getvalue()).decode()

@@ -13,21 +13,15 @@ from pathlib import Path
 
 import numpy as np
 
-from wsisr.dataset.builder import DatasetPlan, StopSignal
+from wsisr.dataset.builder import BuildOptions, DatasetPlan, StopSignal
 from wsisr.dataset.degradation import CAPTURE, Degradation
-from wsisr.dataset.level_relation import FieldPair, measure_relation
+from wsisr.dataset.level_relation import MAX_RELATION_FIELDS, FieldPair, measure_relation
+from wsisr.dataset.patch_levels import PatchLevel, PatchReader, select_usable_levels
 from wsisr.dataset.patch_selection import PatchCandidate, sample_evenly
-from wsisr.dataset.pyramid import (
-    RELATION_FIELDS,
-    BuildOptions,
-    LevelCutter,
-    PatchLevel,
-    collect_slide_facts,
-    select_usable_levels,
-)
 from wsisr.dataset.recipe import Recipe
 from wsisr.dataset.records import SCALES, PatchRecord
-from wsisr.dataset.shard_writer import ShardWriter, SlideFacts
+from wsisr.dataset.shard_writer import ShardWriter
+from wsisr.dataset.slide_facts import SlideFacts, collect_slide_facts
 from wsisr.dataset.slides_and_splits import DatasetSlide
 from wsisr.errors import DatasetError
 from wsisr.slides import open_slide
@@ -93,18 +87,18 @@ class SimulatedJob:
             tissue = find_tissue(slide)
             facts = collect_slide_facts(self.source, slide, "simulated")
             for level in levels:
-                self._write_level(writer, facts, LevelCutter(slide, level, tissue, self.recipe), stop)
+                self._write_level(writer, facts, PatchReader(slide, level, tissue, self.recipe), stop)
         return facts
 
-    def _write_level(self, writer: ShardWriter, facts: SlideFacts, cutter: LevelCutter, stop: StopSignal) -> None:
+    def _write_level(self, writer: ShardWriter, facts: SlideFacts, patches: PatchReader, stop: StopSignal) -> None:
         """Write the pairs of a level, and add the relation of high and low resolution to `facts`."""
-        selected, level = cutter.select_patches(facts, stop), cutter.level.index
+        selected, level = patches.select_patches(facts, stop), patches.level.index
         textured = [candidate for candidate in selected if not candidate.is_flat]
-        to_measure = {id(candidate) for candidate in sample_evenly(textured, RELATION_FIELDS)}
+        to_measure = {id(candidate) for candidate in sample_evenly(textured, MAX_RELATION_FIELDS)}
         fields: dict[int, list[FieldPair]] = {scale: [] for scale in self.simulation.scales if to_measure}
         for candidate in selected:
             stop.check()
-            pairs = self._write_patch(writer, cutter, candidate)
+            pairs = self._write_patch(writer, patches, candidate)
             for scale in fields if id(candidate) in to_measure else ():
                 fields[scale].append(pairs[scale])
         for scale, of_scale in fields.items():
@@ -112,11 +106,13 @@ class SimulatedJob:
             # A degradation may be so strong that a measured relation would be refused; here it is wanted.
             facts.relations.append(asdict(replace(relation, refused=None)))
 
-    def _write_patch(self, writer: ShardWriter, cutter: LevelCutter, candidate: PatchCandidate) -> dict[int, FieldPair]:
+    def _write_patch(
+        self, writer: ShardWriter, patches: PatchReader, candidate: PatchCandidate
+    ) -> dict[int, FieldPair]:
         """Write the pairs of a patch; return them by scale."""
-        high, pairs = cutter.read_high(candidate.box), {}
+        high, pairs = patches.read_high(candidate.box), {}
         high_span = writer.write_image(high)
-        of_patch = replace(cutter.level.make_record(candidate, high), kind="simulated", shard=writer.shard)
+        of_patch = replace(patches.level.make_record(candidate, high), kind="simulated", shard=writer.shard)
         for scale in self.simulation.scales:
             record = replace(of_patch, scale=scale, mpp_lr=of_patch.mpp_hr * scale)
             random = self.simulation.make_generator(record)
@@ -131,7 +127,5 @@ def plan_simulated_dataset(
     sources: Sequence[DatasetSlide], folder: Path, recipe: Recipe, simulation: Simulation, options: BuildOptions
 ) -> DatasetPlan:
     """Plan a dataset of simulated pairs."""
-    values = {name: str(value) for name, value in asdict(recipe).items()}
     jobs = [SimulatedJob(source, recipe, simulation, options.allow_derived) for source in sources]
-    values = {"kind": "simulated", **values, **simulation.describe()}
-    return DatasetPlan(folder, jobs, values, options.workers, options.overwrite)
+    return DatasetPlan(folder, jobs, {"kind": "simulated", **recipe.describe(), **simulation.describe()}, options)

@@ -12,7 +12,7 @@ from typing import Any
 
 from wsisr.dataset.reader import HEADER, MANIFEST, SLIDES, PatchStore
 from wsisr.dataset.records import PatchRecord
-from wsisr.dataset.shard_writer import SlideFacts
+from wsisr.dataset.slide_facts import SlideFacts
 from wsisr.errors import DatasetError
 
 

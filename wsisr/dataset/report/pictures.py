@@ -11,7 +11,7 @@ from markupsafe import Markup
 from wsisr.dataset.patch_selection import sample_evenly
 from wsisr.dataset.reader import PatchStore
 from wsisr.dataset.records import MAGNIFICATIONS, PatchRecord
-from wsisr.dataset.shard_writer import SlideFacts
+from wsisr.dataset.slide_facts import SlideFacts
 from wsisr.imaging.geometry import Box
 from wsisr.imaging.pixels import Rgb, enlarge_image, round_to_uint8, shrink_image
 from wsisr.reports.pictures import is_base64_jpeg, make_data_uri

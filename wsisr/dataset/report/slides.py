@@ -11,7 +11,7 @@ from wsisr.dataset.records import ParameterValue, PatchRecord
 from wsisr.dataset.report.contents import ReportContents, ReportedRelation
 from wsisr.dataset.report.kernels import render_small_kernel
 from wsisr.dataset.report.pictures import DIFFERENCE_GAIN, FRAME_COLOURS, PairViews, render_slide_map
-from wsisr.dataset.shard_writer import SlideFacts
+from wsisr.dataset.slide_facts import SlideFacts
 from wsisr.dataset.statistics import count_patches
 from wsisr.progress import format_count
 from wsisr.reports.pictures import encode_data_uri
