@@ -1,4 +1,4 @@
-"""Facts of a slide: pixel size, objective, colour profile, associated images."""
+"""What a slide says of itself: pitch, objective, colour profile, associated images."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ SIZES = (Size(200, 160), Size(100, 80), Size(50, 40))
 PITCHES = st.floats(FINEST_MPP, COARSEST_MPP)
 
 
-def read_facts(path: Path, mpp: float | None = None) -> SlideInfo:
+def facts(path: Path, mpp: float | None = None) -> SlideInfo:
     with open_slide(path, mpp) as slide:
         return slide.info
 
 
 def test_a_real_slide(cmu_slide: Path) -> None:
-    info = read_facts(cmu_slide)
+    info = facts(cmu_slide)
     assert (info.path, info.vendor, info.size) == (cmu_slide, "aperio", Size(2220, 2967))
     assert (info.mpp, info.objective, info.icc) == (0.499, 20.0, None)
     assert info.level_mpp(0) == 0.499
@@ -47,9 +47,9 @@ def test_a_real_slide(cmu_slide: Path) -> None:
 
 
 @pytest.mark.parametrize("write", [write_generic_pyramid, write_ome_pyramid])
-def test_levels_know_their_size_downsample_and_pixel_size(tmp_path: Path, write: Any) -> None:
+def test_levels_know_their_size_downsample_and_pitch(tmp_path: Path, write: Any) -> None:
     path = write(tmp_path / "pyramid.tif", make_noise_levels(*SIZES))
-    info = read_facts(path, mpp=0.25)
+    info = facts(path, mpp=0.25)
     assert tuple(level.size for level in info.levels) == SIZES
     assert [level.downsample for level in info.levels] == [1.0, 2.0, 4.0]
     assert [info.level_mpp(number) for number in range(3)] == [0.25, 0.5, 1.0]
@@ -70,34 +70,32 @@ def test_levels_know_their_size_downsample_and_pixel_size(tmp_path: Path, write:
         ((1e8, 1e8), "CENTIMETER", None),
     ],
 )
-def test_pixel_size_of_a_plain_tiff_is_its_resolution_where_that_is_plausible(
+def test_pitch_of_a_plain_tiff_is_its_resolution_where_that_is_plausible(
     tmp_path: Path, tile: Any, resolution: tuple[float, float], unit: str, mpp: float | None
 ) -> None:
     path = write_tiff(
         tmp_path / "image.tif", make_noise(SIZES[0]), tile=tile, resolution=resolution, resolutionunit=unit
     )
-    assert read_facts(path).mpp == (mpp if mpp is None else pytest.approx(mpp, rel=1e-6))
+    assert facts(path).mpp == (mpp if mpp is None else pytest.approx(mpp, rel=1e-6))
 
 
 @pytest.mark.parametrize(
     ("size", "unit", "mpp"),
     [(0.25, "µm", 0.25), (250.0, "nm", 0.25), (2.5e-4, "mm", 0.25), (0.0, "µm", None), (1.0, "pixel", None)],
 )
-def test_pixel_size_of_an_ome_tiff_is_its_physical_size(
-    tmp_path: Path, size: float, unit: str, mpp: float | None
-) -> None:
+def test_pitch_of_an_ome_tiff_is_its_physical_size(tmp_path: Path, size: float, unit: str, mpp: float | None) -> None:
     ome = {"PhysicalSizeX": size, "PhysicalSizeXUnit": unit, "PhysicalSizeY": size, "PhysicalSizeYUnit": unit}
-    info = read_facts(write_ome_pyramid(tmp_path / "image.ome.tif", make_noise_levels(*SIZES), ome))
+    info = facts(write_ome_pyramid(tmp_path / "image.ome.tif", make_noise_levels(*SIZES), ome))
     assert info.vendor == "ome"
     assert info.mpp == (mpp if mpp is None else pytest.approx(mpp))
 
 
-def test_a_given_pixel_size_overrides_the_recorded_one(cmu_slide: Path) -> None:
-    assert read_facts(cmu_slide, mpp=0.3).mpp == 0.3
+def test_a_given_pitch_overrides_the_recorded_one(cmu_slide: Path) -> None:
+    assert facts(cmu_slide, mpp=0.3).mpp == 0.3
 
 
 @pytest.mark.parametrize("mpp", [0.0, -0.5, math.nan, math.inf, 500.0])
-def test_an_impossible_given_pixel_size_is_refused(cmu_slide: Path, mpp: float) -> None:
+def test_an_impossible_given_pitch_is_refused(cmu_slide: Path, mpp: float) -> None:
     with pytest.raises(SlideError, match=r"no slide has pixels of .* um; give 0\.01 to 20 um/px"):
         open_slide(cmu_slide, mpp)
 
@@ -120,12 +118,12 @@ def test_axes_that_agree_within_two_percent_give_their_mean_others_the_coarser_o
 
 
 @given(x=PITCHES)
-def test_a_square_pixel_keeps_its_size_exactly(x: float) -> None:
+def test_a_square_pixel_keeps_its_pitch_exactly(x: float) -> None:
     assert derive_pixel_size(x, x) == PixelSize(x)
 
 
 @pytest.mark.parametrize("bad", [None, 0.0, -1.0, math.nan, math.inf, 352.8])
-def test_an_implausible_axis_gives_no_pixel_size(bad: float | None) -> None:
+def test_an_axis_that_cannot_be_gives_no_pitch(bad: float | None) -> None:
     assert derive_pixel_size(bad, 0.5) == derive_pixel_size(0.5, bad) == PixelSize()
 
 
@@ -170,7 +168,7 @@ def test_an_ome_objective_is_found_whichever_library_reads_the_pixels(tmp_path: 
                 description=description,
                 metadata=None,
             )
-    info = read_facts(tmp_path / "hybrid.tif")
+    info = facts(tmp_path / "hybrid.tif")
     assert (info.reader, info.vendor, info.mpp, info.objective, len(info.levels)) == ("openslide", "ome", 0.5, 20.0, 3)
 
 
@@ -178,12 +176,12 @@ def test_an_ome_objective_is_found_whichever_library_reads_the_pixels(tmp_path: 
 def test_the_colour_profile_is_given_as_stored(tmp_path: Path, tile: Any) -> None:
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     path = write_tiff(tmp_path / "image.tif", make_noise(SIZES[0]), tile=tile, iccprofile=profile)
-    assert read_facts(path).icc == profile
+    assert facts(path).icc == profile
 
 
 def test_a_damaged_colour_profile_does_not_matter_for_opening(tmp_path: Path) -> None:
     path = write_tiff(tmp_path / "image.tif", make_noise(SIZES[0]), tile=(64, 64), iccprofile=b"no profile")
-    assert read_facts(path).icc == b"no profile"
+    assert facts(path).icc == b"no profile"
 
 
 def test_the_largest_image_is_the_slide_and_others_are_associated(tmp_path: Path) -> None:
@@ -191,20 +189,20 @@ def test_the_largest_image_is_the_slide_and_others_are_associated(tmp_path: Path
     with tifffile.TiffWriter(path, ome=True) as writer:
         writer.write(make_noise(Size(30, 20)), photometric="rgb", metadata={"axes": "YXS", "Name": "Macro"})
         writer.write(np.asarray(make_noise(SIZES[0])), photometric="rgb", metadata={"axes": "YXS", "Name": "Scan"})
-    info = read_facts(path)
+    info = facts(path)
     assert info.size == SIZES[0]
     assert info.associated == {"macro": Size(30, 20)}
 
 
 @pytest.mark.parametrize(("objective", "mpp"), [(20.0, 0.5), (40.0, 0.25), (None, None), (0.0, None), (4000.0, None)])
-def test_a_pixel_size_is_estimated_from_a_possible_objective(objective: float | None, mpp: float | None) -> None:
+def test_a_pitch_is_estimated_from_an_objective_that_can_be(objective: float | None, mpp: float | None) -> None:
     assert estimate_mpp(objective) == mpp
 
 
-def test_an_estimate_is_made_only_on_request_with_a_warning(tmp_path: Path) -> None:
+def test_an_estimate_is_made_only_where_asked_and_is_said(tmp_path: Path) -> None:
     xml = OME.format(lens="", settings="").replace('PhysicalSizeX="0.5" PhysicalSizeY="0.5"', "")
     path = write_tiff(tmp_path / "image.ome.tif", make_noise(SIZES[0]), description=xml)
-    assert (read_facts(path).mpp, read_facts(path).mpp_origin) == (None, "not recorded")
+    assert (facts(path).mpp, facts(path).mpp_origin) == (None, "not recorded")
     with open_slide(path, estimate=True) as slide:
         assert (slide.info.mpp, slide.info.mpp_origin) == (0.5, "estimated from the 20x objective")
         assert "estimate from the 20x objective" in slide.info.warnings[0]
@@ -214,18 +212,18 @@ def test_an_estimate_is_made_only_on_request_with_a_warning(tmp_path: Path) -> N
     ("mpp", "objective", "doubted"),
     [(0.25, 40, False), (0.22, 20, False), (0.5, None, False), (16.8, None, True), (0.02, None, True), (1.0, 40, True)],
 )
-def test_an_unlikely_pixel_size_gives_a_warning(mpp: float, objective: float | None, doubted: bool) -> None:
+def test_a_pitch_that_can_hardly_be_is_doubted(mpp: float, objective: float | None, doubted: bool) -> None:
     assert bool(list(check_recorded_mpp(mpp, objective))) == doubted
 
 
-def test_a_given_pixel_size_is_marked_as_given(cmu_slide: Path) -> None:
-    assert read_facts(cmu_slide, mpp=0.3).mpp_origin == "given by the user; the file records 0.499 um/px"
+def test_a_given_pitch_is_marked_as_given(cmu_slide: Path) -> None:
+    assert facts(cmu_slide, mpp=0.3).mpp_origin == "given by the user; the file records 0.499 um/px"
 
 
-def test_a_given_pixel_size_far_from_the_recorded_one_gives_a_warning(cmu_slide: Path) -> None:
-    (said,) = read_facts(cmu_slide, mpp=0.3).warnings
+def test_a_given_pitch_far_from_the_recorded_one_is_remarked_on(cmu_slide: Path) -> None:
+    (said,) = facts(cmu_slide, mpp=0.3).warnings
     assert said == "0.3 um/px was given, where the file records 0.499; the given one counts"
-    assert read_facts(cmu_slide, mpp=0.5).warnings == ()
+    assert facts(cmu_slide, mpp=0.5).warnings == ()
 
 
 @pytest.mark.parametrize(
@@ -240,7 +238,7 @@ def test_a_given_pixel_size_far_from_the_recorded_one_gives_a_warning(cmu_slide:
         (0.3, None, None),
     ],
 )
-def test_a_magnification_that_contradicts_a_given_pixel_size_gives_way(
+def test_a_magnification_that_contradicts_a_given_pitch_gives_way(
     given: float, recorded: float | None, objective: float | None
 ) -> None:
     assert correct_objective(given, recorded) == objective

@@ -20,13 +20,13 @@ from wsisr.slides.files import fingerprint_files, hash_in_background, hash_slide
 LINES = "find . -type f -printf '%P\\n' | LC_ALL=C sort | xargs -d '\\n' sha256sum | sha256sum"
 
 
-def make_info(path: Path, vendor: str = "test", **properties: str) -> SlideInfo:
+def info_of(path: Path, vendor: str = "test", **properties: str) -> SlideInfo:
     named = {name.replace("_", "."): value for name, value in properties.items()}
     level = Level(Size(1, 1), 1.0)
     return SlideInfo(path, "test", vendor, (level,), None, None, None, {}, named)
 
 
-def list_names(info: SlideInfo) -> list[str]:
+def names(info: SlideInfo) -> list[str]:
     return [file.relative_to(info.path.parent).as_posix() for file in list_slide_files(info)]
 
 
@@ -41,11 +41,11 @@ def folder(tmp_path: Path) -> Path:
 def test_of_one_file_it_is_its_sha256(tmp_path: Path) -> None:
     path = tmp_path / "a.bin"
     path.write_bytes(os.urandom(5_000_000))
-    assert hash_slide(make_info(path), Event()) == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert hash_slide(info_of(path), Event()) == hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def test_of_a_slide_that_is_no_file_there_is_none(tmp_path: Path) -> None:
-    assert hash_slide(make_info(tmp_path / "none"), Event()) is None
+    assert hash_slide(info_of(tmp_path / "none"), Event()) is None
 
 
 @pytest.mark.skipif(shutil.which("xargs") is None or os.uname().sysname != "Linux", reason="asks GNU's tools")
@@ -57,21 +57,21 @@ def test_of_a_folder_it_is_what_sha256sum_says(tmp_path: Path) -> None:
 
 
 def test_mirax_is_its_index_and_the_folder_of_its_name(folder: Path) -> None:
-    assert list_names(make_info(folder / "b.mrxs")) == ["b.mrxs", "b/Data0001.dat", "b/Slidedat.ini", "b/sub/x"]
+    assert names(info_of(folder / "b.mrxs")) == ["b.mrxs", "b/Data0001.dat", "b/Slidedat.ini", "b/sub/x"]
 
 
 def test_hamamatsu_is_its_index_and_the_files_it_names(folder: Path) -> None:
     for name in ("s.jpg", "s(1,0).jpg", "other.jpg"):
         (folder / name).write_bytes(b"x")
     (folder / "s.vms").write_text("[Virtual Microscope Specimen]\nImageFile=s.jpg\nImageFile(1,0)=s(1,0).jpg\n")
-    assert list_names(make_info(folder / "s.vms", "hamamatsu")) == ["s(1,0).jpg", "s.jpg", "s.vms"]
+    assert names(info_of(folder / "s.vms", "hamamatsu")) == ["s(1,0).jpg", "s.jpg", "s.vms"]
 
 
 def test_dicom_is_the_files_of_its_series_whichever_was_named(folder: Path) -> None:
     for name, series in {"1.dcm": "1.2.3", "2.dcm": "1.2.3", "3.dcm": "9.9"}.items():
         (folder / name).write_bytes(b"head" + series.encode() + name.encode())
-    first, second = (make_info(folder / name, "dicom", dicom_SeriesInstanceUID="1.2.3") for name in ("1.dcm", "2.dcm"))
-    assert list_names(first) == list_names(second) == ["1.dcm", "2.dcm"]
+    first, second = (info_of(folder / name, "dicom", dicom_SeriesInstanceUID="1.2.3") for name in ("1.dcm", "2.dcm"))
+    assert names(first) == names(second) == ["1.dcm", "2.dcm"]
     assert hash_slide(first, Event()) == hash_slide(second, Event())
 
 
@@ -81,7 +81,7 @@ def test_all_files_of_a_real_dicom_slide_count(shared_slides: Path) -> None:
 
 
 def test_a_change_of_any_file_changes_it(folder: Path) -> None:
-    info = make_info(folder / "b.mrxs")
+    info = info_of(folder / "b.mrxs")
     before = hash_slide(info, Event())
     (folder / "other" / "Data.dat").write_bytes(b"changed")
     assert hash_slide(info, Event()) == before
@@ -89,12 +89,12 @@ def test_a_change_of_any_file_changes_it(folder: Path) -> None:
     assert hash_slide(info, Event()) != before
 
 
-def test_it_is_computed_in_the_background_and_can_be_abandoned(tmp_path: Path) -> None:
+def test_it_is_made_beside_other_work_and_can_be_left(tmp_path: Path) -> None:
     path = write_tiff(tmp_path / "a.tif", make_noise_levels(Size(40, 30))[0])
-    with hash_in_background(make_info(path)) as found:
+    with hash_in_background(info_of(path)) as found:
         assert found.result() == hashlib.sha256(path.read_bytes()).hexdigest()
     os.mkfifo(tmp_path / "endless")
-    with hash_in_background(make_info(tmp_path)) as found:
+    with hash_in_background(info_of(tmp_path)) as found:
         pass
     assert found.done()
 
@@ -102,14 +102,14 @@ def test_it_is_computed_in_the_background_and_can_be_abandoned(tmp_path: Path) -
 @pytest.mark.skipif(not Path("/proc/self/mem").exists(), reason="no file here that opens but does not read")
 def test_what_cannot_be_read_is_one_line() -> None:
     with pytest.raises(SlideError, match="/proc/self/mem: cannot be read"):
-        hash_slide(make_info(Path("/proc/self/mem")), Event())
+        hash_slide(info_of(Path("/proc/self/mem")), Event())
 
 
-def test_the_fingerprint_of_a_folder_changes_with_each_file_in_it(tmp_path: Path) -> None:
+def test_the_age_of_a_folder_tells_of_each_file_in_it(tmp_path: Path) -> None:
     path = write_ome_zarr(tmp_path / "a.zarr", make_noise_levels(Size(150, 100), Size(75, 50)), "0.5")
-    files = list_slide_files(make_info(path))
+    files = list_slide_files(info_of(path))
     before = fingerprint_files(files)
-    assert fingerprint_files(list_slide_files(make_info(path))) == before
+    assert fingerprint_files(list_slide_files(info_of(path))) == before
     for file in files:
         found = file.stat()
         os.utime(file, ns=(found.st_atime_ns, found.st_mtime_ns + 1))
@@ -132,4 +132,4 @@ def test_a_slide_that_changes_while_it_is_read_has_no_digest(tmp_path: Path) -> 
             return False
 
     with pytest.raises(SlideError, match="has changed while it was read"):
-        hash_slide(make_info(path), Growing())
+        hash_slide(info_of(path), Growing())

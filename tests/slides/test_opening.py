@@ -23,7 +23,7 @@ GREY = make_noise(SMALL)[..., 0]
 COLOURS = np.arange(3 * 256, dtype=np.uint16).reshape(3, 256)
 
 
-def read_refusal(path: Path | str) -> str:
+def refusal(path: Path | str) -> str:
     with pytest.raises(SlideError) as caught:
         open_slide(path)
     line = str(caught.value)
@@ -35,43 +35,43 @@ def read_refusal(path: Path | str) -> str:
 
 
 def test_a_missing_file(tmp_path: Path) -> None:
-    assert "No such file" in read_refusal(tmp_path / "missing.svs")
+    assert "No such file" in refusal(tmp_path / "missing.svs")
 
 
 def test_a_path_may_be_a_string(tmp_path: Path) -> None:
-    assert "No such file" in read_refusal(str(tmp_path / "missing.svs"))
+    assert "No such file" in refusal(str(tmp_path / "missing.svs"))
 
 
 def test_a_path_below_a_file(cmu_slide: Path) -> None:
-    assert "Not a directory" in read_refusal(cmu_slide / "inside.svs")
+    assert "Not a directory" in refusal(cmu_slide / "inside.svs")
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may read everything")
 def test_an_unreadable_file(tmp_path: Path) -> None:
     path = write_tiff(tmp_path / "locked.tif", make_noise(SMALL))
     path.chmod(0)
-    assert "Permission denied" in read_refusal(path)
+    assert "Permission denied" in refusal(path)
 
 
 def test_a_folder_without_dicom_files(tmp_path: Path) -> None:
-    assert "folder without DICOM files (*.dcm) and no OME-Zarr" in read_refusal(tmp_path)
+    assert "folder without DICOM files (*.dcm) and no OME-Zarr" in refusal(tmp_path)
 
 
 def test_an_empty_file(tmp_path: Path) -> None:
     (tmp_path / "empty.svs").touch()
-    assert "empty" in read_refusal(tmp_path / "empty.svs")
+    assert "empty" in refusal(tmp_path / "empty.svs")
 
 
 @pytest.mark.parametrize("name", ["text.svs", "text.tif", "text.dcm", "text.ndpi", "text.mrxs", "text.vms"])
 def test_a_text_file_under_the_name_of_a_slide(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_text("not a slide\n" * 100)
-    assert "not a slide" in read_refusal(tmp_path / name)
+    assert "not a slide" in refusal(tmp_path / name)
 
 
 @pytest.mark.parametrize("length", [4, 8, 10, 100, 5_000, 1_000_000])
 def test_a_slide_cut_before_its_directory(tmp_path: Path, cmu_slide: Path, length: int) -> None:
     (tmp_path / "cut.svs").write_bytes(cmu_slide.read_bytes()[:length])
-    assert "damaged TIFF" in read_refusal(tmp_path / "cut.svs")
+    assert "damaged TIFF" in refusal(tmp_path / "cut.svs")
 
 
 Writer = Callable[[Path], Path]
@@ -104,7 +104,7 @@ NOT_BRIGHTFIELD: dict[str, tuple[Writer, str]] = {
 @pytest.mark.parametrize("kind", NOT_BRIGHTFIELD)
 def test_what_is_not_8_bit_rgb_is_refused_by_name(tmp_path: Path, kind: str) -> None:
     write, word = NOT_BRIGHTFIELD[kind]
-    assert word in read_refusal(write(tmp_path / "image.tif"))
+    assert word in refusal(write(tmp_path / "image.tif"))
 
 
 @pytest.mark.parametrize(
@@ -119,7 +119,7 @@ def test_rgb_that_no_reader_decodes_is_refused_with_a_way_out(
 ) -> None:
     image = make_noise(SMALL)
     pixels = np.moveaxis(image, -1, 0) if "planarconfig" in options else image
-    line = read_refusal(write_tiff(tmp_path / "image.tif", pixels, **options))
+    line = refusal(write_tiff(tmp_path / "image.tif", pixels, **options))
     assert word in line
     assert "vips" in line
 
@@ -135,7 +135,7 @@ def test_a_compressed_strip_too_large_for_memory_is_refused(tmp_path: Path) -> N
             rowsperstrip=20_000,
             compression="zlib",
         )
-    assert "20000 x 20000 px" in read_refusal(path)
+    assert "20000 x 20000 px" in refusal(path)
 
 
 def test_tiles_too_large_for_any_reader_are_refused_before_openslide_ends_the_process(
@@ -146,14 +146,14 @@ def test_tiles_too_large_for_any_reader_are_refused_before_openslide_ends_the_pr
     with tifffile.TiffFile(path, mode="r+") as tiff:
         for side in ("TileWidth", "TileLength"):
             tiff.pages.first.tags[side].overwrite(65520)
-    assert "larger than any scanner's" in read_refusal(path)
+    assert "larger than any scanner's" in refusal(path)
 
 
 def test_xml_that_declares_entities_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "bomb.ome.tif"
     xml = '<?xml version="1.0"?><!DOCTYPE x [<!ENTITY a "aaaa">]><OME>&a;</OME>'
     tifffile.imwrite(path, make_noise(SMALL), photometric="rgb", description=xml, metadata=None)
-    assert "damaged TIFF" in read_refusal(path)
+    assert "damaged TIFF" in refusal(path)
 
 
 def test_an_ome_tiff_that_names_another_file_reads_nothing_of_it(tmp_path: Path) -> None:
@@ -185,7 +185,7 @@ def test_a_slide_that_ends_early_opens_and_names_the_box_that_is_lost(tmp_path: 
 def test_a_pyramid_whose_smallest_level_is_cut_is_refused(tmp_path: Path) -> None:
     path = write_generic_pyramid(tmp_path / "cut.tif", make_noise_levels(Size(256, 256), Size(128, 128)))
     path.write_bytes(path.read_bytes()[:-2000])
-    assert "Short read of file: " in read_refusal(path)
+    assert "Short read of file: " in refusal(path)
 
 
 @pytest.mark.parametrize("write", [write_generic_pyramid, write_ome_pyramid])

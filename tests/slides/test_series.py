@@ -1,4 +1,4 @@
-"""Files that hold several images: the largest is read, with a warning; `series` chooses another."""
+"""Files that hold several images: the largest is read, and that is said; `series` chooses."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_of_several_ome_images_the_largest_is_read_unless_another_is_asked_for(t
     path = write_ome(tmp_path / "a.ome.tif", [("one", SMALL), ("two", LARGE), ("label image", [LARGE[1]])])
     for series, levels in ((None, LARGE), (0, SMALL), (1, LARGE)):
         with open_slide(path, series=series) as slide:
-            assert [image.name for image in slide.info.all_series] == ["one", "two", "label image"]
+            assert [scene.name for scene in slide.info.all_series] == ["one", "two", "label image"]
             assert slide.info.series_number == (1 if series is None else series)
             assert (len(slide.info.warnings) == 1) == (series is None)
             assert slide.info.mpp == 0.5
@@ -51,7 +51,7 @@ def test_of_several_ome_images_the_largest_is_read_unless_another_is_asked_for(t
                 np.testing.assert_array_equal(slide.read(Box.from_size(size), number), level)
 
 
-def test_a_label_beside_a_slide_gives_no_warning(tmp_path: Path) -> None:
+def test_a_label_beside_a_slide_is_no_choice(tmp_path: Path) -> None:
     path = write_ome(tmp_path / "a.ome.tif", [("scan", LARGE), ("label image", [SMALL[1]]), ("macro image", SMALL)])
     with open_slide(path) as slide:
         assert slide.info.warnings == ()
@@ -84,7 +84,7 @@ def test_regions_of_a_glass_lie_on_one_canvas_and_each_can_be_had(tmp_path: Path
     path = write_leica(tmp_path / "a.scn", scans[0], second=scans[1])
     with open_slide(path) as slide:
         assert (slide.info.series_number, slide.info.bounds) == (None, Box(20, 20, 396, 364))
-        assert [image.size for image in slide.info.all_series] == [Size(256, 192), Size(96, 64)]
+        assert [scene.size for scene in slide.info.all_series] == [Size(256, 192), Size(96, 64)]
     for series, corner in ((0, 20), (1, 300)):
         with open_slide(path, series=series) as slide:
             source = select_region(slide)

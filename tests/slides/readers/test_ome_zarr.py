@@ -115,34 +115,34 @@ def test_a_scale_of_all_levels_and_a_unit_count(tmp_path: Path) -> None:
         assert slide.info.mpp == pytest.approx(0.5)
 
 
-def test_without_a_unit_the_pixel_size_is_not_recorded(tmp_path: Path) -> None:
+def test_without_a_unit_the_pitch_is_not_recorded(tmp_path: Path) -> None:
     with open_slide(write_ome_zarr(tmp_path / "a", LEVELS, "0.5", scale=None)) as slide:
         assert slide.info.mpp is None
 
 
-def write_several_images(folder: Path, version: str) -> Path:
+def several_images(folder: Path, version: str) -> Path:
     """As bioformats2raw lays them out: the second is the largest, the third is no picture."""
     group = zarr.create_group(folder, zarr_format=2 if version == "0.4" else 3)
     group.attrs["bioformats2raw.layout"] = 3
     write_ome_zarr(folder / "0", LEVELS[1:], version)
     write_ome_zarr(folder / "1", LEVELS, version)
-    change_metadata(write_ome_zarr(folder / "2", LEVELS, version), shape=[4, 183, 221])
+    changed(write_ome_zarr(folder / "2", LEVELS, version), shape=[4, 183, 221])
     write_ome_zarr(folder / "3", [LEVELS[2][:5, :5]], version)
     return folder
 
 
 @pytest.mark.parametrize("version", ["0.4", "0.5"])
 def test_of_several_images_the_largest_is_read_unless_another_is_asked_for(tmp_path: Path, version: str) -> None:
-    path = write_several_images(tmp_path / "all", version)
+    path = several_images(tmp_path / "all", version)
     with open_slide(path) as slide:
         assert (slide.info.size, slide.info.series_number) == (Size(221, 183), 1)
-        assert [series.size for series in slide.info.all_series] == [
+        assert [scene.size for scene in slide.info.all_series] == [
             Size(110, 91),
             Size(221, 183),
             Size(221, 183),
             Size(5, 5),
         ]
-        assert [bool(series.refusal) for series in slide.info.all_series] == [False, False, True, False]
+        assert [bool(scene.refusal) for scene in slide.info.all_series] == [False, False, True, False]
         assert slide.info.warnings == ("the file holds 3 images; series 1, the largest, is read (others by --series)",)
     with open_slide(path, series=0) as slide:
         assert (slide.info.size, slide.info.series_number, slide.info.warnings) == (Size(110, 91), 0, ())
@@ -159,12 +159,12 @@ def test_several_multiscales_of_one_group_are_images_too(tmp_path: Path) -> None
     attributes["multiscales"] = [scale | {"name": "small", "datasets": scale["datasets"][1:]}, scale]
     (path / ".zattrs").write_text(json.dumps(attributes))
     with open_slide(path) as slide:
-        assert [series.name for series in slide.info.all_series] == ["small", ""]
+        assert [scene.name for scene in slide.info.all_series] == ["small", ""]
         assert slide.info.series_number == 1
 
 
 @pytest.mark.parametrize("version", ["0.4", "0.5"])
-def test_a_chunk_that_is_not_stored_is_white_not_black_with_a_warning(tmp_path: Path, version: str) -> None:
+def test_a_chunk_that_is_not_stored_is_white_not_black_and_that_is_said(tmp_path: Path, version: str) -> None:
     path = write_ome_zarr(tmp_path / "a", LEVELS[:1], version, fill_value=0)
     with open_slide(path) as slide:
         assert slide.info.warnings == ()
@@ -186,7 +186,7 @@ def test_a_chunk_that_a_shard_leaves_out_is_what_the_array_names(tmp_path: Path,
         assert (slide.read(Box(0, 0, 64, 64), 0) == (fill or 255)).all()
 
 
-def read_refusal(path: Path | str) -> str:
+def refusal(path: Path | str) -> str:
     with pytest.raises(SlideError) as caught:
         open_slide(path)
     line = str(caught.value)
@@ -196,7 +196,7 @@ def read_refusal(path: Path | str) -> str:
     return line
 
 
-def change_metadata(path: Path, **values: Any) -> Path:
+def changed(path: Path, **values: Any) -> Path:
     """The metadata of level 0 with other values."""
     file = next(path / "0" / name for name in (".zarray", "zarr.json") if (path / "0" / name).exists())
     file.write_text(json.dumps(json.loads(file.read_text()) | values))
@@ -227,7 +227,7 @@ def change_metadata(path: Path, **values: Any) -> Path:
 def test_an_array_that_is_no_picture_or_names_other_codecs_is_refused(
     tmp_path: Path, version: str, values: dict[str, Any], word: str
 ) -> None:
-    assert word in read_refusal(change_metadata(write_ome_zarr(tmp_path / "a", LEVELS, version), **values))
+    assert word in refusal(changed(write_ome_zarr(tmp_path / "a", LEVELS, version), **values))
 
 
 def test_what_is_not_one_image_of_three_channels_is_refused(tmp_path: Path) -> None:
@@ -248,9 +248,9 @@ def test_what_is_not_one_image_of_three_channels_is_refused(tmp_path: Path) -> N
         ({}, "not an OME-Zarr image"),
     ):
         (path / ".zattrs").write_text(json.dumps(attributes))
-        assert word in read_refusal(path)
+        assert word in refusal(path)
     (path / ".zattrs").write_text("[" * 100_000)
-    assert "damaged" in read_refusal(path)
+    assert "damaged" in refusal(path)
 
 
 def test_a_remote_store_is_refused() -> None:
@@ -282,7 +282,7 @@ def test_a_damaged_colour_profile_is_one_line(tmp_path: Path, codec: Any) -> Non
     with open_slide(path) as slide:
         assert slide.info.icc == bytes(n % 256 for n in range(500))
     (path / "icc" / "c" / "0").write_bytes(b"x" * 40)
-    assert "damaged one (chunk 0: " in read_refusal(path)
+    assert "damaged one (chunk 0: " in refusal(path)
 
 
 @pytest.mark.parametrize("codec", ["zlib", "gzip", "zstd", "blosc", "lz4"])

@@ -37,7 +37,7 @@ ODD = make_noise_levels(Size(221, 183), Size(110, 91), Size(55, 45))
 """Downsamples that are not whole: as scanners and halving programs leave them."""
 
 
-def read_level(slide: Slide, level: int) -> Rgb:
+def whole(slide: Slide, level: int) -> Rgb:
     return slide.read(Box.from_size(slide.info.levels[level].size), level)
 
 
@@ -125,7 +125,7 @@ def test_openslide_and_tifffile_agree_at_every_level(tmp_path: Path, options: di
     with open_by_openslide(path) as one, open_tiff_slide(path) as other:
         assert one.info.levels == other.info.levels
         for level in range(3):
-            np.testing.assert_array_equal(read_level(one, level), read_level(other, level))
+            np.testing.assert_array_equal(whole(one, level), whole(other, level))
 
 
 def test_both_readers_give_the_same_pixels_of_a_real_slide(cmu_slide: Path) -> None:
@@ -160,12 +160,12 @@ def test_segments_that_were_left_out_are_white(tmp_path: Path) -> None:
         )
     for opened in (OpenSlideSlide(read_tiff_image(path).info), open_tiff_slide(path)):
         with opened as slide:
-            pixels = read_level(slide, 0)
+            pixels = whole(slide, 0)
             np.testing.assert_array_equal(pixels[:64, 64:], make_noise(Size(64, 64)))
             assert pixels[64:].min() == pixels[:, :64].min() == 255
 
 
-def measure_peak_of_reading(slide: Slide, box: Box) -> int:
+def peak_of_reading(slide: Slide, box: Box) -> int:
     tracemalloc.start()
     slide.read(box, 0)
     peak = tracemalloc.get_traced_memory()[1]
@@ -176,14 +176,14 @@ def measure_peak_of_reading(slide: Slide, box: Box) -> int:
 def test_a_box_of_one_huge_uncompressed_strip_costs_its_rows(tmp_path: Path) -> None:
     path = write_tiff(tmp_path / "strip.tif", np.full((3000, 2000, 3), 200, np.uint8), rowsperstrip=3000)
     with open_slide(path) as slide:
-        assert measure_peak_of_reading(slide, Box(100, 2500, 164, 2564)) < 2 * 2**20
+        assert peak_of_reading(slide, Box(100, 2500, 164, 2564)) < 2 * 2**20
 
 
 def test_a_box_of_a_tiled_image_costs_its_tiles(tmp_path: Path) -> None:
     image = np.full((2000, 2000, 3), 200, np.uint8)
     path = write_tiff(tmp_path / "tiles.ome.tif", image, tile=(128, 128), compression="jpeg")
     with open_tiff_slide(path) as slide:
-        assert measure_peak_of_reading(slide, Box(100, 1500, 164, 1564)) < 2**20
+        assert peak_of_reading(slide, Box(100, 1500, 164, 1564)) < 2**20
 
 
 def test_a_tile_that_decodes_to_more_than_the_header_says_is_refused_unread(tmp_path: Path) -> None:

@@ -39,7 +39,7 @@ def test_dicom_by_its_folder_or_by_any_file_of_it(shared_slides: Path) -> None:
         np.testing.assert_array_equal(slide.read(box, 0), other.read(box, 0))
 
 
-def test_dicom_with_a_wrong_pixel_size_opens_with_the_recorded_one(shared_slides: Path) -> None:
+def test_dicom_that_lies_about_its_pitch_opens_with_the_pitch_it_claims(shared_slides: Path) -> None:
     with open_slide(shared_slides / "vendor" / "dicom-jpeg.dcm") as slide:
         assert slide.info.mpp == pytest.approx(16.783)
         assert "no slide scanner" in slide.info.warnings[0]

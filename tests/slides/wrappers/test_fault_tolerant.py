@@ -23,7 +23,7 @@ SIZE = Size(500, 300)
 PIXELS = make_noise(SIZE)
 
 
-def write_damaged(path: Path, *tiles: int) -> Path:
+def damaged(path: Path, *tiles: int) -> Path:
     """A slide in tiles of 112 px, 5 a row, of which some hold no image."""
     write_tiff(path, PIXELS, tile=(112, 112), compression="zlib")
     with tifffile.TiffFile(path) as tiff:
@@ -38,7 +38,7 @@ def write_damaged(path: Path, *tiles: int) -> Path:
 
 @pytest.fixture(scope="module")
 def damaged_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_damaged(tmp_path_factory.mktemp("damaged") / "a.tif", 6, 14)
+    return damaged(tmp_path_factory.mktemp("damaged") / "a.tif", 6, 14)
 
 
 class TestFaultTolerantSlide(SlideContract):
@@ -66,19 +66,19 @@ def test_a_box_is_the_same_whatever_is_read_with_it(
 
 
 def test_what_can_be_decoded_is_as_scanned_and_the_rest_is_listed(damaged_file: Path) -> None:
-    with FaultTolerantSlide(open_slide(damaged_file, mpp=0.5)) as tolerant:
-        seen = tolerant.read(Box.from_size(SIZE), 0)
-        regions = merge_regions(tolerant.unreadable_regions)
-    damaged = np.zeros(PIXELS.shape[:2], bool)
-    for region in regions:
-        damaged[region.top : region.bottom, region.left : region.right] = True
-    np.testing.assert_array_equal(seen, np.where(damaged[..., None], np.uint8(255), PIXELS))
-    assert damaged[112:224, 112:224].all()
-    assert damaged[224:, 448:].all()
-    assert describe_unreadable_regions(regions) == "level 0: 192 x 192 px at 64, 64; level 0: 52 x 108 px at 448, 192"
+    with FaultTolerantSlide(open_slide(damaged_file, mpp=0.5)) as forgiving:
+        seen = forgiving.read(Box.from_size(SIZE), 0)
+        holes = merge_regions(forgiving.unreadable_regions)
+    lost = np.zeros(PIXELS.shape[:2], bool)
+    for hole in holes:
+        lost[hole.top : hole.bottom, hole.left : hole.right] = True
+    np.testing.assert_array_equal(seen, np.where(lost[..., None], np.uint8(255), PIXELS))
+    assert lost[112:224, 112:224].all()
+    assert lost[224:, 448:].all()
+    assert describe_unreadable_regions(holes) == "level 0: 192 x 192 px at 64, 64; level 0: 52 x 108 px at 448, 192"
 
 
-def test_without_tolerance_it_is_an_error_that_names_the_box(damaged_file: Path) -> None:
+def test_without_forgiveness_it_is_an_error_that_names_the_place(damaged_file: Path) -> None:
     with (
         open_slide(damaged_file, mpp=0.5) as opened,
         pytest.raises(UndecodableError, match=r"level 0, x 100, y 100, 50 x 50"),
@@ -87,10 +87,10 @@ def test_without_tolerance_it_is_an_error_that_names_the_box(damaged_file: Path)
 
 
 @pytest.mark.parametrize("change", ["cut short", "gone", "written again"])
-def test_a_slide_that_changes_meanwhile_is_not_tolerated(tmp_path: Path, change: str) -> None:
-    path = write_damaged(tmp_path / "a.tif", 6)
-    with FaultTolerantSlide(open_slide(path, mpp=0.5)) as tolerant:
-        tolerant.read(Box(0, 0, 50, 50), 0)
+def test_a_slide_that_changes_meanwhile_is_not_forgiven(tmp_path: Path, change: str) -> None:
+    path = damaged(tmp_path / "a.tif", 6)
+    with FaultTolerantSlide(open_slide(path, mpp=0.5)) as forgiving:
+        forgiving.read(Box(0, 0, 50, 50), 0)
         if change == "cut short":
             os.truncate(path, path.stat().st_size // 2)
         elif change == "gone":
@@ -98,8 +98,8 @@ def test_a_slide_that_changes_meanwhile_is_not_tolerated(tmp_path: Path, change:
         else:
             os.utime(path, (1, 1))
         with pytest.raises(SlideError, match="has changed"):
-            tolerant.read(Box.from_size(SIZE), 0)
-        assert tolerant.unreadable_regions == ()
+            forgiving.read(Box.from_size(SIZE), 0)
+        assert forgiving.unreadable_regions == ()
 
 
 def test_a_vendor_slide_that_is_gone_is_an_error_after_any_other(cmu_slide: Path, tmp_path: Path) -> None:
@@ -108,21 +108,21 @@ def test_a_vendor_slide_that_is_gone_is_an_error_after_any_other(cmu_slide: Path
     content[400_000:500_000] = bytes(100_000)
     path = tmp_path / "a.svs"
     path.write_bytes(content)
-    with FaultTolerantSlide(open_slide(path)) as tolerant:
+    with FaultTolerantSlide(open_slide(path)) as forgiving:
         path.unlink()
         with pytest.raises(SlideError) as error:
-            tolerant.read(Box(0, 1000, 2220, 2000), 0)
+            forgiving.read(Box(0, 1000, 2220, 2000), 0)
     assert not isinstance(error.value, UndecodableError)
-    assert tolerant.unreadable_regions == ()
+    assert forgiving.unreadable_regions == ()
 
 
 @given(st.sets(st.tuples(st.integers(0, 1), st.integers(0, 6), st.integers(0, 6))))
-def test_merged_regions_cover_the_same_pixels_once(cells: set[tuple[int, int, int]]) -> None:
-    regions = [UnreadableRegion(level, 2 * x, 2 * y, 2 * x + 2, 2 * y + 2) for level, x, y in cells]
+def test_holes_in_one_piece_cover_the_same_pixels_once(cells: set[tuple[int, int, int]]) -> None:
+    holes = [UnreadableRegion(level, 2 * x, 2 * y, 2 * x + 2, 2 * y + 2) for level, x, y in cells]
     counts = np.zeros((2, 14, 14), int)
-    for region in merge_regions(regions):
-        counts[region.level, region.top : region.bottom, region.left : region.right] += 1
+    for hole in merge_regions(holes):
+        counts[hole.level, hole.top : hole.bottom, hole.left : hole.right] += 1
     expected = np.zeros((2, 14, 14), int)
-    for region in regions:
-        expected[region.level, region.top : region.bottom, region.left : region.right] = 1
+    for hole in holes:
+        expected[hole.level, hole.top : hole.bottom, hole.left : hole.right] = 1
     np.testing.assert_array_equal(counts, expected)

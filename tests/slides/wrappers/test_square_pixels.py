@@ -34,7 +34,7 @@ def wide(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_generic_pyramid(path, LEVELS, resolution=(40_000, 20_000), resolutionunit="CENTIMETER")
 
 
-def test_the_finer_axis_is_shrunk_by_area_mean_with_a_warning(wide: Path) -> None:
+def test_the_finer_axis_is_shrunk_by_area_mean_and_that_is_said(wide: Path) -> None:
     with open_slide(wide) as slide:
         assert [level.size for level in slide.info.levels] == [Size(110, 180), Size(55, 90)]
         assert [slide.info.level_mpp(level) for level in (0, 1)] == [0.5, 1.0]
@@ -73,7 +73,7 @@ def open_half_as_wide(path: Path) -> SquarePixelSlide:
     return SquarePixelSlide(TiffSlide(replace(image.info, mpp=0.5, pixel_aspect=(2.0, 1.0)), image.levels))
 
 
-def test_a_given_pixel_size_means_square_pixels(wide: Path) -> None:
+def test_a_given_pitch_says_that_pixels_are_square(wide: Path) -> None:
     with open_slide(wide, mpp=0.25) as slide:
         assert (slide.info.size, slide.info.mpp) == (Size(220, 180), 0.25)
         assert slide.info.warnings == ("0.25 um/px was given, where the file records 0.5; the given one counts",)

@@ -58,7 +58,7 @@ def convert_but_for_white(pixels: Rgb) -> Rgb:
     return np.where((pixels == 255).all(axis=2, keepdims=True), pixels, convert_ycbcr_to_rgb(pixels))
 
 
-def write_dicom(path: Path, frame: bytes, photometric: str) -> SlideInfo:
+def dicom(path: Path, frame: bytes, photometric: str) -> SlideInfo:
     path.write_bytes(bytes(132) + HEAD + len(frame).to_bytes(4, "little") + frame)
     said = {"dicom.PhotometricInterpretation": photometric}
     return SlideInfo(path, "openslide", "dicom", (Level(Size(1, 1), 1.0),), None, None, None, {}, said)
@@ -79,7 +79,7 @@ def write_dicom(path: Path, frame: bytes, photometric: str) -> SlideInfo:
 def test_only_a_jfif_marker_contradicts_the_header(
     tmp_path: Path, segments: bytes, photometric: str, found: bool
 ) -> None:
-    assert has_mislabelled_ycbcr(write_dicom(tmp_path / "a.dcm", b"\xff\xd8" + segments, photometric)) == found
+    assert has_mislabelled_ycbcr(dicom(tmp_path / "a.dcm", b"\xff\xd8" + segments, photometric)) == found
 
 
 def test_colours_are_those_of_libjpeg_to_the_bit() -> None:

@@ -126,6 +126,53 @@ def test_processes_end_with_a_parent_that_is_killed() -> None:
         os.close(end)
 
 
+SCRIPT = """
+from collections import deque
+from pathlib import Path
+import sys
+import numpy as np
+from wsisr.imaging.geometry import Box, Size
+from wsisr.writing import PyramidSpec, PyramidWriter
+print("once", flush=True)
+size = Size(512, 512)
+with PyramidWriter(Path(sys.argv[1]), PyramidSpec(size, 0.5, 256), encoder_processes=3) as writer:
+    writer.write(Box.from_size(size), np.random.default_rng(0).integers(0, 256, (512, 512, 3), dtype=np.uint8))
+    deque(writer.finish(), 0)
+"""
+
+
+def test_a_script_without_a_main_guard_runs_once(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(SCRIPT)
+    command = [sys.executable, str(script), str(tmp_path / "a.ome.tif")]
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "once\n"
+    assert (tmp_path / "a.ome.tif").exists()
+
+
+def test_a_small_dev_shm_as_containers_have_it_is_enough(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(SCRIPT)
+    mount = "mount -t tmpfs -o size=64k tmpfs /dev/shm"
+    if subprocess.run(["unshare", "-m", "sh", "-c", mount], capture_output=True, check=False).returncode:
+        pytest.skip("no other /dev/shm can be mounted here")
+    command = f"{mount} && {sys.executable} {script} {tmp_path / 'a.ome.tif'}"
+    subprocess.run(["unshare", "-m", "sh", "-c", command], check=True, capture_output=True)
+    assert (tmp_path / "a.ome.tif").exists()
+
+
+def test_no_process_loads_torch() -> None:
+    torch = pytest.importorskip("torch")
+    assert torch.ones(1).sum() == 1
+    pool = EncoderPool(Codec(), TILE_PX, 2)
+    with pool.borrow_encoder() as encoder:
+        encoder.encode_tiles([make_noise(Size(TILE_PX, TILE_PX))])
+        libraries = [Path(f"/proc/{pid}/maps").read_text() for pid in list_processes(pool._root_process.pid)]
+    pool.close()
+    assert len(libraries) == 3
+    assert all("numpy" in text and "libtorch" not in text for text in libraries)
+    assert "libtorch" in Path("/proc/self/maps").read_text()
+
+
 def list_processes(root: int) -> list[int]:
     """Return the pids of the root process and of those it has forked."""
     children = Path(f"/proc/{root}/task/{root}/children")

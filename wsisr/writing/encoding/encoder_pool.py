@@ -6,6 +6,13 @@ writer's work stays in the parent (`tests.bench encoder_pool`).
 
 Each process shares memory with the parent: a buffer for pixels, one for encoded tiles that it needs and one for encoded
 tiles that it returns. A pipe carries only shapes and lengths. The processes end with the parent, however it ends.
+
+`multiprocessing` with `forkserver` and `shared_memory` would replace this module, but was tried and left (Python 3.11,
+two processes, medians of three rounds in turns). Writing is as fast: 0.14 s of the parent's CPU time for 51 Mpx, 0.13 s
+here. The first start takes 1.7 s, here 0.9 s, because the fork server and the resource tracker are processes of their
+own. And two things break. Each child imports the caller's main module, so a script without `if __name__ == "__main__"`
+runs again in every child. And shared memory lies in /dev/shm, where Docker's default is 64 MB: a page beyond that ends
+the process with "Bus error". Memory from memfd_create has no such limit.
 """
 
 from __future__ import annotations
