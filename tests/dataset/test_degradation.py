@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageFilter
 
 from tests.support.captures import make_tissue
-from tests.support.samples import make_noise
+from tests.support.samples import REPOSITORY, make_noise
 from wsisr.dataset.degradation import CAPTURE, SCAN, Degradation, DegradationRound, read_degradation
 from wsisr.dataset.degradation_steps import MAX_NA, Blur, Jpeg, Lens, PatchScale, Sensor, Sharpening
 from wsisr.dataset.optics import (
@@ -242,3 +242,12 @@ def test_what_cannot_be_meant_is_one_line(tmp_path: Path, text: str, told: str) 
 def test_a_file_that_is_not_there_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="cannot be read"):
         read_degradation(tmp_path / "none.toml")
+
+
+def test_the_example_of_the_documentation_is_a_degradation(tmp_path: Path) -> None:
+    page = (REPOSITORY / "docs" / "datasets.md").read_text(encoding="utf-8")
+    example = page.partition("```toml\n")[2].partition("```")[0]
+    (tmp_path / "scanner.toml").write_text(example, encoding="utf-8")
+    degradation = read_degradation(tmp_path / "scanner.toml")
+    assert [name for name, _ in degradation.first.steps()] == ["lens", "blur", "sensor", "sharpening", "jpeg"]
+    assert degradation.second is not None
