@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
+from msgspec.structs import replace
 
 from tests.support.disks import limit_file_size
 from tests.support.pairs import make_record, read_files, write_dataset, write_manifest
@@ -134,6 +134,14 @@ def changed(**values: object) -> bytes:
 def test_what_is_no_manifest_is_one_line(tmp_path: Path, content: bytes) -> None:
     (write_dataset(tmp_path) / MANIFEST).write_bytes(content)
     with pytest.raises(DatasetError, match="not a manifest of this version; build the dataset again"):
+        _ = PatchStore(tmp_path).records
+
+
+def test_a_wrong_row_of_a_manifest_is_named_with_its_key(tmp_path: Path) -> None:
+    write_manifest(tmp_path, [make_record("a"), make_record("b")])
+    with (tmp_path / MANIFEST).open("ab") as file:
+        file.write(changed(images={"hr": [0, 3], "lr": [0, "3"]}))
+    with pytest.raises(DatasetError, match=r"Expected `int`, got `str` - at `\$\[2\]\.images"):
         _ = PatchStore(tmp_path).records
 
 

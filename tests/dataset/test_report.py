@@ -6,13 +6,14 @@ import json
 import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from msgspec import to_builtins
+from msgspec.structs import replace
 from typer.testing import CliRunner
 
 from tests.support.pairs import build_small_dataset, make_record, write_dataset, write_manifest, write_slide
@@ -126,7 +127,7 @@ def test_what_comes_from_files_is_text_and_no_markup(tmp_path: Path) -> None:
     facts.reject(HOSTILE, np.zeros((9, 9, 3), np.uint8))
     facts.rejected["other"] = Rejections(1, [HOSTILE])
     header = {"wsisr": HOSTILE, "recipe": {HOSTILE: HOSTILE}, "failed": [HOSTILE, {"no": "text"}]}
-    folder = write_facts(tmp_path, [asdict(facts)], header)
+    folder = write_facts(tmp_path, [to_builtins(facts)], header)
     records = PatchStore(folder).records
     write_manifest(
         folder,
@@ -148,7 +149,7 @@ def test_a_report_is_bounded_whatever_the_dataset(tmp_path: Path) -> None:
         facts = facts_of(f"{number}" + '"' * 400, told={f"{key}": '"' * 400 for key in range(30)})
         facts.thumbnail = large
         facts.rejected = {f"{each} {number}{'&' * 200}": Rejections(1, [example] * 3) for each in range(3)}
-        rows.append(asdict(facts))
+        rows.append(to_builtins(facts))
     many = {f"{key}{HOSTILE * 9}": "x" * 999 for key in range(999)}
     folder = write_facts(tmp_path, rows, {"recipe": many, "failed": [*many]})
     own = PatchStore(folder).records

@@ -20,7 +20,7 @@ from threadpoolctl import threadpool_limits
 
 from wsisr.dataset.duplicates import find_near_duplicates, summarise_near_duplicates
 from wsisr.dataset.reader import HEADER, MANIFEST, SLIDES
-from wsisr.dataset.records import PatchRecord
+from wsisr.dataset.records import parse_manifest
 from wsisr.dataset.report import write_report
 from wsisr.dataset.shard_writer import PARTS_FOLDER, ShardWriter, open_shard_writer, part_path, read_part, write_part
 from wsisr.dataset.slide_facts import JsonObject, SlideFacts
@@ -182,7 +182,7 @@ class DatasetBuilder:
     def _write_index_files(self, dataset: Path, parts: Sequence[tuple[JsonObject, list[str]]]) -> None:
         """Write the files besides the shards; the manifest, which makes the folder a dataset, last."""
         write_atomically(dataset / SLIDES, (json.dumps(facts).encode() + b"\n" for facts, _ in parts))
-        records = (PatchRecord.from_json(row) for _, rows in parts for row in rows)
+        records = (record for _, rows in parts for record in parse_manifest("\n".join(rows).encode()))
         # In the order of the jobs: they fail in any order when several run at once.
         failed = [self.failures[job.name] for job in self.plan.jobs if job.name in self.failures]
         header = {

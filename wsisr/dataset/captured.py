@@ -8,10 +8,11 @@ its own colours is stored too (`hr-raw`).
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from msgspec.structs import replace
 
 from wsisr.dataset.aligned_captures import AlignedCaptures, RegisteredPatch
 from wsisr.dataset.alignment import NoCommonTissueError, require_pixel_size
@@ -112,7 +113,7 @@ class CapturedJob:
                 pair_writer.write_pair(writer, patch)
             relation = measure_relation((0, 0), aligned.scale, pair_writer.read_field_pairs(selected))
             # The patches passed their own limits, so a poor relation of the captures refuses none of them.
-            facts.relations.append(asdict(replace(relation, refused=None)))
+            facts.relations.append(replace(relation, refused=None))
         return facts
 
 

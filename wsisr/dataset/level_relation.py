@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from msgspec import Struct
 
 from wsisr.dataset.patch_quality import to_grey
 from wsisr.dataset.registration.refinement import Float64Array
@@ -42,8 +43,7 @@ class FieldPair:
     low: Rgb
 
 
-@dataclass(frozen=True, slots=True)
-class LevelRelation:
+class LevelRelation(Struct, frozen=True):
     """The measured relation. All lengths are in px of the finer level."""
 
     fine: int
@@ -69,6 +69,10 @@ class LevelRelation:
     """The same along y."""
     refused: str | None = None
     """Reason why these levels give no pairs."""
+
+    def __post_init__(self) -> None:
+        if not len(self.kernel_x) == len(self.kernel_y) == 4 * self.scale:
+            raise ValueError("a kernel has 4 x scale weights")
 
 
 def measure_relation(levels: tuple[int, int], scale: int, fields: Sequence[FieldPair]) -> LevelRelation:

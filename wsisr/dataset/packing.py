@@ -9,10 +9,12 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Generator, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
+
+from msgspec.structs import replace
 
 from wsisr.dataset.codecs import PATCH_CODECS
 from wsisr.dataset.duplicates import find_near_duplicates, summarise_near_duplicates

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec.structs import replace
 
 from wsisr.dataset.builder import DEFAULT_OPTIONS, BuildOptions, DatasetPlan, StopSignal
 from wsisr.dataset.level_relation import MAX_RELATION_FIELDS, FieldPair, measure_relation
@@ -53,11 +55,11 @@ class PyramidJob:
             facts = collect_slide_facts(self.source, slide, "pyramid")
             for level in levels:
                 _LevelPairs(PatchReader(slide, level, tissue, self.recipe)).write(writer, facts, stop)
-        refused = [relation for relation in facts.relations if relation["refused"]]
+        refused = [relation for relation in facts.relations if relation.refused]
         if refused and not writer.records:
             first = refused[0]
-            numbers = f"levels {first['fine']} and {first['coarse']}"
-            raise DatasetError(f"{self.source.path}: {numbers} {first['refused']}; leave this slide out")
+            numbers = f"levels {first.fine} and {first.coarse}"
+            raise DatasetError(f"{self.source.path}: {numbers} {first.refused}; leave this slide out")
         return facts
 
 
@@ -124,7 +126,7 @@ class _LevelPairs:
             boxes = [candidate.box for candidate in sample_evenly(candidates, MAX_RELATION_FIELDS)]
             fields = [self._read_field_pair(box, scale, coarse) for box in boxes]
             relation = measure_relation((level.index, coarse), scale, fields)
-            facts.relations.append(asdict(relation))
+            facts.relations.append(relation)
             if relation.refused is None:
                 accepted[scale] = coarse
         return accepted

@@ -17,7 +17,7 @@ from functools import cached_property
 from pathlib import Path
 
 from wsisr.dataset.codecs import decode_patch
-from wsisr.dataset.records import PatchRecord
+from wsisr.dataset.records import PatchRecord, parse_manifest
 from wsisr.errors import DatasetError
 from wsisr.imaging.pixels import Rgb
 
@@ -43,9 +43,9 @@ class PatchStore:
         """All pairs, in the order of the manifest. Raises `DatasetError` if the manifest cannot be read."""
         path = self.folder / MANIFEST
         try:
-            return tuple(map(PatchRecord.from_json, self._manifest_bytes.decode().splitlines()))
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
-            raise DatasetError(f"{path}: not a manifest of this version; build the dataset again") from error
+            return parse_manifest(self._manifest_bytes)
+        except ValueError as error:
+            raise DatasetError(f"{path}: not a manifest of this version; build the dataset again ({error})") from error
 
     @cached_property
     def digest(self) -> str:

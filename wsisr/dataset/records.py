@@ -10,9 +10,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
-from typing import Any, TypeAlias
+from typing import Annotated, TypeAlias
 
+import msgspec
+from msgspec import Meta, Struct
+
+from wsisr.errors import describe_error
 from wsisr.imaging.geometry import Box
 from wsisr.imaging.units import index_of_nearest_magnification
 
@@ -26,14 +29,19 @@ SCALES = (2, 4, 8)
 
 MAGNIFICATIONS = (5, 10, 20, 40)
 
-ByteSpan: TypeAlias = tuple[int, int]
+WholeNumber: TypeAlias = Annotated[int, Meta(ge=0)]
+PositiveNumber: TypeAlias = Annotated[int, Meta(ge=1)]
+
+ByteSpan: TypeAlias = tuple[WholeNumber, PositiveNumber]
 """Position of an image in its shard: first byte, number of bytes."""
+
+ShardName: TypeAlias = Annotated[str, Meta(pattern=r"^[^./\\\0][^/\\\0]*\Z")]
+"""A file name: path separators would lead out of the dataset, and a manifest may come from anywhere."""
 
 ParameterValue: TypeAlias = str | int | float | bool | None
 
 
-@dataclass(frozen=True, slots=True)
-class PatchRecord:
+class PatchRecord(Struct, frozen=True, forbid_unknown_fields=True):
     """One pair: its content, its origin, and the position of its pixels."""
 
     slide: str
@@ -44,7 +52,7 @@ class PatchRecord:
     """`train` or `val`."""
     kind: str
     """One of `KINDS`."""
-    scale: int
+    scale: PositiveNumber
     """High-resolution px per low-resolution px, along one axis."""
     level: int
     """Level of the slide from which the high resolution was read."""
@@ -64,9 +72,9 @@ class PatchRecord:
     """Share of the patch that the tissue map calls tissue, 0 to 1."""
     fingerprint: str
     """64 bits in hex, similar for patches that look alike; see `wsisr.dataset.duplicates`."""
-    side: int
+    side: PositiveNumber
     """Side of the high resolution, in px."""
-    shard: str
+    shard: ShardName
     """Name of the file that holds the pixels."""
     images: Mapping[str, ByteSpan]
     """`hr`, `lr` and further images of a kind (`hr-raw`: before colour matching); see `PatchStore.read_image`."""
@@ -77,7 +85,7 @@ class PatchRecord:
     captures. None if the pair was not registered."""
     residual: float | None = None
     """Expected registration error, in high-resolution px."""
-    parameters: Mapping[str, ParameterValue] = field(default_factory=dict)
+    parameters: Mapping[str, ParameterValue] = msgspec.field(default_factory=dict)
     """Parameters of the simulation or the capture that produced the low resolution."""
 
     @property
@@ -88,17 +96,7 @@ class PatchRecord:
         return Box(left, top, left + self.side, top + self.side)
 
     def to_json(self) -> str:
-        return json.dumps(asdict(self))
-
-    @classmethod
-    def from_json(cls, text: str) -> PatchRecord:
-        """Parse a row of a manifest. Raises `ValueError`, `TypeError` or `KeyError` if it is none of this version."""
-        row = json.loads(text)
-        images = {str(name): _parse_span(span) for name, span in row["images"].items()}
-        shift = None if row["shift"] is None else tuple(map(float, row["shift"]))
-        record = cls(**{**row, "box": tuple(map(int, row["box"])), "images": images, "shift": shift})
-        _validate(record)
-        return record
+        return json.dumps(msgspec.structs.asdict(self))
 
 
 def nearest_magnification(mpp: float) -> int | None:
@@ -107,21 +105,16 @@ def nearest_magnification(mpp: float) -> int | None:
     return None if index is None else MAGNIFICATIONS[index]
 
 
-def _parse_span(values: Any) -> ByteSpan:
-    start, size = values
-    if type(start) is not int or type(size) is not int or start < 0 or size < 1:
-        raise ValueError(f"{values} is not a position in a file")
-    return start, size
+_DECODER = msgspec.json.Decoder(PatchRecord)
 
 
-def _validate(record: PatchRecord) -> None:
-    """Raise `ValueError` for an impossible record: a manifest may come from anywhere.
-
-    Shard names with path separators would lead out of the dataset.
-    """
-    if any(type(number) is not int or number < 1 for number in (record.scale, record.side)):
-        raise ValueError("scale and side must be whole numbers above 0")
-    if len(record.box) != 4 or not {"hr", "lr"} <= set(record.images):
-        raise ValueError("a box needs four sides, and a pair the images hr and lr")
-    if not record.shard or set(record.shard) & set("/\\\0") or record.shard.startswith("."):
-        raise ValueError("a shard must be a file name within the dataset")
+def parse_manifest(content: bytes) -> tuple[PatchRecord, ...]:
+    """Parse the rows of a manifest. Raises `ValueError` naming the row and key if it is none of this version."""
+    try:
+        records = tuple(_DECODER.decode_lines(content))
+    except (msgspec.MsgspecError, RecursionError) as error:
+        raise ValueError(describe_error(error)) from error
+    for number, record in enumerate(records):
+        if not {"hr", "lr"} <= set(record.images):
+            raise ValueError(f"a pair needs the images hr and lr - at `$[{number}].images`")
+    return records

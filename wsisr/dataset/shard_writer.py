@@ -15,9 +15,10 @@ import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict
 from pathlib import Path
 from typing import BinaryIO
+
+import msgspec
 
 from wsisr.dataset.reader import SHARDS
 from wsisr.dataset.records import ByteSpan, PatchRecord
@@ -76,7 +77,7 @@ def write_part(path: Path, identity: Mapping[str, str], facts: SlideFacts, recor
     """Write the records and facts of a part. This completes it, so its shard must already have its name."""
     with translate_disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-    head = json.dumps({"identity": dict(identity), "facts": asdict(facts)})
+    head = json.dumps({"identity": dict(identity), "facts": msgspec.to_builtins(facts)})
     write_atomically(path, (f"{line}\n".encode() for line in [head, *(record.to_json() for record in records)]))
 
 

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+from msgspec.structs import replace
 
 from wsisr.dataset.builder import BuildOptions, DatasetPlan, StopSignal
 from wsisr.dataset.degradation import CAPTURE, Degradation
@@ -104,7 +105,7 @@ class SimulatedJob:
         for scale, of_scale in fields.items():
             relation = measure_relation((level, level), scale, of_scale)
             # A degradation may be so strong that a measured relation would be refused; here it is wanted.
-            facts.relations.append(asdict(replace(relation, refused=None)))
+            facts.relations.append(replace(relation, refused=None))
 
     def _write_patch(
         self, writer: ShardWriter, patches: PatchReader, candidate: PatchCandidate

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 from io import BytesIO
 from typing import Any
 
+import msgspec
+from msgspec import Struct
 from PIL import Image
 
+from wsisr.dataset.level_relation import LevelRelation
 from wsisr.dataset.slides_and_splits import DatasetSlide
 from wsisr.imaging.pixels import Rgb
 from wsisr.slides import Slide
@@ -27,17 +28,15 @@ REJECTED_SIDE_PX = 96
 JsonObject = dict[str, Any]
 
 
-@dataclass(slots=True)
-class Rejections:
+class Rejections(Struct, forbid_unknown_fields=True):
     """The fields of a slide that were rejected for one reason."""
 
     count: int = 0
-    examples: list[str] = field(default_factory=list)
+    examples: list[str] = msgspec.field(default_factory=list)
     """Pictures of a few of them, see `encode_picture`."""
 
 
-@dataclass(slots=True)
-class SlideFacts:
+class SlideFacts(Struct, forbid_unknown_fields=True):
     """The facts of a slide besides its pairs: one row of `slides.jsonl`, so all values are JSON values."""
 
     slide: str
@@ -50,11 +49,11 @@ class SlideFacts:
     """Pixel size of level 0, in um/px."""
     thumbnail: str = ""
     """Picture of the whole slide, see `encode_picture`."""
-    rejected: dict[str, Rejections] = field(default_factory=dict)
+    rejected: dict[str, Rejections] = msgspec.field(default_factory=dict)
     """Reason, as text, to the rejected fields."""
-    relations: list[JsonObject] = field(default_factory=list)
-    """Measured relations of two levels or captures: `wsisr.dataset.level_relation.LevelRelation` as dicts."""
-    told: dict[str, str] = field(default_factory=dict)
+    relations: list[LevelRelation] = msgspec.field(default_factory=list)
+    """Measured relations of two levels or captures."""
+    told: dict[str, str] = msgspec.field(default_factory=dict)
     """Further entries for the report: name to text."""
 
     def needs_example(self, reason: str) -> bool:
@@ -67,12 +66,6 @@ class SlideFacts:
         rejections.count += count
         if patch is not None and self.needs_example(reason):
             rejections.examples.append(encode_picture(patch, REJECTED_SIDE_PX))
-
-    @classmethod
-    def from_json(cls, row: Mapping[str, Any]) -> SlideFacts:
-        """Build from a row of `slides.jsonl`, whose values are not checked."""
-        rejected = {reason: Rejections(**rejections) for reason, rejections in row["rejected"].items()}
-        return cls(**{**row, "size": tuple(row["size"]), "rejected": rejected})
 
 
 def collect_slide_facts(source: DatasetSlide, slide: Slide, kind: str) -> SlideFacts:

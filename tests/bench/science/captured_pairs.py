@@ -24,13 +24,14 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from statistics import mean
 
 import numpy as np
 import torch
+from msgspec.structs import replace
 
 from tests.support.captures import CaptureFlaws, render_capture, write_capture
 from tests.support.pairs import write_manifest

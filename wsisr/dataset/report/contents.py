@@ -3,61 +3,21 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from wsisr.dataset.reader import HEADER, MANIFEST, SLIDES, PatchStore
+import msgspec
+
+from wsisr.dataset.level_relation import LevelRelation
+from wsisr.dataset.reader import HEADER, SLIDES, PatchStore
 from wsisr.dataset.records import PatchRecord
 from wsisr.dataset.slide_facts import SlideFacts
-from wsisr.errors import DatasetError
+from wsisr.errors import DatasetError, describe_error
 
-
-@dataclass(frozen=True, slots=True)
-class ReportedRelation:
-    """The measured relation of two levels or two captures; see `wsisr.dataset.level_relation.LevelRelation`."""
-
-    slide: str
-    fine: int
-    coarse: int
-    scale: int
-    downsample: float
-    shift_px: float
-    """Length of the shift, in px of the finer level."""
-    spread_px: float
-    correlation: float
-    closest: str
-    psnr: Mapping[str, float]
-    along_x: tuple[float, ...]
-    along_y: tuple[float, ...]
-    """Filter weights, 4 x scale of them along each axis."""
-    refused: str | None
-
-    @classmethod
-    def from_row(cls, slide: str, row: Mapping[str, Any]) -> ReportedRelation:
-        """Parse a row of `slides.jsonl`. Raises `ValueError`, `TypeError` or `KeyError` if it is invalid."""
-        scale = int(row["scale"])
-        along_x, along_y = (tuple(map(_parse_finite, row[axis])) for axis in ("kernel_x", "kernel_y"))
-        if len(along_x) != 4 * scale or len(along_y) != 4 * scale:
-            raise ValueError("a kernel has 4 x scale weights")
-        return cls(
-            slide,
-            int(row["fine"]),
-            int(row["coarse"]),
-            scale,
-            _parse_finite(row["downsample"]),
-            math.hypot(*map(_parse_finite, row["shift"])),
-            _parse_finite(row["spread"]),
-            _parse_finite(row["correlation"]),
-            str(row["closest"]),
-            {str(name): _parse_finite(value) for name, value in row["psnr"].items()},
-            along_x,
-            along_y,
-            None if row.get("refused") is None else str(row["refused"]),
-        )
+_DECODER = msgspec.json.Decoder(SlideFacts)
 
 
 @dataclass(frozen=True)
@@ -67,12 +27,16 @@ class ReportContents:
     store: PatchStore
     slides: tuple[SlideFacts, ...]
     """In the order of the dataset. Without `slides.jsonl`, they hold only what the manifest says."""
-    relations: tuple[ReportedRelation, ...]
     header: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def records(self) -> tuple[PatchRecord, ...]:
         return self.store.records
+
+    @cached_property
+    def relations(self) -> list[LevelRelation]:
+        """The relations of all slides."""
+        return [relation for facts in self.slides for relation in facts.relations]
 
     @cached_property
     def by_slide(self) -> dict[str, list[PatchRecord]]:
@@ -86,65 +50,36 @@ class ReportContents:
 def read_report_contents(folder: Path) -> ReportContents:
     """Read and check a dataset. Raises `DatasetError` naming the file that is missing or damaged."""
     store = PatchStore(folder)
-    if not all(map(_is_valid, store.records)):
-        raise DatasetError(f"{folder / MANIFEST}: not a manifest of this version; build the dataset again")
-    slides = tuple(_parse_slide(row, folder / SLIDES) for row in _read_json_lines(folder / SLIDES))
-    links = tuple(_parse_relation(facts.slide, row, folder / SLIDES) for facts in slides for row in facts.relations)
-    headers = _read_json_lines(folder / HEADER, whole=True)
-    header = headers[0] if headers and isinstance(headers[0], dict) else {}
-    return ReportContents(store, slides or _facts_from_records(store), links, header)
+    slides = _read_slides(folder / SLIDES)
+    return ReportContents(store, slides or _facts_from_records(store), _read_header(folder / HEADER))
 
 
-def _read_json_lines(path: Path, *, whole: bool = False) -> list[Any]:
-    """Parse each line as JSON, or the whole file as one value; empty if there is no such file."""
+def _read_slides(path: Path) -> tuple[SlideFacts, ...]:
+    """Read the facts of all slides; none if there is no such file."""
     try:
-        text = path.read_text(encoding="utf-8")
-        return [json.loads(document) for document in ([text] if whole else text.splitlines())]
-    except FileNotFoundError:
-        return []
-    except (OSError, ValueError, RecursionError) as error:
+        return tuple(_DECODER.decode_lines(_read_file(path)))
+    except (msgspec.MsgspecError, RecursionError) as error:
+        reason = describe_error(error)
+        raise DatasetError(f"{path}: not the facts of this version; build the dataset again ({reason})") from error
+
+
+def _read_header(path: Path) -> Mapping[str, Any]:
+    """Read the header; an empty one if there is no such file."""
+    try:
+        header = json.loads(_read_file(path) or b"{}")
+    except (ValueError, RecursionError) as error:
         raise DatasetError(f"{path}: cannot be read; build the dataset again") from error
+    return header if isinstance(header, dict) else {}
 
 
-def _is_valid(record: PatchRecord) -> bool:
-    """Check that text fields are text and numeric fields are finite numbers."""
-    texts = (record.slide, record.case, record.split, record.kind)
-    shift, residual = record.shift or (0.0, 0.0), record.residual or 0.0
-    numbers = (
-        record.mpp_hr,
-        record.mpp_lr,
-        record.contrast,
-        record.focus,
-        record.tissue,
-        residual,
-        *shift,
-        *record.box,
-        record.magnification or 0,
-    )
-    if not isinstance(record.parameters, Mapping) or not all(isinstance(text, str) for text in texts):
-        return False
-    return all(isinstance(number, int | float) and math.isfinite(number) for number in numbers)
-
-
-def _parse_slide(row: Any, path: Path) -> SlideFacts:
+def _read_file(path: Path) -> bytes:
+    """Read a file; nothing if it does not exist."""
     try:
-        facts = SlideFacts.from_json(row)
-        width, height = map(int, facts.size)
-        facts.size, facts.mpp = (width, height), _parse_finite(facts.mpp)
-        for rejected in facts.rejected.values():
-            rejected.count, rejected.examples = int(rejected.count), [*map(str, rejected.examples)]
-        facts.told = {str(name): str(value) for name, value in facts.told.items()}
-        facts.slide, facts.thumbnail = str(facts.slide), str(facts.thumbnail)
-    except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
-        raise DatasetError(f"{path}: not the facts of this version; build the dataset again") from error
-    return facts
-
-
-def _parse_relation(slide: str, row: Any, path: Path) -> ReportedRelation:
-    try:
-        return ReportedRelation.from_row(slide, row)
-    except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
-        raise DatasetError(f"{path}: not the relations of this version; build the dataset again") from error
+        return path.read_bytes()
+    except FileNotFoundError:
+        return b""
+    except OSError as error:
+        raise DatasetError(f"{path}: cannot be read ({error.strerror}); build the dataset again") from error
 
 
 def _facts_from_records(store: PatchStore) -> tuple[SlideFacts, ...]:
@@ -153,10 +88,3 @@ def _facts_from_records(store: PatchStore) -> tuple[SlideFacts, ...]:
     for record in store.records:
         first_records.setdefault(record.slide, record)
     return tuple(SlideFacts(name, first.case, first.split, first.kind) for name, first in first_records.items())
-
-
-def _parse_finite(value: Any) -> float:
-    number = float(value)
-    if not math.isfinite(number):
-        raise ValueError(f"{value} is not a finite number")
-    return number

@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 from markupsafe import Markup
 
+from wsisr.dataset.level_relation import LevelRelation
 from wsisr.dataset.patch_selection import sample_evenly
-from wsisr.dataset.report.contents import ReportedRelation
 from wsisr.reports.charts import Curve, CurveChart, render_curve_figure, render_curves
 
 KernelWeights = npt.NDArray[np.float64]
@@ -22,12 +22,12 @@ LARGE_CHART = CurveChart(LABEL, width=340, height=150, ticks=(-2, -1, 0, 1, 2))
 SMALL_CHART = CurveChart(LABEL, width=150, height=44)
 
 
-def render_kernels(scale: int, relations: Sequence[ReportedRelation]) -> Markup:
+def render_kernels(scale: int, relations: Sequence[LevelRelation]) -> Markup:
     """Render the filter weights of all relations of a scale along both axes, beside area mean and bicubic."""
     if len(relations) > 1:
         shown = sample_evenly(relations, MAX_CURVES)
-        curves = [_make_curve("faint", scale, along) for each in shown for along in (each.along_x, each.along_y)]
-        all_weights = [along for relation in relations for along in (relation.along_x, relation.along_y)]
+        curves = [_make_curve("faint", scale, along) for each in shown for along in (each.kernel_x, each.kernel_y)]
+        all_weights = [along for relation in relations for along in (relation.kernel_x, relation.kernel_y)]
         curves.append(_make_curve("found", scale, np.median(all_weights, axis=0)))
         legend = {"found": "median of all", "faint": "each, along x and y"}
     else:
@@ -38,7 +38,7 @@ def render_kernels(scale: int, relations: Sequence[ReportedRelation]) -> Markup:
     return render_curve_figure(f"x{scale}", f"{len(relations)} measured", svg, legend)
 
 
-def render_small_kernel(relation: ReportedRelation) -> Markup:
+def render_small_kernel(relation: LevelRelation) -> Markup:
     """Render the filter weights of one relation small, without ticks and legend."""
     return render_curves(SMALL_CHART, [*_make_reference_curves(relation.scale), *_make_axis_curves(relation)])
 
@@ -65,9 +65,9 @@ def _make_reference_curves(scale: int) -> list[Curve]:
     return [_make_curve("area", scale, area_weights(scale)), _make_curve("bicubic", scale, bicubic_weights(scale))]
 
 
-def _make_axis_curves(relation: ReportedRelation) -> list[Curve]:
-    along_x = _make_curve("found", relation.scale, relation.along_x)
-    return [along_x, _make_curve("found second", relation.scale, relation.along_y)]
+def _make_axis_curves(relation: LevelRelation) -> list[Curve]:
+    along_x = _make_curve("found", relation.scale, relation.kernel_x)
+    return [along_x, _make_curve("found second", relation.scale, relation.kernel_y)]
 
 
 def _make_curve(style: str, scale: int, weights: Sequence[float] | KernelWeights) -> Curve:

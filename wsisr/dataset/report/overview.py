@@ -45,7 +45,7 @@ def summarise_dataset(contents: ReportContents) -> dict[str, object]:
     records = contents.records
     options = contents.header.get("recipe", {})
     failures = contents.header.get("failed", [])
-    refused = [relation for relation in contents.relations if relation.refused is not None]
+    relations = [(facts.slide, relation) for facts in contents.slides for relation in facts.relations]
     return {
         "title": f"{format_count(len(records), 'pair')} from {format_count(len(contents.by_slide), 'slide')}",
         "pair_count": len(records),
@@ -61,7 +61,7 @@ def summarise_dataset(contents: ReportContents) -> dict[str, object]:
         "total_counts": count_by_split(records),
         "histograms": [render_histogram(measure) for measure in _collect_measures(contents) if len(measure.values)],
         "kernel_figures": _render_kernel_figures(contents),
-        "refusals": refused[:MAX_REFUSALS],
+        "refusals": [(slide, each) for slide, each in relations if each.refused is not None][:MAX_REFUSALS],
         "reasons": _collect_reasons(contents),
         "field_count": count_patches(records) + sum(_count_rejected_by_reason(contents).values()),
         "failures": failures[:MAX_ROWS] if isinstance(failures, list) else [],
@@ -124,14 +124,14 @@ def _collect_measures(contents: ReportContents) -> Iterator[Histogram]:
         yield Histogram("Shift", "px", meaning, shifts)
     else:
         meaning = "Measured shift between the two levels, in px of the finer level."
-        yield Histogram("Shift of levels", "px", meaning, [relation.shift_px for relation in relations])
+        yield Histogram("Shift of levels", "px", meaning, [math.hypot(*relation.shift) for relation in relations])
     errors = [record.residual for record in records if record.residual is not None]
     if errors:
         meaning = "Expected registration error of a pair, in high-resolution px."
         yield Histogram("Residual", "px", meaning, errors)
     else:
         meaning = "Median distance of the shifts of single fields from the shift of levels, in px of the finer level."
-        yield Histogram("Residual of levels", "px", meaning, [relation.spread_px for relation in relations])
+        yield Histogram("Residual of levels", "px", meaning, [relation.spread for relation in relations])
     meaning = "Share of contrast that is detail of 1 or 2 px; 0 is none."
     yield Histogram("Focus", "", meaning, _values_per_patch(contents, "focus"))
     tissue = [100 * share for share in _values_per_patch(contents, "tissue")]

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 
 from markupsafe import Markup
 
+from wsisr.dataset.level_relation import LevelRelation
 from wsisr.dataset.patch_selection import FLAT_CONTRAST, sample_evenly
 from wsisr.dataset.records import ParameterValue, PatchRecord
-from wsisr.dataset.report.contents import ReportContents, ReportedRelation
+from wsisr.dataset.report.contents import ReportContents
 from wsisr.dataset.report.kernels import render_small_kernel
 from wsisr.dataset.report.pictures import DIFFERENCE_GAIN, FRAME_COLOURS, PairViews, render_slide_map
 from wsisr.dataset.slide_facts import SlideFacts
@@ -84,7 +86,7 @@ def _format_size(facts: SlideFacts) -> str:
 
 def _render_slide(contents: ReportContents, facts: SlideFacts, index: int, pairs: Sequence[Markup]) -> Markup:
     records = contents.by_slide.get(facts.slide, [])
-    relations = [relation for relation in contents.relations if relation.slide == facts.slide][:MAX_RELATIONS]
+    relations = facts.relations[:MAX_RELATIONS]
     magnifications = sorted({record.magnification for record in records}, key=lambda magnification: magnification or 0)
     return render_template(
         "dataset/slide.html",
@@ -94,7 +96,10 @@ def _render_slide(contents: ReportContents, facts: SlideFacts, index: int, pairs
         slide_map=render_slide_map(facts, records),
         colours={magnification: FRAME_COLOURS.get(magnification) for magnification in magnifications},
         entries=_list_facts(facts, records),
-        relations=[(_name_levels(each, facts.kind), each, render_small_kernel(each)) for each in relations],
+        relations=[
+            (_name_levels(each, facts.kind), math.hypot(*each.shift), each, render_small_kernel(each))
+            for each in relations
+        ],
         has_records=bool(records),
         pairs=pairs,
         difference_gain=DIFFERENCE_GAIN,
@@ -113,7 +118,7 @@ def _list_facts(facts: SlideFacts, records: Sequence[PatchRecord]) -> list[tuple
     ]
 
 
-def _name_levels(relation: ReportedRelation, kind: str) -> str:
+def _name_levels(relation: LevelRelation, kind: str) -> str:
     if kind == "captured":
         return "captures"
     if relation.fine != relation.coarse:
