@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from tests.support.samples import InMemorySlide, make_noise
 from wsisr.imaging.geometry import Box, Size
 from wsisr.imaging.pixels import Rgb, RgbBatch
+from wsisr.imaging.tiling import TileGrid, Tiling
 from wsisr.models.loading import load_upscaler
 from wsisr.models.upscaler import Resampling, Upscaler, UpscalerInfo
 from wsisr.slides import open_slide
@@ -24,7 +25,7 @@ from wsisr.tissue import TissueMap
 from wsisr.upscaling.background import BackgroundOptions
 from wsisr.upscaling.engine import enlarge_blocks, upscale_region
 from wsisr.upscaling.plan import UpscaleOptions, plan_upscaling
-from wsisr.upscaling.quality import QualityMonitor
+from wsisr.upscaling.quality import QualityMonitor, describe_grid
 from wsisr.writing import read_metadata
 
 UPSCALER = Resampling("lanczos", 2)
@@ -151,3 +152,12 @@ def test_without_overlap_the_score_of_a_real_slide_rises(cmu_slide: object) -> N
         pixels = slide.read(Box(900, 1100, 1284, 1356), 0)
     upscaler = load_upscaler(scale=2, mpp=0.5, device="cpu")
     assert audited(pixels, upscaler, 0).seams.mean > audited(pixels, upscaler).seams.mean + 0.02
+
+
+def test_a_grid_has_the_text_that_work_folders_of_version_0_hold() -> None:
+    """Otherwise a resumed run would measure only what it does itself."""
+    grid = TileGrid(Size(900, 900), Tiling(256, 18, 0, 16), Box(-500, -900, 1720, 2067))
+    assert describe_grid(grid) == (
+        "TileGrid(image=Size(width=900, height=900), tiling=Tiling(step=256, margin=18, feather=0, unit=16), "
+        "readable=Box(left=-500, top=-900, right=1720, bottom=2067))"
+    )

@@ -97,7 +97,7 @@ class QualityMonitor:
 def _find_stored_entries(run_log: RunLog, grid: TileGrid) -> dict[int, LogEntry]:
     """Return the stored measurements of tiles of this grid, by the number of the tile; log the grid if it is new."""
     entries: dict[int, LogEntry] = {}
-    current, wanted = "", str(grid)
+    current, wanted = "", describe_grid(grid)
     for entry in run_log.earlier_entries:
         if entry.kind == TILING_RECORD:
             current = run_log.read_content(entry).decode()
@@ -106,3 +106,12 @@ def _find_stored_entries(run_log: RunLog, grid: TileGrid) -> dict[int, LogEntry]
     if current != wanted:
         run_log.append(TILING_RECORD, wanted.encode())
     return entries
+
+
+def describe_grid(grid: TileGrid) -> str:
+    """Return the text by which run logs know a grid; stored in work folders, so it does not follow renamed fields."""
+    tiling = grid.tiling
+    numbers = (
+        f"step={tiling.core_px}, margin={tiling.halo_px}, feather={tiling.feather_px}, unit={tiling.width_multiple}"
+    )
+    return f"TileGrid(image={grid.image!r}, tiling=Tiling({numbers}), readable={grid.readable_box!r})"
