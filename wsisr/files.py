@@ -15,7 +15,7 @@ from wsisr.errors import OutputError
 _ADVICE = {
     errno.ENOSPC: "free some space or choose another folder",
     errno.EDQUOT: "free some space or choose another folder",
-    errno.EFBIG: "this disk or this account does not take files that large; choose another folder",
+    errno.EFBIG: "files of this size are not allowed on this disk or for this account; choose another folder",
     errno.EACCES: "choose a folder that you may write to",
     errno.EPERM: "choose a folder that you may write to",
     errno.EROFS: "choose a folder that you may write to",
@@ -75,7 +75,7 @@ def check_output(output: Path, *, overwrite: bool, marker: str = "") -> None:
         if os.path.lexists(output) and not overwrite:
             raise _make_exists_error(output)
         if marker and os.path.lexists(output) and not (output / marker).is_file():
-            raise OutputError(f"{output}: is no folder with a {marker}, so it is not replaced; choose another name")
+            raise OutputError(f"{output}: is not a folder with a {marker}, so it is not replaced; choose another name")
         if not marker and output.exists() and not output.is_file():
             raise OutputError(f"{output}: is not a regular file; choose another name")
         with tempfile.TemporaryFile(dir=output.parent):
@@ -85,7 +85,7 @@ def check_output(output: Path, *, overwrite: bool, marker: str = "") -> None:
 def check_suffix(output: Path, suffixes: tuple[str, ...]) -> None:
     """Raise `OutputError` if the suffix of a name stands for another format than the one that will be written."""
     if output.suffix.lower() not in suffixes:
-        raise OutputError(f"{output}: its name must end in {' or '.join(suffixes)}, for that is what is written")
+        raise OutputError(f"{output}: its name must end in {' or '.join(suffixes)}, the format that is written")
 
 
 def refuse_source(output: Path, slide: Path) -> None:
@@ -94,9 +94,9 @@ def refuse_source(output: Path, slide: Path) -> None:
         with translate_disk_errors(output):
             is_part = _is_part_of_slide(output.resolve(), slide.resolve())
     except RuntimeError as error:  # what `resolve` raises before Python 3.13; later it returns the path
-        raise OutputError(f"{output}: is a link that leads to itself; choose another name") from error
+        raise OutputError(f"{output}: is a symbolic link that leads back to itself; choose another name") from error
     if is_part:
-        raise OutputError(f"{output}: belongs to the slide itself; give the result another name")
+        raise OutputError(f"{output}: belongs to the slide; give the result another name")
 
 
 def is_zarr(folder: Path) -> bool:

@@ -190,7 +190,7 @@ def test_what_has_the_name_already_stays_and_is_not_replaced_unless_it_is_a_data
     (tmp_path / "full" / "mine").touch()
     for name in ("file", "link", "full"):
         assert "exists already" in refused(tmp_path / name, slide)
-        with pytest.raises(OutputError, match=r"no folder with a manifest\.jsonl"):
+        with pytest.raises(OutputError, match=r"is not a folder with a manifest\.jsonl"):
             deque(
                 DatasetBuilder(
                     plan_pyramid_dataset(
