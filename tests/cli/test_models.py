@@ -109,7 +109,7 @@ def test_perception_without_a_model_is_of_the_default(slide: Path, tmp_path: Pat
 
 def test_crispness_that_cannot_be_is_one_line(twins: Path) -> None:
     for model in ("bicubic", "model.onnx", "masrgan-x2-fast"):
-        with pytest.raises(ModelError, match="has no twin to look crisp"):
+        with pytest.raises(ModelError, match="has no GAN variant"):
             load_upscaler(model, scale=2, device="cpu", perception=0.5)
     with pytest.raises(ModelError, match="choose from 0 to 1"):
         load_upscaler(twins, scale=2, device="cpu", perception=2.0)

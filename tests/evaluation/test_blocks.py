@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wsisr.errors import ConfigError
-from wsisr.evaluation.blocks import Sampling, find_score_boxes, resize_box
+from wsisr.evaluation.blocks import Sampling, find_score_boxes, grow_box
 from wsisr.imaging.geometry import Box, Size
 
 LOWS = st.builds(Size, st.integers(20, 300), st.integers(20, 300))
@@ -29,7 +29,7 @@ def test_cores_cover_the_image_once(low: Size, step: int, scale: int, reach: int
 def test_a_source_holds_its_context_or_ends_with_the_image(low: Size, step: int, scale: int, reach: int) -> None:
     for block in Sampling(step).choose_blocks(low, scale, reach):
         assert Box.from_size(low).contains(block.input_box)
-        assert block.input_box.contains(resize_box(block.core, reach).intersection(Box.from_size(low)))
+        assert block.input_box.contains(grow_box(block.core, reach).intersection(Box.from_size(low)))
 
 
 @given(LOWS, STEPS, SCALES, REACHES)

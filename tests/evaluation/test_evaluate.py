@@ -36,7 +36,7 @@ class Repeat:
         return tiles.repeat(self.scale, axis=1).repeat(self.scale, axis=2)
 
 
-def picture() -> Rgb:
+def make_picture() -> Rgb:
     """(397, 531, 3), neither side even: cloudy, sharp and flat parts."""
     image = resize_image(make_noise(Size(60, 45)), 531, 397, "bicubic").copy()
     image[200:, :150] = make_noise(Size(150, 197))
@@ -47,13 +47,13 @@ def picture() -> Rgb:
 @pytest.fixture(scope="module")
 def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A pyramid of three levels at 0.25 um/px."""
-    top = picture()
+    top = make_picture()
     levels = [top, halve_image(top), np.full((20, 27, 3), 200, np.uint8)]
     file = tmp_path_factory.mktemp("slides") / "small.tif"
     return write_generic_pyramid(file, levels, resolution=(40000, 40000), resolutionunit=3)
 
 
-def row(
+def evaluate_to_row(
     path: Path,
     upscaler: Upscaler,
     kernel: FilterName,
@@ -73,7 +73,7 @@ def inside(image: Rgb) -> Rgb:
 
 
 def high_and_low(scale: int, kernel: FilterName) -> tuple[Rgb, Rgb]:
-    high = picture()[: 397 // scale * scale, : 531 // scale * scale]
+    high = make_picture()[: 397 // scale * scale, : 531 // scale * scale]
     return high, shrink_image(high, scale, kernel)
 
 
@@ -83,7 +83,7 @@ def high_and_low(scale: int, kernel: FilterName) -> tuple[Rgb, Rgb]:
 def test_blocks_score_as_the_whole_image(path: Path, scale: int, kernel: FilterName, block_px: int) -> None:
     high, low = high_and_low(scale, kernel)
     upscalers: list[Upscaler] = [Resampling("lanczos", scale), Resampling("bicubic", scale), BackProjection(scale)]
-    found = row(path, upscalers[0], kernel, sampling=Sampling(block_px))
+    found = evaluate_to_row(path, upscalers[0], kernel, sampling=Sampling(block_px))
     for upscaler, scores in zip(upscalers, (found.model, found.bicubic, found.back_projection), strict=True):
         output = upscaler(low[None])[0]
         assert scores.psnr == compute_psnr(inside(output), inside(high))
@@ -107,7 +107,7 @@ def test_an_input_stored_as_jpeg_scores_as_the_whole_image_stored_at_once(
     high, low = high_and_low(scale, "bicubic")
     seen = recompress_jpeg(low, 60)
     upscalers: list[Upscaler] = [Resampling("lanczos", scale), Resampling("bicubic", scale), BackProjection(scale)]
-    found = row(path, upscalers[0], "bicubic", sampling=Sampling(block_px), quality=60)
+    found = evaluate_to_row(path, upscalers[0], "bicubic", sampling=Sampling(block_px), quality=60)
     assert found.quality == 60
     for upscaler, scores in zip(upscalers, (found.model, found.bicubic, found.back_projection), strict=True):
         output = upscaler(seen[None].copy())[0]
@@ -130,7 +130,7 @@ def test_flat_cells_score_as_cut_out_of_the_whole_image(path: Path, scale: int, 
     flat = [cell for cell in cells if high[cell].mean(axis=2).std() < 6]
     errors = np.array([[((out[cell].astype(float) - high[cell]) ** 2).mean() for cell in flat] for out in outputs])
     decibels = 10 * np.log10(255**2 / errors.mean(axis=1))
-    found = row(path, Repeat(scale), "area", sampling=Sampling(block_px)).flat
+    found = evaluate_to_row(path, Repeat(scale), "area", sampling=Sampling(block_px)).flat
     assert isinstance(found, FlatScores)
     assert (found.cells, found.cells_below) == (len(flat), int((errors[0] > errors[1]).sum()))
     assert 0 < found.cells < len(cells)
@@ -140,7 +140,7 @@ def test_flat_cells_score_as_cut_out_of_the_whole_image(path: Path, scale: int, 
 @pytest.mark.parametrize("size", [Size(120, 700), Size(700, 120), Size(150, 389)])
 def test_scores_of_a_narrow_image_do_not_depend_on_the_blocks(tmp_path: Path, size: Size) -> None:
     file = write_generic_pyramid(tmp_path / "narrow.tif", [make_noise(size)])
-    small, large = (row(file, Repeat(2), "bicubic", sampling=Sampling(block_px)) for block_px in (64, 512))
+    small, large = (evaluate_to_row(file, Repeat(2), "bicubic", sampling=Sampling(block_px)) for block_px in (64, 512))
     assert small.bicubic.ssim == pytest.approx(large.bicubic.ssim, abs=1e-9)
     assert [s.psnr for s in (small.model, small.bicubic, small.back_projection)] == [
         s.psnr for s in (large.model, large.bicubic, large.back_projection)
@@ -150,7 +150,7 @@ def test_scores_of_a_narrow_image_do_not_depend_on_the_blocks(tmp_path: Path, si
 
 @pytest.mark.parametrize("kernel", ["area", "bicubic"])
 def test_bicubic_gains_nothing_over_bicubic(path: Path, kernel: FilterName) -> None:
-    found = row(path, Resampling("bicubic", 4), kernel)
+    found = evaluate_to_row(path, Resampling("bicubic", 4), kernel)
     assert found.gain == 0
     assert found.model == found.bicubic
     assert found.flat is not None
@@ -159,19 +159,19 @@ def test_bicubic_gains_nothing_over_bicubic(path: Path, kernel: FilterName) -> N
 
 @pytest.mark.parametrize("scale", [2, 4])
 def test_back_projection_beats_bicubic_and_is_more_consistent(path: Path, scale: int) -> None:
-    found = row(path, Repeat(scale), "area")
+    found = evaluate_to_row(path, Repeat(scale), "area")
     assert found.back_projection_gain > 0
     assert found.back_projection.consistency_error < found.bicubic.consistency_error
 
 
 def test_repeating_pixels_is_perfectly_consistent_and_worse_than_bicubic(path: Path) -> None:
-    found = row(path, Repeat(2), "area")
+    found = evaluate_to_row(path, Repeat(2), "area")
     assert found.model.consistency_error == 0
     assert found.gain < 0
 
 
 def test_a_row_says_what_was_measured(path: Path) -> None:
-    found = row(path, Repeat(2), "area", level=1)
+    found = evaluate_to_row(path, Repeat(2), "area", level=1)
     assert (found.slide, found.level, found.kernel) == (path, 1, "area")
     assert found.mpp_hr == pytest.approx(0.5, rel=1e-2)
     assert found.mpp_lr == pytest.approx(1.0, rel=1e-2)
@@ -187,31 +187,31 @@ def test_the_blocks_are_counted_to_the_end(path: Path) -> None:
 
 def test_a_level_beyond_the_limit_is_sampled_and_the_row_says_so(path: Path) -> None:
     sampling = Sampling(64, limit_px=5 * 128**2)
-    found = row(path, Repeat(2), "area", sampling=sampling)
+    found = evaluate_to_row(path, Repeat(2), "area", sampling=sampling)
     assert 0 < found.pixels <= sampling.limit_px < found.level_pixels
-    assert found == row(path, Repeat(2), "area", sampling=sampling)
+    assert found == evaluate_to_row(path, Repeat(2), "area", sampling=sampling)
 
 
 def test_a_level_without_flat_cells_has_no_flat_scores(tmp_path: Path) -> None:
     file = write_generic_pyramid(tmp_path / "busy.tif", [make_noise(Size(150, 150))])
-    found = row(file, Repeat(2), "area")
+    found = evaluate_to_row(file, Repeat(2), "area")
     assert (found.flat, found.mpp_hr, found.mpp_lr) == (None, None, None)
 
 
 def test_a_level_that_is_too_small_is_refused_in_words(path: Path) -> None:
     with pytest.raises(SlideError, match=r"small\.tif: level 2 is 27 x 20 px, too small .* at least 28 px"):
-        row(path, Repeat(2), "area", level=2)
+        evaluate_to_row(path, Repeat(2), "area", level=2)
 
 
 def test_a_level_that_is_not_there_is_refused(path: Path) -> None:
     with pytest.raises(SlideError, match="no level 3"):
-        row(path, Repeat(2), "area", level=3)
+        evaluate_to_row(path, Repeat(2), "area", level=3)
 
 
 @pytest.mark.parametrize("size", [Size(28, 28), Size(29, 31)])
 def test_the_smallest_image_has_finite_scores(tmp_path: Path, size: Size) -> None:
     file = write_generic_pyramid(tmp_path / "tiny.tif", [make_noise(size)], tile=(16, 16))
-    found = row(file, Repeat(2), "area")
+    found = evaluate_to_row(file, Repeat(2), "area")
     assert np.isfinite([found.model.psnr, found.model.ssim, found.model.consistency_error]).all()
 
 

@@ -32,7 +32,7 @@ class Speckled:
         return enlarged
 
 
-def named(probes: list[FlatProbe], name: str) -> list[FlatProbe]:
+def select_probes(probes: list[FlatProbe], name: str) -> list[FlatProbe]:
     return [probe for probe in probes if probe.name == name]
 
 
@@ -49,12 +49,12 @@ def test_each_image_meets_each_kernel_once() -> None:
 
 def test_bicubic_reproduces_white_exactly() -> None:
     probes = measure_flat_images(Resampling("bicubic", 2), KERNELS)
-    white = [*named(probes, "white 255"), *named(probes, "white 250")]
+    white = [*select_probes(probes, "white 255"), *select_probes(probes, "white 250")]
     assert {(probe.bicubic_psnr, probe.largest_error) for probe in white} == {(float("inf"), 0)}
 
 
 def test_speckles_on_white_are_a_loss_and_finite() -> None:
-    for probe in named(measure_flat_images(Speckled(2), KERNELS), "white 255"):
+    for probe in select_probes(measure_flat_images(Speckled(2), KERNELS), "white 255"):
         assert -80 < probe.gain < 0
         assert probe.largest_error == 1
 

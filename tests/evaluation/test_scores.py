@@ -22,7 +22,7 @@ from wsisr.imaging.texture import TextureComparison
 from wsisr.models.upscaler import Resampling
 
 
-def row(slide: str, kernel: FilterName, model: float, flat: FlatScores | None = None) -> ScoreRow:
+def make_row(slide: str, kernel: FilterName, model: float, flat: FlatScores | None = None) -> ScoreRow:
     """Bicubic at 30 dB, back-projection at 30.5 dB."""
     return ScoreRow(
         slide=Path("folder") / slide,
@@ -40,10 +40,10 @@ def row(slide: str, kernel: FilterName, model: float, flat: FlatScores | None = 
 
 
 ROWS = [
-    row("a.svs", "area", 31.0),
-    row("a.svs", "bicubic", 33.0, FlatScores(cells=3, cells_below=1, model_psnr=50.5, bicubic_psnr=50.0)),
-    row("b.svs", "area", 31.5),
-    row("b.svs", "bicubic", 31.5, FlatScores(cells=2, cells_below=2, model_psnr=49.0, bicubic_psnr=math.inf)),
+    make_row("a.svs", "area", 31.0),
+    make_row("a.svs", "bicubic", 33.0, FlatScores(cells=3, cells_below=1, model_psnr=50.5, bicubic_psnr=50.0)),
+    make_row("b.svs", "area", 31.5),
+    make_row("b.svs", "bicubic", 31.5, FlatScores(cells=2, cells_below=2, model_psnr=49.0, bicubic_psnr=math.inf)),
 ]
 
 

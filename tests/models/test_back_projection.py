@@ -14,14 +14,14 @@ from wsisr.imaging.pixels import Rgb, shrink_image
 from wsisr.models.upscaler import Resampling
 
 
-def inconsistency(high: Rgb, low: Rgb, scale: int) -> float:
+def measure_error(high: Rgb, low: Rgb, scale: int) -> float:
     return float(np.abs(shrink_image(high, scale, "area").astype(float) - low).mean())
 
 
 @pytest.mark.parametrize("scale", [2, 4])
 def test_back_projection_reduces_the_consistency_error_with_every_iteration(scale: int) -> None:
     low = make_noise(Size(40, 31)) // 2 + np.uint8(64)
-    errors = [inconsistency(BackProjection(scale, n)(low[None])[0], low, scale) for n in range(4)]
+    errors = [measure_error(BackProjection(scale, n)(low[None])[0], low, scale) for n in range(4)]
     assert errors == sorted(errors, reverse=True)
     assert errors[3] < errors[0] / 2
 

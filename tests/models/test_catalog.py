@@ -21,7 +21,7 @@ from wsisr.models.catalog import (
 from wsisr.models.weights import load_blended_network, load_network
 
 
-def model(folder: Path, name: str, pitches: tuple[float, float] = (0.5, 4.0)) -> Model:
+def make_model(folder: Path, name: str, pitches: tuple[float, float] = (0.5, 4.0)) -> Model:
     """There is a file of that name, but nothing in it: what is chosen is chosen by what is said of it."""
     path = folder / f"{name}.safetensors"
     path.touch()
@@ -29,34 +29,34 @@ def model(folder: Path, name: str, pitches: tuple[float, float] = (0.5, 4.0)) ->
     return Model(name, path, replace(make_small_spec(family), input_mpp=pitches))
 
 
-def names(folder: Path, *given: str) -> list[Model]:
-    return [model(folder, name) for name in given]
+def make_models(folder: Path, *given: str) -> list[Model]:
+    return [make_model(folder, name) for name in given]
 
 
 def test_of_alike_models_the_one_that_warns_of_a_wrong_pitch_is_taken(tmp_path: Path) -> None:
-    models = names(tmp_path, "masrgan-x2", "masrgan-x2-best", "masrgan-x2-fast", "masrgan-x2-gan", "mmsrnet-x2")
+    models = make_models(tmp_path, "masrgan-x2", "masrgan-x2-best", "masrgan-x2-fast", "masrgan-x2-gan", "mmsrnet-x2")
     assert [choose_default_among(order, 2, 1.0).name for order in (models, models[::-1])] == ["mmsrnet-x2"] * 2
     assert choose_default_among(models[:4], 2, None).name == "masrgan-x2"
 
 
 def test_the_nearest_in_pitch_comes_before_that(tmp_path: Path) -> None:
-    models = [model(tmp_path, "masrgan-x2", (0.25, 1.0)), model(tmp_path, "mmsrnet-x2", (2.0, 4.0))]
+    models = [make_model(tmp_path, "masrgan-x2", (0.25, 1.0)), make_model(tmp_path, "mmsrnet-x2", (2.0, 4.0))]
     assert [choose_default_among(models, 2, mpp).name for mpp in (0.5, 3.0)] == ["masrgan-x2", "mmsrnet-x2"]
 
 
 def test_fast_best_and_crisp_ones_are_taken_by_name_only(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="no shipped model has scale 2"):
-        choose_default_among(names(tmp_path, "masrgan-x2-best", "masrgan-x2-fast", "mmsrnet-x2-gan"), 2, 1.0)
+        choose_default_among(make_models(tmp_path, "masrgan-x2-best", "masrgan-x2-fast", "mmsrnet-x2-gan"), 2, 1.0)
 
 
 def test_every_model_says_what_it_is_for_and_one_is_the_default(tmp_path: Path) -> None:
-    models = names(tmp_path, "masrgan-x2", "masrgan-x2-best", "masrgan-x2-fast", "masrgan-x2-gan", "mmsrnet-x2")
+    models = make_models(tmp_path, "masrgan-x2", "masrgan-x2-best", "masrgan-x2-fast", "masrgan-x2-gan", "mmsrnet-x2")
     assert [describe_purpose(each, models) for each in models] == [
         "mix-attention, when named",
         "least error, for a GPU, when named",
         "speed on a CPU, when named",
         "--perception of masrgan-x2: crisp, less true",
-        "the default; may warn of a wrong pitch",
+        "the default; may warn of a wrong pixel size",
     ]
 
 
@@ -94,7 +94,7 @@ def test_a_shipped_twin_lies_a_part_of_the_way_from_its_model(model: Model) -> N
 
 
 def test_a_typo_is_answered_with_names_like_it_and_anything_else_with_all() -> None:
-    with pytest.raises(ModelError, match=r"no model is called 'mmsrnet-2x'; .*mmsrnet-x2 or .* may be meant"):
+    with pytest.raises(ModelError, match=r"no model is called 'mmsrnet-2x'; did you mean mmsrnet-x2 or .*\?"):
         find_model("mmsrnet-2x")
-    with pytest.raises(ModelError, match=r"; there are bicubic, lanczos, .*, or give a"):
+    with pytest.raises(ModelError, match=r"; choose from bicubic, lanczos, .*, or give a"):
         find_model("x")

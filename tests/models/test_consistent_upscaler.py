@@ -32,27 +32,27 @@ class Repeat:
         return tiles.repeat(4, axis=1).repeat(4, axis=2) - self.darker
 
 
-def muted(size: Size) -> Rgb:
+def make_muted_noise(size: Size) -> Rgb:
     """Noise that leaves room above and below: what has to be clipped cannot agree."""
     return (make_noise(size) // 4 + 96).astype(np.uint8)
 
 
-def residual(low: Rgb, upscaler: Upscaler) -> float:
+def measure_consistency_error(low: Rgb, upscaler: Upscaler) -> float:
     counts = count_consistency_errors(low, upscaler(low[None])[0], np.ones(low.shape[:2], bool))
     return float(np.arange(256) @ counts / counts.sum())
 
 
 @pytest.mark.parametrize("scale", [2, 4])
 def test_what_bicubic_makes_of_noise_averages_back_to_it(scale: int) -> None:
-    low, bicubic = muted(Size(70, 50)), Resampling("bicubic", scale)
-    assert residual(low, bicubic) > 3
-    assert residual(low, ConsistentUpscaler(bicubic)) < 1
+    low, bicubic = make_muted_noise(Size(70, 50)), Resampling("bicubic", scale)
+    assert measure_consistency_error(low, bicubic) > 3
+    assert measure_consistency_error(low, ConsistentUpscaler(bicubic)) < 1
 
 
 def test_what_darkens_all_is_put_right() -> None:
-    low = muted(Size(40, 30))
-    assert residual(low, Repeat(20)) == 20
-    assert residual(low, ConsistentUpscaler(Repeat(20))) == 0
+    low = make_muted_noise(Size(40, 30))
+    assert measure_consistency_error(low, Repeat(20)) == 20
+    assert measure_consistency_error(low, ConsistentUpscaler(Repeat(20))) == 0
 
 
 @given(st.integers(1, 40), st.integers(1, 40))

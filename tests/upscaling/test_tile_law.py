@@ -75,23 +75,23 @@ def test_without_overlap_the_law_is_broken(real: Rgb, upscaler: Upscaler, refere
     assert largest_difference(cut[:, :width], reference[:, :width]) > 1
 
 
-def of_family(family: str) -> Upscaler:
+def make_upscaler(family: str) -> Upscaler:
     return TorchUpscaler(family, make_small_network(family), torch.device("cpu"), "fp32")
 
 
-def by_two_tilings(family: str, real: Rgb) -> tuple[Rgb, Rgb]:
+def upscale_with_two_tilings(family: str, real: Rgb) -> tuple[Rgb, Rgb]:
     part = real[:200, 400:720]
     small, large = UpscaleOptions(tile_px=128, batch=4), UpscaleOptions(tile_px=512)
-    return upscale_pixels(part, of_family(family), small), upscale_pixels(part, of_family(family), large)
+    return upscale_pixels(part, make_upscaler(family), small), upscale_pixels(part, make_upscaler(family), large)
 
 
 @pytest.mark.parametrize("family", LOCAL)
 def test_every_local_family_keeps_the_law(real: Rgb, family: str) -> None:
-    assert largest_difference(*by_two_tilings(family, real)) <= 1
-    assert of_family(family).warnings == []
+    assert largest_difference(*upscale_with_two_tilings(family, real)) <= 1
+    assert make_upscaler(family).warnings == []
 
 
 @pytest.mark.parametrize("family", GLOBAL)
 def test_a_global_one_does_not_and_says_so(real: Rgb, family: str) -> None:
-    assert largest_difference(*by_two_tilings(family, real)) > 0
-    assert "depends on how the slide is cut" in of_family(family).warnings[0]
+    assert largest_difference(*upscale_with_two_tilings(family, real)) > 0
+    assert "depends on how the slide is cut" in make_upscaler(family).warnings[0]

@@ -1,4 +1,4 @@
-"""How good an upscaler is where the truth is known: scores on slides, on flat ground, and what they add up to."""
+"""Evaluation of upscalers where the truth is known: scores on slides and on flat images, and their summary."""
 
 from wsisr.evaluation.blocks import Sampling
 from wsisr.evaluation.evaluate import evaluate_level, list_levels_to_evaluate
@@ -9,16 +9,16 @@ from wsisr.models.back_projection import BackProjection
 
 __all__ = [
     "BackProjection",
-    "FlatScores",
     "FlatProbe",
-    "ScoreRow",
+    "FlatScores",
     "Sampling",
-    "Scores",
+    "ScoreRow",
     "ScoreSummary",
+    "Scores",
     "build_json_report",
-    "evaluate_level",
-    "measure_flat_images",
     "compute_gain",
+    "evaluate_level",
     "list_levels_to_evaluate",
+    "measure_flat_images",
     "summarise_rows",
 ]

@@ -1,4 +1,4 @@
-"""Sums that become scores. They grow block by block and come out as if the whole level had been measured at once."""
+"""Sums over blocks that become scores: the same ones as if the whole level had been measured at once."""
 
 from __future__ import annotations
 
@@ -15,14 +15,15 @@ from wsisr.imaging.pixels import Rgb, shrink_image
 from wsisr.imaging.texture import OctaveContrasts, TextureAccumulator, measure_contrasts
 
 CellValues = npt.NDArray[np.float64]
+"""(rows of cells, columns of cells), or a list of them: one number for each cell of 64 x 64 px."""
 
 FLAT_CONTRAST = 6.0
-"""Grey levels of standard deviation below which a cell is flat: glass, or tissue so pale that nothing shows."""
+"""Standard deviation in grey levels below which a cell counts as flat: glass, or tissue too pale to show anything."""
 
 
 @dataclass(slots=True)
 class UpscalerSums:
-    """What adds up to the scores of one upscaler."""
+    """Sums that become the scores of one upscaler."""
 
     squared_error: float = 0.0
     ssim: float = 0.0
@@ -32,30 +33,30 @@ class UpscalerSums:
     textures: TextureAccumulator = field(default_factory=TextureAccumulator)
 
     def add(self, high: Rgb, truth: TruthBlock) -> None:
-        """All but likeness and texture, which several upscalers share the work for."""
-        where = truth.regions
-        errors = squared_differences(_crop(high, where.errors), _crop(truth.high, where.errors))
+        """Add an enlarged block, except for SSIM and texture, which `ScoreAccumulator` measures for all upscalers."""
+        boxes = truth.boxes
+        errors = squared_differences(_crop(high, boxes.errors), _crop(truth.high, boxes.errors))
         self.squared_error += float(np.sum(errors, dtype=np.float64))
         self.consistency_error += _sum_consistency_error(high, truth)
-        cells = _sum_cells(squared_differences(_crop(high, where.cells), _crop(truth.high, where.cells)).sum(axis=2))
-        self.flat_cell_errors.append(cells[truth.is_flat])
+        errors = squared_differences(_crop(high, boxes.cells), _crop(truth.high, boxes.cells))
+        self.flat_cell_errors.append(_sum_cells(errors.sum(axis=2))[truth.is_flat])
 
 
 @dataclass(frozen=True, slots=True)
 class TruthBlock:
-    """One block: what the upscaler got, and what it should have made of it."""
+    """One block: the input of the upscalers, and the truth that their output is compared with."""
 
     low: Rgb
     """(h, w, 3)"""
     high: Rgb
     """(h*scale, w*scale, 3)"""
-    regions: ScoreBoxes
+    boxes: ScoreBoxes
     is_flat: npt.NDArray[np.bool_]
     """(rows of cells, columns of cells)"""
 
     @classmethod
-    def from_images(cls, low: Rgb, high: Rgb, where: ScoreBoxes) -> TruthBlock:
-        return cls(low, high, where, _measure_cell_contrast(_crop(high, where.cells)) < FLAT_CONTRAST)
+    def from_images(cls, low: Rgb, high: Rgb, boxes: ScoreBoxes) -> TruthBlock:
+        return cls(low, high, boxes, _measure_cell_contrast(_crop(high, boxes.cells)) < FLAT_CONTRAST)
 
     @property
     def scale(self) -> int:
@@ -64,41 +65,42 @@ class TruthBlock:
 
 
 class ScoreAccumulator:
-    """The sums of several upscalers on the same blocks, and the counts they share."""
+    """Sums up the scores of several upscalers over the same blocks."""
 
     def __init__(self, upscalers: int) -> None:
         self._sums = [UpscalerSums() for _ in range(upscalers)]
-        self.pixels = 0
-        """High-resolution px whose error was counted."""
-        self._windows = self._low_values = 0
+        self.pixel_count = 0
+        """High-resolution pixels that were compared."""
+        self._ssim_windows = self._low_values = 0
 
     def add(self, images: list[Rgb], truth: TruthBlock) -> None:
-        """One block: the image of each upscaler, (h*scale, w*scale, 3)."""
-        where = truth.regions
-        patch, texture = _crop(truth.high, where.ssim), _measure_textures(truth.high, where)
-        likenesses = sum_ssim([_crop(image, where.ssim) for image in images], patch)
-        for tally, image, likeness in zip(self._sums, images, likenesses, strict=True):
-            tally.add(image, truth)
-            tally.ssim += likeness
+        """Add one block: the images of the upscalers, each (h*scale, w*scale, 3)."""
+        boxes = truth.boxes
+        patch, texture = _crop(truth.high, boxes.ssim), _measure_textures(truth.high, boxes)
+        ssim_sums = sum_ssim([_crop(image, boxes.ssim) for image in images], patch)
+        for sums, image, ssim_sum in zip(self._sums, images, ssim_sums, strict=True):
+            sums.add(image, truth)
+            sums.ssim += ssim_sum
             if texture:
-                tally.textures.add(_measure_textures(image, where), texture)
-        self.pixels += where.errors.size.pixel_count
-        self._windows += count_ssim_windows(patch)
-        self._low_values += where.consistency.size.pixel_count * 3
+                sums.textures.add(_measure_textures(image, boxes), texture)
+        self.pixel_count += boxes.errors.size.pixel_count
+        self._ssim_windows += count_ssim_windows(patch)
+        self._low_values += boxes.consistency.size.pixel_count * 3
 
     def compute_scores(self) -> list[Scores]:
+        """Return the scores of each upscaler, in the order of their images."""
         return [
             Scores(
-                psnr=psnr_from_error(tally.squared_error / (self.pixels * 3)),
-                ssim=tally.ssim / self._windows,
-                consistency_error=tally.consistency_error / self._low_values,
-                texture=tally.textures.compare(),
+                psnr=psnr_from_error(sums.squared_error / (self.pixel_count * 3)),
+                ssim=sums.ssim / self._ssim_windows,
+                consistency_error=sums.consistency_error / self._low_values,
+                texture=sums.textures.compare(),
             )
-            for tally in self._sums
+            for sums in self._sums
         ]
 
     def compare_flat_cells(self, model: int, baseline: int) -> FlatScores | None:
-        """How two of the upscalers, by number, compare on the flat cells; None where there are none."""
+        """Compare two of the upscalers, given by their index, on the flat cells; None if there are none."""
         errors, baseline_errors = (np.concatenate(self._sums[number].flat_cell_errors) for number in (model, baseline))
         if errors.size == 0:
             return None
@@ -115,28 +117,29 @@ def _crop(image: Rgb, box: Box) -> Rgb:
     return image[box.rows, box.columns]
 
 
-def _measure_textures(high: Rgb, where: ScoreBoxes) -> OctaveContrasts:
-    """Empty where no whole cell is."""
-    return measure_contrasts(_crop(high, where.textures)) if where.cells.size.pixel_count else []
+def _measure_textures(high: Rgb, boxes: ScoreBoxes) -> OctaveContrasts:
+    """Measure the contrasts of the whole cells in a block; empty if it has none."""
+    return measure_contrasts(_crop(high, boxes.textures)) if boxes.cells.size.pixel_count else []
 
 
 def _sum_consistency_error(high: Rgb, truth: TruthBlock) -> float:
-    """Sum of the differences in grey levels between the input and the output shrunk to its size by area mean."""
-    if truth.regions.consistency.size.pixel_count == 0:
+    """Sum up the absolute differences in grey levels between the input and the area mean of the output."""
+    box = truth.boxes.consistency
+    if box.size.pixel_count == 0:
         return 0.0
-    back = shrink_image(_crop(high, truth.regions.consistency * truth.scale), truth.scale, "area")
-    return float(np.sum(np.abs(back.astype(np.int16) - _crop(truth.low, truth.regions.consistency)), dtype=np.int64))
+    area_mean = shrink_image(_crop(high, box * truth.scale), truth.scale, "area")
+    return float(np.sum(np.abs(area_mean.astype(np.int16) - _crop(truth.low, box)), dtype=np.int64))
 
 
 def _sum_cells(plane: Float32Array | CellValues) -> CellValues:
-    """(h, w) to (h/64, w/64)."""
+    """Sum up (h, w) in cells: (h/64, w/64)."""
     rows, columns = plane.shape[0] // CELL_PX, plane.shape[1] // CELL_PX
     sums: CellValues = plane.reshape(rows, CELL_PX, columns, CELL_PX).sum(axis=(1, 3), dtype=np.float64)
     return sums
 
 
 def _measure_cell_contrast(high: Rgb) -> CellValues:
-    """(h, w, 3) to (h/64, w/64): standard deviation of the grey level, the mean of the three colours, in each cell."""
+    """Return the standard deviation in each cell of the mean of the channels: (h, w, 3) to (h/64, w/64)."""
     grey = high.sum(axis=2, dtype=np.float64)
     mean = _sum_cells(grey) / CELL_PX**2
     variance = _sum_cells(grey * grey) / CELL_PX**2 - mean * mean

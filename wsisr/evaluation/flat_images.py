@@ -1,4 +1,4 @@
-"""Made-up images with next to nothing in them, where a network is most easily worse than no network."""
+"""Synthetic images with next to no content, on which a network is most easily worse than bicubic."""
 
 from __future__ import annotations
 
@@ -13,37 +13,38 @@ from wsisr.imaging.pixels import FilterName, Rgb, shrink_image
 from wsisr.models.upscaler import Resampling, Upscaler
 
 LOW_PX = 96
-"""Side of an image at the low resolution."""
+"""Side of the low-resolution images."""
 
 PALE_PINK = (242, 228, 238)
-"""Faint eosin: what a gradient fades to from glass."""
+"""Faint eosin: the colour at the end of the gradient, which begins at white."""
 
 NOISE_SEED = 0
 
 
 @dataclass(frozen=True, slots=True)
 class FlatProbe:
-    """One flat image, shrunk with one kernel and enlarged again."""
+    """The errors on one flat image that was shrunk with one kernel and enlarged again."""
 
     name: str
     kernel: FilterName
-    """What the input was made with."""
+    """Filter that made the input."""
     model_psnr: float
-    """dB inside the border; infinite where nothing differs."""
+    """dB inside the unscored border; infinite if nothing differs."""
     bicubic_psnr: float
     largest_error: int
-    """Grey levels by which the model is off where it is off most, the border included."""
+    """Largest error of the model in grey levels, including the border."""
 
     @property
     def gain(self) -> float:
-        """dB of the model above bicubic."""
+        """dB by which the model is above bicubic."""
         return compute_gain(self.model_psnr, self.bicubic_psnr)
 
 
 def measure_flat_images(upscaler: Upscaler, kernels: Sequence[FilterName]) -> list[FlatProbe]:
-    """White, near white, a faint gradient and faint noise, each shrunk with each kernel. Takes one call of 96 px tiles.
+    """Score an upscaler on white, near white, a faint gradient and faint noise, each shrunk with each kernel.
 
-    On flat ground nothing can be won, so a gain below zero is a fault of the model.
+    There is nothing to gain on flat ground, so a gain below zero is a fault of the model. The upscaler is called once,
+    with tiles of 96 px.
     """
     images = make_flat_images(LOW_PX * upscaler.info.scale)
     cases = [(name, kernel) for name in images for kernel in kernels]
@@ -56,7 +57,7 @@ def measure_flat_images(upscaler: Upscaler, kernels: Sequence[FilterName]) -> li
 
 
 def make_flat_images(side: int) -> dict[str, Rgb]:
-    """Name to (side, side, 3), the same each time."""
+    """Return the flat images (side, side, 3) by name; the same ones in every call."""
     ramp = np.linspace(0, 1, side)[:, None] * np.linspace(0, 1, side)
     gradient = 255 + ramp[..., None] * (np.array(PALE_PINK) - 255)
     noise = 245 + np.random.default_rng(NOISE_SEED).normal(0, 1, (side, side, 3))

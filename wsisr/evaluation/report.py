@@ -1,4 +1,4 @@
-"""Scores as JSON for programs: keys are stable, pitches are in um/px, PSNR and gains in dB; see `as_json`."""
+"""Scores as JSON for programs. Keys are stable; pixel sizes are in um/px, PSNR and gains in dB."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ JsonReport = dict[str, Any]
 
 
 def build_json_report(rows: Sequence[ScoreRow], probes: Sequence[FlatProbe]) -> JsonReport:
-    """What at least one row and the flat probe hold, in values that JSON has: an infinite PSNR is null.
+    """Return one or more rows and the flat probes as JSON values; an infinite PSNR is null.
 
     Slides are named without their folder.
     """
@@ -77,21 +77,21 @@ def _probe_to_json(probe: FlatProbe) -> JsonReport:
 
 
 def _summary_to_json(rows: Sequence[ScoreRow]) -> JsonReport:
-    told = summarise_rows(rows)
-    worst = {"slide": told.worst.slide.name, "level": told.worst.level, "kernel": told.worst.kernel}
+    summary = summarise_rows(rows)
+    worst = {"slide": summary.worst.slide.name, "level": summary.worst.level, "kernel": summary.worst.kernel}
     return {
-        "rows": told.rows,
-        "gain": told.gain,
-        "back_projection_gain": told.back_projection_gain,
-        "kernel_gains": told.kernel_gains,
-        "model_ssim": told.model_ssim,
-        "bicubic_ssim": told.bicubic_ssim,
-        "consistency": told.consistency_error,
-        "worst_row": worst | {"gain": told.worst.gain},
-        "worst_slide": {"slide": told.worst_slide.name, "gain": told.worst_slide_gain},
-        "flat_gain": told.flat_gain,
-        "model_texture": told.model_texture,
-        "bicubic_texture": told.bicubic_texture,
+        "rows": summary.rows,
+        "gain": summary.gain,
+        "back_projection_gain": summary.back_projection_gain,
+        "kernel_gains": summary.kernel_gains,
+        "model_ssim": summary.model_ssim,
+        "bicubic_ssim": summary.bicubic_ssim,
+        "consistency": summary.consistency_error,
+        "worst_row": worst | {"gain": summary.worst.gain},
+        "worst_slide": {"slide": summary.worst_slide.name, "gain": summary.worst_slide_gain},
+        "flat_gain": summary.flat_gain,
+        "model_texture": summary.model_texture,
+        "bicubic_texture": summary.bicubic_texture,
     }
 
 

@@ -1,7 +1,7 @@
-"""Consistency: a result made to agree with what it was made from, whoever made it.
+"""Back-projection: correct an enlarged image until its area mean is the input, whatever enlarged it.
 
-A few times, what the area mean of the result misses of its input is enlarged and added. How often is fixed, so how far
-it reaches is known, and no pixel depends on how the input is cut.
+In each iteration, the difference between the input and the area mean of the result is enlarged and added. The number of
+iterations is fixed, so the receptive field is known and no pixel depends on how the input is cut into tiles.
 Source: Irani and Peleg 1991, "Improving resolution by image registration", with Pillow's bicubic as the kernel.
 """
 
@@ -22,25 +22,25 @@ from wsisr.models.upscaler import Upscaler, UpscalerInfo
 from wsisr.parallel.threads import ThreadTeam
 
 Plane: TypeAlias = npt.NDArray[np.float32]
-"""(h, w) of one colour in grey levels, beyond black and white where a sum goes there."""
+"""(h, w) of one channel in grey levels, not clipped to 0 to 255."""
 
 BACK_PROJECTION_ITERATIONS = 3
 
 PIECE_PX = 256
-"""Side of a piece that one thread works on, in input px: 30 MB at x4, whatever the size of tiles."""
+"""Side of the piece that one thread corrects, in input px. It bounds memory: 30 MB at x4, whatever the tile size."""
 
 
 class ConsistentUpscaler:
-    """The pixels of an upscaler, corrected so that their area mean is the input, but for rounding and clipping."""
+    """Another upscaler's pixels, corrected until their area mean is the input, apart from rounding and clipping."""
 
     def __init__(self, upscaler: Upscaler, iterations: int = BACK_PROJECTION_ITERATIONS) -> None:
         self.upscaler = upscaler
         self.iterations = iterations
-        self._crew = ThreadTeam(16, "wsisr-consistent")
+        self._threads = ThreadTeam(16, "wsisr-consistent")
 
     @property
     def info(self) -> UpscalerInfo:
-        """The upscaler's, under a name of both: a resumed run tells by it whether its result was corrected."""
+        """The wrapped upscaler's facts. The name says that results are corrected: no run is resumed without it."""
         info = self.upscaler.info
         return replace(info, name=f"{info.name} + back-projection", receptive_field=info.receptive_field + self._radius)
 
@@ -58,25 +58,25 @@ class ConsistentUpscaler:
         return CUBIC_RADIUS * self.iterations
 
     def _correct_image(self, low: Rgb, high: Rgb) -> Rgb:
-        """(h, w, 3) and (h*scale, w*scale, 3) to the latter, piece by piece, each with what it reaches for."""
+        """Correct a result (h*scale, w*scale, 3) of the input (h, w, 3), in pieces with their halo, on all threads."""
         result, scale = np.empty_like(high), self.upscaler.info.scale
 
         def correct(piece: Tile) -> None:
-            high_box, core_inside = piece.input_box * scale, piece.core.relative_to(piece.input_box) * scale
-            core = piece.core * scale
-            pair = low[piece.input_box.rows, piece.input_box.columns], high[high_box.rows, high_box.columns]
-            result[core.rows, core.columns] = back_project_image(*pair, self.iterations)[
-                core_inside.rows, core_inside.columns
-            ]
+            low_box, high_box, core = piece.input_box, piece.input_box * scale, piece.core * scale
+            corrected = back_project_image(
+                low[low_box.rows, low_box.columns], high[high_box.rows, high_box.columns], self.iterations
+            )
+            core_inside = core.relative_to(high_box)
+            result[core.rows, core.columns] = corrected[core_inside.rows, core_inside.columns]
 
         height, width = low.shape[:2]
-        self._crew.for_each(correct, TileGrid(Size(width, height), Tiling(PIECE_PX, halo_px=self._radius)))
+        self._threads.for_each(correct, TileGrid(Size(width, height), Tiling(PIECE_PX, halo_px=self._radius)))
         return result
 
 
 @dataclass(frozen=True, slots=True)
 class BackProjection:
-    """Bicubic enlargement, made to agree with its input before it is rounded to 8 bits."""
+    """Bicubic enlargement with back-projection, rounded to 8 bits at the end only: a baseline without a network."""
 
     scale: int
     iterations: int = BACK_PROJECTION_ITERATIONS
@@ -96,33 +96,33 @@ class BackProjection:
         return round_planes([self._enlarge_plane(tile[..., colour].astype(np.float32)) for colour in range(3)])
 
     def _enlarge_plane(self, low: Plane) -> Plane:
-        """(h, w) to (h*scale, w*scale), not clipped."""
+        """Enlarge (h, w) to (h*scale, w*scale), not clipped."""
         height, width = low.shape
         high = resize_plane(low, (height * self.scale, width * self.scale), Image.Resampling.BICUBIC)
         return back_project_plane(low, high, self.iterations)
 
 
-def back_project_image(low: Rgb, high: Rgb, rounds: int) -> Rgb:
-    """(h, w, 3) and (h*scale, w*scale, 3) to (h*scale, w*scale, 3)."""
-    colours = [(low[..., colour].astype(np.float32), high[..., colour].astype(np.float32)) for colour in range(3)]
-    return round_planes([back_project_plane(*planes, rounds) for planes in colours])
+def back_project_image(low: Rgb, high: Rgb, iterations: int) -> Rgb:
+    """Correct an enlarged image (h*scale, w*scale, 3) until its area mean is the input (h, w, 3)."""
+    planes = [(low[..., channel].astype(np.float32), high[..., channel].astype(np.float32)) for channel in range(3)]
+    return round_planes([back_project_plane(*pair, iterations) for pair in planes])
 
 
-def back_project_plane(low: Plane, high: Plane, rounds: int) -> Plane:
-    """(h, w) and (h*scale, w*scale) to (h*scale, w*scale), not clipped."""
-    for _ in range(rounds):
+def back_project_plane(low: Plane, high: Plane, iterations: int) -> Plane:
+    """Correct an enlarged plane (h*scale, w*scale) until its area mean is the input (h, w); it is not clipped."""
+    for _ in range(iterations):
         missing = low - resize_plane(high, low.shape, Image.Resampling.BOX)
         high = high + resize_plane(missing, high.shape, Image.Resampling.BICUBIC)
     return high
 
 
 def round_planes(planes: Sequence[Plane]) -> Rgb:
-    """Three of (h, w) to (h, w, 3)."""
+    """Round three planes (h, w) to an image (h, w, 3)."""
     return np.stack(planes, axis=2).round().clip(0, 255).astype(np.uint8)
 
 
 def resize_plane(plane: Plane, shape: tuple[int, ...], kernel: Image.Resampling) -> Plane:
-    """(h, w) to (height, width), in float32 throughout, rows before columns (see `wsisr.imaging.pixels.resize`)."""
+    """Resize (h, w) to `shape` in float32, rows before columns (see `wsisr.imaging.pixels.resize_image`)."""
     height, width = shape
-    rows = Image.fromarray(plane).resize((width, plane.shape[0]), kernel)
-    return np.asarray(rows.resize((width, height), kernel))
+    widened = Image.fromarray(plane).resize((width, plane.shape[0]), kernel)
+    return np.asarray(widened.resize((width, height), kernel))

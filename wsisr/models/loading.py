@@ -1,4 +1,4 @@
-"""From a model's name or file to an `Upscaler`. What computes it is imported only when it is needed."""
+"""Load an `Upscaler` by a model's name or file. Torch and ONNX Runtime are imported only when they are needed."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ def load_upscaler(
     mpp: float | None = None,
     perception: float = 0.0,
 ) -> Upscaler:
-    """A model, ready to enlarge tiles.
+    """Load a model, ready to enlarge tiles.
 
     `model` is `bicubic`, `lanczos`, the name of a shipped model, a .safetensors file (third-party ones through
-    spandrel), or an .onnx file, for ONNX Runtime; None takes the shipped model of that scale that fits the pixel pitch
-    `mpp` of the input (um/px). `device` is auto, cpu, cuda or cuda:NUMBER, for ONNX also tensorrt; `precision` is auto,
-    bf16, fp16 (GPU only) or fp32. `perception` from 0 to 1 goes from a model's weights to those of its twin, which was
-    trained to look crisp.
+    spandrel), or an .onnx file, for ONNX Runtime; None chooses the shipped model of that scale that fits the input's
+    pixel size `mpp` (um/px). `device` is auto, cpu, cuda or cuda:NUMBER, for ONNX also tensorrt; `precision` is auto,
+    bf16, fp16 (GPU only) or fp32. `perception` from 0 to 1 blends a model's weights with those of its GAN variant,
+    which was trained to look crisp.
     Raises `ModelError` if there is no such model or it has another scale, `DeviceError` if there is no such device.
     """
     from wsisr.models.backends.out_of_memory import MemoryBoundedUpscaler  # noqa: PLC0415
@@ -55,10 +55,10 @@ def load_upscaler(
     if chosen is None:
         _refuse_perception(str(model), perception)
         if device not in ("auto", "cpu"):
-            raise DeviceError(f"{model} runs on the CPU only, not on {device}; leave the device out")
+            raise DeviceError(f"{model} runs on the CPU only, not on {device}; leave --device out")
         return Resampling("bicubic" if model == "bicubic" else "lanczos", scale)
-    twin = read_gan_variant(chosen) if perception else None
-    blend = Blend(twin.name, perception, hash_file(twin.path)) if twin else None
+    variant = read_gan_variant(chosen) if perception else None
+    blend = Blend(variant.name, perception, hash_file(variant.path)) if variant else None
     weights = Weights(chosen.spec, hash_file(chosen.path), blend)
     network = _load_torch_upscaler(chosen, weights, device, precision, perception)
     return MemoryBoundedUpscaler(network.copy_for_run())
@@ -68,15 +68,15 @@ def load_upscaler(
 def _load_torch_upscaler(
     model: Model, weights: Weights, device: str, precision: str, perception: float
 ) -> TorchUpscaler:
-    """The last one is kept: for the slides of a run, it is read and brought to its device once."""
+    """Load a network onto its device. The last one is cached, so that the slides of one run share it."""
     from wsisr.models.backends.device import select_device, select_precision  # noqa: PLC0415
     from wsisr.models.backends.torch import TorchUpscaler  # noqa: PLC0415
     from wsisr.models.weights import load_blended_network, load_network  # noqa: PLC0415 - torch takes seconds to import
 
-    where = select_device(device)
-    twin = read_gan_variant(model) if perception else None
-    _, network = load_blended_network(model.path, twin.path, perception) if twin else load_network(model.path)
-    return TorchUpscaler(model.name, network, where, select_precision(precision, where), weights)
+    torch_device = select_device(device)
+    variant = read_gan_variant(model) if perception else None
+    _, network = load_blended_network(model.path, variant.path, perception) if variant else load_network(model.path)
+    return TorchUpscaler(model.name, network, torch_device, select_precision(precision, torch_device), weights)
 
 
 def _is_third_party_file(model: str | Path | None) -> bool:
@@ -86,22 +86,22 @@ def _is_third_party_file(model: str | Path | None) -> bool:
 
 @lru_cache(maxsize=1)
 def _load_third_party_upscaler(path: Path, scale: int, device: str, precision: str) -> TorchUpscaler:
-    """Trying it out takes a while, so the last one is kept."""
+    """Load and probe a third-party network. The last one is cached, because probing takes a while."""
     from wsisr.models.backends.device import select_device, select_precision  # noqa: PLC0415
     from wsisr.models.backends.spandrel import load_third_party_network  # noqa: PLC0415 - an extra
     from wsisr.models.backends.torch import TorchUpscaler  # noqa: PLC0415
 
-    where, network = select_device(device), load_third_party_network(path)
-    if network.scale != scale:
-        raise ModelError(f"{path.stem} enlarges by {network.scale}, not by {scale}; choose another model or scale")
-    weights, found = Weights(None, hash_file(path)), (network.probed.describe(path.stem),)
-    return TorchUpscaler(path.stem, network, where, select_precision(precision, where), weights, found)
+    torch_device, network = select_device(device), load_third_party_network(path)
+    check_model_scale(path.stem, network.scale, scale)
+    torch_precision = select_precision(precision, torch_device)
+    weights, warnings = Weights(None, hash_file(path)), (network.probed.describe(path.stem),)
+    return TorchUpscaler(path.stem, network, torch_device, torch_precision, weights, warnings)
 
 
 def load_magnification_classifier(
     model: str | Path | None = None, *, scale: int, device: str = "auto", mpp: float | None = None
 ) -> MagnificationClassifier | None:
-    """What tells magnifications apart in a model, chosen as by `load_upscaler`; None where nothing does."""
+    """Load the magnification classifier of a model, chosen as by `load_upscaler`; None if the model has none."""
     if model is not None and (Path(model).suffix.lower() == ".onnx" or _is_third_party_file(model)):
         return None
     chosen = resolve_model(model, scale, mpp)
@@ -119,7 +119,7 @@ def load_magnification_classifier(
 
 def _refuse_perception(model: str, perception: float) -> None:
     if perception:
-        raise ModelError(f"{model} has no twin to look crisp; leave --perception out")
+        raise ModelError(f"{model} has no GAN variant; leave --perception out")
 
 
 def _load_onnx_file(path: Path, scale: int, device: str, precision: str) -> Upscaler:
@@ -130,16 +130,16 @@ def _load_onnx_file(path: Path, scale: int, device: str, precision: str) -> Upsc
         file = read_onnx(path)
         if precision != "auto":
             raise DeviceError(f"{path}: an ONNX file has its own precision, not {precision}; leave it out")
-        network = _load_onnx_upscaler(file, device, hash_file(path))
+        upscaler = _load_onnx_upscaler(file, device, hash_file(path))
     except ModuleNotFoundError as error:
         raise ModelError(f"{path}: {error.name} is missing; install wsisr[cpu] or wsisr[gpu]") from error
-    check_model_scale(path.name, network.info.scale, scale)
-    return MemoryBoundedUpscaler(network.copy_for_run())
+    check_model_scale(path.name, upscaler.info.scale, scale)
+    return MemoryBoundedUpscaler(upscaler.copy_for_run())
 
 
 @lru_cache(maxsize=1)
 def _load_onnx_upscaler(file: OnnxFile, device: str, digest: str) -> OnnxUpscaler:
-    """The last one is kept, as above."""
+    """Start an ONNX Runtime session. The last one is cached, so that the slides of one run share it."""
     from wsisr.models.backends.onnx import OnnxUpscaler  # noqa: PLC0415
 
     return OnnxUpscaler(file.path.name, file, device, digest)

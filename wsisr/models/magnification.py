@@ -1,4 +1,4 @@
-"""What tells the magnification of tissue from its pixels."""
+"""The interface of networks that classify the magnification of tissue by its pixels."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from wsisr.imaging.pixels import RgbBatch
 from wsisr.models.spec import ModelSpec
 
 ClassProbabilities = npt.NDArray[np.float64]
-"""(classes,): how likely each magnification is, together 1."""
+"""(classes,): probability of each magnification; they sum to 1."""
 
 
 class MagnificationClassifier(Protocol):
-    """What tells magnifications apart."""
+    """A network that classifies the magnification at which tissue is shown."""
 
     @property
     def spec(self) -> ModelSpec: ...
 
     def __call__(self, tiles: RgbBatch) -> ClassProbabilities:
-        """(n, h, w, 3) sRGB to the mean over them."""
+        """Return the probabilities for (n, h, w, 3) sRGB, averaged over the n tiles."""
         ...

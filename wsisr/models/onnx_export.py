@@ -1,4 +1,4 @@
-"""A network as one ONNX file, and how far its pixels are from PyTorch's."""
+"""Export a network as one ONNX file, and measure how far its pixels are from PyTorch's."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ from wsisr.models.weights import load_network
 from wsisr.models.weights_header import SPEC_KEY, hash_file
 
 COMPARED_SHAPES = ((1, 64, 64), (1, 37, 101), (2, 50, 32), (1, 150, 40), (1, 1, 7))
-"""Batch, height, width of the images on which both are compared."""
+"""Batch, height, width of the noise images on which both are compared."""
 
-LARGEST_DIFFERENCE = 1.0
-"""Grey levels by which an fp32 file may differ anywhere."""
+MAX_DIFFERENCE = 1.0
+"""Grey levels by which any value of an fp32 file may differ."""
 
-LARGEST_DIFFERENCE_FP16 = 2.0
+MAX_DIFFERENCE_FP16 = 2.0
 """The same in half precision. mmsrnet-x2 differs by 0.09, mmsrnet-x4 by 0.16, masrgan-x4 by 0.24."""
 
 
 @dataclass(frozen=True, slots=True)
 class Parity:
-    """ONNX Runtime against PyTorch in fp32 on noise of one size; differences in grey levels, before rounding."""
+    """Differences between ONNX Runtime and PyTorch in fp32 on noise of one size, in grey levels before rounding."""
 
     count: int
     height: int
@@ -42,42 +42,43 @@ class Parity:
 
 
 def export_onnx(model: Model, output: Path, *, half: bool = False, overwrite: bool = False) -> list[Parity]:
-    """Writes a model as ONNX with any batch and size; `half` computes all but the bicubic base in fp16.
+    """Write a model as an ONNX file that takes any batch and size; `half` computes all but the bicubic base in fp16.
 
-    Raises `ModelError` where the packages for it are missing or the file does not do what PyTorch does, and then
-    leaves none; `OutputError` where it cannot be written.
+    Raises `ModelError` if packages are missing or the pixels differ too much from PyTorch's; no file is left then.
+    Raises `OutputError` if the file cannot be written.
     """
     check_output(output, overwrite=overwrite)
     spec, network = load_network(model.path)
-    context = int(network.context)  # type: ignore[arg-type]
-    metadata = {SPEC_KEY: spec.to_json(), RECEPTIVE_FIELD_KEY: str(context), WEIGHTS_KEY: hash_file(model.path)}
+    receptive_field = int(network.receptive_field)  # type: ignore[arg-type]
+    digest = hash_file(model.path)
+    metadata = {SPEC_KEY: spec.to_json(), RECEPTIVE_FIELD_KEY: str(receptive_field), WEIGHTS_KEY: digest}
     content = _convert_to_onnx(load_network(model.path)[1], metadata, half)
-    found = measure_parity(OnnxFile(output, content, spec, context), network)
-    worst = max(each.largest for each in found)
-    if not worst <= (LARGEST_DIFFERENCE_FP16 if half else LARGEST_DIFFERENCE):
+    comparisons = measure_parity(OnnxFile(output, content, spec, receptive_field), network)
+    worst = max(comparison.largest for comparison in comparisons)
+    if not worst <= (MAX_DIFFERENCE_FP16 if half else MAX_DIFFERENCE):
         raise ModelError(
-            f"{model.name}: as ONNX it differs by {worst:.3g} grey levels from PyTorch; nothing is written"
+            f"{model.name}: its ONNX file differs by {worst:.3g} grey levels from PyTorch; nothing is written"
         )
     write_atomically(output, [content], overwrite=overwrite)
-    return found
+    return comparisons
 
 
 @torch.inference_mode()
 def measure_parity(file: OnnxFile, network: nn.Module) -> list[Parity]:
-    """A file against the network it was made of, on the CPU, over several sizes."""
+    """Compare an ONNX file with the network that it was exported from, on the CPU and for several sizes."""
     from wsisr.models.backends.onnx import create_session  # noqa: PLC0415 - an extra
 
-    ready, found = create_session(file, "cpu"), []
+    session, comparisons = create_session(file, "cpu"), []
     for count, height, width in COMPARED_SHAPES:
         pixels = np.random.default_rng(height).random((count, 3, height, width), np.float32)
-        theirs = ready.run(None, {ready.get_inputs()[0].name: pixels})[0]
-        difference = 255 * np.abs(theirs - network(torch.from_numpy(pixels)).numpy())
-        found.append(Parity(count, height, width, float(difference.max()), float(difference.mean())))
-    return found
+        enlarged = session.run(None, {session.get_inputs()[0].name: pixels})[0]
+        difference = 255 * np.abs(enlarged - network(torch.from_numpy(pixels)).numpy())
+        comparisons.append(Parity(count, height, width, float(difference.max()), float(difference.mean())))
+    return comparisons
 
 
 def _convert_to_onnx(network: nn.Module, metadata: dict[str, str], half: bool) -> bytes:
-    """Parameters in fp16 if `half`; the fixed filters of the bicubic base, which are no parameters, stay in fp32."""
+    """Convert a network to ONNX, its parameters to fp16 if `half`; the bicubic base has none and stays fp32."""
     if half:
         for parameter in network.parameters():
             parameter.data = parameter.data.half()
@@ -90,7 +91,7 @@ def _convert_to_onnx(network: nn.Module, metadata: dict[str, str], half: bool) -
             output_names=["enlarged"],
             dynamic_shapes=(sides,),
             dynamo=True,
-            external_data=False,
+            external_data=False,  # torch 2.13 writes the weights to a second file by default
             verbose=False,
         )
     assert program is not None
@@ -101,7 +102,7 @@ def _convert_to_onnx(network: nn.Module, metadata: dict[str, str], half: bool) -
 
 
 _FOLDING_LOG = logging.getLogger("onnxscript.optimizer._constant_folding")
-"""Tells of each operation with several outputs that it is left as it is, as it should be."""
+"""Logs each operation with several outputs that it rightly does not fold."""
 
 
 def _is_worth_reading(record: logging.LogRecord) -> bool:
@@ -110,7 +111,7 @@ def _is_worth_reading(record: logging.LogRecord) -> bool:
 
 @contextmanager
 def _silence_exporter() -> Iterator[None]:
-    """The exporter warns of packages that it does not need, and of its own deprecations."""
+    """Context: hide the exporter's warnings of packages that it does not need, and of its own deprecations."""
     log = logging.getLogger("torch.onnx")
     level = log.level
     log.setLevel(logging.ERROR)

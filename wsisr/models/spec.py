@@ -1,4 +1,4 @@
-"""What a network is and what it was trained on, in words and numbers: travels inside the weights file."""
+"""Description of a network and of its training pixels, stored as JSON in the header of its weights file."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from wsisr.errors import ModelError
 from wsisr.imaging.units import index_of_nearest_magnification
 
 SCALES = (2, 4)
-"""Enlargements along one axis that are trained, paired and offered."""
+"""Enlargements along one axis that networks and datasets have."""
 
 PRECISIONS = ("auto", "bf16", "fp16", "fp32")
-"""Arithmetic that may be asked for; `auto` is what the device has."""
+"""Values of the option --precision; `auto` is the fastest one that the device supports."""
 
 CLASSIFYING_FAMILY = "mmsrnet"
-"""The family that tells magnifications apart."""
+"""The family of networks that classify magnifications."""
 
 MAX_CLASSES = 16
 
@@ -32,11 +32,11 @@ class ModelSpec:
     channels: int
     blocks: int
     window: int
-    """Side of the local mean that channel attention sees, in px of the input; odd."""
+    """Side of the local mean from which channel attention is computed, in px of the input; odd."""
     input_mpp: tuple[float, float]
-    """Finest and coarsest pixel pitch of the low-resolution training input, in um/px."""
+    """Finest and coarsest pixel size of the low-resolution training input, in um/px."""
     trunk: str = ""
-    """Family of the network that an `mmsrnet` adds its branch to."""
+    """Family of the network to which an `mmsrnet` adds its classification branch."""
     magnifications: tuple[float, ...] = ()
     """Classes of that branch, in order: 10 stands for an input of 1 um/px."""
 
@@ -50,25 +50,25 @@ class ModelSpec:
             raise ModelError(f"model spec: window = {self.window} must be odd")
         if not (isinstance(self.family, str) and isinstance(self.trunk, str)):
             raise ModelError("model spec: family is not a name")
-        classified = self.family == CLASSIFYING_FAMILY
-        if classified != bool(self.trunk) or classified != bool(self.magnifications):
+        classifies = self.family == CLASSIFYING_FAMILY
+        if classifies != bool(self.trunk) or classifies != bool(self.magnifications):
             raise ModelError(f"model spec: trunk and magnifications belong to {CLASSIFYING_FAMILY}, which needs both")
         _check_magnifications(self.magnifications)
         finest, coarsest = self.input_mpp
         if not (math.isfinite(coarsest) and 0 < finest <= coarsest):
-            raise ModelError(f"model spec: input_mpp = {finest:g} to {coarsest:g} um/px is no range of pixel pitches")
+            raise ModelError(f"model spec: input_mpp = {finest:g} to {coarsest:g} um/px is no range of pixel sizes")
 
     def mpp_misfit(self, mpp: float | None) -> float:
-        """How far a pixel pitch lies outside the trained range, as a factor minus 1; 0 inside it or if unknown."""
+        """Return how far a pixel size is outside the trained range, as a factor minus 1; 0 inside it or if unknown."""
         finest, coarsest = self.input_mpp
         return 0.0 if mpp is None else max(finest / mpp, mpp / coarsest, 1.0) - 1.0
 
     def covers_mpp(self, mpp: float) -> bool:
-        """Whether a pixel pitch lies within the trained range, give or take the sixth by which scanners differ."""
+        """Return whether a pixel size lies in the trained range, widened by the sixth by which scanners differ."""
         return self.mpp_misfit(mpp) <= 1 / 6
 
     def magnification_class(self, mpp: float) -> int | None:
-        """Index of the magnification that an input of that pitch shows; None where it is none of them, or unknown."""
+        """Return the index of the magnification that a pixel size stands for; None for none of them, or if unknown."""
         return index_of_nearest_magnification(mpp, self.magnifications)
 
     def to_json(self) -> str:
@@ -76,6 +76,7 @@ class ModelSpec:
 
     @classmethod
     def from_json(cls, text: str) -> ModelSpec:
+        """Parse and check a spec. Raises `ModelError`, or `RecursionError` for JSON nested too deeply."""
         try:
             values = json.loads(text)
             finest, coarsest = map(float, values.pop("input_mpp"))
@@ -87,9 +88,9 @@ class ModelSpec:
 
 
 def _check_magnifications(magnifications: tuple[float, ...]) -> None:
-    """Raises `ModelError` where they are not a few numbers that rise."""
+    """Raise `ModelError` unless the magnifications are a few increasing numbers; none at all are fine."""
     if not magnifications:
         return
-    rising = all(low < high for low, high in zip((0.0, *magnifications), magnifications, strict=False))
-    if not 2 <= len(magnifications) <= MAX_CLASSES or not rising or not math.isfinite(magnifications[-1]):
-        raise ModelError(f"model spec: magnifications are not 2 to {MAX_CLASSES} rising numbers above 0")
+    is_increasing = all(low < high for low, high in zip((0.0, *magnifications), magnifications, strict=False))
+    if not 2 <= len(magnifications) <= MAX_CLASSES or not is_increasing or not math.isfinite(magnifications[-1]):
+        raise ModelError(f"model spec: magnifications are not 2 to {MAX_CLASSES} increasing numbers above 0")

@@ -1,4 +1,4 @@
-"""The seam between pixels and networks: plain arrays on both sides, and the two networks that need no weights."""
+"""The interface between pixels and networks: NumPy arrays on both sides. Also the upscalers without weights."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from wsisr.models.spec import ModelSpec
 
 @dataclass(frozen=True, slots=True)
 class Blend:
-    """Other weights that a network's were mixed with."""
+    """The second set of weights that a network's own were blended with."""
 
     name: str
     share: float
-    """Of the way to them, above 0 to 1."""
+    """Fraction of the way from the network's own weights, above 0 and up to 1."""
     sha256: str
-    """Of their file, hexadecimal."""
+    """Hexadecimal digest of their file."""
 
     def __str__(self) -> str:
         return f"{'all' if self.share == 1 else f'{self.share:g} of'} the way to {self.name}"
@@ -29,12 +29,12 @@ class Blend:
 
 @dataclass(frozen=True, slots=True)
 class Weights:
-    """What a network computes with: enough to tell it from any other."""
+    """Identity of a network's weights: no two networks have the same."""
 
     spec: ModelSpec | None
-    """None for a network from elsewhere."""
+    """None for a third-party network."""
     sha256: str
-    """Of the weights file, hexadecimal."""
+    """Hexadecimal digest of the weights file."""
     blend: Blend | None = None
 
 
@@ -61,7 +61,7 @@ class UpscalerInfo:
 
 
 class Upscaler(Protocol):
-    """Anything that makes tiles larger."""
+    """Anything that enlarges tiles."""
 
     @property
     def info(self) -> UpscalerInfo: ...
@@ -72,16 +72,16 @@ class Upscaler(Protocol):
         ...
 
     def __call__(self, tiles: RgbBatch) -> RgbBatch:
-        """(n, h, w, 3) sRGB to (n, h*scale, w*scale, 3) sRGB.
+        """Enlarge (n, h, w, 3) sRGB to (n, h*scale, w*scale, 3) sRGB.
 
-        Raises `ModelError` where a network gives no pixels, `DeviceError` where its device fails.
+        Raises `ModelError` if the network returns no valid pixels, `DeviceError` if its device fails.
         """
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Resampling:
-    """Pillow's bicubic (a = -0.5) or Lanczos (3 lobes): the honest baselines, through the same path as a network."""
+    """Pillow's bicubic (a = -0.5) or Lanczos (3 lobes): baselines that take the same path as a network."""
 
     filter_name: FilterName
     scale: int
@@ -106,7 +106,7 @@ class Resampling:
 
 @dataclass(frozen=True, slots=True)
 class Unchanged:
-    """No enlargement at all: for a slide that needs none."""
+    """An upscaler that returns its input: for a slide that has the wanted pixel size already."""
 
     info: UpscalerInfo = UpscalerInfo("no network", scale=1, receptive_field=0, hardware="on the CPU")
     warnings: tuple[str, ...] = ()

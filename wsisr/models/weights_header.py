@@ -1,4 +1,4 @@
-"""What a weights file says of itself, read without its tensors and without torch."""
+"""Read the header of a weights file, without its tensors and without torch."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from wsisr.errors import ModelError, describe_error
 from wsisr.models.spec import ModelSpec
 
 SPEC_KEY = "wsisr.spec"
-"""Key of the safetensors header under which the spec lies, as JSON."""
+"""Key of the spec in the safetensors header; its value is JSON."""
 
 
 def read_model_spec(path: Path) -> ModelSpec:
-    """The spec in a weights file's header.
+    """Read the spec in a weights file's header.
 
-    Raises `ModelError` if there is no such file, it is not a whole safetensors file, or holds no sound wsisr spec.
+    Raises `ModelError` if there is no such file, it is not a whole safetensors file, or it has no valid wsisr spec.
     """
     with open_safetensors(path, "np") as file:
         metadata = file.metadata() or {}
@@ -31,18 +31,18 @@ def read_model_spec(path: Path) -> ModelSpec:
     except ModelError as error:
         raise ModelError(f"{path}: {error}") from error
     except RecursionError as error:
-        raise ModelError(f"{path}: model spec is not readable; it is nested without end") from error
+        raise ModelError(f"{path}: model spec is not readable; its JSON is nested too deeply") from error
 
 
 def is_third_party(path: Path) -> bool:
-    """Whether a file is sound safetensors of somebody else's. Raises `ModelError` where it is not sound."""
+    """Return whether a safetensors file was not written by wsisr. Raises `ModelError` if it is not a whole one."""
     with open_safetensors(path, "np") as file:
         return SPEC_KEY not in (file.metadata() or {})
 
 
 @contextmanager
 def open_safetensors(path: Path, framework: str) -> Iterator[Any]:
-    """A safetensors file, mapped; `framework` is `np` or `pt`. Raises `ModelError` where it is not a whole one."""
+    """Context: a memory-mapped safetensors file; `framework` is `np` or `pt`. Raises `ModelError` if it is cut."""
     try:
         if not path.is_file():
             raise ModelError(f"{path}: no such weights file; `wsisr models` lists the shipped ones")
@@ -57,6 +57,6 @@ def open_safetensors(path: Path, framework: str) -> Iterator[Any]:
 
 
 def hash_file(path: Path) -> str:
-    """Hexadecimal digest of a file, read in pieces."""
+    """Return the hexadecimal SHA-256 digest of a file; only a buffer of it is in memory."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -53,7 +53,7 @@ NAMES = {
 
 
 @cache
-def network_of(source: Source) -> nn.Module:
+def load_any_network(source: Source) -> nn.Module:
     """A shipped network, or a small one that is far from its start: all its weights matter."""
     if isinstance(source, Path):
         return load_network(source)[1]
@@ -68,12 +68,12 @@ local_networks = pytest.mark.parametrize(
 
 
 def test_networks_say_whether_they_are_local() -> None:
-    assert {family for family in FAMILIES if not make_small_network(family).local} == set(GLOBAL)
+    assert {family for family in FAMILIES if not make_small_network(family).is_local} == set(GLOBAL)
 
 
 def test_what_is_global_is_so_indeed() -> None:
     """Else its results would be warned of for nothing."""
-    network, x = network_of("rcan x2"), picture(120, 120)
+    network, x = load_any_network("rcan x2"), make_picture(120, 120)
     x.requires_grad_()
     network(x)[..., :2, :2].sum().backward()
     assert x.grad is not None
@@ -107,13 +107,13 @@ def test_any_network_can_be_the_trunk_and_gives_the_pixels_it_gives_alone(trunk:
     assert isinstance(made, MMSRNet)
     alone = build_network(replace(spec, family=trunk, trunk="", magnifications=()))
     alone.load_state_dict(made.trunk.state_dict())
-    x = picture(24, 20)
+    x = make_picture(24, 20)
     assert torch.equal(made(x), run(alone, x))
     assert made.compute_logits(x).shape == (1, 2)
 
 
-def context_of(network: nn.Module) -> int:
-    return int(network.context)  # type: ignore[arg-type]
+def receptive_field_of(network: nn.Module) -> int:
+    return int(network.receptive_field)  # type: ignore[arg-type]
 
 
 def scale_of(network: nn.Module) -> int:
@@ -126,7 +126,7 @@ def run(network: nn.Module, x: Tensor) -> Tensor:
     return result
 
 
-def picture(height: int, width: int, seed: int = 0) -> Tensor:
+def make_picture(height: int, width: int, seed: int = 0) -> Tensor:
     """(1, 3, height, width) of noise in [0, 1]."""
     return torch.rand((1, 3, height, width), generator=torch.Generator().manual_seed(seed))
 
@@ -135,7 +135,7 @@ def picture(height: int, width: int, seed: int = 0) -> Tensor:
 @settings(max_examples=5)
 @given(colour=COLOURS, height=st.integers(1, 24), width=st.integers(1, 24))
 def test_a_constant_stays_exactly_as_it_is(source: Source, colour: tuple[int, ...], height: int, width: int) -> None:
-    network = network_of(source)
+    network = load_any_network(source)
     x = torch.tensor(colour).view(1, 3, 1, 1).expand(1, 3, height, width).float() / 255
     y = run(network, x.contiguous())
     assert y.shape == (1, 3, height * scale_of(network), width * scale_of(network))
@@ -146,7 +146,7 @@ def test_a_constant_stays_exactly_as_it_is(source: Source, colour: tuple[int, ..
 
 @networks
 def test_noise_is_changed_by_more_than_bicubic(source: Source) -> None:
-    network, x = network_of(source), picture(24, 24)
+    network, x = load_any_network(source), make_picture(24, 24)
     bicubic = nn.functional.interpolate(x, scale_factor=scale_of(network), mode="bicubic")
     assert (run(network, x) - bicubic).abs().max() > 1 / 255
 
@@ -154,11 +154,11 @@ def test_noise_is_changed_by_more_than_bicubic(source: Source) -> None:
 @local_networks
 def test_nothing_beyond_the_context_changes_a_pixel(source: Source) -> None:
     """Pixels of the input on which the output around its middle depends all lie within `context` px."""
-    network = network_of(source)
-    context, scale = context_of(network), scale_of(network)
+    network = load_any_network(source)
+    context, scale = receptive_field_of(network), scale_of(network)
     side = 2 * context + 5
     middle = side // 2
-    x = picture(side, side).requires_grad_()
+    x = make_picture(side, side).requires_grad_()
     network(x)[..., middle * scale : (middle + 1) * scale, middle * scale : (middle + 1) * scale].sum().backward()
     assert x.grad is not None
     rows, columns = x.grad.abs().sum(dim=(0, 1)).nonzero(as_tuple=True)
@@ -169,10 +169,10 @@ def test_nothing_beyond_the_context_changes_a_pixel(source: Source) -> None:
 @pytest.mark.parametrize("source", SMALL_LOCAL)
 def test_the_context_is_no_larger_than_needed(source: Source) -> None:
     """A margin too wide would be paid for with every tile."""
-    network = network_of(source)
-    context, scale = context_of(network), scale_of(network)
+    network = load_any_network(source)
+    context, scale = receptive_field_of(network), scale_of(network)
     side, middle = 2 * context + 1, slice(context * scale, (context + 1) * scale)
-    x = picture(side, side).requires_grad_()
+    x = make_picture(side, side).requires_grad_()
     network(x)[..., middle, middle].sum().backward()
     assert x.grad is not None
     assert all(
@@ -182,9 +182,9 @@ def test_the_context_is_no_larger_than_needed(source: Source) -> None:
 
 @local_networks
 def test_a_tile_with_its_context_gives_the_pixels_of_the_whole(source: Source) -> None:
-    network = network_of(source)
-    context, scale = context_of(network), scale_of(network)
-    x = picture(2 * context + 6, 2 * context + 10)
+    network = load_any_network(source)
+    context, scale = receptive_field_of(network), scale_of(network)
+    x = make_picture(2 * context + 6, 2 * context + 10)
     whole = run(network, x)
     for top, left in ((0, 0), (5, 9)):
         tile = run(network, x[..., top : top + 2 * context + 1, left : left + 2 * context + 1])
@@ -196,9 +196,9 @@ def test_a_tile_with_its_context_gives_the_pixels_of_the_whole(source: Source) -
 @local_networks
 @pytest.mark.parametrize(("down", "right"), [(0, 1), (3, 5)])
 def test_a_shifted_input_gives_the_shifted_output(source: Source, down: int, right: int) -> None:
-    network = network_of(source)
-    context, scale = context_of(network), scale_of(network)
-    x, inner = picture(2 * context + 8, 2 * context + 8), slice(context * scale, -context * scale)
+    network = load_any_network(source)
+    context, scale = receptive_field_of(network), scale_of(network)
+    x, inner = make_picture(2 * context + 8, 2 * context + 8), slice(context * scale, -context * scale)
     moved = run(network, x[..., down:, right:])[..., inner, inner]
     kept = run(network, x)[..., inner, inner][..., down * scale :, right * scale :]
     assert (kept - moved).abs().max() < 1e-5
@@ -206,14 +206,14 @@ def test_a_shifted_input_gives_the_shifted_output(source: Source, down: int, rig
 
 @networks
 def test_images_of_a_batch_do_not_see_each_other(source: Source) -> None:
-    network, one, other = network_of(source), picture(20, 24, 1), picture(20, 24, 2)
+    network, one, other = load_any_network(source), make_picture(20, 24, 1), make_picture(20, 24, 2)
     both = run(network, torch.cat([one, other]))
     assert (both - torch.cat([run(network, one), run(network, other)])).abs().max() < 1e-5
 
 
 @networks
 def test_the_output_is_fp32_under_autocast_too(source: Source) -> None:
-    network, x = network_of(source), picture(16, 16)
+    network, x = load_any_network(source), make_picture(16, 16)
     with torch.autocast("cpu", torch.bfloat16):
         y = run(network, x)
     assert y.dtype == torch.float32
@@ -222,7 +222,7 @@ def test_the_output_is_fp32_under_autocast_too(source: Source) -> None:
 
 @networks
 def test_bf16_leaves_a_constant_as_it_is(source: Source) -> None:
-    network, x = network_of(source), torch.full((1, 3, 12, 12), 243 / 255)
+    network, x = load_any_network(source), torch.full((1, 3, 12, 12), 243 / 255)
     with torch.autocast("cpu", torch.bfloat16):
         assert torch.equal(run(network, x).mul(255).round(), torch.full_like(run(network, x), 243))
 
@@ -230,7 +230,7 @@ def test_bf16_leaves_a_constant_as_it_is(source: Source) -> None:
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("scale", [2, 4])
 def test_training_starts_at_pillows_bicubic(family: str, scale: int) -> None:
-    pixels = picture(16, 16).mul(255).round().to(torch.uint8)
+    pixels = make_picture(16, 16).mul(255).round().to(torch.uint8)
     fresh = build_network(make_small_spec(family, scale))
     expected = enlarge_image(pixels[0].permute(1, 2, 0).numpy(), scale, "bicubic")
     enlarged = run(fresh, pixels / 255)[0].permute(1, 2, 0).mul(255).clamp(0, 255).numpy()

@@ -10,10 +10,10 @@ BYTES = 200_000_000
 
 FAULTS_OF_A_SECOND_USE = """
 import resource, sys, threading
-from wsisr.models.backends.malloc import keep_heap
+from wsisr.models.backends.malloc import keep_freed_memory
 
 if "keep" in sys.argv:
-    keep_heap()
+    keep_freed_memory()
 faults = []
 def twice():
     for _ in range(2):

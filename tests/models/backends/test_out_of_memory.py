@@ -15,7 +15,7 @@ from wsisr.models.backends.out_of_memory import MIN_PIECE_PX, MemoryBoundedUpsca
 from wsisr.models.upscaler import Resampling, UpscalerInfo
 
 
-class Narrow:
+class SmallMemory:
     """Bicubic that has room for so many pixels of the input at a time."""
 
     info = UpscalerInfo("narrow", scale=2, receptive_field=3, hardware="on a small device")
@@ -32,30 +32,30 @@ class Narrow:
         return Resampling("bicubic", self.info.scale)(tiles)
 
 
-def some(count: int, width: int, height: int) -> RgbBatch:
+def make_tiles(count: int, width: int, height: int) -> RgbBatch:
     return np.stack([make_noise(Size(width, height), seed) for seed in range(count)])
 
 
 @given(st.integers(1, 5), st.integers(1, 200), st.integers(1, 200), st.integers((MIN_PIECE_PX + 6) ** 2, 50_000))
 def test_the_pixels_are_those_of_a_device_with_room_for_all(count: int, width: int, height: int, room: int) -> None:
-    tiles = some(count, width, height)
-    np.testing.assert_array_equal(MemoryBoundedUpscaler(Narrow(room))(tiles), Resampling("bicubic", 2)(tiles))
+    tiles = make_tiles(count, width, height)
+    np.testing.assert_array_equal(MemoryBoundedUpscaler(SmallMemory(room))(tiles), Resampling("bicubic", 2)(tiles))
 
 
 def test_what_was_found_to_fit_is_not_searched_again() -> None:
-    narrow = Narrow(2000)
+    narrow = SmallMemory(2000)
     modest = MemoryBoundedUpscaler(narrow)
-    modest(some(4, 100, 100))
+    modest(make_tiles(4, 100, 100))
     narrow.shapes.clear()
-    modest(some(4, 100, 100))
+    modest(make_tiles(4, 100, 100))
     assert all(np.prod(shape) <= 3 * 2000 for shape in narrow.shapes)
 
 
 def test_each_measure_is_said_once_and_before_pieces_come_smaller_batches() -> None:
-    narrow = Narrow(2000)
+    narrow = SmallMemory(2000)
     modest = MemoryBoundedUpscaler(narrow)
     for _ in range(2):
-        modest(some(4, 100, 100))
+        modest(make_tiles(4, 100, 100))
     assert [shape[0] for shape in narrow.shapes[:3]] == [4, 2, 1]
     assert modest.warnings == [
         "not enough memory on a small device for 4 tiles of 100 x 100 px at once; "
@@ -66,21 +66,21 @@ def test_each_measure_is_said_once_and_before_pieces_come_smaller_batches() -> N
 
 
 def test_with_room_for_all_nothing_is_cut_and_nothing_said() -> None:
-    narrow = Narrow(10**6)
+    narrow = SmallMemory(10**6)
     modest = MemoryBoundedUpscaler(narrow)
-    modest(some(4, 100, 100))
+    modest(make_tiles(4, 100, 100))
     assert (narrow.shapes, modest.warnings) == ([(4, 100, 100, 3)], [])
 
 
 def test_where_nothing_fits_it_says_so() -> None:
     with pytest.raises(DeviceError, match=f"even in pieces of {MIN_PIECE_PX} px"):
-        MemoryBoundedUpscaler(Narrow(10))(some(2, 100, 100))
+        MemoryBoundedUpscaler(SmallMemory(10))(make_tiles(2, 100, 100))
 
 
 def test_other_errors_pass() -> None:
-    class Broken(Narrow):
+    class Broken(SmallMemory):
         def __call__(self, tiles: RgbBatch) -> RgbBatch:
             raise ModelError(f"broken on {len(tiles)} tiles")
 
     with pytest.raises(ModelError, match="broken on 2"):
-        MemoryBoundedUpscaler(Broken(1))(some(2, 10, 10))
+        MemoryBoundedUpscaler(Broken(1))(make_tiles(2, 10, 10))

@@ -30,7 +30,7 @@ CPU = torch.device("cpu")
 class Repeating(nn.Module):
     """Nearest neighbour as a network, with a factor that may break it and a precision in which it is broken."""
 
-    scale, context, local = 2, 0, True
+    scale, receptive_field, is_local = 2, 0, True
 
     def __init__(self, factor: float = 1.0, broken_in_bf16: bool = False) -> None:
         super().__init__()
@@ -76,7 +76,7 @@ def test_what_fails_in_bf16_alone_is_computed_in_fp32_and_said_once() -> None:
     fragile = TorchUpscaler("fragile", Repeating(broken_in_bf16=True), CPU, "bf16")
     for _ in range(2):
         np.testing.assert_array_equal(fragile(TILES), TILES.repeat(2, axis=1).repeat(2, axis=2))
-    assert fragile.warnings == ["fragile gave no numbers for some tiles in bf16; they were computed in fp32"]
+    assert fragile.warnings == ["fragile gave NaN or infinity for some tiles in bf16; they were computed in fp32"]
 
 
 def test_what_does_not_fail_is_not_remarked_on() -> None:
@@ -125,7 +125,7 @@ def test_a_tile_that_gives_no_numbers_is_named() -> None:
 
     picture = make_noise(Size(300, 200))
     picture[128:, 128:256] = 0
-    with pytest.raises(ModelError, match=r"no numbers.* \(tile of 128 x 72 px at 128, 128 of the input\)"):
+    with pytest.raises(ModelError, match=r"NaN or infinity.* \(tile of 128 x 72 px at 128, 128 of the input\)"):
         upscale_pixels(picture, TorchUpscaler("touchy", Touchy(), CPU, "fp32"), UpscaleOptions(tile_px=128, batch=3))
 
 
@@ -153,7 +153,7 @@ def test_a_bug_in_a_network_is_no_lost_gpu() -> None:
 
 @pytest.mark.parametrize("factor", [float("nan"), float("inf")])
 def test_values_that_are_no_numbers_are_never_pixels(factor: float) -> None:
-    with pytest.raises(ModelError, match="no numbers"):
+    with pytest.raises(ModelError, match="NaN or infinity"):
         TorchUpscaler("broken", Repeating(factor), CPU, "bf16")(TILES)
 
 

@@ -1,6 +1,6 @@
-"""Local attention: to channels by the mean of a window around each pixel, to places by the pixel itself, or both.
+"""Local attention: channel attention from the mean of a window around each pixel, spatial attention from the pixel.
 
-A mean over the whole tile would make the result depend on the tiling. Each maps (n, c, h, w) to (n, c, h, w).
+A mean over the whole tile would make the result depend on the tiling. Each module maps (n, c, h, w) to (n, c, h, w).
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ from torch import Tensor, nn
 
 
 def attention_channels(channels: int) -> int:
-    """Channels in which attention is decided."""
+    """Return the number of channels in which attention is computed."""
     return max(channels // 4, 8)
 
 
 def build_window_mean(channels: int, window: int) -> nn.Conv2d:
-    """A depthwise convolution that starts as a plain mean of a window and learns its weights.
+    """Return a depthwise convolution that starts as the mean of a window; its weights are learned.
 
     A weighted mean and a 1x1 convolution commute, so the squeeze comes first and the window costs a quarter. On a CPU
-    it is also twenty times faster than average pooling with stride 1.
+    it is also twenty times as fast as average pooling with stride 1.
     """
     gather = nn.Conv2d(channels, channels, window, padding=window // 2, groups=channels)
     nn.init.constant_(gather.weight, 1 / window**2)
@@ -29,9 +29,9 @@ def build_window_mean(channels: int, window: int) -> nn.Conv2d:
 
 
 class MixAttention(nn.Module):
-    """The input gated by channel and by spatial attention in parallel, both from the input, and fused.
+    """Channel and spatial attention in parallel, both computed from the input, and fused.
 
-    fuse([x * channel, x * spatial]) is computed as A(x * channel) + B(x) * spatial, for a number per place commutes
+    fuse([x * channel, x * spatial]) is computed as A(x * channel) + B(x) * spatial, because a factor per pixel commutes
     with a 1x1 convolution: nothing is concatenated, and a pass over the features is saved.
     """
 
@@ -47,17 +47,17 @@ class MixAttention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         assert self.squeeze.bias is not None
         squeezes = zip(self.squeeze.weight.chunk(2), self.squeeze.bias.chunk(2), strict=True)
-        context, place = (F.conv2d(x, weight, bias) for weight, bias in squeezes)
-        channel = self.excite(F.relu(self.gather(context), inplace=True)).sigmoid_()
-        spatial = self.locate(F.relu(place, inplace=True)).sigmoid_()
-        by_channel, by_place = self.fuse.weight.chunk(2, dim=1)
-        fused = F.conv2d(x * channel, by_channel, self.fuse.bias)
-        del channel  # as large as the features: the next is made in its place
-        return fused.addcmul_(F.conv2d(x, by_place), spatial)
+        for_channels, for_pixels = (F.conv2d(x, weight, bias) for weight, bias in squeezes)
+        channel = self.excite(F.relu(self.gather(for_channels), inplace=True)).sigmoid_()
+        spatial = self.locate(F.relu(for_pixels, inplace=True)).sigmoid_()
+        channel_weight, spatial_weight = self.fuse.weight.chunk(2, dim=1)
+        fused = F.conv2d(x * channel, channel_weight, self.fuse.bias)
+        del channel  # as large as the features: its memory is reused by the next convolution
+        return fused.addcmul_(F.conv2d(x, spatial_weight), spatial)
 
 
 class ChannelAttention(nn.Module):
-    """The input gated channel by channel, and mixed."""
+    """Channel attention, then a 1x1 convolution."""
 
     def __init__(self, channels: int, window: int) -> None:
         super().__init__()
@@ -73,9 +73,9 @@ class ChannelAttention(nn.Module):
 
 
 class SpatialAttention(nn.Module):
-    """The input gated place by place, and mixed. The window has no part in it."""
+    """Spatial attention, then a 1x1 convolution. It does not use the window."""
 
-    def __init__(self, channels: int, window: int) -> None:  # noqa: ARG002 - all kinds are made alike
+    def __init__(self, channels: int, window: int) -> None:  # noqa: ARG002 - all kinds are built alike
         super().__init__()
         self.squeeze = nn.Conv2d(channels, attention_channels(channels), 1)
         self.locate = nn.Conv2d(attention_channels(channels), 1, 1)
@@ -88,21 +88,21 @@ class SpatialAttention(nn.Module):
 
 
 class SequentialAttention(nn.Sequential):
-    """Channel attention, then spatial attention on what it gave, as in CBAM."""
+    """Channel attention, then spatial attention on its result, as in CBAM."""
 
     def __init__(self, channels: int, window: int) -> None:
         super().__init__(ChannelAttention(channels, window), SpatialAttention(channels, window))
 
 
 class NoAttention(nn.Identity):
-    """None at all."""
+    """The identity: blocks without attention, for comparison."""
 
-    def __init__(self, channels: int, window: int) -> None:  # noqa: ARG002 - all kinds are made alike
+    def __init__(self, channels: int, window: int) -> None:  # noqa: ARG002 - all kinds are built alike
         super().__init__()
 
 
 AttentionFactory = Callable[[int, int], nn.Module]
-"""From channels and the side of the window to a module."""
+"""Builds a module from the number of channels and the side of the window."""
 
 WINDOWLESS_ATTENTION: tuple[AttentionFactory, ...] = (NoAttention, SpatialAttention)
-"""Those that see no further than the pixel itself."""
+"""Attention that adds nothing to the receptive field."""

@@ -1,7 +1,7 @@
-"""Bicubic enlargement as fixed convolutions: the same in torch and in ONNX, and fast where a network already computes.
+"""Bicubic enlargement as fixed convolutions: the same in torch and in ONNX, and fast beside a network.
 
-Tensors are (n, channels, h, w) in [0, 1]. Results are not yet shuffled: (n, 3*scale^2, h, w), in the order that
-`pixel_shuffle` takes, so that what is added to them costs no pass over the enlarged image.
+Tensors are (n, channels, h, w) in [0, 1]. Results are not shuffled yet: (n, 3*scale^2, h, w) in the channel order of
+`pixel_shuffle`, so that adding a residual needs no pass over the enlarged image.
 """
 
 from __future__ import annotations
@@ -19,9 +19,10 @@ from wsisr.imaging.pixels import CUBIC_RADIUS, cubic_weights
 class PillowBicubic(nn.Module):
     """(n, 3, h, w) to (n, 3*scale^2, h, w) as Pillow does it: a = -0.5, rows first, rounded to 8 bits in between.
 
-    Beyond the border Pillow leaves weights out and divides by the sum of the others. Without the rounding, flat ground
-    with a grain of one grey level came out 0.06 dB below Pillow's. Sums are of whole grey levels: at x2 and x4, where
-    weights are multiples of 1/1024, they are exact, so that no half is rounded up in one window and down in another.
+    At the border Pillow leaves out the weights of missing pixels and divides by the sum of the others. Without the
+    rounding, flat ground with a grain of one grey level came out 0.06 dB below Pillow's. Sums are of whole grey levels:
+    at x2 and x4, where weights are multiples of 1/1024, they are exact, so no half is rounded up in one tile and down
+    in another.
     """
 
     rows: Tensor
@@ -29,8 +30,8 @@ class PillowBicubic(nn.Module):
 
     def __init__(self, scale: int) -> None:
         super().__init__()
-        # In NumPy: on the device without memory, where shapes of networks are found, torch.eye loads its compiler, for
-        # two seconds.
+        # In NumPy: on torch's meta device, on which `load_network` finds a network's shapes, torch.eye imports torch's
+        # compiler, which takes two seconds.
         weights, colours, phases = cubic_weights(scale), np.eye(3), np.eye(scale)
         rows = np.einsum("cd,pk->cpdk", colours, weights).reshape(3 * scale, 3, 1, -1)
         columns = np.einsum("cd,pr,qk->cqpdrk", colours, phases, weights).reshape(3 * scale**2, 3 * scale, -1, 1)
@@ -40,7 +41,7 @@ class PillowBicubic(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         x = _round_half_up(x * 255)
         padding = (0, CUBIC_RADIUS)
-        present = x[:1, :, :1] * 0 + 1  # ones, made so that ONNX need not handle shapes
+        present = x[:1, :, :1] * 0 + 1  # ones of the right shape, without shape operators in ONNX
         wide = F.conv2d(x, self.rows, padding=padding) / F.conv2d(present, self.rows, padding=padding)
         wide = _round_half_up(wide).clamp(0, 255)
         padding = (CUBIC_RADIUS, 0)
@@ -50,11 +51,11 @@ class PillowBicubic(nn.Module):
 
 
 def _round_half_up(levels: Tensor) -> Tensor:
-    """As Pillow does it, half up."""
+    """Round to whole grey levels, halves up, as Pillow does."""
     return (levels + 0.5).floor()
 
 
 def disable_autocast(x: Tensor) -> AbstractContextManager[object]:
-    """Within, convolutions stay in fp32 whatever is around them; nothing at all where nothing is, as in an export."""
+    """Context: run in fp32 inside an autocast region; no effect outside of one, as in an ONNX export."""
     kind = x.device.type
     return torch.autocast(kind, enabled=False) if torch.is_autocast_enabled(kind) else nullcontext()

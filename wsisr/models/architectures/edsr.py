@@ -1,7 +1,7 @@
 """EDSR as a baseline.
 
 Source: Lim et al., CVPR Workshops 2017, arXiv 1707.02921: 64 channels in 16 blocks are its baseline, 256 in 32 with a
-residual scale of 0.1 its full size. What enlarges is `Trunk`'s.
+residual scale of 0.1 its full size. The enlargement is `Trunk`'s.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from wsisr.models.architectures.trunk import Trunk
 from wsisr.models.spec import ModelSpec
 
 WIDE_CHANNELS = 256
-"""Channels from which on residuals are scaled down, as training is unstable otherwise."""
+"""Number of channels from which residuals are scaled down; training is unstable otherwise."""
 
 
 class EDSRBlock(nn.Module):

@@ -1,4 +1,4 @@
-"""Networks by name; one network a file."""
+"""The network families by name; each is in a file of its own."""
 
 from collections.abc import Callable
 from functools import partial
@@ -30,7 +30,7 @@ TRUNKS: dict[str, Callable[[ModelSpec], Trunk]] = {
 
 
 def build_mmsrnet(spec: ModelSpec) -> MMSRNet:
-    """Any of the others with a branch. Raises `ModelError` if there is no such trunk."""
+    """Build an MMSRNet on any other family as its trunk. Raises `ModelError` if there is no such trunk."""
     if spec.trunk not in TRUNKS:
         raise ModelError(f"unknown trunk {spec.trunk!r} for mmsrnet; known: {', '.join(TRUNKS)}")
     return MMSRNet(spec, TRUNKS[spec.trunk](spec))

@@ -1,10 +1,10 @@
 """MASRGAN's generator: mix-attention blocks, in which channel and spatial attention act in parallel.
 
-Source: Chen, Wang, Jia, Ye, "MASRGAN", IJMLC 2023, doi 10.1007/s13042-023-01806-9. Its abstract tells of the parallel
-attention and of nothing else; every size, the local window, the gate on flat input and the arrangement of the layers
-are this project's own choices.
+Source: Chen, Wang, Jia, Ye, "MASRGAN", IJMLC 2023, doi 10.1007/s13042-023-01806-9. Its abstract describes the parallel
+attention and nothing else; every size, the local window, the gate on flat input and the arrangement of the layers are
+this project's own choices.
 
-Other kinds of attention, or none, in the same blocks are what the parallel one is compared with.
+The same blocks with other kinds of attention, or none, are the baselines for the parallel one.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ class MASRGAN(Trunk):
     """
 
     def __init__(self, spec: ModelSpec, attention: AttentionFactory = MixAttention) -> None:
-        beyond = 0 if attention in WINDOWLESS_ATTENTION else spec.window // 2
-        super().__init__(spec, body_radius=1 + spec.blocks * (2 + beyond))
+        window_radius = 0 if attention in WINDOWLESS_ATTENTION else spec.window // 2
+        super().__init__(spec, body_radius=1 + spec.blocks * (2 + window_radius))
         self.head = nn.Conv2d(3, spec.channels, 3, padding=1)
         self.blocks = nn.Sequential(*(AttentionBlock(spec, attention) for _ in range(spec.blocks)))
 

@@ -1,9 +1,9 @@
-"""MMSRNet: any network here as a trunk, with a branch that tells from its features at which magnification it looks.
+"""MMSRNet: any other network here as a trunk, with a branch that classifies the magnification from its features.
 
-Source: Wu, Chen, Peng, Ye, "MMSRNet", BSPC 2023, pii S1746809422008825. Its abstract tells of the branch, of several
-magnifications learned jointly, and of RCAN as a trunk that others can replace; the branch's layers are this project's.
+Source: Wu, Chen, Peng, Ye, "MMSRNet", BSPC 2023, pii S1746809422008825. Its abstract describes the branch, several
+magnifications learned jointly, and RCAN as a replaceable trunk; the branch's layers are this project's choice.
 
-No pixel depends on the branch, so the tile law holds for every trunk for which it holds alone.
+No pixel depends on the branch, so results are independent of the tiling if those of the trunk alone are.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from wsisr.models.spec import ModelSpec
 
 
 class MagnificationBranch(nn.Module):
-    """(n, c, h, w) features to (n, classes) logits: two strided convolutions, the mean over all places, two layers."""
+    """(n, c, h, w) features to (n, classes) logits: two strided convolutions, the mean over all pixels, two layers."""
 
     def __init__(self, channels: int, classes: int) -> None:
         super().__init__()
@@ -26,7 +26,7 @@ class MagnificationBranch(nn.Module):
         self.last = nn.Linear(channels, classes)
 
     def extract_features(self, features: Tensor) -> Tensor:
-        """(n, c, h, w) to (n, c, h/4, w/4): what a perceptual loss compares."""
+        """Map (n, c, h, w) to (n, c, h/4, w/4): the features that a perceptual loss compares."""
         return F.relu(self.second(F.relu(self.first(features))))
 
     def forward(self, features: Tensor) -> Tensor:
@@ -40,7 +40,7 @@ class MMSRNet(nn.Module):
 
     def __init__(self, spec: ModelSpec, trunk: Trunk) -> None:
         super().__init__()
-        self.scale, self.context, self.local = trunk.scale, trunk.context, trunk.local
+        self.scale, self.receptive_field, self.is_local = trunk.scale, trunk.receptive_field, trunk.is_local
         self.spec = spec
         self.trunk = trunk
         self.branch = MagnificationBranch(spec.channels, len(spec.magnifications))
@@ -50,10 +50,10 @@ class MMSRNet(nn.Module):
         return enlarged
 
     def extract_features(self, x: Tensor) -> Tensor:
-        """(n, 3, h, w) to the trunk's (n, channels, h, w)."""
+        """Map (n, 3, h, w) to the trunk's features (n, channels, h, w)."""
         return self.trunk.extract_features(x)
 
     def compute_logits(self, x: Tensor) -> Tensor:
-        """(n, 3, h, w) to (n, classes): logits of the magnifications."""
-        found: Tensor = self.branch(self.extract_features(x))
-        return found
+        """Map (n, 3, h, w) to the logits of the magnifications (n, classes)."""
+        logits: Tensor = self.branch(self.extract_features(x))
+        return logits

@@ -1,8 +1,8 @@
 """RCAN: residual groups of blocks with channel attention over the whole image. MMSRNet's authors name it as a trunk.
 
-Source: Zhang et al., ECCV 2018, arXiv 1807.02758: 10 groups of 20 blocks, 64 channels. What enlarges is `Trunk`'s.
+Source: Zhang et al., ECCV 2018, arXiv 1807.02758: 10 groups of 20 blocks, 64 channels. The enlargement is `Trunk`'s.
 
-Its channel attention averages over all that it is given, a patch in training and a tile of a slide later, so its result
+Its channel attention averages over the whole input, a patch in training and a tile of a slide later, so its result
 depends on how a slide is cut; `tests.bench architectures` measures by how much.
 """
 
@@ -18,11 +18,11 @@ from wsisr.models.architectures.trunk import Trunk
 from wsisr.models.spec import ModelSpec
 
 REDUCTION = 16
-"""Channels over those in which attention is decided."""
+"""Divisor of the number of channels in which attention is computed."""
 
 
 class GlobalChannelAttention(nn.Module):
-    """(n, c, h, w) to (n, c, h, w): each channel times a weight that follows from the means of all."""
+    """(n, c, h, w) to (n, c, h, w): each channel is multiplied by a weight computed from the means of all channels."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -62,12 +62,12 @@ class ResidualGroup(nn.Module):
 
 
 class RCAN(Trunk):
-    """`blocks` blocks in groups about twice as long as they are many: 200 are 10 groups of 20, 8 are 2 of 4.
+    """`blocks` blocks in groups, each about twice as long as their number: 200 are 10 groups of 20, 8 are 2 of 4.
 
-    `context` is what its convolutions see; the means see everything.
+    Its receptive field is that of the convolutions; the means depend on the whole input.
     """
 
-    local = False
+    is_local = False
 
     def __init__(self, spec: ModelSpec) -> None:
         groups = count_blocks_per_group(spec.blocks)
@@ -83,6 +83,6 @@ class RCAN(Trunk):
 
 
 def count_blocks_per_group(blocks: int) -> list[int]:
-    """Blocks of each group, as even as they can be."""
+    """Return the number of blocks in each group; they differ by at most one."""
     groups = max(1, round(math.sqrt(blocks / 2)))
     return [blocks * (group + 1) // groups - blocks * group // groups for group in range(groups)]

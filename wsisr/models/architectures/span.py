@@ -1,7 +1,7 @@
 """SPAN: a fast network whose attention has no parameters of its own.
 
-Source: Wan et al., CVPR Workshops 2024, arXiv 2311.12770: 48 channels in 6 blocks. Without its convolutions that are
-three while training and one later; what enlarges is `Trunk`'s.
+Source: Wan et al., CVPR Workshops 2024, arXiv 2311.12770: 48 channels in 6 blocks. Its re-parameterised convolutions,
+three in training and one later, are left out; the enlargement is `Trunk`'s.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from wsisr.models.spec import ModelSpec
 
 
 class FreeAttentionBlock(nn.Module):
-    """(n, c, h, w) to (n, c, h, w): three 3x3 convolutions, and a gate that is odd in what they give."""
+    """(n, c, h, w) to (n, c, h, w): three 3x3 convolutions, and a gate that is an odd function of their result."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -30,7 +30,7 @@ class FreeAttentionBlock(nn.Module):
 
 
 class SPAN(Trunk):
-    """A 3x3 convolution and `blocks` blocks; its features are mixed of the first, of a few blocks and of the last."""
+    """A 3x3 convolution and `blocks` blocks; its features are a 1x1 convolution of those of four stages."""
 
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__(spec, body_radius=1 + 3 * spec.blocks + 1)

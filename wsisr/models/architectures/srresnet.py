@@ -1,7 +1,7 @@
 """SRResNet, the generator of SRGAN, as a baseline.
 
 Source: Ledig et al., CVPR 2017, arXiv 1609.04802. Without batch normalisation, as its successors (EDSR, ESRGAN) are;
-what enlarges is `Trunk`'s.
+the enlargement is `Trunk`'s.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""What every network here shares: its features become a residual on Pillow's bicubic, where the input has contrast.
+"""The common part of all networks: features become a residual that is added to Pillow's bicubic enlargement.
 
-That is this project's choice, made in the baselines too, so that a comparison of them compares their bodies: the
-published ones enlarge by layers of their own, and compute their last ones at high resolution.
+That is this project's choice for the baselines, too, so that a comparison compares the bodies: the published networks
+enlarge by layers of their own, and compute their last layers at high resolution.
 
 The residual is multiplied by a gate that is zero where the input around a pixel has next to no contrast: on flat glass
 the output is Pillow's bicubic.
@@ -19,7 +19,7 @@ from wsisr.models.architectures.bicubic import PillowBicubic, disable_autocast
 from wsisr.models.spec import ModelSpec
 
 GATE_RADIUS = 2
-"""Input px on each side in which the gate looks for contrast."""
+"""Input pixels on each side from which the gate computes the contrast."""
 
 GATE_SHUT, GATE_OPEN = 8 / 255, 32 / 255
 """Contrast (maximum minus minimum of any colour) up to which the residual is dropped, and from which it counts in full.
@@ -30,32 +30,32 @@ later than at 12 cost no gain.
 
 
 class Trunk(nn.Module):
-    """(n, 3, h, w) sRGB in [0, 1] to (n, 3, h*scale, w*scale), not clipped. A network of this kind gives its `body`."""
+    """(n, 3, h, w) sRGB in [0, 1] to (n, 3, h*scale, w*scale), not clipped. Subclasses define `body`."""
 
-    local = True
-    """Whether a pixel depends on nothing beyond `context`, so that the tiling does not show."""
+    is_local = True
+    """Whether a pixel depends on nothing beyond `receptive_field`, so that results are independent of the tiling."""
 
     def __init__(self, spec: ModelSpec, body_radius: int) -> None:
-        """`reach`: input px around a pixel on which its features depend."""
+        """`body_radius`: input pixels around a pixel that its features depend on."""
         super().__init__()
         self.scale, self.channels = spec.scale, spec.channels
-        self.context = body_radius + 1
-        """Input px around a pixel on which its output depends."""
+        self.receptive_field = body_radius + 1
+        """Input pixels around a pixel that its output depends on."""
         self.tail = nn.Conv2d(spec.channels, 3 * spec.scale**2, 3, padding=1)
         self.plain = PillowBicubic(spec.scale)
         for parameter in self.tail.parameters():
             nn.init.zeros_(parameter)  # training starts at bicubic
 
     def body(self, x: Tensor) -> Tensor:
-        """(n, 3, h, w) around 0 to (n, channels, h, w)."""
+        """Map (n, 3, h, w), centred on 0, to features (n, channels, h, w)."""
         raise NotImplementedError
 
     def extract_features(self, x: Tensor) -> Tensor:
-        """(n, 3, h, w) sRGB in [0, 1] to (n, channels, h, w)."""
+        """Map (n, 3, h, w) sRGB in [0, 1] to features (n, channels, h, w)."""
         return self.body((x - 0.5).to(self.tail.weight.dtype))
 
     def enlarge_features(self, x: Tensor, features: Tensor) -> Tensor:
-        """(n, 3, h, w) sRGB in [0, 1] and its features to (n, 3, h*scale, w*scale)."""
+        """Enlarge (n, 3, h, w) sRGB in [0, 1], given its features, to (n, 3, h*scale, w*scale)."""
         deep = self.tail(features)
         with disable_autocast(x):
             x = x.float()
@@ -67,21 +67,22 @@ class Trunk(nn.Module):
 
 
 def compute_contrast_gate(x: Tensor) -> Tensor:
-    """(n, 3, h, w) to (n, 1, h, w) in [0, 1]: 0 where the neighbourhood is flat, 1 where it has contrast."""
+    """Map (n, 3, h, w) to (n, 1, h, w) in [0, 1]: 0 where the neighbourhood is flat, 1 where it has contrast."""
     contrast = (_local_maximum(x) + _local_maximum(-x)).amax(dim=1, keepdim=True)
     return ((contrast - GATE_SHUT) / (GATE_OPEN - GATE_SHUT)).clamp(0, 1)
 
 
 def _local_maximum(x: Tensor) -> Tensor:
-    """(n, c, h, w) to (n, c, h, w): the maximum over the gate's window, rows and columns apart.
+    """Return the maximum over the gate's window around each pixel, (n, c, h, w).
 
-    Of shifted copies: on a CPU that takes a tenth of the time of max pooling, which was a tenth of the network's.
+    Computed from shifted copies, rows and columns apart: on a CPU that takes a tenth of the time of max pooling, which
+    was a tenth of the network's.
     """
     padded = F.pad(x, (GATE_RADIUS,) * 4, value=float("-inf"))
     return _maximum_along(_maximum_along(padded, 3), 2)
 
 
 def _maximum_along(x: Tensor, axis: int) -> Tensor:
-    """The maximum over a window along one axis, which gets shorter by what lies beyond its first and last place."""
-    places = x.shape[axis] - 2 * GATE_RADIUS
-    return reduce(torch.maximum, (x.narrow(axis, first, places) for first in range(2 * GATE_RADIUS + 1)))
+    """Return the maximum over the gate's window along one axis, which gets shorter by twice the radius."""
+    length = x.shape[axis] - 2 * GATE_RADIUS
+    return reduce(torch.maximum, (x.narrow(axis, first, length) for first in range(2 * GATE_RADIUS + 1)))

@@ -1,4 +1,4 @@
-"""An MMSRNet's branch in PyTorch as a `Sight`."""
+"""The classification branch of an MMSRNet in PyTorch as a `MagnificationClassifier`."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ class TorchMagnificationClassifier:
 
     @torch.inference_mode()
     def __call__(self, tiles: RgbBatch) -> ClassProbabilities:
-        """(n, h, w, 3) sRGB to the mean over them; one at a time, which takes little memory."""
+        """Return the probabilities for (n, h, w, 3) sRGB, averaged over the tiles; one at a time, to save memory."""
         pixels = torch.from_numpy(np.ascontiguousarray(tiles)).permute(0, 3, 1, 2)
         logits = [self.network.compute_logits(tile[None].to(self.device).float() / 255) for tile in pixels]
-        shares: ClassProbabilities = torch.cat(logits).double().softmax(dim=1).mean(dim=0).cpu().numpy()
-        return shares
+        probabilities: ClassProbabilities = torch.cat(logits).double().softmax(dim=1).mean(dim=0).cpu().numpy()
+        return probabilities

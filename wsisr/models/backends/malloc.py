@@ -1,4 +1,4 @@
-"""The C library's heap: memory that one layer of a network, or one tile, leaves is there for the next."""
+"""Settings of the C library's heap: memory that one layer or tile frees is reused by the next one."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ _MAX_BYTES = 2**31 - 1
 
 
 def keep_freed_memory() -> None:
-    """From now on, for the whole process; does nothing where the C library is not glibc.
+    """Let glibc keep freed memory, from now on and in the whole process; without effect on other C libraries.
 
-    By default glibc asks the system for every activation of some 100 MB anew, and the system clears it page by page:
-    this was a third of the time of a network on a CPU, and a tenth of the processor time of all that is done beside a
-    GPU (`tests.bench without_network`). One arena, because others than the main one cannot hold blocks that large. In
-    exchange the process keeps what it needed at most.
+    By default glibc maps every activation of some 100 MB anew, and the kernel clears it page by page: this was a third
+    of the time of a network on a CPU, and a tenth of the processor time of all other work beside a GPU
+    (`tests.bench without_network`). There is one arena, because only the main one can hold blocks that large. In
+    exchange the process never returns the largest amount of memory that it needed.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:

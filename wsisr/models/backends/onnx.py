@@ -22,9 +22,9 @@ PROVIDERS = {
     "cuda": ("CUDAExecutionProvider",),
     "tensorrt": ("TensorrtExecutionProvider", "CUDAExecutionProvider"),
 }
-"""What a device is called in ONNX Runtime, the wanted one first."""
+"""Execution providers of each device, the wanted one first."""
 
-# Each derives from Exception directly.
+# They have no common base class but Exception.
 ONNX_RUNTIME_ERRORS = (
     state.EPFail,
     state.EngineError,
@@ -40,25 +40,25 @@ ONNX_RUNTIME_ERRORS = (
 ONNX_DTYPES: dict[str, np.dtype[Any]] = {"tensor(float)": np.dtype(np.float32), "tensor(float16)": np.dtype(np.float16)}
 
 PROBE_SHAPES = ((1, 24, 17), (2, 9, 31))
-"""Batch, height, width of the images that show whether a network takes any size."""
+"""Batch, height, width of the images that test whether a network takes any size."""
 
 UNIT_RANGE = (0.0, 1.0)
-"""Values of black and of white."""
+"""Values of black and of white in files that wsisr exported."""
 
 
 class OnnxUpscaler:
-    """One file on one device; its own arithmetic, pixels in fp32."""
+    """One ONNX file on one device. The file determines the arithmetic; pixels are fp32."""
 
     def __init__(self, name: str, file: OnnxFile, device: str, sha256: str) -> None:
-        """Raises `ModelError` where the file holds no network of that kind, `DeviceError` where the device is not."""
+        """Raises `ModelError` if the file has no network that enlarges tiles, `DeviceError` if there is no device."""
         self._network = OnnxNetwork(name, file, device)
         self._initial_warnings: tuple[str, ...] = ()
         if file.spec:
             scale, receptive_field, self._value_range = file.spec.scale, file.receptive_field, UNIT_RANGE
         else:
-            nature = probe_model(str(file.path), self._network)
-            scale, receptive_field, self._value_range = nature.scale, nature.receptive_field, nature.value_range
-            self._initial_warnings = (nature.describe(name),)
+            probed = probe_model(str(file.path), self._network)
+            scale, receptive_field, self._value_range = probed.scale, probed.receptive_field, probed.value_range
+            self._initial_warnings = (probed.describe(name),)
         provider = self._network.provider
         self.info = UpscalerInfo(
             name,
@@ -73,24 +73,24 @@ class OnnxUpscaler:
             self._enlarge_planes(np.full((*shape, 3), 128, np.uint8))
 
     def copy_for_run(self) -> Self:
-        """The same network with nothing remarked but what was found out at the start: for another slide."""
+        """Return a copy for another slide: the same session, and only the initial warnings."""
         other = copy(self)
         other.warnings = list(self._initial_warnings)
         return other
 
     def __call__(self, tiles: RgbBatch) -> RgbBatch:
-        """(n, h, w, 3) sRGB to (n, h*scale, w*scale, 3) sRGB.
+        """Enlarge (n, h, w, 3) sRGB to (n, h*scale, w*scale, 3) sRGB.
 
-        Raises `ModelError` where the network gives no pixels, `OutOfMemoryError` where memory ends.
+        Raises `ModelError` if the network returns no valid pixels, `OutOfMemoryError` if memory runs out.
         """
         enlarged = self._enlarge_planes(tiles)
         if not np.isfinite(enlarged).all():
-            raise ModelError(f"{self.info.name} gives values that are no numbers; export it again without --fp16")
-        quantised = np.rint(enlarged).clip(0, 255).astype(np.uint8)
-        return np.ascontiguousarray(quantised.transpose(0, 2, 3, 1))
+            raise ModelError(f"{self.info.name} gives NaN or infinity; export it again without --fp16")
+        rounded = np.rint(enlarged).clip(0, 255).astype(np.uint8)
+        return np.ascontiguousarray(rounded.transpose(0, 2, 3, 1))
 
     def _enlarge_planes(self, tiles: RgbBatch) -> NetworkPlanes:
-        """The network's answer in grey levels, which must be enlarged pixels."""
+        """Enlarge (n, h, w, 3) to planes (n, 3, h*scale, w*scale) in grey levels. Raises `ModelError` otherwise."""
         black, white = (np.float32(value) for value in self._value_range)
         planes = np.ascontiguousarray(tiles.transpose(0, 3, 1, 2), np.float32) / np.float32(255)
         enlarged = self._network(planes * (white - black) + black)
@@ -102,7 +102,7 @@ class OnnxUpscaler:
 
 
 class OnnxNetwork:
-    """A session as a function of planes, one by one where it takes no more at a time."""
+    """A session as a function of planes; a batch goes through one by one if the network takes single images only."""
 
     def __init__(self, name: str, file: OnnxFile, device: str) -> None:
         self._name = name
@@ -114,38 +114,41 @@ class OnnxNetwork:
         return str(self._session.get_providers()[0].removesuffix("ExecutionProvider"))
 
     def __call__(self, planes: NetworkPlanes) -> NetworkPlanes:
-        """(n, 3, h, w) in the values of the network to (n, 3, h*scale, w*scale), as far as it keeps to that."""
+        """Run (n, 3, h, w) in the value range of the network; the result has four axes of unchecked lengths."""
         if self._takes_one_image and len(planes) > 1:
             return np.concatenate([self(planes[number : number + 1]) for number in range(len(planes))])
         with _translate_onnx_errors(self._name, planes.shape):
             enlarged = self._session.run(None, {self._input: np.ascontiguousarray(planes, self._dtype)})[0]
         if not isinstance(enlarged, np.ndarray) or enlarged.dtype != self._dtype or enlarged.ndim != 4:
-            given = f"{getattr(enlarged, 'dtype', '?')} {getattr(enlarged, 'shape', '?')}"
-            raise ModelError(f"{self._name} gives {given} where pixels in {self._dtype} are due; export it again")
+            actual = f"{getattr(enlarged, 'dtype', '?')} {getattr(enlarged, 'shape', '?')}"
+            raise ModelError(f"{self._name} gives {actual} where pixels in {self._dtype} are due; export it again")
         return enlarged.astype(np.float32, copy=False)
 
 
 def create_session(file: OnnxFile, device: str) -> Any:
-    """A file made ready on a device: auto, cpu, cuda[:NUMBER] or tensorrt[:NUMBER]; auto is CUDA where it works.
+    """Start a session on a device: auto, cpu, cuda[:NUMBER] or tensorrt[:NUMBER]; auto is CUDA where it works.
 
-    Raises `DeviceError` rather than computing elsewhere than asked, `ModelError` where the file cannot be run.
+    Raises `DeviceError` rather than computing on another device, `ModelError` if ONNX Runtime cannot run the file.
     """
     wanted = _select_providers(device)
     options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4  # what matters is raised
+    options.log_severity_level = 4  # errors are raised, too
     if device not in ("auto", "cpu"):
+        # Without this, ONNX Runtime computes on the CPU if CUDA does not work, and says nothing.
         options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
     try:
-        ready = onnxruntime.InferenceSession(file.content, options, providers=wanted)
+        session = onnxruntime.InferenceSession(file.content, options, providers=wanted)
     except ONNX_RUNTIME_ERRORS as error:
         where = "" if device in ("auto", "cpu") else f" on {device}"
         raise ModelError(f"{file.path}: ONNX Runtime cannot run it{where}: {describe_error(error)}") from error
-    if device != "auto" and ready.get_providers()[0] != wanted[0][0]:
-        raise DeviceError(f"{device} was asked for, but ONNX Runtime computes on {ready.get_providers()[0]}")
-    return ready
+    if device != "auto" and session.get_providers()[0] != wanted[0][0]:
+        actual = session.get_providers()[0]
+        raise DeviceError(f"ONNX Runtime computes on {actual} instead of {device}; choose another --device")
+    return session
 
 
 def _select_providers(device: str) -> list[tuple[str, dict[str, int]]]:
+    """Return the execution providers for a device, with their options. Raises `DeviceError` if there are none."""
     kind, _, number = device.partition(":")
     present = onnxruntime.get_available_providers()
     if device == "auto":
@@ -153,22 +156,22 @@ def _select_providers(device: str) -> list[tuple[str, dict[str, int]]]:
     if kind not in PROVIDERS or (number and (kind == "cpu" or not number.isdecimal())):
         raise DeviceError(f"{device!r} is not a device of ONNX Runtime; choose auto, cpu, cuda[:N] or tensorrt[:N]")
     if PROVIDERS[kind][0] not in present:
-        raise DeviceError(f"{device} was asked for, but this ONNX Runtime is built without it; install onnxruntime-gpu")
+        raise DeviceError(f"this ONNX Runtime is built without {device}; install onnxruntime-gpu, or try --device cpu")
     return [(name, {"device_id": int(number)} if number else {}) for name in PROVIDERS[kind]]
 
 
-def _check_input(file: OnnxFile, ready: Any) -> tuple[str, np.dtype[Any], bool]:
-    """Name of the input, its type, and whether it takes but one image at a time.
+def _check_input(file: OnnxFile, session: Any) -> tuple[str, np.dtype[Any], bool]:
+    """Return the name and the type of the input, and whether it takes only one image at a time.
 
-    Raises `ModelError` where that is not one array of float pixels of any size.
+    Raises `ModelError` unless the input is one array of float pixels of any size.
     """
-    inputs, outputs = ready.get_inputs(), ready.get_outputs()
+    inputs, outputs = session.get_inputs(), session.get_outputs()
     dtype = ONNX_DTYPES.get(inputs[0].type) if len(inputs) == len(outputs) == 1 else None
     if dtype is None or len(inputs[0].shape) != 4:
         raise ModelError(f"{file.path}: takes something else than float pixels (n, 3, h, w); export it again")
-    batch, colours, height, width = inputs[0].shape
+    batch, channels, height, width = inputs[0].shape
     if (
-        colours != 3
+        channels != 3
         or any(isinstance(side, int) for side in (height, width))
         or (isinstance(batch, int) and batch != 1)
     ):
@@ -178,11 +181,12 @@ def _check_input(file: OnnxFile, ready: Any) -> tuple[str, np.dtype[Any], bool]:
 
 @contextmanager
 def _translate_onnx_errors(name: str, shape: tuple[int, ...]) -> Iterator[None]:
+    """Context: raise `OutOfMemoryError` or `ModelError` for ONNX Runtime's errors."""
     try:
         yield
     except (*ONNX_RUNTIME_ERRORS, MemoryError) as error:
-        words = str(error).lower()
-        where = f"{shape[0]} tiles of {shape[3]} x {shape[2]} px"
-        if isinstance(error, MemoryError) or "alloc" in words or "out of memory" in words:
-            raise OutOfMemoryError(f"out of memory in ONNX Runtime with {where}") from error
-        raise ModelError(f"{name}: ONNX Runtime failed on {where}: {describe_error(error)}") from error
+        message = str(error).lower()
+        tiles = f"{shape[0]} tiles of {shape[3]} x {shape[2]} px"
+        if isinstance(error, MemoryError) or "alloc" in message or "out of memory" in message:
+            raise OutOfMemoryError(f"out of memory in ONNX Runtime with {tiles}") from error
+        raise ModelError(f"{name}: ONNX Runtime failed on {tiles}: {describe_error(error)}") from error

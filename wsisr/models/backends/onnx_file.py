@@ -1,7 +1,7 @@
-"""ONNX files of wsisr's: float pixels (n, 3, h, w) in [0, 1] to (n, 3, h*scale, w*scale), the spec in the metadata.
+"""Read ONNX files, wsisr's and others. They turn float pixels (n, 3, h, w) into (n, 3, h*scale, w*scale).
 
-A file may come from anywhere: it is bounded, it may not reach for other files, and nothing in it is executed but the
-operators that ONNX Runtime itself brings.
+Files that wsisr exported take values in [0, 1] and hold the spec in their metadata. A file may come from anywhere: its
+size is limited, it may not refer to other files, and it can run only the operators that ONNX Runtime itself has.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from wsisr.models.spec import ModelSpec
 from wsisr.models.weights_header import SPEC_KEY
 
 RECEPTIVE_FIELD_KEY = "wsisr.context"
-"""Input px around a pixel on which its output depends."""
+"""Metadata key of the receptive field, in px of the input."""
 
 WEIGHTS_KEY = "wsisr.weights.sha256"
-"""Digest of the weights file that was exported."""
+"""Metadata key of the digest of the weights file that was exported."""
 
 MAX_FILE_BYTES = 512 << 20
 MAX_RECEPTIVE_FIELD = 4096
@@ -27,22 +27,22 @@ MAX_RECEPTIVE_FIELD = 4096
 
 @dataclass(frozen=True, slots=True)
 class OnnxFile:
-    """A file that was looked through and holds no surprises, though perhaps no working network either."""
+    """A file that passed the checks of `read_onnx`; whether its network works is not known yet."""
 
     path: Path
     content: bytes
     spec: ModelSpec | None
-    """None where another program wrote the file."""
+    """None if another program wrote the file."""
     receptive_field: int
-    """Input px around a pixel on which its output depends; 0 where that is not said."""
+    """Input pixels around a pixel that its output depends on; 0 if `spec` is None."""
 
 
 def read_onnx(path: Path) -> OnnxFile:
-    """Raises `ModelError` if it is no ONNX file, is too large, or needs other files."""
+    """Read and check a file. Raises `ModelError` if it is no ONNX file, is too large, or refers to other files."""
     content = _read_content(path)
     model = _parse_model(path, content)
     if any(_is_external(tensor) for tensor in _iterate_tensors(model.graph)):
-        raise ModelError(f"{path}: keeps tensors in other files; export it again as one file")
+        raise ModelError(f"{path}: stores tensors in other files; export it again as one file")
     metadata = {entry.key: entry.value for entry in model.metadata_props}
     if SPEC_KEY not in metadata:
         return OnnxFile(path, content, None, 0)
@@ -61,7 +61,7 @@ def _read_content(path: Path) -> bytes:
             f"{path}: cannot be read ({error.strerror or describe_error(error)}); give another file"
         ) from error
     if len(content) > MAX_FILE_BYTES:
-        raise ModelError(f"{path}: larger than {MAX_FILE_BYTES >> 20} MiB; no network of this kind is")
+        raise ModelError(f"{path}: larger than {MAX_FILE_BYTES >> 20} MiB; give a smaller network")
     return content
 
 
@@ -76,7 +76,7 @@ def _parse_model(path: Path, content: bytes) -> Any:
 
 
 def _iterate_tensors(graph: Any) -> Iterator[Any]:
-    """Every tensor of a graph, also those in the attributes of its nodes."""
+    """Yield every tensor of a graph, also those in the attributes of its nodes."""
     yield from graph.initializer
     yield from (part for sparse in graph.sparse_initializer for part in (sparse.values, sparse.indices))
     for attribute in (attribute for node in graph.node for attribute in node.attribute):
@@ -92,7 +92,8 @@ def _is_external(tensor: Any) -> bool:
 
 
 def _parse_receptive_field(metadata: dict[str, str]) -> int:
+    """Read a whole number of pixels. Nine digits at most are converted before the comparison: the text may be long."""
     text = metadata.get(RECEPTIVE_FIELD_KEY, "")
     if not text.isdecimal() or not int(text[:9]) <= MAX_RECEPTIVE_FIELD:
-        raise ModelError(f"its context is no number of px up to {MAX_RECEPTIVE_FIELD}; export it again")
+        raise ModelError(f"its receptive field is not a number of px up to {MAX_RECEPTIVE_FIELD}; export it again")
     return int(text)

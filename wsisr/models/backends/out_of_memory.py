@@ -1,4 +1,4 @@
-"""Within the memory there is: an `Upscaler` that takes less at a time where its device runs out, and says so."""
+"""An `Upscaler` that computes smaller batches and pieces if its device runs out of memory, and warns of that."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from wsisr.imaging.tiling import TileGrid, Tiling
 from wsisr.models.upscaler import Upscaler, UpscalerInfo
 
 MIN_PIECE_PX = 32
-"""Side of the smallest piece that is tried, in px of the input: below it nearly all of the work is margin."""
+"""Side of the smallest piece that is tried, in px of the input; of smaller ones, nearly all the work is their halo."""
 
 
 class NetworkUpscaler(Upscaler, Protocol):
-    """An upscaler that can be told of more than it saw itself."""
+    """An upscaler whose list of warnings others may extend."""
 
     warnings: list[str]
 
 
 class MemoryBoundedUpscaler:
-    """The same pixels as the network it holds, in smaller batches and then in pieces of a window where memory ends.
+    """The pixels of its network, computed in smaller batches, then in pieces of a tile, if memory runs out.
 
-    A piece is read with the network's context around it, as a tile of a slide is, so cutting changes no pixel. What
-    was found to fit is kept for the calls that follow. Calls may come from several threads.
+    A piece is computed with the receptive field around it, as a tile of a slide is, so splitting changes no pixel. The
+    limits that fit are kept for later calls. Several threads may call it.
     """
 
     def __init__(self, network: NetworkUpscaler) -> None:
@@ -43,29 +43,26 @@ class MemoryBoundedUpscaler:
         return self.network.info
 
     def __call__(self, tiles: RgbBatch) -> RgbBatch:
-        """(n, h, w, 3) sRGB to (n, h*scale, w*scale, 3) sRGB.
+        """Enlarge (n, h, w, 3) sRGB to (n, h*scale, w*scale, 3) sRGB.
 
-        Each round halves what is tried, so there are few. Raises `DeviceError` where even a small piece is too much.
+        Each failure halves a limit, so there are few. Raises `DeviceError` if memory runs out for the smallest piece.
         """
         while True:
-            tried = self._batch_limit, self._side_limit
+            limits = self._batch_limit, self._side_limit
             try:
                 return self._enlarge_in_batches(tiles)
-            except OutOfMemoryError as error:  # gone, with all that it holds of the failed try, before the next begins
+            except OutOfMemoryError as error:  # deleted with its traceback, which holds tensors, before the next try
                 with self._lock:
-                    if tried == (
-                        self._batch_limit,
-                        self._side_limit,
-                    ):  # else a call beside this one has just taken less
+                    # Otherwise another thread has just halved them.
+                    if limits == (self._batch_limit, self._side_limit):
                         self._halve_limits(tiles, error)
 
     def _enlarge_in_batches(self, tiles: RgbBatch) -> RgbBatch:
-        most = self._batch_limit or len(tiles)
-        if len(tiles) <= most:
+        limit = self._batch_limit or len(tiles)
+        if len(tiles) <= limit:
             return self._enlarge_in_pieces(tiles)
-        return np.concatenate(
-            [self._enlarge_in_pieces(tiles[first : first + most]) for first in range(0, len(tiles), most)]
-        )
+        batches = (tiles[first : first + limit] for first in range(0, len(tiles), limit))
+        return np.concatenate([self._enlarge_in_pieces(batch) for batch in batches])
 
     def _enlarge_in_pieces(self, tiles: RgbBatch) -> RgbBatch:
         count, height, width, _ = tiles.shape
@@ -83,7 +80,7 @@ class MemoryBoundedUpscaler:
         return result
 
     def _halve_limits(self, tiles: RgbBatch, error: OutOfMemoryError) -> None:
-        """Halves the batch, down to 1, and then the side of the pieces."""
+        """Halve the batch, down to 1, and then the side of the pieces. Raises `DeviceError` at the smallest piece."""
         count, height, width, _ = tiles.shape
         batch = min(self._batch_limit or count, count)
         side = min(self._side_limit or max(height, width), max(height, width))
@@ -98,7 +95,7 @@ class MemoryBoundedUpscaler:
         else:
             raise DeviceError(f"{error}, even in pieces of {side} px; free some, or choose another --device") from error
 
-    def _warn_once(self, known: int | None, too_much: str, remedy: str) -> None:
-        if known is None:
+    def _warn_once(self, limit: int | None, too_much: str, remedy: str) -> None:
+        if limit is None:
             where = self.info.hardware
             self.warnings.append(f"not enough memory {where} for {too_much}; {remedy}, which changes no pixel")

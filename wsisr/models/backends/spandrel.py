@@ -1,6 +1,6 @@
-"""Weights of networks from elsewhere (the ESRGAN family and its kin), as safetensors, by spandrel: an extra.
+"""Load third-party weights (ESRGAN and its relatives) from safetensors with spandrel, an optional package.
 
-spandrel finds the network from the names of its tensors. Nothing in a file is executed: pickles are refused before.
+Spandrel identifies the network by the names of its tensors. Nothing in a file is executed: pickles never get here.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ CHANNELS = 3
 
 
 class ThirdPartyNetwork(nn.Module):
-    """(n, 3, h, w) sRGB in [0, 1] to (n, 3, h*scale, w*scale): a network that was tried out."""
+    """(n, 3, h, w) sRGB in [0, 1] to (n, 3, h*scale, w*scale): a network whose value range was measured."""
 
-    local = True  # else it would have been refused
+    is_local = True  # probing refuses others
 
     def __init__(self, network: nn.Module, probed: ProbedModel) -> None:
         super().__init__()
         self.network, self.probed = network, probed
-        self.scale, self.context = probed.scale, probed.receptive_field
+        self.scale, self.receptive_field = probed.scale, probed.receptive_field
         self.black, self.white = probed.value_range
 
     def forward(self, x: Tensor) -> Tensor:
@@ -36,9 +36,9 @@ class ThirdPartyNetwork(nn.Module):
 
 
 def load_third_party_network(path: Path) -> ThirdPartyNetwork:
-    """The network that a safetensors file holds the weights of, in fp32 on the CPU.
+    """Load the network whose weights a safetensors file holds, in fp32 on the CPU.
 
-    Raises `ModelError` where spandrel is missing or knows no such network, or it is none that enlarges tiles.
+    Raises `ModelError` if spandrel is missing or does not know the network, or if it does not enlarge tiles.
     """
     with open_safetensors(path, "pt") as file:
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
@@ -53,18 +53,18 @@ def load_third_party_network(path: Path) -> ThirdPartyNetwork:
 
 
 def _identify_network(path: Path, tensors: dict[str, Tensor]) -> nn.Module:
+    """Build spandrel's network for these tensors. Raises `ModelError`."""
     try:
         from spandrel import ImageModelDescriptor, ModelLoader, UnsupportedModelError  # noqa: PLC0415 - an extra
-    except (ModuleNotFoundError, RuntimeError) as error:  # torchvision of another build of torch raises the latter
+    except (ModuleNotFoundError, RuntimeError) as error:  # RuntimeError: torchvision does not fit the build of torch
         raise ModelError(
-            f"{path}: not wsisr's weights; those of others need spandrel ({describe_error(error)}): pip install "
-            "'wsisr[foreign]'"
+            f"{path}: not wsisr's weights; others need spandrel ({describe_error(error)}): pip install 'wsisr[foreign]'"
         ) from error
     try:
-        found = ModelLoader(torch.device("cpu")).load_from_state_dict(tensors)
+        model = ModelLoader(torch.device("cpu")).load_from_state_dict(tensors)
     except (UnsupportedModelError, RuntimeError, KeyError, ValueError) as error:
         raise ModelError(f"{path}: neither wsisr's weights nor of a network that spandrel knows") from error
-    if not isinstance(found, ImageModelDescriptor) or (found.input_channels, found.output_channels) != (CHANNELS,) * 2:
-        raise ModelError(f"{path}: {found.architecture.name} takes no colour image alone; choose another network")
-    network: nn.Module = found.model.float().eval()
+    if not isinstance(model, ImageModelDescriptor) or (model.input_channels, model.output_channels) != (CHANNELS,) * 2:
+        raise ModelError(f"{path}: {model.architecture.name} does not map RGB to RGB; choose another network")
+    network: nn.Module = model.model.float().eval()
     return network

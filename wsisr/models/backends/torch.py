@@ -16,9 +16,9 @@ from wsisr.models.backends.transfer import Transfer
 from wsisr.models.upscaler import UpscalerInfo, Weights
 
 TORCH_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-"""Arithmetic by its name; pixels and what is added to them are fp32 in each."""
+"""Data type of each precision, used under autocast; pixels and what the network adds to them stay fp32."""
 
-_NOT_LOCAL = "{} averages over whole tiles, so its result depends on how the slide is cut; take another model"
+_NOT_LOCAL = "{} averages over whole tiles, so its result depends on how the slide is cut; choose another model"
 
 
 class TorchUpscaler:
@@ -33,17 +33,17 @@ class TorchUpscaler:
         weights: Weights | None = None,
         initial_warnings: Sequence[str] = (),
     ) -> None:
-        """`found` is what the reader of every result must know of the network."""
+        """Move the network to the device. `initial_warnings` concern every result of this network."""
         self.info = UpscalerInfo(
             name,
             scale=int(network.scale),  # type: ignore[arg-type]
-            receptive_field=int(network.context),  # type: ignore[arg-type]
-            # Without the number of the GPU: a run may be resumed on another one of the same machine.
+            receptive_field=int(network.receptive_field),  # type: ignore[arg-type]
+            # Without the number of the GPU: a run may be resumed on another one.
             hardware=f"on {device.type} in {precision}",
             on_gpu=device.type != "cpu",
             weights=weights,
         )
-        self._initial_warnings = (*initial_warnings, *([] if network.local else [_NOT_LOCAL.format(name)]))
+        self._initial_warnings = (*initial_warnings, *([] if network.is_local else [_NOT_LOCAL.format(name)]))
         self.warnings: list[str] = list(self._initial_warnings)
         self.device = device
         self.precision = precision
@@ -52,36 +52,37 @@ class TorchUpscaler:
         self._transfer = Transfer(device)
 
     def copy_for_run(self) -> Self:
-        """The same network with nothing remarked but what is known of it from the start: for another slide."""
+        """Return a copy for another slide: the same network, and only the initial warnings."""
         other = copy(self)
         other.warnings = list(self._initial_warnings)
         return other
 
     @torch.inference_mode()
     def __call__(self, tiles: RgbBatch) -> RgbBatch:
-        """(n, h, w, 3) sRGB to (n, h*scale, w*scale, 3) sRGB.
+        """Enlarge (n, h, w, 3) sRGB to (n, h*scale, w*scale, 3) sRGB.
 
-        What has no numbers in half precision is computed again in fp32, and said. Raises `ModelError` where it has
-        none there either, `OutOfMemoryError` where memory ends, `DeviceError` where a GPU is lost.
+        Tiles that give NaN or infinity in half precision are computed again in fp32, with a warning. Raises
+        `ModelError` if fp32 gives them too, `OutOfMemoryError` if memory runs out, `DeviceError` if a GPU is lost.
         """
         with _translate_torch_errors(self.device, tiles), self._transfer.stream:
             pixels = self._transfer.to_device(tiles).permute(0, 3, 1, 2).float().div_(255)
             enlarged = self._enlarge_planes(pixels.contiguous(memory_format=self._memory_format))
-            quantised = enlarged.mul_(255).round_().clamp_(0, 255).to(torch.uint8)
-            return self._transfer.to_host(quantised.permute(0, 2, 3, 1).contiguous())
+            rounded = enlarged.mul_(255).round_().clamp_(0, 255).to(torch.uint8)
+            return self._transfer.to_host(rounded.permute(0, 2, 3, 1).contiguous())
 
     def _enlarge_planes(self, x: Tensor) -> Tensor:
+        """Enlarge (n, 3, h, w) to (n, 3, h*scale, w*scale), all values finite."""
         for precision in dict.fromkeys((self.precision, "fp32")):
             enlarged = self._run_network(x, precision)
             if _are_finite(enlarged):
                 return enlarged
             if precision != "fp32":
                 name = self.info.name
-                self._warn(f"{name} gave no numbers for some tiles in {precision}; they were computed in fp32")
-        raise ModelError(f"{self.info.name} gives values that are no numbers in fp32; choose other weights")
+                self._warn(f"{name} gave NaN or infinity for some tiles in {precision}; they were computed in fp32")
+        raise ModelError(f"{self.info.name} gives NaN or infinity in fp32; choose other weights")
 
     def _run_network(self, x: Tensor, precision: str) -> Tensor:
-        """(n, 3, h, w) to (n, 3, h*scale, w*scale), in [0, 1] but for what goes beyond black and white."""
+        """Enlarge (n, 3, h, w) to (n, 3, h*scale, w*scale) in one precision; not clipped to [0, 1]."""
         with torch.autocast(self.device.type, TORCH_DTYPES[precision], enabled=precision != "fp32"):
             enlarged: Tensor = self.network(x)
         return enlarged.float()
@@ -92,43 +93,47 @@ class TorchUpscaler:
 
 
 def _are_finite(values: Tensor) -> bool:
-    """Whether all are finite: the extremes tell, in one pass, for NaN is both of them."""
-    least, most = values.aminmax()
-    return bool(least.isfinite() & most.isfinite())
+    """Return whether all values are finite, in one pass: `aminmax` returns NaN if any value is NaN."""
+    smallest, largest = values.aminmax()
+    return bool(smallest.isfinite() & largest.isfinite())
 
 
 def _fastest_memory_format(network: nn.Module, device: torch.device) -> torch.memory_format:
-    """How pixels lie in memory where the network is fastest: channels last, but for depthwise convolutions on a GPU.
+    """Return the memory format in which a network is fastest: channels last, except depthwise convolutions on a GPU.
 
-    Measured on an H200 in bf16 (`tests.bench gpu`): mix-attention, which has those, is 1.4 times as fast in planes;
-    without attention, channels last are 1.4 times as fast.
+    Measured on an H200 in bf16 (`tests.bench gpu`): mix-attention, which has depthwise convolutions, is 1.4 times as
+    fast with contiguous planes; without attention, channels last is 1.4 times as fast.
     """
-    depthwise = any(isinstance(layer, nn.Conv2d) and layer.groups > 1 for layer in network.modules())
-    return torch.contiguous_format if depthwise and device.type != "cpu" else torch.channels_last
+    is_depthwise = any(isinstance(layer, nn.Conv2d) and layer.groups > 1 for layer in network.modules())
+    return torch.contiguous_format if is_depthwise and device.type != "cpu" else torch.channels_last
 
 
 @contextmanager
 def _translate_torch_errors(device: torch.device, tiles: RgbBatch) -> Iterator[None]:
+    """Context: raise `OutOfMemoryError` or `DeviceError` for torch's errors that mean that; others pass."""
     try:
         yield
     except (RuntimeError, MemoryError) as error:
         if _is_out_of_memory(error):
             if device.type == "cuda":
-                torch.cuda.empty_cache()  # what lies in blocks of the wrong size is free again
+                torch.cuda.empty_cache()  # frees cached blocks that are too small for the next try
             count, height, width, _ = tiles.shape
             raise OutOfMemoryError(f"out of memory on {device} with {count} tiles of {width} x {height} px") from error
         if not any(name in str(error) for name in _GPU_LIBRARIES):
             raise
-        what_now = "look at it with nvidia-smi; the same command goes on from what is finished"
-        raise DeviceError(f"{device} stopped working ({describe_error(error)}); {what_now}") from error
+        advice = "check it with nvidia-smi; the same command goes on from what is finished"
+        raise DeviceError(f"{device} stopped working ({describe_error(error)}); {advice}") from error
 
 
 _GPU_LIBRARIES = ("CUDA error", "cuDNN error", "CUDNN_STATUS", "CUBLAS_STATUS")
-"""How errors of a GPU that is lost, or of its driver, begin; torch has no one type for them."""
+"""Words in the errors of a lost GPU or its driver; torch has no common type for them."""
 
 
 def _is_out_of_memory(error: Exception) -> bool:
-    """torch has no type of its own for a CPU that is out of memory; its convolutions, by oneDNN, say something else."""
-    memory = "allocate memory", "create a primitive", "CUDA error: out of memory", "CUBLAS_STATUS_ALLOC_FAILED"
-    typed = isinstance(error, torch.OutOfMemoryError | MemoryError)
-    return typed or any(words in str(error) for words in memory)
+    """Return whether an error means that memory ran out.
+
+    Torch's type for it is raised for GPUs only. A CPU gives a `RuntimeError`, whose text differs in convolutions, which
+    oneDNN computes ("could not create a primitive").
+    """
+    phrases = "allocate memory", "create a primitive", "CUDA error: out of memory", "CUBLAS_STATUS_ALLOC_FAILED"
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or any(phrase in str(error) for phrase in phrases)
