@@ -39,13 +39,14 @@ class Blender:
         pixels, box = enlarged[part.rows, part.columns], tile.core * self.scale
         if not self.feather_px:
             return box, pixels
-        pixels = pixels.copy()
+        pixels = pixels.copy()  # the tile belongs to the caller
         if self._last == (tile.column - 1, tile.row):
             _fade_into(self._left, pixels.swapaxes(0, 1), self._ramp)
         self._last = tile.column, tile.row
         self._left = pixels[:, box.width :].swapaxes(0, 1).copy()
         if tile.row:
             _fade_into(self._above[:, box.columns], pixels[:, : box.width], self._ramp)
+        # This row has used its part of the strip, which from here on serves the next row.
         self._above[: pixels.shape[0] - box.height, box.columns] = pixels[box.height :, : box.width]
         return box, pixels[: box.height, : box.width]
 

@@ -76,6 +76,7 @@ def average_between_edges(lines: FloatLines, edges: AxisPositions) -> FloatLines
 
     A pixel cut by an edge is weighted by the part inside; Pillow's box filter counts it whole or not at all.
     """
+    # The last edge may lie at the end of the image, where no pixel begins.
     whole = np.minimum(np.floor(edges).astype(int), len(lines) - 1)
     sums = np.concatenate([np.zeros_like(lines[:1]), np.cumsum(lines, axis=0)])
     fractions = (edges - whole).reshape(-1, *[1] * (lines.ndim - 1))

@@ -104,5 +104,6 @@ def _make_axis(start: int, stop: int, factor: float, length: int) -> _AxisResamp
     if factor >= 1:
         edges = np.arange(start, stop + 1, dtype=np.float64) * factor
         return _AreaMean(edges, math.floor(edges[0]), min(math.ceil(edges[-1]), length))
+    # Bicubic interpolation needs one pixel before a position and two after it.
     centres = (np.arange(start, stop, dtype=np.float64) + 0.5) * factor - 0.5
     return _CubicInterpolation(centres, max(math.floor(centres[0]) - 1, 0), min(math.floor(centres[-1]) + 3, length))

@@ -28,7 +28,7 @@ def _load_environment() -> Environment:
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
-        finalize=_format_value,
+        finalize=_format_value,  # runs on every value, but not on the text of the template
     )
     environment.filters |= {"plural": format_count, "shorten": shorten_text, "thousands": "{:,}".format}
     return environment
@@ -36,7 +36,7 @@ def _load_environment() -> Environment:
 
 def _format_value(value: object) -> object:
     """Prepare a value for output; Jinja2 then escapes it, unless it is `Markup`."""
-    if isinstance(value, float):
+    if isinstance(value, float):  # coordinates of SVG, which a screen does not show more exactly
         return f"{value:.6g}"
     return replace_unprintable(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 

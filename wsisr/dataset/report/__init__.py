@@ -28,4 +28,5 @@ def write_report(folder: Path) -> Path:
 
 def render_report(contents: ReportContents) -> str:
     """Return the complete HTML page."""
+    # Plain text: `Markup` would escape every string that is added to it.
     return str(render_template("dataset/report.html", **summarise_dataset(contents), **summarise_slides(contents)))
