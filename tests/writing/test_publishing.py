@@ -1,8 +1,6 @@
 import errno
 import os
-import signal
 import subprocess
-import sys
 import tempfile
 from collections import deque
 from collections.abc import Iterator
@@ -41,54 +39,9 @@ def check_one_line(error: pytest.ExceptionInfo[OutputError], path: Path) -> str:
     return line
 
 
-def interrupt_while_finishing(path: Path) -> None:
-    with PyramidWriter(path, SPEC) as writer:
-        writer.write(Box.from_size(SPEC.size), noise())
-        next(writer.finish())
-        raise KeyboardInterrupt
-
-
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     return tmp_path / "image.ome.tif"
-
-
-def test_only_the_result_remains(path: Path) -> None:
-    write(path)
-    assert list(path.parent.iterdir()) == [path]
-
-
-def test_leaving_early_leaves_nothing(path: Path) -> None:
-    with PyramidWriter(path, SPEC) as writer:
-        writer.write(Box.from_size(SPEC.size), noise())
-        assert list(path.parent.iterdir()) != []
-    assert list(path.parent.iterdir()) == []
-
-
-def test_a_failure_of_the_caller_leaves_nothing_and_is_passed_on(path: Path) -> None:
-    with pytest.raises(KeyboardInterrupt):
-        interrupt_while_finishing(path)
-    assert list(path.parent.iterdir()) == []
-
-
-def test_an_existing_output_is_refused_before_any_work(path: Path) -> None:
-    path.write_text("mine")
-    with pytest.raises(OutputError) as error, PyramidWriter(path, SPEC):
-        pass
-    assert "--overwrite" in check_one_line(error, path)
-    assert [path.read_text(), *path.parent.iterdir()] == ["mine", path]
-
-
-def test_an_output_that_appears_meanwhile_is_not_replaced(path: Path) -> None:
-    with PyramidWriter(path, SPEC) as writer:
-        writer.write(Box.from_size(SPEC.size), noise())
-        finishing = writer.finish()
-        next(finishing)
-        path.write_text("mine")
-        with pytest.raises(OutputError) as error:
-            deque(finishing)
-    assert "exists" in check_one_line(error, path)
-    assert [path.read_text(), *path.parent.iterdir()] == ["mine", path]
 
 
 def test_an_output_that_appears_after_the_last_look_is_not_replaced(path: Path, tmp_path: Path) -> None:
@@ -104,41 +57,6 @@ def test_an_output_is_replaced_where_that_is_asked_for(path: Path) -> None:
     path.write_text("old")
     write(path, overwrite=True)
     assert path.read_bytes()[:2] == b"II"
-    assert list(path.parent.iterdir()) == [path]
-
-
-def test_the_second_of_two_writers_is_refused_and_the_first_goes_on(path: Path) -> None:
-    with PyramidWriter(path, SPEC) as first:
-        with pytest.raises(OutputError) as error, PyramidWriter(path, SPEC):
-            pass
-        assert "another run" in check_one_line(error, path)
-        first.write(Box.from_size(SPEC.size), noise())
-        deque(first.finish())
-    assert list(path.parent.iterdir()) == [path]
-
-
-KILLED = """
-import os, signal, sys
-from pathlib import Path
-import numpy as np
-from wsisr.imaging.geometry import Box, Size
-from wsisr.writing.pyramid import PyramidWriter
-from wsisr.writing.spec import PyramidSpec
-spec = PyramidSpec(Size(160, 160), 0.25, tile_px=16)
-with PyramidWriter(Path(sys.argv[1]), spec) as writer:
-    writer.write(Box.from_size(spec.size), np.zeros((160, 160, 3), np.uint8))
-    for progress in writer.finish():
-        if progress.stage == sys.argv[2]:
-            os.kill(os.getpid(), signal.SIGKILL)
-"""
-
-
-@pytest.mark.parametrize("stage", ["pyramid", "assemble"])
-def test_a_killed_run_leaves_no_output_and_does_not_stand_in_the_way(path: Path, stage: str) -> None:
-    run = subprocess.run([sys.executable, "-c", KILLED, str(path), stage], check=False)
-    assert run.returncode == -signal.SIGKILL
-    assert [entry.name for entry in path.parent.iterdir()] == ["image.ome.tif.wsisr-part"]
-    write(path)
     assert list(path.parent.iterdir()) == [path]
 
 

@@ -1,8 +1,6 @@
 from collections import deque
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from random import Random
 
 import imagecodecs
 import numpy as np
@@ -119,35 +117,6 @@ def test_vips_finds_every_level_as_subifd_too(path: Path, spec: PyramidSpec) -> 
     for number, level in enumerate(read_levels(path)[1:]):
         image = pyvips.Image.new_from_file(str(path), subifd=number, revalidate=True)
         np.testing.assert_allclose(image.numpy().astype(int), level.astype(int), atol=1)
-
-
-@settings(max_examples=10, deadline=None)
-@given(specs, st.randoms(use_true_random=False))
-def test_the_file_does_not_depend_on_the_order_of_writing(path: Path, spec: PyramidSpec, random: Random) -> None:
-    write(path, spec)
-    grid, image = LevelGrid(spec.size, spec.tile_px), picture(spec.size)
-    boxes = [grid.tile_box(tile) for tile in range(grid.tile_count)]
-    random.shuffle(boxes)
-    other = path.with_name("other.ome.tif")
-    with PyramidWriter(other, spec, overwrite=True) as writer, ThreadPoolExecutor(3) as pool:
-        list(pool.map(lambda box: writer.write(box, image[box.rows, box.columns]), boxes))
-        deque(writer.finish())
-    assert other.read_bytes() == path.read_bytes()
-
-
-@settings(max_examples=10, deadline=None)
-@given(specs)
-def test_progress_ends_at_its_total_and_the_size_is_known(path: Path, spec: PyramidSpec) -> None:
-    with PyramidWriter(path, spec, overwrite=True) as writer:
-        writer.write(Box.from_size(spec.size), picture(spec.size))
-        reports = list(writer.finish())
-        assert writer.bytes_written == path.stat().st_size
-    grids = build_level_grids(spec.size, spec.tile_px)
-    for stage, counted in (("pyramid", grids[1:]), ("assemble", grids)):
-        total = sum(grid.tile_count for grid in counted)
-        done = [report.done for report in reports if report.stage == stage]
-        assert done == sorted(done)
-        assert done[-1:] == ([total] if total else [])
 
 
 def test_bigtiff_is_taken_only_where_classic_may_be_too_small(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

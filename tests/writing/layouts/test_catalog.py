@@ -18,7 +18,6 @@ from wsisr.writing.encoding.grid import build_level_grids
 from wsisr.writing.layouts import aperio
 from wsisr.writing.layouts.associated_images import draw_label
 from wsisr.writing.layouts.catalog import LAYOUTS, select_layout
-from wsisr.writing.metadata import read_metadata
 from wsisr.writing.pyramid import PyramidWriter
 from wsisr.writing.spec import PyramidSpec
 
@@ -109,16 +108,6 @@ def test_white_costs_one_tile_however_large_the_image(path: Path) -> None:
         write(path, spec, np.full((side, side, 3), 255, np.uint8))
         sizes.append(path.stat().st_size)
     assert sizes[1] - sizes[0] < 16 * 17 * 17 * 2
-
-
-@settings(max_examples=20, deadline=None)
-@given(metadata_entries, st.sampled_from(list(LAYOUTS)))
-def test_metadata_comes_back_from_every_layout(path: Path, metadata: dict[str, str], layout: str) -> None:
-    metadata = {key: value.strip() for key, value in metadata.items()}
-    path = path.with_suffix(LAYOUTS[layout].default_suffix)
-    spec = PyramidSpec(Size(20, 20), 0.5, 16, codec=LAYOUTS[layout].select_codec(), metadata=metadata, layout=layout)
-    write(path, spec, picture(Size(20, 20)))
-    assert read_metadata(path) == metadata
 
 
 @given(st.dictionaries(st.text(max_size=9), st.text(max_size=9), max_size=3))

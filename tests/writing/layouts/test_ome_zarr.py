@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections import deque
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +17,9 @@ from hypothesis import strategies as st
 
 from wsisr.errors import OutputError, SlideError
 from wsisr.imaging.geometry import Box, Size
-from wsisr.imaging.pixels import Rgb, halve_image
-from wsisr.writing import Codec, PyramidSpec, PyramidWriter, WorkFolder, read_metadata
-from wsisr.writing.encoding.grid import LevelGrid, build_level_grids
+from wsisr.imaging.pixels import Rgb
+from wsisr.writing import Codec, PyramidSpec, PyramidWriter, read_metadata
+from wsisr.writing.encoding.grid import LevelGrid
 from wsisr.writing.layouts import ome_zarr
 
 CODEC = Codec(ome_zarr.CHUNK_METHOD)
@@ -62,17 +61,6 @@ def read_level(path: Path, number: int) -> npt.NDArray[np.uint8]:
 
 def read_ome(path: Path) -> Any:
     return json.loads((path / "zarr.json").read_text())["attributes"]["ome"]
-
-
-@settings(max_examples=30, deadline=None)
-@given(specs)
-def test_every_level_is_the_mean_of_the_one_above_and_no_pixel_changes(path: Path, spec: PyramidSpec) -> None:
-    image = write(path, spec)
-    for number, grid in enumerate(build_level_grids(spec.size, spec.tile_px)):
-        assert image.shape[:2] == (grid.size.height, grid.size.width)
-        np.testing.assert_array_equal(read_level(path, number), image)
-        image = halve_image(image)
-    assert len(read_ome(path)["multiscales"][0]["datasets"]) == number + 1
 
 
 @settings(max_examples=30, deadline=None)
@@ -152,22 +140,6 @@ def read_files(folder: Path) -> dict[str, bytes]:
     return {str(file.relative_to(folder)): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
 
 
-@settings(max_examples=12, deadline=None)
-@given(steps=st.integers(0, 12))
-def test_a_run_that_was_stopped_while_finishing_ends_with_the_same_bytes(path: Path, steps: int) -> None:
-    spec, work = PyramidSpec(Size(300, 90), 0.5, 16, codec=CODEC), WorkFolder({"run": "this"})
-    image, other = write(path, spec), path.with_name(f"stopped-{steps}.ome.zarr")
-    with PyramidWriter(other, spec, work, overwrite=True) as writer:
-        writer.write(Box.from_size(spec.size), image)
-        deque(islice(writer.finish(), steps), 0)
-    with PyramidWriter(other, spec, work, overwrite=True) as writer:
-        assert writer.has_tiles(Box.from_size(spec.size)) or other.exists()
-        writer.write(Box.from_size(spec.size), image)
-        deque(writer.finish(), 0)
-    assert read_files(other) == read_files(path)
-    assert not other.with_name(f"{other.name}.wsisr-part").exists()
-
-
 def test_only_a_zarr_is_replaced_and_only_when_asked(tmp_path: Path) -> None:
     path, spec = tmp_path / "a.ome.zarr", PyramidSpec(Size(20, 20), 0.5, 16, codec=CODEC)
     write(path, PyramidSpec(Size(90, 20), 0.5, 16, codec=CODEC))
@@ -182,19 +154,6 @@ def test_only_a_zarr_is_replaced_and_only_when_asked(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="not replaced"):
         write(mine, spec)
     assert read_files(mine) == {"notes.txt": b"mine"}
-
-
-def test_a_folder_that_appears_meanwhile_is_not_replaced(tmp_path: Path) -> None:
-    path, spec = tmp_path / "a.ome.zarr", PyramidSpec(Size(40, 20), 0.5, 16, codec=CODEC)
-    with PyramidWriter(path, spec) as writer:
-        writer.write(Box.from_size(spec.size), picture(spec.size))
-        finishing = writer.finish()
-        next(finishing)
-        path.mkdir()
-        with pytest.raises(OutputError, match="exists already"):
-            deque(finishing, 0)
-    assert list(tmp_path.iterdir()) == [path]
-    assert list(path.iterdir()) == []
 
 
 def test_tiles_that_lose_detail_are_no_zarr(tmp_path: Path) -> None:
