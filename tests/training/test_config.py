@@ -16,6 +16,7 @@ from wsisr.dataset.degradation import Degradation, DegradationRound
 from wsisr.dataset.degradation_steps import Jpeg
 from wsisr.errors import ConfigError
 from wsisr.training.config import PYRAMID_KERNELS, TrainConfig, read_train_config
+from wsisr.training.stages import read_recipe
 
 GOOD: dict[str, dict[str, Any]] = {
     "network": {"scale": 2},
@@ -59,7 +60,8 @@ def test_every_shipped_recipe_can_be_read() -> None:
     recipes = sorted((REPOSITORY / "weights").glob("*.toml"))
     assert recipes
     for recipe in recipes:
-        assert f"-x{read_train_config(recipe).network.scale}" in recipe.stem
+        for stage in read_recipe(recipe).stages:
+            assert f"-x{stage.config.network.scale}" in recipe.stem
 
 
 def test_relative_paths_start_at_the_file(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from wsisr.dataset.packing import DatasetPacking
 from wsisr.models.weights import load_network
 from wsisr.training.config import read_train_config
 from wsisr.training.loop import TrainingRun
+from wsisr.training.stages import read_recipe
 
 RECIPE = """
 [network]
@@ -63,10 +64,9 @@ for _ in islice(run, 4):
 run.save()
 """
 
-SCRIPT = """
+COMMAND = """
 import runpy
-sys.argv[0] = str({script!r})
-runpy.run_path(sys.argv[0], run_name="__main__")
+runpy.run_module("wsisr.training", run_name="__main__", alter_sys=True)
 """
 
 
@@ -75,7 +75,7 @@ def bare(folder: Path, program: str, *arguments: str) -> str:
     command = [sys.executable, "-c", FEW + program, *arguments]
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    return done.stdout
+    return done.stdout + done.stderr
 
 
 def write_recipe(folder: Path) -> Path:
@@ -95,11 +95,50 @@ def test_a_run_goes_on_on_a_bare_machine_as_one(tmp_path: Path) -> None:
         assert (tmp_path / "lent" / name).read_bytes() == (tmp_path / "alone" / name).read_bytes()
 
 
-def test_a_lease_of_a_second_brings_weights_home(tmp_path: Path) -> None:
-    script = REPOSITORY / "tests" / "bench" / "science" / "gputrain.py"
-    options = ["--minutes", "0.02", "--processes", "1", "--pairs", "32", "-o", "home"]
-    said = bare(tmp_path, SCRIPT.format(script=str(script)), str(write_recipe(tmp_path)), *options)
-    assert "of 2 in 0.02 min" in said
-    whole, half = (load_network(tmp_path / "home" / f"recipe{end}.safetensors")[1] for end in ("", "-half"))
+def write_recipes(folder: Path) -> list[str]:
+    """Two recipes, one of two stages and in half precision."""
+    first = write_recipe(folder)
+    second = folder / "staged.toml"
+    second.write_text(RECIPE + "[result]\nhalf = true\n[[stage]]\n[[stage]]\nschedule = { steps = 4 }\n")
+    return [str(first), str(second)]
+
+
+def test_recipes_side_by_side_on_a_bare_machine_are_what_each_is_alone(tmp_path: Path) -> None:
+    recipes = write_recipes(tmp_path)
+    said = bare(tmp_path, COMMAND, *recipes, "-o", "home", "--device", "cpu")
+    assert "home/recipe: step 6 of 6, loss 0." in said
+    assert "home/staged/stage-2: step 4 of 4, loss 0." in said
+    torch.set_num_threads(1)
+    for path in map(Path, recipes):
+        for run in read_recipe(path).open_runs(tmp_path / path.stem, torch.device("cpu")):
+            list(run)
+    for folder in ("recipe", "staged/stage-1", "staged/stage-2"):
+        for name in ("best.safetensors", "last.safetensors", "metrics.jsonl"):
+            assert (tmp_path / "home" / folder / name).read_bytes() == (tmp_path / folder / name).read_bytes()
+
+
+def test_a_lease_that_ends_brings_checkpoints_home_and_the_next_goes_on(tmp_path: Path) -> None:
+    recipes = write_recipes(tmp_path)
+    options = ["-o", "home", "--device", "cpu"]
+    for steps in (1, 2):
+        said = bare(tmp_path, COMMAND, recipes[0], *options, "--minutes", "0")
+        assert f"home/recipe: step {steps} of 6, loss 0." in said
+    assert "home/recipe: step 6 of 6, loss 0." in bare(tmp_path, COMMAND, *recipes, *options)
+    whole, half = (
+        load_network(tmp_path / "home" / name / "last.safetensors")[1] for name in ("recipe", "staged/stage-1")
+    )
     for mine, theirs in zip(whole.parameters(), half.parameters(), strict=True):
-        assert torch.allclose(mine, theirs, atol=1e-3)
+        assert torch.equal(mine.half().float(), theirs)
+
+
+def test_a_recipe_that_cannot_be_meant_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "bad.toml").write_text("[network]\nsize = 2\n")
+    environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
+    command = [sys.executable, "-c", FEW + COMMAND, "bad.toml", "-o", "home"]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert (
+        done.stderr
+        == "wsisr: bad.toml [network]: unknown key 'size'; known: scale, family, "
+        + done.stderr.partition("family, ")[2]
+    )

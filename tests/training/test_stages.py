@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
@@ -199,7 +200,7 @@ def test_a_result_in_half_precision_is_the_whole_one_rounded(tmp_path: Path) -> 
     ("stages", "reason"),
     [
         ("[stage]\nname = 1", r"stages are tables; begin each with \[\[stage\]\]"),
-        ("[[stage]]\nkernel = 1", "stage 1: unknown key 'kernel'; known: name, start, network, data"),
+        ("[[stage]]\nkernel = 1", "stage 1: unknown key 'kernel'; known: name, like, start, network, data"),
         ("[[stage]]\n[stage.data]\nkernel = 1", r"stage 1 \[data\]: unknown key 'kernel'; known: dataset, patch_px"),
         ("[[stage]]\ndata = 5", "stage 1: data is not a table"),
         ("[[stage]]\nname = 5", "stage 1: name = 5 is not a text in quotes"),
@@ -209,6 +210,8 @@ def test_a_result_in_half_precision_is_the_whole_one_rounded(tmp_path: Path) -> 
             "stage 2: start = 'b' does not name earlier stages; there are: a",
         ),
         ('[[stage]]\nstart = "1"', "stage 1: start = '1' does not name earlier stages; there are: none"),
+        ('[[stage]]\nlike = "2"', "stage 1: like = '2' does not name earlier stages; there are: none"),
+        ('[[stage]]\n[[stage]]\n[[stage]]\nlike = ["1", "2"]', "stage 3: like = .* does not name earlier stages"),
         ("[[stage]]\n[[stage]]\nstart = 1", "stage 2: start = 1 does not name earlier stages; there are: 1"),
         (
             '[[stage]]\n[[stage]]\nstart = "1"\nnetwork = { warm_start = "a.safetensors" }',
@@ -234,3 +237,37 @@ def test_a_stage_may_start_from_nothing_or_from_files_in_the_middle_of_a_recipe(
     starts = [stage.config.network.warm_start for stage in read_recipe(write_recipe(tmp_path, stages, shared)).stages]
     own = tmp_path / "x.safetensors"
     assert starts == [(tmp_path / "first.safetensors",), (), (own,), (Path("stage-3") / BEST_WEIGHTS_FILE,)]
+
+
+LIKE = """
+[[stage]]
+name = "model"
+network = { warm_start = "x.safetensors", family = "masrgan-none", fold = true }
+schedule = { steps = 9 }
+data = { kernels = { scan = 1 } }
+
+[[stage]]
+name = "early"
+like = "model"
+schedule = { stop_after = 2 }
+
+[[stage]]
+like = "model"
+start = ["early", "model"]
+data = { batch = 3 }
+
+[[stage]]
+like = "3"
+seed = 5
+"""
+
+
+def test_a_stage_like_another_differs_in_its_own_keys_only(tmp_path: Path) -> None:
+    model, early, third, fourth = read_recipe(write_recipe(tmp_path, LIKE)).stages
+    schedule = replace(model.config.schedule, stop_after=2)
+    assert early.config == replace(model.config, schedule=schedule)
+    assert (third.starts, fourth.starts) == ((1, 0), (1, 0))
+    assert (model.config.network.fold, third.config.network.fold) == (True, False)
+    assert (third.config.schedule, third.config.data.kernels) == (model.config.schedule, {"scan": 1})
+    assert third.config.data.batch == 3
+    assert fourth.config == replace(third.config, seed=5)

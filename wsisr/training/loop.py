@@ -88,6 +88,8 @@ class TrainingRun:
         obstacle = find_capture_obstacle(config, self.device, self.fabric.world_size)
         is_captured = config.schedule.cuda_graphs and obstacle is None
         self.warnings = [f"cuda_graphs is not used: {obstacle}"] if config.schedule.cuda_graphs and obstacle else []
+        if is_captured:
+            torch.backends.cudnn.benchmark = True  # every step has the same shapes
         self.trainer = Trainer(config, self.spec, self.fabric, CapturedCall if is_captured else None)
         with translate_disk_errors(folder):
             self.resumed = self._checkpoint_path.exists()

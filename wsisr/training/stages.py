@@ -15,20 +15,25 @@ name = "scanned"
 data = { kernels = { area = 1, scan = 1 } }
 schedule = { steps = 2500, learning_rate = 8e-4 }
 
-[[stage]]                     # starts from the mean of both
+[[stage]]                     # starts where "scanned" does, and differs from it in one key
+name = "early"
+like = "scanned"
+schedule = { stop_after = 500 }
+
+[[stage]]                     # starts from the mean of both, and leaves it as it is
 name = "mean"
-start = ["clean", "scanned"]
+start = ["early", "scanned"]
 schedule = { steps = 0 }
 ```
 
-Keys in a stage's tables replace those of the tables above the stages. Stage 1 runs in the folder `stage-1` of the run,
-and so on. A recipe without stages is one run in the folder itself.
+Keys in a stage's tables replace those of the tables above the stages, or of the stage that it is `like`. Stage 1 runs
+in the folder `stage-1` of the run, and so on. A recipe without stages is one run in the folder itself.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +45,7 @@ from wsisr.training.config import CONFIG_TABLES, TrainConfig, parse_train_config
 from wsisr.training.loop import TrainingRun, result_file
 
 STAGES_KEY = "stage"
-STAGE_KEYS = ("name", "start", *CONFIG_TABLES, "seed")
+STAGE_KEYS = ("name", "like", "start", *CONFIG_TABLES, "seed")
 START_KEYS = ("warm_start", "fold")
 """Keys of the table `network` that belong to the first stage, or to the stage that has them itself."""
 
@@ -54,6 +59,8 @@ class TrainStage:
     """Weights of earlier stages in its `warm_start` are relative to the folder of the whole run."""
     starts: tuple[int, ...] = ()
     """Indices of the earlier stages from whose mean it starts."""
+    tables: Mapping[str, Any] = field(default_factory=dict)
+    """What the file says of it, with all that it takes from elsewhere."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,50 +122,64 @@ def stage_folder(index: int) -> str:
 
 
 def _parse_stage(
-    table: dict[str, Any], shared: dict[str, Any], earlier: Sequence[TrainStage], path: Path
+    table: dict[str, Any], shared: Mapping[str, Any], earlier: Sequence[TrainStage], path: Path
 ) -> TrainStage:
-    index = len(earlier)
-    where = f"{path}: stage {index + 1}"
+    where = f"{path}: stage {len(earlier) + 1}"
     _refuse_unknown_keys(table, STAGE_KEYS, where)
     names = [stage.name for stage in earlier]
-    name = table.get("name", str(index + 1))
+    name = table.get("name", str(len(earlier) + 1))
     if not isinstance(name, str) or name in names:
         raise ConfigError(f"{where}: name = {name!r} is not a text in quotes that no earlier stage has")
-    values = {key: value for key, value in (shared | table).items() if key not in ("name", "start")}
-    values |= {key: _merge_table(key, shared, table, where) for key in CONFIG_TABLES if key in values}
-    starts = _find_starts(table, names, where)
-    if index == 0 and "start" not in table:
-        return TrainStage(name, parse_train_config(values, where, path.parent))
-    own_network = table.get("network", {})
-    network = {
-        key: value for key, value in values.get("network", {}).items() if key not in START_KEYS or key in own_network
-    }
-    if not starts:
-        return TrainStage(name, parse_train_config(values | {"network": network}, where, path.parent))
-    files = [f"{stage_folder(start)}/{result_file(earlier[start].config)}" for start in starts]
-    config = parse_train_config(values | {"network": network | {"warm_start": files}}, where, path.parent)
-    relative = replace(config.network, warm_start=tuple(map(Path, files)))
-    return TrainStage(name, replace(config, network=relative), starts)
+    model = _find_stages(table["like"], names, where, "like")[0] if "like" in table else None
+    above = shared if model is None else earlier[model].tables
+    tables = {**above, **table} | {key: _merge_table(key, above, table, where) for key in CONFIG_TABLES}
+    starts, takes_files = _find_starts(table, model, earlier, where)
+    if not takes_files:
+        own = table.get("network", {})
+        inherited = tables["network"].items()
+        tables["network"] = {key: value for key, value in inherited if key not in START_KEYS or key in own}
+    files = [f"{stage_folder(index)}/{result_file(earlier[index].config)}" for index in starts]
+    if files:
+        tables["network"] = tables["network"] | {"warm_start": files}
+    values = {key: value for key, value in tables.items() if key not in ("name", "like", "start") and value != {}}
+    config = parse_train_config(values, where, path.parent)
+    if files:  # parsed relative to the recipe, but they lie in the folder of the run
+        config = replace(config, network=replace(config.network, warm_start=tuple(map(Path, files))))
+    return TrainStage(name, config, starts, tables)
 
 
-def _find_starts(table: dict[str, Any], names: Sequence[str], where: str) -> tuple[int, ...]:
-    """Return the indices of the earlier stages from which a stage starts: none, or by default the one before."""
-    own_files = "warm_start" in table.get("network", {})
-    if "start" not in table:
-        return () if own_files or not names else (len(names) - 1,)
-    if own_files:
-        raise ConfigError(f"{where}: start names stages and warm_start files; give one of them")
-    start = [table["start"]] if isinstance(table["start"], str) else table["start"]
-    if not isinstance(start, list) or not set(map(str, start)) <= set(names):
+def _find_starts(
+    table: Mapping[str, Any], model: int | None, earlier: Sequence[TrainStage], where: str
+) -> tuple[tuple[int, ...], bool]:
+    """Return the earlier stages that a stage starts from, and whether it may take `START_KEYS` from the tables above.
+
+    Raises `ConfigError`.
+    """
+    has_files = "warm_start" in table.get("network", {})
+    if "start" in table:
+        if has_files:
+            raise ConfigError(f"{where}: start names stages and warm_start files; give one of them")
+        return _find_stages(table["start"], [stage.name for stage in earlier], where, "start"), False
+    if has_files or (model is None and not earlier):
+        return (), True
+    if model is not None:
+        return earlier[model].starts, True
+    return (len(earlier) - 1,), False
+
+
+def _find_stages(value: Any, names: Sequence[str], where: str, key: str) -> tuple[int, ...]:
+    """Return the indices of the earlier stages that a key names: one of them, or a list."""
+    chosen = [value] if isinstance(value, str) else value
+    if not isinstance(chosen, list) or not set(map(str, chosen)) <= set(names) or (key == "like" and len(chosen) != 1):
         known = ", ".join(names) or "none"
-        raise ConfigError(f"{where}: start = {table['start']!r} does not name earlier stages; there are: {known}")
-    return tuple(names.index(str(name)) for name in start)
+        raise ConfigError(f"{where}: {key} = {value!r} does not name earlier stages; there are: {known}")
+    return tuple(names.index(str(name)) for name in chosen)
 
 
-def _merge_table(key: str, shared: dict[str, Any], stage: dict[str, Any], where: str) -> Any:
-    """Return a table in which the stage's keys replace the shared ones."""
-    tables = [values.get(key, {}) for values in (shared, stage)]
-    if not all(isinstance(table, dict) for table in tables):
+def _merge_table(key: str, above: Mapping[str, Any], table: Mapping[str, Any], where: str) -> Any:
+    """Return a table in which the stage's keys replace those above."""
+    tables = [values.get(key, {}) for values in (above, table)]
+    if not all(isinstance(values, dict) for values in tables):
         raise ConfigError(f"{where}: {key} is not a table")
     return tables[0] | tables[1]
 
