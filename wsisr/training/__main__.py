@@ -22,7 +22,8 @@ from wsisr.training.stages import read_recipe
 REPORT_EVERY_S = 15
 
 
-def main() -> None:
+def run_command() -> None:
+    """Read the arguments, train, and end with one line where that is impossible."""
     parser = argparse.ArgumentParser(
         prog="python -m wsisr.training", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -61,4 +62,4 @@ def print_lines(lines: Iterable[str]) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_command()
