@@ -1,6 +1,6 @@
 """Train several recipes at once: `python -m wsisr.training RECIPE... -o OUT --minutes 7`.
 
-For a machine that is lent for minutes. It needs torch, numpy, Pillow, safetensors and lightning only, and no
+For a machine that is lent for minutes. It needs torch, numpy, Pillow, safetensors, lightning-fabric and msgspec, and no
 installation: run it in the checkout. `OUT/RECIPE` is what `wsisr train RECIPE.toml -o OUT/RECIPE` makes, and either
 command resumes what the other began.
 """
