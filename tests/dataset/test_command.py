@@ -15,12 +15,12 @@ from wsisr.errors import DatasetError, OutputError
 from wsisr.imaging.geometry import Size
 
 
-def run(*arguments: str | Path, command: str = "pyramid") -> Result:
+def run_build_dataset(*arguments: str | Path, command: str = "pyramid") -> Result:
     options = [command, *map(str, arguments), *(["--patch-px", "64", "--jobs", "1"] if command == "pyramid" else [])]
     return CliRunner(env={"COLUMNS": "140"}).invoke(build_dataset_app, options, catch_exceptions=False)
 
 
-def rows(output: str) -> list[list[str]]:
+def table_rows(output: str) -> list[list[str]]:
     """Cells of the table's rows, without the rules between them."""
     return [[cell.strip() for cell in line.strip("│┃").split("│")] for line in output.splitlines() if "│" in line]
 
@@ -29,9 +29,9 @@ def test_the_table_counts_pairs_patches_and_slides(tmp_path: Path) -> None:
     for name in ("a", "b"):
         write_slide(tmp_path / "slides" / f"{name}.ome.tif", Size(256, 256), (2, 4))
     held_out = write_slide(tmp_path / "held" / "c.ome.tif", Size(256, 128), (2,))
-    done = run(tmp_path / "slides", "--validation", held_out, "-o", tmp_path / "pairs")
+    done = run_build_dataset(tmp_path / "slides", "--validation", held_out, "-o", tmp_path / "pairs")
     assert done.exit_code == 0
-    assert rows(done.stdout) == [
+    assert table_rows(done.stdout) == [
         ["pyramid", "20x", "x2", "32", "32", "2", "8", "8", "1"],
         ["pyramid", "20x", "x4", "32", "32", "2", "0", "0", "0"],
         ["pyramid", "10x", "x2", "8", "8", "2", "0", "0", "0"],
@@ -43,7 +43,7 @@ def test_the_table_counts_pairs_patches_and_slides(tmp_path: Path) -> None:
 
 def test_what_the_dataset_lacks_is_said(tmp_path: Path) -> None:
     slides = [write_slide(tmp_path / "a.ome.tif"), write_blank_slide(tmp_path / "glass.ome.tif")]
-    done = run(*slides, "-o", tmp_path / "pairs", "--val-share", "0", "--quiet")
+    done = run_build_dataset(*slides, "-o", tmp_path / "pairs", "--val-share", "0", "--quiet")
     assert done.stdout == ""
     assert done.stderr.splitlines() == [
         f"wsisr: warning: {slides[1]}: no patch has contrast; nothing was taken from this slide",
@@ -52,10 +52,10 @@ def test_what_the_dataset_lacks_is_said(tmp_path: Path) -> None:
 
 
 def test_info_says_the_same_as_json(tmp_path: Path) -> None:
-    run(write_slide(tmp_path / "P1_a.ome.tif"), "-o", tmp_path / "pairs", "--quiet")
-    assert run(tmp_path / "pairs", command="info").stdout.count("pyramid") == 3
-    told = json.loads(run(tmp_path / "pairs", "--json", command="info").stdout)
-    assert told == {
+    run_build_dataset(write_slide(tmp_path / "P1_a.ome.tif"), "-o", tmp_path / "pairs", "--quiet")
+    assert run_build_dataset(tmp_path / "pairs", command="info").stdout.count("pyramid") == 3
+    facts = json.loads(run_build_dataset(tmp_path / "pairs", "--json", command="info").stdout)
+    assert facts == {
         "pairs": 13,
         "patches": 7,
         "bytes": 64 * 64 * 3 * (6 * 21 + 20) // 16,
@@ -71,7 +71,7 @@ def test_info_says_the_same_as_json(tmp_path: Path) -> None:
 
 def test_a_slide_that_cannot_be_used_is_a_line_and_an_exit_code_of_its_own(tmp_path: Path) -> None:
     good, missing = write_slide(tmp_path / "a.ome.tif"), tmp_path / "none.svs"
-    done = run(good, missing, "-o", tmp_path / "pairs", "--quiet")
+    done = run_build_dataset(good, missing, "-o", tmp_path / "pairs", "--quiet")
     assert done.exit_code == 3
     assert done.stderr.startswith(f"wsisr: error: {missing}: ")
     assert PatchStore(tmp_path / "pairs").records
@@ -80,23 +80,23 @@ def test_a_slide_that_cannot_be_used_is_a_line_and_an_exit_code_of_its_own(tmp_p
 def test_bad_input_is_refused_and_leaves_nothing(tmp_path: Path) -> None:
     good = write_slide(tmp_path / "a.ome.tif")
     with pytest.raises(DatasetError, match=r"none\.svs: .*No such file"):
-        run(tmp_path / "none.svs", "-o", tmp_path / "pairs")
+        run_build_dataset(tmp_path / "none.svs", "-o", tmp_path / "pairs")
     with pytest.raises(DatasetError, match="is not a regular expression"):
-        run(good, "-o", tmp_path / "pairs", "--case-pattern", "(")
+        run_build_dataset(good, "-o", tmp_path / "pairs", "--case-pattern", "(")
     with pytest.raises(OutputError, match="exists already"):
-        run(good, "-o", good)
+        run_build_dataset(good, "-o", good)
     assert list(tmp_path.iterdir()) == [good]
 
 
 def test_numbers_that_cannot_be_meant_are_wrong_usage(tmp_path: Path) -> None:
     for option, value in (("--most-patches", "0"), ("--coarsest-mpp", "-1"), ("--val-share", "2")):
-        assert run(tmp_path, "-o", tmp_path / "pairs", option, value).exit_code == 2
+        assert run_build_dataset(tmp_path, "-o", tmp_path / "pairs", option, value).exit_code == 2
 
 
 def test_look_alikes_of_two_splits_are_warned_of_and_shown(tmp_path: Path) -> None:
     slides = [write_slide(tmp_path / f"{name}.ome.tif") for name in "ab"]
-    done = run(slides[0], "--validation", slides[1], "-o", tmp_path / "pairs", "--quiet")
-    told = "pairs of patches of a.ome.tif (train) and b.ome.tif (val) look alike; give both slides one case"
-    assert told in done.stderr
-    assert told in run(tmp_path / "pairs", command="info").stdout.replace("\n", "")
-    assert json.loads(run(tmp_path / "pairs", "--json", command="info").stdout)["look_alikes"] >= 6
+    done = run_build_dataset(slides[0], "--validation", slides[1], "-o", tmp_path / "pairs", "--quiet")
+    warning = "pairs of patches of a.ome.tif (train) and b.ome.tif (val) look alike; give both slides one case"
+    assert warning in done.stderr
+    assert warning in run_build_dataset(tmp_path / "pairs", command="info").stdout.replace("\n", "")
+    assert json.loads(run_build_dataset(tmp_path / "pairs", "--json", command="info").stdout)["look_alikes"] >= 6

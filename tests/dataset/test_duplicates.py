@@ -26,25 +26,25 @@ from wsisr.imaging.pixels import Rgb, enlarge_image
 BALANCED = 0x00FF00FF00FF00FF
 
 
-def of(bits: int, split: str, number: int = 0, contrast: float = 40.0) -> PatchRecord:
-    own = make_record(f"{split}{number}", split=split)
-    return replace(own, fingerprint=f"{bits:016x}", contrast=contrast)
+def make_patch(bits: int, split: str, number: int = 0, contrast: float = 40.0) -> PatchRecord:
+    record = make_record(f"{split}{number}", split=split)
+    return replace(record, fingerprint=f"{bits:016x}", contrast=contrast)
 
 
-def rough(seed: int) -> Rgb:
+def make_texture(seed: int) -> Rgb:
     return enlarge_image(make_noise(Size(12, 12), seed), 8, "bicubic")
 
 
 @given(places=st.sets(st.integers(0, 63), max_size=14))
 def test_what_differs_in_few_bits_is_a_look_alike(places: set[int]) -> None:
     other = BALANCED ^ sum(1 << place for place in places)
-    found = find_near_duplicates([of(BALANCED, "train"), of(other, "val")])
-    assert [each.bits for each in found] == [len(places)] * (len(places) <= MAX_DIFFERING_BITS)
+    duplicates = find_near_duplicates([make_patch(BALANCED, "train"), make_patch(other, "val")])
+    assert [each.bits for each in duplicates] == [len(places)] * (len(places) <= MAX_DIFFERING_BITS)
 
 
 def test_only_patches_of_different_splits_are_compared_each_once() -> None:
-    twice = of(BALANCED, "val")
-    rows = [of(BALANCED, "train"), of(BALANCED, "train", 1), twice, replace(twice, scale=4)]
+    twice = make_patch(BALANCED, "val")
+    rows = [make_patch(BALANCED, "train"), make_patch(BALANCED, "train", 1), twice, replace(twice, scale=4)]
     assert [(each.train.case, each.val.case) for each in find_near_duplicates(rows)] == [
         ("train0", "val0"),
         ("train1", "val0"),
@@ -54,17 +54,26 @@ def test_only_patches_of_different_splits_are_compared_each_once() -> None:
 
 @pytest.mark.parametrize("bits", [0, (1 << (MIN_SET_BITS - 1)) - 1, (1 << 64) - 1])
 def test_glass_and_what_is_flat_look_like_nothing(bits: int) -> None:
-    assert find_near_duplicates([of(bits, "train"), of(bits, "val")]) == []
-    assert find_near_duplicates([of(BALANCED, "train", contrast=2.0), of(BALANCED, "val", contrast=2.0)]) == []
+    assert find_near_duplicates([make_patch(bits, "train"), make_patch(bits, "val")]) == []
+    assert (
+        find_near_duplicates([make_patch(BALANCED, "train", contrast=2.0), make_patch(BALANCED, "val", contrast=2.0)])
+        == []
+    )
 
 
 @pytest.mark.parametrize("seed", range(5))
 def test_compression_hides_nothing_and_another_field_is_no_look_alike(seed: int) -> None:
     file = BytesIO()
-    Image.fromarray(rough(seed)).save(file, "JPEG", quality=30)
-    marks = [compute_fingerprint(each) for each in (rough(seed), np.asarray(Image.open(file)), rough(seed + 100))]
+    Image.fromarray(make_texture(seed)).save(file, "JPEG", quality=30)
+    marks = [
+        compute_fingerprint(each)
+        for each in (make_texture(seed), np.asarray(Image.open(file)), make_texture(seed + 100))
+    ]
     first, stored, other = (int(mark, 16) for mark in marks)
-    assert len(find_near_duplicates([of(first, "train"), of(stored, "val"), of(other, "val", 1)])) == 1
+    assert (
+        len(find_near_duplicates([make_patch(first, "train"), make_patch(stored, "val"), make_patch(other, "val", 1)]))
+        == 1
+    )
 
 
 @pytest.mark.parametrize("mark", ["", "xyz", "0" * 15, "-" + "1" * 15])
@@ -76,6 +85,8 @@ def test_a_fingerprint_that_is_none_is_one_line(mark: str) -> None:
 def test_a_slide_that_is_in_both_splits_under_two_names_is_told_of(tmp_path: Path) -> None:
     train, val = write_slide(tmp_path / "a.ome.tif"), write_slide(tmp_path / "b.ome.tif")
     build_small_dataset(tmp_path / "d", [train], [val])
-    told = json.loads((tmp_path / "d" / HEADER).read_text())["look_alikes"]
-    assert told["pairs"] >= 6
-    assert {(each["train"]["slide"], each["val"]["slide"]) for each in told["examples"]} == {("a.ome.tif", "b.ome.tif")}
+    summary = json.loads((tmp_path / "d" / HEADER).read_text())["look_alikes"]
+    assert summary["pairs"] >= 6
+    assert {(each["train"]["slide"], each["val"]["slide"]) for each in summary["examples"]} == {
+        ("a.ome.tif", "b.ome.tif")
+    }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 from collections import deque
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -32,23 +33,23 @@ from wsisr.training.validation import Validation
 COARSE = Simulation(scales=(2, 4))
 
 
-def built(
-    folder: Path,
-    slides: list[Path],
-    held_out: tuple[Path, ...] = (),
-    simulation: Simulation = COARSE,
+def make_simulated_builder(
+    folder: Path, slides: Sequence[Path], held_out: Sequence[Path] = (), simulation: Simulation = COARSE
+) -> DatasetBuilder:
+    sources = assign_slides(slides, held_out, RECIPE)
+    return DatasetBuilder(plan_simulated_dataset(sources, folder, RECIPE, simulation, BuildOptions()))
+
+
+def build_simulated(
+    folder: Path, slides: Sequence[Path], held_out: Sequence[Path] = (), simulation: Simulation = COARSE
 ) -> PatchStore:
-    deque(
-        DatasetBuilder(
-            plan_simulated_dataset(assign_slides(slides, held_out, RECIPE), folder, RECIPE, simulation, BuildOptions())
-        )
-    )
+    deque(make_simulated_builder(folder, slides, held_out, simulation))
     return PatchStore(folder)
 
 
 def test_both_sides_are_the_levels_pixels_and_what_the_record_says_was_made_of_them(tmp_path: Path) -> None:
     path = write_slide(tmp_path / "a.ome.tif", Size(128, 128), (2,))
-    store = built(tmp_path / "d", [path])
+    store = build_simulated(tmp_path / "d", [path])
     assert [(each.level, each.scale, each.mpp_lr) for each in store.records[::4]] == [
         (0, 2, 1.0),
         (0, 2, 1.0),
@@ -66,47 +67,41 @@ def test_both_sides_are_the_levels_pixels_and_what_the_record_says_was_made_of_t
 
 def test_a_slide_of_one_level_gives_pairs_at_every_scale(tmp_path: Path) -> None:
     path = write_slide(tmp_path / "a.ome.tif", Size(128, 128), ())
-    store = built(tmp_path / "d", [path], simulation=Simulation(scales=(2, 8)))
+    store = build_simulated(tmp_path / "d", [path], simulation=Simulation(scales=(2, 8)))
     assert [each.scale for each in store.records] == [2, 8] * 4
 
 
 def test_the_bytes_do_not_depend_on_other_slides_nor_on_when(tmp_path: Path) -> None:
     slides = [write_slide(tmp_path / f"{name}.ome.tif", Size(128, 64), (), seed=i) for i, name in enumerate("ab")]
     whole, again, alone = (
-        built(tmp_path / name, some) for name, some in zip("xyz", (slides, slides, slides[1:]), strict=True)
+        build_simulated(tmp_path / name, some) for name, some in zip("xyz", (slides, slides, slides[1:]), strict=True)
     )
     assert read_files(whole.folder) == read_files(again.folder)
     assert read_files(alone.folder)["shards/b.ome.bin"] == read_files(whole.folder)["shards/b.ome.bin"]
 
 
 def test_a_job_can_be_handed_to_another_process(tmp_path: Path) -> None:
-    for job in plan_simulated_dataset(
-        assign_slides([write_slide(tmp_path / "a.ome.tif")], [], RECIPE), tmp_path, RECIPE, COARSE, BuildOptions()
-    ).jobs:
+    for job in make_simulated_builder(tmp_path / "d", [write_slide(tmp_path / "a.ome.tif")]).plan.jobs:
         assert pickle.loads(pickle.dumps(job)) == job
 
 
 def test_another_seed_makes_other_pixels_of_the_same_patches(tmp_path: Path) -> None:
     path = write_slide(tmp_path / "a.ome.tif", Size(128, 64), ())
-    one, other = (built(tmp_path / str(seed), [path], simulation=Simulation(seed=seed)) for seed in (0, 1))
-    for left, right in zip(one.records, other.records, strict=True):
-        assert np.array_equal(one.read_high(left), other.read_high(right))
-        assert not np.array_equal(one.read_low(left), other.read_low(right))
+    first, second = (build_simulated(tmp_path / str(seed), [path], simulation=Simulation(seed=seed)) for seed in (0, 1))
+    for left, right in zip(first.records, second.records, strict=True):
+        assert np.array_equal(first.read_high(left), second.read_high(right))
+        assert not np.array_equal(first.read_low(left), second.read_low(right))
         assert left.parameters != right.parameters
 
 
 def test_another_degradation_does_not_go_on_with_what_was_begun(tmp_path: Path) -> None:
     slides = [write_slide(tmp_path / f"{name}.ome.tif", Size(128, 64), ()) for name in "ab"]
-    steps = iter(
-        DatasetBuilder(
-            plan_simulated_dataset(assign_slides(slides, [], RECIPE), tmp_path / "d", RECIPE, COARSE, BuildOptions())
-        )
-    )
+    steps = iter(make_simulated_builder(tmp_path / "d", slides))
     for progress in steps:
         if progress.done == 1:
             steps.close()
     with pytest.raises(OutputError, match=r"with kernels \{'light': 0.5, 'area': 0.5\}, now \{'area': 1.0\}"):
-        built(tmp_path / "d", slides, simulation=Simulation(SCAN))
+        build_simulated(tmp_path / "d", slides, simulation=Simulation(SCAN))
 
 
 def test_what_gives_no_pairs_is_refused_in_one_line_and_leaves_nothing(tmp_path: Path) -> None:
@@ -123,19 +118,19 @@ def test_what_gives_no_pairs_is_refused_in_one_line_and_leaves_nothing(tmp_path:
     before = read_files(tmp_path)
     for path, reason in cases.items():
         with pytest.raises(WsisrError) as error:
-            built(tmp_path / "d", [path])
+            build_simulated(tmp_path / "d", [path])
         assert reason in str(error.value)
         assert str(path if "glass" not in path.name else tmp_path / "d") in str(error.value)
         assert "\n" not in str(error.value)
     good = write_slide(tmp_path / "bare.ome.tif", mpp=0.5)
     with limit_file_size(20_000), pytest.raises(OutputError, match="file too large"):
-        built(tmp_path / "d", [good])
+        build_simulated(tmp_path / "d", [good])
     assert set(read_files(tmp_path)) == set(before)
     with pytest.raises(DatasetError, match="scale 3 is not one of 2, 4, 8"):
         Simulation(scales=(2, 3))
 
 
-def run(*arguments: str | Path) -> Result:
+def run_simulated(*arguments: str | Path) -> Result:
     options = ["simulated", *map(str, arguments), "--patch-px", "64", "--jobs", "1"]
     return CliRunner(env={"COLUMNS": "140"}).invoke(build_dataset_app, options, catch_exceptions=False)
 
@@ -144,7 +139,7 @@ def test_the_command_takes_a_file_and_keeps_what_can_be_used(tmp_path: Path) -> 
     good = write_slide(tmp_path / "a.ome.tif", Size(128, 64), ())
     scanner = tmp_path / "scanner.toml"
     scanner.write_text("[first.jpeg]\nqualities = 50\n")
-    done = run(good, tmp_path / "none.svs", "--degradation", scanner, "--scale", "4", "-o", tmp_path / "d")
+    done = run_simulated(good, tmp_path / "none.svs", "--degradation", scanner, "--scale", "4", "-o", tmp_path / "d")
     assert done.exit_code == 3
     assert done.stderr.startswith(f"wsisr: error: {tmp_path / 'none.svs'}: ")
     assert "simulated" in done.stdout
@@ -153,7 +148,7 @@ def test_the_command_takes_a_file_and_keeps_what_can_be_used(tmp_path: Path) -> 
     assert {each.scale for each in records} == {4}
     scanner.write_text("[first.jpg]\n")
     with pytest.raises(ConfigError, match="unknown key 'jpg'; known: lens, blur"):
-        run(good, "--degradation", scanner, "-o", tmp_path / "e")
+        run_simulated(good, "--degradation", scanner, "-o", tmp_path / "e")
     assert not (tmp_path / "e").exists()
 
 
@@ -164,7 +159,7 @@ def blurred(tmp_path: Path) -> PatchStore:
     for number in range(2):
         smooth = enlarge_image(make_noise(Size(32, 32), number), 4, "bicubic")
         slides.append(write_levels(tmp_path / f"s{number}.ome.tif", [smooth], 0.5))
-    return built(tmp_path / "d", slides[:1], tuple(slides[1:]))
+    return build_simulated(tmp_path / "d", slides[:1], tuple(slides[1:]))
 
 
 def test_training_takes_the_stored_low_resolution_unless_told_otherwise(blurred: PatchStore) -> None:
@@ -177,17 +172,17 @@ def test_training_takes_the_stored_low_resolution_unless_told_otherwise(blurred:
 
 
 def test_validation_scores_the_stored_low_resolution(blurred: PatchStore) -> None:
-    seen = []
+    inputs = []
 
     class Watching(torch.nn.Module):
         def forward(self, x: torch.Tensor) -> torch.Tensor:
-            seen.append(x.mul(255).round().byte().permute(0, 2, 3, 1).numpy())
+            inputs.append(x.mul(255).round().byte().permute(0, 2, 3, 1).numpy())
             return x.repeat_interleave(2, dim=2).repeat_interleave(2, dim=3)
 
     Validation(blurred, 2).score_network(Watching(), torch.device("cpu"))
-    due = np.stack([blurred.read_low(record) for record in blurred.select_pairs("val", 2)])
-    assert len(seen) == 1
-    assert np.array_equal(seen[0], due)
+    stored = np.stack([blurred.read_low(record) for record in blurred.select_pairs("val", 2)])
+    assert len(inputs) == 1
+    assert np.array_equal(inputs[0], stored)
 
 
 def test_what_is_learned_on_simulated_pairs_undoes_some_of_what_they_suffered(

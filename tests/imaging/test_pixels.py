@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -46,3 +47,13 @@ def test_bicubic_is_pillows(width: int, height: int, scale: int, seed: int, hard
     if hard:  # the widest sums, and the most that is cut off
         image = np.where(image < 128, np.uint8(0), np.uint8(255))
     np.testing.assert_array_equal(enlarge_bicubic(image, scale), enlarge_image(image, scale, "bicubic"))
+
+
+@pytest.mark.parametrize("kernel", ["area", "bicubic", "lanczos"])
+@pytest.mark.parametrize("scale", [2, 4])
+@given(seed=st.integers(0, 10**6))
+def test_shrinking_keeps_the_mean(scale: int, kernel: str, seed: int) -> None:
+    smooth = shrink_image(make_noise(Size(256, 256), seed), 4, "area") // 2 + 64  # nothing that clipping would cut off
+    shrunk = shrink_image(smooth, scale, kernel)  # type: ignore[arg-type]
+    # Rounding moves each pixel by half a grey level at the most; filters wider than a pixel lean on the border.
+    assert shrunk.mean() == pytest.approx(smooth.mean(), abs=0.6 if kernel == "area" else 1.2)

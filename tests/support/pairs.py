@@ -7,16 +7,18 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
+import pytest
 from msgspec.structs import replace
 
 from tests.support.samples import make_noise, write_ome_pyramid
-from wsisr.dataset.builder import DatasetBuilder
+from wsisr.dataset.builder import DEFAULT_OPTIONS, BuildOptions, DatasetBuilder
 from wsisr.dataset.pyramid import plan_pyramid_dataset
 from wsisr.dataset.reader import MANIFEST, PatchStore
 from wsisr.dataset.recipe import Recipe
 from wsisr.dataset.records import PatchRecord
 from wsisr.dataset.shard_writer import open_shard_writer
 from wsisr.dataset.slides_and_splits import assign_slides
+from wsisr.errors import WsisrError
 from wsisr.imaging.geometry import Size
 from wsisr.imaging.pixels import Rgb, enlarge_image, shrink_image
 
@@ -46,12 +48,45 @@ def write_levels(path: Path, levels: Sequence[Rgb], mpp: float | None) -> Path:
     return write_ome_pyramid(path, levels, {} if mpp is None else {"PhysicalSizeX": mpp, "PhysicalSizeY": mpp})
 
 
+def make_builder(
+    folder: Path,
+    slides: Iterable[Path],
+    held_out: Iterable[Path] = (),
+    recipe: Recipe = RECIPE,
+    options: BuildOptions = DEFAULT_OPTIONS,
+) -> DatasetBuilder:
+    """Return the builder of a dataset of pyramid pairs, which has not begun."""
+    return DatasetBuilder(plan_pyramid_dataset(assign_slides(slides, held_out, recipe), folder, recipe, options))
+
+
 def build_small_dataset(
-    folder: Path, slides: Iterable[Path], held_out: Iterable[Path] = (), recipe: Recipe = RECIPE
+    folder: Path,
+    slides: Iterable[Path],
+    held_out: Iterable[Path] = (),
+    recipe: Recipe = RECIPE,
+    options: BuildOptions = DEFAULT_OPTIONS,
 ) -> PatchStore:
     """Build a whole dataset and open it."""
-    deque(DatasetBuilder(plan_pyramid_dataset(assign_slides(slides, held_out, recipe), folder, recipe)))
+    deque(make_builder(folder, slides, held_out, recipe, options))
     return PatchStore(folder)
+
+
+def get_build_refusal(folder: Path, *slides: Path, recipe: Recipe = RECIPE) -> str:
+    """Return the one line with which a build is refused; it must change no file."""
+    before = read_files(folder.parent)
+    with pytest.raises(WsisrError) as error:
+        build_small_dataset(folder, slides, recipe=recipe)
+    assert read_files(folder.parent) == before
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+def interrupt_build(folder: Path, slides: Sequence[Path], after: int) -> None:
+    """Begin a build and leave it when `after` slides are done."""
+    steps = iter(make_builder(folder, slides))
+    for progress in steps:
+        if progress.done == after:
+            steps.close()
 
 
 def read_files(folder: Path) -> dict[str, bytes]:
@@ -63,15 +98,15 @@ def write_dataset(folder: Path, *, side: int = 64, seed: int = 0, pitches: Seque
     """Write two training slides and one for validation, four patches of blurred noise each, which can be learned."""
     records: list[PatchRecord] = []
     for number, (split, mpp) in enumerate(zip(("train", "train", "val"), pitches, strict=True)):
-        with open_shard_writer(folder, f"slide{number}") as part:
+        with open_shard_writer(folder, f"slide{number}") as writer:
             for index in range(4):
                 high = enlarge_image(make_noise(Size(side // 4, side // 4), seed + 10 * number + index), 4, "bicubic")
-                place = part.write_image(high)
+                high_span = writer.write_image(high)
                 for scale in (2, 4):
-                    images = {"hr": place, "lr": part.write_image(shrink_image(high, scale, "area"))}
-                    own = make_record(f"slide{number}", split=split, scale=scale, side=side, left=side * index)
-                    own = replace(own, mpp_hr=mpp, mpp_lr=mpp * scale, shard=part.shard, images=images)
-                    records.append(own)
+                    images = {"hr": high_span, "lr": writer.write_image(shrink_image(high, scale, "area"))}
+                    record = make_record(f"slide{number}", split=split, scale=scale, side=side, left=side * index)
+                    record = replace(record, mpp_hr=mpp, mpp_lr=mpp * scale, shard=writer.shard, images=images)
+                    records.append(record)
     write_manifest(folder, records)
     return folder
 
