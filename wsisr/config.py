@@ -12,7 +12,7 @@ from pathlib import Path
 from types import UnionType
 from typing import Any, TypeAlias, TypeVar, get_args, get_type_hints
 
-from wsisr.errors import ConfigError
+from wsisr.errors import ConfigError, ConfigNotFoundError
 
 T = TypeVar("T")
 
@@ -29,7 +29,8 @@ def read_toml(path: Path) -> dict[str, Any]:
         with path.open("rb") as file:
             return tomllib.load(file)
     except OSError as error:
-        raise ConfigError(f"{path}: cannot be read ({error.strerror}); give a TOML file") from error
+        error_type = ConfigNotFoundError if isinstance(error, FileNotFoundError) else ConfigError
+        raise error_type(f"{path}: cannot be read ({error.strerror}); give a TOML file") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: not a TOML file ({error})") from error
 

@@ -38,6 +38,26 @@ class ConfigError(WsisrError):
     """A configuration holds an unknown key or an impossible value."""
 
 
+class NotFoundError(WsisrError):
+    """A name that the user gave does not exist. The command line exits as for any other usage error."""
+
+
+class SlideNotFoundError(SlideError, NotFoundError):
+    """There is no slide at a path."""
+
+
+class ModelNotFoundError(ModelError, NotFoundError):
+    """There is no model of a name, or no weights file at a path."""
+
+
+class DatasetNotFoundError(DatasetError, NotFoundError):
+    """There is no dataset folder, or no table of cases, at a path."""
+
+
+class ConfigNotFoundError(ConfigError, NotFoundError):
+    """There is no TOML file, mask or GeoJSON file at a path."""
+
+
 def describe_error(error: BaseException) -> str:
     """Return the message of a foreign error on one line of at most 200 characters."""
     words = " ".join(str(error).split()) or type(error).__name__

@@ -37,7 +37,8 @@ def main() -> None:
     name = sys.argv.pop(1)
     path = find_benches().get(name)
     if path is None:
-        sys.exit(f"no bench is called {name}; see python -m tests.bench")
+        sys.stderr.write(f"no bench is called {name}; see python -m tests.bench\n")
+        sys.exit(2)  # as for any usage error
     sys.argv[0] = f"python -m tests.bench {name}"
     runpy.run_module(f"tests.bench.{path.parent.name}.{name}", run_name="__main__", alter_sys=False)
 

@@ -86,7 +86,10 @@ def refused(command: list[str], capsys: pytest.CaptureFixture[str], largest_file
     [
         ({"dataset": "nothing"}, "wsisr build-dataset"),
         ({"patch_px": 40}, "patch_px = 40 times scale 2 is more than the 64 px of a patch"),
-        ({"more": 'warm_start = "span.safetensors"'}, "a network of the family masrgan cannot start from weights of the family span"),
+        (
+            {"more": 'warm_start = "span.safetensors"'},
+            "a network of the family masrgan cannot start from weights of the family span",
+        ),
         ({"more": 'warm_start = "cut.safetensors"'}, "cut.safetensors: not a whole safetensors file"),
         ({"more": 'warm_start = "pickle.safetensors"'}, "pickle.safetensors: not a whole safetensors file"),
         ({"more": "depth = 3"}, "unknown key 'depth'; known: scale"),

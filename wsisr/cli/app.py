@@ -12,8 +12,9 @@ from typing import Annotated
 import typer
 
 from wsisr.cli.build_dataset import build_dataset_app
-from wsisr.cli.console import EXIT_FAILED, print_message, stderr_console
+from wsisr.cli.console import print_message, stderr_console
 from wsisr.cli.evaluate import evaluate_command
+from wsisr.cli.exit_codes import EXIT_CODES, EXIT_FAILED, EXIT_USAGE
 from wsisr.cli.export import export_command
 from wsisr.cli.info import info_command
 from wsisr.cli.models import models_command
@@ -21,7 +22,7 @@ from wsisr.cli.preview import preview_command
 from wsisr.cli.train import train_command
 from wsisr.cli.upscale import upscale_command
 from wsisr.cli.verify import verify_command
-from wsisr.errors import WsisrError
+from wsisr.errors import NotFoundError, WsisrError
 from wsisr.version import __version__
 
 COMMANDS_BY_PANEL: dict[str, dict[str, Callable[..., None]]] = {
@@ -37,7 +38,12 @@ COMMANDS_BY_PANEL: dict[str, dict[str, Callable[..., None]]] = {
 """The commands of each panel of the help text. The first line of a function's docstring is its command's help."""
 
 # A bug keeps Python's own traceback: Typer's would print the values of local variables, paths of patients among them.
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["--help", "-h"]},
+    epilog=f"Exit codes: {'; '.join(f'{code} {meaning}' for code, meaning in EXIT_CODES.items())}.",
+)
 
 for _panel, _commands in COMMANDS_BY_PANEL.items():
     for _name, _function in _commands.items():
@@ -54,7 +60,10 @@ def _print_version(wanted: bool) -> None:
 @app.callback()
 def root(
     _version: Annotated[
-        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and exit.")
+        bool,
+        typer.Option(
+            "--version", metavar="", callback=_print_version, is_eager=True, help="Show the version and exit."
+        ),
     ] = False,
 ) -> None:
     """Super-resolution for whole-slide images of digital pathology."""
@@ -67,7 +76,7 @@ def print_errors_as_lines() -> Iterator[None]:
         yield
     except WsisrError as error:
         print_message(f"error: {error}")
-        raise SystemExit(EXIT_FAILED) from None
+        raise SystemExit(EXIT_USAGE if isinstance(error, NotFoundError) else EXIT_FAILED) from None
     except SystemExit as ended:
         # Typer turns a Ctrl-C that no command has handled into this exit code, and prints nothing.
         if isinstance(getattr(ended.__context__, "__cause__", None), KeyboardInterrupt):
@@ -79,7 +88,7 @@ def print_errors_as_lines() -> Iterator[None]:
 
 
 def run_command_line() -> None:
-    """Run the command line and exit: 0 done, 1 failed, 2 usage error, 3 partly failed, 130 interrupted."""
+    """Run the command line and exit with one of `EXIT_CODES`."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # the name of a slide may not be valid text

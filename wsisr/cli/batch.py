@@ -9,12 +9,14 @@ from __future__ import annotations
 import json
 import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import typer
 
-from wsisr.cli.console import EXIT_FAILED, EXIT_INTERRUPTED, print_message, stderr_console, stdout_console
+from wsisr.cli.console import print_message, stderr_console, stdout_console
+from wsisr.cli.exit_codes import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_PARTLY_FAILED
 from wsisr.cli.frontend import STOPPED_MESSAGE
 from wsisr.errors import OutputError, WsisrError, describe_error
 from wsisr.files import check_output, translate_disk_errors, write_atomically
@@ -28,9 +30,6 @@ if TYPE_CHECKING:
     from wsisr.slides import SlideInfo
 
 T = TypeVar("T")
-
-EXIT_PARTLY_FAILED = 3
-"""Exit code of a run that others of its slides survived, or that shows white where a slide could not be decoded."""
 
 BatchItem = tuple[Path, Path]
 """A slide and its output."""
@@ -57,7 +56,8 @@ def select_shard(slides: Sequence[T], shard: str | None) -> Sequence[T]:
 
 def check_each_file(files: Sequence[Path], good: Callable[[Path], bool]) -> None:
     """Whatever comes of the others; leaves with the exit code of failure where one is not good or not readable."""
-    if [file for file in files if not _good(file, good)]:
+    check = good if len(files) == 1 else partial(_good, good=good)  # alone, an error has its own exit code
+    if [file for file in files if not check(file)]:
         raise typer.Exit(EXIT_FAILED)
 
 

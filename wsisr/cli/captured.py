@@ -15,6 +15,7 @@ from wsisr.cli.datasets import (
     ValShareOption,
     build_and_show,
     print_dataset_summary,
+    require_existing,
 )
 from wsisr.cli.options import QuietOption
 
@@ -43,6 +44,7 @@ def captured_command(
     from wsisr.parallel.cpu import count_usable_cores
 
     recipe = Recipe(patch_px, most_patches=most_patches, case_pattern=case_pattern, val_share=val_share)
+    require_existing([low, high])
     low_captures = tuple(list_captures(low, recipe))
     mpp_low, mpp_high = mpp or (None, None)
     pairs = [

@@ -12,12 +12,6 @@ from rich.console import Console
 
 T = TypeVar("T")
 
-EXIT_FAILED = 1
-"""Exit code of a command that could not do its job, or whose check found something wrong."""
-
-EXIT_INTERRUPTED = 130
-"""Exit code of a program that Ctrl-C has ended, as shells expect it: 128 + SIGINT."""
-
 FILE_COLUMNS = 160
 """Width of tables in a file or a pipe, where nothing needs to be folded for a screen; `COLUMNS` overrides it."""
 

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from wsisr.cli.console import print_message, stdout_console
+from wsisr.cli.exit_codes import EXIT_PARTLY_FAILED
 from wsisr.cli.options import UM_PER_PX, flag
+from wsisr.errors import DatasetNotFoundError
 from wsisr.progress import format_count
 
 if TYPE_CHECKING:
@@ -18,12 +20,27 @@ if TYPE_CHECKING:
 
     from wsisr.dataset.builder import DatasetBuilder
     from wsisr.dataset.records import PatchRecord
-    from wsisr.progress import Progress
+    from wsisr.errors import DatasetNotFoundError
+from wsisr.progress import Progress
 
 SPLITS = ("train", "val")
 
+
+def require_existing(paths: list[Path]) -> list[Path]:
+    """Return the paths. Raises `DatasetNotFoundError` if one does not exist, before any work begins."""
+    for path in paths:
+        try:
+            path.stat()
+        except FileNotFoundError as error:
+            raise DatasetNotFoundError(f"{path}: no such file or folder; give slides") from error
+        except OSError:  # reading it will tell more
+            continue
+    return paths
+
+
 SlidesArgument = Annotated[
-    list[Path], typer.Argument(metavar="SLIDE", help="Slides. A folder stands for the slides in it.")
+    list[Path],
+    typer.Argument(callback=require_existing, metavar="SLIDE", help="Slides. A folder stands for the slides in it."),
 ]
 ValidationOption = Annotated[
     list[Path] | None,
@@ -67,7 +84,6 @@ def build_and_show(builder: DatasetBuilder, *, quiet: bool) -> None:
 
 def print_dataset_summary(builder: DatasetBuilder, *, quiet: bool) -> None:
     """Print a table, and warnings for what the dataset lacks; exit with code 3 if a slide could not be used."""
-    from wsisr.cli.batch import EXIT_PARTLY_FAILED
     from wsisr.dataset.reader import PatchStore
 
     folder = builder.plan.folder

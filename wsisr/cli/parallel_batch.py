@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Protocol
 import typer
 
 from wsisr.cli.batch import BatchItem, ReportRow, attempt_item, report_failure, report_row, try_write_report
-from wsisr.cli.console import EXIT_INTERRUPTED, print_message, stderr_console, stdout_console
+from wsisr.cli.console import print_message, stderr_console, stdout_console
+from wsisr.cli.exit_codes import EXIT_INTERRUPTED
 from wsisr.cli.frontend import INTERRUPTED_MESSAGE as INTERRUPTED_AT_ONCE
 from wsisr.cli.frontend import STOPPED_MESSAGE, Frontend
 from wsisr.cli.progress import ProgressFormatter, create_progress_bars, describe_steps, show_progress

@@ -14,7 +14,8 @@ from typing import TypeVar
 
 import typer
 
-from wsisr.cli.console import EXIT_INTERRUPTED, print_message, stderr_console
+from wsisr.cli.console import print_message, stderr_console
+from wsisr.cli.exit_codes import EXIT_INTERRUPTED
 from wsisr.parallel.processes import StopFlag
 
 T = TypeVar("T")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from wsisr.cli.console import EXIT_INTERRUPTED
+from wsisr.cli.exit_codes import EXIT_INTERRUPTED
 from wsisr.cli.options import DeviceOption, QuietOption, flag
 from wsisr.cli.shutdown import catch_stop_signals
 from wsisr.progress import format_count

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from wsisr.dataset.codecs import decode_patch
 from wsisr.dataset.records import PatchRecord, parse_manifest
-from wsisr.errors import DatasetError
+from wsisr.errors import DatasetError, DatasetNotFoundError
 from wsisr.imaging.pixels import Rgb
 
 MANIFEST, SHARDS, SLIDES, HEADER, REPORT = "manifest.jsonl", "shards", "slides.jsonl", "dataset.json", "report.html"
@@ -36,7 +36,8 @@ class PatchStore:
         except OSError as error:
             raise DatasetError(f"{folder}: cannot be looked into ({error.strerror}); give another folder") from error
         if not has_manifest:
-            raise DatasetError(f"{folder}: no dataset here ({MANIFEST} is missing); make one with wsisr build-dataset")
+            error_type = DatasetError if folder.exists() else DatasetNotFoundError
+            raise error_type(f"{folder}: no dataset here ({MANIFEST} is missing); make one with wsisr build-dataset")
 
     @cached_property
     def records(self) -> tuple[PatchRecord, ...]:

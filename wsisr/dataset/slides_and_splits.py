@@ -9,7 +9,7 @@ from pathlib import Path
 
 from wsisr.dataset.recipe import Recipe
 from wsisr.dataset.records import SPLITS
-from wsisr.errors import DatasetError, SlideError
+from wsisr.errors import DatasetError, DatasetNotFoundError, SlideError
 from wsisr.files import is_zarr
 from wsisr.slides.files import fingerprint_files, list_files_at
 
@@ -63,7 +63,8 @@ def read_case_table(path: Path) -> dict[str, CaseEntry]:
             rows = list(csv.DictReader(file))
         entries = {row["slide"]: CaseEntry(row["case"], row.get("split") or None) for row in rows}
     except (OSError, KeyError, ValueError, csv.Error) as error:
-        raise DatasetError(f"{path}: cannot be read as a CSV with the columns slide and case ({error!r})") from error
+        error_type = DatasetNotFoundError if isinstance(error, FileNotFoundError) else DatasetError
+        raise error_type(f"{path}: cannot be read as a CSV with the columns slide and case ({error!r})") from error
     splits: dict[str, str | None] = {}
     for case in entries.values():
         if not case.name or case.split not in (None, *SPLITS):

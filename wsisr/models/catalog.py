@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 
-from wsisr.errors import ModelError
+from wsisr.errors import ModelError, ModelNotFoundError
 from wsisr.models.spec import CLASSIFYING_FAMILY, SCALES, ModelSpec
 from wsisr.models.weights_header import read_model_spec
 
@@ -76,7 +76,7 @@ def find_model(model: str | Path, accepted_files: str = ".safetensors") -> Model
         names = [*FILTER_MODELS, *(candidate.name for candidate in list_shipped_models())]
         similar = get_close_matches(str(model), names)
         proposal = f"did you mean {' or '.join(similar)}?" if similar else f"choose from {', '.join(names)},"
-        raise ModelError(
+        raise ModelNotFoundError(
             f"no model is called {str(model)!r}; {proposal} or give a {accepted_files} file (see wsisr models)"
         )
     return read_model(Path(model))

@@ -10,7 +10,7 @@ from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
-from wsisr.errors import ModelError, describe_error
+from wsisr.errors import ModelError, ModelNotFoundError, describe_error
 from wsisr.models.spec import ModelSpec
 
 SPEC_KEY = "wsisr.spec"
@@ -45,7 +45,7 @@ def open_safetensors(path: Path, framework: str) -> Iterator[Any]:
     """Context: a memory-mapped safetensors file; `framework` is `np` or `pt`. Raises `ModelError` if it is cut."""
     try:
         if not path.is_file():
-            raise ModelError(f"{path}: no such weights file; `wsisr models` lists the shipped ones")
+            raise ModelNotFoundError(f"{path}: no such weights file; `wsisr models` lists the shipped ones")
         with safe_open(path, framework=framework) as file:
             yield file
     except OSError as error:

@@ -21,7 +21,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TypeAlias
 
-from wsisr.errors import SlideError
+from wsisr.errors import SlideError, SlideNotFoundError
 from wsisr.files import is_zarr
 from wsisr.imaging.geometry import Size
 from wsisr.slides.pixel_size import (
@@ -125,7 +125,8 @@ def _resolve_slide_file(path: Path) -> Path:
             if opened.read(1):
                 return file
     except OSError as error:
-        raise SlideError(f"{path}: cannot be opened ({error.strerror}); give the path of a slide") from error
+        error_type = SlideNotFoundError if isinstance(error, FileNotFoundError) else SlideError
+        raise error_type(f"{path}: cannot be opened ({error.strerror}); give the path of a slide") from error
     raise SlideError(f"{path}: the file is empty; copy it again")
 
 

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from wsisr.errors import ConfigError, describe_error
+from wsisr.errors import ConfigError, ConfigNotFoundError, describe_error
 from wsisr.imaging.geometry import Size
 from wsisr.tissue.map import BoolMask, TissueMap
 
@@ -49,7 +49,8 @@ def read_mask_picture(path: Path, slide: Size) -> TissueMap:
                 raise ConfigError(f"{path}: {picture.width} x {picture.height} px is too large; shrink the mask")
             mask = _nonblack_mask(picture)
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise ConfigError(
+        error_type = ConfigNotFoundError if isinstance(error, FileNotFoundError) else ConfigError
+        raise error_type(
             f"{path}: is not a mask picture ({describe_error(error)}); give a PNG or a GeoJSON, auto or none"
         ) from error
     height, width = mask.shape
@@ -91,7 +92,8 @@ def _load_json(path: Path) -> Any:
             )
         return json.loads(path.read_bytes())
     except OSError as error:
-        raise ConfigError(f"{path}: cannot be read ({error.strerror}); give a GeoJSON file") from error
+        error_type = ConfigNotFoundError if isinstance(error, FileNotFoundError) else ConfigError
+        raise error_type(f"{path}: cannot be read ({error.strerror}); give a GeoJSON file") from error
 
 
 def _iterate_polygons(item: Any) -> Iterator[list[Any]]:

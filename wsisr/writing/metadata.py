@@ -7,7 +7,7 @@ from pathlib import Path
 
 import tifffile
 
-from wsisr.errors import SlideError, describe_error
+from wsisr.errors import SlideError, SlideNotFoundError, describe_error
 from wsisr.writing.layouts import aperio, ome_xml, ome_zarr
 
 # tifffile promises only the first two; IndexError and TypeError were seen on files with damaged tags.
@@ -28,7 +28,8 @@ def read_metadata(path: Path) -> dict[str, str]:
         with tifffile.TiffFile(path) as tiff:
             description = tiff.pages.first.description
     except _TIFF_ERRORS as error:
-        raise SlideError(f"{path}: {_describe_damage(path, error)}") from error
+        error_type = SlideNotFoundError if isinstance(error, FileNotFoundError) else SlideError
+        raise error_type(f"{path}: {_describe_damage(path, error)}") from error
     return aperio.parse_aperio_metadata(description) or ome_xml.parse_ome_metadata(description)
 
 

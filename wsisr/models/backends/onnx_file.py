@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from wsisr.errors import ModelError, describe_error
+from wsisr.errors import ModelError, ModelNotFoundError, describe_error
 from wsisr.models.spec import ModelSpec
 from wsisr.models.weights_header import SPEC_KEY
 
@@ -57,7 +57,8 @@ def _read_content(path: Path) -> bytes:
         with path.open("rb") as file:
             content = file.read(MAX_FILE_BYTES + 1)
     except OSError as error:
-        raise ModelError(
+        error_type = ModelNotFoundError if isinstance(error, FileNotFoundError) else ModelError
+        raise error_type(
             f"{path}: cannot be read ({error.strerror or describe_error(error)}); give another file"
         ) from error
     if len(content) > MAX_FILE_BYTES:

@@ -1,0 +1,196 @@
+"""Help, exit codes and completion: what a person finds out about the command line without reading a page."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import pty
+import re
+import struct
+import subprocess
+import sys
+import termios
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import typer.main
+from typer.testing import CliRunner
+
+from tests.support.pairs import write_slide
+from tests.support.samples import REPOSITORY
+from wsisr.cli.app import app
+from wsisr.cli.exit_codes import EXIT_CODES, EXIT_USAGE
+
+COLUMNS, ROWS = 80, 24
+
+TEN_OPTIONS = ("scale", "target-mpp", "output", "region", "mpp", "model", "device", "tissue", "overwrite", "dry-run")
+"""What most people need of `wsisr upscale`."""
+
+COLOUR = re.compile(r"\x1b\[(?:\d+;)*(?:3[0-8]|4[0-8]|9[0-7]|10[0-7])[;m]")
+CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+
+
+def list_commands() -> Iterator[tuple[str, ...]]:
+    """The words of each command behind `wsisr`, groups included."""
+    yield ()
+    for name, command in typer.main.get_command(app).commands.items():  # type: ignore[attr-defined]
+        yield (name,)
+        for inner in getattr(command, "commands", {}):
+            yield name, inner
+
+
+def list_parameters(command: tuple[str, ...]) -> list[typer.core.TyperOption]:
+    """The options of a command, without those that Typer adds."""
+    found = typer.main.get_command(app)
+    for name in command:
+        found = found.commands[name]  # type: ignore[attr-defined]
+    return [param for param in found.params if isinstance(param, typer.core.TyperOption)]
+
+
+def run_in_terminal(*arguments: str) -> str:
+    """What a terminal of 80 columns shows of a command that may not use colours; lines end with a line feed."""
+    terminal, program_end = pty.openpty()
+    fcntl.ioctl(program_end, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, COLUMNS, 0, 0))
+    environment = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
+    with subprocess.Popen(
+        [sys.executable, "-m", "wsisr", *arguments],
+        stdin=subprocess.DEVNULL,
+        stdout=program_end,
+        stderr=program_end,
+        env=environment | {"NO_COLOR": "1", "TERM": "xterm-256color"},
+        cwd=REPOSITORY,
+    ):
+        os.close(program_end)
+        received = b"".join(iter(lambda: read_terminal(terminal), b""))
+    os.close(terminal)
+    return received.decode().replace("\r\n", "\n")
+
+
+def read_terminal(terminal: int) -> bytes:
+    try:
+        return os.read(terminal, 2**16)
+    except OSError:  # Linux: the program has ended
+        return b""
+
+
+def longest_line(text: str) -> int:
+    """Columns of the longest line; a carriage return starts a line anew."""
+    return max(len(line) for line in re.split(r"[\r\n]", CONTROL.sub("", text)))
+
+
+def test_the_options_that_most_people_need_are_on_the_first_screen() -> None:
+    help_text = CliRunner(env={"COLUMNS": str(COLUMNS)}).invoke(app, ["upscale", "--help"]).output
+    first_screen = "\n".join(help_text.splitlines()[: ROWS - 1])
+    assert [name for name in TEN_OPTIONS if f"--{name} " not in first_screen] == []
+
+
+@pytest.mark.parametrize("command", list(list_commands()), ids=lambda words: " ".join(words) or "wsisr")
+def test_help_fits_80_columns_and_a_pipe(command: tuple[str, ...]) -> None:
+    result = CliRunner(env={"COLUMNS": str(COLUMNS), "NO_COLOR": "1"}).invoke(app, [*command, "--help"])
+    assert result.exit_code == 0
+    assert longest_line(result.output) <= COLUMNS
+    assert "\x1b" not in result.output
+    assert "…" not in result.output
+
+
+@pytest.mark.parametrize("command", list(list_commands()), ids=lambda words: " ".join(words) or "wsisr")
+def test_an_option_is_explained_by_a_sentence_and_shows_no_type(command: tuple[str, ...]) -> None:
+    for option in list_parameters(command):
+        if "completion" not in str(option.name):  # Typer's own
+            assert option.help, option.name
+            assert option.help.endswith("."), option.name
+            assert option.metavar is not None, option.name
+
+
+def test_h_is_help() -> None:
+    runner = CliRunner()
+    for command in list_commands():
+        assert runner.invoke(app, [*command, "-h"]).output == runner.invoke(app, [*command, "--help"]).output
+
+
+@pytest.mark.parametrize("arguments", ["upscale --help", "models", "info SLIDE", "preview SLIDE"])
+def test_a_terminal_of_80_columns_without_colours_looks_right(arguments: str, tmp_path: Path) -> None:
+    slide = write_slide(tmp_path / "slide.tif")
+    shown = run_in_terminal(*arguments.replace("SLIDE", str(slide)).split())
+    assert longest_line(shown) <= COLUMNS
+    assert not COLOUR.search(shown)
+
+
+def test_progress_and_summary_look_right_in_80_columns_without_colours(tmp_path: Path) -> None:
+    slide = write_slide(tmp_path / "slide.tif")
+    shown = run_in_terminal("upscale", str(slide), "--scale", "2", "--model", "bicubic", "-o", str(tmp_path / "o.tif"))
+    assert "100%" in shown
+    drawn = [line for line in re.split(r"[\r\n]", CONTROL.sub("", shown)) if not line.startswith("wsisr: ")]
+    assert max(map(len, drawn)) <= COLUMNS
+    assert not COLOUR.search(shown)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        "info none.svs",
+        "verify none.tif",
+        "preview none.svs --region 0,0,64,64 -o look.png",
+        "upscale none.svs --scale 2",
+        "upscale SLIDE --scale 2 --model none",
+        "upscale SLIDE --scale 2 --model none.safetensors",
+        "upscale SLIDE --scale 2 --model none.onnx",
+        "upscale SLIDE --scale 2 --tissue none.png",
+        "upscale SLIDE --scale 2 --tissue none.geojson",
+        "evaluate none.svs --scale 2",
+        "export none -o model.onnx",
+        "train none.toml -o run",
+        "build-dataset pyramid none.svs -o pairs",
+        "build-dataset pyramid SLIDE --cases none.csv -o pairs",
+        "build-dataset simulated SLIDE --degradation none.toml -o pairs",
+        "build-dataset captured none.svs SLIDE -o pairs",
+        "build-dataset info none",
+        "build-dataset report none",
+        "build-dataset pack none -o pairs",
+    ],
+)
+def test_a_name_that_does_not_exist_is_one_line_and_a_usage_error(arguments: str, tmp_path: Path) -> None:
+    slide = write_slide(tmp_path / "slide.tif")
+    command = [sys.executable, "-m", "wsisr", *arguments.replace("SLIDE", slide.name).split()]
+    environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == EXIT_USAGE, done.stderr
+    assert done.stderr.startswith("wsisr: error: none") or "no model is called 'none'" in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["slide.tif"]
+
+
+def test_a_bench_that_does_not_exist_is_a_usage_error_too() -> None:
+    command = [sys.executable, "-m", "tests.bench", "none"]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    assert done.returncode == EXIT_USAGE
+    assert "no bench is called none" in done.stderr
+
+
+def test_exit_codes_are_listed_by_help_and_explained_in_the_docs() -> None:
+    help_text = " ".join(CliRunner().invoke(app, ["--help"]).output.split())
+    page = (REPOSITORY / "docs" / "operations.md").read_text(encoding="utf-8")
+    for code, meaning in EXIT_CODES.items():
+        assert f"{code} {meaning}" in help_text
+        assert f"| {code} |" in page
+
+
+def test_completion_knows_the_commands() -> None:
+    environment = os.environ | {"_WSISR_COMPLETE": "complete_bash", "COMP_WORDS": "wsisr ver", "COMP_CWORD": "1"}
+    command = [sys.executable, "-m", "wsisr"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.stdout.split() == ["verify"]
+
+
+def test_models_as_json_hold_what_the_table_shows() -> None:
+    runner = CliRunner(env={"COLUMNS": "200"})
+    facts = json.loads(runner.invoke(app, ["models", "--json"]).output)
+    table = runner.invoke(app, ["models"]).output
+    assert {model["scale"] for model in facts["models"]} == {2, 4}
+    for model in facts["models"]:
+        assert f"{model['name']} " in table
+        assert model["purpose"] in table
+        assert Path(model["path"]).stat().st_size == model["bytes"]
+    assert [model["name"] for model in facts["filters"]] == ["bicubic", "lanczos"]
