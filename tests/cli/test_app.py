@@ -89,12 +89,13 @@ def test_wrong_usage_ends_with_two(arguments: list[str]) -> None:
 
 
 def test_bad_input_is_one_line_on_stderr_and_exit_code_one(tmp_path: Path) -> None:
-    missing = tmp_path / "missing.svs"
-    done = wsisr("info", str(missing))
+    empty = tmp_path / "empty.svs"
+    empty.touch()
+    done = wsisr("info", str(empty))
     assert done.returncode == 1
     assert done.stdout == ""
     assert done.stderr.startswith("wsisr: error: ")
-    assert str(missing) in done.stderr
+    assert str(empty) in done.stderr
     assert done.stderr.count("\n") == 1
 
 

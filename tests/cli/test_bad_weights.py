@@ -16,6 +16,7 @@ from tests.support.networks import make_small_network, make_small_spec
 from tests.support.pairs import write_dataset
 from tests.support.samples import make_noise, write_tiff
 from wsisr.cli.app import app, print_errors_as_lines
+from wsisr.cli.exit_codes import EXIT_FAILED, EXIT_USAGE
 from wsisr.imaging.geometry import Size
 from wsisr.models.weights import save_weights
 
@@ -69,12 +70,14 @@ def upscale(folder: Path, model: str) -> list[str]:
     return ["upscale", slide, "--scale", "2", "--model", str(folder / model), "-o", output, "--device", "cpu"]
 
 
-def refused(command: list[str], capsys: pytest.CaptureFixture[str], largest_file: int | None = None) -> str:
-    """The one line that is said, without its beginning; the command ends with 1."""
+def refused(
+    command: list[str], capsys: pytest.CaptureFixture[str], largest_file: int | None = None, code: int = EXIT_FAILED
+) -> str:
+    """The one line that is said, without its beginning; the command ends with that exit code."""
     disk = nullcontext() if largest_file is None else limit_file_size(largest_file)
     with pytest.raises(SystemExit) as ended, print_errors_as_lines(), disk:
         CliRunner().invoke(app, command, catch_exceptions=False)
-    assert ended.value.code == 1
+    assert ended.value.code == code
     said = capsys.readouterr().err
     assert said.startswith("wsisr: error: ")
     assert said.count("\n") == 1
@@ -98,7 +101,8 @@ def refused(command: list[str], capsys: pytest.CaptureFixture[str], largest_file
 def test_a_run_that_cannot_begin_is_one_line_and_leaves_no_folder(
     folder: Path, values: dict[str, object], reason: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert reason in refused(train(folder, "none", **values), capsys)
+    code = EXIT_USAGE if "dataset" in values else EXIT_FAILED
+    assert reason in refused(train(folder, "none", **values), capsys, code=code)
     assert not (folder / "none").exists()
 
 
@@ -114,7 +118,8 @@ def test_a_run_that_cannot_begin_is_one_line_and_leaves_no_folder(
 def test_weights_that_are_none_are_one_line(
     folder: Path, model: str, reason: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert reason in refused(upscale(folder, model), capsys)
+    code = EXIT_USAGE if model == "none.safetensors" else EXIT_FAILED
+    assert reason in refused(upscale(folder, model), capsys, code=code)
     assert not (folder / "out.tif").exists()
 
 

@@ -24,6 +24,7 @@ from wsisr.cli.datasets import (
     dataset_info_command,
     dataset_report_command,
     print_dataset_summary,
+    require_existing,
 )
 from wsisr.cli.options import AllowDerivedOption, QuietOption
 from wsisr.cli.packing import pack_command
@@ -60,6 +61,8 @@ def pyramid_command(
 
     if cases and validation:
         raise typer.BadParameter("give the split in the table, or slides to hold out, not both", param_hint="--cases")
+    if len(slides) == 1:  # among several, a missing slide is a failed slide
+        require_existing(slides)
     recipe = Recipe(patch_px, coarsest_mpp, most_patches, case_pattern, overlap, val_share)
     if cases:
         sources = assign_slides_by_table(slides, read_case_table(cases), recipe)

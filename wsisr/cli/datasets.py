@@ -26,21 +26,22 @@ from wsisr.progress import Progress
 SPLITS = ("train", "val")
 
 
-def require_existing(paths: list[Path]) -> list[Path]:
-    """Return the paths. Raises `DatasetNotFoundError` if one does not exist, before any work begins."""
+def require_existing(paths: Sequence[Path]) -> None:
+    """Raise `DatasetNotFoundError` if a path does not exist."""
     for path in paths:
         try:
             path.stat()
         except FileNotFoundError as error:
-            raise DatasetNotFoundError(f"{path}: no such file or folder; give slides") from error
-        except OSError:  # reading it will tell more
+            raise DatasetNotFoundError(
+                f"{path}: cannot be opened ({error.strerror}); give the path of a slide"
+            ) from error
+        except OSError:  # the slide reader knows more about it
             continue
-    return paths
 
 
 SlidesArgument = Annotated[
     list[Path],
-    typer.Argument(callback=require_existing, metavar="SLIDE", help="Slides. A folder stands for the slides in it."),
+    typer.Argument(metavar="SLIDE", help="Slides. A folder stands for the slides in it."),
 ]
 ValidationOption = Annotated[
     list[Path] | None,

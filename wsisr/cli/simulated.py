@@ -20,6 +20,7 @@ from wsisr.cli.datasets import (
     ValShareOption,
     build_and_show,
     print_dataset_summary,
+    require_existing,
 )
 from wsisr.cli.options import AllowDerivedOption, QuietOption
 
@@ -57,6 +58,8 @@ def simulated_command(
     from wsisr.dataset.slides_and_splits import assign_slides
     from wsisr.parallel.cpu import count_usable_cores
 
+    if len(slides) == 1:  # among several, a missing slide is a failed slide
+        require_existing(slides)
     recipe = Recipe(patch_px, coarsest_mpp, most_patches, case_pattern, val_share=val_share)
     degradation_steps = read_degradation(degradation) if degradation else CAPTURE
     simulation = Simulation(degradation_steps, tuple(dict.fromkeys(scale or (2, 4))), seed)
