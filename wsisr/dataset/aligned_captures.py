@@ -112,6 +112,7 @@ class AlignedCaptures:
 
     def warp_high(self, patch: RegisteredPatch) -> Float64Array:
         """Return the finer capture on the grid of the coarser one: (p, p, 3), `scale` px per px of that one."""
+        # Lanczos' kernel reaches 4 px beyond the patch; 8 leaves room.
         around = self.high.clip(patch.find_high_box(8))
         patch_to_image = patch.fitted.map.translate(-around.left, -around.top)
         return warp_to_grid(self.high.read(around), patch_to_image, patch.box.width * self.scale, self.scale)
@@ -131,6 +132,7 @@ def find_scale(low: Slide, high: Slide) -> int:
 
 def warp_to_grid(image: Rgb, patch_to_image: Affine, side: int, scale: int) -> Float64Array:
     """Warp an image to (side, side, 3) of grey levels, `scale` px per px of the patch, by Lanczos' 8 x 8 px kernel."""
+    # OpenCV's Lanczos does not antialias: this relies on the ratio being within `SCALE_TOLERANCE` of the scale.
     flags = cv2.INTER_LANCZOS4 | cv2.WARP_INVERSE_MAP
     warped = cv2.warpAffine(
         image.astype(np.float32),

@@ -212,6 +212,7 @@ def build_part(job: DatasetJob, dataset: Path, stop: StopSignal) -> str | None:
     Raises `OutputError` if writing fails, `BuildStopped` if the flag is set.
     """
     try:
+        # One BLAS thread: several jobs share the cores, and the last bits of a sum may depend on its threads.
         with threadpool_limits(1), open_shard_writer(dataset, job.name) as writer:
             facts = job(writer, stop)
         write_part(part_path(dataset, job.name), job.identity, facts, writer.records)

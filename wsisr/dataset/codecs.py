@@ -31,7 +31,7 @@ def _pillow_encoder(kind: str, **options: Any) -> Callable[[Rgb], bytes]:
 
 PATCH_CODECS: dict[str, Callable[[Rgb], bytes]] = {
     "raw": lambda image: image.tobytes(),
-    "webp": _pillow_encoder("WEBP", lossless=True, quality=0, method=0),
+    "webp": _pillow_encoder("WEBP", lossless=True, quality=0, method=0),  # lossless: both numbers are the effort
     "jpeg": _pillow_encoder("JPEG", quality=95, subsampling="4:4:4"),
     "png": _pillow_encoder("PNG", compress_level=6),
 }
@@ -47,6 +47,7 @@ def decode_patch(content: memoryview, codec: str, side: int) -> Rgb:
     if codec not in _FORMATS:
         raise DatasetError(f"codec {codec!r} is not known; known: {', '.join(PATCH_CODECS)}")
     try:
+        # A dataset may come from anywhere: of Pillow's decoders, only the expected one may see its bytes.
         with Image.open(BytesIO(content), formats=[_FORMATS[codec]]) as image:
             if image.size != (side, side) or image.mode != "RGB":
                 raise DatasetError(

@@ -30,6 +30,7 @@ class ColourMatch:
             terms = np.column_stack([high, np.ones(len(high))])
             gram += terms.T @ terms
             product += terms.T @ low
+        # The ridge keeps this solvable for grey images, whose channels are collinear.
         return cls(np.asarray(np.linalg.solve(gram + np.diag([1.0, 1, 1, 0]), product)))
 
     def apply(self, image: Float64Array) -> Float64Array:
@@ -47,5 +48,6 @@ def sample_colours(image: Rgb | PixelValues) -> Float64Array:
 
     Fine structure differs by blur, noise and JPEG, and would pull the fitted colours towards grey.
     """
+    # After the blur, neighbours within its standard deviation say nearly the same.
     blurred = cv2.GaussianBlur(image.astype(np.float32), (0, 0), COLOUR_BLUR_PX)
     return np.asarray(blurred[::COLOUR_BLUR_PX, ::COLOUR_BLUR_PX].reshape(-1, 3), np.float64)

@@ -130,6 +130,7 @@ class Sharpening:
         }
 
     def apply(self, image: Rgb, _patch_scale: PatchScale, drawn: StepNumbers, _random: Random) -> Rgb:
+        # Pillow's default threshold of 3 would leave weak edges unsharpened.
         mask = ImageFilter.UnsharpMask(radius=drawn["radius_px"], percent=drawn["percent"], threshold=0)
         return np.asarray(Image.fromarray(image).filter(mask))
 

@@ -114,11 +114,13 @@ def _measure_drift(fields: Sequence[FieldPair], shifts: Float64Array) -> float:
     sum_of_squares = float((offsets**2).sum())
     if len(fields) < 4 or sum_of_squares == 0:
         return 0.0
+    # Negative: with a larger downsample than the nominal one, things lie further left the further right they are.
     return -float((offsets * (shifts - shifts.mean(axis=0))).sum() / sum_of_squares)
 
 
 def _measure_psnr(fields: Sequence[FieldPair], scale: int, kernel: FilterName) -> float:
     errors = [mean_squared_error(shrink_image(field.high, scale, kernel), field.low) for field in fields]
+    # Equal images have an infinite PSNR, which JSON cannot hold.
     return min(psnr_from_error(float(np.mean(errors))), 99.0)
 
 

@@ -52,6 +52,7 @@ def light_to_srgb(light: Light) -> Rgb:
 
 def optical_transfer(frequency: npt.NDArray[np.float64], na: float, wavelength_um: float) -> npt.NDArray[np.float64]:
     """Return the share of contrast that a lens transfers at spatial frequencies in cycles/um."""
+    # Beyond the cut-off this share is 1 and nothing is transferred.
     share = np.minimum(frequency * wavelength_um / (2 * na), 1.0)
     return np.asarray(2 / np.pi * (np.arccos(share) - share * np.sqrt(1 - share**2)))
 

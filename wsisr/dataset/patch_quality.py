@@ -32,6 +32,7 @@ def measure_focus(image: Rgb) -> float:
     grey = to_grey(image)
     differences_x, differences_y = grey[:, 2:] - grey[:, :-2], grey[2:] - grey[:-2]
     detail = float((differences_x**2).mean() + (differences_y**2).mean()) / 2
+    # A difference of two px has twice the variance of their noise.
     variance = float(grey.var())
     return float(np.sqrt(max(detail - 2 * _NOISE_GREY_LEVELS**2, 0.0) / (2 * variance))) if variance > 0 else 0.0
 

@@ -68,5 +68,6 @@ class Recipe:
 
     def assign_split(self, case: str) -> str:
         """Return `train` or `val`; a case keeps its split when other cases are added."""
+        # Not `hash`, which Python salts anew in every process.
         fraction = int.from_bytes(hashlib.sha256(case.encode()).digest()[:4], "big") / 2**32
         return "val" if fraction < self.val_share else "train"

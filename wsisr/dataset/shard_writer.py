@@ -65,6 +65,7 @@ def open_shard_writer(folder: Path, name: str) -> Iterator[ShardWriter]:
         try:
             with partial.open("wb") as file:
                 yield ShardWriter(name, file)
+                # Before the rename, which may otherwise reach the disk before the content does.
                 file.flush()
                 os.fsync(file.fileno())
             partial.replace(path)

@@ -59,7 +59,7 @@ def read_case_table(path: Path) -> dict[str, CaseEntry]:
     Returns slide name to entry. Raises `DatasetError` if it is not such a CSV or a case is in two splits.
     """
     try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
+        with path.open(newline="", encoding="utf-8-sig") as file:  # spreadsheets write a byte order mark
             rows = list(csv.DictReader(file))
         entries = {row["slide"]: CaseEntry(row["case"], row.get("split") or None) for row in rows}
     except (OSError, KeyError, ValueError, csv.Error) as error:

@@ -145,14 +145,17 @@ class _GaussNewtonStep:
     ) -> _GaussNewtonStep | None:
         """Fit the colours and linearise; None if ill-conditioned. `target` is its light and gradients."""
         terms = np.column_stack([target[0], np.ones(len(light), np.float32)]).astype(np.float64)
+        # The ridge keeps this solvable for grey images, whose channels are collinear.
         gram = terms.T @ terms + np.diag([1.0, 1, 1, 0])
         colours = np.linalg.solve(gram, terms.T @ light)
         slopes = np.stack([target[1] @ colours[:3], target[2] @ colours[:3]]).astype(np.float64)
         residual = np.asarray(light - terms @ colours, np.float64)
         jacobian = modes[..., :1] * slopes[0] + modes[..., 1:] * slopes[1]
+        # The constant term of the colours absorbs any change of the mean.
         jacobian -= jacobian.mean(axis=1, keepdims=True)
         variance = float(light.astype(np.float64).var(axis=0).sum())
         step = cls(jacobian, slopes, residual, np.asarray(colours, np.float64), variance)
+        # Structure along one direction only, such as a straight edge, leaves the shift along it undetermined.
         return step if np.linalg.cond(step._curvature) < 1e10 and variance > 0 else None
 
     @property
@@ -186,6 +189,7 @@ class _GaussNewtonStep:
         right, bottom = points[:, 0] > size.width / 2, points[:, 1] > size.height / 2
         quarters = (right & bottom, right & ~bottom, ~right & bottom, ~right & ~bottom)
         shifts = [self._remaining_shift(quarter) for quarter in quarters if quarter.any()]
+        # Twice the mean over both axes is the mean squared length.
         return float(np.sqrt(np.mean(np.square(shifts)) * 2))
 
     def _remaining_shift(self, selected: npt.NDArray[np.bool_]) -> Float64Array:

@@ -40,6 +40,7 @@ def search_translations(source: Rgb, target: RegistrationTarget, priors: Iterabl
 def _search_translation(grey: GreyImage, target: RegistrationTarget, prior: Affine, search_px: int) -> MapGuess:
     size = Size(grey.shape[1] + 2 * search_px, grey.shape[0] + 2 * search_px)
     around = target.resample(prior.shift_origin(-search_px, -search_px), size).mean(axis=2)
+    # Normalised by mean and contrast, which differ between scanners and stains.
     scores = cv2.matchTemplate(around, grey, cv2.TM_CCOEFF_NORMED)
     row, column = np.unravel_index(int(np.argmax(scores)), scores.shape)
     return MapGuess(prior.shift_origin(int(column) - search_px, int(row) - search_px), float(scores[row, column]))

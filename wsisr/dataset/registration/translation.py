@@ -37,6 +37,7 @@ def register_translation(source: GreyImage, target: GreyImage) -> Translation:
     if max(abs(dx), abs(dy)) > min(source.shape) / 4:
         dx = dy = 0.0  # too far to be a shift of the same tissue
     for _ in range(STEPS):
+        # Gradients predict a step of up to a pixel; a larger one is an overshoot.
         step_x, step_y = _solve_step(_shift_image(source, dx, dy), target)
         dx, dy = dx + float(np.clip(step_x, -1, 1)), dy + float(np.clip(step_y, -1, 1))
     shifted = _crop_edge(_shift_image(source, dx, dy), dx, dy)
@@ -56,6 +57,7 @@ def _solve_step(image: GreyImage, target: GreyImage) -> tuple[float, float]:
 def _shift_image(image: GreyImage, dx: float, dy: float) -> GreyImage:
     matrix = np.array([[1, 0, dx], [0, 1, dy]], np.float64)
     size = (image.shape[1], image.shape[0])
+    # Bicubic: a bilinear shift would blur the image by an amount that depends on the shift.
     shifted = cv2.warpAffine(image, matrix, size, flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
     return np.asarray(shifted, np.float32)
 
