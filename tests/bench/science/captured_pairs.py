@@ -203,7 +203,7 @@ def trained(name: str, folder: Path, asked: argparse.Namespace) -> Upscaler:
     """The network, trained to its end, wherever it was stopped before."""
     dataset = folder / ("aligned" if name == "bicubic" else name)
     schedule = ScheduleConfig(
-        asked.steps, 2e-3, warm_up=asked.steps // 20, ema=0.99, validate_every=asked.steps, save_every=50
+        asked.steps, learning_rate=2e-3, warm_up=asked.steps // 20, ema=0.99, validate_every=asked.steps, save_every=50
     )
     shape = NetworkConfig(SCALE, asked.family, asked.channels, asked.blocks)
     config = TrainConfig(shape, DataConfig(dataset, asked.crop_px, 8, {KINDS[name]: 1.0}), schedule)
