@@ -10,6 +10,16 @@ class WsisrError(Exception):
     """Root of every error that the command line shows as one line."""
 
 
+class OptionError(WsisrError):
+    """An option has an impossible value, or excludes another one, whatever the slide."""
+
+    def __init__(self, reason: str, *, option: str | None = None) -> None:
+        """Take what is wrong, and the option's name on the command line, if it is about one."""
+        super().__init__(f"{option}: {reason}" if option else reason)
+        self.reason = reason
+        self.option = option
+
+
 class SlideError(WsisrError):
     """A slide cannot be opened, read, or used as requested."""
 

@@ -1,0 +1,62 @@
+"""The main job as one call. `wsisr upscale` makes the same calls, so both give the same files and the same reports."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from contextlib import closing
+from functools import update_wrapper
+from inspect import signature
+from typing import ParamSpec, TypeVar
+
+from wsisr.models import loading
+from wsisr.upscaling.job import Finished, JobEvent, run_job
+from wsisr.upscaling.report import UpscaleReport
+from wsisr.upscaling.request import UpscaleRequest
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def _takes_options_of(
+    make_request: Callable[P, UpscaleRequest],
+) -> Callable[[Callable[[UpscaleRequest], R]], Callable[P, R]]:
+    """Give a function of a request the parameters of that request, so that they are declared once."""
+
+    def decorate(function: Callable[[UpscaleRequest], R]) -> Callable[P, R]:
+        def call(*args: P.args, **kwargs: P.kwargs) -> R:
+            return function(make_request(*args, **kwargs))
+
+        update_wrapper(call, function)
+        returned = signature(function).return_annotation
+        call.__signature__ = signature(make_request).replace(return_annotation=returned)  # type: ignore[attr-defined]
+        return call
+
+    return decorate
+
+
+def run_request(request: UpscaleRequest) -> Generator[JobEvent, None, None]:
+    """Enlarge a slide as requested and yield what happens; see `iterate_upscale`."""
+    return run_job(request, loading)
+
+
+@_takes_options_of(UpscaleRequest)
+def iterate_upscale(request: UpscaleRequest) -> Generator[JobEvent, None, None]:
+    """Enlarge a slide and yield what happens: `Warned`, `Started`, `Advanced`, and at last `Finished` with the report.
+
+    Takes a slide and the options of `wsisr upscale`, all of which `UpscaleRequest` documents. Nothing happens until
+    the events are consumed. Leaving early, by `close()` or an error, keeps what is finished, and the same call resumes
+    from there. Raises `WsisrError`, with what is wrong in one line.
+    """
+    return run_request(request)
+
+
+@_takes_options_of(UpscaleRequest)
+def upscale_slide(request: UpscaleRequest) -> UpscaleReport:
+    """Enlarge a slide and return the report: the output's path, the time it took, quality figures and warnings.
+
+    Takes a slide and the options of `wsisr upscale`, all of which `UpscaleRequest` documents. Prints nothing. An
+    output that is finished already, of the same slide and options, is left alone. Raises `WsisrError`, with what is
+    wrong in one line.
+    """
+    with closing(run_request(request)) as events:
+        return next(event.report for event in events if isinstance(event, Finished))

@@ -1,0 +1,273 @@
+"""The main job: one slide, as requested, to one pyramid. It yields events; whoever runs it draws them, logs or stops.
+
+Nothing is printed here, and no signal is caught, so the same job runs in a terminal, a notebook, a thread or a worker.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator, Iterator
+from contextlib import closing
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Protocol, TypeAlias
+
+from PIL import Image
+
+from wsisr.errors import OutputError
+from wsisr.files import refuse_source
+from wsisr.imaging.geometry import Size
+from wsisr.models.back_projection import ConsistentUpscaler
+from wsisr.models.magnification import Sight
+from wsisr.models.upscaler import Unchanged, Upscaler
+from wsisr.progress import Progress
+from wsisr.slides import FaultTolerantSlide, Slide, SrgbSlide, open_slide
+from wsisr.slides.wrappers.fault_tolerant import BLACK
+from wsisr.tissue import find_tissue, make_full_map
+from wsisr.upscaling.background import BackgroundOptions
+from wsisr.upscaling.engine import run_plan
+from wsisr.upscaling.estimate import estimate_run
+from wsisr.upscaling.finished import check_output_names, find_finished_metadata, is_written_by_wsisr
+from wsisr.upscaling.magnification_check import check_magnification
+from wsisr.upscaling.plan import UpscaleOptions, UpscalePlan, plan_upscaling
+from wsisr.upscaling.preview import save_png
+from wsisr.upscaling.provenance import read_derived_metadata, refuse_derived
+from wsisr.upscaling.quality import QualityMonitor
+from wsisr.upscaling.report import QualityFigures, UpscaleReport
+from wsisr.upscaling.request import AnyPath, UpscaleRequest
+from wsisr.upscaling.target import ScalePlan
+from wsisr.writing import WorkFolder
+
+
+class ModelLoader(Protocol):
+    """What loads networks; `wsisr.models.loading` is one. The job itself imports none, so that it needs no torch."""
+
+    def load_upscaler(
+        self,
+        model: AnyPath | None = None,
+        *,
+        scale: int,
+        device: str = "auto",
+        precision: str = "auto",
+        mpp: float | None = None,
+        perception: float = 0.0,
+    ) -> Upscaler: ...
+
+    def load_sight(
+        self, model: AnyPath | None = None, *, scale: int, device: str = "auto", mpp: float | None = None
+    ) -> Sight | None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Warned:
+    """Something about the slide or the result that its reader must know."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Noted:
+    """Something worth a line that is no danger."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """The first tile is about to be read. From here on, stopping keeps what is finished."""
+
+    plan: UpscalePlan
+
+
+@dataclass(frozen=True, slots=True)
+class Advanced:
+    """A step is done: `upscale` in output pixels, then `pyramid` and `assemble` in stored tiles."""
+
+    progress: Progress
+
+
+@dataclass(frozen=True, slots=True)
+class MaskSaved:
+    """The tissue of the whole slide is written as a PNG."""
+
+    path: Path
+    size: Size
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """The last event."""
+
+    plan: UpscalePlan
+    report: UpscaleReport
+
+
+JobEvent: TypeAlias = Warned | Noted | Started | Advanced | MaskSaved | Finished
+
+
+def run_job(request: UpscaleRequest, models: ModelLoader) -> Generator[JobEvent, None, None]:
+    """Enlarge a slide; nothing happens until the events are consumed, and the last one is `Finished`.
+
+    Closing the iterator early stops after the tiles in hand and keeps what is finished: the same request resumes from
+    there. Raises `WsisrError`, with what is wrong in one line.
+    """
+    warnings: list[str] = []
+    with closing(_run(request, models)) as events:
+        for event in events:
+            if isinstance(event, Warned):
+                warnings.append(event.text)
+            if isinstance(event, Finished):
+                yield replace(event, report=replace(event.report, warnings=tuple(warnings)))
+            else:
+                yield event
+
+
+def _run(request: UpscaleRequest, models: ModelLoader) -> Generator[JobEvent, None, None]:
+    output, replaceable = request.output_path, request.overwrite or request.dry_run
+    with open_slide(request.slide_path, request.mpp, estimate=True, series=request.series) as slide:
+        if not request.allow_derived:
+            refuse_derived(request.slide_path)
+        refuse_source(output, request.slide_path)
+        # A file that wsisr wrote may be just what is requested, which only a plan can tell.
+        check_output_names(request, overwrite=replaceable or is_written_by_wsisr(output))
+        plan = _make_plan(request, slide, models)
+        finished = {}
+        if not request.overwrite:
+            finished = find_finished_metadata(output, plan.output.metadata, plan.region.slide.info)
+        if finished:
+            yield from _keep_finished(
+                request, plan, UpscaleReport.from_plan(plan, output, "finished before", metadata=finished)
+            )
+            return
+        check_output_names(request, overwrite=replaceable)
+        yield from _describe_plan(plan)
+        if request.dry_run:
+            yield Finished(plan, UpscaleReport.from_plan(request, plan, "planned", estimate=estimate_run(plan)))
+        else:
+            yield from _enlarge(request, plan)
+
+
+def _make_plan(request: UpscaleRequest, slide: Slide, models: ModelLoader) -> UpscalePlan:
+    """Choose the pixels, load the model, look for tissue, check the magnification and plan the output."""
+    readable = FaultTolerantSlide(slide) if request.on_error == "white" else slide
+    scale_plan = request.selection.plan_scale(SrgbSlide(readable) if request.icc == "srgb" else readable)
+    upscaler = _load_upscaler(request, scale_plan, models)
+    background = _find_background(request, slide, needs_network=upscaler.info.weights is not None)
+    region, classifier = scale_plan.region, None
+    if scale_plan.scale > 1:
+        classifier = models.load_sight(request.model, scale=scale_plan.scale, device=request.device, mpp=region.mpp)
+    warning = check_magnification(region, background.tissue, classifier) if classifier else None
+    if warning:
+        region = replace(region, selection_warnings=(*region.selection_warnings, warning))
+    return plan_upscaling(region, upscaler, _engine_options(request, background, upscaler))
+
+
+def _load_upscaler(request: UpscaleRequest, scale_plan: ScalePlan, models: ModelLoader) -> Upscaler:
+    if scale_plan.scale == 1:
+        return Unchanged()
+    upscaler = models.load_upscaler(
+        request.model,
+        scale=scale_plan.scale,
+        device=request.device,
+        precision=request.precision,
+        mpp=scale_plan.region.mpp,
+        perception=request.perception,
+    )
+    return ConsistentUpscaler(upscaler) if request.consistency else upscaler
+
+
+def _find_background(request: UpscaleRequest, slide: Slide, *, needs_network: bool) -> BackgroundOptions:
+    """Look for tissue only where something depends on it: a filter enlarges all of a slide alike."""
+    white = request.background == "white"
+    if request.tissue == "auto" and not (needs_network or white or request.save_mask):
+        return BackgroundOptions(make_full_map())
+    # What cannot be decoded is no proof of glass: black is taken for tissue.
+    readable = FaultTolerantSlide(slide, BLACK) if request.on_error == "white" else slide
+    return BackgroundOptions(find_tissue(readable, request.tissue), white)
+
+
+def _engine_options(request: UpscaleRequest, background: BackgroundOptions, upscaler: Upscaler) -> UpscaleOptions:
+    return UpscaleOptions(
+        tile_px=request.tile_px,
+        overlap_px=request.overlap_px,
+        batch=request.batch,
+        codec=request.output_codec,
+        layout=request.layout_name,
+        background=background,
+        quality=QualityMonitor(upscaler.info.scale),
+        deidentify=request.deidentify,
+        keep_images=request.kept_images,
+        verify=request.verify,
+        memory_gb=request.memory,
+    )
+
+
+def _keep_finished(request: UpscaleRequest, plan: UpscalePlan, report: UpscaleReport) -> Iterator[JobEvent]:
+    """Leave a finished output alone, and add only the mask if it is missing.
+
+    Raises `OutputError` if places of the slide are white there and the request does not allow that.
+    """
+    if report.unreadable and request.on_error != "white":
+        raise OutputError(
+            f"{report.output}: exists already, but the slide could not all be decoded ({report.unreadable}); take that "
+            "with --on-error white, or replace it with --overwrite"
+        )
+    yield Noted(f"{report.output}: is finished already, of the same source and parameters; --overwrite makes it anew")
+    if not request.dry_run:
+        _work_folder(request, plan).remove_leftovers(report.output)
+        mask = request.mask_path
+        if mask and not mask.exists():
+            yield _save_mask(request, mask, plan)
+    yield Finished(plan, report)
+
+
+def _describe_plan(plan: UpscalePlan) -> Iterator[JobEvent]:
+    """Yield what the reader of the result must know before the run."""
+    for name in plan.output.associated_images:
+        yield Warned(f"the slide's {name} image is copied; look whether it shows names, numbers or barcodes")
+    # That a plain filter takes the place of a network is no danger.
+    notes = plan.region.selection_warnings if plan.scale == 1 else ()
+    for text in (*plan.region.warnings, *filter(None, [plan.warning])):
+        yield Noted(text) if text in notes else Warned(text)
+
+
+def _enlarge(request: UpscaleRequest, plan: UpscalePlan) -> Iterator[JobEvent]:
+    output, upscaler = request.output_path, plan.upscaler
+    yield Started(plan)
+    began, finished_before, warned = time.monotonic(), 0.0, 0
+    with closing(run_plan(plan, output, overwrite=request.overwrite, folder=_work_folder(request, plan))) as steps:
+        for progress in steps:
+            for text in upscaler.warnings[warned:]:
+                warned += 1
+                yield Warned(text)
+            finished_before = max(finished_before, progress.done_before / progress.total)
+            yield Advanced(progress)
+    for text in upscaler.warnings[warned:]:
+        yield Warned(text)
+    if request.mask_path:
+        yield _save_mask(request, request.mask_path, plan)
+    quality = QualityFigures.from_monitor(plan.quality, len(plan.grid)) if plan.quality else None
+    report = UpscaleReport.from_plan(
+        request,
+        plan,
+        "done",
+        seconds=time.monotonic() - began,
+        finished_before=finished_before,
+        stage_seconds=dict(plan.times.seconds),
+        quality=quality,
+        metadata=read_derived_metadata(output),
+    )
+    if report.unreadable:
+        yield Warned(f"{output}: could not be decoded and is {report.unreadable}")
+    yield Finished(plan, report)
+
+
+def _work_folder(request: UpscaleRequest, plan: UpscalePlan) -> WorkFolder:
+    return plan.work_folder(request.work_path, keep=request.keep_work)
+
+
+def _save_mask(request: UpscaleRequest, path: Path, plan: UpscalePlan) -> MaskSaved:
+    """Write the tissue of the whole slide, whatever part was enlarged: `tissue` takes it again, for any other part."""
+    picture = Image.fromarray(plan.background.options.tissue.mask.astype("uint8") * 255)
+    save_png(picture, path, overwrite=request.overwrite)
+    return MaskSaved(path, Size(picture.width, picture.height))

@@ -1,0 +1,200 @@
+"""The request: every option of an upscaling with its default, declared once for the command line and for Python."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import KW_ONLY, dataclass
+from pathlib import Path
+from typing import TypeAlias
+
+from wsisr.errors import OptionError, OutputError
+from wsisr.models.spec import PRECISIONS
+from wsisr.upscaling.memory import DEFAULT_MEMORY_GB
+from wsisr.upscaling.selection import PixelSelection
+from wsisr.writing import Codec
+from wsisr.writing.encoding.codec import SUBSAMPLINGS
+from wsisr.writing.layouts.catalog import DEFAULT_LAYOUT, LAYOUTS, resolve_layout_name
+
+AnyPath: TypeAlias = Path | str
+
+DEVICE_KINDS = ("auto", "cpu", "cuda", "tensorrt")
+"""A colon and a number may follow each."""
+
+
+@dataclass(frozen=True, slots=True)
+class UpscaleRequest:
+    """What to do with one slide. The options are those of `wsisr upscale`, under the same names.
+
+    Raises `OptionError` for options that no slide and no machine can fulfil, `OutputError` for an output whose suffix
+    stands for no layout, or whose layout has no place for the images to keep.
+    """
+
+    slide: AnyPath
+    _: KW_ONLY
+    scale: int | None = None
+    """Output pixels per input pixel along one axis: 2 or 4. Give this or `target_mpp`."""
+    target_mpp: float | None = None
+    """Pixel size of the output in um/px, instead of a scale; a network is used only where it takes one."""
+    output: AnyPath | None = None
+    """Pyramid to write; `SLIDE.xSCALE.ome.tif` beside the slide by default."""
+    series: int | None = None
+    """Number of the image, where a file holds several."""
+    level: int | None = None
+    """Level to enlarge; 0, the finest, by default."""
+    source_mpp: float | None = None
+    """Pixel size to enlarge from, in um/px: a finer level is shrunk to it."""
+    region: Sequence[int] | None = None
+    """X, y, width and height in px of level 0; the scanned area by default."""
+    region_mm: Sequence[float] | None = None
+    """X, y, width and height in millimetres."""
+    whole_canvas: bool = False
+    """All of level 0, even where nothing was scanned."""
+    mpp: float | None = None
+    """Pixel size of level 0 in um/px, where the slide does not record it, or records a wrong one."""
+    model: AnyPath | None = None
+    """Shipped model, weights file, `bicubic` or `lanczos`; the shipped model that fits by default."""
+    device: str = "auto"
+    """`auto`, `cpu`, `cuda` or `cuda:NUMBER`; for ONNX files also `tensorrt`."""
+    precision: str = "auto"
+    """`auto`, `bf16`, `fp16` or `fp32`."""
+    perception: float = 0.0
+    """0 for least error, up to 1 for crisp, by the model's GAN variant."""
+    consistency: bool = False
+    """Correct the result until its area mean is the input, noise and compression included."""
+    tile_px: int | None = None
+    """Input px that a tile completes, along one axis; what memory allows by default."""
+    overlap_px: int | None = None
+    """Input px by which tiles overlap; what leaves no seam by default."""
+    batch: int = 1
+    """Tiles that go through the network together."""
+    memory: float = DEFAULT_MEMORY_GB
+    """GB that all but the network may hold; tiles get smaller to fit."""
+    layout: str | None = None
+    """`ome-tiff`, `aperio` or `ome-zarr`; what the output's suffix stands for by default."""
+    codec: str | None = None
+    """`jpeg` by default, or lossless: `deflate` or `lzw`. OME-Zarr is always `zstd`, lossless."""
+    quality: int = 90
+    """JPEG quality of the output, 1 to 100."""
+    icc: str = "keep"
+    """`keep` stores the slide's colours and profile as they are; `srgb` converts them first."""
+    deidentify: bool = False
+    """Do not write the day of the scan into the output."""
+    keep_label: bool = False
+    """Copy the slide's label image: it may name a patient."""
+    keep_macro: bool = False
+    """Copy the slide's macro image: it may show the label."""
+    allow_derived: bool = False
+    """Enlarge a slide that wsisr wrote: the result is an estimate of an estimate."""
+    subsampling: str = "444"
+    """JPEG colours: `444` is one for each pixel, `420` one for four."""
+    accept_limited_viewers: bool = False
+    """Allow what some viewers cannot open or misread."""
+    tissue: AnyPath = "auto"
+    """What the network is for: `auto` finds tissue, `none` takes all; or a mask or GeoJSON file."""
+    background: str = "keep"
+    """Where there is no tissue: `keep` what was scanned, or `white`."""
+    save_mask: AnyPath | None = None
+    """PNG to write: the tissue of the whole slide in white, as `tissue` takes it again."""
+    on_error: str = "stop"
+    """Where a slide cannot be decoded: `stop`, or `white`, which the report and the file list."""
+    overwrite: bool = False
+    """Replace an output that exists."""
+    verify: bool = True
+    """Read the finished file again before it gets its name."""
+    work_dir: AnyPath | None = None
+    """Folder for the work in progress; the output's own by default."""
+    keep_work: bool = False
+    """Leave the work in progress when all is done."""
+    dry_run: bool = False
+    """Report what would happen, and do nothing."""
+
+    def __post_init__(self) -> None:
+        self._check_choices()
+        _ = self.selection.scale_label
+        if not 0 <= self.perception <= 1:
+            raise OptionError("give a number from 0 to 1", option="--perception")
+        if not 1 <= self.quality <= 100:
+            raise OptionError("give a number from 1 to 100", option="--quality")
+        if self.deidentify and self.kept_images:
+            raise OptionError("--deidentify keeps neither label nor macro")
+        self._check_layout()
+
+    @property
+    def slide_path(self) -> Path:
+        return Path(self.slide)
+
+    @property
+    def output_path(self) -> Path:
+        """The given output, or the default one beside the slide."""
+        return default_output_path(self.slide_path, self.output_ending) if self.output is None else Path(self.output)
+
+    @property
+    def output_ending(self) -> str:
+        """The end of the output's name: `x2.ome.tif`, or for a file's third image `series2.x2.ome.tif`."""
+        series = "" if self.series is None else f"series{self.series}."
+        return f"{series}{self.selection.scale_label}{LAYOUTS[self.layout_name].default_suffix}"
+
+    @property
+    def mask_path(self) -> Path | None:
+        return None if self.save_mask is None else Path(self.save_mask)
+
+    @property
+    def work_path(self) -> Path | None:
+        return None if self.work_dir is None else Path(self.work_dir)
+
+    @property
+    def selection(self) -> PixelSelection:
+        return PixelSelection(
+            self.scale, self.level, self.source_mpp, self.target_mpp, self.region, self.region_mm, self.whole_canvas
+        )
+
+    @property
+    def kept_images(self) -> tuple[str, ...]:
+        """Names of the slide's own images that are copied."""
+        images = {"label": self.keep_label, "macro": self.keep_macro}
+        return tuple(name for name, keep in images.items() if keep)
+
+    @property
+    def layout_name(self) -> str:
+        """The layout that is given, else the output's; `ome-tiff` without either."""
+        if self.output is None:
+            return self.layout or DEFAULT_LAYOUT
+        return resolve_layout_name(Path(self.output), self.layout)
+
+    @property
+    def output_codec(self) -> Codec:
+        """The codec of the output's tiles. Raises `OptionError` if its layout has none of that name."""
+        try:
+            codec = LAYOUTS[self.layout_name].select_codec(self.codec, self.quality, self.subsampling)
+            codec.check_viewers(accept_limited=self.accept_limited_viewers)
+        except OutputError as error:
+            raise OptionError(str(error), option="--codec") from None
+        return codec
+
+    def _check_choices(self) -> None:
+        _check_choice("--icc", self.icc, ("keep", "srgb"))
+        _check_choice("--background", self.background, ("keep", "white"))
+        _check_choice("--on-error", self.on_error, ("stop", "white"))
+        _check_choice("--precision", self.precision, PRECISIONS)
+        _check_choice("--device", self.device.partition(":")[0], DEVICE_KINDS)
+        _check_choice("--subsampling", self.subsampling, tuple(SUBSAMPLINGS))
+        if self.layout is not None:
+            _check_choice("--layout", self.layout, tuple(LAYOUTS))
+
+    def _check_layout(self) -> None:
+        _ = self.output_codec
+        if self.kept_images:
+            LAYOUTS[self.layout_name].check_associated_images(accept_limited=self.accept_limited_viewers)
+
+
+def default_output_path(slide: Path, ending: str) -> Path:
+    """Return a path beside the slide: for `dir/a.svs` at x4 it is `dir/a.x4.ome.tif`."""
+    path = slide.resolve() if slide.is_dir() else slide
+    stem = path.name if slide.is_dir() else slide.stem
+    return path.with_name(f"{stem.removesuffix('.zarr').removesuffix('.ome')}.{ending}")
+
+
+def _check_choice(option: str, value: str, choices: Collection[str]) -> None:
+    if value not in choices:
+        *others, last = choices
+        raise OptionError(f"choose {', '.join(others)} or {last}", option=option)
