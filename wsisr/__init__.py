@@ -6,23 +6,34 @@ from typing import TYPE_CHECKING
 from wsisr.version import __version__
 
 __all__ = [
+    "Advanced",
     "Box",
+    "Finished",
+    "MaskSaved",
     "ModelSpec",
+    "Noted",
     "Size",
     "Slide",
     "SlideInfo",
     "SlideRegion",
+    "Started",
     "UpscaleOptions",
+    "UpscaleReport",
+    "UpscaleRequest",
     "Upscaler",
+    "Warned",
     "WsisrError",
     "__version__",
+    "iterate_upscale",
     "load_upscaler",
     "open_slide",
     "select_region",
     "upscale_region",
+    "upscale_slide",
 ]
 
 if TYPE_CHECKING:
+    from wsisr.api import iterate_upscale, upscale_slide
     from wsisr.errors import WsisrError
     from wsisr.imaging.geometry import Box, Size
     from wsisr.models.loading import load_upscaler
@@ -32,23 +43,36 @@ if TYPE_CHECKING:
     from wsisr.slides.region import SlideRegion, select_region
     from wsisr.slides.slide import Slide, SlideInfo
     from wsisr.upscaling.engine import upscale_region
+    from wsisr.upscaling.job import Advanced, Finished, MaskSaved, Noted, Started, Warned
     from wsisr.upscaling.plan import UpscaleOptions
+    from wsisr.upscaling.report import UpscaleReport
+    from wsisr.upscaling.request import UpscaleRequest
 else:
     # Type checkers read the imports above. When it runs, `import wsisr` loads nothing, torch least of all.
     _HOME = {
+        "Advanced": "wsisr.upscaling.job",
         "Box": "wsisr.imaging.geometry",
+        "Finished": "wsisr.upscaling.job",
+        "MaskSaved": "wsisr.upscaling.job",
         "ModelSpec": "wsisr.models.spec",
-        "UpscaleOptions": "wsisr.upscaling.plan",
+        "Noted": "wsisr.upscaling.job",
         "Size": "wsisr.imaging.geometry",
         "Slide": "wsisr.slides.slide",
         "SlideInfo": "wsisr.slides.slide",
         "SlideRegion": "wsisr.slides.region",
+        "Started": "wsisr.upscaling.job",
+        "UpscaleOptions": "wsisr.upscaling.plan",
+        "UpscaleReport": "wsisr.upscaling.report",
+        "UpscaleRequest": "wsisr.upscaling.request",
         "Upscaler": "wsisr.models.upscaler",
+        "Warned": "wsisr.upscaling.job",
         "WsisrError": "wsisr.errors",
+        "iterate_upscale": "wsisr.api",
         "load_upscaler": "wsisr.models.loading",
         "open_slide": "wsisr.slides",
         "select_region": "wsisr.slides.region",
         "upscale_region": "wsisr.upscaling.engine",
+        "upscale_slide": "wsisr.api",
     }
 
     def __getattr__(name: str) -> object:

@@ -28,10 +28,10 @@ PITCHED = {"resolution": (20000, 20000), "resolutionunit": "CENTIMETER", "photom
 
 
 class Fated:
-    """A desk at which something happens to the process once a slide is begun, and nothing of it is finished."""
+    """A frontend where something happens to the process once a slide is begun, and nothing of it is finished."""
 
-    def __init__(self, desk: Frontend) -> None:
-        self.frontend = desk
+    def __init__(self, frontend: Frontend) -> None:
+        self.frontend = frontend
 
     def catch_stop_signals(self) -> AbstractContextManager[StopFlag]:
         return self.frontend.catch_stop_signals()
@@ -59,18 +59,18 @@ class CtrlC(Waiting):
         super().happens()
 
 
-class Killed(upscale.Sharing):
+class Killed(upscale.SlideEnlargement):
     """The process of one of the slides is killed."""
 
-    def __call__(self, slide: Path, output: Path, desk: Frontend, seat: WorkerSlot) -> ReportRow:
-        return super().__call__(slide, output, Fated(desk) if slide.name == "b.tif" else desk, seat)
+    def __call__(self, slide: Path, output: Path, frontend: Frontend, slot: WorkerSlot | None = None) -> ReportRow:
+        return super().__call__(slide, output, Fated(frontend) if slide.name == "b.tif" else frontend, slot)
 
 
-class Interrupted(upscale.Sharing):
+class Interrupted(upscale.SlideEnlargement):
     """One Ctrl-C while slides are in hand: a second would end this process, and the tests with it, at once."""
 
-    def __call__(self, slide: Path, output: Path, desk: Frontend, seat: WorkerSlot) -> ReportRow:
-        return super().__call__(slide, output, CtrlC(desk) if slide.name == "a.tif" else Waiting(desk), seat)
+    def __call__(self, slide: Path, output: Path, frontend: Frontend, slot: WorkerSlot | None = None) -> ReportRow:
+        return super().__call__(slide, output, CtrlC(frontend) if slide.name == "a.tif" else Waiting(frontend), slot)
 
 
 def upscaled(folder: Path, slides: list[Path], *options: str) -> Result:
@@ -112,7 +112,7 @@ def test_two_at_a_time_make_the_same_files_and_a_bad_one_stops_none(
     assert states(folder) == ["failed", "done", "done", "done"]
     assert files(folder) == expected
     assert "4 slides, 1 failed" in done.stdout
-    assert done.stdout.count("averaged back") == 3
+    assert done.stdout.count("consistency error") == 3
     assert done.stderr.count("error: ") == 1
     assert all(line.startswith("wsisr: ") for line in done.stderr.splitlines())
 
@@ -122,7 +122,7 @@ def test_a_killed_process_fails_its_slide_alone_and_the_same_command_finishes_it
 ) -> None:
     folder = tmp_path / "out"
     with monkeypatch.context() as patch:
-        patch.setattr(upscale, "Sharing", Killed)
+        patch.setattr(upscale, "SlideEnlargement", Killed)
         done = upscaled(folder, slides, "--jobs", "2")
     assert done.exit_code == 3
     assert states(folder) == ["done", "failed", "done"]
@@ -138,7 +138,7 @@ def test_ctrl_c_ends_all_after_what_is_in_hand_and_the_same_command_goes_on(
 ) -> None:
     folder = tmp_path / "out"
     with monkeypatch.context() as patch:
-        patch.setattr(upscale, "Sharing", Interrupted)
+        patch.setattr(upscale, "SlideEnlargement", Interrupted)
         done = upscaled(folder, slides, "--jobs", "2")
     assert done.exit_code == 130
     assert done.stderr.count(STOPPED_MESSAGE) == 1

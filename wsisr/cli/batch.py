@@ -1,14 +1,14 @@
-"""Many slides in one run: what goes wrong with one stops no other, and a second run takes up what is missing.
+"""Batch: many slides in one run. An error in one slide stops no other, and a second run does what is missing.
 
-One after the other where there is one device: a slide already uses every core of a CPU, and all of a GPU. Of several
-GPUs each takes slides beside the others (`wsisr.cli.parallel_batch`); machines are added by `--shard`.
+On one device the slides run one after the other, for a slide uses every core of a CPU and all of a GPU. Several GPUs
+take slides in parallel (`wsisr.cli.parallel_batch`); `--shard` divides a batch among machines.
 """
 
 from __future__ import annotations
 
 import json
 import traceback
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -27,22 +27,20 @@ from wsisr.version import __version__
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from wsisr.slides import SlideInfo
-
 T = TypeVar("T")
 
 BatchItem = tuple[Path, Path]
 """A slide and its output."""
 
 ReportRow = dict[str, Any]
-"""What a report says of a slide: `slide`, `output`, `state`, and what was measured or went wrong."""
+"""A slide's entry in the report: `slide`, `output`, `state`, and figures or an error."""
 
 EnlargeSlide = Callable[[Path, Path], ReportRow]
-"""A slide to its output; raises `WsisrError`, or leaves by `typer.Exit` where it was to stop."""
+"""Enlarges a slide to an output. Raises `WsisrError`, or `typer.Exit` after a stop request."""
 
 
 def select_shard(slides: Sequence[T], shard: str | None) -> Sequence[T]:
-    """`2/5` takes every fifth slide from the second on: given the same slides, five shards take each once."""
+    """Return every fifth slide from the second on for `2/5`; the five shards together take each slide once."""
     if shard is None:
         return slides
     try:
@@ -54,26 +52,29 @@ def select_shard(slides: Sequence[T], shard: str | None) -> Sequence[T]:
     return slides[number - 1 :: count]
 
 
-def check_each_file(files: Sequence[Path], good: Callable[[Path], bool]) -> None:
-    """Whatever comes of the others; leaves with the exit code of failure where one is not good or not readable."""
-    check = good if len(files) == 1 else partial(_good, good=good)  # alone, an error has its own exit code
-    if [file for file in files if not check(file)]:
+def check_each_file(files: Sequence[Path], check: Callable[[Path], bool]) -> None:
+    """Check all files, and exit as failed if a check is False or a file cannot be read, which is printed.
+
+    The error of a single file is raised, for it may have an exit code of its own.
+    """
+    check_one = check if len(files) == 1 else partial(_check_file, check=check)
+    if [file for file in files if not check_one(file)]:
         raise typer.Exit(EXIT_FAILED)
 
 
-def _good(file: Path, good: Callable[[Path], bool]) -> bool:
+def _check_file(file: Path, check: Callable[[Path], bool]) -> bool:
     try:
-        return good(file)
+        return check(file)
     except WsisrError as error:
         print_message(f"error: {error}")
         return False
 
 
-def refuse_shared_outputs(jobs: Sequence[BatchItem]) -> None:
-    """Raises `OutputError` where two slides would have one output."""
-    slide_of: dict[Path, Path] = {}
-    for slide, output in jobs:
-        other = slide_of.setdefault(output, slide)
+def refuse_shared_outputs(items: Sequence[BatchItem]) -> None:
+    """Raise `OutputError` if two slides would have one output."""
+    slides: dict[Path, Path] = {}
+    for slide, output in items:
+        other = slides.setdefault(output, slide)
         if other is not slide:
             raise OutputError(
                 f"{output}: would be written from {other} and from {slide}; give them in runs of their own"
@@ -81,95 +82,74 @@ def refuse_shared_outputs(jobs: Sequence[BatchItem]) -> None:
 
 
 def run_batch(
-    jobs: Sequence[BatchItem], enlarge: EnlargeSlide, stop: StopFlag, report: Path | None = None
+    items: Sequence[BatchItem], enlarge: EnlargeSlide, stop: StopFlag, report: Path | None = None
 ) -> list[ReportRow]:
-    """Each job done, or its one line of error said and kept; the report is up to date after each, and when it stops."""
-    done: list[ReportRow] = []
-    try_write_report(report, done)
-    for number, job in enumerate(jobs, 1):
+    """Enlarge slides one after the other and return their report entries.
+
+    An error is printed and reported, and stops no other slide. The report is up to date after each slide, and when
+    the run stops, which exits as an interrupted program.
+    """
+    rows: list[ReportRow] = []
+    try_write_report(report, rows)
+    for number, item in enumerate(items, 1):
         try:
             if stop.is_set():
                 print_message(STOPPED_MESSAGE)
                 raise typer.Exit(EXIT_INTERRUPTED)
-            done.append(attempt_item(job, enlarge, f"{number} of {len(jobs)}"))
+            rows.append(attempt_item(item, enlarge, f"{number} of {len(items)}"))
         except typer.Exit:
-            try_write_report(report, [*done, report_row(job, "stopped")])
-            print_message(f"{len(done)} of {len(jobs)} slides were through")
+            try_write_report(report, [*rows, report_row(item, "stopped")])
+            print_message(f"{len(rows)} of {len(items)} slides were through")
             raise
-        try_write_report(report, done)
-    return done
+        try_write_report(report, rows)
+    return rows
 
 
-def run_single(job: BatchItem, enlarge: EnlargeSlide, report: Path | None = None) -> ReportRow:
-    """A job that is a run of its own. What ends it, an error or the wish to stop, is reported, too, and raised."""
+def run_single(item: BatchItem, enlarge: EnlargeSlide, report: Path | None = None) -> ReportRow:
+    """Enlarge the only slide of a run. An error or a stop is reported, too, and raised."""
     try:
-        facts = report_row(job) | enlarge(*job)
+        row = enlarge(*item)
     except (typer.Exit, KeyboardInterrupt):
-        try_write_report(report, [report_row(job, "stopped")])
+        try_write_report(report, [report_row(item, "stopped")])
         raise
     except Exception as error:
-        try_write_report(report, [report_row(job, "failed", error=str(error))])
+        try_write_report(report, [report_row(item, "failed", error=str(error))])
         raise
-    write_batch_report(report, [facts])
-    return facts
+    write_batch_report(report, [row])
+    return row
 
 
-def attempt_item(job: BatchItem, enlarge: EnlargeSlide, place: str) -> ReportRow:
-    """A job done, or its error said and kept; `place` is which of how many it is. A bug costs one slide, no night."""
+def attempt_item(item: BatchItem, enlarge: EnlargeSlide, position: str) -> ReportRow:
+    """Enlarge one slide of several; `position` is its place among them. An error is printed and reported.
+
+    A bug, too: it must cost one slide, not the night.
+    """
     try:
-        return report_row(job) | enlarge(*job)
+        return report_row(item) | enlarge(*item)
     except WsisrError as error:
-        return report_failure(job, str(error), place)
+        return report_failure(item, str(error), position)
     except typer.Exit:
         raise
-    except Exception as error:  # noqa: BLE001 - said with its traceback, and kept
+    except Exception as error:  # noqa: BLE001 - printed with its traceback, and reported
         stderr_console.print(traceback.format_exc(), soft_wrap=True, markup=False, highlight=False, emoji=False)
-        what = f"{type(error).__name__}: {describe_error(error)}"
-        return report_failure(job, f"{job[0]}: a bug of wsisr's, whose traceback is above ({what})", place)
+        reason = f"{type(error).__name__}: {describe_error(error)}"
+        return report_failure(item, f"{item[0]}: a bug of wsisr's, whose traceback is above ({reason})", position)
 
 
-def report_failure(job: BatchItem, error: str, place: str) -> ReportRow:
-    """What is to be reported of a job that cannot be done, said on the terminal first."""
-    print_message(f"error: {error} ({place})")
-    return report_row(job, "failed", error=error)
+def report_failure(item: BatchItem, error: str, position: str) -> ReportRow:
+    """Print an error and return the slide's report entry."""
+    print_message(f"error: {error} ({position})")
+    return report_row(item, "failed", error=error)
 
 
-def report_row(job: BatchItem, state: str | None = None, **more: str) -> ReportRow:
-    """The first that a report says of a job."""
-    slide, output = job
+def report_row(item: BatchItem, state: str | None = None, **more: str) -> ReportRow:
+    """Return the beginning of a slide's report entry."""
+    slide, output = item
     return {"slide": str(slide), "output": str(output)} | ({"state": state} if state else {}) | more
 
 
-def is_written_by_wsisr(output: Path) -> bool:
-    """Whether there is an output already, and wsisr wrote it."""
-    from wsisr.upscaling.provenance import read_derived_metadata
-
-    with translate_disk_errors(output):
-        return (output.is_file() or output.is_dir()) and bool(read_derived_metadata(output))
-
-
-def find_finished_metadata(output: Path, asked: Mapping[str, str], info: SlideInfo) -> Mapping[str, str]:
-    """The note of an output that is there already, of the same slide and parameters; empty where there is none.
-
-    Raises `OutputError` where wsisr wrote it otherwise. Any other file is not finished, and for others to refuse.
-    """
-    from threading import Event
-
-    from wsisr.slides.files import hash_slide
-    from wsisr.upscaling.provenance import describe_difference, digest_metadata, read_derived_metadata
-
-    there = read_derived_metadata(output) if output.exists() else {}
-    how = describe_difference(there, asked) if there else None
-    if there and not how:  # only now, for it reads all of the slide
-        how = describe_difference(there, {**asked, **digest_metadata(hash_slide(info, Event()))})
-    if how:
-        advice = "choose another name, or replace it with --overwrite"
-        raise OutputError(f"{output}: exists already, made otherwise ({how}); {advice}")
-    return there
-
-
 def check_report_path(report: Path | None, results: Iterable[Path]) -> None:
-    """Raises `OutputError` where a report would replace anything but a report, or one of the results to come."""
+    """Raise `OutputError` if a report would replace one of the results to come, or a file that is no report."""
     if report is None:
         return
     with translate_disk_errors(report):
@@ -184,54 +164,53 @@ def check_report_path(report: Path | None, results: Iterable[Path]) -> None:
         raise OutputError(f"{report}: exists and is no report of wsisr; choose another name")
 
 
-def try_write_report(report: Path | None, slides: Sequence[ReportRow]) -> None:
-    """As `write_report`, while there is more to do, which a report that cannot be written does not end."""
+def try_write_report(report: Path | None, rows: Sequence[ReportRow]) -> None:
+    """Write the report while slides are left; print an error as a warning, for it must not stop them."""
     try:
-        write_batch_report(report, slides)
+        write_batch_report(report, rows)
     except OutputError as error:
         print_message(f"warning: {error}")
 
 
-def write_batch_report(report: Path | None, slides: Sequence[ReportRow]) -> None:
-    """JSON, replaced whole; keys are stable. Raises `OutputError` where it cannot be written."""
+def write_batch_report(report: Path | None, rows: Sequence[ReportRow]) -> None:
+    """Write or replace the JSON report as a whole; its keys are stable. Raises `OutputError`."""
     if report is not None:
-        write_atomically(report, [json.dumps({"wsisr": __version__, "slides": slides}, indent=2).encode() + b"\n"])
+        write_atomically(report, [json.dumps({"wsisr": __version__, "slides": rows}, indent=2).encode() + b"\n"])
 
 
-def finish_batch(slides: Sequence[ReportRow], *, quiet: bool) -> None:
-    """The table, and the exit code of what failed."""
+def finish_batch(rows: Sequence[ReportRow], *, quiet: bool) -> None:
+    """Print a table of the slides, unless quiet, and exit with a code if something failed."""
     if not quiet:
-        stdout_console.print(batch_table(slides))
-    exit_unless_complete(slides)
+        stdout_console.print(batch_table(rows))
+    exit_unless_complete(rows)
 
 
-def exit_unless_complete(slides: Sequence[ReportRow]) -> None:
-    """With the exit code of what failed, or could not all be read; without, where all is well."""
-    if count_failures(slides) or any("unreadable" in facts for facts in slides):
+def exit_unless_complete(rows: Sequence[ReportRow]) -> None:
+    """Exit with a code of its own if a slide failed, or could not be decoded everywhere."""
+    if count_failures(rows) or any("unreadable" in row for row in rows):
         raise typer.Exit(EXIT_PARTLY_FAILED)
 
 
-def count_failures(slides: Sequence[ReportRow]) -> int:
-    return sum(facts["state"] == "failed" for facts in slides)
+def count_failures(rows: Sequence[ReportRow]) -> int:
+    return sum(row["state"] == "failed" for row in rows)
 
 
-def batch_table(slides: Sequence[ReportRow]) -> Table:
-    """A row a slide."""
+def batch_table(rows: Sequence[ReportRow]) -> Table:
+    """Return a table with a row for each slide."""
     from rich.table import Table
     from rich.text import Text
 
     from wsisr.cli.progress import format_duration
 
-    shown = Table(
-        title=Text(f"{format_count(len(slides), 'slide')}, {count_failures(slides)} failed"), title_justify="left"
-    )
+    title = f"{format_count(len(rows), 'slide')}, {count_failures(rows)} failed"
+    table = Table(title=Text(title), title_justify="left")
     for name in ("slide", "state", "time", "result"):
-        shown.add_column(name, overflow="fold")
-    for facts in slides:
-        took = format_duration(facts["seconds"]) if "seconds" in facts else ""
-        result = facts["error"] if "error" in facts else facts["output"]
-        if "unreadable" in facts:
-            result += f" (not all of the slide could be decoded: {facts['unreadable']})"
-        row: tuple[str, ...] = (Path(facts["slide"]).name, facts["state"], took, result)
-        shown.add_row(*(Text(value) for value in row))
-    return shown
+        table.add_column(name, overflow="fold")
+    for row in rows:
+        time = format_duration(row["seconds"]) if "seconds" in row else ""
+        result = row["error"] if "error" in row else row["output"]
+        if "unreadable" in row:
+            result += f" (not all of the slide could be decoded: {row['unreadable']})"
+        cells: tuple[str, ...] = (Path(row["slide"]).name, row["state"], time, result)
+        table.add_row(*(Text(cell) for cell in cells))
+    return table

@@ -8,13 +8,6 @@ from wsisr.errors import OutputError
 from wsisr.files import is_zarr, translate_disk_errors
 
 
-def default_output_path(slide: Path, ending: str) -> Path:
-    """Return a path beside the slide: for `dir/a.svs` at x4 it is `dir/a.x4.ome.tif`."""
-    path = slide.resolve() if slide.is_dir() else slide
-    stem = path.name if slide.is_dir() else slide.stem
-    return path.with_name(f"{stem.removesuffix('.zarr').removesuffix('.ome')}.{ending}")
-
-
 def is_output_folder(output: Path) -> bool:
     """Return whether an output is a folder for several results, not an OME-Zarr, which is a folder itself."""
     from wsisr.writing.layouts.catalog import LAYOUTS
@@ -24,6 +17,8 @@ def is_output_folder(output: Path) -> bool:
 
 def output_path_for(folder: Path | None, slide: Path, ending: str) -> Path:
     """Return the output path of one slide of several: in the folder, or without one beside the slide."""
+    from wsisr.upscaling.request import default_output_path
+
     path = default_output_path(slide, ending)
     return folder / path.name if folder else path
 

@@ -1,4 +1,4 @@
-"""Many slides beside each other, each in a process of its own; all of them speak at one terminal."""
+"""Batch in parallel: several slides at a time, each in a process of its own, and one terminal for all."""
 
 from __future__ import annotations
 
@@ -16,8 +16,7 @@ import typer
 from wsisr.cli.batch import BatchItem, ReportRow, attempt_item, report_failure, report_row, try_write_report
 from wsisr.cli.console import print_message, stderr_console, stdout_console
 from wsisr.cli.exit_codes import EXIT_INTERRUPTED
-from wsisr.cli.frontend import INTERRUPTED_MESSAGE as INTERRUPTED_AT_ONCE
-from wsisr.cli.frontend import STOPPED_MESSAGE, Frontend
+from wsisr.cli.frontend import INTERRUPTED_MESSAGE, STOPPED_MESSAGE, Frontend
 from wsisr.cli.progress import ProgressFormatter, create_progress_bars, describe_steps, show_progress
 from wsisr.cli.shutdown import catch_stop_signals
 from wsisr.parallel.processes import (
@@ -36,88 +35,86 @@ if TYPE_CHECKING:
     from rich.progress import Progress as Bars
     from rich.progress import TaskID
 
-SHOWN_EVERY_S = 0.1
-"""Seconds between two steps of one slide that are worth a message."""
+MESSAGE_EVERY_S = 0.1
+"""Least time between two progress messages about one slide."""
 
 
 class SlideEnlarger(Protocol):
-    """One slide on one seat. It is pickled: a frozen dataclass at module level."""
+    """Enlarges a slide in a worker. It is pickled: a frozen dataclass at module level."""
 
-    def __call__(self, slide: Path, output: Path, desk: Frontend, seat: WorkerSlot) -> ReportRow: ...
+    def __call__(self, slide: Path, output: Path, frontend: Frontend, slot: WorkerSlot) -> ReportRow: ...
 
 
 @dataclass(frozen=True, slots=True)
 class TextMessage:
-    """Text for a stream of the terminal."""
+    """Text for one of the terminal's streams."""
 
     text: str
-    answer: bool
+    to_stdout: bool
 
 
 @dataclass(frozen=True, slots=True)
 class ProgressMessage:
-    """How far a slide is, and the words behind its bar."""
+    """How far a slide is, and the text behind its bar."""
 
     progress: Progress
-    words: str
+    text: str
 
 
 def run_parallel_batch(
-    jobs: Sequence[BatchItem], enlarge: SlideEnlarger, workers: int, report: Path | None = None
+    items: Sequence[BatchItem], enlarge: SlideEnlarger, workers: int, report: Path | None = None
 ) -> list[ReportRow]:
-    """Each job done, or its one line of error said and kept, in their order; the report is up to date after each.
+    """Enlarge slides, `workers` at a time, and return their report entries in the order of the slides.
 
-    Ends with the exit of an interrupted program where stopping was asked for, after the tiles in hand.
+    An error is printed and reported, and stops no other slide; the report is up to date after each slide. Exits as an
+    interrupted program once a stop is requested, after the tiles in hand.
     """
     done: dict[int, ReportRow] = {}
     begun: dict[int, ReportRow] = {}
     try_write_report(report, [])
-    board = _BatchDisplay([slide.name for slide, _ in jobs])
-    work = _WorkerTask(enlarge, len(jobs), stderr_console.is_terminal)
-    numbered = list(enumerate(jobs, 1))
+    display = _BatchDisplay([slide.name for slide, _ in items])
+    task = _WorkerTask(enlarge, len(items), stderr_console.is_terminal)
     with (
-        board.shown(),
-        catch_stop_signals(end_message=INTERRUPTED_AT_ONCE) as stop,
-        closing(run_in_processes(work, numbered, workers)) as happenings,
+        display.shown(),
+        catch_stop_signals(end_message=INTERRUPTED_MESSAGE) as stop,
+        closing(run_in_processes(task, list(enumerate(items, 1)), workers)) as events,
     ):
-        for happening in happenings:
-            facts = _finished_row(happening, jobs)
-            if facts is not None and happening is not None:
-                board.clear(happening.job)
-                done[happening.job] = facts
+        for event in events:
+            row = _finished_row(event, items)
+            if row is not None and event is not None:
+                display.remove_bar(event.job)
+                done[event.job] = row
                 try_write_report(report, _in_order(done))
-            if isinstance(happening, Message):
-                begun[happening.job] = report_row(jobs[happening.job], "stopped")
-                board.tell(happening)
+            if isinstance(event, Message):
+                begun[event.job] = report_row(items[event.job], "stopped")
+                display.show(event)
             if stop.is_set():
                 break
-    if len(done) < len(jobs):
+    if len(done) < len(items):
         try_write_report(report, _in_order(begun | done))
         print_message(STOPPED_MESSAGE)
         raise typer.Exit(EXIT_INTERRUPTED)
     return _in_order(done)
 
 
-def _in_order(done: dict[int, ReportRow]) -> list[ReportRow]:
-    return [done[number] for number in sorted(done)]
+def _in_order(rows: dict[int, ReportRow]) -> list[ReportRow]:
+    return [rows[number] for number in sorted(rows)]
 
 
-def _finished_row(happening: WorkerEvent[ReportRow], jobs: Sequence[BatchItem]) -> ReportRow | None:
-    """What is to be reported where a job has come to its end."""
-    if isinstance(happening, JobDone):
-        return happening.result
-    if isinstance(happening, WorkerDied):
-        slide, output = jobs[happening.job]
+def _finished_row(event: WorkerEvent[ReportRow], items: Sequence[BatchItem]) -> ReportRow | None:
+    """Return the report entry of the slide that an event ends; None for any other event."""
+    if isinstance(event, JobDone):
+        return event.result
+    if isinstance(event, WorkerDied):
+        item = items[event.job]
         advice = "fewer --jobs or less --memory may help; the same command goes on from what is finished"
-        place = f"{happening.job + 1} of {len(jobs)}"
-        return report_failure(
-            (slide, output), f"{slide}: its process was ended from outside ({happening.reason}); {advice}", place
-        )
+        error = f"{item[0]}: its process was ended from outside ({event.reason}); {advice}"
+        return report_failure(item, error, f"{event.job + 1} of {len(items)}")
     return None
 
 
 class _BatchDisplay:
-    """The terminal, with a bar for each slide in hand; where it is a log, slides send lines themselves."""
+    """The terminal, with a bar for each slide in work. In a log there are no bars: there, slides print lines."""
 
     def __init__(self, names: Sequence[str]) -> None:
         self._names = names
@@ -126,96 +123,100 @@ class _BatchDisplay:
 
     @contextmanager
     def shown(self) -> Iterator[None]:
-        # What goes into a file must not be turned aside to where the bars are.
+        """Context in which the bars are shown."""
+        # Results that go into a file must not be redirected to the bars.
         self._bars = (
             create_progress_bars(redirect_stdout=stdout_console.is_terminal) if stderr_console.is_terminal else None
         )
         with self._bars or nullcontext():
             yield
 
-    def tell(self, told: Message) -> None:
-        if isinstance(told.content, TextMessage):
-            self._say(told.content, self._names[told.job])
-        if isinstance(told.content, ProgressMessage):
-            self._draw(told.job, told.content)
+    def show(self, message: Message) -> None:
+        """Show what a slide has sent."""
+        if isinstance(message.content, TextMessage):
+            self._print(message.content, self._names[message.job])
+        if isinstance(message.content, ProgressMessage):
+            self._update_bar(message.job, message.content)
 
-    def clear(self, job: int) -> None:
-        """Of what is done."""
+    def remove_bar(self, job: int) -> None:
+        """Remove the bar of a slide that is done."""
         task = self._tasks.pop(job, None)
         if self._bars and task:
             self._bars.remove_task(task[0])
 
-    def _say(self, said: TextMessage, name: str) -> None:
-        if said.answer:
-            stdout_console.file.write(said.text)
+    def _print(self, message: TextMessage, name: str) -> None:
+        """Print a slide's text; lines on stderr get the slide's name."""
+        if message.to_stdout:
+            stdout_console.file.write(message.text)
             stdout_console.file.flush()
             return
-        for line in said.text.splitlines():
+        for line in message.text.splitlines():
             text = line.removeprefix("wsisr: ")
             print_message(text if name in text else f"{name}: {text}")
 
-    def _draw(self, job: int, step: ProgressMessage) -> None:
+    def _update_bar(self, job: int, message: ProgressMessage) -> None:
         if self._bars is None:
             return
-        progress = step.progress
+        progress = message.progress
         task, stage = self._tasks.get(job, (None, ""))
         if task is None or stage != progress.stage:
-            self.clear(job)
+            self.remove_bar(job)
             title = f"{self._names[job]} {progress.stage}"
             task = self._bars.add_task(title, completed=progress.done_before, total=progress.total, text="")
             self._tasks[job] = task, progress.stage
-        self._bars.update(task, completed=progress.done, text=step.words)
+        self._bars.update(task, completed=progress.done, text=message.text)
 
 
 @dataclass(frozen=True, slots=True)
 class _WorkerTask:
-    """What a worker does with a job."""
+    """The task of a worker process: one slide, with all its output sent to the process that owns the terminal."""
 
     enlarge: SlideEnlarger
     total: int
     bars: bool
 
-    def __call__(self, job: tuple[int, BatchItem], link: Channel) -> ReportRow:
-        number, (slide, output) = job
-        stderr_console.file, stdout_console.file = _MessageStream(link, answer=False), _MessageStream(link, answer=True)
-        enlarge = partial(self.enlarge, desk=_WorkerFrontend(link, self.bars), seat=link.slot)
-        return attempt_item((slide, output), enlarge, f"{number} of {self.total}")
+    def __call__(self, job: tuple[int, BatchItem], channel: Channel) -> ReportRow:
+        number, item = job
+        stderr_console.file = _MessageStream(channel, to_stdout=False)
+        stdout_console.file = _MessageStream(channel, to_stdout=True)
+        enlarge = partial(self.enlarge, frontend=_WorkerFrontend(channel, self.bars), slot=channel.slot)
+        return attempt_item(item, enlarge, f"{number} of {self.total}")
 
 
 class _WorkerFrontend:
-    """A desk that is a terminal in another process."""
+    """A frontend whose terminal belongs to another process."""
 
-    def __init__(self, link: Channel, bars: bool) -> None:
-        self._link = link
+    def __init__(self, channel: Channel, bars: bool) -> None:
+        self._channel = channel
         self._bars = bars
 
     @contextmanager
     def catch_stop_signals(self) -> Iterator[StopFlag]:
-        yield self._link.stop
+        yield self._channel.stop
 
     def show_progress(self, steps: Iterable[Progress], formatter: ProgressFormatter) -> Iterator[Progress]:
-        return self._told(steps, formatter) if self._bars else show_progress(steps, formatter)
+        return self._send_progress(steps, formatter) if self._bars else show_progress(steps, formatter)
 
-    def _told(self, steps: Iterable[Progress], words: ProgressFormatter) -> Iterator[Progress]:
-        last = 0.0
-        for step, said in describe_steps(steps, words):
-            if time.monotonic() - last >= SHOWN_EVERY_S or step.done == step.total:
-                last = time.monotonic()
-                self._link.send(ProgressMessage(step, said))
+    def _send_progress(self, steps: Iterable[Progress], formatter: ProgressFormatter) -> Iterator[Progress]:
+        sent = 0.0
+        for step, text in describe_steps(steps, formatter):
+            if time.monotonic() - sent >= MESSAGE_EVERY_S or step.done == step.total:
+                sent = time.monotonic()
+                self._channel.send(ProgressMessage(step, text))
             yield step
 
 
 class _MessageStream(io.StringIO):
-    """A stream that hands over what was written when it is flushed, as rich does after each thing it prints."""
+    """A stream that sends its text when it is flushed, as rich does after each thing it prints."""
 
-    def __init__(self, link: Channel, *, answer: bool) -> None:
+    def __init__(self, channel: Channel, *, to_stdout: bool) -> None:
         super().__init__()
-        self._link = link
-        self._answer = answer
+        self._channel = channel
+        self._to_stdout = to_stdout
 
     def flush(self) -> None:
         text = self.getvalue()
         if text:
-            self._link.send(TextMessage(text, self._answer))
+            self._channel.send(TextMessage(text, self._to_stdout))
             self.seek(0)
             self.truncate()

@@ -19,7 +19,7 @@ from wsisr.cli.options import (
     flag,
     slide_argument,
 )
-from wsisr.cli.selection import PixelSelection, check_device_option
+from wsisr.cli.selection import check_device_option, parse_numbers, report_as_usage_error
 
 
 def preview_command(
@@ -51,9 +51,11 @@ def preview_command(
     from wsisr.slides import open_slide
     from wsisr.upscaling.plan import training_range_warning
     from wsisr.upscaling.preview import draw_comparison, reference_region, save_png
+    from wsisr.upscaling.selection import PixelSelection
 
     check_device_option(device)
-    selection = PixelSelection(scale, level, source_mpp, region=region)
+    with report_as_usage_error():
+        selection = PixelSelection(scale, level, source_mpp, region=parse_numbers(region, int, "--region"))
     with open_slide(slide, mpp, estimate=True, series=series) as opened:
         check_suffix(output, (".png",))
         refuse_source(output, slide)

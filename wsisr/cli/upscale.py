@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from wsisr.cli.frontend import INTERRUPTED_MESSAGE, STOPPED_MESSAGE, Frontend, TerminalFrontend
+from wsisr.cli.frontend import INTERRUPTED_MESSAGE, Frontend, TerminalFrontend
 from wsisr.cli.options import (
     BATCH_AND_MACHINES,
     BOX,
@@ -31,55 +31,14 @@ from wsisr.cli.options import (
     flag,
     slide_argument,
 )
-from wsisr.cli.output_paths import create_output_folder, default_output_path, is_output_folder, output_path_for
+from wsisr.cli.output_paths import create_output_folder, is_output_folder, output_path_for
 from wsisr.cli.resources import ParallelResources, check_jobs_option
-from wsisr.cli.selection import PixelSelection, check_choice, check_device_option, report_as_usage_error
-from wsisr.progress import format_count
+from wsisr.cli.selection import parse_numbers, report_as_usage_error
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
     from wsisr.cli.batch import BatchItem, ReportRow
-    from wsisr.cli.summary import RunTiming
-    from wsisr.models.magnification import MagnificationClassifier
-    from wsisr.models.upscaler import Upscaler
     from wsisr.parallel.processes import WorkerSlot
-    from wsisr.slides.region import SlideRegion
-    from wsisr.upscaling.background import BackgroundOptions
-    from wsisr.upscaling.plan import UpscaleOptions, UpscalePlan
-    from wsisr.upscaling.target import ScalePlan
-    from wsisr.writing import WorkFolder
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """What is asked of every slide of a run."""
-
-    choice: PixelSelection
-    load: Callable[..., Upscaler]
-    """`load_upscaler` with model, device, precision and perception as asked."""
-    look: Callable[..., MagnificationClassifier | None]
-    """`load_sight` with model and device as asked."""
-    consistency: bool
-    """Correct what a network or filter gives, so that it averages back to its input."""
-    options: UpscaleOptions
-    mpp: float | None
-    """Of level 0 in um/px, where it was given."""
-    series: int | None
-    """Of the images of a file, where it was given."""
-    icc: str
-    again: bool
-    on_error: str
-    """`stop`, or `white` for what of a slide cannot be decoded."""
-    overwrite: bool
-    work_dir: Path | None
-    keep_work: bool
-    dry_run: bool
-    quiet: bool
-    tissue: str
-    """`auto`, `none`, or a file that marks it."""
-    background: str
-    save_mask: Path | None
+    from wsisr.upscaling.request import UpscaleRequest
 
 
 def upscale_command(
@@ -276,240 +235,102 @@ def upscale_command(
     ] = False,
 ) -> None:
     """Upscale slides into new pyramidal files."""
-    choice = PixelSelection(scale, level, source_mpp, target_mpp, region, region_mm, whole_canvas)
-    from wsisr.cli import batch as many
-    from wsisr.models.loading import load_magnification_classifier, load_upscaler
-    from wsisr.models.spec import PRECISIONS
-    from wsisr.upscaling.plan import UpscaleOptions
-    from wsisr.writing.encoding.codec import SUBSAMPLINGS
-    from wsisr.writing.layouts.catalog import DEFAULT_LAYOUT, LAYOUTS, resolve_layout_name
+    from wsisr.cli import batch as batch_run
+    from wsisr.upscaling.request import UpscaleRequest
 
-    check_choice(icc, ("keep", "srgb"), "--icc")
-    check_choice(background, ("keep", "white"), "--background")
-    check_choice(on_error, ("stop", "white"), "--on-error")
-    check_choice(precision, PRECISIONS, "--precision")
-    check_device_option(device)
-    check_choice(subsampling, SUBSAMPLINGS, "--subsampling")
-    check_choice(layout, LAYOUTS, "--layout")
     check_jobs_option(jobs)
     slides = list(dict.fromkeys(slides))
     several = len(slides) > 1 or shard is not None or (output is not None and is_output_folder(output))
-    if output is not None and not several:
-        layout = resolve_layout_name(output, layout)
-    layout = layout or DEFAULT_LAYOUT
-    with report_as_usage_error("--codec"):
-        coding = LAYOUTS[layout].select_codec(codec, quality, subsampling)
-        coding.check_viewers(accept_limited=accept_limited_viewers)
-    keep = tuple(name for name, wanted in (("label", keep_label), ("macro", keep_macro)) if wanted)
-    if keep and deidentify:
-        raise typer.BadParameter("--deidentify keeps neither label nor macro")
-    if keep:
-        LAYOUTS[layout].check_associated_images(accept_limited=accept_limited_viewers)
     if several and (save_mask or tissue not in ("auto", "none")):
         raise typer.BadParameter("a mask belongs to one slide; give slides with masks one by one")
-    options = UpscaleOptions(tile_px, overlap_px, batch, coding, layout)
-    request = Request(
-        choice,
-        partial(load_upscaler, model, device=device, precision=precision, perception=perception),
-        partial(load_magnification_classifier, model, device=device),
-        consistency,
-        replace(options, deidentify=deidentify, verify=not no_verify, keep_images=keep, memory_gb=memory),
-        mpp=mpp,
-        series=series,
-        icc=icc,
-        again=allow_derived,
-        on_error=on_error,
-        overwrite=overwrite,
-        work_dir=work_dir,
-        keep_work=keep_work,
-        dry_run=dry_run,
-        quiet=quiet,
-        tissue=tissue,
-        background=background,
-        save_mask=save_mask,
-    )
-    part = "" if series is None else f"series{series}."
-    ending = part + choice.scale_label() + LAYOUTS[layout].default_suffix
+    with report_as_usage_error():
+        request = UpscaleRequest(
+            slides[0],
+            scale=scale,
+            target_mpp=target_mpp,
+            output=None if several else output,
+            series=series,
+            level=level,
+            source_mpp=source_mpp,
+            region=None if region is None else parse_numbers(region, int, "--region"),
+            region_mm=None if region_mm is None else parse_numbers(region_mm, float, "--region-mm"),
+            whole_canvas=whole_canvas,
+            mpp=mpp,
+            model=model,
+            device=device,
+            precision=precision,
+            perception=perception,
+            consistency=consistency,
+            tile_px=tile_px,
+            overlap_px=overlap_px,
+            batch=batch,
+            memory=memory,
+            layout=layout,
+            codec=codec,
+            quality=quality,
+            icc=icc,
+            deidentify=deidentify,
+            keep_label=keep_label,
+            keep_macro=keep_macro,
+            allow_derived=allow_derived,
+            subsampling=subsampling,
+            accept_limited_viewers=accept_limited_viewers,
+            tissue=tissue,
+            background=background,
+            save_mask=save_mask,
+            on_error=on_error,
+            overwrite=overwrite,
+            verify=not no_verify,
+            work_dir=work_dir,
+            keep_work=keep_work,
+            dry_run=dry_run,
+        )
     if several:
-        work = [(slide, output_path_for(output, slide, ending)) for slide in slides]
-        many.refuse_shared_outputs(work)
-        many.check_report_path(report, [result for _, result in work])
+        items = [(slide, output_path_for(output, slide, request.output_ending)) for slide in slides]
+        batch_run.refuse_shared_outputs(items)
+        batch_run.check_report_path(report, [result for _, result in items])
         if output:
             create_output_folder(output)
-        work = list(many.select_shard(work, shard))
-        done = enlarge_all(request, work, ParallelResources.from_options(jobs, len(work), device, model), report)
-        many.write_batch_report(report, done)
-        many.finish_batch(done, quiet=quiet)
+        items = list(batch_run.select_shard(items, shard))
+        resources = ParallelResources.from_options(jobs, len(items), device, model)
+        rows = enlarge_slides(SlideEnlargement(request, resources, quiet), items, report)
+        batch_run.write_batch_report(report, rows)
+        batch_run.finish_batch(rows, quiet=quiet)
     else:
-        target = output or default_output_path(slides[0], ending)
-        many.check_report_path(report, [target, *filter(None, [save_mask])])
-        many.exit_unless_complete(
-            [many.run_single((slides[0], target), partial(enlarge, request, desk=TerminalFrontend()), report)]
-        )
-
-
-def enlarge_all(
-    request: Request, jobs: list[BatchItem], shares: ParallelResources, report: Path | None
-) -> list[ReportRow]:
-    """Each slide, beside others where that is shared out; what is to be reported of them."""
-    if shares.slides_at_once == 1:
-        from wsisr.cli.batch import run_batch
-        from wsisr.cli.shutdown import catch_stop_signals
-
-        with catch_stop_signals(end_message=INTERRUPTED_MESSAGE) as stop:
-            return run_batch(jobs, partial(enlarge, request, desk=TerminalFrontend(stop)), stop, report)
-    from wsisr.cli.parallel_batch import run_parallel_batch as run_beside
-
-    return run_beside(jobs, Sharing(request, shares), shares.slides_at_once, report)
+        batch_run.check_report_path(report, [request.output_path, *filter(None, [save_mask])])
+        enlargement = SlideEnlargement(request, ParallelResources(1, (device,)), quiet)
+        item = slides[0], request.output_path
+        rows = [batch_run.run_single(item, partial(enlargement, frontend=TerminalFrontend()), report)]
+        batch_run.exit_unless_complete(rows)
 
 
 @dataclass(frozen=True, slots=True)
-class Sharing:
-    """A request, as one of several workers sees to it."""
+class SlideEnlargement:
+    """A request as it is carried out for one slide after another, in this process or in worker processes."""
 
-    request: Request
-    shares: ParallelResources
+    request: UpscaleRequest
+    resources: ParallelResources
+    quiet: bool
 
-    def __call__(self, slide: Path, output: Path, desk: Frontend, seat: WorkerSlot) -> ReportRow:
-        request, device = self.request, self.shares.device_for(seat.number)
-        memory_gb = request.options.memory_gb / self.shares.slides_per_device
-        own = replace(
-            request,
-            load=partial(request.load, device=device),
-            look=partial(request.look, device=device),
-            options=replace(request.options, memory_gb=memory_gb),
-        )
-        return enlarge(own, slide, output, desk)
+    def __call__(self, slide: Path, output: Path, frontend: Frontend, slot: WorkerSlot | None = None) -> ReportRow:
+        """Enlarge a slide and return its entry in the report. A worker takes its share of devices and memory."""
+        from wsisr.cli.job_display import show_job
 
-
-def enlarge(request: Request, slide: Path, output: Path, desk: Frontend) -> ReportRow:
-    """One slide, as asked, and what is to be reported of it. Raises `WsisrError`."""
-    from contextlib import closing
-
-    from wsisr.cli.batch import find_finished_metadata, is_written_by_wsisr
-    from wsisr.cli.console import print_message, relay_warnings, stdout_console
-    from wsisr.cli.shutdown import stop_between_steps
-    from wsisr.cli.summary import RunTiming, announce_resume, dry_run_panel, format_pace
-    from wsisr.cli.tissue import background_of, save_tissue
-    from wsisr.files import refuse_source
-    from wsisr.slides import FaultTolerantSlide, SrgbSlide, open_slide
-    from wsisr.upscaling.engine import run_plan
-    from wsisr.upscaling.plan import plan_upscaling
-    from wsisr.upscaling.provenance import refuse_derived
-    from wsisr.upscaling.quality import QualityMonitor
-
-    with open_slide(slide, request.mpp, estimate=True, series=request.series) as stored:
-        if not request.again:
-            refuse_derived(slide)
-        readable = FaultTolerantSlide(stored) if request.on_error == "white" else stored
-        opened = SrgbSlide(readable) if request.icc == "srgb" else readable
-        refuse_source(output, slide)
-        replaceable = request.overwrite or request.dry_run
-        # What wsisr wrote may be just what is asked for, which only a plan can tell.
-        check_names(request, output, overwrite=replaceable or is_written_by_wsisr(output))
-        route = request.choice.plan_scale(opened)
-        source = route.region
-        upscaler = loaded(request, route)
-        ground = background_of(request, stored, network=upscaler.info.weights is not None)
-        source = looked_at(request, source, ground, upscaler.info.scale)
-        options = replace(request.options, background=ground, quality=QualityMonitor(upscaler.info.scale))
-        work = plan_upscaling(source, upscaler, options)
-        folder = work.work_folder(request.work_dir, keep=request.keep_work)
-        there = {} if request.overwrite else find_finished_metadata(output, work.output.metadata, opened.info)
-        if there:
-            return finished_before(request, output, there, folder, ground)
-        check_names(request, output, overwrite=replaceable)
-        for name in work.output.associated_images:
-            print_message(
-                f"warning: the slide's {name} image is copied; look whether it shows names, numbers or barcodes"
-            )
-        news = (
-            source.selection_warnings if upscaler.info.scale == 1 else ()
-        )  # a plain filter in the place of a network is no danger
-        for said in (*source.warnings, *filter(None, [work.warning])):
-            print_message(said if said in news else f"warning: {said}")
-        if request.dry_run:
-            stdout_console.print(dry_run_panel(work, upscaler, output, folder.parent or output.parent))
-            return {"state": "planned"}
-        began, before = time.monotonic(), 0.0
-        making = run_plan(work, output, overwrite=request.overwrite, folder=folder)
-        with desk.catch_stop_signals() as stop, closing(making) as steps:
-            if not request.quiet:
-                sizes = f"{source.size} px to {work.output.size} px"
-                print_message(
-                    f"{upscaler.info.name}, {upscaler.info.hardware}: {sizes} in {format_count(len(work.grid), 'tile')}"
-                )
-            heard = relay_warnings(stop_between_steps(steps, stop, STOPPED_MESSAGE), upscaler.warnings)
-            for step in heard if request.quiet else desk.show_progress(announce_resume(heard, output), format_pace):
-                before = max(before, step.done_before / step.total)
-        save_tissue(request, ground)
-        return told(request, work, upscaler, RunTiming(time.monotonic() - began, before), output)
+        request = replace(self.request, slide=slide, output=output)
+        if slot is not None:
+            memory = request.memory / self.resources.slides_per_device
+            request = replace(request, device=self.resources.device_for(slot.number), memory=memory)
+        return show_job(request, frontend, quiet=self.quiet).to_json()
 
 
-def finished_before(
-    request: Request, output: Path, note: Mapping[str, str], folder: WorkFolder, ground: BackgroundOptions
-) -> ReportRow:
-    """What is to be reported of a slide whose result is there already, with that note."""
-    from wsisr.cli.console import print_message
-    from wsisr.cli.tissue import save_tissue
-    from wsisr.errors import OutputError
-    from wsisr.upscaling.provenance import UNREADABLE_KEY
+def enlarge_slides(enlargement: SlideEnlargement, items: Sequence[BatchItem], report: Path | None) -> list[ReportRow]:
+    """Enlarge slides one after the other, or in parallel where the resources allow; return their report entries."""
+    if enlargement.resources.slides_at_once > 1:
+        from wsisr.cli.parallel_batch import run_parallel_batch
 
-    holes = {name: text for name, text in note.items() if name == UNREADABLE_KEY}
-    if holes and request.on_error != "white":
-        raise OutputError(
-            f"{output}: exists already, but the slide could not all be decoded ({holes[UNREADABLE_KEY]}); take that with "
-            "--on-error white, or replace it with --overwrite"
-        )
-    print_message(f"{output}: is finished already, of the same source and parameters; --overwrite makes it anew")
-    if not request.dry_run:
-        folder.remove_leftovers(output)
-        if request.save_mask and not request.save_mask.exists():
-            save_tissue(request, ground)
-    return {"state": "finished before"} | holes
+        return run_parallel_batch(items, enlargement, enlargement.resources.slides_at_once, report)
+    from wsisr.cli.batch import run_batch
+    from wsisr.cli.shutdown import catch_stop_signals
 
-
-def check_names(request: Request, output: Path, *, overwrite: bool) -> None:
-    """Raises `OutputError` where an output or a mask could not get its name."""
-    from wsisr.files import check_output, check_suffix
-    from wsisr.writing.layouts.catalog import select_layout
-
-    if request.save_mask:
-        check_suffix(request.save_mask, (".png",))
-        check_output(request.save_mask, overwrite=overwrite)
-    check_output(output, overwrite=overwrite, marker=select_layout(output, request.options.layout).marker)
-
-
-def loaded(request: Request, route: ScalePlan) -> Upscaler:
-    """What enlarges a source."""
-    from wsisr.models.back_projection import ConsistentUpscaler
-    from wsisr.models.upscaler import Unchanged
-
-    if route.scale == 1:
-        return Unchanged()
-    upscaler = request.load(scale=route.scale, mpp=route.region.mpp)
-    return ConsistentUpscaler(upscaler) if request.consistency else upscaler
-
-
-def looked_at(request: Request, source: SlideRegion, ground: BackgroundOptions, scale: int) -> SlideRegion:
-    """A source whose remarks tell, too, where it does not look as its pixel pitch says."""
-    from wsisr.upscaling.magnification_check import check_magnification
-
-    sight = request.look(scale=scale, mpp=source.mpp) if scale > 1 else None
-    doubt = check_magnification(source, ground.tissue, sight) if sight else None
-    return replace(source, selection_warnings=(*source.selection_warnings, doubt)) if doubt else source
-
-
-def told(request: Request, work: UpscalePlan, upscaler: Upscaler, run: RunTiming, output: Path) -> ReportRow:
-    """What is to be reported of a slide that is done, said on the terminal first."""
-    from wsisr.cli.console import print_message, stdout_console
-    from wsisr.cli.summary import result_panel, run_figures
-    from wsisr.upscaling.provenance import FINDING_KEYS, UNREADABLE_KEY, read_derived_metadata
-
-    note = read_derived_metadata(output)
-    found = {name: text for name, text in note.items() if name in FINDING_KEYS}
-    if UNREADABLE_KEY in found:
-        print_message(f"warning: {output}: could not be decoded and is {found[UNREADABLE_KEY]}")
-    if not request.quiet:
-        stdout_console.print(result_panel(work, upscaler, run, output, found))
-    return {"state": "done"} | run_figures(work, upscaler, run) | found | {"note": note}
+    with catch_stop_signals(end_message=INTERRUPTED_MESSAGE) as stop:
+        return run_batch(items, partial(enlargement, frontend=TerminalFrontend(stop)), stop, report)

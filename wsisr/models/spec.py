@@ -15,6 +15,9 @@ SCALES = (2, 4)
 PRECISIONS = ("auto", "bf16", "fp16", "fp32")
 """Values of the option --precision; `auto` is the fastest one that the device supports."""
 
+DEVICE_KINDS = ("auto", "cpu", "cuda", "tensorrt")
+"""Devices that may be asked for; a colon and a number may follow each."""
+
 CLASSIFYING_FAMILY = "mmsrnet"
 """The family of networks that classify magnifications."""
 

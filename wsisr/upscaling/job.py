@@ -18,10 +18,11 @@ from wsisr.errors import OutputError
 from wsisr.files import refuse_source
 from wsisr.imaging.geometry import Size
 from wsisr.models.back_projection import ConsistentUpscaler
-from wsisr.models.magnification import Sight
+from wsisr.models.magnification import MagnificationClassifier
 from wsisr.models.upscaler import Unchanged, Upscaler
 from wsisr.progress import Progress
 from wsisr.slides import FaultTolerantSlide, Slide, SrgbSlide, open_slide
+from wsisr.slides.region import SlideRegion
 from wsisr.slides.wrappers.fault_tolerant import BLACK
 from wsisr.tissue import find_tissue, make_full_map
 from wsisr.upscaling.background import BackgroundOptions
@@ -53,9 +54,9 @@ class ModelLoader(Protocol):
         perception: float = 0.0,
     ) -> Upscaler: ...
 
-    def load_sight(
+    def load_magnification_classifier(
         self, model: AnyPath | None = None, *, scale: int, device: str = "auto", mpp: float | None = None
-    ) -> Sight | None: ...
+    ) -> MagnificationClassifier | None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,13 +132,11 @@ def _run(request: UpscaleRequest, models: ModelLoader) -> Generator[JobEvent, No
         # A file that wsisr wrote may be just what is requested, which only a plan can tell.
         check_output_names(request, overwrite=replaceable or is_written_by_wsisr(output))
         plan = _make_plan(request, slide, models)
-        finished = {}
-        if not request.overwrite:
-            finished = find_finished_metadata(output, plan.output.metadata, plan.region.slide.info)
+        requested, info = plan.output.metadata, plan.region.slide.info
+        finished = {} if request.overwrite else find_finished_metadata(output, requested, info)
         if finished:
-            yield from _keep_finished(
-                request, plan, UpscaleReport.from_plan(plan, output, "finished before", metadata=finished)
-            )
+            report = UpscaleReport.from_plan(request, plan, "finished before", metadata=finished)
+            yield from _keep_finished(request, plan, report)
             return
         check_output_names(request, overwrite=replaceable)
         yield from _describe_plan(plan)
@@ -153,13 +152,20 @@ def _make_plan(request: UpscaleRequest, slide: Slide, models: ModelLoader) -> Up
     scale_plan = request.selection.plan_scale(SrgbSlide(readable) if request.icc == "srgb" else readable)
     upscaler = _load_upscaler(request, scale_plan, models)
     background = _find_background(request, slide, needs_network=upscaler.info.weights is not None)
-    region, classifier = scale_plan.region, None
-    if scale_plan.scale > 1:
-        classifier = models.load_sight(request.model, scale=scale_plan.scale, device=request.device, mpp=region.mpp)
-    warning = check_magnification(region, background.tissue, classifier) if classifier else None
-    if warning:
-        region = replace(region, selection_warnings=(*region.selection_warnings, warning))
+    region = _check_region(request, scale_plan, background, models)
     return plan_upscaling(region, upscaler, _engine_options(request, background, upscaler))
+
+
+def _check_region(
+    request: UpscaleRequest, scale_plan: ScalePlan, background: BackgroundOptions, models: ModelLoader
+) -> SlideRegion:
+    """Return the region, with a warning if its tissue looks like another magnification than its pixel size says."""
+    region, scale = scale_plan.region, scale_plan.scale
+    if scale == 1:
+        return region
+    classifier = models.load_magnification_classifier(request.model, scale=scale, device=request.device, mpp=region.mpp)
+    warning = check_magnification(region, background.tissue, classifier) if classifier else None
+    return replace(region, selection_warnings=(*region.selection_warnings, warning)) if warning else region
 
 
 def _load_upscaler(request: UpscaleRequest, scale_plan: ScalePlan, models: ModelLoader) -> Upscaler:

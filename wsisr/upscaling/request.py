@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from wsisr.errors import OptionError, OutputError
-from wsisr.models.spec import PRECISIONS
+from wsisr.models.spec import DEVICE_KINDS, PRECISIONS
 from wsisr.upscaling.memory import DEFAULT_MEMORY_GB
 from wsisr.upscaling.selection import PixelSelection
 from wsisr.writing import Codec
@@ -16,9 +16,6 @@ from wsisr.writing.encoding.codec import SUBSAMPLINGS
 from wsisr.writing.layouts.catalog import DEFAULT_LAYOUT, LAYOUTS, resolve_layout_name
 
 AnyPath: TypeAlias = Path | str
-
-DEVICE_KINDS = ("auto", "cpu", "cuda", "tensorrt")
-"""A colon and a number may follow each."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import isfinite
 
 from wsisr.errors import OptionError
 from wsisr.imaging.geometry import Box
@@ -42,7 +43,7 @@ class PixelSelection:
         if sum((self.region is not None, self.region_mm is not None, self.whole_canvas)) > 1:
             raise OptionError("--region, --region-mm and --whole-canvas exclude each other")
         for area, option in ((self.region, "--region"), (self.region_mm, "--region-mm")):
-            if area is not None and len(area) != 4:
+            if area is not None and (len(area) != 4 or not all(map(isfinite, area))):
                 raise OptionError("give four numbers: X,Y,WIDTH,HEIGHT", option=option)
 
     @property

@@ -1,0 +1,96 @@
+"""Display of a job: its events become messages, a progress bar and panels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+import typer
+
+from wsisr.api import run_request
+from wsisr.cli.console import print_message, print_warnings, stdout_console
+from wsisr.cli.exit_codes import EXIT_INTERRUPTED
+from wsisr.cli.frontend import STOPPED_MESSAGE, Frontend
+from wsisr.cli.summary import dry_run_panel, format_pace, result_panel
+from wsisr.progress import format_count
+from wsisr.upscaling.job import Advanced, Finished, JobEvent, MaskSaved, Noted, Started, Warned
+
+if TYPE_CHECKING:
+    from wsisr.parallel.processes import StopFlag
+    from wsisr.progress import Progress
+    from wsisr.upscaling.report import UpscaleReport
+    from wsisr.upscaling.request import UpscaleRequest
+
+
+def show_job(request: UpscaleRequest, frontend: Frontend, *, quiet: bool) -> UpscaleReport:
+    """Run a job to its end, show its events, and return its report.
+
+    Exits as an interrupted program once a stop is requested. Raises `WsisrError`.
+    """
+    display = JobDisplay(request, frontend, quiet=quiet)
+    with closing(run_request(request)) as events:
+        for event in events:
+            display.show(event)
+            if isinstance(event, Started):
+                display.show_tiles(events, event)
+    assert display.finished is not None
+    display.print_result(display.finished)
+    return display.finished.report
+
+
+class JobDisplay:
+    """Where the events of one job are shown."""
+
+    def __init__(self, request: UpscaleRequest, frontend: Frontend, *, quiet: bool) -> None:
+        self.finished: Finished | None = None
+        self._request = request
+        self._frontend = frontend
+        self._quiet = quiet
+
+    def show(self, event: JobEvent) -> None:
+        """Print what a line is enough for. `quiet` leaves warnings and what was found finished."""
+        if isinstance(event, Warned):
+            print_warnings([event.text])
+        elif isinstance(event, Noted):
+            print_message(event.text)
+        elif isinstance(event, Finished):
+            self.finished = event
+        elif isinstance(event, MaskSaved) and not self._quiet:
+            size = f"{event.size.width} x {event.size.height} px"
+            print_message(f"{event.path}: shows the tissue of the whole slide, in {size}")
+
+    def show_tiles(self, events: Iterator[JobEvent], started: Started) -> None:
+        """Show the progress of the tiles, and all that follows; a stop request is heard between two steps."""
+        plan, info = started.plan, started.plan.upscaler.info
+        with self._frontend.catch_stop_signals() as stop:
+            if not self._quiet:
+                sizes = f"{plan.region.size} px to {plan.output.size} px"
+                print_message(f"{info.name}, {info.hardware}: {sizes} in {format_count(len(plan.grid), 'tile')}")
+            steps = self._take_steps(events, stop)
+            for _ in steps if self._quiet else self._frontend.show_progress(steps, format_pace):
+                pass
+
+    def print_result(self, finished: Finished) -> None:
+        """Print the panel of a dry run, or unless quiet that of a result."""
+        if finished.report.state == "planned":
+            stdout_console.print(dry_run_panel(finished.plan, finished.report, self._request.work_path))
+        if finished.report.state == "done" and not self._quiet:
+            stdout_console.print(result_panel(finished.plan, finished.report))
+
+    def _take_steps(self, events: Iterator[JobEvent], stop: StopFlag) -> Iterator[Progress]:
+        """Yield the progress among the events and show all others."""
+        is_first = True
+        for event in events:
+            if not isinstance(event, Advanced):
+                self.show(event)
+                continue
+            if stop.is_set():
+                print_message(STOPPED_MESSAGE)
+                raise typer.Exit(EXIT_INTERRUPTED)
+            step = event.progress
+            if is_first and step.done_before and not self._quiet:
+                share = f"{100 * step.done_before / step.total:.0f} %"
+                print_message(f"{self._request.output_path}: goes on from {share} that an earlier run finished")
+            is_first = False
+            yield step
