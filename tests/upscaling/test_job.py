@@ -202,6 +202,11 @@ def test_options_that_cannot_be_are_refused_before_the_slide_is_opened(options: 
         wsisr.upscale_slide("gone.svs", **options)
 
 
+def test_a_name_that_no_layout_has_is_refused(slide: Path) -> None:
+    with pytest.raises(OutputError, match=r"out\.png: its name must end in \.tif"):
+        wsisr.upscale_slide(slide, output="out.png", **BASE)
+
+
 def test_events_come_in_order_and_the_report_last(slide: Path, tmp_path: Path) -> None:
     output, mask = tmp_path / "out.tif", tmp_path / "mask.png"
     events = wsisr.iterate_upscale(slide, output=output, save_mask=mask, **BASE)
@@ -251,7 +256,7 @@ def test_a_script_needs_no_main_guard_and_no_terminal(slide: Path, tmp_path: Pat
     script = tmp_path / "script.py"
     call = f"wsisr.upscale_slide({str(slide)!r}, output={str(tmp_path / 'out.tif')!r}, scale=2, model='bicubic')"
     script.write_text(f"import wsisr\nprint({call}.state)\n")
-    command = [sys.executable, script]
+    command = [sys.executable, str(script)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
     assert (done.returncode, done.stdout, done.stderr) == (0, "done\n", "")
 

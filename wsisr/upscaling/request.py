@@ -161,8 +161,9 @@ class UpscaleRequest:
     @property
     def output_codec(self) -> Codec:
         """The codec of the output's tiles. Raises `OptionError` if its layout has none of that name."""
+        layout = LAYOUTS[self.layout_name]
         try:
-            codec = LAYOUTS[self.layout_name].select_codec(self.codec, self.quality, self.subsampling)
+            codec = layout.select_codec(self.codec, self.quality, self.subsampling)
             codec.check_viewers(accept_limited=self.accept_limited_viewers)
         except OutputError as error:
             raise OptionError(str(error), option="--codec") from None
