@@ -100,12 +100,11 @@ class BackgroundMask:
         cells = Box(left, top, right, bottom).translate(tile.blend_box.left, tile.blend_box.top)
         return cells.expand(self.receptive_field).intersection(tile.input_box)
 
-    def fill_background(self, tile: Tile, pixels: Rgb, needs_network: BoolMask, enlarged: Rgb) -> Rgb:
-        """Return the tile's enlarged core, (h, w, 3), with background where no network was needed."""
+    def fill_background(self, tile: Tile, pixels: Rgb, needs_network: BoolMask, enlarged: Rgb, scale: int) -> Rgb:
+        """Return the tile's enlarged core, (h*scale, w*scale, 3), with background where no network was needed."""
         cells = self._core_cells(tile, needs_network)
         if cells.all():
             return enlarged
-        scale = enlarged.shape[0] // tile.core.height
         background = self._background_pixels(tile, pixels, scale)
         if not cells.any():
             return background

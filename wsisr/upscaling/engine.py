@@ -233,7 +233,8 @@ def _finish_block(
 ) -> tuple[Tile, Box, Rgb, TileQuality | None]:
     """Fill the background of a block and measure the quality of the result."""
     with plan.times.measure("finish"):
-        block = plan.background.fill_background(tile_input.tile, tile_input.pixels, tile_input.needs_network, block)
+        cells = tile_input.needs_network
+        block = plan.background.fill_background(tile_input.tile, tile_input.pixels, cells, block, plan.scale)
         quality = _measure_quality(plan, tile_input, block) if plan.quality else None
     return tile_input.tile, box, block, quality
 

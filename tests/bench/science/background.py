@@ -35,7 +35,7 @@ def compared(path: str) -> str:
             window = source.read(tile.input_box)
             part = tile.core.translate(-tile.input_box.left, -tile.input_box.top) * SCALE
             network = upscaler(window[None])[0][part.rows, part.columns]
-            painted = work.background.fill_background(tile, window, flags, network)
+            painted = work.background.fill_background(tile, window, flags, network, SCALE)
             outside = ~expand_cells(flags, work.background.cell_px * SCALE, network)
             apart = np.abs(network.astype(np.int16) - painted)[outside]
             found += np.bincount(apart.ravel(), minlength=256)
