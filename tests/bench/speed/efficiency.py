@@ -71,7 +71,7 @@ def bare(upscaler: Upscaler, side: int) -> Spent:
     return Spent.by(lambda: upscaler(window).size // 3)
 
 
-def whole(work: UpscalePlan, upscaler: Upscaler, output: Path) -> Spent:
+def whole(work: UpscalePlan, output: Path) -> Spent:
     """A run as of `wsisr upscale`, work folder and verification included."""
 
     def run() -> int:
@@ -95,7 +95,7 @@ def measured(path: Path, upscaler: Upscaler, asked: argparse.Namespace) -> Row:
                 upscaler,
                 UpscaleOptions(asked.tile_px, background=tissue, quality=QualityMonitor(upscaler.info.scale)),
             )
-            spent = whole(work, upscaler, path.with_suffix(".out.ome.tif"))
+            spent = whole(work, path.with_suffix(".out.ome.tif"))
             after = bare(upscaler, asked.bare_px)
             alone = (before.rate + after.rate) / 2
             ratios.append(spent.rate / alone)
