@@ -48,7 +48,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     torch.set_num_threads(1)
     folder = tmp_path_factory.mktemp("lab")
     write_dataset(folder / "pairs")
-    write_dataset(folder / "others", pitches=(0.25, 0.25, 0.25))
+    write_dataset(folder / "others", mpps=(0.25, 0.25, 0.25))
     save_weights(folder / "span.safetensors", make_small_spec("span"), make_small_network("span").state_dict())
     (folder / "cut.safetensors").write_bytes((folder / "span.safetensors").read_bytes()[:-100])
     (folder / "pickle.safetensors").write_bytes(pickle.dumps({"weight": [1.0]}))

@@ -147,7 +147,7 @@ def test_what_shows_nothing_in_common_is_refused_and_leaves_nothing(
     assert not list(tmp_path.glob("d*"))
 
 
-def test_a_capture_of_an_unfit_pitch_stops_no_other(captures: ScanPair, tmp_path: Path) -> None:
+def test_a_capture_of_an_unfit_pixel_size_stops_no_other(captures: ScanPair, tmp_path: Path) -> None:
     low, high = tmp_path / "low", tmp_path / "high"
     for folder in (low, high):
         folder.mkdir()

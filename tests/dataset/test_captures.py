@@ -27,7 +27,7 @@ class TestImageSlide(SlideContract):
 @pytest.mark.parametrize(
     ("path", "mpp"), [("a_20x.png", 0.5), ("40x/a.png", 0.25), ("10X/b-2.5x.tif", 4.0), ("max2x3.png", None)]
 )
-def test_a_magnification_in_a_name_stands_for_a_pitch(path: str, mpp: float | None) -> None:
+def test_a_magnification_in_a_name_stands_for_a_pixel_size(path: str, mpp: float | None) -> None:
     assert pixel_size_from_name(Path(path)) == mpp
 
 

@@ -63,7 +63,7 @@ def test_a_field_that_a_coarser_level_cuts_off_gives_no_pair(tmp_path: Path) -> 
     assert [record.box for record in store.records] == [(0, 0, 64, 64)]
 
 
-def test_a_record_tells_pitch_level_and_scale(tmp_path: Path) -> None:
+def test_a_record_tells_pixel_size_level_and_scale(tmp_path: Path) -> None:
     store = build_small_dataset(
         tmp_path / "dataset", [write_slide(tmp_path / "P7_HE.ome.tif", Size(256, 256), (2, 4), mpp=0.25)]
     )

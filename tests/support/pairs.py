@@ -94,10 +94,10 @@ def read_files(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def write_dataset(folder: Path, *, side: int = 64, seed: int = 0, pitches: Sequence[float] = (0.5, 0.5, 0.5)) -> Path:
+def write_dataset(folder: Path, *, side: int = 64, seed: int = 0, mpps: Sequence[float] = (0.5, 0.5, 0.5)) -> Path:
     """Write two training slides and one for validation, four patches of blurred noise each, which can be learned."""
     records: list[PatchRecord] = []
-    for number, (split, mpp) in enumerate(zip(("train", "train", "val"), pitches, strict=True)):
+    for number, (split, mpp) in enumerate(zip(("train", "train", "val"), mpps, strict=True)):
         with open_shard_writer(folder, f"slide{number}") as writer:
             for index in range(4):
                 high = enlarge_image(make_noise(Size(side // 4, side // 4), seed + 10 * number + index), 4, "bicubic")

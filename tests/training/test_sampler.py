@@ -51,7 +51,7 @@ def test_a_pair_depends_on_seed_step_and_sample_only(dataset: Path, step: int, s
 
 
 def test_only_the_magnifications_that_were_asked_for_are_trained_on(tmp_path: Path) -> None:
-    folder = write_dataset(tmp_path, pitches=(0.5, 0.25, 0.5))
+    folder = write_dataset(tmp_path, mpps=(0.5, 0.25, 0.5))
     chosen = [
         BatchSampler(DataConfig(folder, 8, magnifications=each), 2, 0) for each in ((), (10.0,), (20.0,), (10.0, 20.0))
     ]

@@ -43,7 +43,7 @@ JOINT = NetworkConfig(2, "mmsrnet", channels=8, blocks=1, window=3, trunk="edsr"
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Of 10x and 20x, at low resolution."""
-    return write_dataset(tmp_path_factory.mktemp("pairs"), pitches=(0.5, 0.25, 0.5))
+    return write_dataset(tmp_path_factory.mktemp("pairs"), mpps=(0.5, 0.25, 0.5))
 
 
 @pytest.fixture(scope="module")
