@@ -51,18 +51,18 @@ from wsisr.training.loop import LAST_WEIGHTS_FILE, TrainingRun
 SCALE = 2
 
 HIDDEN = CaptureFlaws(blur_px=0.55, noise=2.5, quality=85)
-"""What the coarser captures suffer, and the tests: with a pixel's own footprint a blur of 0.71 px."""
+"""Degradation of the coarser captures and of the test pairs; with the footprint of a pixel, a blur of 0.71 px."""
 
 TURN, STRETCH = 2.5, 0.02
 """Largest angle in degrees, and share by which a capture's scale is off."""
 
-WINDOW_PX = 1024
-"""Side of what is scored of each held-out slide."""
+SCORED_PX = 1024
+"""Side of the scored centre of each held-out slide."""
 
 KINDS = {"registered": "stored", "aligned": "stored", "bicubic": "bicubic", "unregistered": "stored"}
-"""Each network, and where its low resolution comes from: `stored` is what the dataset holds."""
+"""Network to the kernel of its training; `stored` is the low resolution in the dataset."""
 
-MOST_LOST = 0.2
+MAX_LOSS_DB = 0.2
 """dB by which registered pairs may be worse than aligned ones."""
 
 
@@ -89,13 +89,13 @@ class Specimen:
             assert slide.info.mpp is not None
             return slide.info.mpp
 
-    def random(self, purpose: int) -> np.random.Generator:
+    def make_generator(self, purpose: int) -> np.random.Generator:
         return np.random.default_rng([self.number, purpose])
 
     @cached_property
     def truth(self) -> Affine:
         """From px of the coarser capture to px of the slide: the slide's middle in the capture's, a little off."""
-        random, size = self.random(0), self.low_size
+        random, size = self.make_generator(0), self.low_size
         turn = Affine.similarity(SCALE * random.uniform(1 - STRETCH, 1 + STRETCH), random.uniform(-TURN, TURN))
         middle = turn(np.array([[size.width / 2, size.height / 2]]))[0]
         off = np.array(self.fine.shape[1::-1]) / 2 - middle + random.uniform(-20, 20, 2)
@@ -106,63 +106,63 @@ class Specimen:
         height, width = self.fine.shape[:2]
         return Size(round(0.9 * width / SCALE), round(0.9 * height / SCALE))
 
-    def capture(self) -> Path:
-        """Makes the coarser capture, where it is not there yet."""
+    def write_low(self) -> Path:
+        """Write the coarser capture if it does not exist yet, and return its path."""
         if not self.low_path.exists():
             self.low_path.parent.mkdir(parents=True, exist_ok=True)
-            pixels = render_capture(self.fine, self.truth, self.low_size, HIDDEN, self.random(1))
+            pixels = render_capture(self.fine, self.truth, self.low_size, HIDDEN, self.make_generator(1))
             write_capture(self.low_path, pixels, self.mpp * SCALE)
         return self.low_path
 
     @cached_property
     def aligned(self) -> Rgb:
-        """The slide as the hidden optics show it, pixel on pixel."""
-        return seen_through(self.fine, self.random(2))
+        """The slide through the hidden optics, on its own pixel grid."""
+        return render_low(self.fine, self.make_generator(2))
 
 
-def seen_through(fine: Rgb, random: np.random.Generator) -> Rgb:
-    """(h*2, w*2, 3) to (h, w, 3)."""
+def render_low(fine: Rgb, random: np.random.Generator) -> Rgb:
+    """Render (h*2, w*2, 3) through the hidden optics, as (h, w, 3)."""
     return render_capture(
         fine, Affine.similarity(SCALE), Size(fine.shape[1] // SCALE, fine.shape[0] // SCALE), HIDDEN, random
     )
 
 
-def registered(specimens: Sequence[Specimen], folder: Path, patch_px: int) -> PatchStore:
-    """The pairs of all captures in one dataset; a few for validation, which a run needs and nothing here looks at."""
-    found: list[PatchRecord] = []
+def build_registered(specimens: Sequence[Specimen], folder: Path, patch_px: int) -> PatchStore:
+    """Build the pairs of all captures as one dataset; 8 pairs are for validation, which a run needs."""
+    records: list[PatchRecord] = []
     (folder / SHARDS).mkdir(parents=True, exist_ok=True)
     for specimen in specimens:
-        own = folder.parent / "captured" / specimen.path.stem
-        if not own.exists():
-            command = ["captured", specimen.capture(), specimen.path, "-o", own, "--val-share", 0, "--quiet"]
+        captured = folder.parent / "captured" / specimen.path.stem
+        if not captured.exists():
+            command = ["captured", specimen.write_low(), specimen.path, "-o", captured, "--val-share", 0, "--quiet"]
             options = [*command, "--patch-px", patch_px, "--most-patches", 10_000, "--jobs", 1]
             subprocess.run([sys.executable, "-m", "wsisr", "build-dataset", *map(str, options)], check=True)
-        shutil.copytree(own / SHARDS, folder / SHARDS, dirs_exist_ok=True)
-        found += PatchStore(own).records
-    held = [replace(record, split="val") for record in found[-8:]]
-    write_manifest(folder, [*(replace(record, split="train") for record in found[:-8]), *held])
+        shutil.copytree(captured / SHARDS, folder / SHARDS, dirs_exist_ok=True)
+        records += PatchStore(captured).records
+    validation = [replace(record, split="val") for record in records[-8:]]
+    write_manifest(folder, [*(replace(record, split="train") for record in records[:-8]), *validation])
     return PatchStore(folder)
 
 
-def others(specimens: Sequence[Specimen], of: PatchStore, folder: Path) -> None:
-    """The same fields, perfectly aligned and not registered, as datasets of their own."""
-    rows: dict[str, list[PatchRecord]] = {"aligned": [], "unregistered": []}
+def write_other_datasets(specimens: Sequence[Specimen], of: PatchStore, folder: Path) -> None:
+    """Write the fields of the registered pairs as two more datasets, perfectly aligned and not registered."""
+    written: dict[str, list[PatchRecord]] = {"aligned": [], "unregistered": []}
     for specimen in specimens:
-        own = [record for record in of.records if record.shard == f"{specimen.path.stem}.bin"]
-        for name, made in rows.items():
-            with open_shard_writer(folder / name, specimen.path.stem) as part:
-                pairs = (getattr(Pairs(specimen, of), name)(record) for record in own)
-                made += [kept(part, record, *pair) for record, pair in zip(own, pairs, strict=True)]
-    for name, made in rows.items():
-        write_manifest(folder / name, made)
+        of_specimen = [record for record in of.records if record.shard == f"{specimen.path.stem}.bin"]
+        for name, records in written.items():
+            with open_shard_writer(folder / name, specimen.path.stem) as writer:
+                pairs = (getattr(OtherPairs(specimen, of), name)(record) for record in of_specimen)
+                records += [store_pair(writer, record, *pair) for record, pair in zip(of_specimen, pairs, strict=True)]
+    for name, records in written.items():
+        write_manifest(folder / name, records)
 
 
-def kept(part: ShardWriter, record: PatchRecord, high: Rgb, low: Rgb) -> PatchRecord:
-    return replace(record, shard=part.shard, images={"hr": part.write_image(high), "lr": part.write_image(low)})
+def store_pair(writer: ShardWriter, record: PatchRecord, high: Rgb, low: Rgb) -> PatchRecord:
+    return replace(record, shard=writer.shard, images={"hr": writer.write_image(high), "lr": writer.write_image(low)})
 
 
 @dataclass(frozen=True, slots=True)
-class Pairs:
+class OtherPairs:
     """High and low resolution of the field of a registered pair, made in other ways."""
 
     specimen: Specimen
@@ -182,12 +182,14 @@ class Pairs:
     def error_px(self, record: PatchRecord) -> float:
         """Of the unregistered pair: mean distance of its corners from where they belong, in px of the slide."""
         box = self._by_whole_pixels(record)
-        laid = Affine.similarity(SCALE).translate(box.left, box.top)
+        by_whole_pixels = Affine.similarity(SCALE).translate(box.left, box.top)
         side = record.side // SCALE
-        return mean_corner_distance(laid, self.specimen.truth.shift_origin(*self._corner(record)), Size(side, side))
+        return mean_corner_distance(
+            by_whole_pixels, self.specimen.truth.shift_origin(*self._corner(record)), Size(side, side)
+        )
 
     def _by_whole_pixels(self, record: PatchRecord) -> Box:
-        x, y = self.specimen.truth(self._middle(record))[0] - record.side / 2
+        x, y = self.specimen.truth(self._centre(record))[0] - record.side / 2
         height, width = self.specimen.fine.shape[:2]
         left, top = (int(np.clip(round(at), 0, end - record.side)) for at, end in ((x, width), (y, height)))
         return Box(left, top, left + record.side, top + record.side)
@@ -195,37 +197,38 @@ class Pairs:
     def _corner(self, record: PatchRecord) -> tuple[float, float]:
         return float(str(record.parameters["low left"])), float(str(record.parameters["low top"]))
 
-    def _middle(self, record: PatchRecord) -> np.ndarray:
+    def _centre(self, record: PatchRecord) -> np.ndarray:
         return np.array([self._corner(record)]) + record.side / SCALE / 2
 
 
-def trained(name: str, folder: Path, asked: argparse.Namespace) -> Upscaler:
-    """The network, trained to its end, wherever it was stopped before."""
+def train_network(name: str, folder: Path, options: argparse.Namespace) -> Upscaler:
+    """Train a network to its end, resuming a run that was stopped, and load it."""
     dataset = folder / ("aligned" if name == "bicubic" else name)
+    steps = options.steps
     schedule = ScheduleConfig(
-        asked.steps, learning_rate=2e-3, warm_up=asked.steps // 20, ema=0.99, validate_every=asked.steps, save_every=50
+        steps, learning_rate=2e-3, warm_up=steps // 20, ema=0.99, validate_every=steps, save_every=50
     )
-    shape = NetworkConfig(SCALE, asked.family, asked.channels, asked.blocks)
-    config = TrainConfig(shape, DataConfig(dataset, asked.crop_px, 8, {KINDS[name]: 1.0}), schedule)
-    own = folder / f"{name}-{asked.family}-{asked.channels}-{asked.blocks}-{asked.steps}"
-    if not (own / LAST_WEIGHTS_FILE).exists():
-        for report in TrainingRun(config, own, torch.device("cpu")):
+    shape = NetworkConfig(SCALE, options.family, options.channels, options.blocks)
+    config = TrainConfig(shape, DataConfig(dataset, options.crop_px, 8, {KINDS[name]: 1.0}), schedule)
+    run = folder / f"{name}-{options.family}-{options.channels}-{options.blocks}-{options.steps}"
+    if not (run / LAST_WEIGHTS_FILE).exists():
+        for report in TrainingRun(config, run, torch.device("cpu")):
             if report.step % 100 == 0:
                 sys.stderr.write(f"{name}: step {report.step} of {report.steps}, loss {report.loss:.4f}\n")
-    return load_upscaler(own / LAST_WEIGHTS_FILE, scale=SCALE, device="cpu")
+    return load_upscaler(run / LAST_WEIGHTS_FILE, scale=SCALE, device="cpu")
 
 
-def windows(slides: Sequence[Path]) -> Iterator[tuple[Rgb, Rgb]]:
-    """The middle of each held-out slide, and the same seen through the hidden optics."""
+def read_windows(slides: Sequence[Path]) -> Iterator[tuple[Rgb, Rgb]]:
+    """Read the centre of each held-out slide, and render the same through the hidden optics."""
     for number, path in enumerate(slides):
         with open_slide(path) as slide:
-            left, top = ((side - WINDOW_PX) // 2 for side in (slide.info.size.width, slide.info.size.height))
-            high = slide.read(Box(left, top, left + WINDOW_PX, top + WINDOW_PX), 0)
-        yield high, seen_through(high, np.random.default_rng([number, 3]))
+            left, top = ((side - SCORED_PX) // 2 for side in (slide.info.size.width, slide.info.size.height))
+            high = slide.read(Box(left, top, left + SCORED_PX, top + SCORED_PX), 0)
+        yield high, render_low(high, np.random.default_rng([number, 3]))
 
 
-def score(upscaler: Upscaler, pairs: Sequence[tuple[Rgb, Rgb]]) -> float:
-    """PSNR in dB, mean over slides."""
+def score_network(upscaler: Upscaler, pairs: Sequence[tuple[Rgb, Rgb]]) -> float:
+    """Return the PSNR in dB, mean over slides."""
     inner = slice(UNSCORED_BORDER_PX, -UNSCORED_BORDER_PX)
     errors = [
         mean_squared_error(upscaler(low[None].copy())[0][inner, inner], high[inner, inner]) for high, low in pairs
@@ -233,14 +236,14 @@ def score(upscaler: Upscaler, pairs: Sequence[tuple[Rgb, Rgb]]) -> float:
     return mean(psnr_from_error(error) for error in errors)
 
 
-def datasets(asked: argparse.Namespace) -> dict[str, float]:
-    """Makes all datasets; how many pairs there are, and how far off the unregistered ones lie."""
-    specimens = [Specimen(path, number, asked.runs) for number, path in enumerate(asked.slides)]
-    done = asked.runs / "registered"
-    if not (asked.runs / "unregistered" / MANIFEST).exists():
-        others(specimens, registered(specimens, done, asked.patch_px), asked.runs)
-    store = PatchStore(done)
-    by_shard = {f"{specimen.path.stem}.bin": Pairs(specimen, store) for specimen in specimens}
+def build_datasets(options: argparse.Namespace) -> dict[str, float]:
+    """Build all datasets; return the number of pairs, and the median error of the unregistered ones."""
+    specimens = [Specimen(path, number, options.runs) for number, path in enumerate(options.slides)]
+    registered = options.runs / "registered"
+    if not (options.runs / "unregistered" / MANIFEST).exists():
+        write_other_datasets(specimens, build_registered(specimens, registered, options.patch_px), options.runs)
+    store = PatchStore(registered)
+    by_shard = {f"{specimen.path.stem}.bin": OtherPairs(specimen, store) for specimen in specimens}
     errors = [by_shard[record.shard].error_px(record) for record in store.records]
     return {"pairs": len(errors), "unregistered_error_px": float(np.median(errors))}
 
@@ -257,24 +260,24 @@ def main() -> int:
     parser.add_argument("--patch-px", type=int, default=192, help="side of a pair's high resolution")
     parser.add_argument("--runs", type=Path, default=Path("runs/realpairs"))
     parser.add_argument("--json", type=Path)
-    asked = parser.parse_args()
-    facts = datasets(asked)
+    options = parser.parse_args()
+    facts = build_datasets(options)
     sys.stdout.write(f"{facts['pairs']} pairs; unregistered ones lie {facts['unregistered_error_px']:.2f} px off\n")
-    pairs = list(windows(asked.dev))
-    scores = {"no network, bicubic": score(Resampling("bicubic", SCALE), pairs)}
+    pairs = list(read_windows(options.dev))
+    scores = {"no network, bicubic": score_network(Resampling("bicubic", SCALE), pairs)}
     for name in KINDS:
-        scores[name] = score(trained(name, asked.runs, asked), pairs)
-    for name, found in scores.items():
-        sys.stdout.write(f"{name:20} {found:.2f} dB\n")
+        scores[name] = score_network(train_network(name, options.runs, options), pairs)
+    for name, psnr_db in scores.items():
+        sys.stdout.write(f"{name:20} {psnr_db:.2f} dB\n")
     shown = {
-        "within 0.2 dB of aligned": scores["registered"] >= scores["aligned"] - MOST_LOST,
+        "within 0.2 dB of aligned": scores["registered"] >= scores["aligned"] - MAX_LOSS_DB,
         "above bicubic": scores["registered"] > scores["bicubic"],
         "above unregistered": scores["registered"] > scores["unregistered"],
     }
     sys.stdout.write("".join(f"registered {claim}: {'yes' if holds else 'NO'}\n" for claim, holds in shown.items()))
-    if asked.json:
-        settings = {"steps": asked.steps, "hidden": asdict(HIDDEN), **facts}
-        asked.json.write_text(json.dumps({"psnr_db": scores, "shown": shown, **settings}, indent=1) + "\n")
+    if options.json:
+        settings = {"steps": options.steps, "hidden": asdict(HIDDEN), **facts}
+        options.json.write_text(json.dumps({"psnr_db": scores, "shown": shown, **settings}, indent=1) + "\n")
     return 0 if all(shown.values()) else 1
 
 

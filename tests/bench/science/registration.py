@@ -50,54 +50,51 @@ class Trial:
     slide: str
     partner: str
     """`true`, `another field` or `another slide`."""
-    found: FittedMap | RegistrationFailure
+    registered: FittedMap | RegistrationFailure
     error_px: float
 
 
-def drawn(fine: Rgb, setting: FieldSettings, count: int, random: np.random.Generator) -> list[RegisteredField]:
-    """Fields with something to see; fewer where the slide is mostly glass."""
+def draw_fields(fine: Rgb, setting: FieldSettings, count: int, random: np.random.Generator) -> list[RegisteredField]:
+    """Draw fields with contrast; fewer than `count` if the slide is mostly glass."""
     fields = (setting.draw_field(fine, random) for _ in range(20 * count))
-    found = [field for field, _ in zip((field for field in fields if field), range(count), strict=False)]
-    return found
+    return [field for field, _ in zip((field for field in fields if field), range(count), strict=False)]
 
 
-def tried(low: RegisteredField, high: RegisteredField, setting: FieldSettings, labels: tuple[str, str]) -> Trial:
+def try_registration(
+    low: RegisteredField, high: RegisteredField, setting: FieldSettings, labels: tuple[str, str]
+) -> Trial:
     prior = centre_map(Affine.similarity(setting.ratio), len(low.low), (setting.high_px / 2, setting.high_px / 2))
-    reach = int(np.ceil(1.25 * setting.shift_px / setting.ratio))
-    found = register_field(
-        low.low,
-        RegistrationTarget.prepare(high.high, setting.ratio),
-        MapPrior(prior, reach, DEGREES),
-        AcceptanceLimits(),
-    )
+    search_px = int(np.ceil(1.25 * setting.shift_px / setting.ratio))
+    target = RegistrationTarget.prepare(high.high, setting.ratio)
+    registered = register_field(low.low, target, MapPrior(prior, search_px, DEGREES), AcceptanceLimits())
+    if isinstance(registered, RegistrationFailure):
+        return Trial(*labels, registered, float("nan"))
     size = Size(len(low.low), len(low.low))
-    return Trial(
-        *labels,
-        found,
-        mean_corner_distance(found.map, high.truth, size) if isinstance(found, FittedMap) else float("nan"),
-    )
+    return Trial(*labels, registered, mean_corner_distance(registered.map, high.truth, size))
 
 
-def trials(slides: list[Path], setting: FieldSettings, count: int, random: np.random.Generator) -> Iterator[Trial]:
+def run_trials(slides: list[Path], setting: FieldSettings, count: int, random: np.random.Generator) -> Iterator[Trial]:
     before: list[RegisteredField] = []
     for path in slides:
         with open_slide(path) as slide:
-            fields = drawn(slide.read(Box.from_size(slide.info.size), 0), setting, count, random)
+            fields = draw_fields(slide.read(Box.from_size(slide.info.size), 0), setting, count, random)
         for field in fields:
-            yield tried(field, field, setting, (path.stem, "true"))
+            yield try_registration(field, field, setting, (path.stem, "true"))
             for other in fields:
                 if np.abs(np.subtract(field.centre, other.centre)).max() > 1.2 * setting.high_px * FINE_PX:
-                    yield tried(field, other, setting, (path.stem, "another field"))
+                    yield try_registration(field, other, setting, (path.stem, "another field"))
                     break
             if before:
-                yield tried(field, before[int(random.integers(len(before)))], setting, (path.stem, "another slide"))
+                yield try_registration(
+                    field, before[int(random.integers(len(before)))], setting, (path.stem, "another slide")
+                )
         before = fields
 
 
-def summary(found: list[Trial]) -> dict[str, object]:
-    true = [trial for trial in found if trial.partner == "true"]
-    wrong = [trial for trial in found if trial.partner != "true"]
-    errors = [trial.error_px for trial in true if isinstance(trial.found, FittedMap)]
+def summarise_trials(trials: list[Trial]) -> dict[str, object]:
+    true = [trial for trial in trials if trial.partner == "true"]
+    wrong = [trial for trial in trials if trial.partner != "true"]
+    errors = [trial.error_px for trial in true if isinstance(trial.registered, FittedMap)]
     return {
         "true": len(true),
         "wrong": len(wrong),
@@ -106,13 +103,17 @@ def summary(found: list[Trial]) -> dict[str, object]:
         "p95": float(np.percentile(errors, 95)),
         "largest": max(errors),
         "accepted": len(errors) / len(true),
-        "refused": sum(isinstance(trial.found, RegistrationFailure) for trial in wrong) / len(wrong),
-        "true refused for": Counter(trial.found for trial in true if isinstance(trial.found, RegistrationFailure)),
-        "wrong refused for": Counter(trial.found for trial in wrong if isinstance(trial.found, RegistrationFailure)),
+        "refused": sum(isinstance(trial.registered, RegistrationFailure) for trial in wrong) / len(wrong),
+        "true refused for": Counter(
+            trial.registered for trial in true if isinstance(trial.registered, RegistrationFailure)
+        ),
+        "wrong refused for": Counter(
+            trial.registered for trial in wrong if isinstance(trial.registered, RegistrationFailure)
+        ),
     }
 
 
-def told(ratio: int, numbers: dict[str, object], each_ms: float) -> str:
+def format_summary(ratio: int, numbers: dict[str, object], each_ms: float) -> str:
     return (
         f"{ratio}:1  {numbers['true']} true, {numbers['wrong']} wrong partners, {numbers['slides']} slides  error px: "
         f"median {numbers['median']:.3f}, 95 % {numbers['p95']:.3f}, largest {numbers['largest']:.3f}  "
@@ -121,64 +122,66 @@ def told(ratio: int, numbers: dict[str, object], each_ms: float) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Whole:
+class WholeFileTrial:
     """Two whole files offered to each other."""
 
     slide: str
-    lies: str
-    partners: bool
-    """Whether they show the same specimen."""
+    orientation: str
+    same_specimen: bool
+    """They show the same specimen."""
     error_px: float | None
-    """None where no common tissue was found."""
+    """None if no common tissue was found."""
 
 
-def wholes(slides: list[Path], seed: int) -> Iterator[Whole]:
+def run_whole_file_trials(slides: list[Path], seed: int) -> Iterator[WholeFileTrial]:
     before: Path | None = None
     with tempfile.TemporaryDirectory() as name:
         for number, path in enumerate(slides):
             quarter, flip, ratio = 90 * (number % 4), number // 4 % 2 == 1, (2, 4)[number % 3 == 2]
             with open_slide(path) as slide:
-                made = render_scans(middle(slide), ratio, np.random.default_rng([seed, number]), quarter, flip)
-            low = write_capture(Path(name) / f"{number}-low.tif", made.low, ratio)
-            high = write_capture(Path(name) / f"{number}-high.tif", made.high, 1.0)
-            lies = f"{quarter} degrees{', mirrored' * flip}, {ratio}:1"
+                scans = render_scans(read_centre(slide), ratio, np.random.default_rng([seed, number]), quarter, flip)
+            low = write_capture(Path(name) / f"{number}-low.tif", scans.low, ratio)
+            high = write_capture(Path(name) / f"{number}-high.tif", scans.high, 1.0)
+            orientation = f"{quarter} degrees{', mirrored' * flip}, {ratio}:1"
             for partner in (high, before):
                 if partner is not None:
-                    yield Whole(path.stem, lies, partner is high, aligned(low, partner, ratio, made.truth))
+                    yield WholeFileTrial(
+                        path.stem, orientation, partner is high, align_files(low, partner, ratio, scans.truth)
+                    )
             before = high
 
 
-def middle(slide: Slide) -> Rgb:
-    """At most so much of a slide's finest level as fits a small machine."""
+def read_centre(slide: Slide) -> Rgb:
+    """Read the centre of a slide's finest level, at most `WHOLE_PX` wide and high."""
     width, height = (min(side, WHOLE_PX) for side in (slide.info.size.width, slide.info.size.height))
     left, top = (slide.info.size.width - width) // 2, (slide.info.size.height - height) // 2
     return slide.read(Box(left, top, left + width, top + height), 0)
 
 
-def aligned(low: Path, high: Path, ratio: int, truth: Affine) -> float | None:
+def align_files(low: Path, high: Path, ratio: int, truth: Affine) -> float | None:
     with open_slide(low) as coarse, open_slide(high) as fine:
         try:
-            found = align_captures(coarse, fine)
+            consensus = align_captures(coarse, fine)
         except NoCommonTissueError:
             return None
-        return mean_corner_distance(found.map.rescale(ratio, 1.0), truth, coarse.info.size)
+        return mean_corner_distance(consensus.map.rescale(ratio, 1.0), truth, coarse.info.size)
 
 
-def told_whole(found: list[Whole]) -> dict[str, object]:
-    errors = [each.error_px for each in found if each.partners and each.error_px is not None]
-    wrong = [each for each in found if not each.partners]
+def summarise_whole_files(trials: list[WholeFileTrial]) -> dict[str, object]:
+    errors = [each.error_px for each in trials if each.same_specimen and each.error_px is not None]
+    wrong = [each for each in trials if not each.same_specimen]
     return {
-        "true": sum(each.partners for each in found),
+        "true": sum(each.same_specimen for each in trials),
         "found": len(errors),
         "median": float(np.median(errors)),
         "largest": max(errors),
         "wrong": len(wrong),
         "wrong refused": sum(each.error_px is None for each in wrong),
-        "files": [asdict(each) for each in found],
+        "files": [asdict(each) for each in trials],
     }
 
 
-def passed(numbers: dict[str, object]) -> bool:
+def meets_targets(numbers: dict[str, object]) -> bool:
     low = all(float(str(numbers[name])) <= TARGETS[name] for name in ("median", "p95"))
     return low and all(float(str(numbers[name])) >= TARGETS[name] for name in ("accepted", "refused"))
 
@@ -190,28 +193,35 @@ def main() -> int:
     parser.add_argument("--whole", type=int, default=8, help="slides of which whole files are made")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", type=Path)
-    asked = parser.parse_args()
+    options = parser.parse_args()
     results = {}
     for ratio in (4, 2):
         start = time.perf_counter()
-        found = list(
-            trials(asked.slides, FieldSettings(ratio), asked.fields, np.random.default_rng([asked.seed, ratio]))
+        random = np.random.default_rng([options.seed, ratio])
+        trials = list(run_trials(options.slides, FieldSettings(ratio), options.fields, random))
+        results[f"{ratio}:1"] = summarise_trials(trials)
+        sys.stdout.write(
+            format_summary(ratio, results[f"{ratio}:1"], 1000 * (time.perf_counter() - start) / len(trials))
         )
-        results[f"{ratio}:1"] = summary(found)
-        sys.stdout.write(told(ratio, results[f"{ratio}:1"], 1000 * (time.perf_counter() - start) / len(found)))
         sys.stdout.flush()
-    whole = told_whole(list(wholes(asked.slides[: asked.whole], asked.seed))) if asked.whole else {}
+    whole = (
+        summarise_whole_files(list(run_whole_file_trials(options.slides[: options.whole], options.seed)))
+        if options.whole
+        else {}
+    )
     if whole:
         results["whole files"] = whole
         sys.stdout.write(
             f"whole files: {whole['found']} of {whole['true']} found, corners off by {whole['median']:.3f} px in the "
             f"median, {whole['largest']:.3f} at the most; {whole['wrong refused']} of {whole['wrong']} wrong refused\n"
         )
-    if asked.json:
-        asked.json.parent.mkdir(parents=True, exist_ok=True)
-        asked.json.write_text(json.dumps({"targets": TARGETS, "seed": asked.seed, "results": results}, indent=1) + "\n")
-    sound = not whole or (whole["found"], whole["wrong refused"]) == (whole["true"], whole["wrong"])
-    return 0 if sound and all(passed(results[ratio]) for ratio in ("4:1", "2:1")) else 1
+    if options.json:
+        options.json.parent.mkdir(parents=True, exist_ok=True)
+        options.json.write_text(
+            json.dumps({"targets": TARGETS, "seed": options.seed, "results": results}, indent=1) + "\n"
+        )
+    whole_passes = not whole or (whole["found"], whole["wrong refused"]) == (whole["true"], whole["wrong"])
+    return 0 if whole_passes and all(meets_targets(results[ratio]) for ratio in ("4:1", "2:1")) else 1
 
 
 if __name__ == "__main__":
