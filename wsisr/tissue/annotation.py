@@ -1,6 +1,10 @@
 """Tissue marked by a person or another program: a mask picture, or GeoJSON annotations as QuPath writes them.
 
-Both are untrusted: sizes are checked before anything is decoded, and what is not understood is refused.
+Where a scanner's canvas is larger than what it scanned, programs count from either corner: OpenSlide and ASAP from the
+canvas, QuPath from the scanned bounds (qupath#820, qupath#1278). The file does not say which. A reading by which no
+mark touches the scan is wrong; where both touch it, and mark different places, the user is asked.
+
+Both kinds of files are untrusted: sizes are checked before anything is decoded, and what is not understood is refused.
 """
 
 from __future__ import annotations
@@ -8,7 +12,9 @@ from __future__ import annotations
 import json
 import math
 import warnings
-from collections.abc import Iterator
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +24,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from wsisr.errors import ConfigError, ConfigNotFoundError, describe_error
-from wsisr.imaging.geometry import Size
+from wsisr.imaging.geometry import Box, Size
 from wsisr.tissue.map import BoolMask, TissueMap
 
 MAX_GEOJSON_BYTES = 256_000_000
@@ -33,13 +39,81 @@ MIN_DOWNSAMPLE = 4
 ASPECT_TOLERANCE = 0.05
 """Largest relative difference of a mask's aspect ratio from the slide's."""
 
-_SIZE_WARNING = Image.DecompressionBombWarning  # `MAX_MASK_PX` refuses such pictures with a message of our own
+ORIGINS = ("auto", "canvas", "bounds")
+"""What coordinates and masks may refer to: the whole canvas, or the scanned bounds; `auto` is what is possible."""
+
+IGNORED_CLASS = "Ignore*"
+"""QuPath's class of what is to be left out, such as folds and artefacts."""
+
+_GZIP_MAGIC = b"\x1f\x8b"
+_GZIP_WINDOW = 31  # zlib's code for a gzip header and its largest window
 
 Rings = list[npt.NDArray[np.int32]]
 
 
-def read_mask_picture(path: Path, slide: Size) -> TissueMap:
-    """Read a mask picture, stretched over the slide; any pixel that is not black is tissue. Raises `ConfigError`."""
+@dataclass(frozen=True, slots=True)
+class Canvas:
+    """The area that marks refer to."""
+
+    size: Size
+    """The whole slide."""
+    bounds: Box | None = None
+    """The scanned area, where it is not the whole slide."""
+    origin: str = "auto"
+    """One of `ORIGINS`."""
+
+    def choose_map(self, path: Path, read: Callable[[Box], BoolMask]) -> TissueMap:
+        """Return the map of a file whose marks `read` places, for the area that they are counted in.
+
+        Raises `ConfigError` where they mark nothing, or nobody can say which of both areas is meant.
+        """
+        whole = Box.from_size(self.size)
+        if self.bounds is None or self.origin == "canvas":
+            return _make_tissue_map(read(whole), path)
+        from_bounds = read(self.bounds)
+        if self.origin == "bounds":
+            return _make_tissue_map(from_bounds, path)
+        from_canvas = read(whole)
+        scanned = [_crop_mask(mask, self.bounds, self.size) for mask in (from_canvas, from_bounds)]
+        if scanned[0].any() and scanned[1].any() and not np.array_equal(*scanned):
+            corner = f"{self.bounds.left}, {self.bounds.top}"
+            raise ConfigError(
+                f"{path}: may count from the canvas or, as QuPath does, from the scanned bounds at {corner} px; "
+                "say which with --tissue-origin canvas or bounds"
+            )
+        if not (scanned[0].any() or scanned[1].any()):
+            raise ConfigError(f"{path}: marks nothing that was scanned; check that it belongs to this slide")
+        return _make_tissue_map(from_canvas if scanned[0].any() else from_bounds, path)
+
+
+def read_mask_picture(path: Path, canvas: Canvas) -> TissueMap:
+    """Read a mask picture, stretched over the slide or over its scanned bounds; any pixel that is not black is tissue.
+
+    Its aspect ratio may tell which of both it covers. Raises `ConfigError`.
+    """
+    mask = _load_mask_picture(path)
+    height, width = mask.shape
+
+    def place(area: Box) -> BoolMask:
+        if not fits(area, ASPECT_TOLERANCE):
+            return np.zeros((1, 1), bool)
+        return mask if area.size == canvas.size else _paste_mask(mask, area, canvas.size)
+
+    def fits(area: Box, tolerance: float) -> bool:
+        error = abs(math.log(width * area.height / (height * area.width)))
+        return error <= tolerance + 1 / min(width, height)
+
+    areas = {"canvas": Box.from_size(canvas.size), "bounds": canvas.bounds}
+    possible = {name: area for name, area in areas.items() if area and canvas.origin in ("auto", name)}
+    if not any(fits(area, ASPECT_TOLERANCE) for area in possible.values()):
+        covered = " or ".join(f"{area.size} px" for area in possible.values())
+        raise ConfigError(f"{path}: a mask of {width} x {height} px does not cover {covered}; give one of this slide")
+    exact = [name for name, area in possible.items() if fits(area, 0.0)]
+    return (replace(canvas, origin=exact[0]) if len(exact) == 1 else canvas).choose_map(path, place)
+
+
+def _load_mask_picture(path: Path) -> BoolMask:
+    """Load which pixels of a picture are not black. Raises `ConfigError`."""
     try:
         with (
             warnings.catch_warnings(action="ignore", category=Image.DecompressionBombWarning),
@@ -47,16 +121,40 @@ def read_mask_picture(path: Path, slide: Size) -> TissueMap:
         ):
             if picture.width * picture.height > MAX_MASK_PX:
                 raise ConfigError(f"{path}: {picture.width} x {picture.height} px is too large; shrink the mask")
-            mask = _nonblack_mask(picture)
+            return _nonblack_mask(picture)
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         error_type = ConfigNotFoundError if isinstance(error, FileNotFoundError) else ConfigError
         raise error_type(
             f"{path}: is not a mask picture ({describe_error(error)}); give a PNG or a GeoJSON, auto or none"
         ) from error
-    height, width = mask.shape
-    if abs(math.log(width * slide.height / (height * slide.width))) > ASPECT_TOLERANCE + 1 / min(width, height):
-        raise ConfigError(f"{path}: a mask of {width} x {height} px does not cover {slide} px; give one of this slide")
-    return _make_tissue_map(mask, path)
+
+
+def _paste_mask(mask: BoolMask, area: Box, size: Size) -> BoolMask:
+    """Return a mask of the whole slide, of about the same resolution, that shows `mask` in an area."""
+    factor = max(area.width / mask.shape[1], area.height / mask.shape[0], math.sqrt(size.pixel_count / MAX_MASK_PX))
+    whole = np.zeros((math.ceil(size.height / factor), math.ceil(size.width / factor)), np.uint8)
+    part = _scale_box(area, size, whole.shape)
+    # No mark may get lost, so each pixel counts that touches one.
+    resized = TissueMap(mask, "").mask_pixels(part.size)
+    whole[part.rows, part.columns] = resized
+    return whole.astype(bool)
+
+
+def _crop_mask(mask: BoolMask, area: Box, size: Size) -> BoolMask:
+    """Return the part of a mask of the whole slide that shows an area."""
+    part = _scale_box(area, size, mask.shape)
+    return mask[part.rows, part.columns]
+
+
+def _scale_box(area: Box, size: Size, shape: tuple[int, ...]) -> Box:
+    """Return the box of all pixels of a mask that an area of the slide touches."""
+    rows, columns = shape[0] / size.height, shape[1] / size.width
+    return Box(
+        math.floor(area.left * columns),
+        math.floor(area.top * rows),
+        math.ceil(area.right * columns),
+        math.ceil(area.bottom * rows),
+    )
 
 
 def _nonblack_mask(picture: Image.Image) -> BoolMask:
@@ -67,54 +165,106 @@ def _nonblack_mask(picture: Image.Image) -> BoolMask:
     return np.asarray(values.reshape(*values.shape[:2], -1).any(axis=2))
 
 
-def read_geojson(path: Path, slide: Size) -> TissueMap:
-    """Read polygons and multipolygons with holes, in level-0 px. QuPath's class `Ignore*` is left out.
+def read_geojson(path: Path, canvas: Canvas) -> TissueMap:
+    """Read polygons and multipolygons with holes, in level-0 px. Polygons of QuPath's class `Ignore*` are cut out.
 
     Raises `ConfigError` if there is no polygon within the slide.
     """
-    factor = max(MIN_DOWNSAMPLE, math.ceil(math.sqrt(slide.pixel_count / MAX_MASK_PX)))
-    mask = np.zeros((-(-slide.height // factor), -(-slide.width // factor)), np.uint8)
+    factor = max(MIN_DOWNSAMPLE, math.ceil(math.sqrt(canvas.size.pixel_count / MAX_MASK_PX)))
+    shape = -(-canvas.size.height // factor), -(-canvas.size.width // factor)
     try:
-        for rings in _iterate_polygons(_load_json(path)):
-            _draw_polygon(mask, [np.asarray(ring, np.float64)[:, :2] / factor for ring in rings])
+        polygons = [_parse_polygon(rings, ignored) for rings, ignored in _iterate_polygons(_load_json(path))]
     except (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError, RecursionError) as error:
         raise ConfigError(
             f"{path}: is not GeoJSON of polygons ({describe_error(error)}); export it from QuPath"
         ) from error
-    return _make_tissue_map(mask.astype(bool), path)
+    return canvas.choose_map(path, lambda area: _draw_polygons(polygons, (area.left, area.top), factor, shape))
 
 
 def _load_json(path: Path) -> Any:
     try:
         if path.stat().st_size > MAX_GEOJSON_BYTES:
-            raise ConfigError(
-                f"{path}: is larger than {MAX_GEOJSON_BYTES // 1_000_000} MB; leave out what is not tissue"
-            )
-        return json.loads(path.read_bytes())
+            raise _make_size_error(path)
+        data = path.read_bytes()
+        return json.loads(_decompress(path, data) if data.startswith(_GZIP_MAGIC) else data)
     except OSError as error:
         error_type = ConfigNotFoundError if isinstance(error, FileNotFoundError) else ConfigError
         raise error_type(f"{path}: cannot be read ({error.strerror}); give a GeoJSON file") from error
 
 
-def _iterate_polygons(item: Any) -> Iterator[list[Any]]:
-    """Yield the rings of each polygon, its outline before its holes; other geometries are skipped."""
+def _decompress(path: Path, data: bytes) -> bytes:
+    """Decompress gzip. Raises `ConfigError` where the content is too large, `ValueError` where it is damaged."""
+    decompressor = zlib.decompressobj(_GZIP_WINDOW)
+    try:
+        content = decompressor.decompress(data, MAX_GEOJSON_BYTES + 1)
+    except zlib.error as error:
+        raise ValueError(f"damaged gzip, {error}") from error
+    if len(content) > MAX_GEOJSON_BYTES:
+        raise _make_size_error(path)
+    if not decompressor.eof:
+        raise ValueError("damaged gzip, cut off")
+    return content
+
+
+def _make_size_error(path: Path) -> ConfigError:
+    return ConfigError(f"{path}: is larger than {MAX_GEOJSON_BYTES // 1_000_000} MB; leave out what is not tissue")
+
+
+@dataclass(frozen=True, slots=True)
+class Polygon:
+    """An outline and its holes, in level-0 px."""
+
+    rings: list[npt.NDArray[np.float64]]
+    """(n, 2) of x and y each."""
+    ignored: bool
+    """Whether it is no tissue, whatever else marks it."""
+
+
+def _parse_polygon(rings: list[Any], ignored: bool) -> Polygon:
+    arrays = [np.asarray(ring, np.float64)[:, :2] for ring in rings]
+    if not all(np.isfinite(ring).all() for ring in arrays):
+        raise ValueError("a coordinate is not a number")
+    return Polygon(arrays, ignored)
+
+
+def _iterate_polygons(item: Any, ignored: bool = False) -> Iterator[tuple[list[Any], bool]]:
+    """Yield the rings of each polygon, its outline before its holes, and whether it is ignored.
+
+    Other geometries are skipped.
+    """
     for child in item if isinstance(item, list) else item.get("features") or item.get("geometries") or [item]:
         if child is not item:
-            yield from _iterate_polygons(child)
+            yield from _iterate_polygons(child, ignored)
         elif item["type"] == "Feature":
-            ignored = ((item.get("properties") or {}).get("classification") or {}).get("name") == "Ignore*"
-            yield from [] if ignored or item["geometry"] is None else _iterate_polygons(item["geometry"])
+            yield from [] if item["geometry"] is None else _iterate_polygons(item["geometry"], _is_ignored(item))
         elif item["type"] == "Polygon":
-            yield item["coordinates"]
+            yield item["coordinates"], ignored
         elif item["type"] == "MultiPolygon":
-            yield from item["coordinates"]
+            yield from ((rings, ignored) for rings in item["coordinates"])
+
+
+def _is_ignored(feature: dict[str, Any]) -> bool:
+    """Whether a feature has QuPath's class `Ignore*`. A derived class has several names, in a list since QuPath 0.5."""
+    classification = (feature.get("properties") or {}).get("classification") or {}
+    names = [*str(classification.get("name") or "").split(": "), *(classification.get("names") or [])]
+    return IGNORED_CLASS in names
+
+
+def _draw_polygons(polygons: list[Polygon], origin: tuple[int, int], factor: int, shape: tuple[int, int]) -> BoolMask:
+    """Draw polygons that count from an origin into a mask of the slide, shrunk by a factor."""
+    mask, ignored = np.zeros(shape, np.uint8), np.zeros(shape, np.uint8)
+    for polygon in polygons:
+        rings = [(ring + origin) / factor for ring in polygon.rings]
+        _draw_polygon(ignored if polygon.ignored else mask, rings)
+    if ignored.any():
+        # Its edge stays tissue, for a pixel of the mask there holds some of it.
+        mask &= 1 - cv2.erode(ignored, np.ones((3, 3), np.uint8))
+    return mask.astype(bool)
 
 
 def _draw_polygon(mask: npt.NDArray[np.uint8], rings: list[npt.NDArray[np.float64]]) -> None:
     """Draw one polygon into the mask, in place. Its edges count as inside, also those of its holes."""
     height, width = mask.shape
-    if not all(np.isfinite(ring).all() for ring in rings):
-        raise ValueError("a coordinate is not a number")
     corners = np.concatenate(rings)
     left, top = np.clip(np.floor(corners.min(axis=0)), 0, (width, height)).astype(int)
     right, bottom = np.clip(np.ceil(corners.max(axis=0)) + 1, 0, (width, height)).astype(int)

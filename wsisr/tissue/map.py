@@ -36,6 +36,10 @@ class TissueMap:
         columns = make_cell_edges(part.left, part.right, cell_px) * (self.mask.shape[1] / image.width)
         return _reduce_any(_reduce_any(self.mask, rows).T, columns).T
 
+    def mask_pixels(self, image: Size) -> BoolMask:
+        """Return which pixels of an image of the whole slide touch tissue: (height, width)."""
+        return self.mask_cells(image, Box.from_size(image), 1)
+
 
 def make_full_map(origin: str = "all of it, as asked") -> TissueMap:
     """Return the map that takes the whole slide as tissue."""
