@@ -16,13 +16,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 from typer.testing import CliRunner, Result
 
 import wsisr
+from tests.support.formats import write_leica
 from tests.support.samples import make_noise, write_tiff
 from wsisr.cli.app import app
 from wsisr.cli.upscale import upscale_command
-from wsisr.errors import OptionError, OutputError, SlideError, WsisrError
+from wsisr.errors import ConfigError, OptionError, OutputError, SlideError, WsisrError
 from wsisr.imaging.geometry import Size
 from wsisr.upscaling.job import JobEvent
 from wsisr.upscaling.report import UpscaleReport
@@ -286,3 +288,28 @@ def test_the_rate_counts_only_what_this_run_made() -> None:
         finished_before=0.75,
     )
     assert report.rate == 0.1
+
+
+def test_marks_that_leave_nothing_to_enlarge_are_a_warning(slide: Path, tmp_path: Path) -> None:
+    marks = {"type": "Polygon", "coordinates": [[[0, 0], [40, 0], [40, 40], [0, 40]]]}
+    (tmp_path / "a.geojson").write_text(json.dumps(marks))
+    options = BASE | {"tissue": tmp_path / "a.geojson", "background": "white"}
+    for region, count in (((300, 200, 100, 100), 1), ((0, 0, 100, 100), 0)):
+        report = wsisr.upscale_slide(slide, output=tmp_path / f"{region[0]}.ome.tif", region=region, **options)
+        found = [text for text in report.warnings if "marks no tissue" in text]
+        assert len(found) == count
+        assert all(text.endswith("so the result is all white") for text in found)
+
+
+@pytest.mark.parametrize(("origin", "corner"), [("canvas", 40), ("bounds", 60)])
+def test_marks_count_from_where_the_request_says(tmp_path: Path, origin: str, corner: int) -> None:
+    levels = [np.full((256, 256, 3), 180, np.uint8), np.full((128, 128, 3), 180, np.uint8)]
+    slide = write_leica(tmp_path / "a.scn", levels)
+    marks = {"type": "Polygon", "coordinates": [[[40, 40], [80, 40], [80, 80], [40, 80]]]}
+    (tmp_path / "a.geojson").write_text(json.dumps(marks))
+    options = BASE | {"tissue": tmp_path / "a.geojson", "output": tmp_path / "a.ome.tif"}
+    with pytest.raises(ConfigError, match="say which with --tissue-origin"):
+        wsisr.upscale_slide(slide, **options)
+    wsisr.upscale_slide(slide, tissue_origin=origin, save_mask=tmp_path / "mask.png", **options)
+    rows, columns = np.nonzero(np.asarray(Image.open(tmp_path / "mask.png")))
+    assert (rows.min() * 4, columns.min() * 4) == (corner, corner)

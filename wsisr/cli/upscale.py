@@ -168,6 +168,14 @@ def upscale_command(
     accept_limited_viewers: Annotated[
         bool, flag("--accept-limited-viewers", "Allow files that some viewers cannot open or misread.", OUTPUT)
     ] = False,
+    tissue_origin: Annotated[
+        str,
+        typer.Option(
+            metavar="auto|canvas|bounds",
+            rich_help_panel=TISSUE,
+            help="Where a --tissue FILE counts from: the slide's canvas, or the corner of what was scanned.",
+        ),
+    ] = "auto",
     background: Annotated[
         str,
         typer.Option(
@@ -276,6 +284,7 @@ def upscale_command(
             subsampling=subsampling,
             accept_limited_viewers=accept_limited_viewers,
             tissue=tissue,
+            tissue_origin=tissue_origin,
             background=background,
             save_mask=save_mask,
             on_error=on_error,

@@ -7,8 +7,11 @@ from pathlib import Path
 from wsisr.slides import Slide
 from wsisr.tissue.map import TissueMap, make_full_map
 
-__all__ = ["TissueMap", "find_tissue", "make_full_map"]
+__all__ = ["ORIGINS", "TissueMap", "find_tissue", "make_full_map"]
 
+
+ORIGINS = ("auto", "canvas", "bounds")
+"""What coordinates and masks may refer to: the whole canvas, or the scanned bounds; `auto` is what hits the scan."""
 
 _GEOJSON_SUFFIXES = (".geojson", ".json", ".geojson.gz", ".json.gz")
 

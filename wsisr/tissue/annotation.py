@@ -39,9 +39,6 @@ MIN_DOWNSAMPLE = 4
 ASPECT_TOLERANCE = 0.05
 """Largest relative difference of a mask's aspect ratio from the slide's."""
 
-ORIGINS = ("auto", "canvas", "bounds")
-"""What coordinates and masks may refer to: the whole canvas, or the scanned bounds; `auto` is what is possible."""
-
 IGNORED_CLASS = "Ignore*"
 """QuPath's class of what is to be left out, such as folds and artefacts."""
 
@@ -60,7 +57,7 @@ class Canvas:
     bounds: Box | None = None
     """The scanned area, where it is not the whole slide."""
     origin: str = "auto"
-    """One of `ORIGINS`."""
+    """What the marks count from: `canvas`, `bounds`, or `auto`, what hits the scanned area."""
 
     def choose_map(self, path: Path, read: Callable[[Box], BoolMask]) -> TissueMap:
         """Return the map of a file whose marks `read` places, for the area that they are counted in.
@@ -74,16 +71,16 @@ class Canvas:
         if self.origin == "bounds":
             return _make_tissue_map(from_bounds, path)
         from_canvas = read(whole)
-        scanned = [_crop_mask(mask, self.bounds, self.size) for mask in (from_canvas, from_bounds)]
-        if scanned[0].any() and scanned[1].any() and not np.array_equal(*scanned):
+        by_canvas, by_bounds = (_crop_mask(mask, self.bounds, self.size) for mask in (from_canvas, from_bounds))
+        if by_canvas.any() and by_bounds.any() and not np.array_equal(by_canvas, by_bounds):
             corner = f"{self.bounds.left}, {self.bounds.top}"
             raise ConfigError(
                 f"{path}: may count from the canvas or, as QuPath does, from the scanned bounds at {corner} px; "
                 "say which with --tissue-origin canvas or bounds"
             )
-        if not (scanned[0].any() or scanned[1].any()):
+        if not (by_canvas.any() or by_bounds.any()):
             raise ConfigError(f"{path}: marks nothing that was scanned; check that it belongs to this slide")
-        return _make_tissue_map(from_canvas if scanned[0].any() else from_bounds, path)
+        return _make_tissue_map(from_canvas if by_canvas.any() else from_bounds, path)
 
 
 def read_mask_picture(path: Path, canvas: Canvas) -> TissueMap:
@@ -101,7 +98,7 @@ def read_mask_picture(path: Path, canvas: Canvas) -> TissueMap:
 
     def fits(area: Box, tolerance: float) -> bool:
         error = abs(math.log(width * area.height / (height * area.width)))
-        return error <= tolerance + 1 / min(width, height)
+        return bool(error <= tolerance + 1 / min(width, height))
 
     areas = {"canvas": Box.from_size(canvas.size), "bounds": canvas.bounds}
     possible = {name: area for name, area in areas.items() if area and canvas.origin in ("auto", name)}
@@ -258,7 +255,7 @@ def _draw_polygons(polygons: list[Polygon], origin: tuple[int, int], factor: int
         _draw_polygon(ignored if polygon.ignored else mask, rings)
     if ignored.any():
         # Its edge stays tissue, for a pixel of the mask there holds some of it.
-        mask &= 1 - cv2.erode(ignored, np.ones((3, 3), np.uint8))
+        mask[cv2.erode(ignored, np.ones((3, 3), np.uint8)) > 0] = 0
     return mask.astype(bool)
 
 

@@ -139,7 +139,7 @@ def _run(request: UpscaleRequest, models: ModelLoader) -> Generator[JobEvent, No
             yield from _keep_finished(request, plan, report)
             return
         check_output_names(request, overwrite=replaceable)
-        yield from _describe_plan(plan)
+        yield from _describe_plan(request, plan)
         if request.dry_run:
             yield Finished(plan, UpscaleReport.from_plan(request, plan, "planned", estimate=estimate_run(plan)))
         else:
@@ -189,7 +189,7 @@ def _find_background(request: UpscaleRequest, slide: Slide, *, needs_network: bo
         return BackgroundOptions(make_full_map())
     # What cannot be decoded is no proof of glass: black is taken for tissue.
     readable = FaultTolerantSlide(slide, BLACK) if request.on_error == "white" else slide
-    return BackgroundOptions(find_tissue(readable, request.tissue), white)
+    return BackgroundOptions(find_tissue(readable, request.tissue, request.tissue_origin), white)
 
 
 def _engine_options(request: UpscaleRequest, background: BackgroundOptions, upscaler: Upscaler) -> UpscaleOptions:
@@ -227,7 +227,7 @@ def _keep_finished(request: UpscaleRequest, plan: UpscalePlan, report: UpscaleRe
     yield Finished(plan, report)
 
 
-def _describe_plan(plan: UpscalePlan) -> Iterator[JobEvent]:
+def _describe_plan(request: UpscaleRequest, plan: UpscalePlan) -> Iterator[JobEvent]:
     """Yield what the reader of the result must know before the run."""
     for name in plan.output.associated_images:
         yield Warned(f"the slide's {name} image is copied; look whether it shows names, numbers or barcodes")
@@ -235,6 +235,9 @@ def _describe_plan(plan: UpscalePlan) -> Iterator[JobEvent]:
     notes = plan.region.selection_warnings if plan.scale == 1 else ()
     for text in (*plan.region.warnings, *filter(None, [plan.warning])):
         yield Noted(text) if text in notes else Warned(text)
+    if request.tissue != "auto" and not plan.background.tissue.any():
+        shown = "all white" if request.background == "white" else "bicubic, without the network"
+        yield Warned(f"{request.tissue}: marks no tissue in what is enlarged, so the result is {shown}")
 
 
 def _enlarge(request: UpscaleRequest, plan: UpscalePlan) -> Iterator[JobEvent]:

@@ -9,6 +9,7 @@ from typing import TypeAlias
 
 from wsisr.errors import OptionError, OutputError
 from wsisr.models.spec import DEVICE_KINDS, PRECISIONS
+from wsisr.tissue import ORIGINS
 from wsisr.upscaling.memory import DEFAULT_MEMORY_GB
 from wsisr.upscaling.selection import PixelSelection
 from wsisr.writing import Codec
@@ -88,6 +89,8 @@ class UpscaleRequest:
     """Allow what some viewers cannot open or misread."""
     tissue: AnyPath = "auto"
     """What the network is for: `auto` finds tissue, `none` takes all; or a mask or GeoJSON file."""
+    tissue_origin: str = "auto"
+    """What a mask or GeoJSON file counts from: the `canvas`, the scanned `bounds`, or `auto`, what hits the scan."""
     background: str = "keep"
     """Where there is no tissue: `keep` what was scanned, or `white`."""
     save_mask: AnyPath | None = None
@@ -172,6 +175,7 @@ class UpscaleRequest:
     def _check_choices(self) -> None:
         _check_choice("--icc", self.icc, ("keep", "srgb"))
         _check_choice("--background", self.background, ("keep", "white"))
+        _check_choice("--tissue-origin", self.tissue_origin, ORIGINS)
         _check_choice("--on-error", self.on_error, ("stop", "white"))
         _check_choice("--precision", self.precision, PRECISIONS)
         _check_choice("--device", self.device.partition(":")[0], DEVICE_KINDS)
