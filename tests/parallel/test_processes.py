@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 from contextlib import closing
 from pathlib import Path
+from textwrap import dedent
 
 import pytest
 
+from tests.support.samples import REPOSITORY
 from wsisr.parallel.processes import Channel, JobDone, Message, WorkerDied, WorkerEvent, run_in_processes
 
 
@@ -60,6 +64,25 @@ def test_an_idle_worker_that_dies_loses_no_job(tmp_path: Path) -> None:
                 marker.touch()
     assert [event.job for event in events if isinstance(event, JobDone)] == [0, 1]
     assert not any(isinstance(event, WorkerDied) for event in events)
+
+
+def test_workers_end_with_a_first_process_that_ends_at_once_and_nothing_is_printed(tmp_path: Path) -> None:
+    program = f"""
+        import os
+        from pathlib import Path
+        from tests.parallel.test_processes import run_until_stopped
+        from wsisr.parallel.processes import Message, run_in_processes
+
+        begun = 0
+        for event in run_in_processes(run_until_stopped, [Path({str(tmp_path)!r}) / name for name in "ab"], 2):
+            begun += isinstance(event, Message)
+            if begun == 2:
+                os._exit(130)
+    """
+    command = [sys.executable, "-c", dedent(program)]
+    # It returns when the last process that could print has ended.
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
 
 
 def test_a_running_job_is_stopped_and_waited_for_when_the_caller_leaves(tmp_path: Path) -> None:

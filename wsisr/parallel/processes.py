@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnContext, SpawnProcess
 from typing import Any, Generic, Protocol, TypeAlias, TypeVar
@@ -100,13 +101,15 @@ def run_in_processes(
     """
     # Forking a process that has threads, as slide readers start them, can deadlock the child.
     context = multiprocessing.get_context("spawn")
-    stop, queued = context.Event(), deque(enumerate(jobs))
+    # Python starts this process with the first worker, and then unblocks the signals that `block_signals` has blocked.
+    resource_tracker.ensure_running()
+    queued = deque(enumerate(jobs))
     free_slots = deque(WorkerSlot(number, count) for number in range(count))
     workers: dict[Connection, _Worker] = {}
     try:
         while queued or any(worker.job is not None for worker in workers.values()):
             while queued and len(workers) < count:
-                worker = _Worker(context, stop, free_slots.popleft(), function)
+                worker = _Worker(context, free_slots.popleft(), function)
                 workers[worker.pipe] = worker
             for worker in workers.values():
                 if worker.job is None and queued:
@@ -124,7 +127,8 @@ def run_in_processes(
                         continue  # no job is lost
                 yield event
     finally:
-        stop.set()
+        for worker in workers.values():
+            worker.request_stop()
         for worker in workers.values():
             worker.finish()
 
@@ -142,16 +146,16 @@ class _JobError:
 class _Worker:
     """A worker process and the job it is running, on the side of the process that started it."""
 
-    def __init__(
-        self, context: SpawnContext, stop: StopFlag, slot: WorkerSlot, function: JobFunction[Any, Any]
-    ) -> None:
+    def __init__(self, context: SpawnContext, slot: WorkerSlot, function: JobFunction[Any, Any]) -> None:
         self.slot = slot
         self.job: int | None = None
         self.pipe, worker_end = context.Pipe()
-        self._process: SpawnProcess = context.Process(target=_run_worker, args=(worker_end, stop, slot))
+        stop_receiver, self._stop_sender = context.Pipe(duplex=False)
+        self._process: SpawnProcess = context.Process(target=_run_worker, args=(worker_end, stop_receiver, slot))
         with block_signals():
             self._process.start()
         worker_end.close()  # so that the pipe ends with the process
+        stop_receiver.close()
         self._send(function)
 
     def start_job(self, number: int, job: object) -> None:
@@ -173,6 +177,10 @@ class _Worker:
             self.job = None
             return JobDone(job, received.value)
         return Message(job, received)
+
+    def request_stop(self) -> None:
+        """Tell the running job to stop."""
+        self._stop_sender.close()
 
     def finish(self) -> None:
         """Wait for the running job, ignore its outcome, and end the process."""
@@ -200,7 +208,22 @@ def block_signals() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _run_worker(pipe: Connection, stop: StopFlag, slot: WorkerSlot) -> None:
+class _ClosedPipeFlag:
+    """A stop flag in a worker: set once the first process has closed its end of a pipe.
+
+    An `Event` of multiprocessing has a lock that all workers share: one that the system kills while it looks at the
+    event leaves it locked, and the others wait forever. And a first process that ends at once would leave its
+    semaphores behind, of which Python warns on stderr.
+    """
+
+    def __init__(self, receiver: Connection) -> None:
+        self._receiver = receiver
+
+    def is_set(self) -> bool:
+        return self._receiver.poll()
+
+
+def _run_worker(pipe: Connection, stop_receiver: Connection, slot: WorkerSlot) -> None:
     """Receive the function, then run job after job until the pipe is closed."""
     for number in BLOCKED_SIGNALS:
         signal.signal(number, signal.SIG_IGN)  # the first process acts on them
@@ -208,7 +231,7 @@ def _run_worker(pipe: Connection, stop: StopFlag, slot: WorkerSlot) -> None:
     threading.Thread(target=_exit_with_parent, daemon=True).start()
     # Before the function is unpickled: that imports libraries, which count the cores they may use when they start.
     _limit_to_share_of_cores(slot)
-    channel = Channel(pipe, stop, slot)
+    channel = Channel(pipe, _ClosedPipeFlag(stop_receiver), slot)
     try:
         function = pipe.recv()
         while True:
