@@ -10,10 +10,12 @@ import pytest
 import typer
 
 from tests.bench.__main__ import find_benches
+from tests.support.pairs import write_slide
 from tests.support.samples import REPOSITORY
 from wsisr.cli.app import app
 
 PAGES = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").glob("*.md"))]
+PAGES_WITH_PYTHON = [REPOSITORY / "README.md", REPOSITORY / "docs" / "python-api.md"]
 CARDS = sorted((REPOSITORY / "weights").glob("*.md"))
 CHAPTERS = {
     *("quickstart", "inputs", "outputs-and-viewers", "quality-and-limits", "tissue-and-colour", "operations"),
@@ -80,3 +82,16 @@ def test_make_targets_that_are_named_exist() -> None:
     for page in [*PAGES, *CARDS]:
         named = re.findall(r"`(?:\w+=\S+ )?make ([a-z-]+)", page.read_text(encoding="utf-8"))
         assert set(named) <= targets, page.name
+
+
+@pytest.mark.parametrize(
+    "page", [REPOSITORY / "README.md", REPOSITORY / "docs" / "python-api.md"], ids=lambda page: page.name
+)
+def test_python_examples_run(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    examples = re.findall(r"^```python\n(.*?)^```", page.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
+    assert examples
+    write_slide(tmp_path / "slide.svs")
+    monkeypatch.chdir(tmp_path)
+    for example in examples:
+        exec(compile(example, page.name, "exec"), {})
+    assert (tmp_path / "slide.x2.ome.tif").is_file()
