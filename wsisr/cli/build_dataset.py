@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from wsisr.cli.captured import captured_command
+from wsisr.cli.captured import build_captured_pairs
 from wsisr.cli.datasets import (
     CasePatternOption,
     CoarsestMppOption,
@@ -28,10 +28,10 @@ from wsisr.cli.datasets import (
 )
 from wsisr.cli.options import AllowDerivedOption, QuietOption
 from wsisr.cli.packing import pack_command
-from wsisr.cli.simulated import simulated_command
+from wsisr.cli.simulated import build_simulated_pairs
 
 
-def pyramid_command(
+def build_pyramid_pairs(
     slides: SlidesArgument,
     output: DatasetOutputOption,
     validation: ValidationOption = None,
@@ -78,9 +78,9 @@ def pyramid_command(
 
 
 DATASET_COMMANDS: dict[str, Callable[..., None]] = {
-    "pyramid": pyramid_command,
-    "captured": captured_command,
-    "simulated": simulated_command,
+    "pyramid": build_pyramid_pairs,
+    "captured": build_captured_pairs,
+    "simulated": build_simulated_pairs,
     "pack": pack_command,
     "info": dataset_info_command,
     "report": dataset_report_command,

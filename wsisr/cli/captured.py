@@ -20,7 +20,7 @@ from wsisr.cli.datasets import (
 from wsisr.cli.options import QuietOption
 
 
-def captured_command(
+def build_captured_pairs(
     low: Annotated[Path, typer.Argument(metavar="LOW", help="Coarser capture: a slide or a folder of fields.")],
     high: Annotated[Path, typer.Argument(metavar="HIGH", help="Finer capture: a slide or a folder of fields.")],
     output: DatasetOutputOption,

@@ -115,7 +115,7 @@ def evaluate_command(
     for slide in slides:
         if not allow_derived:
             refuse_derived(slide)
-    kernels = selected_kernels(kernel)
+    kernels = choose_filters(kernel)
     images = list(_list_levels(slides, series, level or [0], all_levels))
     cases = [EvaluationCase(*image, filter_name, quality) for image in images for filter_name in kernels]
     upscaler = load_upscaler(model, scale=scale, device=device)
@@ -132,7 +132,7 @@ def evaluate_command(
         _write_scores(json_file, upscaler, (rows, probes), overwrite=overwrite)
 
 
-def selected_kernels(names: Sequence[KernelName] | None) -> list[FilterName]:
+def choose_filters(names: Sequence[KernelName] | None) -> list[FilterName]:
     """Return the requested filters, each once; by default area and bicubic."""
     return list(dict.fromkeys(name.value for name in names or (KernelName.area, KernelName.bicubic)))
 

@@ -25,7 +25,7 @@ from wsisr.cli.datasets import (
 from wsisr.cli.options import AllowDerivedOption, QuietOption
 
 
-def simulated_command(
+def build_simulated_pairs(
     slides: SlidesArgument,
     output: DatasetOutputOption,
     degradation: Annotated[
