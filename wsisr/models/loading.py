@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from wsisr.errors import DeviceError, ModelError
 from wsisr.models.backends.malloc import keep_freed_memory
+from wsisr.models.backends.quick_import import pause_garbage_collection
 from wsisr.models.catalog import Model, check_model_scale, read_gan_variant, resolve_model
 from wsisr.models.magnification import MagnificationClassifier
 from wsisr.models.spec import CLASSIFYING_FAMILY
@@ -69,9 +70,13 @@ def _load_torch_upscaler(
     model: Model, weights: Weights, device: str, precision: str, perception: float
 ) -> TorchUpscaler:
     """Load a network onto its device. The last one is cached, so that the slides of one run share it."""
-    from wsisr.models.backends.device import select_device, select_precision  # noqa: PLC0415
-    from wsisr.models.backends.torch import TorchUpscaler  # noqa: PLC0415
-    from wsisr.models.weights import load_blended_network, load_network  # noqa: PLC0415 - torch takes seconds to import
+    with pause_garbage_collection():
+        from wsisr.models.backends.device import select_device, select_precision  # noqa: PLC0415
+        from wsisr.models.backends.torch import TorchUpscaler  # noqa: PLC0415
+        from wsisr.models.weights import (  # noqa: PLC0415 - torch takes seconds to import
+            load_blended_network,
+            load_network,
+        )
 
     torch_device = select_device(device)
     variant = read_gan_variant(model) if perception else None
