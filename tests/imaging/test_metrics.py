@@ -18,7 +18,7 @@ from wsisr.imaging.metrics import (
     count_ssim_windows,
     mean_squared_error,
     psnr_from_error,
-    squared_differences,
+    square_differences,
     sum_ssim,
 )
 from wsisr.imaging.pixels import Rgb
@@ -69,7 +69,7 @@ def test_psnr_of_a_known_error() -> None:
 
 def test_squared_differences_of_the_extremes_do_not_wrap() -> None:
     black = np.zeros((2, 2, 3), np.uint8)
-    assert (squared_differences(black, black + np.uint8(255)) == 255**2).all()
+    assert (square_differences(black, black + np.uint8(255)) == 255**2).all()
 
 
 @given(SIZES, SEEDS)

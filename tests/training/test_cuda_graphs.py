@@ -30,7 +30,7 @@ from wsisr.training.config import (
 from wsisr.training.cuda_graphs import CapturedCall, StepFunction, find_capture_obstacle
 from wsisr.training.distributed import launch_fabric
 from wsisr.training.loop import LAST_WEIGHTS_FILE, TrainingRun
-from wsisr.training.optimiser import scheduled_learning_rate
+from wsisr.training.optimiser import learning_rate_at
 from wsisr.training.sampler import BatchSampler
 from wsisr.training.trainer import Trainer
 
@@ -107,7 +107,7 @@ def test_a_step_is_loss_backward_adamw_and_the_average_and_nothing_else(dataset:
         cost = 2 * F.l1_loss(enlarged, batch.high)
         optimiser.zero_grad()
         cost.backward()  # type: ignore[no-untyped-call]
-        optimiser.param_groups[0]["lr"] = scheduled_learning_rate(step, config.schedule)
+        optimiser.param_groups[0]["lr"] = learning_rate_at(step, config.schedule)
         optimiser.step()
         for name, tensor in network.state_dict().items():
             average[name].lerp_(tensor, 1 - min(0.9, (1 + step) / (10 + step)))

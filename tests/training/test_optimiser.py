@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from wsisr.training.config import ScheduleConfig
-from wsisr.training.optimiser import moving_average_weight, scheduled_learning_rate, update_moving_average
+from wsisr.training.optimiser import learning_rate_at, moving_average_weight, update_moving_average
 
 SCHEDULES = st.builds(
     ScheduleConfig, steps=st.integers(1, 500), learning_rate=st.floats(1e-6, 1), warm_up=st.integers(0, 600)
@@ -18,7 +18,7 @@ SCHEDULES = st.builds(
 
 @given(schedule=SCHEDULES)
 def test_the_rate_rises_then_falls_and_never_leaves_its_range(schedule: ScheduleConfig) -> None:
-    rates = [scheduled_learning_rate(step, schedule) for step in range(schedule.steps)]
+    rates = [learning_rate_at(step, schedule) for step in range(schedule.steps)]
     peak = min(schedule.warm_up, schedule.steps)
     assert all(0 < one <= schedule.learning_rate * (1 + 1e-9) for one in rates)
     assert rates[:peak] == sorted(rates[:peak])
@@ -27,9 +27,9 @@ def test_the_rate_rises_then_falls_and_never_leaves_its_range(schedule: Schedule
 
 def test_the_rate_begins_at_a_step_of_the_rise_and_ends_near_zero() -> None:
     schedule = ScheduleConfig(steps=1000, learning_rate=0.1, warm_up=10)
-    assert scheduled_learning_rate(0, schedule) == pytest.approx(0.01)
-    assert scheduled_learning_rate(10, schedule) == 0.1
-    assert scheduled_learning_rate(999, schedule) < 1e-6
+    assert learning_rate_at(0, schedule) == pytest.approx(0.01)
+    assert learning_rate_at(10, schedule) == 0.1
+    assert learning_rate_at(999, schedule) < 1e-6
 
 
 @given(decay=st.floats(0, 1))

@@ -75,12 +75,12 @@ def run_parallel_batch(
     display = _BatchDisplay([slide.name for slide, _ in items])
     task = _WorkerTask(enlarge, len(items), stderr_console.is_terminal)
     with (
-        display.shown(),
+        display.show_bars(),
         catch_stop_signals(end_message=INTERRUPTED_MESSAGE) as stop,
         closing(run_in_processes(task, list(enumerate(items, 1)), workers)) as events,
     ):
         for event in events:
-            row = _finished_row(event, items)
+            row = _row_of_finished_job(event, items)
             if row is not None and event is not None:
                 display.remove_bar(event.job)
                 done[event.job] = row
@@ -101,7 +101,7 @@ def _in_order(rows: dict[int, ReportRow]) -> list[ReportRow]:
     return [rows[number] for number in sorted(rows)]
 
 
-def _finished_row(event: WorkerEvent[ReportRow], items: Sequence[BatchItem]) -> ReportRow | None:
+def _row_of_finished_job(event: WorkerEvent[ReportRow], items: Sequence[BatchItem]) -> ReportRow | None:
     """Return the report entry of the slide that an event ends; None for any other event."""
     if isinstance(event, JobDone):
         return event.result
@@ -122,7 +122,7 @@ class _BatchDisplay:
         self._tasks: dict[int, tuple[TaskID, str]] = {}
 
     @contextmanager
-    def shown(self) -> Iterator[None]:
+    def show_bars(self) -> Iterator[None]:
         """Context in which the bars are shown."""
         # Results that go into a file must not be redirected to the bars.
         self._bars = (

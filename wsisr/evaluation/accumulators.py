@@ -10,7 +10,7 @@ import numpy.typing as npt
 from wsisr.evaluation.blocks import CELL_PX, ScoreBoxes
 from wsisr.evaluation.scores import FlatScores, Scores
 from wsisr.imaging.geometry import Box
-from wsisr.imaging.metrics import Float32Array, count_ssim_windows, psnr_from_error, squared_differences, sum_ssim
+from wsisr.imaging.metrics import Float32Array, count_ssim_windows, psnr_from_error, square_differences, sum_ssim
 from wsisr.imaging.pixels import Rgb, shrink_image
 from wsisr.imaging.texture import OctaveContrasts, TextureAccumulator, measure_contrasts
 
@@ -35,10 +35,10 @@ class UpscalerSums:
     def add(self, high: Rgb, truth: TruthBlock) -> None:
         """Add an enlarged block, except for SSIM and texture, which `ScoreAccumulator` measures for all upscalers."""
         boxes = truth.boxes
-        errors = squared_differences(_crop(high, boxes.errors), _crop(truth.high, boxes.errors))
+        errors = square_differences(_crop(high, boxes.errors), _crop(truth.high, boxes.errors))
         self.squared_error += float(np.sum(errors, dtype=np.float64))
         self.consistency_error += _sum_consistency_error(high, truth)
-        errors = squared_differences(_crop(high, boxes.cells), _crop(truth.high, boxes.cells))
+        errors = square_differences(_crop(high, boxes.cells), _crop(truth.high, boxes.cells))
         self.flat_cell_errors.append(_sum_cells(errors.sum(axis=2))[truth.is_flat])
 
 

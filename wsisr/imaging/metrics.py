@@ -29,7 +29,7 @@ _VALUES_PER_STRIP = 100_000
 """Values processed at a time: strips that fit the CPU cache are four times as fast as whole images."""
 
 
-def squared_differences(image: Rgb, truth: Rgb) -> Float32Array:
+def square_differences(image: Rgb, truth: Rgb) -> Float32Array:
     """Return (h, w, 3) in squared grey levels: whole numbers, so that their float64 sum is exact in any order."""
     difference = image.astype(np.float32) - truth.astype(np.float32)
     return difference * difference
@@ -37,7 +37,7 @@ def squared_differences(image: Rgb, truth: Rgb) -> Float32Array:
 
 def mean_squared_error(image: Rgb, truth: Rgb) -> float:
     """Return the mean squared difference in squared grey levels."""
-    return float(np.mean(squared_differences(image, truth), dtype=np.float64))
+    return float(np.mean(square_differences(image, truth), dtype=np.float64))
 
 
 def compute_psnr(image: Rgb, truth: Rgb) -> float:

@@ -16,7 +16,7 @@ DEVICE_FLAGS = ("foreach", "capturable", "fused")
 """Keys of a parameter group that say how its device takes a step."""
 
 
-def scheduled_learning_rate(step: int, schedule: ScheduleConfig) -> float:
+def learning_rate_at(step: int, schedule: ScheduleConfig) -> float:
     """Return the learning rate of a step: a linear rise, then half a cosine down to 0."""
     if step < schedule.warm_up:
         return schedule.learning_rate * (step + 1) / schedule.warm_up

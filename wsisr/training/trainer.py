@@ -24,8 +24,8 @@ from wsisr.training.objective import Objective, StepInputs, TrainingModel, label
 from wsisr.training.optimiser import (
     adapt_optimiser_state,
     build_optimiser,
+    learning_rate_at,
     moving_average_weight,
-    scheduled_learning_rate,
     set_learning_rates,
     update_moving_average,
 )
@@ -120,7 +120,7 @@ class Trainer:
                     terms[name] = terms.get(name, 0) + term
         means = {name: self._average_over_processes(term) for name, term in terms.items()}
         if math.isfinite(sum(means.values())):
-            set_learning_rates(self.optimiser.param_groups, scheduled_learning_rate(step, self.schedule))
+            set_learning_rates(self.optimiser.param_groups, learning_rate_at(step, self.schedule))
             self._set_average_weight(moving_average_weight(step, self.schedule.ema))
             self._apply_gradients()
         return means

@@ -93,7 +93,7 @@ class Validation:
             outputs = _enlarge_batch(network, self._make_lows(slide, source), device)
             pairs = list(zip(outputs, self.highs_by_slide[slide], strict=True))
             gains.append(
-                psnr_from_error(float(np.mean([_squared_error_inside_border(*pair) for pair in pairs])))
+                psnr_from_error(float(np.mean([_mean_squared_error_inside_border(*pair) for pair in pairs])))
                 - psnr_from_error(bicubic_error)
             )
             textures = [compare_texture(_crop_border(image), _crop_border(high)) for image, high in pairs]
@@ -148,7 +148,7 @@ class Validation:
                 errors[slide, source] = float(
                     np.mean(
                         [
-                            _squared_error_inside_border(enlarge_image(low, self.scale, "bicubic"), high)
+                            _mean_squared_error_inside_border(enlarge_image(low, self.scale, "bicubic"), high)
                             for low, high in pairs
                         ]
                     )
@@ -160,7 +160,7 @@ def _crop_border(image: Rgb) -> Rgb:
     return image[UNSCORED_BORDER_PX:-UNSCORED_BORDER_PX, UNSCORED_BORDER_PX:-UNSCORED_BORDER_PX]
 
 
-def _squared_error_inside_border(image: Rgb, truth: Rgb) -> float:
+def _mean_squared_error_inside_border(image: Rgb, truth: Rgb) -> float:
     return mean_squared_error(_crop_border(image), _crop_border(truth))
 
 

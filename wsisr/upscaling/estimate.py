@@ -40,7 +40,7 @@ def estimate_run(plan: UpscalePlan) -> RunEstimate:
     outputs = [upscaler(region.read(box)[None]) for box in boxes]
     seconds = time.perf_counter() - began
     sample_pixels = sum(box.size.pixel_count for box in boxes)
-    bytes_per_pixel = float(np.mean([_encoded_bytes_per_pixel(output[0], plan) for output in outputs]))
+    bytes_per_pixel = float(np.mean([_measure_bytes_per_pixel(output[0], plan) for output in outputs]))
     output_bytes = round(bytes_per_pixel * plan.output.size.pixel_count * PYRAMID_RATIO)
     seconds *= grid.input_pixel_count * plan.network_share / sample_pixels
     return RunEstimate(seconds, output_bytes, 2 * output_bytes)
@@ -55,6 +55,6 @@ def _sample_boxes(plan: UpscalePlan) -> list[Box]:
     return [Box(left, top, left + width, top + height) for left, top in corners]
 
 
-def _encoded_bytes_per_pixel(pixels: Rgb, plan: UpscalePlan) -> float:
+def _measure_bytes_per_pixel(pixels: Rgb, plan: UpscalePlan) -> float:
     side = min(plan.output.tile_px, *pixels.shape[:2])
     return len(plan.output.codec.encode(pixels[:side, :side], plan.output.tile_px)) / float(side**2)

@@ -48,7 +48,7 @@ def _guess_orientations(source: Rgb, target: Rgb) -> Iterator[MapGuess]:
     diagonal = int(np.hypot(*source.shape[:2])) + 2
     # Room for every shift without wrap-around, and a size that the DFT is fast for.
     height, width = (cv2.getOptimalDFTSize(side + diagonal) for side in target.shape[:2])
-    spectra = _MaskedSpectra.from_plane(_centred_grey(target), np.ones(target.shape[:2], np.float32), (height, width))
+    spectra = _MaskedSpectra.from_plane(_centre_grey(target), np.ones(target.shape[:2], np.float32), (height, width))
     min_overlap_px = MIN_OVERLAP * min(target.shape[0] * target.shape[1], source.shape[0] * source.shape[1])
     for mirrored, quarter, angle in product((False, True), (0, 90, 180, 270), SMALL_ANGLES):
         turn = _move_to_origin(Affine.similarity(1, quarter + angle, mirrored), Size(source.shape[1], source.shape[0]))
@@ -95,7 +95,7 @@ def _transform(plane: GreyPlane, shape: tuple[int, int]) -> Spectrum:
     return np.asarray(np.fft.rfft2(plane, shape), np.complex64)
 
 
-def _centred_grey(image: Rgb) -> GreyPlane:
+def _centre_grey(image: Rgb) -> GreyPlane:
     """Convert to grey with mean zero, so that sums of squares keep their precision."""
     grey = image.mean(axis=2, dtype=np.float32)
     return np.asarray(grey - grey.mean(), np.float32)
@@ -108,7 +108,7 @@ def _move_to_origin(turn: Affine, size: Size) -> Affine:
 
 def _rotate_source(source: Rgb, turn: Affine, side: int) -> tuple[GreyPlane, GreyPlane]:
     """Return the grey of the turned source on a square of that side, and its mask."""
-    light = np.stack([_centred_grey(source), np.ones(source.shape[:2], np.float32)], axis=-1)
+    light = np.stack([_centre_grey(source), np.ones(source.shape[:2], np.float32)], axis=-1)
     turned = np.asarray(cv2.warpAffine(light, turn.opencv_matrix, (side, side), flags=cv2.INTER_LINEAR), np.float32)
     mask = (turned[..., 1] > 0.99).astype(np.float32)
     return turned[..., 0] * mask, mask
