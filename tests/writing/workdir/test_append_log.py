@@ -105,6 +105,8 @@ def test_a_damaged_byte_never_comes_back_as_a_record(path: Path, data: st.DataOb
     damaged = sum(end <= place for end in ends)
     after = records[damaged + 1 :] if open_log is open_fixed else []
     assert recover(open_log, path) == records[:damaged] + after
+    append(open_log, path, [records[damaged]])
+    assert recover(open_log, path) == records[:damaged] + after + [records[damaged]]
 
 
 @pytest.mark.parametrize("open_log", [open_fixed, open_with_content])

@@ -40,8 +40,9 @@ class AppendLog:
         """Yield the fields of every intact record and the offset of its content. Memory: one record.
 
         Records of a fixed size are intact or not each by itself. In a log with content, a damaged length hides where
-        the next record begins, so the first damaged record ends the log. Appending overwrites what follows the last
-        intact record, such as one that a killed run wrote in part.
+        the next record begins, so the first damaged record ends the log, and the rest is cut off: once another record
+        of its size stood in its place, the records behind it would count again. Appending overwrites what follows the
+        last intact record, such as one that a killed run wrote in part.
         """
         with self._path.open("rb") as stream:
             file_size = os.fstat(self._file).st_size
@@ -53,6 +54,7 @@ class AppendLog:
                 content = stream.read(length) if start + length <= file_size else b""
                 is_intact = len(content) == length and header == self._encode_header(fields, content)
                 if self._has_content and not is_intact:
+                    os.ftruncate(self._file, self._end)
                     return
                 if is_intact:
                     self._end = start + length
