@@ -68,11 +68,11 @@ def test_cells_without_tissue_are_bicubics_where_tiles_are_blended_too(flags: li
         context = 20
 
     pixels = make_noise(SIZE)
-    found = upscale_pixels(
+    pixels = upscale_pixels(
         pixels, Wide(), UpscaleOptions(128, overlap_px=24, background=BackgroundOptions(marked(flags)))
     )
     glass = ~marked(flags).mask.repeat(4, axis=0).repeat(4, axis=1)
-    np.testing.assert_array_equal(found[glass], enlarge_image(pixels, 4, "bicubic")[glass])
+    np.testing.assert_array_equal(pixels[glass], enlarge_image(pixels, 4, "bicubic")[glass])
 
 
 def test_a_region_is_decided_as_the_whole_slide_is() -> None:
@@ -106,11 +106,11 @@ def test_of_a_tile_with_little_tissue_the_network_sees_no_more_than_that_needs()
 
 def test_a_white_background_is_pure() -> None:
     flags = [[column < 3 for column in range(6)] for _ in range(5)]
-    found = upscale_pixels(
+    pixels = upscale_pixels(
         make_noise(SIZE), Counting(), UpscaleOptions(512, background=BackgroundOptions(marked(flags), white=True))
     )
-    assert (found[:, 3 * CELL * 4 :] == 255).all()
-    assert (found[:, : 3 * CELL * 4] != 255).any()
+    assert (pixels[:, 3 * CELL * 4 :] == 255).all()
+    assert (pixels[:, : 3 * CELL * 4] != 255).any()
 
 
 def test_what_the_slide_does_not_have_stays_white_and_costs_no_network() -> None:
@@ -130,15 +130,15 @@ def test_what_the_slide_does_not_have_stays_white_and_costs_no_network() -> None
 
 @given(maps)
 def test_the_share_without_tissue_is_one_of_area_and_what_is_busy_one_of_what_is_read(flags: list[list[bool]]) -> None:
-    work = plan_upscaling(
+    plan = plan_upscaling(
         SlideRegion(InMemorySlide(make_noise(SIZE)), 0),
         Counting(),
         UpscaleOptions(CELL, 0, background=BackgroundOptions(marked(flags))),
     )
     tissue = marked(flags).mask.mean()
-    assert work.background.skipped_share == pytest.approx(1 - tissue)
-    assert work.grid.input_pixel_count == SIZE.pixel_count
-    assert work.network_share == pytest.approx(tissue)
+    assert plan.background.skipped_share == pytest.approx(1 - tissue)
+    assert plan.grid.input_pixel_count == SIZE.pixel_count
+    assert plan.network_share == pytest.approx(tissue)
 
 
 def test_the_note_tells_the_share_only_where_there_is_one() -> None:

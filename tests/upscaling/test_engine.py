@@ -66,9 +66,9 @@ def test_a_filter_through_tiles_equals_the_filter_on_the_whole_image(
 def test_a_region_is_enlarged_as_the_whole_slide_is() -> None:
     picture, upscaler = InMemorySlide(make_noise(Size(260, 200))), Resampling("bicubic", 4)
     source = SlideRegion(picture, 0).crop_to_area(Box(37, 51, 137, 131))
-    work = plan_upscaling(source, upscaler, UpscaleOptions(tile_px=64))
+    plan = plan_upscaling(source, upscaler, UpscaleOptions(tile_px=64))
     whole = upscaler(picture.pixels[None])[0]
-    for box, pixels in enlarge_blocks(work):
+    for box, pixels in enlarge_blocks(plan):
         place = box.translate(37 * 4, 51 * 4)
         np.testing.assert_array_equal(pixels, whole[place.rows, place.columns])
 
@@ -76,12 +76,12 @@ def test_a_region_is_enlarged_as_the_whole_slide_is() -> None:
 @given(st.integers(1, 700), st.integers(1, 700), st.integers(1, 5))
 def test_a_batch_has_one_shape_and_the_asked_size_at_most(width: int, height: int, batch: int) -> None:
     upscaler = Repeat()
-    work = plan_upscaling(
+    plan = plan_upscaling(
         SlideRegion(InMemorySlide(make_noise(Size(width, height))), 0), upscaler, UpscaleOptions(tile_px=128)
     )
-    runs = list(group_batches(work.grid, batch))
-    assert [tile for run in runs for tile in run] == list(work.grid)
-    assert all(len(run) <= batch and len({tile.input_box.size for tile in run}) == 1 for run in runs)
+    batches = list(group_batches(plan.grid, batch))
+    assert [tile for tiles in batches for tile in tiles] == list(plan.grid)
+    assert all(len(tiles) <= batch and len({tile.input_box.size for tile in tiles}) == 1 for tiles in batches)
 
 
 def test_a_real_slide_becomes_a_pyramid_with_the_right_pitch(cmu_slide: Path, tmp_path: Path) -> None:

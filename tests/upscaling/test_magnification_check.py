@@ -1,4 +1,4 @@
-"""The second opinion on a pixel pitch: said only where the tissue clearly looks like another magnification."""
+"""The second opinion on a pixel size: a warning only where the tissue clearly looks like another magnification."""
 
 from __future__ import annotations
 
@@ -49,8 +49,8 @@ def test_what_looks_as_its_pitch_says_is_not_spoken_of() -> None:
 
 
 def test_what_looks_otherwise_is_said_with_numbers() -> None:
-    said = check_magnification(source(0.5), make_full_map(), Opinion(0.04, 0.95, 0.01))
-    assert said == (
+    warning = check_magnification(source(0.5), make_full_map(), Opinion(0.04, 0.95, 0.01))
+    assert warning == (
         "the tissue looks like 10x (95 % likely), its 0.5 um/px stand for 20x (1 %); if the pitch is wrong, give --mpp"
     )
 
@@ -65,10 +65,10 @@ def test_where_no_tissue_is_nothing_is_said() -> None:
     assert check_magnification(source(0.5), nothing, Opinion(1, 0, 0)) is None
 
 
-@pytest.mark.parametrize(("width", "said"), [(3 * WINDOW_PX, False), (4 * WINDOW_PX, True)])
-def test_of_less_tissue_than_was_measured_on_nothing_is_said(width: int, said: bool) -> None:
-    found = check_magnification(source(0.5, width, 4 * WINDOW_PX), make_full_map(), Opinion(1, 0, 0))
-    assert (found is not None) == said
+@pytest.mark.parametrize(("width", "is_warned"), [(3 * WINDOW_PX, False), (4 * WINDOW_PX, True)])
+def test_of_less_tissue_than_was_measured_on_nothing_is_said(width: int, is_warned: bool) -> None:
+    warning = check_magnification(source(0.5, width, 4 * WINDOW_PX), make_full_map(), Opinion(1, 0, 0))
+    assert (warning is not None) == is_warned
 
 
 @given(width=st.integers(1, 900), height=st.integers(1, 900), seed=st.integers(0, 99))

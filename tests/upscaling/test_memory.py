@@ -27,14 +27,14 @@ UPSCALER = Resampling("lanczos", 2)
 
 def held(source: SlideRegion, options: UpscaleOptions) -> tuple[int, int]:
     """Most bytes of arrays at a time while blocks are made, and what was promised."""
-    work = plan_upscaling(source, UPSCALER, options)
+    plan = plan_upscaling(source, UPSCALER, options)
     gc.collect()
     tracemalloc.start()
-    for _ in enlarge_blocks(work):
+    for _ in enlarge_blocks(plan):
         pass
     most = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    return most, work.work_unit.total_bytes - FIXED_BYTES
+    return most, plan.work_unit.total_bytes - FIXED_BYTES
 
 
 @pytest.mark.parametrize(

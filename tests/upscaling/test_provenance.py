@@ -67,12 +67,12 @@ def test_too_short_an_overlap_is_told() -> None:
 
 def test_a_file_made_otherwise_differs_and_one_made_elsewhere_does_not() -> None:
     source = SlideRegion(InMemorySlide(make_noise(Size(30, 20))), 0)
-    asked = provenance_metadata(source, BICUBIC, Codec())
-    assert describe_difference(asked | {"source sha256": "1", "computed": "on cuda in bf16"}, asked) is None
-    assert describe_difference(asked, provenance_metadata(source, BICUBIC, Codec(quality=80))) == (
+    requested = provenance_metadata(source, BICUBIC, Codec())
+    assert describe_difference(requested | {"source sha256": "1", "computed": "on cuda in bf16"}, requested) is None
+    assert describe_difference(requested, provenance_metadata(source, BICUBIC, Codec(quality=80))) == (
         "codec: jpeg, quality 90, 444, not jpeg, quality 80, 444"
     )
-    assert describe_difference(asked | {"overlap": "2 px"}, asked) == "overlap: 2 px, not none"
+    assert describe_difference(requested | {"overlap": "2 px"}, requested) == "overlap: 2 px, not none"
 
 
 CODECS = st.builds(Codec, st.sampled_from(["jpeg", "lzw"]), st.integers(88, 92), st.sampled_from(["420", "444"]))
@@ -86,7 +86,7 @@ def test_codecs_have_the_same_words_if_and_only_if_they_store_the_same(one: Code
 
 @given(CODECS)
 def test_a_codec_is_known_by_its_words(codec: Codec) -> None:
-    told = Codec.parse(codec.description)
-    assert told is not None
-    assert told.description == codec.description
+    parsed = Codec.parse(codec.description)
+    assert parsed is not None
+    assert parsed.description == codec.description
     assert Codec.parse(codec.description + "!") is None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import closing
 from typing import TYPE_CHECKING
 
@@ -60,10 +60,11 @@ class JobDisplay:
             size = f"{event.size.width} x {event.size.height} px"
             print_message(f"{event.path}: shows the tissue of the whole slide, in {size}")
 
-    def show_tiles(self, events: Iterator[JobEvent], started: Started) -> None:
+    def show_tiles(self, events: Generator[JobEvent, None, None], started: Started) -> None:
         """Show the progress of the tiles, and all that follows; a stop request is heard between two steps."""
         plan, info = started.plan, started.plan.upscaler.info
-        with self._frontend.catch_stop_signals() as stop:
+        # The tiles in hand are waited for inside, so that a second Ctrl-C need not wait for them.
+        with self._frontend.catch_stop_signals() as stop, closing(events):
             if not self._quiet:
                 sizes = f"{plan.region.size} px to {plan.output.size} px"
                 print_message(f"{info.name}, {info.hardware}: {sizes} in {format_count(len(plan.grid), 'tile')}")
