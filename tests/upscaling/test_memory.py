@@ -62,7 +62,7 @@ def test_tiles_are_the_largest_that_the_budget_has_room_for(memory_gb: float, ba
     "options", [UpscaleOptions(memory_gb=0.1), UpscaleOptions(1024, memory_gb=0.15), UpscaleOptions(memory_gb=0)]
 )
 def test_a_budget_without_room_for_a_tile_is_refused(options: UpscaleOptions) -> None:
-    with pytest.raises(OutputError, match=r"more than .* GB; allow more"):
+    with pytest.raises(OutputError, match=r"more than .* GB; raise --memory"):
         plan_upscaling(LARGE, UPSCALER, options)
 
 

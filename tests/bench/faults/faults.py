@@ -87,7 +87,8 @@ class Life:
                 self.note(step.stage)
         seams, residual = audit.seams, audit.consistency
         self.note(
-            f"audit {audit.measured_tiles} {seams.borders} {seams.mean} {seams.worst} {residual.mean} {residual.worst_at}"
+            f"audit {audit.measured_tiles} {seams.borders} {seams.mean} {seams.worst} "
+            f"{residual.mean} {residual.worst_at}"
         )
         self.note("operations " + " ".join(self.operations))
 

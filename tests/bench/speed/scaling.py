@@ -36,7 +36,7 @@ def spent(path: Path, upscaler: Upscaler) -> tuple[float, Spent]:
             background=BackgroundOptions(find_tissue(slide)), quality=QualityMonitor(upscaler.info.scale)
         )
         work = plan_upscaling(select_region(slide), upscaler, options)
-        return 1 - work.background.skipped_share, whole(work, upscaler, path.with_suffix(".out.ome.tif"))
+        return 1 - work.background.skipped_share, whole(work, path.with_suffix(".out.ome.tif"))
 
 
 def line(shares: list[float], seconds: list[float]) -> dict[str, float]:
