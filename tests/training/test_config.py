@@ -96,6 +96,7 @@ def test_a_whole_number_may_stand_for_a_fraction(tmp_path: Path) -> None:
         ("network", {"warm_start": ["a", 1]}, "warm_start = 1 is not a text in quotes"),
         ("data", {"dataset": 5}, "dataset = 5 is not a text in quotes"),
         ("data", {"patch_px": 0}, "patch_px and batch must be at least 1"),
+        ("data", {"processes": -1}, "processes at least 0"),
         ("data", {"batch": 1.5}, "batch = 1.5 is not a whole number"),
         ("data", {"kernels": {}}, "the shares of kernels must be"),
         ("data", {"kernels": {"area": 0}}, "the shares of kernels must be"),
@@ -249,7 +250,7 @@ def test_a_run_that_was_begun_before_a_choice_was_there_goes_on(tmp_path: Path) 
     del values["data"]["dataset"], values["data"]["degradation"], values["data"]["truth"]
     del values["schedule"]["save_every"], values["schedule"]["validate_every"]
     del values["network"]["fold"], values["schedule"]["stop_after"], values["schedule"]["cuda_graphs"]
-    del values["result"]
+    del values["result"], values["data"]["processes"]
     assert told.compute_digest() == "cea2699459ffc491137267626091b7bd05b5863068a37a3755fec5a24d38bfc5"
     assert told.compute_digest() == hashlib.sha256(json.dumps(values).encode()).hexdigest()
     assert (

@@ -25,6 +25,7 @@ RESULT_WEIGHTS = ("best", "last")
 
 UNDIGESTED_KEYS = (
     ("data", "dataset"),
+    ("data", "processes"),
     ("schedule", "save_every"),
     ("schedule", "validate_every"),
     ("schedule", "stop_after"),
@@ -85,6 +86,8 @@ class DataConfig:
     scanners other than those of the dataset blur, sharpen and compress differently."""
     degradation: Degradation | None = None
     """What the kernel `degraded` does, as a table or the name of a TOML file; `CAPTURE` by default."""
+    processes: int = 0
+    """Processes that make batches; with 0, threads do."""
     magnifications: tuple[float, ...] = ()
     """Train only on pairs whose input has one of these magnifications, such as [10]; on all by default."""
 
@@ -255,8 +258,8 @@ def _find_faults(config: TrainConfig) -> Iterator[str]:
         yield "magnifications of data must be above 0"
     if config.network.scale not in SCALES:
         yield f"scale = {config.network.scale} is not one of {', '.join(map(str, SCALES))}"
-    if min(data.patch_px, data.batch) < 1:
-        yield "patch_px and batch must be at least 1"
+    if min(data.patch_px, data.batch) < 1 or data.processes < 0:
+        yield "patch_px and batch must be at least 1, processes at least 0"
     if config.network.fold and not config.network.warm_start:
         yield "fold needs a warm_start, whose attention is folded"
     if config.result.weights not in RESULT_WEIGHTS:

@@ -16,13 +16,12 @@ from wsisr.errors import ConfigError, ModelError
 from wsisr.files import translate_disk_errors, write_atomically
 from wsisr.models.spec import ModelSpec
 from wsisr.models.weights import build_network, save_weights
-from wsisr.parallel.cpu import count_usable_cores
-from wsisr.parallel.pipeline import parallel_map
 from wsisr.training import metrics_log
 from wsisr.training.checkpoint import Checkpoint, CheckpointKey, divergence_advice, load_checkpoint, save_checkpoint
 from wsisr.training.config import TrainConfig
 from wsisr.training.cuda_graphs import CapturedCall, find_capture_obstacle
 from wsisr.training.distributed import launch_fabric
+from wsisr.training.loading import load_batches
 from wsisr.training.pictures import draw_learning_curve, save_picture
 from wsisr.training.sampler import Batch, BatchSampler
 from wsisr.training.trainer import DISCRIMINATOR_TERM, LossTerms, Trainer
@@ -35,8 +34,6 @@ METRICS_FILE = "metrics.jsonl"
 
 SAMPLES_FOLDER = "samples"
 CURVE_FILE = "curve.png"
-
-PREFETCHED_BATCHES = 4
 
 FOLDING_BATCHES = 32
 """Batches over which gates are averaged; 512 crops where a batch has 16."""
@@ -115,10 +112,7 @@ class TrainingRun:
                 self._save_last_weights()
                 self.save()
                 self.is_finished = True
-        remaining, loaders = range(self.step, self.steps), count_loading_threads(self.device)
-        with closing(
-            parallel_map(self.sampler.make_batch, remaining, PREFETCHED_BATCHES * loaders, loaders)
-        ) as batches:
+        with closing(load_batches(self.sampler, range(self.step, self.steps), self.device)) as batches:
             for batch in batches:
                 terms = self.trainer.train_batch(batch, self.step)
                 loss = sum(term for name, term in terms.items() if name != DISCRIMINATOR_TERM)
@@ -249,11 +243,6 @@ class TrainingRun:
 def result_file(config: TrainConfig) -> str:
     """Return the name of the weights file that a run is made for."""
     return BEST_WEIGHTS_FILE if config.result.weights == "best" else LAST_WEIGHTS_FILE
-
-
-def count_loading_threads(device: torch.device) -> int:
-    """Return the number of threads that make batches: all cores up to 16 for a GPU, one beside training on a CPU."""
-    return min(16, count_usable_cores()) if device.type == "cuda" else 1
 
 
 def _build_metrics_entry(step: int, loss: float | None, scores: ValidationScores) -> metrics_log.MetricsEntry:
