@@ -31,7 +31,7 @@ def toml(value: object) -> str:
     return f'"{value}"' if isinstance(value, str) else str(value).lower()
 
 
-def written(path: Path, tables: dict[str, dict[str, Any]], top: str = "") -> Path:
+def write_recipe(path: Path, tables: dict[str, dict[str, Any]], top: str = "") -> Path:
     lines = [top]
     for name, table in tables.items():
         lines += [f"[{name}]", *(f"{key} = {toml(value)}" for key, value in table.items())]
@@ -39,16 +39,16 @@ def written(path: Path, tables: dict[str, dict[str, Any]], top: str = "") -> Pat
     return path
 
 
-def changed(table: str, **values: Any) -> dict[str, dict[str, Any]]:
+def change_table(table: str, **values: Any) -> dict[str, dict[str, Any]]:
     return GOOD | {table: GOOD[table] | values}
 
 
-def config(folder: Path, tables: dict[str, dict[str, Any]] = GOOD, top: str = "") -> TrainConfig:
+def read_tables(folder: Path, tables: dict[str, dict[str, Any]] = GOOD, top: str = "") -> TrainConfig:
     folder.mkdir(exist_ok=True)
-    return read_train_config(written(folder / "run.toml", tables, top))
+    return read_train_config(write_recipe(folder / "run.toml", tables, top))
 
 
-def refused(path: Path) -> str:
+def read_refusal(path: Path) -> str:
     with pytest.raises(ConfigError) as error:
         read_train_config(path)
     assert str(error.value).startswith(f"{path}")
@@ -65,20 +65,20 @@ def test_every_shipped_recipe_can_be_read() -> None:
 
 
 def test_relative_paths_start_at_the_file(tmp_path: Path) -> None:
-    tables = changed("data", dataset="../pairs") | changed("network", warm_start="x2.safetensors")
+    tables = change_table("data", dataset="../pairs") | change_table("network", warm_start="x2.safetensors")
     tables["data"] = {"dataset": "../pairs"}
-    found = config(tmp_path / "recipes", tables)
-    assert found.data.dataset == tmp_path / "pairs"
-    assert found.network.warm_start == (tmp_path / "recipes" / "x2.safetensors",)
+    parsed = read_tables(tmp_path / "recipes", tables)
+    assert parsed.data.dataset == tmp_path / "pairs"
+    assert parsed.network.warm_start == (tmp_path / "recipes" / "x2.safetensors",)
 
 
 def test_a_warm_start_may_be_of_several_files(tmp_path: Path) -> None:
-    found = config(tmp_path, changed("network", warm_start=["a.safetensors", "b.safetensors"]))
-    assert found.network.warm_start == (tmp_path / "a.safetensors", tmp_path / "b.safetensors")
+    parsed = read_tables(tmp_path, change_table("network", warm_start=["a.safetensors", "b.safetensors"]))
+    assert parsed.network.warm_start == (tmp_path / "a.safetensors", tmp_path / "b.safetensors")
 
 
 def test_a_whole_number_may_stand_for_a_fraction(tmp_path: Path) -> None:
-    whole, fraction = (config(tmp_path, changed("schedule", learning_rate=rate)) for rate in (1, 1.0))
+    whole, fraction = (read_tables(tmp_path, change_table("schedule", learning_rate=rate)) for rate in (1, 1.0))
     assert whole.compute_digest() == fraction.compute_digest()
 
 
@@ -135,57 +135,61 @@ def test_a_whole_number_may_stand_for_a_fraction(tmp_path: Path) -> None:
     ],
 )
 def test_what_cannot_be_meant_is_one_line(tmp_path: Path, table: str, values: dict[str, Any], reason: str) -> None:
-    path = written(tmp_path / "run.toml", GOOD | {table: GOOD.get(table, {}) | values})
+    path = write_recipe(tmp_path / "run.toml", GOOD | {table: GOOD.get(table, {}) | values})
     if values == {"steps": 10**400}:
         assert read_train_config(path).schedule.steps == 10**400
     else:
-        assert reason in refused(path)
+        assert reason in read_refusal(path)
 
 
 def test_a_branch_learns_without_pixels_only_on_a_trunk_at_rest(tmp_path: Path) -> None:
     network = {"scale": 2, "family": "mmsrnet", "trunk": "edsr", "magnifications": [10, 20]}
     alone = GOOD | {"network": network, "loss": {"l1": 0, "classification": 1}}
-    path = written(tmp_path / "run.toml", alone)
-    assert "classification alone would spoil the trunk's pixels; set trunk_rate = 0" in refused(path)
-    assert not config(tmp_path / "at-rest", alone | {"schedule": {"steps": 12, "trunk_rate": 0}}).loss.trains_pixels
+    path = write_recipe(tmp_path / "run.toml", alone)
+    assert "classification alone would spoil the trunk's pixels; set trunk_rate = 0" in read_refusal(path)
+    assert not read_tables(
+        tmp_path / "at-rest", alone | {"schedule": {"steps": 12, "trunk_rate": 0}}
+    ).loss.trains_pixels
 
 
 @pytest.mark.parametrize("missing", ["network", "data", "schedule"])
 def test_a_missing_table_is_named(tmp_path: Path, missing: str) -> None:
     tables = {name: table for name, table in GOOD.items() if name != missing}
-    assert f"table [{missing}] is missing" in refused(written(tmp_path / "run.toml", tables))
-    assert f"table [{missing}] is missing" in refused(written(tmp_path / "run.toml", tables, f"{missing} = 5"))
+    assert f"table [{missing}] is missing" in read_refusal(write_recipe(tmp_path / "run.toml", tables))
+    assert f"table [{missing}] is missing" in read_refusal(
+        write_recipe(tmp_path / "run.toml", tables, f"{missing} = 5")
+    )
 
 
 @pytest.mark.parametrize(("table", "key"), [("network", "scale"), ("data", "dataset"), ("schedule", "steps")])
 def test_a_missing_key_is_named(tmp_path: Path, table: str, key: str) -> None:
-    line = refused(written(tmp_path / "run.toml", GOOD | {table: {}}))
+    line = read_refusal(write_recipe(tmp_path / "run.toml", GOOD | {table: {}}))
     assert re.search(rf"\[{table}\]: a required key is missing: '{key}'$", line)
 
 
 def test_what_is_not_toml_is_one_line(tmp_path: Path) -> None:
     path = tmp_path / "run.toml"
-    assert "cannot be read (No such file" in refused(path)
+    assert "cannot be read (No such file" in read_refusal(path)
     path.write_text("scale = ")
-    assert "not a TOML file" in refused(path)
+    assert "not a TOML file" in read_refusal(path)
     path.write_bytes(b"\xff\xfe")
-    assert "not a TOML file" in refused(path)
-    assert "cannot be read (Is a directory)" in refused(tmp_path)
+    assert "not a TOML file" in read_refusal(path)
+    assert "cannot be read (Is a directory)" in read_refusal(tmp_path)
 
 
 @pytest.mark.parametrize("top", ["seed = -1", "seed = 0.5", "steps = 5", "[extra]"])
 def test_what_is_beside_the_tables_is_checked_too(tmp_path: Path, top: str) -> None:
-    refused(written(tmp_path / "run.toml", GOOD, top))
+    read_refusal(write_recipe(tmp_path / "run.toml", GOOD, top))
 
 
 def test_the_digest_is_the_same_wherever_the_files_lie(tmp_path: Path) -> None:
     tables = {**GOOD, "network": {"scale": 2, "warm_start": "x2.safetensors"}}
-    assert config(tmp_path / "a", tables).compute_digest() == config(tmp_path / "b", tables).compute_digest()
+    assert read_tables(tmp_path / "a", tables).compute_digest() == read_tables(tmp_path / "b", tables).compute_digest()
 
 
 def test_the_digest_does_not_tell_how_often_a_run_saves_and_validates(tmp_path: Path) -> None:
-    often = config(tmp_path, changed("schedule", save_every=1, validate_every=3))
-    assert often.compute_digest() == config(tmp_path).compute_digest()
+    often = read_tables(tmp_path, change_table("schedule", save_every=1, validate_every=3))
+    assert often.compute_digest() == read_tables(tmp_path).compute_digest()
 
 
 @pytest.mark.parametrize(
@@ -193,66 +197,71 @@ def test_the_digest_does_not_tell_how_often_a_run_saves_and_validates(tmp_path: 
     [
         GOOD | {"loss": {"charbonnier": 1}},
         GOOD | {"adversary": {"channels": 8}},
-        changed("data", stain_jitter=0.1),
-        changed("data", truth={"jpeg": {}}),
-        changed("schedule", accumulate=2),
-        changed("network", scale=4),
-        changed("network", channels=8),
-        changed("network", warm_start="x2.safetensors"),
-        changed("network", warm_start=["x2.safetensors", "x4.safetensors"]),
-        changed("data", batch=3),
-        changed("data", kernels={"area": 1.0}),
-        changed("data", kernels={"bicubic": 0.4, "area": 0.4, "pyramid": 0.2}),
-        changed("schedule", steps=13),
-        changed("schedule", learning_rate=0.5),
-        changed("schedule", ema=0.5),
+        change_table("data", stain_jitter=0.1),
+        change_table("data", truth={"jpeg": {}}),
+        change_table("schedule", accumulate=2),
+        change_table("network", scale=4),
+        change_table("network", channels=8),
+        change_table("network", warm_start="x2.safetensors"),
+        change_table("network", warm_start=["x2.safetensors", "x4.safetensors"]),
+        change_table("data", batch=3),
+        change_table("data", kernels={"area": 1.0}),
+        change_table("data", kernels={"bicubic": 0.4, "area": 0.4, "pyramid": 0.2}),
+        change_table("schedule", steps=13),
+        change_table("schedule", learning_rate=0.5),
+        change_table("schedule", ema=0.5),
     ],
 )
 def test_the_digest_tells_all_that_changes_the_weights(tmp_path: Path, tables: dict[str, dict[str, Any]]) -> None:
-    assert config(tmp_path, tables).compute_digest() != config(tmp_path).compute_digest()
+    assert read_tables(tmp_path, tables).compute_digest() != read_tables(tmp_path).compute_digest()
 
 
 def test_the_digest_tells_the_seed(tmp_path: Path) -> None:
-    found = config(tmp_path)
-    assert replace(found, seed=1).compute_digest() != found.compute_digest()
+    parsed = read_tables(tmp_path)
+    assert replace(parsed, seed=1).compute_digest() != parsed.compute_digest()
 
 
 def test_a_degradation_stands_in_the_recipe_or_in_a_file_of_its_own(tmp_path: Path) -> None:
     kernels = {"kernels": {"degraded": 1.0}}
     (tmp_path / "scanner.toml").write_text("[first.jpeg]\nqualities = [40, 60]\n")
-    by_name = config(tmp_path, changed("data", degradation="scanner.toml", **kernels))
-    inline = config(tmp_path, changed("data", degradation={"first": {"jpeg": {"qualities": [40, 60]}}}, **kernels))
+    by_name = read_tables(tmp_path, change_table("data", degradation="scanner.toml", **kernels))
+    inline = read_tables(
+        tmp_path, change_table("data", degradation={"first": {"jpeg": {"qualities": [40, 60]}}}, **kernels)
+    )
     assert (
         by_name.data.degradation == inline.data.degradation == Degradation(first=DegradationRound(jpeg=Jpeg((40, 60))))
     )
     assert (
         by_name.compute_digest()
         == inline.compute_digest()
-        != config(tmp_path, changed("data", **kernels)).compute_digest()
+        != read_tables(tmp_path, change_table("data", **kernels)).compute_digest()
     )
 
 
 def test_a_degradation_that_cannot_be_meant_is_refused(tmp_path: Path) -> None:
-    tables = changed("data", kernels={"degraded": 1.0}, degradation={"first": {"jpg": {}}})
-    told = refused(written(tmp_path / "run.toml", tables))
-    assert "[data]: degradation: first: unknown key 'jpg'; known: lens, blur" in told
-    unused = changed("data", degradation={"first": {"jpeg": {}}})
-    assert "which has no share" in refused(written(tmp_path / "run.toml", unused))
-    missing = written(tmp_path / "run.toml", changed("data", kernels={"degraded": 1.0}, degradation="none.toml"))
+    tables = change_table("data", kernels={"degraded": 1.0}, degradation={"first": {"jpg": {}}})
+    parsed = read_refusal(write_recipe(tmp_path / "run.toml", tables))
+    assert "[data]: degradation: first: unknown key 'jpg'; known: lens, blur" in parsed
+    unused = change_table("data", degradation={"first": {"jpeg": {}}})
+    assert "which has no share" in read_refusal(write_recipe(tmp_path / "run.toml", unused))
+    missing = write_recipe(
+        tmp_path / "run.toml", change_table("data", kernels={"degraded": 1.0}, degradation="none.toml")
+    )
     with pytest.raises(ConfigError, match=r"none\.toml: cannot be read"):
         read_train_config(missing)
 
 
 def test_a_run_that_was_begun_before_a_choice_was_there_goes_on(tmp_path: Path) -> None:
     """The digest is that of the values a recipe could have then."""
-    told = config(tmp_path, changed("data", kernels={"area": 0.5, "scan": 0.5}))
-    values = asdict(told)
+    parsed = read_tables(tmp_path, change_table("data", kernels={"area": 0.5, "scan": 0.5}))
+    values = asdict(parsed)
     del values["data"]["dataset"], values["data"]["degradation"], values["data"]["truth"]
     del values["schedule"]["save_every"], values["schedule"]["validate_every"]
     del values["network"]["fold"], values["schedule"]["stop_after"], values["schedule"]["cuda_graphs"]
     del values["result"], values["data"]["processes"]
-    assert told.compute_digest() == "cea2699459ffc491137267626091b7bd05b5863068a37a3755fec5a24d38bfc5"
-    assert told.compute_digest() == hashlib.sha256(json.dumps(values).encode()).hexdigest()
+    assert parsed.compute_digest() == "cea2699459ffc491137267626091b7bd05b5863068a37a3755fec5a24d38bfc5"
+    assert parsed.compute_digest() == hashlib.sha256(json.dumps(values).encode()).hexdigest()
     assert (
-        config(tmp_path).compute_digest() == config(tmp_path, changed("data", kernels=PYRAMID_KERNELS)).compute_digest()
+        read_tables(tmp_path).compute_digest()
+        == read_tables(tmp_path, change_table("data", kernels=PYRAMID_KERNELS)).compute_digest()
     )

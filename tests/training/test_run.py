@@ -327,7 +327,7 @@ def test_metrics_are_one_line_a_validation(whole: Path) -> None:
     assert all(set(line) == {"step", "loss", "gain_db"} for line in lines)
 
 
-def test_the_journal_forgets_what_comes_again_and_what_was_not_finished(tmp_path: Path) -> None:
+def test_the_metrics_log_forgets_what_comes_again_and_what_was_not_finished(tmp_path: Path) -> None:
     path = tmp_path / METRICS_FILE
     rewind_metrics(path, 5)
     assert not path.exists()
