@@ -33,7 +33,7 @@ from wsisr.slides.pixel_size import (
     estimate_mpp,
     is_plausible_mpp,
 )
-from wsisr.slides.readers.ome_zarr import ZarrSlide, open_zarr
+from wsisr.slides.readers.ome_zarr import ZarrSlide, open_zarr, select_stored_levels
 from wsisr.slides.readers.openslide import OpenSlideSlide, detect_vendor, read_openslide_info
 from wsisr.slides.readers.tiff import GENERIC_TIFF, DamagedTiffError, TiffImage, TiffSlide, is_tiff, read_tiff_image
 from wsisr.slides.readers.tiff_segments import TiffLevel
@@ -75,7 +75,7 @@ def _open_with_best_reader(
 ) -> Slide:
     """Open a file with the reader that suits it best."""
     if file.is_dir():
-        info, zarr_levels = open_zarr(file, series)
+        info, zarr_levels = select_stored_levels(*open_zarr(file, series))
         return ZarrSlide(settle_pixel_size(info), zarr_levels)
     info, tiff_levels = _choose_reader(file, series)
     if tiff_levels:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import math
+import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import google_crc32c
 import numcodecs
 import numpy as np
 import pytest
@@ -184,6 +187,89 @@ def test_a_chunk_that_a_shard_leaves_out_is_what_the_array_names(tmp_path: Path,
     with open_slide(path) as slide:
         assert ("1 chunks in shards" in "".join(slide.info.warnings)) == said
         assert (slide.read(Box(0, 0, 64, 64), 0) == (fill or 255)).all()
+
+
+def rename_chunks(array: Path, separator: str, prefix: str = "") -> None:
+    """Move the chunk files of an array to other names; the metadata stay as they are."""
+    files = [
+        file for file in array.rglob("*") if file.is_file() and file.name not in (".zarray", ".zattrs", "zarr.json")
+    ]
+    moved = {file: file.relative_to(array).as_posix().removeprefix("c/").removeprefix("c.") for file in files}
+    for file, name in moved.items():
+        target = array / (prefix + separator.join(re.split("[./]", name)))
+        target.parent.mkdir(parents=True, exist_ok=True)
+        file.rename(target)
+
+
+SHARDS = {"shards": (3, 128, 128)}
+FLAT, NESTED = ({"chunk_key_encoding": {"name": "v2", "separator": separator}} for separator in "./")
+
+
+@pytest.mark.parametrize(
+    ("version", "recorded", "prefix", "separator"),
+    [
+        ("0.4", FLAT, "", "/"),
+        ("0.4", NESTED, "", "."),
+        ("0.5", FLAT, "c/", "/"),
+        ("0.5", {}, "c.", "."),
+        ("0.5", {}, "", "/"),
+        ("0.5", SHARDS, "", "."),
+    ],
+)
+def test_chunks_under_other_names_than_recorded_are_read_as_they_lie(
+    tmp_path: Path, version: str, recorded: dict[str, Any], prefix: str, separator: str
+) -> None:
+    path = write_ome_zarr(tmp_path / "a", LEVELS, version, **recorded)
+    for number in range(3):
+        rename_chunks(path / str(number), separator, prefix)
+    with open_slide(path) as slide:
+        assert slide.info.warnings == ()
+        for number, level in enumerate(LEVELS):
+            box = Box(0, 0, level.shape[1], level.shape[0])
+            np.testing.assert_array_equal(slide.read(box, number), level)
+
+
+def test_a_separator_that_the_metadata_do_not_name_is_found(tmp_path: Path) -> None:
+    nested = {"name": "v2", "separator": "/"}
+    path = write_ome_zarr(tmp_path / "a", LEVELS[:1], "0.4", chunk_key_encoding=nested)
+    file = path / "0" / ".zarray"
+    metadata = json.loads(file.read_text())
+    assert metadata.pop("dimension_separator") == "/"
+    file.write_text(json.dumps(metadata))
+    with open_slide(path) as slide:
+        np.testing.assert_array_equal(slide.read(Box(0, 0, 221, 183), 0), LEVELS[0])
+
+
+def test_of_two_namings_the_one_with_more_files_counts_and_the_rest_is_said(tmp_path: Path) -> None:
+    path = write_ome_zarr(tmp_path / "a", LEVELS[:1], "0.4")
+    kept = (path / "0" / "0.0.0").read_bytes()
+    rename_chunks(path / "0", "/")
+    (path / "0" / "0.0.0").write_bytes(kept)
+    (path / "0" / "0" / "1" / "1").unlink()
+    with open_slide(path) as slide:
+        assert "1 of 12 files" in slide.info.warnings[0]
+        np.testing.assert_array_equal(slide.read(Box(0, 0, 64, 64), 0), LEVELS[0][:64, :64])
+
+
+@pytest.mark.parametrize("fill", [0, 255])
+@pytest.mark.parametrize("options", [{}, {"shards": (3, 128, 128)}], ids=["files", "shards"])
+def test_a_level_of_which_nothing_is_stored_is_never_white(tmp_path: Path, options: dict[str, Any], fill: int) -> None:
+    path = write_ome_zarr(tmp_path / "a", LEVELS, "0.5", fill_value=fill, **options)
+    shutil.rmtree(path / "1" / "c")
+    with open_slide(path) as slide:
+        assert [level.size for level in slide.info.levels] == [Size(221, 183), Size(55, 45)]
+        assert "level 1 (110 x 91 px) is not used" in slide.info.warnings[0]
+        np.testing.assert_array_equal(slide.read(Box(0, 0, 55, 45), 1), LEVELS[2])
+    shutil.rmtree(path / "0" / "c")
+    assert "level 0 (221 x 183 px) is not used" in refusal(path)
+
+
+def test_shards_that_store_no_chunk_are_no_white_slide(tmp_path: Path) -> None:
+    path = write_ome_zarr(tmp_path / "a", LEVELS[:1], "0.5", shards=(3, 192, 256))
+    (shard,) = (file for file in (path / "0" / "c").rglob("*") if file.is_file())
+    index = b"\xff" * 16 * 12
+    shard.write_bytes(index + google_crc32c.value(index).to_bytes(4, "little"))
+    assert "level 0 (221 x 183 px) is not used" in refusal(path)
 
 
 def refusal(path: Path | str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -21,7 +21,7 @@ from wsisr.parallel.threads import ThreadTeam
 from wsisr.slides.pixel_size import derive_pixel_size, parse_number
 from wsisr.slides.readers.tiled_level import TiledLevel
 from wsisr.slides.readers.zarr_array import ChunkedArray, ZarrArrayError, parse_array
-from wsisr.slides.readers.zarr_integrity import count_stored
+from wsisr.slides.readers.zarr_integrity import StoredCounts, adopt_stored_names
 from wsisr.slides.series import ImageSeries, choose_series, describe_default_choice
 from wsisr.slides.slide import Level, Slide, SlideInfo, compute_downsamples, make_read_error
 
@@ -99,6 +99,8 @@ class ZarrSlide(Slide):
 def open_zarr(path: Path, series: int | None = None) -> tuple[SlideInfo, tuple[ZarrLevel, ...]]:
     """Read facts and levels of one image of an OME-Zarr; of several that number `series`, by default the largest.
 
+    These are what its metadata record; `select_stored_levels` compares them with the files.
+
     Raises `SlideError` where it is damaged, holds no image, or one that is not 8-bit RGB of one focal plane.
     """
     with _translate_errors(path):
@@ -114,6 +116,32 @@ def open_zarr(path: Path, series: int | None = None) -> tuple[SlideInfo, tuple[Z
             warnings = () if series is not None else describe_default_choice(all_series, chosen)
             info = replace(info, all_series=all_series, series_number=chosen, warnings=warnings + info.warnings)
         return info, levels
+
+
+def select_stored_levels(info: SlideInfo, levels: tuple[ZarrLevel, ...]) -> tuple[SlideInfo, tuple[ZarrLevel, ...]]:
+    """Return facts and levels of what is stored of an OME-Zarr, each level under the names that its files have.
+
+    A level of which nothing is stored would be shown in white, so it is left out, with a warning.
+    Raises `SlideError` where nothing of the finest level is stored.
+    """
+    with _translate_errors(info.path):
+        stored = [(level, *adopt_stored_names(level.array)) for level in levels]
+    empty = [
+        f"level {number} ({level.size} px) is not used: none of its {counts.expected_files} files in folder "
+        f"{array.folder.name} is stored, or they are empty"
+        for number, (level, array, counts) in enumerate(stored)
+        if counts.is_empty
+    ]
+    if stored[0][2].is_empty:
+        raise SlideError(f"{info.path}: {empty[0]}; copy the OME-Zarr again, with all files of its folders")
+    used = [number for number, (_, _, counts) in enumerate(stored) if not counts.is_empty]
+    missing_chunks = _describe_missing_chunks([stored[number][2] for number in used])
+    selected = replace(
+        info,
+        levels=tuple(info.levels[number] for number in used),
+        warnings=(*info.warnings, *missing_chunks, *empty),
+    )
+    return selected, tuple(replace(levels[number], array=stored[number][1]) for number in used)
 
 
 @contextmanager
@@ -225,7 +253,6 @@ def _build_info(path: Path, image: ZarrImage, levels: tuple[ZarrLevel, ...]) -> 
         icc=_read_icc_profile(image.folder / "icc") if image.wsisr_attributes else None,
         associated={},
         properties={"ome-zarr.name": str(image.multiscale.get("name", ""))},
-        warnings=_describe_missing_chunks(levels),
     )
 
 
@@ -237,9 +264,8 @@ def _read_icc_profile(folder: Path) -> bytes | None:
     return array.read_chunk((0,)).tobytes()[: array.shape[0]]
 
 
-def _describe_missing_chunks(levels: tuple[ZarrLevel, ...]) -> tuple[str, ...]:
+def _describe_missing_chunks(counts: Sequence[StoredCounts]) -> tuple[str, ...]:
     """Return a warning where chunks are not stored: they may be empty, or lost in a copy."""
-    counts = [count_stored(level.array) for level in levels]
     files, missing_files = (sum(level.expected_files for level in counts), sum(level.missing_files for level in counts))
     missing_chunks = sum(level.missing_chunks for level in counts)
     missing = [f"{missing_files} of {files} files"] if missing_files else []

@@ -34,6 +34,9 @@ ChunkDecoder: TypeAlias = Callable[[bytes], bytes]
 ChunkIndex: TypeAlias = tuple[int, ...]
 """A chunk's number along each axis, in the array, or a file's."""
 
+FileNaming: TypeAlias = Callable[[ChunkIndex], str]
+"""Index of a chunk or a shard to the name, from the array's folder, of the file that holds it."""
+
 _ALLOWED_DECODERS: dict[str, Callable[..., bytes | bytearray]] = {
     "blosc": imagecodecs.blosc_decode,
     "bz2": imagecodecs.bz2_decode,
@@ -42,6 +45,9 @@ _ALLOWED_DECODERS: dict[str, Callable[..., bytes | bytearray]] = {
     "zlib": imagecodecs.zlib_decode,
     "zstd": imagecodecs.zstd_decode,
 }
+_FILE_NAMINGS = (("", "."), ("", "/"), ("c/", "/"), ("c.", "."))
+"""Prefix and separator of the names of chunk files, first those of version 2, then those of version 3."""
+
 MISSING_CHUNK = 2**64 - 1
 """Offset and length in a shard's index of a chunk that is not stored."""
 
@@ -105,8 +111,7 @@ class ChunkedArray:
     fill_value: int | None
     """Value of chunks that are not stored. None, which is shown white, where the file names none, or 0: neither glass
     nor tissue is black."""
-    file_name_of: Callable[[ChunkIndex], str]
-    """Name, from the folder, of the file that holds a chunk or a shard."""
+    file_name_of: FileNaming
     shard_layout: ShardLayout | None
 
     @property
@@ -152,6 +157,11 @@ class ChunkedArray:
                 raise ValueError(f"{count} stored bytes in a file of {file_bytes}")
             opened.seek(offset)
             return opened.read(count)
+
+
+def list_file_namings() -> tuple[FileNaming, ...]:
+    """Return the four namings of files in zarr: `0.0.0`, `0/0/0`, `c/0/0/0` and `c.0.0.0`."""
+    return tuple(_make_file_naming(prefix, separator) for prefix, separator in _FILE_NAMINGS)
 
 
 def parse_array(folder: Path, metadata: Mapping[str, Any]) -> ChunkedArray:
@@ -251,7 +261,7 @@ def _check_crc32c(data: bytes) -> bytes:
     return data[:-4]
 
 
-def _make_file_naming(prefix: str, separator: str) -> Callable[[ChunkIndex], str]:
+def _make_file_naming(prefix: str, separator: str) -> FileNaming:
     _require(separator in (".", "/"), "an unknown naming of chunks")
     return lambda index: prefix + separator.join(map(str, index))
 

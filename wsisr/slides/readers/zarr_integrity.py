@@ -6,7 +6,7 @@ import math
 import os
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import google_crc32c
@@ -21,6 +21,7 @@ from wsisr.slides.readers.zarr_array import (
     DamagedChunkError,
     ShardLayout,
     ZarrArrayError,
+    list_file_namings,
 )
 
 MAX_FILES = 10**7
@@ -37,14 +38,30 @@ class StoredCounts:
     """Files of these that do not exist."""
     missing_chunks: int
     """Chunks that their shard does not store, where the array names no fill value; else they count as stored."""
+    is_empty: bool
+    """Whether not a single chunk is stored."""
 
 
-def count_stored(array: ChunkedArray) -> StoredCounts:
-    """Count the missing files, and the missing chunks in shards where the array names no fill value for them."""
-    missing_files = set(find_missing_files(array))
+def adopt_stored_names(array: ChunkedArray) -> tuple[ChunkedArray, StoredCounts]:
+    """Return the array with the names under which most of its files lie, by default the recorded ones; and its counts.
+
+    Copies and converters lose the record: zarr 2 leaves the separator out where it is a point, and programs that store
+    chunks in nested folders have done the same.
+    """
+    existing = _list_files(array.folder)
+    missing_files = set(_find_unlisted_files(array, existing))
+    for naming in list_file_namings() if missing_files else ():
+        other = replace(array, file_name_of=naming)
+        missing_by_other = set(_find_unlisted_files(other, existing))
+        if len(missing_by_other) < len(missing_files):
+            array, missing_files = other, missing_by_other
     counts_chunks = array.shard_layout and array.fill_value is None
-    missing_chunks = _count_missing_chunks(array, missing_files) if counts_chunks else 0
-    return StoredCounts(math.prod(array.file_grid), len(missing_files), missing_chunks)
+    return array, StoredCounts(
+        math.prod(array.file_grid),
+        len(missing_files),
+        _count_missing_chunks(array, missing_files) if counts_chunks else 0,
+        is_empty=not _is_anything_stored(array, missing_files),
+    )
 
 
 def find_damaged_chunks(array: ChunkedArray) -> Iterator[str]:
@@ -69,10 +86,7 @@ def find_damaged_indexes(array: ChunkedArray) -> Iterator[ChunkIndex]:
 
 def find_missing_files(array: ChunkedArray) -> Iterator[ChunkIndex]:
     """Yield the index of each file that does not exist. Raises `ZarrArrayError` for more than `MAX_FILES` files."""
-    if math.prod(array.file_grid) > MAX_FILES:
-        raise ZarrArrayError(f"an array of {math.prod(array.file_grid)} files")
-    existing = _list_files(array.folder)
-    return (index for index in np.ndindex(array.file_grid) if array.file_name_of(index) not in existing)
+    return _find_unlisted_files(array, _list_files(array.folder))
 
 
 def read_shard_index(array: ChunkedArray, shard: ChunkIndex) -> npt.NDArray[np.uint64]:
@@ -83,6 +97,26 @@ def read_shard_index(array: ChunkedArray, shard: ChunkIndex) -> npt.NDArray[np.u
     assert array.shard_layout is not None
     entries = _read_whole_index(array.shard_layout, array.folder / array.file_name_of(shard))
     return entries[_mask_within_array(array, shard)]
+
+
+def _find_unlisted_files(array: ChunkedArray, existing: set[str]) -> Iterator[ChunkIndex]:
+    if math.prod(array.file_grid) > MAX_FILES:
+        raise ZarrArrayError(f"an array of {math.prod(array.file_grid)} files")
+    return (index for index in np.ndindex(array.file_grid) if array.file_name_of(index) not in existing)
+
+
+def _is_anything_stored(array: ChunkedArray, missing_files: set[ChunkIndex]) -> bool:
+    """Whether a file exists that stores at least one chunk."""
+    existing = (index for index in np.ndindex(array.file_grid) if index not in missing_files)
+    return any(array.shard_layout is None or _stores_chunks(array, index) for index in existing)
+
+
+def _stores_chunks(array: ChunkedArray, shard: ChunkIndex) -> bool:
+    """Whether a shard stores a chunk; true where its index is damaged, as reading a box there then raises an error."""
+    try:
+        return bool((read_shard_index(array, shard)[:, 0] != MISSING_CHUNK).any())
+    except ZarrArrayError:
+        return True
 
 
 def _count_missing_chunks(array: ChunkedArray, missing_files: set[ChunkIndex]) -> int:
