@@ -25,6 +25,9 @@ _ADVICE = {
     errno.ENOSYS: "this disk does not support file locks; choose another folder",
 }
 
+_DICOM_MAGIC_END = 132
+"""Bytes up to the end of DICOM's magic, which follows 128 of any content."""
+
 REPLACED_FOLDER = "replaced"
 """Temporary name of a folder while another replaces it."""
 
@@ -104,6 +107,18 @@ def is_zarr(folder: Path) -> bool:
     return any((folder / name).is_file() for name in ("zarr.json", ".zgroup", ".zattrs", ".zarray"))
 
 
+def has_dicom_suffix(path: Path) -> bool:
+    return path.suffix.lower() == ".dcm"
+
+
+def is_dicom(path: Path) -> bool:
+    """Whether a file is DICOM by its content: archives hand such files out under any name."""
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return file.read(_DICOM_MAGIC_END)[-4:] == b"DICM"
+
+
 def find_outermost_zarr(path: Path) -> Path | None:
     """Return the outermost zarr folder that contains a path or is it; None if there is none."""
     zarrs = [folder for folder in (path, *path.parents) if is_zarr(folder)]
@@ -116,7 +131,7 @@ def _is_part_of_slide(output: Path, slide: Path) -> bool:
     if zarr is not None and zarr in (output, *output.parents):
         return True
     # All files in the folder belong to a DICOM slide, whichever of them was named.
-    folder = slide if slide.is_dir() else slide.parent if slide.suffix.lower() == ".dcm" else None
+    folder = slide if slide.is_dir() else slide.parent if has_dicom_suffix(slide) or is_dicom(slide) else None
     return output.exists() and (output.samefile(slide) or output.parent == folder)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from wsisr.dataset.recipe import Recipe
 from wsisr.dataset.records import SPLITS
 from wsisr.errors import DatasetError, DatasetNotFoundError, SlideError
-from wsisr.files import is_zarr
+from wsisr.files import has_dicom_suffix, is_dicom, is_zarr
 from wsisr.slides.files import fingerprint_files, list_files_at
 
 SLIDE_SUFFIXES = {".svs", ".tif", ".tiff", ".ndpi", ".scn", ".mrxs", ".vms", ".vmu", ".bif", ".svslide", ".qptiff"}
@@ -141,7 +141,11 @@ def _looks_like_slide(path: Path) -> bool:
 
 def _is_slide(folder: Path) -> bool:
     """Check for an OME-Zarr or a folder of DICOM files, which `open_slide` opens."""
-    return is_zarr(folder) or any(folder.glob("*.dcm"))
+    if is_zarr(folder):
+        return True
+    files = [path for path in folder.iterdir() if path.is_file()]
+    holds_other_slides = any(path.suffix.lower() in SLIDE_SUFFIXES for path in files)
+    return any(map(has_dicom_suffix, files)) or (not holds_other_slides and any(map(is_dicom, files)))
 
 
 def _unique_stems(paths: Sequence[Path]) -> Iterator[str]:

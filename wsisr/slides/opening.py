@@ -16,7 +16,7 @@ A folder is an OME-Zarr or a DICOM slide.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TypeAlias
@@ -24,6 +24,7 @@ from typing import TypeAlias
 from wsisr.errors import SlideError, SlideNotFoundError
 from wsisr.files import is_zarr
 from wsisr.imaging.geometry import Size
+from wsisr.slides.level_geometry import LevelRecord
 from wsisr.slides.pixel_size import (
     COARSEST_MPP,
     FINEST_MPP,
@@ -33,11 +34,13 @@ from wsisr.slides.pixel_size import (
     estimate_mpp,
     is_plausible_mpp,
 )
+from wsisr.slides.readers.dicom import find_dicom_file
 from wsisr.slides.readers.ome_zarr import ZarrSlide, open_zarr, select_stored_levels
 from wsisr.slides.readers.openslide import OpenSlideSlide, detect_vendor, read_openslide_info
 from wsisr.slides.readers.tiff import GENERIC_TIFF, DamagedTiffError, TiffImage, TiffSlide, is_tiff, read_tiff_image
 from wsisr.slides.readers.tiff_segments import TiffLevel
 from wsisr.slides.slide import Slide, SlideInfo
+from wsisr.slides.wrappers.aligned_levels import align_levels
 from wsisr.slides.wrappers.square_pixels import SquarePixelSlide
 from wsisr.slides.wrappers.ycbcr import YcbcrToRgbSlide, has_mislabelled_ycbcr
 
@@ -67,6 +70,7 @@ def open_slide(
     if series and slide.info.series_number != series:
         slide.close()
         raise SlideError(f"{file}: there is no series {series}; it holds one image")
+    slide = align_levels(slide)
     return slide if slide.info.pixel_aspect == (1.0, 1.0) else SquarePixelSlide(slide)
 
 
@@ -119,8 +123,8 @@ def _resolve_slide_file(path: Path) -> Path:
         raise SlideError(f"{path}: wsisr reads no remote slides; copy it to this machine")
     if is_zarr(path):
         return path
-    file = _find_dicom_file(path) if path.is_dir() else path
     try:
+        file = find_dicom_file(path) if path.is_dir() else path
         with file.open("rb") as opened:
             if opened.read(1):
                 return file
@@ -128,14 +132,6 @@ def _resolve_slide_file(path: Path) -> Path:
         error_type = SlideNotFoundError if isinstance(error, FileNotFoundError) else SlideError
         raise error_type(f"{path}: cannot be opened ({error.strerror}); give the path of a slide") from error
     raise SlideError(f"{path}: the file is empty; copy it again")
-
-
-def _find_dicom_file(folder: Path) -> Path:
-    """Return any file of a DICOM slide: from one of them OpenSlide finds the others."""
-    files = sorted(folder.glob("*.dcm"))
-    if not files:
-        raise SlideError(f"{folder}: is a folder without DICOM files (*.dcm) and no OME-Zarr; give the path of a slide")
-    return files[0]
 
 
 def _require_plausible_mpp(path: Path, mpp: float) -> float:
@@ -203,6 +199,7 @@ def _choose_between_libraries(openslide_info: SlideInfo, tiff_image: TiffImage) 
             tiff_image.info,
             reader=openslide_info.reader,
             levels=openslide_info.levels,
+            level_records=_match_level_records(openslide_info, tiff_image.page_records),
             all_series=openslide_info.all_series,
             series_number=openslide_info.series_number,
             properties={**tiff_image.info.properties, **openslide_info.properties},
@@ -211,6 +208,12 @@ def _choose_between_libraries(openslide_info: SlideInfo, tiff_image: TiffImage) 
     if are_tiles_exact and _level_sizes(info) == _level_sizes(tiff_image.info):
         return replace(info, reader=tiff_image.info.reader), tiff_image.levels
     return info, ()
+
+
+def _match_level_records(openslide_info: SlideInfo, page_records: Sequence[LevelRecord]) -> tuple[LevelRecord, ...]:
+    """Return what the file records of OpenSlide's levels; of several pages of one size the first counts."""
+    records = {record.size: record for record in reversed(page_records)}
+    return tuple(records.get(level.size, LevelRecord(level.size)) for level in openslide_info.levels)
 
 
 def _level_sizes(info: SlideInfo) -> list[Size]:

@@ -13,6 +13,7 @@ import numpy as np
 from wsisr.errors import SlideError, describe_error
 from wsisr.imaging.geometry import Box, Size
 from wsisr.imaging.pixels import WHITE, Rgb
+from wsisr.slides.level_geometry import LevelRecord
 from wsisr.slides.series import ImageSeries
 from wsisr.slides.unreadable import UnreadableRegion
 
@@ -61,6 +62,9 @@ class SlideInfo:
     """The images of a file that holds several; empty where it holds one."""
     series_number: int | None = None
     """Number of the image that is read; None for the only one, or for all of them on one canvas."""
+    level_records: tuple[LevelRecord, ...] = field(default=(), repr=False)
+    """What the file records of each level, as a reader gives it; empty where the reader's levels are right, or made so
+    (see `align_levels`)."""
 
     @property
     def size(self) -> Size:

@@ -18,6 +18,7 @@ from wsisr.files import find_outermost_zarr, is_zarr
 from wsisr.imaging.geometry import Box, Size
 from wsisr.imaging.pixels import Rgb
 from wsisr.parallel.threads import ThreadTeam
+from wsisr.slides.level_geometry import LevelRecord
 from wsisr.slides.pixel_size import derive_pixel_size, parse_number
 from wsisr.slides.readers.tiled_level import TiledLevel
 from wsisr.slides.readers.zarr_array import ChunkedArray, ZarrArrayError, parse_array
@@ -139,6 +140,7 @@ def select_stored_levels(info: SlideInfo, levels: tuple[ZarrLevel, ...]) -> tupl
     selected = replace(
         info,
         levels=tuple(info.levels[number] for number in used),
+        level_records=tuple(info.level_records[number] for number in used),
         warnings=(*info.warnings, *missing_chunks, *empty),
     )
     return selected, tuple(replace(levels[number], array=stored[number][1]) for number in used)
@@ -253,7 +255,33 @@ def _build_info(path: Path, image: ZarrImage, levels: tuple[ZarrLevel, ...]) -> 
         icc=_read_icc_profile(image.folder / "icc") if image.wsisr_attributes else None,
         associated={},
         properties={"ome-zarr.name": str(image.multiscale.get("name", ""))},
+        level_records=_make_level_records(image, levels),
     )
+
+
+def _make_level_records(image: ZarrImage, levels: tuple[ZarrLevel, ...]) -> tuple[LevelRecord, ...]:
+    axes = [image.axes.index(axis) for axis in "xy"]
+    steps = [dataset.get("coordinateTransformations", []) for dataset in image.multiscale["datasets"]]
+    return tuple(
+        LevelRecord(
+            level.size,
+            level.segment_size,
+            _parse_transformation(level_steps, "scale", axes),
+            _parse_transformation(level_steps, "translation", axes),
+        )
+        for level, level_steps in zip(levels, steps, strict=True)
+    )
+
+
+def _parse_transformation(
+    steps: Sequence[Mapping[str, Any]], kind: str, axes: Sequence[int]
+) -> tuple[float, float] | None:
+    """Parse the numbers of the first transformation of a kind along x and y; None where there is none."""
+    numbers = next((step[kind] for step in steps if step["type"] == kind and kind in step), None)
+    if numbers is None:
+        return None
+    x, y = (parse_number(str(numbers[axis])) for axis in axes)
+    return None if x is None or y is None else (x, y)
 
 
 def _read_icc_profile(folder: Path) -> bytes | None:

@@ -15,6 +15,7 @@ from wsisr.errors import SlideError, describe_error
 from wsisr.imaging.geometry import Box, Size
 from wsisr.imaging.pixels import Rgb
 from wsisr.slides.pixel_size import derive_pixel_size, parse_number
+from wsisr.slides.readers.dicom import complete_dicom_facts
 from wsisr.slides.series import ImageSeries, choose_series
 from wsisr.slides.slide import Level, Slide, SlideInfo, make_read_error, read_on_white
 
@@ -100,9 +101,10 @@ def read_openslide_info(path: Path, series: int | None = None) -> SlideInfo | No
         return None
     with _open_handle(path) as handle:
         try:
-            return _build_info(path, handle, series)
+            info = _build_info(path, handle, series)
         except (KeyError, openslide.OpenSlideError) as error:  # a property that is listed but cannot be read
             raise _make_refusal_error(path, error) from error
+    return complete_dicom_facts(info) if info.vendor == "dicom" else info
 
 
 def composite_over_white(rgba: npt.NDArray[np.uint8]) -> Rgb:

@@ -20,6 +20,7 @@ from wsisr.errors import SlideError, describe_error
 from wsisr.imaging.geometry import Box, Size
 from wsisr.imaging.pixels import Rgb
 from wsisr.parallel.threads import ThreadTeam
+from wsisr.slides.level_geometry import LevelRecord
 from wsisr.slides.pixel_size import PixelSize, convert_resolution_to_mpp, derive_pixel_size
 from wsisr.slides.readers.ome_xml import OmeFacts, is_safe_xml, parse_ome_facts
 from wsisr.slides.readers.tiff_segments import (
@@ -95,6 +96,9 @@ class TiffImage:
     levels: tuple[TiffLevel, ...]
     """From fine to coarse; empty where `obstacle` says why they cannot be decoded here."""
     obstacle: str | None
+    page_records: tuple[LevelRecord, ...]
+    """What the file records of this image's levels and of those of its other images: OpenSlide may take these for
+    levels of one pyramid."""
 
     @property
     def is_complete(self) -> bool:
@@ -191,6 +195,9 @@ def read_tiff_image(path: Path, series: int | None = None) -> TiffImage:
             info=info,
             levels=() if obstacle else tuple(map(load_tiff_level, pages)),
             obstacle=obstacle,
+            page_records=tuple(
+                _make_level_record(level.keyframe) for any_image in (image, *tiff.series) for level in any_image.levels
+            ),
         )
 
 
@@ -251,7 +258,23 @@ def _build_info(path: Path, tiff: Any, series: Any, page: Any) -> SlideInfo:
         associated=_list_associated_sizes(tiff, series),
         properties={f"tiff.{tag}": str(page.tags.valueof(tag)) for tag in _PROPERTY_TAGS if tag in page.tags}
         | dict(ome.properties),
+        level_records=tuple(_make_level_record(level.keyframe) for level in series.levels),
     )
+
+
+def _make_level_record(page: Any) -> LevelRecord:
+    """Return what a page records of its level; its resolution counts in whatever unit, as ratios are all it is for."""
+    resolutions = [page.tags.valueof(name) for name in ("XResolution", "YResolution")]
+    sides = [units / pixels for pixels, units in filter(_is_ratio, resolutions) if pixels]
+    return LevelRecord(
+        Size(page.imagewidth, page.imagelength),
+        Size(page.tilewidth, page.tilelength) if page.is_tiled else None,
+        (sides[0], sides[1]) if len(sides) == 2 else None,
+    )
+
+
+def _is_ratio(resolution: object) -> bool:
+    return isinstance(resolution, tuple) and len(resolution) == 2
 
 
 def _read_pixel_size_tags(page: Any) -> PixelSize:

@@ -1,0 +1,121 @@
+"""DICOM slides: which files of a folder are one, and what their headers record of each level.
+
+OpenSlide 4.0.1 reads the pixels. It takes the files of the series of the one that it is given, works out downsamples
+from sizes alone, and knows no pixel size but PixelSpacing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+
+from wsisr.errors import SlideError
+from wsisr.files import is_dicom
+from wsisr.imaging.geometry import Size
+from wsisr.slides.level_geometry import LevelRecord
+from wsisr.slides.pixel_size import PixelSize, derive_pixel_size
+from wsisr.slides.readers.dicom_header import DicomHeader, read_dicom_header
+from wsisr.slides.slide import SlideInfo
+
+_MAX_FILES = 100_000
+"""Files of a folder that are looked at: a slide in concatenations of one frame each has fewer."""
+
+_MAX_NAMED = 5
+"""Slides or kinds that an error names."""
+
+_SQUARE_TOLERANCE = 0.02
+
+
+def find_dicom_file(folder: Path) -> Path:
+    """Return the first file, by name, of the DICOM slide in a folder; the names are free, as in archives.
+
+    Raises `SlideError` where the folder holds no slide, or several: each series is one. `OSError` where it cannot be
+    read.
+    """
+    files = dict(_read_headers(folder))
+    slides: dict[str, list[Path]] = {}
+    for path, header in files.items():
+        if header and header.is_whole_slide:
+            slides.setdefault(header.series, []).append(path)
+    levels = {header.series for header in files.values() if header and header.is_level}
+    slides = {series: paths for series, paths in slides.items() if series in levels} or slides
+    if len(slides) > 1:
+        raise SlideError(f"{folder}: {_describe_slides(slides, files)}")
+    if slides:
+        return next(iter(slides.values()))[0]
+    if not files:
+        raise SlideError(f"{folder}: is a folder without DICOM files and no OME-Zarr; give the path of a slide")
+    unknown = [path for path, header in files.items() if header is None]
+    if unknown:  # OpenSlide may know better, and says what is wrong
+        return unknown[0]
+    kinds = sorted({header.modality or "unknown" for header in files.values() if header})
+    raise SlideError(
+        f"{folder}: its DICOM files are no whole-slide images (modality {', '.join(kinds[:_MAX_NAMED])}); "
+        "give the folder of a slide"
+    )
+
+
+def complete_dicom_facts(info: SlideInfo) -> SlideInfo:
+    """Return the facts of a DICOM slide with what its headers record of each level, beyond what OpenSlide tells.
+
+    Raises `OSError` where its folder cannot be read.
+    """
+    series = info.properties.get("dicom.SeriesInstanceUID")
+    headers = _list_level_headers(info.path.parent, series)
+    records = tuple(_make_level_record(level.size, headers.get(level.size)) for level in info.levels)
+    base = headers.get(info.size)
+    pixel_size = PixelSize() if info.mpp is not None or base is None else _derive_pixel_size(base)
+    if pixel_size.mpp is not None:
+        info = replace(info, mpp=pixel_size.mpp, pixel_aspect=pixel_size.pixel_aspect)
+    return replace(info, level_records=records)
+
+
+def _read_headers(folder: Path) -> Iterator[tuple[Path, DicomHeader | None]]:
+    """Yield each DICOM file of a folder, by name, with its header; None for one that cannot be read."""
+    for path in sorted(islice(folder.iterdir(), _MAX_FILES)):
+        if is_dicom(path):
+            yield path, read_dicom_header(path)
+
+
+def _describe_slides(slides: Mapping[str, Sequence[Path]], headers: Mapping[Path, DicomHeader | None]) -> str:
+    examples = [_describe_slide(paths, headers) for paths in islice(slides.values(), _MAX_NAMED)]
+    more = "" if len(slides) <= _MAX_NAMED else f" and {len(slides) - _MAX_NAMED} more"
+    return f"holds {len(slides)} DICOM slides; give a file of the one to read: {', '.join(examples)}{more}"
+
+
+def _describe_slide(paths: Sequence[Path], headers: Mapping[Path, DicomHeader | None]) -> str:
+    found = [header.size for path in paths if (header := headers[path]) and header.is_level and header.size]
+    largest = max(found, key=lambda size: size.pixel_count, default=None)
+    return paths[0].name if largest is None else f"{paths[0].name} ({largest} px)"
+
+
+def _list_level_headers(folder: Path, series: str | None) -> dict[Size, DicomHeader]:
+    """Return the header of the first file of each level of a series, by the level's size."""
+    headers: dict[Size, DicomHeader] = {}
+    for _, header in _read_headers(folder):
+        if header and header.is_level and header.size and header.series == series:
+            headers.setdefault(header.size, header)
+    return headers
+
+
+def _make_level_record(size: Size, header: DicomHeader | None) -> LevelRecord:
+    if header is None:
+        return LevelRecord(size)
+    spacing = header.spacing
+    if spacing is None and header.volume_spacing is not None:
+        # Padding may be counted in or not; where both sides agree, it is of no matter.
+        across, down = header.volume_spacing
+        spacing = (across, down) if abs(across - down) <= _SQUARE_TOLERANCE * max(across, down) else None
+    return LevelRecord(size, header.tile, spacing, header.origin)
+
+
+def _derive_pixel_size(header: DicomHeader) -> PixelSize:
+    """Return the pixel size by PixelSpacing, or where that is missing or impossible by the size of the imaged area."""
+    sizes = (derive_pixel_size(x_mm * 1000, y_mm * 1000) for x_mm, y_mm in _list_spacings(header))
+    return next((pixel_size for pixel_size in sizes if pixel_size.mpp is not None), PixelSize())
+
+
+def _list_spacings(header: DicomHeader) -> Iterator[tuple[float, float]]:
+    yield from (spacing for spacing in (header.spacing, header.volume_spacing) if spacing is not None)
