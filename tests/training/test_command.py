@@ -78,6 +78,32 @@ def test_a_second_run_has_nothing_to_do_and_says_the_same(recipe: Path) -> None:
     assert second.stderr.endswith("run: all 6 steps are done\n")
 
 
+STAGES = """cuda_graphs = true
+
+[[stage]]
+name = "first"
+
+[[stage]]
+schedule = { steps = 3 }
+result = { weights = "last" }
+"""
+
+
+def test_stages_follow_each_other_and_what_is_not_used_of_a_recipe_is_said(recipe: Path) -> None:
+    recipe.write_text(recipe.read_text() + STAGES)
+    done = run(recipe)
+    assert done.exit_code == 0
+    folder = recipe.parent / "run"
+    assert done.stdout.startswith(f"{folder / 'stage-2' / 'last.safetensors'}: ")
+    assert done.stderr.count("wsisr: cuda_graphs is not used: the device is cpu, not a CUDA GPU\n") == 2
+    for stage, steps in ((1, 6), (2, 3)):
+        assert f"wsisr: {folder / f'stage-{stage}'}: " in done.stderr
+        assert f"step {steps}/{steps}" in done.stderr
+    again = run(recipe)
+    assert again.stdout == done.stdout
+    assert again.stderr.endswith("stage-2: all 3 steps are done\n")
+
+
 def test_quiet_says_nothing(recipe: Path) -> None:
     done = run(recipe, "--quiet")
     assert (done.exit_code, done.stdout, done.stderr) == (0, "", "")
