@@ -27,6 +27,7 @@ class Adversary:
 
     def compute_generator_loss(self, enlarged: Tensor, high: Tensor) -> Tensor:
         """Return the adversarial loss of the network's output; no gradient reaches the discriminator."""
+        # Frozen, so that the backward pass computes gradients of the output only, not of the discriminator's weights.
         self.network.requires_grad_(False)
         with torch.no_grad():
             real = self.discriminator(high)

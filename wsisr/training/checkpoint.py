@@ -40,6 +40,7 @@ def save_checkpoint(path: Path, key: CheckpointKey, checkpoint: Checkpoint) -> N
 
     Raises `ModelError` if weights are not finite, `OutputError` if it cannot be written; the older one then stays.
     """
+    # A finite loss may still have led to weights that are not.
     if not all(tensor.isfinite().all() for tensor in checkpoint.state.network.values()):
         raise ModelError(f"weights are not finite after step {checkpoint.step}; {divergence_advice(path)}")
     values = {name: getattr(checkpoint.state, name) for name in TrainingState.__slots__}

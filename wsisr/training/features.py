@@ -58,7 +58,7 @@ class VGG19Features(nn.Module):
                 layers += [nn.Conv2d(inputs, channels, 3, padding=1), nn.ReLU()]
                 inputs = channels
             layers.append(nn.MaxPool2d(2))
-        self.features = nn.Sequential(*layers[:-2])
+        self.features = nn.Sequential(*layers[:-2])  # without the last ReLU and pooling
         self.register_buffer("mean", torch.tensor(_IMAGENET_MEAN).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("deviation", torch.tensor(_IMAGENET_DEVIATION).view(1, 3, 1, 1), persistent=False)
 

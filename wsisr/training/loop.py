@@ -98,6 +98,7 @@ class TrainingRun:
         if self.is_main_process:
             with translate_disk_errors(folder):
                 folder.mkdir(parents=True, exist_ok=True)
+            # Without a checkpoint the run begins anew, and so does its log, be it with step 0.
             metrics_log.rewind_metrics(folder / METRICS_FILE, self.step if self.resumed else -1)
 
     def __iter__(self) -> Iterator[StepReport]:
@@ -124,6 +125,7 @@ class TrainingRun:
                 self.step += 1
                 is_last = self.step == self.steps
                 scores = self._validate(loss) if is_last or self.step % schedule.validate_every == 0 else None
+                # Weights before the checkpoint: killed between the two, a run repeats steps and writes the same weights.
                 if is_last:
                     self._save_last_weights()
                 if scores or self.step % schedule.save_every == 0:
@@ -173,6 +175,7 @@ class TrainingRun:
 
     def _validate(self, loss: float | None) -> ValidationScores:
         """Score the moving average, save it if it is the best so far, log its metrics and draw its samples."""
+        # A network of its own: the trained one stays in training mode, and its weights are not the average.
         network = build_network(self.spec).to(self.device)
         network.load_state_dict(self.trainer.average)
         scores = self.validation.score_network(network.eval(), self.device)

@@ -89,6 +89,7 @@ class BatchSampler:
         """Make the batch of a step, independent of other steps. Safe to call from several threads."""
         samples = range(self.config.batch)
         pairs = [self.make_pair(step, sample) for sample in samples]
+        # Drawn again rather than returned by make_pair, which gives pixels only.
         pitches = tuple(self._choose_record(self._create_generator(step, sample)).mpp_lr for sample in samples)
         lows = [low for low, _ in pairs]
         branch_input = self._make_branch_input(step, lows) if self.with_branch_input else None

@@ -73,6 +73,7 @@ class Trainer:
             self._compute_gradients, self._apply_gradients = map(
                 capture, (self._compute_gradients, self._apply_gradients)
             )
+        # The seed determines the initial weights of network and discriminator, built in this order.
         torch.manual_seed(config.seed)
         self.network = build_network(spec)
         self.objective = Objective(config.loss, spec, fabric.device)
