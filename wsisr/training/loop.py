@@ -125,7 +125,7 @@ class TrainingRun:
                 self.step += 1
                 is_last = self.step == self.steps
                 scores = self._validate(loss) if is_last or self.step % schedule.validate_every == 0 else None
-                # Weights before the checkpoint: killed between the two, a run repeats steps and writes the same weights.
+                # Weights before the checkpoint: killed between the two, a run repeats steps and writes the same again.
                 if is_last:
                     self._save_last_weights()
                 if scores or self.step % schedule.save_every == 0:
