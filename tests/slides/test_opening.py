@@ -222,3 +222,19 @@ def test_a_codec_that_only_openslide_decodes_is_read_by_it(tmp_path: Path) -> No
     with open_slide(path) as slide:
         assert (slide.info.reader, slide.info.vendor) == ("openslide", "aperio")
         np.testing.assert_array_equal(slide.read(Box(10, 20, 150, 120), 0), image[20:120, 10:150])
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("a.ozx", b"PK\x03\x04", "is a zipped OME-Zarr; unzip it and give the folder"),
+        ("a.ome.zarr.zip", b"PK\x03\x04" + bytes(26) + b"a.ome.zarr/.zattrs", "is a zipped OME-Zarr; unzip it"),
+        ("slides.zip", b"PK\x03\x04" + bytes(26) + b"a.svs", "is a zip archive; unpack it and give the slide in it"),
+        ("a.svs.gz", b"\x1f\x8b\x08", "is packed by gzip; unpack it"),
+        ("a.tar", bytes(257) + b"ustar", "is a tar archive; unpack it"),
+        ("a.7z", b"7z\xbc\xaf\x27\x1c", "is a 7-Zip archive; unpack it"),
+    ],
+)
+def test_an_archive_is_named_with_what_to_do(tmp_path: Path, name: str, content: bytes, words: str) -> None:
+    (tmp_path / name).write_bytes(content)
+    assert words in refusal(tmp_path / name)

@@ -40,6 +40,7 @@ from wsisr.slides.readers.openslide import OpenSlideSlide, detect_vendor, read_o
 from wsisr.slides.readers.tiff import GENERIC_TIFF, DamagedTiffError, TiffImage, TiffSlide, is_tiff, read_tiff_image
 from wsisr.slides.readers.tiff_segments import TiffLevel
 from wsisr.slides.slide import Slide, SlideInfo
+from wsisr.slides.unrecognised import describe_unrecognised_file
 from wsisr.slides.wrappers.aligned_levels import align_levels
 from wsisr.slides.wrappers.square_pixels import SquarePixelSlide
 from wsisr.slides.wrappers.ycbcr import YcbcrToRgbSlide, has_mislabelled_ycbcr
@@ -163,9 +164,7 @@ def _choose_reader(path: Path, series: int | None) -> tuple[SlideInfo, TiffLevel
 
 def _require_recognised(path: Path, openslide_info: SlideInfo | None) -> SlideInfo:
     if openslide_info is None:
-        raise SlideError(
-            f"{path}: not a slide, or in a format that neither OpenSlide nor tifffile reads; check the file"
-        )
+        raise SlideError(f"{path}: {describe_unrecognised_file(path)}")
     return openslide_info
 
 

@@ -68,6 +68,7 @@ def test_other_objects_beside_a_slide_do_not_disturb(tmp_path: Path) -> None:
         assert slide.info.size == Size(256, 192)
     write_annotations(tmp_path / "alone" / "b.dcm")
     assert "no whole-slide images (modality ANN)" in refusal(tmp_path / "alone")
+    assert "is DICOM, but no whole-slide image (modality ANN)" in refusal(tmp_path / "alone" / "b.dcm")
 
 
 def test_of_two_slides_in_a_folder_none_is_read_and_each_is_by_its_file(tmp_path: Path) -> None:

@@ -118,6 +118,90 @@ def test_a_scale_of_all_levels_and_a_unit_count(tmp_path: Path) -> None:
         assert slide.info.mpp == pytest.approx(0.5)
 
 
+def with_unit(path: Path, unit: str, scale: float) -> Path:
+    """Give both axes of an OME-Zarr 0.4 a unit, and its level 0 a scale in it."""
+    attributes = json.loads((path / ".zattrs").read_text())
+    (multiscale,) = attributes["multiscales"]
+    for axis in multiscale["axes"][1:]:
+        axis["unit"] = unit
+    multiscale["datasets"][0]["coordinateTransformations"] = [{"type": "scale", "scale": [1, scale, scale]}]
+    (path / ".zattrs").write_text(json.dumps(attributes))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("unit", "scale"), [("\xb5m", 0.5), ("micron", 0.5), ("angstrom", 5000.0), ("inch", 0.5 / 25_400), ("mm", 0.0005)]
+)
+def test_units_count_by_whatever_name(tmp_path: Path, unit: str, scale: float) -> None:
+    with open_slide(with_unit(write_ome_zarr(tmp_path / "a", LEVELS[:1], "0.4"), unit, scale)) as slide:
+        assert slide.info.mpp == pytest.approx(0.5)
+        assert slide.info.warnings == ()
+
+
+def test_an_unknown_unit_is_said(tmp_path: Path) -> None:
+    path = with_unit(write_ome_zarr(tmp_path / "a", LEVELS[:1], "0.4"), "furlong", 0.5)
+    with open_slide(path) as slide:
+        assert slide.info.mpp is None
+        assert "its pixel size is in 'furlong', a unit that is not understood" in slide.info.warnings[0]
+    with open_slide(with_unit(path, "pixel", 1.0)) as slide:
+        assert slide.info.warnings == ()
+
+
+@pytest.mark.parametrize("version", ["0.1", "0.2", "0.3"])
+def test_old_versions_are_read_and_record_no_pixel_size(tmp_path: Path, version: str) -> None:
+    names = "cyx" if version == "0.3" else "tczyx"
+    path = write_ome_zarr(tmp_path / "a", LEVELS, "0.4", axes=names)
+    attributes = json.loads((path / ".zattrs").read_text())
+    datasets = [{"path": dataset["path"]} for dataset in attributes["multiscales"][0]["datasets"]]
+    axes = {"axes": list(names)} if version == "0.3" else {}
+    attributes["multiscales"] = [{"version": version, "datasets": datasets} | axes]
+    (path / ".zattrs").write_text(json.dumps(attributes))
+    with open_slide(path) as slide:
+        assert (slide.info.mpp, slide.info.warnings) == (None, ())
+        assert [level.downsample for level in slide.info.levels] == pytest.approx([1, 2, 4], rel=0.02)
+        np.testing.assert_array_equal(slide.read(Box(0, 0, 55, 45), 2), LEVELS[2])
+
+
+def test_a_version_that_is_too_new_is_named(tmp_path: Path) -> None:
+    path = write_ome_zarr(tmp_path / "a", LEVELS, "0.5")
+    metadata = json.loads((path / "zarr.json").read_text())
+    multiscale = metadata["attributes"]["ome"]["multiscales"][0]
+    multiscale["coordinateSystems"] = [{"name": "physical", "axes": multiscale.pop("axes")}]
+    metadata["attributes"]["ome"]["version"] = "0.6"
+    (path / "zarr.json").write_text(json.dumps(metadata))
+    assert "holds an image in OME-Zarr 0.6; give an OME-Zarr 0.1 to 0.5" in refusal(path)
+
+
+def write_spatialdata(folder: Path, version: str) -> Path:
+    """Write a store of SpatialData with two images, one of them of four channels."""
+    attributes = {"spatialdata_attrs": {"version": "0.2"}}
+    store = zarr.create_group(folder, zarr_format=2 if version == "0.4" else 3, attributes=attributes)
+    store.create_group("images")
+    store.create_group("tables")
+    write_ome_zarr(folder / "images" / "he", LEVELS, version)
+    changed(write_ome_zarr(folder / "images" / "dapi", LEVELS[1:], version), shape=[4, 91, 110])
+    return folder
+
+
+@pytest.mark.parametrize("version", ["0.4", "0.5"])
+def test_of_a_spatialdata_store_the_largest_image_is_read(tmp_path: Path, version: str) -> None:
+    path = write_spatialdata(tmp_path / "a", version)
+    (path / "images" / "elsewhere").symlink_to(write_ome_zarr(tmp_path / "b", LEVELS, version))
+    with open_slide(path) as slide:
+        assert [series.name for series in slide.info.all_series] == ["dapi", "he"]
+        assert (slide.info.series_number, slide.info.mpp) == (1, 0.25)
+        np.testing.assert_array_equal(slide.read(Box(0, 0, 221, 183), 0), LEVELS[0])
+    assert "4 channels" in "".join(series.refusal for series in slide.info.all_series)
+
+
+def test_the_images_that_lie_further_down_are_named(tmp_path: Path) -> None:
+    zarr.create_group(tmp_path / "a", zarr_format=3).create_group("inner")
+    write_ome_zarr(tmp_path / "a" / "inner" / "scan", LEVELS[:1], "0.5")
+    assert "its images lie in inner/scan" in refusal(tmp_path / "a")
+    zarr.create_group(tmp_path / "b", zarr_format=3).create_group("inner")
+    assert "neither it nor a group in it has `multiscales`" in refusal(tmp_path / "b")
+
+
 def test_without_a_unit_the_pitch_is_not_recorded(tmp_path: Path) -> None:
     with open_slide(write_ome_zarr(tmp_path / "a", LEVELS, "0.5", scale=None)) as slide:
         assert slide.info.mpp is None
