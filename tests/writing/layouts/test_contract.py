@@ -263,8 +263,17 @@ def test_an_existing_output_is_refused_before_any_work(output: Path, layout: str
     assert [output.read_text(), *output.parent.iterdir()] == ["mine", output]
 
 
+def write_foreign_file(path: Path) -> None:
+    path.write_text("mine")
+
+
+def write_foreign_folder(path: Path) -> None:
+    path.mkdir()
+    write_foreign_file(path / "file")
+
+
 @every_layout
-@pytest.mark.parametrize("appear", [Path.mkdir, Path.touch], ids=["folder", "file"])
+@pytest.mark.parametrize("appear", [Path.mkdir, write_foreign_folder, write_foreign_file])
 def test_an_output_that_appears_meanwhile_is_not_replaced(
     output: Path, layout: str, appear: Callable[[Path], None]
 ) -> None:
@@ -274,11 +283,12 @@ def test_an_output_that_appears_meanwhile_is_not_replaced(
         finishing = writer.finish()
         next(finishing)
         appear(output)
+        appeared = read_files(output)
         with pytest.raises(OutputError) as error:
             deque(finishing, 0)
     assert "exists" in check_one_line(error, output)
     assert list(output.parent.iterdir()) == [output]
-    assert not any(read_files(output).values())
+    assert read_files(output) == appeared
 
 
 @every_layout
