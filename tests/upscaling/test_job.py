@@ -301,6 +301,17 @@ def test_marks_that_leave_nothing_to_enlarge_are_a_warning(slide: Path, tmp_path
         assert all(text.endswith("so the result is all white") for text in found)
 
 
+@pytest.mark.parametrize(("left", "is_empty"), [(1400, True), (200, False)])
+def test_a_region_in_which_no_tissue_was_found_is_a_warning(tmp_path: Path, left: int, is_empty: bool) -> None:
+    pixels = np.full((400, 1600, 3), 240, np.uint8)
+    pixels[:, :300] = make_noise(Size(300, 400))
+    slide = write_tiff(tmp_path / "slide.tif", pixels, **PITCHED)
+    options = BASE | {"background": "white", "region": (left, 0, 150, 150)}
+    report = wsisr.upscale_slide(slide, output=tmp_path / "a.tif", **options)
+    words = "no tissue was found in what is enlarged, so the result is all white"
+    assert (words in report.warnings) == is_empty
+
+
 @pytest.mark.parametrize(("origin", "corner"), [("canvas", 40), ("bounds", 60)])
 def test_marks_count_from_where_the_request_says(tmp_path: Path, origin: str, corner: int) -> None:
     levels = [np.full((256, 256, 3), 180, np.uint8), np.full((128, 128, 3), 180, np.uint8)]

@@ -235,9 +235,10 @@ def _describe_plan(request: UpscaleRequest, plan: UpscalePlan) -> Iterator[JobEv
     notes = plan.region.selection_warnings if plan.scale == 1 else ()
     for text in (*plan.region.warnings, *filter(None, [plan.warning])):
         yield Noted(text) if text in notes else Warned(text)
-    if request.tissue != "auto" and not plan.background.tissue.any():
+    if not plan.background.tissue.any():
         shown = "all white" if request.background == "white" else "bicubic, without the network"
-        yield Warned(f"{request.tissue}: marks no tissue in what is enlarged, so the result is {shown}")
+        looked = "no tissue was found" if request.tissue == "auto" else f"{request.tissue}: marks no tissue"
+        yield Warned(f"{looked} in what is enlarged, so the result is {shown}")
 
 
 def _enlarge(request: UpscaleRequest, plan: UpscalePlan) -> Iterator[JobEvent]:
