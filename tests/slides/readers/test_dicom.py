@@ -125,6 +125,23 @@ def test_pixels_of_unequal_sides_by_the_imaged_area_are_made_square(tmp_path: Pa
         assert slide.info.size == Size(128, 192)
 
 
+def test_padding_that_the_imaged_area_leaves_out_does_not_stretch_the_pixels(tmp_path: Path) -> None:
+    picture = make_blobs(Size(1024, 512))
+    more = {(0x00480001, "FL"): 900 * 0.5 / 1000, (0x00480002, "FL"): 512 * 0.5 / 1000}
+    write_dicom_level(tmp_path / "0", picture, DicomLevel(None, more=more))
+    with open_slide(tmp_path) as slide:
+        assert slide.info.mpp == pytest.approx(0.5)
+        assert slide.info.size == Size(1024, 512)
+
+
+def test_the_folders_below_that_hold_the_files_are_named(tmp_path: Path) -> None:
+    for name in ("S1", "S2"):
+        write_dicom_level(tmp_path / "DICOM" / name / "I1", PICTURE)
+    write_annotations(tmp_path / "DICOMDIR")
+    assert "its DICOM files lie in DICOM/S1, DICOM/S2; give the folder of one slide" in refusal(tmp_path)
+    assert "its DICOM files lie in S1, S2" in refusal(tmp_path / "DICOM")
+
+
 def test_a_level_of_another_place_on_the_glass_is_not_used(tmp_path: Path) -> None:
     write_dicom_level(tmp_path / "0", make_blobs(Size(512, 384)), DicomLevel(origin=(10.0, 20.0)))
     write_dicom_level(tmp_path / "1", PICTURE, DicomLevel(1.0, 1.0, origin=(10.5, 20.0)))

@@ -6,6 +6,7 @@ from sizes alone, and knows no pixel size but PixelSpacing.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
@@ -21,6 +22,12 @@ from wsisr.slides.slide import SlideInfo
 
 _MAX_FILES = 100_000
 """Files of a folder that are looked at: a slide in concatenations of one frame each has fewer."""
+
+_MAX_SEARCHED_FOLDERS, _MAX_LOOKED_AT = 1000, 20
+"""Folders below a given one that are searched for DICOM files, and files of each that are looked at."""
+
+_INDEX_NAME = "DICOMDIR"
+"""Name of the index of a DICOM medium (PS3.10); the files that it lists lie in folders beside it."""
 
 _MAX_NAMED = 5
 """Slides or kinds that an error names."""
@@ -45,8 +52,7 @@ def find_dicom_file(folder: Path) -> Path:
         raise SlideError(f"{folder}: {_describe_slides(slides, files)}")
     if slides:
         return next(iter(slides.values()))[0]
-    if not files:
-        raise SlideError(f"{folder}: is a folder without DICOM files and no OME-Zarr; give the path of a slide")
+    _refuse_outer_folder(folder, files)
     unknown = [path for path, header in files.items() if header is None]
     if unknown:  # OpenSlide may know better, and says what is wrong
         return unknown[0]
@@ -55,6 +61,24 @@ def find_dicom_file(folder: Path) -> Path:
         f"{folder}: its DICOM files are no whole-slide images (modality {', '.join(kinds[:_MAX_NAMED])}); "
         "give the folder of a slide"
     )
+
+
+def _refuse_outer_folder(folder: Path, files: Mapping[Path, DicomHeader | None]) -> None:
+    """Raise `SlideError` where a folder holds no DICOM of its own, except an index of the folders in it."""
+    if any(path.name != _INDEX_NAME for path in files):
+        return
+    inner = [found.relative_to(folder).as_posix() for found in islice(_find_dicom_folders(folder), _MAX_NAMED)]
+    if inner:
+        raise SlideError(f"{folder}: its DICOM files lie in {', '.join(inner)}; give the folder of one slide")
+    raise SlideError(f"{folder}: is a folder without DICOM files and no OME-Zarr; give the path of a slide")
+
+
+def _find_dicom_folders(folder: Path) -> Iterator[Path]:
+    """Yield the folders in a folder that hold DICOM files, by name; only so many are searched."""
+    for where, subfolders, names in islice(os.walk(folder), _MAX_SEARCHED_FOLDERS):
+        subfolders.sort()
+        if where != str(folder) and any(is_dicom(Path(where, name)) for name in islice(names, _MAX_LOOKED_AT)):
+            yield Path(where)
 
 
 def complete_dicom_facts(info: SlideInfo) -> SlideInfo:
@@ -118,4 +142,20 @@ def _derive_pixel_size(header: DicomHeader) -> PixelSize:
 
 
 def _list_spacings(header: DicomHeader) -> Iterator[tuple[float, float]]:
-    yield from (spacing for spacing in (header.spacing, header.volume_spacing) if spacing is not None)
+    if header.spacing is not None:
+        yield header.spacing
+    if header.volume_spacing is not None:
+        across, down = header.volume_spacing
+        # Where the imaged area was counted without the padding of the last tiles, each side comes out too small.
+        yield (max(across, down),) * 2 if _is_padding(header, max(across, down)) else (across, down)
+
+
+def _is_padding(header: DicomHeader, spacing: float) -> bool:
+    """Whether less than a tile of padding explains that the imaged area is smaller than the pixels along a side."""
+    if header.tile is None or header.volume is None or header.size is None or not header.tile.pixel_count:
+        return False
+    sides = (
+        (header.volume[0], header.size.width, header.tile.width),
+        (header.volume[1], header.size.height, header.tile.height),
+    )
+    return all(px % tile == 0 and px - mm / spacing < tile for mm, px, tile in sides)
