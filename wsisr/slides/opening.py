@@ -6,6 +6,7 @@ Facts come from the library that knows the format best, pixels from the one that
 - tifffile reads TIFF that OpenSlide does not recognise.
 - A TIFF without a known scanner is read by the library that finds more levels: OpenSlide finds one in an OME-TIFF with
   SubIFDs.
+- A TIFF in a codec that libtiff lacks is read by tifffile.
 - A TIFF in which both find the same levels, with all tiles stored, is read by tifffile. Its pixels are exact, where
   OpenSlide interpolates levels whose downsample is not whole (in nearly every Aperio slide), and come several times as
   fast.
@@ -37,13 +38,22 @@ from wsisr.slides.pixel_size import (
 from wsisr.slides.readers.dicom import find_dicom_file
 from wsisr.slides.readers.ome_zarr import ZarrSlide, open_zarr, select_stored_levels
 from wsisr.slides.readers.openslide import OpenSlideSlide, detect_vendor, read_openslide_info
-from wsisr.slides.readers.tiff import GENERIC_TIFF, DamagedTiffError, TiffImage, TiffSlide, is_tiff, read_tiff_image
+from wsisr.slides.readers.tiff import (
+    GENERIC_TIFF,
+    ORIENTATION_PROPERTY,
+    DamagedTiffError,
+    TiffImage,
+    TiffSlide,
+    is_tiff,
+    read_tiff_image,
+)
 from wsisr.slides.readers.tiff_segments import TiffLevel
 from wsisr.slides.slide import Slide, SlideInfo
 from wsisr.slides.unrecognised import describe_unrecognised_file
 from wsisr.slides.wrappers.aligned_levels import align_levels
+from wsisr.slides.wrappers.orientation import TURNS, TurnedSlide
 from wsisr.slides.wrappers.square_pixels import SquarePixelSlide
-from wsisr.slides.wrappers.ycbcr import YcbcrToRgbSlide, has_mislabelled_ycbcr
+from wsisr.slides.wrappers.ycbcr import correct_colours
 
 TiffLevels: TypeAlias = tuple[TiffLevel, ...]
 
@@ -72,6 +82,9 @@ def open_slide(
         slide.close()
         raise SlideError(f"{file}: there is no series {series}; it holds one image")
     slide = align_levels(slide)
+    orientation = slide.info.properties.get(ORIENTATION_PROPERTY, "1")
+    if orientation.isdecimal() and int(orientation) in TURNS:
+        slide = TurnedSlide(slide, int(orientation))
     return slide if slide.info.pixel_aspect == (1.0, 1.0) else SquarePixelSlide(slide)
 
 
@@ -86,7 +99,11 @@ def _open_with_best_reader(
     if tiff_levels:
         return TiffSlide(settle_pixel_size(info), tiff_levels)
     slide = OpenSlideSlide(settle_pixel_size(info))
-    return YcbcrToRgbSlide(slide) if has_mislabelled_ycbcr(info) else slide
+    try:
+        return correct_colours(slide)
+    except SlideError:
+        slide.close()
+        raise
 
 
 def _settle_pixel_size(info: SlideInfo, given: float | None, estimate: bool) -> SlideInfo:
@@ -146,7 +163,8 @@ def _choose_reader(path: Path, series: int | None) -> tuple[SlideInfo, TiffLevel
     if not is_tiff(path):
         return _require_recognised(path, read_openslide_info(path, series)), ()
     # Of a known scanner's file, `series` counts OpenSlide's scanned regions, else tifffile's images.
-    by_scanner = detect_vendor(path) not in (None, GENERIC_TIFF)
+    vendor = detect_vendor(path)
+    by_scanner = vendor not in (None, GENERIC_TIFF)
     try:
         tiff_image = read_tiff_image(path, None if by_scanner else series)
     except DamagedTiffError:
@@ -154,12 +172,38 @@ def _choose_reader(path: Path, series: int | None) -> tuple[SlideInfo, TiffLevel
         if openslide_info is None:
             raise
         return openslide_info, ()
-    openslide_info = read_openslide_info(path, series if by_scanner else None)
+    are_tiles_the_image = vendor in (None, *_TILES_ARE_THE_IMAGE)
+    if are_tiles_the_image and tiff_image.contradiction and tiff_image.contradiction.lacks_segments:
+        raise SlideError(f"{path}: {tiff_image.contradiction.words}; the file is damaged, copy it again")
+    info, levels = _choose_library(path, tiff_image, vendor, series)
+    return (_add_doubts(info, tiff_image) if are_tiles_the_image else info), levels
+
+
+def _choose_library(
+    path: Path, tiff_image: TiffImage, vendor: str | None, series: int | None
+) -> tuple[SlideInfo, TiffLevels]:
+    """Return the facts of a TIFF, and the levels to read through tifffile; none where OpenSlide is to read."""
+    try:
+        openslide_info = read_openslide_info(path, None if vendor == GENERIC_TIFF else series)
+    except SlideError:
+        # libtiff lacks WebP, JPEG 2000 and JPEG XL in most builds, and OpenSlide then refuses the file.
+        if tiff_image.obstacle or tiff_image.is_common or vendor not in _TILES_ARE_THE_IMAGE:
+            raise
+        facts = tiff_image.info
+        return (replace(facts, vendor=vendor) if vendor != GENERIC_TIFF else facts), tiff_image.levels
     if openslide_info is None:
         return _require_tifffile(tiff_image)
     if openslide_info.vendor == GENERIC_TIFF and _holds_separate_images(openslide_info, tiff_image, series):
         return _require_tifffile(tiff_image)
     return _choose_between_libraries(openslide_info, tiff_image)
+
+
+def _add_doubts(info: SlideInfo, tiff_image: TiffImage) -> SlideInfo:
+    """Return the facts of a TIFF with warnings of segments that are missing or too many, and with its orientation."""
+    contradiction = tiff_image.contradiction.words if tiff_image.contradiction else ""
+    doubts = (text for text in (contradiction, tiff_image.empty_segments) if text)
+    orientation = {name: text for name, text in tiff_image.info.properties.items() if name == ORIENTATION_PROPERTY}
+    return replace(info, warnings=(*info.warnings, *doubts), properties={**info.properties, **orientation})
 
 
 def _require_recognised(path: Path, openslide_info: SlideInfo | None) -> SlideInfo:
@@ -203,8 +247,13 @@ def _choose_between_libraries(openslide_info: SlideInfo, tiff_image: TiffImage) 
             series_number=openslide_info.series_number,
             properties={**tiff_image.info.properties, **openslide_info.properties},
         )
-    are_tiles_exact = info.vendor in _TILES_ARE_THE_IMAGE and tiff_image.levels and tiff_image.is_complete
-    if are_tiles_exact and _level_sizes(info) == _level_sizes(tiff_image.info):
+    are_tiles_the_image = info.vendor in _TILES_ARE_THE_IMAGE and tiff_image.is_complete
+    if (
+        tiff_image.levels
+        and tiff_image.is_common
+        and are_tiles_the_image
+        and _level_sizes(info) == _level_sizes(tiff_image.info)
+    ):
         return replace(info, reader=tiff_image.info.reader), tiff_image.levels
     return info, ()
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import imagecodecs
 import numpy as np
 import pytest
+from PIL import Image
 
 from tests.slides.contract import (
     DamagedSample,
@@ -18,14 +20,17 @@ from tests.slides.contract import (
     write_damaged_tiff,
 )
 from tests.support.formats import make_blobs
-from tests.support.samples import make_noise_levels, write_generic_pyramid
+from tests.support.samples import InMemorySlide, make_noise_levels, write_generic_pyramid
+from wsisr.errors import SlideError
 from wsisr.imaging.geometry import Box, Size
 from wsisr.imaging.pixels import Rgb
 from wsisr.slides import Level, SlideInfo, open_slide
 from wsisr.slides.wrappers.ycbcr import (
     MISLABELLED_WARNING,
+    UNTRANSFORMED_WARNING,
     YcbcrToRgbSlide,
     convert_ycbcr_to_rgb,
+    correct_colours,
     has_mislabelled_ycbcr,
 )
 
@@ -100,3 +105,55 @@ def test_a_slide_in_dicom_has_the_colours_that_it_has_in_aperio(shared_slides: P
         assert (dicom.read(Box(-10, -10, 0, 0), 0) == 255).all()
     with open_slide(shared_slides / "vendor" / "dicom-jpeg.dcm") as honest:
         assert MISLABELLED_WARNING not in honest.info.warnings
+
+
+class FakeDicomSlide(InMemorySlide):
+    """Pixels as OpenSlide reads them, and a DICOM file with a header and one frame."""
+
+    def __init__(self, pixels: Rgb, info: SlideInfo) -> None:
+        super().__init__(pixels)
+        self._info = replace(self._info, path=info.path, vendor="dicom", properties=info.properties)
+
+
+def make_scan() -> Rgb:
+    """Blobs of H&E's colours, with glass around them."""
+    pixels = np.full((200, 300, 3), 240, np.uint8)
+    pixels[40:160, 40:260] = (215, 150, 195)
+    pixels[80:120, 60:200] = (105, 65, 150)
+    return pixels
+
+
+def to_ycbcr(pixels: Rgb) -> Rgb:
+    return np.asarray(Image.fromarray(pixels).convert("YCbCr"))
+
+
+@pytest.mark.parametrize("photometric", ["YBR_ICT", "YBR_RCT"])
+@pytest.mark.parametrize("boxed", ["j2k", "jp2"])
+def test_jpeg2000_without_the_transform_of_its_header_is_what_its_pixels_are(
+    tmp_path: Path, photometric: str, boxed: str
+) -> None:
+    scan = make_scan()
+    for stored, is_ycbcr in ((to_ycbcr(scan), True), (scan, False)):
+        frame = imagecodecs.jpeg2k_encode(stored, level=0, codecformat=boxed, mct=False)
+        info = dicom(tmp_path / "a.dcm", bytes(frame), photometric)
+        slide = correct_colours(FakeDicomSlide(stored, info))
+        shown = slide.read(Box(0, 0, 300, 200), 0).astype(int)
+        assert np.abs(shown - scan).max() <= 2
+        assert (UNTRANSFORMED_WARNING in slide.info.warnings) == is_ycbcr
+
+
+@pytest.mark.parametrize("photometric", ["YBR_ICT", "RGB", "YBR_RCT"])
+def test_jpeg2000_with_a_transform_is_left_to_its_decoder(tmp_path: Path, photometric: str) -> None:
+    frame = imagecodecs.jpeg2k_encode(make_scan(), level=0, codecformat="j2k", mct=True)
+    slide = FakeDicomSlide(make_scan(), dicom(tmp_path / "a.dcm", bytes(frame), photometric))
+    assert correct_colours(slide) is slide
+
+
+def test_rgb_jpeg_under_a_header_of_ycbcr_is_refused(tmp_path: Path) -> None:
+    frame = imagecodecs.jpeg8_encode(make_scan(), colorspace="rgb", outcolorspace="rgb")
+    slide = FakeDicomSlide(make_scan(), dicom(tmp_path / "a.dcm", bytes(frame), "YBR_FULL_422"))
+    with pytest.raises(SlideError, match="correct its PhotometricInterpretation to RGB"):
+        correct_colours(slide)
+    assert (
+        correct_colours(FakeDicomSlide(make_scan(), dicom(tmp_path / "a.dcm", bytes(frame), "RGB"))).info.warnings == ()
+    )

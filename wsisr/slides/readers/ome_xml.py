@@ -1,8 +1,11 @@
-"""Facts from OME-XML: pixel size and objective of the image that has the size of the slide."""
+"""Facts from OME-XML: pixel size, objective and colour channels of one image of a file.
+
+The image is the one of the slide's size; of several, the one whose first plane lies where the slide's does.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from xml.etree import ElementTree
 
@@ -22,6 +25,11 @@ _UM_PER_UNIT = {
     "m": 1e6,
 }
 
+_PRIMARY_OF_NAME = {"red": 0, "r": 0, "green": 1, "g": 1, "blue": 2, "b": 2}
+_PRIMARY_OF_COLOUR = {0xFF0000: 0, 0x00FF00: 1, 0x0000FF: 2}
+_FLUORESCENCE = {"Fluor", "EmissionWavelength", "ExcitationWavelength"}
+"""Attributes that only channels of fluorescence have."""
+
 
 @dataclass(frozen=True, slots=True)
 class OmeFacts:
@@ -33,22 +41,122 @@ class OmeFacts:
     """Maker and model of the microscope, and the date; all else that OME-XML holds is ignored."""
 
 
+@dataclass(frozen=True, slots=True)
+class ImagePlace:
+    """Where an image lies, by which one of several images of the same size is told from the others."""
+
+    ifd: int | None = None
+    """Number of its first page in the file; None where that is not known."""
+    file_name: str = ""
+    uuid: str | None = None
+    """The file's own UUID, as OME-XML refers to it."""
+
+
 def is_safe_xml(text: str) -> bool:
     """Whether a document is of bounded length and declares no entities, by which a short text can swell to any size."""
     return len(text) <= MAX_XML_CHARACTERS and "<!DOCTYPE" not in text and "<!ENTITY" not in text
 
 
-def parse_ome_facts(xml: str, size: Size) -> OmeFacts:
-    """Parse the facts of the image of that size; empty where there is none, or the document cannot be parsed."""
+def parse_ome_facts(xml: str, size: Size, place: ImagePlace = ImagePlace()) -> OmeFacts:
+    """Parse the facts of the image of that size and place.
+
+    Empty where there is none, where the document cannot be parsed, and where several images may be meant whose facts
+    differ.
+    """
+    root = _parse_document(xml)
+    if root is None:
+        return OmeFacts()
+    facts = [_parse_image_facts(root, image) for image in _find_images(root, size, place)]
+    return facts[0] if facts and all(other == facts[0] for other in facts) else OmeFacts()
+
+
+def parse_rgb_channels(xml: str, size: Size, place: ImagePlace = ImagePlace()) -> tuple[int, ...] | None:
+    """Parse which channels of an image are its red, green and blue; None where they are anything else.
+
+    Their names count, or their colours where they have no names: stains of fluorescence are coloured so, too.
+    """
+    root = _parse_document(xml)
+    images = [] if root is None else _find_images(root, size, place)
+    channels = list(images[0].iterfind("{*}Pixels/{*}Channel")) if len(images) == 1 else []
+    if len(channels) != 3 or any(_FLUORESCENCE & set(channel.keys()) for channel in channels):
+        return None
+    if any(channel.get("ContrastMethod") == "Fluorescence" for channel in channels):
+        return None
+    names = [channel.get("Name", "").strip().lower() for channel in channels]
+    if any(name and not name.startswith("channel") for name in names):
+        return _order_primaries([_PRIMARY_OF_NAME.get(name) for name in names])
+    return _order_primaries([_parse_primary(channel.get("Color", "")) for channel in channels])
+
+
+def find_companion_name(xml: str) -> str | None:
+    """Return the name of the file that has the facts in this one's stead; None where this one has them."""
+    root = _parse_document(xml)
+    binary_only = None if root is None else root.find("{*}BinaryOnly")
+    return None if binary_only is None else binary_only.get("MetadataFile")
+
+
+def parse_uuid(xml: str) -> str | None:
+    """Parse the UUID by which OME-XML refers to the file that this document lies in."""
+    root = _parse_document(xml)
+    return None if root is None else root.get("UUID")
+
+
+def _parse_document(xml: str) -> ElementTree.Element | None:
     if not is_safe_xml(xml):
-        return OmeFacts()
+        return None
     try:
-        root = ElementTree.fromstring(xml)
+        return ElementTree.fromstring(xml)
     except (ElementTree.ParseError, ValueError):
-        return OmeFacts()
-    image = next((image for image in root.iterfind("{*}Image") if _has_size(image, size)), None)
-    if image is None:
-        return OmeFacts()
+        return None
+
+
+def _find_images(root: ElementTree.Element, size: Size, place: ImagePlace) -> list[ElementTree.Element]:
+    """Return the images of that size; of several, those that lie at that place, if any do."""
+    images = [image for image in root.iterfind("{*}Image") if _has_size(image, size)]
+    own_uuid = place.uuid or root.get("UUID")
+    if len(images) < 2 or place.ifd is None:
+        return images
+    return [image for image in images if _lies_at(image, place, own_uuid)] or images
+
+
+def _lies_at(image: ElementTree.Element, place: ImagePlace, own_uuid: str | None) -> bool:
+    """Whether one of an image's blocks of planes holds a page of a file."""
+    blocks = image.iterfind("{*}Pixels/{*}TiffData")
+    return any(place.ifd in _block_pages(block) and _is_in_file(block, place, own_uuid) for block in blocks)
+
+
+def _block_pages(block: ElementTree.Element) -> range:
+    """Return the pages of a block; without a count it is the page that it names, or else all pages."""
+    first, count = (parse_number(block.get(name)) for name in ("IFD", "PlaneCount"))
+    if count is None:
+        count = parse_number(block.get("NumPlanes"))
+    if count is None:
+        count = 2**31 if first is None else 1
+    return range(int(first or 0), int(first or 0) + int(count))
+
+
+def _is_in_file(block: ElementTree.Element, place: ImagePlace, own_uuid: str | None) -> bool:
+    """Whether a block lies in the slide's own file: by UUID, as files get renamed, or else by name."""
+    uuid = block.find("{*}UUID")
+    if uuid is None:
+        return True
+    if own_uuid and uuid.text:
+        return uuid.text.strip() == own_uuid
+    return uuid.get("FileName", "").lower() == place.file_name.lower()
+
+
+def _order_primaries(primaries: Sequence[int | None]) -> tuple[int, ...] | None:
+    """Return where red, green and blue are; None where it is not each of them once."""
+    return tuple(primaries.index(number) for number in range(3)) if set(primaries) == {0, 1, 2} else None
+
+
+def _parse_primary(colour: str) -> int | None:
+    """Parse an RGBA colour, a signed integer of 32 bits: 0 for pure red, 1 for green, 2 for blue, else None."""
+    value = parse_number(colour)
+    return None if value is None else _PRIMARY_OF_COLOUR.get((int(value) & 0xFFFFFFFF) >> 8)
+
+
+def _parse_image_facts(root: ElementTree.Element, image: ElementTree.Element) -> OmeFacts:
     return OmeFacts(_parse_pixel_size(image), _parse_objective(root, image), _parse_scan_properties(root, image))
 
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 import logging
 import struct
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -22,16 +21,22 @@ from wsisr.imaging.pixels import Rgb
 from wsisr.parallel.threads import ThreadTeam
 from wsisr.slides.level_geometry import LevelRecord
 from wsisr.slides.pixel_size import PixelSize, convert_resolution_to_mpp, derive_pixel_size
-from wsisr.slides.readers.ome_xml import OmeFacts, is_safe_xml, parse_ome_facts
+from wsisr.slides.readers.ome_xml import OmeFacts, is_safe_xml
+from wsisr.slides.readers.tiff_description import parse_description
 from wsisr.slides.readers.tiff_segments import (
     DECODING_ERRORS,
+    Contradiction,
     DamagedSegmentError,
+    Samples,
     TiffLevel,
     explain_undecodable,
+    find_contradiction,
     has_oversized_tiles,
+    is_read_by_openslide,
     load_tiff_level,
     reshape_raw_rows,
 )
+from wsisr.slides.readers.tiff_series import TiffSeries, list_tiff_series, read_ome_facts
 from wsisr.slides.series import ImageSeries, choose_series, describe_default_choice
 from wsisr.slides.slide import Level, Slide, SlideInfo, compute_downsamples, make_read_error
 
@@ -43,15 +48,12 @@ GENERIC_TIFF = "generic-tiff"
 """Vendor of a TIFF that no known scanner wrote, by OpenSlide's name."""
 
 _ICC = 34675
-_HAMAMATSU_FILTER = 65434
-"""NDPI's tag for the fluorescence filter: the pixels are 8-bit RGB, and nothing else tells them from brightfield."""
-
 _MULTI_IMAGE_KINDS = ("ome", "generic", "uniform", "shaped")
 """Kinds of tifffile's series whose files may hold several slides; others are a scanner's, with a label and a macro."""
 
-_PALETTE = 3
-_RGB_PHOTOMETRICS = (2, 6)
-"""Values of PhotometricInterpretation: RGB and YCbCr."""
+ORIENTATION_PROPERTY = "tiff.Orientation"
+"""Property for how the stored picture is to be turned, a number from 1 to 8."""
+
 _PROPERTY_TAGS = (
     "ImageDescription",
     "Software",
@@ -61,6 +63,7 @@ _PROPERTY_TAGS = (
     "XResolution",
     "YResolution",
     "ResolutionUnit",
+    "Orientation",
 )
 _MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
@@ -99,6 +102,12 @@ class TiffImage:
     page_records: tuple[LevelRecord, ...]
     """What the file records of this image's levels and of those of its other images: OpenSlide may take these for
     levels of one pyramid."""
+    contradiction: Contradiction | None
+    """How a level's header and its table of segments contradict each other."""
+    empty_segments: str
+    """How many of its tiles or strips are not stored, in words; empty where all are."""
+    is_common: bool
+    """Whether its codec and its planes are such that OpenSlide can decode them too."""
 
     @property
     def is_complete(self) -> bool:
@@ -140,21 +149,26 @@ class TiffSlide(Slide):
         self._file.close()
 
     def _read_segment_part(self, level: int, index: int, box: Box) -> Rgb | None:
-        return self._read_rows(level, index, box)[:, box.columns] if self._levels[level].byte_counts[index] else None
+        tiff_level = self._levels[level]
+        planes = tiff_level.list_planes(index)
+        if not all(tiff_level.byte_counts[plane] for plane in planes):
+            return None
+        parts = [self._read_rows(level, plane, box)[:, box.columns] for plane in planes]
+        return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=2)
 
-    def _read_rows(self, level: int, index: int, box: Box) -> Rgb:
-        """Read the rows of a segment that a box covers, over the whole width of the segment."""
+    def _read_rows(self, level: int, index: int, box: Box) -> Samples:
+        """Read the rows of a stored segment that a box covers, over the whole width of the segment."""
         tiff_level = self._levels[level]
         if tiff_level.decode_segment is not None:
             return self._decode_cached(level, index)[box.rows]
-        width = tiff_level.segment_size.width
-        row_bytes = width * 3
+        width, samples = tiff_level.segment_size.width, 3 // tiff_level.plane_count
+        row_bytes = width * samples
         if box.bottom * row_bytes > tiff_level.byte_counts[index]:
             raise DamagedSegmentError("a segment that is cut off")
         first_byte = tiff_level.byte_offsets[index] + box.top * row_bytes
-        return reshape_raw_rows(self._read_stored(first_byte, box.height * row_bytes), width)
+        return reshape_raw_rows(self._read_stored(first_byte, box.height * row_bytes), width, samples)
 
-    def _decode(self, level: int, index: int) -> Rgb:
+    def _decode(self, level: int, index: int) -> Samples:
         tiff_level = self._levels[level]
         assert tiff_level.decode_segment is not None
         stored = self._read_stored(tiff_level.byte_offsets[index], tiff_level.byte_counts[index])
@@ -180,24 +194,29 @@ def read_tiff_image(path: Path, series: int | None = None) -> TiffImage:
     Raises `SlideError` where the file is damaged, or the image is not 8-bit RGB of one focal plane.
     """
     with open_tiff(path) as tiff:
-        all_series = tuple(map(_make_series, tiff.series))
+        images = list_tiff_series(path, tiff)
+        all_series = tuple(ImageSeries(image.name, image.size, image.refusal) for image in images)
         chosen = choose_series(path, all_series, series)
-        image = tiff.series[chosen]
-        pages = [level.keyframe for level in image.levels]
-        if any(has_oversized_tiles(level.keyframe) for any_image in tiff.series for level in any_image.levels):
+        image = images[chosen]
+        if any(has_oversized_tiles(pages[0]) for any_image in images for pages in any_image.levels):
             raise SlideError(f"{path}: its tiles are larger than any scanner's; the file is damaged, copy it again")
-        obstacle = _explain_undecodable(tiff, pages)
-        info = _build_info(path, tiff, image, image.keyframe)
+        obstacle = _explain_undecodable(tiff, image)
+        info = _build_info(path, tiff, image, [other for other in images if other is not image])
         if len(all_series) > 1 and image.kind in _MULTI_IMAGE_KINDS:
             warnings = describe_default_choice(all_series, chosen) if series is None and tiff.is_ome else ()
             info = replace(info, all_series=all_series, series_number=chosen, warnings=warnings)
+        pages = [page for group in image.levels for page in group]
+        contradictions = filter(None, map(find_contradiction, pages))
         return TiffImage(
             info=info,
-            levels=() if obstacle else tuple(map(load_tiff_level, pages)),
+            levels=() if obstacle else tuple(map(load_tiff_level, image.levels)),
             obstacle=obstacle,
             page_records=tuple(
-                _make_level_record(level.keyframe) for any_image in (image, *tiff.series) for level in any_image.levels
+                _make_level_record(group[0]) for any_image in (image, *images) for group in any_image.levels
             ),
+            contradiction=next(contradictions, None),
+            empty_segments=_describe_empty_segments(pages),
+            is_common=all(map(is_read_by_openslide, image.levels)),
         )
 
 
@@ -214,38 +233,26 @@ def open_tiff(path: Path) -> Iterator[Any]:
         raise DamagedTiffError(f"{path}: a damaged TIFF ({describe_error(error)}); copy it again") from error
 
 
-def _make_series(series: Any) -> ImageSeries:
-    page = series.keyframe
-    return ImageSeries(series.name, Size(page.imagewidth, page.imagelength), _explain_refusal(series))
+def _describe_empty_segments(pages: Sequence[Any]) -> str:
+    counts = [count for page in pages for count in page.databytecounts]
+    empty = counts.count(0)
+    kind = "tiles" if pages[0].is_tiled else "strips"
+    return f"{empty} of {len(counts)} {kind} of this TIFF have no bytes, and are shown white" if empty else ""
 
 
-def _explain_refusal(series: Any) -> str:
-    """Return in words why a series is no brightfield image; empty where it is one."""
-    page = series.keyframe
-    kinds = {
-        "a fluorescence image": page.parent.is_ndpi and bool(page.tags.valueof(_HAMAMATSU_FILTER)),
-        "a palette image": page.photometric == _PALETTE,
-        f"{page.bitspersample}-bit pixels": page.dtype != np.uint8 or page.bitspersample != 8,
-        "a grayscale image (one sample per pixel, as in fluorescence)": page.samplesperpixel == 1,
-        f"{page.samplesperpixel} samples per pixel": page.samplesperpixel not in (3, 4),
-        "a colour space that is not RGB": page.photometric not in _RGB_PHOTOMETRICS,
-        f"a stack of {series.size // page.size} images": series.size != page.size,
-    }
-    reasons = (kind for kind, holds in kinds.items() if holds)
-    return "".join(f"holds {kind}; give a brightfield slide of 8-bit RGB" for kind in islice(reasons, 1))
-
-
-def _explain_undecodable(tiff: Any, pages: list[Any]) -> str | None:
+def _explain_undecodable(tiff: Any, image: TiffSeries) -> str | None:
     if tiff.is_ndpi:
         # Its tiles are pieces of one JPEG, with tables and end markers elsewhere.
         return "is in Hamamatsu's NDPI format"
-    return next((reason for reason in map(explain_undecodable, pages) if reason), None)
+    return next((reason for reason in map(explain_undecodable, image.levels) if reason), None)
 
 
-def _build_info(path: Path, tiff: Any, series: Any, page: Any) -> SlideInfo:
-    sizes = [Size(level.keyframe.imagewidth, level.keyframe.imagelength) for level in series.levels]
-    ome = parse_ome_facts(tiff.pages.first.description, sizes[0]) if tiff.is_ome else OmeFacts()
-    pixel_size = ome.pixel_size if ome.pixel_size.mpp else _read_pixel_size_tags(page)
+def _build_info(path: Path, tiff: Any, image: TiffSeries, others: Sequence[TiffSeries]) -> SlideInfo:
+    page, sizes = image.page, [Size(pages[0].imagewidth, pages[0].imagelength) for pages in image.levels]
+    ome = read_ome_facts(path, tiff, page) if tiff.is_ome else OmeFacts()
+    words = parse_description(tiff.pages.first.description)
+    recorded = (ome.pixel_size, _read_pixel_size_tags(page), words.read_pixel_size(page))
+    pixel_size = next((size for size in recorded if size.mpp), PixelSize())
     return SlideInfo(
         path=path,
         reader="tifffile",
@@ -253,12 +260,12 @@ def _build_info(path: Path, tiff: Any, series: Any, page: Any) -> SlideInfo:
         levels=tuple(Level(size, factor) for size, factor in zip(sizes, compute_downsamples(sizes), strict=True)),
         mpp=pixel_size.mpp,
         pixel_aspect=pixel_size.pixel_aspect,
-        objective=ome.objective,
+        objective=ome.objective or words.objective,
         icc=_read_icc_profile(page),
-        associated=_list_associated_sizes(tiff, series),
+        associated={other.name.lower() or f"image {number}": other.size for number, other in enumerate(others, 1)},
         properties={f"tiff.{tag}": str(page.tags.valueof(tag)) for tag in _PROPERTY_TAGS if tag in page.tags}
         | dict(ome.properties),
-        level_records=tuple(_make_level_record(level.keyframe) for level in series.levels),
+        level_records=tuple(_make_level_record(pages[0]) for pages in image.levels),
     )
 
 
@@ -287,11 +294,3 @@ def _read_pixel_size_tags(page: Any) -> PixelSize:
 def _read_icc_profile(page: Any) -> bytes | None:
     profile = page.tags.valueof(_ICC)
     return profile if isinstance(profile, bytes) else None
-
-
-def _list_associated_sizes(tiff: Any, main: Any) -> dict[str, Size]:
-    others = [series for series in tiff.series if series is not main]
-    return {
-        series.name.lower() or f"image {number}": Size(series.keyframe.imagewidth, series.keyframe.imagelength)
-        for number, series in enumerate(others, start=1)
-    }

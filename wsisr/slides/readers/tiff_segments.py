@@ -1,24 +1,29 @@
 """One level of a TIFF as segments, which are tiles or strips: where they lie and how they are decoded.
 
 A strip is handled as a tile as wide as the image. A compressed segment is decoded as a whole; of an uncompressed one
-only the requested rows are read.
+only the requested rows are read. Where red, green and blue are stored apart, in planes of one page or in three pages, a
+segment is three stored ones.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 import tifffile
 
 from wsisr.imaging.geometry import Size
-from wsisr.imaging.pixels import Rgb
+from wsisr.slides.readers.image_codecs import IMAGE_CODECS, ExpectedImage, ImageSizeError
 from wsisr.slides.readers.tiled_level import TiledLevel
 
-SegmentDecoder: TypeAlias = Callable[[bytes, int], Rgb]
-"""Decodes (stored bytes, index of the segment) to (h, w, 3)."""
+Samples: TypeAlias = npt.NDArray[np.uint8]
+"""(h, w, 3) of RGB, or (h, w, 1) of one plane."""
+
+SegmentDecoder: TypeAlias = Callable[[bytes, int], Samples]
+"""Decodes (stored bytes, index of the stored segment)."""
 
 MAX_SEGMENT_BYTES = 256 * 2**20
 """Bytes that one compressed segment may decode to: more than any slide needs, less than a small machine has."""
@@ -29,9 +34,16 @@ MAX_CACHED_ROW_BYTES = 768 * 2**20
 _ROW_PX = 1024
 """Largest height of a row of boxes for which strips are cached."""
 
-_NONE, _LZW, _JPEG, _DEFLATE, _OLD_DEFLATE = 1, 5, 7, 8, 32946
-_CODECS = (_NONE, _LZW, _JPEG, _DEFLATE, _OLD_DEFLATE)
+_NONE, _LZW, _JPEG, _DEFLATE, _OLD_DEFLATE, _PACKBITS, _ZSTD, _OLD_ZSTD = 1, 5, 7, 8, 32946, 32773, 50000, 34926
+_COMMON_CODECS = (_NONE, _LZW, _JPEG, _DEFLATE, _OLD_DEFLATE)
+"""Codecs that OpenSlide decodes as well."""
+_CODECS = (*_COMMON_CODECS, _PACKBITS, _ZSTD, _OLD_ZSTD, *IMAGE_CODECS)
 _RGB, _YCBCR = 2, 6
+_SEPARATE = 2
+"""Value of PlanarConfiguration: each colour has segments of its own."""
+
+PageGroup: TypeAlias = Sequence[Any]
+"""The pages of a level, `tifffile.TiffPage` each: one of RGB, or three of one colour each, red first."""
 
 # JPEG's start-of-frame markers; 0xC4, 0xC8 and 0xCC among them mean something else.
 _START_OF_FRAME = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
@@ -42,7 +54,7 @@ class DamagedSegmentError(Exception):
     """Stored bytes that contradict the header."""
 
 
-DECODING_ERRORS = (DamagedSegmentError, tifffile.TiffFileError, RuntimeError, ValueError, OSError)
+DECODING_ERRORS = (DamagedSegmentError, ImageSizeError, tifffile.TiffFileError, RuntimeError, ValueError, OSError)
 """Errors that reading and decoding a segment of a damaged file raise; imagecodecs derives its own from RuntimeError."""
 
 
@@ -51,11 +63,17 @@ class TiffLevel(TiledLevel):
     """One resolution of a TIFF."""
 
     byte_offsets: Sequence[int]
-    """Where each segment begins, row by row, in bytes from the start of the file."""
+    """Where each stored segment begins, row by row and plane by plane, in bytes from the start of the file."""
     byte_counts: Sequence[int]
-    """Stored bytes of each segment; 0 where it was left out."""
+    """Bytes of each stored segment; 0 where it was left out."""
     decode_segment: SegmentDecoder | None
     """None where the stored bytes are the pixels."""
+    plane_count: int = 1
+    """3 where each colour is stored apart, else 1."""
+
+    def list_planes(self, index: int) -> range:
+        """Return the indices of the stored segments of a segment: of its only plane, or of red, green and blue."""
+        return range(index, len(self.byte_counts), len(self.byte_counts) // self.plane_count)
 
     @property
     def segments_to_cache(self) -> int:
@@ -69,36 +87,68 @@ class TiffLevel(TiledLevel):
         return _strips_per_box_row(self.size.height, self.segment_size.height)
 
 
-def load_tiff_level(page: Any) -> TiffLevel:
-    """Load a level from a `tifffile.TiffPage` that can be decoded (see `explain_undecodable`).
-
-    The file may be closed afterwards.
-    """
+def load_tiff_level(pages: PageGroup) -> TiffLevel:
+    """Load a level that can be decoded (see `explain_undecodable`). The file may be closed afterwards."""
+    page = pages[0]
+    offsets, counts = page.dataoffsets, page.databytecounts
+    for other in pages[1:]:
+        offsets, counts = (*offsets, *other.dataoffsets), (*counts, *other.databytecounts)
     return TiffLevel(
         size=Size(page.imagewidth, page.imagelength),
         segment_size=_read_segment_size(page),
-        byte_offsets=page.dataoffsets,
-        byte_counts=page.databytecounts,
-        decode_segment=_make_decoder(page),
+        byte_offsets=offsets,
+        byte_counts=counts,
+        decode_segment=_make_decoder(pages),
+        plane_count=3 if len(pages) > 1 or page.planarconfig == _SEPARATE else 1,
     )
 
 
-def explain_undecodable(page: Any) -> str | None:
-    """Return in words why an 8-bit RGB `tifffile.TiffPage` cannot be decoded here; None where it can."""
-    segment = _read_segment_size(page)
-    segments = -(-page.imagewidth // segment.width) * -(-page.imagelength // segment.height)
+def explain_undecodable(pages: PageGroup) -> str | None:
+    """Return in words why an 8-bit RGB level cannot be decoded here; None where it can."""
+    return next((reason for reason in (_explain_page(page, 3 // len(pages)) for page in pages) if reason), None)
+
+
+class Contradiction(NamedTuple):
+    """A header and a table of segments that do not go together."""
+
+    words: str
+    lacks_segments: bool
+    """Whether the table is too short; one that is too long may still be right in its beginning."""
+
+
+def find_contradiction(page: Any) -> Contradiction | None:
+    """Return how the header of a page contradicts its tables of segments; None where it does not."""
+    expected = _count_segments(page)
+    for listed in (page.dataoffsets, page.databytecounts):
+        if len(listed) != expected:
+            words = f"its header needs {expected} tiles or strips, its tables list {len(listed)}"
+            return Contradiction(words, len(listed) < expected)
+    return None
+
+
+def is_read_by_openslide(pages: PageGroup) -> bool:
+    """Whether OpenSlide can decode a level as well, for all that its codec and its planes tell."""
+    return len(pages) == 1 and pages[0].planarconfig != _SEPARATE and pages[0].compression in _COMMON_CODECS
+
+
+def _explain_page(page: Any, samples: int) -> str | None:
+    segment, contradiction = _read_segment_size(page), find_contradiction(page)
     reasons = {
-        "has an alpha channel": page.samplesperpixel != 3,
-        "stores its colours in separate planes": page.planarconfig != 1,
+        "has an alpha channel": page.samplesperpixel != samples,
         "is a volume": page.imagedepth != 1 or page.tiledepth > 1,
         f"is compressed with codec {page.compression:d}": page.compression not in _CODECS,
-        "is YCbCr without JPEG": page.photometric == _YCBCR and page.compression != _JPEG,
-        f"lists {len(page.dataoffsets)} of {segments} segments": len(page.dataoffsets) != segments,
-        f"lists {len(page.databytecounts)} of {segments} segment lengths": len(page.databytecounts) != segments,
+        "is YCbCr without JPEG": page.photometric == _YCBCR and page.compression not in (_JPEG, *IMAGE_CODECS),
+        f"lists {len(page.dataoffsets)} of {_count_segments(page)} segments": contradiction is not None,
         f"is compressed in segments of {segment} px": segment.pixel_count * 3 > MAX_SEGMENT_BYTES and not _is_raw(page),
         f"is compressed in strips that are {segment.width} px wide": not _is_row_cacheable(page, segment),
     }
     return next((reason for reason, holds in reasons.items() if holds), None)
+
+
+def _count_segments(page: Any) -> int:
+    """Return how many segments the size in the header needs."""
+    segment, planes = _read_segment_size(page), page.samplesperpixel if page.planarconfig == _SEPARATE else 1
+    return int(-(-page.imagewidth // segment.width) * -(-page.imagelength // segment.height) * planes)
 
 
 def has_oversized_tiles(page: Any) -> bool:
@@ -106,9 +156,9 @@ def has_oversized_tiles(page: Any) -> bool:
     return bool(page.is_tiled) and _read_segment_size(page).pixel_count * 3 > MAX_SEGMENT_BYTES
 
 
-def reshape_raw_rows(data: bytes, width: int) -> Rgb:
-    """Reshape the stored bytes of whole rows to (h, width, 3)."""
-    return np.frombuffer(data, np.uint8).reshape(-1, width, 3)
+def reshape_raw_rows(data: bytes, width: int, samples: int) -> Samples:
+    """Reshape the stored bytes of whole rows to (h, width, samples)."""
+    return np.frombuffer(data, np.uint8).reshape(-1, width, samples)
 
 
 def _read_segment_size(page: Any) -> Size:
@@ -131,31 +181,60 @@ def _is_raw(page: Any) -> bool:
     return bool(page.compression == _NONE and page.predictor == 1 and page.fillorder == 1)
 
 
-def _make_decoder(page: Any) -> SegmentDecoder | None:
-    if _is_raw(page):
+def _make_decoder(pages: PageGroup) -> SegmentDecoder | None:
+    if _is_raw(pages[0]):
         return None
+    decoders = [_make_page_decoder(page) for page in pages]
+    count = len(pages[0].dataoffsets)
+    return decoders[0] if len(pages) == 1 else lambda data, index: decoders[index // count](data, index % count)
+
+
+def _make_page_decoder(page: Any) -> SegmentDecoder:
     decode, tables, segment = page.decode, page.jpegtables, _read_segment_size(page)
+    samples = 1 if page.planarconfig == _SEPARATE else page.samplesperpixel
+    visible = _make_visible_size(page, segment)
+    decode_image = IMAGE_CODECS.get(page.compression)
+    if decode_image is not None:
+        is_ycbcr = page.photometric == _YCBCR
+        return lambda data, index: decode_image(data, ExpectedImage(segment, visible(index), samples, is_ycbcr))
     if page.compression == _JPEG:
-        return lambda data, index: _require_rgb(decode(_require_complete_jpeg(data, segment), index, jpegtables=tables))
-    return lambda data, index: _require_rgb(decode(data, index))
+        return lambda data, index: _require_samples(
+            decode(_require_complete_jpeg(data, segment, visible(index)), index, jpegtables=tables), samples
+        )
+    return lambda data, index: _require_samples(decode(data, index), samples)
 
 
-def _require_rgb(result: tuple[Any, Any, Any]) -> Rgb:
-    pixels: Rgb = result[0][0]
-    if pixels.ndim != 3 or pixels.shape[2] != 3:
+def _make_visible_size(page: Any, segment: Size) -> Callable[[int], Size]:
+    """Return the function that gives the part of a segment within the image."""
+    columns, rows = -(-page.imagewidth // segment.width), -(-page.imagelength // segment.height)
+
+    def visible_size(index: int) -> Size:
+        row, column = divmod(index % (columns * rows), columns)
+        left, top = column * segment.width, row * segment.height
+        return Size(min(segment.width, page.imagewidth - left), min(segment.height, page.imagelength - top))
+
+    return visible_size
+
+
+def _require_samples(result: tuple[Any, Any, Any], samples: int) -> Samples:
+    pixels: Samples = result[0][0]
+    if pixels.ndim != 3 or pixels.shape[2] != samples:
         raise DamagedSegmentError(f"a segment of shape {pixels.shape}")
     return pixels
 
 
-def _require_complete_jpeg(data: bytes, segment: Size) -> bytes:
+def _require_complete_jpeg(data: bytes, segment: Size, visible: Size) -> bytes:
     """Return the same bytes, or raise `DamagedSegmentError`.
 
-    The decoder does not check: it allocates the size in the JPEG's own header, and fills a cut-off image with grey.
+    The decoder does not check: it allocates the size in the JPEG's own header, fills a cut-off image with grey, and one
+    that is smaller than its segment with black.
     """
     frame = _parse_jpeg_size(data)
     # Some encoders pad rows and columns to whole blocks.
     if frame is None or frame.width > segment.width + 15 or frame.height > segment.height + 15:
         raise DamagedSegmentError(f"a JPEG of {frame or 'no size'} where {segment} px are expected")
+    if frame.width < visible.width or frame.height < visible.height:
+        raise DamagedSegmentError(f"a JPEG of {frame} where {visible} px are seen")
     if not data.rstrip(b"\0").endswith(_END_OF_IMAGE):
         raise DamagedSegmentError("a JPEG that is cut off")
     return data

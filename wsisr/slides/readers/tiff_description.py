@@ -1,0 +1,65 @@
+"""What programs write into TIFF's ImageDescription: Aperio's words, which others repeat, and ImageJ's lines."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from wsisr.slides.pixel_size import PixelSize, derive_pixel_size, parse_number
+
+_MAX_CHARACTERS = 2**20
+"""More than any such description has."""
+
+_IMAGEJ = "ImageJ="
+_UM_PER_UNIT = {
+    "micron": 1.0,
+    "microns": 1.0,
+    "micrometer": 1.0,
+    "um": 1.0,
+    "\u00b5m": 1.0,
+    "\u03bcm": 1.0,
+    "\\u00b5m": 1.0,  # as ImageJ escapes it
+    "nm": 1e-3,
+    "mm": 1e3,
+    "cm": 1e4,
+    "inch": 25_400.0,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class DescribedFacts:
+    """Facts from a description."""
+
+    mpp: float | None = None
+    objective: float | None = None
+    um_per_unit: float | None = None
+    """Length of the unit that the TIFF's resolution counts in; None where the description names none."""
+
+    def read_pixel_size(self, page: Any) -> PixelSize:
+        """Return the pixel size that the description of a `tifffile.TiffPage` stands for."""
+        if self.mpp is not None or self.um_per_unit is None:
+            return derive_pixel_size(self.mpp, self.mpp)
+        return derive_pixel_size(*(self._convert(page.tags.valueof(f"{axis}Resolution")) for axis in "XY"))
+
+    def _convert(self, resolution: object) -> float | None:
+        """Convert pixels per unit, as a ratio, to um per pixel."""
+        if not (isinstance(resolution, tuple) and len(resolution) == 2 and resolution[0] and self.um_per_unit):
+            return None
+        return float(self.um_per_unit * resolution[1] / resolution[0])
+
+
+def parse_description(description: str) -> DescribedFacts:
+    """Parse a description. Aperio's keys count wherever they stand: exports of crops and converters keep them."""
+    if len(description) > _MAX_CHARACTERS:
+        return DescribedFacts()
+    if description.startswith(_IMAGEJ):
+        unit = _parse_entries(description, "\n").get("unit", "").lower()
+        return DescribedFacts(um_per_unit=_UM_PER_UNIT.get(unit))
+    entries = _parse_entries(description, "|")
+    return DescribedFacts(parse_number(entries.get("MPP")), parse_number(entries.get("AppMag")))
+
+
+def _parse_entries(text: str, separator: str) -> Mapping[str, str]:
+    pairs = (entry.partition("=") for entry in text.split(separator))
+    return {key.strip(): value.strip() for key, equals, value in pairs if equals}
