@@ -23,14 +23,14 @@ from wsisr.progress import Progress
 COMMANDS = ["upscale", "preview", "info", "models", "train", "evaluate", "build-dataset"]
 
 
-def wsisr(*arguments: str) -> subprocess.CompletedProcess[str]:
-    """A real run in a process of its own."""
+def run_command(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run a command in a process of its own."""
     command = [sys.executable, "-m", "wsisr", *arguments]
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
-def script(text: str) -> subprocess.CompletedProcess[str]:
-    """A fresh interpreter that runs a few statements."""
+def run_script(text: str) -> subprocess.CompletedProcess[str]:
+    """Run a few statements in a fresh interpreter."""
     return subprocess.run([sys.executable, "-c", dedent(text)], capture_output=True, text=True, check=False)
 
 
@@ -56,7 +56,7 @@ def test_help_cuts_no_word_on_a_terminal_of_80_columns(command: str) -> None:
 
 
 def test_help_loads_no_heavy_library() -> None:
-    done = script(
+    done = run_script(
         """
         import sys
         from wsisr.__main__ import main
@@ -91,7 +91,7 @@ def test_wrong_usage_ends_with_two(arguments: list[str]) -> None:
 def test_bad_input_is_one_line_on_stderr_and_exit_code_one(tmp_path: Path) -> None:
     empty = tmp_path / "empty.svs"
     empty.touch()
-    done = wsisr("info", str(empty))
+    done = run_command("info", str(empty))
     assert done.returncode == 1
     assert done.stdout == ""
     assert done.stderr.startswith("wsisr: error: ")
@@ -113,7 +113,7 @@ def test_an_error_is_one_line_word_for_word(
 
 
 def test_an_interruption_is_one_line_and_exit_code_130() -> None:
-    done = script(
+    done = run_script(
         """
         import signal, sys
         from wsisr.__main__ import main
@@ -126,8 +126,8 @@ def test_an_interruption_is_one_line_and_exit_code_130() -> None:
     assert (done.returncode, done.stderr) == (130, "wsisr: interrupted\n")
 
 
-def test_an_interruption_while_the_command_line_is_imported_is_one_line_too() -> None:
-    done = script(
+def test_an_interruption_during_the_imports_is_one_line_too() -> None:
+    done = run_script(
         """
         import signal, sys
 
@@ -146,8 +146,8 @@ def test_an_interruption_while_the_command_line_is_imported_is_one_line_too() ->
 
 
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
-def test_a_signal_while_the_interpreter_cleans_up_ends_it_without_a_word(name: str) -> None:
-    done = script(
+def test_a_signal_after_the_command_ends_the_process_silently(name: str) -> None:
+    done = run_script(
         f"""
         import atexit, signal, sys
         from wsisr.__main__ import main
@@ -164,7 +164,7 @@ def test_a_bug_keeps_its_traceback() -> None:
         _ = 1 // 0
 
 
-def test_a_reader_that_leaves_early_is_no_error() -> None:
+def test_a_pipe_that_closes_early_is_no_error() -> None:
     command = [sys.executable, "-m", "wsisr", "--help"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
@@ -174,21 +174,21 @@ def test_a_reader_that_leaves_early_is_no_error() -> None:
     assert complaint == ""
 
 
-def test_a_remark_is_one_line_on_stderr(capsys: pytest.CaptureFixture[str]) -> None:
-    print_message("a pixel pitch of 2 um/px is outside the trained range")
+def test_a_message_is_one_line_on_stderr(capsys: pytest.CaptureFixture[str]) -> None:
+    print_message("a pixel size of 2 um/px is outside the trained range")
     captured = capsys.readouterr()
     assert captured.out == ""
-    assert captured.err == "wsisr: a pixel pitch of 2 um/px is outside the trained range\n"
+    assert captured.err == "wsisr: a pixel size of 2 um/px is outside the trained range\n"
 
 
-def test_one_is_no_plural_and_a_small_region_is_not_nothing() -> None:
+def test_one_is_singular_and_a_small_region_is_not_rounded_to_zero() -> None:
     assert format_rate(Progress("assemble", 1, 1), 1, "tile") == "1/1 tile, 1 tiles/s"
     assert format_rate(Progress("pyramid", 152, 152), 0.001, "tile") == "152/152 tiles"
     assert format_rate(Progress("assemble", 12, 40), 4, "tile") == "12/40 tiles, 3 tiles/s"
     assert format_pace(Progress("upscale", 4000, 20_000), 1).startswith("0.0040/0.0200 Mpx")
 
 
-def test_what_goes_to_a_file_is_not_folded_for_a_screen(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_output_to_a_file_is_not_folded_for_a_screen(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("COLUMNS", raising=False)
     assert console_width(StringIO()) == FILE_COLUMNS
     monkeypatch.setenv("COLUMNS", "80")

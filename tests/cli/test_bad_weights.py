@@ -1,4 +1,4 @@
-"""A lab's mistakes with weights, datasets and recipes: one clear line each, and what was good stays as it was."""
+"""Mistakes with weights, datasets and recipes: one clear line each, and good files stay as they were."""
 
 from __future__ import annotations
 
@@ -73,15 +73,15 @@ def upscale(folder: Path, model: str) -> list[str]:
 def refused(
     command: list[str], capsys: pytest.CaptureFixture[str], largest_file: int | None = None, code: int = EXIT_FAILED
 ) -> str:
-    """The one line that is said, without its beginning; the command ends with that exit code."""
+    """Return the one line that is printed, without its beginning; the command must exit with that code."""
     disk = nullcontext() if largest_file is None else limit_file_size(largest_file)
     with pytest.raises(SystemExit) as ended, print_errors_as_lines(), disk:
         CliRunner().invoke(app, command, catch_exceptions=False)
     assert ended.value.code == code
-    said = capsys.readouterr().err
-    assert said.startswith("wsisr: error: ")
-    assert said.count("\n") == 1
-    return said.removeprefix("wsisr: error: ")
+    printed = capsys.readouterr().err
+    assert printed.startswith("wsisr: error: ")
+    assert printed.count("\n") == 1
+    return printed.removeprefix("wsisr: error: ")
 
 
 @pytest.mark.parametrize(
@@ -115,7 +115,7 @@ def test_a_run_that_cannot_begin_is_one_line_and_leaves_no_folder(
         ("none.safetensors", "no such weights file"),
     ],
 )
-def test_weights_that_are_none_are_one_line(
+def test_files_that_are_not_weights_are_one_line(
     folder: Path, model: str, reason: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     code = EXIT_USAGE if model == "none.safetensors" else EXIT_FAILED
@@ -131,7 +131,7 @@ def test_an_onnx_file_of_wrong_shapes_is_one_line(folder: Path, capsys: pytest.C
     assert "fixed.onnx: " in refused(upscale(folder, "fixed.onnx"), capsys)
 
 
-def test_a_good_checkpoint_outlives_every_mistake(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_good_checkpoint_survives_every_mistake(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Another recipe, another dataset, no room for what comes next: the run then ends as if nothing had been."""
     assert "file too large" in refused(train(folder, "run", save_every=2), capsys, largest_file=3000)
     CliRunner().invoke(app, train(folder, "run"), catch_exceptions=False)

@@ -76,7 +76,7 @@ def test_json_holds_the_rows_of_all_levels_and_kernels(slides: list[Path], tmp_p
     assert list(tmp_path.iterdir()) == [file]
 
 
-def test_the_quality_of_a_compressed_input_is_told(slides: list[Path], tmp_path: Path) -> None:
+def test_the_jpeg_quality_of_the_input_is_shown(slides: list[Path], tmp_path: Path) -> None:
     file = tmp_path / "scores.json"
     text = shown(slides[0], "--quality", "70", "--json", file, "--quiet")
     assert text.count("JPEG 70") == 3
@@ -94,13 +94,13 @@ def test_a_json_file_is_replaced_only_if_allowed(slides: list[Path], tmp_path: P
     assert json.loads(file.read_text())["summary"]["rows"] == 1
 
 
-def test_a_sampled_level_is_said_to_be_sampled(tmp_path: Path) -> None:
+def test_a_sampled_level_is_named_as_sampled(tmp_path: Path) -> None:
     wide = write_generic_pyramid(tmp_path / "wide.tif", make_noise_levels(Size(1300, 300)))
     text = shown(wide, "--kernel", "area", "--limit-px", "1000", "--quiet")
     assert "0.289 of 0.365 Mpx, in blocks of 1024 px squared, stand for the level" in text
 
 
-def test_every_slide_is_looked_at_before_the_work_begins(slides: list[Path], tmp_path: Path) -> None:
+def test_every_slide_is_opened_before_the_first_is_evaluated(slides: list[Path], tmp_path: Path) -> None:
     with pytest.raises(SlideError, match="No such file"):
         shown(slides[0], tmp_path / "missing.svs")
     with pytest.raises(SlideError, match="no level 7"):
@@ -117,12 +117,12 @@ def test_every_slide_is_looked_at_before_the_work_begins(slides: list[Path], tmp
         ["--quality", "0"],
     ],
 )
-def test_options_that_cannot_be_meant_are_wrong_usage(slides: list[Path], wrong: list[str]) -> None:
+def test_impossible_options_are_usage_errors(slides: list[Path], wrong: list[str]) -> None:
     command = [str(slides[0]), "--model", "bicubic", "--scale", "2", *wrong]
     assert CliRunner().invoke(app, command).exit_code == 2
 
 
-def test_what_wsisr_wrote_is_no_truth_unless_asked(slides: list[Path], tmp_path: Path) -> None:
+def test_a_derived_slide_is_refused_unless_allowed(slides: list[Path], tmp_path: Path) -> None:
     written = tmp_path / "written.tif"
     with open_slide(slides[0]) as slide:
         for _ in upscale_region(select_region(slide, level=1), Resampling("bicubic", 2), written):

@@ -62,25 +62,25 @@ def test_the_table_has_a_line_for_each_level(tmp_path: Path) -> None:
     assert "100 x 50 px, 1/2, 0.5 um/px" in table
 
 
-def test_what_is_not_recorded_is_null_and_said(tmp_path: Path) -> None:
+def test_unrecorded_facts_are_null_and_named(tmp_path: Path) -> None:
     path = write_tiff(tmp_path / "bare.tif", make_noise(Size(40, 30)))
     facts = json.loads(shown(path, "--json"))
     assert (facts["mpp"], facts["objective"], facts["levels"][0]["mpp"]) == (None, None, None)
     assert shown(path).count("not recorded") == 3
 
 
-@pytest.mark.parametrize(("damaged", "said"), [(False, "sRGB"), (True, "damaged")])
-def test_a_colour_profile_is_named(tmp_path: Path, damaged: bool, said: str) -> None:
+@pytest.mark.parametrize(("damaged", "name"), [(False, "sRGB"), (True, "damaged")])
+def test_a_colour_profile_is_named(tmp_path: Path, damaged: bool, name: str) -> None:
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     path = write_tiff(tmp_path / "image.tif", make_noise(Size(40, 30)), iccprofile=profile[:60] if damaged else profile)
-    assert said in shown(path)
+    assert name in shown(path)
 
 
 def test_square_brackets_in_a_name_are_no_markup(tmp_path: Path) -> None:
     assert "[red]a.tif" in shown(write_tiff(tmp_path / "[red]a.tif", make_noise(Size(40, 30))))
 
 
-def test_a_slide_that_is_missing_stops_no_other(tmp_path: Path) -> None:
+def test_a_missing_slide_stops_no_other(tmp_path: Path) -> None:
     missing, whole = tmp_path / "none.svs", write_tiff(tmp_path / "a.tif", make_noise(Size(40, 30)))
     done = CliRunner().invoke(app, [str(missing), str(whole), str(whole), "--json"], catch_exceptions=False)
     assert done.exit_code == 1
@@ -88,6 +88,6 @@ def test_a_slide_that_is_missing_stops_no_other(tmp_path: Path) -> None:
     assert f"error: {missing}: cannot be opened (No such file" in done.stderr
 
 
-def test_a_pitch_is_shown_to_six_digits(tmp_path: Path) -> None:
+def test_a_pixel_size_is_shown_to_six_digits(tmp_path: Path) -> None:
     ome = {"PhysicalSizeX": 0.12475, "PhysicalSizeY": 0.12475}
     assert "0.12475 um/px" in shown(write_ome_pyramid(tmp_path / "a.ome.tif", make_noise_levels(Size(200, 100)), ome))

@@ -46,18 +46,18 @@ def seeing(path: Path, index: int) -> Path:
     return path
 
 
-def test_a_pitch_that_the_tissue_contradicts_is_warned_of_in_terminal_and_file(slide: Path) -> None:
+def test_a_pixel_size_that_contradicts_the_tissue_is_warned_of_in_terminal_and_file(slide: Path) -> None:
     words = "the tissue looks like 5x (100 % likely), its 0.5 um/px stand for 20x (0 %); if the pitch is wrong, give"
     done = upscaled(slide, seeing(slide.with_name("a.safetensors"), 0))
     assert words in done.stderr
     assert words in read_metadata(slide.with_name("out.tif"))["source remarks"]
-    for options, said in ((("--dry-run",), True), (("--dry-run", "--region", "0,0,300,300"), False)):
-        again = upscaled(slide, slide.with_name("a.safetensors"), *options)
-        assert "dry run" in again.stdout
-        assert (words in again.stderr) == said
+    for options, warned in ((("--dry-run",), True), (("--dry-run", "--region", "0,0,300,300"), False)):
+        repeated = upscaled(slide, slide.with_name("a.safetensors"), *options)
+        assert "dry run" in repeated.stdout
+        assert (words in repeated.stderr) == warned
 
 
-def test_a_pitch_that_the_tissue_confirms_is_not(slide: Path) -> None:
+def test_a_pixel_size_that_fits_the_tissue_is_not_warned_of(slide: Path) -> None:
     done = upscaled(slide, seeing(slide.with_name("a.safetensors"), 2))
     assert "looks like" not in done.stderr
     assert "source remarks" not in read_metadata(slide.with_name("out.tif"))
@@ -73,7 +73,7 @@ def twins(tmp_path: Path) -> Path:
     return path
 
 
-def test_perception_goes_from_one_set_of_weights_to_the_other(twins: Path) -> None:
+def test_perception_interpolates_between_two_sets_of_weights(twins: Path) -> None:
     one, other = (load_network(path)[1].state_dict() for path in (twins, twins.with_name("x2-gan.safetensors")))
     for share in (0.0, 0.25, 1.0):
         _, between = load_blended_network(twins, twins.with_name("x2-gan.safetensors"), share)
@@ -81,7 +81,7 @@ def test_perception_goes_from_one_set_of_weights_to_the_other(twins: Path) -> No
             assert torch.allclose(tensor, (1 - share) * one[name] + share * other[name], atol=1e-7)
 
 
-def test_the_file_tells_how_crisp_it_was_made(slide: Path, twins: Path) -> None:
+def test_the_file_records_the_perception(slide: Path, twins: Path) -> None:
     upscaled(slide, twins)
     plain = tifffile.imread(slide.with_name("out.tif"))
     assert "perception" not in read_metadata(slide.with_name("out.tif"))
@@ -92,13 +92,13 @@ def test_the_file_tells_how_crisp_it_was_made(slide: Path, twins: Path) -> None:
     assert np.abs(plain.astype(int) - crisp).max() > 1
 
 
-def test_what_is_crisp_is_called_so(twins: Path) -> None:
+def test_a_crisp_model_is_named_as_such(twins: Path) -> None:
     plain, crisp = (load_upscaler(twins, scale=2, device="cpu", perception=share) for share in (0.0, 0.25))
     assert str(plain.info) == "x2"
     assert str(crisp.info) == "x2, 0.25 of the way to x2-gan"
 
 
-def test_perception_without_a_model_is_of_the_default(slide: Path, tmp_path: Path) -> None:
+def test_perception_without_a_model_uses_the_default(slide: Path, tmp_path: Path) -> None:
     options = ["--region", "10,10,30,20", "--device", "cpu"]
     for name, more in (("plain.png", []), ("crisp.png", ["--perception", "1"])):
         written = str(tmp_path / name)
@@ -107,7 +107,7 @@ def test_perception_without_a_model_is_of_the_default(slide: Path, tmp_path: Pat
     assert (tmp_path / "plain.png").read_bytes() != (tmp_path / "crisp.png").read_bytes()
 
 
-def test_crispness_that_cannot_be_is_one_line(twins: Path) -> None:
+def test_perception_without_a_gan_variant_is_one_line(twins: Path) -> None:
     for model in ("bicubic", "model.onnx", "masrgan-x2-fast"):
         with pytest.raises(ModelError, match="has no GAN variant"):
             load_upscaler(model, scale=2, device="cpu", perception=0.5)

@@ -1,4 +1,4 @@
-"""Ctrl-C at any moment of a run: it ends between two steps, with exit code 130, and leaves what it promises."""
+"""Ctrl-C at any moment of a run: it stops between two steps, with exit code 130, and the same command resumes."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from wsisr.writing.workdir import folder as work_folder
 
 @contextmanager
 def interrupted_in_call(number: int, file: str) -> Iterator[None]:
-    """Within, Ctrl-C falls into a call of this thread, counted from 1, of a function of that file or folder."""
+    """Press Ctrl-C in the call of that number, from 1, of a function of a file or folder, in this thread."""
     calls = 0
 
     def watch(frame: FrameType, event: str, _argument: object) -> None:
@@ -48,53 +48,53 @@ def interrupted_in_call(number: int, file: str) -> Iterator[None]:
         sys.setprofile(None)
 
 
-def upscale(folder: Path) -> Result:
+def upscale_slide_in(folder: Path) -> Result:
     options = ["--scale", "2", "--model", "bicubic", "--tile-px", "128", "-o", str(folder / "out.tif")]
     return CliRunner().invoke(app, ["upscale", str(folder / "slide.tif"), *options])
 
 
-def build(folder: Path) -> Result:
+def build_dataset_in(folder: Path) -> Result:
     return CliRunner().invoke(
         app,
         ["build-dataset", "pyramid", str(folder / "slide.tif"), "-o", str(folder / "pairs"), "--patch-px", "64"],
     )
 
 
-def check(command: Callable[[Path], Result], output: str, call: int, file: str) -> None:
-    """Interrupts a command and makes sure that the same command goes on; what is done may be interrupted in telling."""
+def check_resuming(command: Callable[[Path], Result], output: str, call: int, file: str) -> None:
+    """Interrupt a command and repeat it; a job that is done may be interrupted while it prints its result."""
     with TemporaryDirectory() as name:
         folder = Path(name)
         slide = write_slide(folder / "slide.tif")
         with interrupted_in_call(call, file):
-            done = command(folder)
-        assert done.exit_code in (0, 130), done.output
+            result = command(folder)
+        assert result.exit_code in (0, 130), result.output
         if not (folder / output).exists():
-            assert done.exit_code == 130
-            assert {each for each in folder.iterdir() if not each.name.endswith(".wsisr-part")} == {slide}
+            assert result.exit_code == 130
+            assert {path for path in folder.iterdir() if not path.name.endswith(".wsisr-part")} == {slide}
             assert command(folder).exit_code == 0
         assert set(folder.iterdir()) == {slide, folder / output}
 
 
 @settings(max_examples=20)
 @given(st.integers(1, 700))
-def test_wherever_ctrl_c_falls_an_upscaling_is_whole_or_not_there(call: int) -> None:
-    check(upscale, "out.tif", call, str(Path(writing.__file__).parent))
+def test_ctrl_c_at_any_call_leaves_a_whole_output_or_none(call: int) -> None:
+    check_resuming(upscale_slide_in, "out.tif", call, str(Path(writing.__file__).parent))
 
 
 @pytest.mark.parametrize("call", range(1, 8))
-def test_ctrl_c_while_the_output_is_claimed_or_given_up_breaks_nothing(call: int) -> None:
-    check(upscale, "out.tif", call, work_folder.__file__)
+def test_ctrl_c_while_the_work_folder_is_taken_or_released_breaks_nothing(call: int) -> None:
+    check_resuming(upscale_slide_in, "out.tif", call, work_folder.__file__)
 
 
 @settings(max_examples=10)
 @given(st.integers(1, 700))
-def test_wherever_ctrl_c_falls_a_dataset_is_whole_or_not_there(call: int) -> None:
-    check(build, "pairs", call, builder.__file__)
+def test_ctrl_c_at_any_call_leaves_a_whole_dataset_or_none(call: int) -> None:
+    check_resuming(build_dataset_in, "pairs", call, builder.__file__)
 
 
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
 @pytest.mark.parametrize("read", [1, 2, 20])
-def test_an_interrupted_program_says_so_and_ends_with_130(tmp_path: Path, name: str, read: int) -> None:
+def test_an_interrupted_program_says_so_and_exits_with_130(tmp_path: Path, name: str, read: int) -> None:
     program = f"""
         import signal, sys
         import wsisr.slides
@@ -119,13 +119,13 @@ def test_an_interrupted_program_says_so_and_ends_with_130(tmp_path: Path, name: 
     command = [sys.executable, "-c", dedent(program)]
     done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
     assert done.returncode == 130, done.stderr
-    heard = "wsisr: stopping after what is in hand; Ctrl-C again stops at once"
-    told = "wsisr: stopped; what is finished is kept, and the same command goes on from there"
-    assert done.stderr.splitlines()[1:] == [heard, told]
-    assert [each.name for each in tmp_path.iterdir()] == ["o.tif.wsisr-part"]
+    announced = "wsisr: stopping after the current tiles; press Ctrl-C again to stop at once"
+    stopped = "wsisr: stopped; what is finished is kept, and the same command goes on from there"
+    assert done.stderr.splitlines()[1:] == [announced, stopped]
+    assert [path.name for path in tmp_path.iterdir()] == ["o.tif.wsisr-part"]
 
 
-def test_the_second_ctrl_c_interrupts_at_once_and_afterwards_all_is_as_before() -> None:
+def test_the_second_ctrl_c_interrupts_at_once_and_handlers_are_restored() -> None:
     before = signal.getsignal(signal.SIGINT)
     with catch_stop_signals() as stop:
         assert not stop.is_set()
@@ -171,16 +171,16 @@ def test_the_second_ctrl_c_waits_for_no_tile(tmp_path: Path, send: str) -> None:
     done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 130, done.stderr
     assert "interrupted at once; what is finished is kept" in done.stderr
-    assert [each.name for each in tmp_path.iterdir()] == ["o.tif.wsisr-part"]
+    assert [path.name for path in tmp_path.iterdir()] == ["o.tif.wsisr-part"]
 
 
 @pytest.mark.parametrize("call", [1, 2])
-def test_a_ctrl_c_that_falls_into_the_handler_of_the_first_is_the_second(call: int) -> None:
+def test_a_ctrl_c_during_the_handler_of_the_first_counts_as_the_second(call: int) -> None:
     with catch_stop_signals(), pytest.raises(KeyboardInterrupt), interrupted_in_call(call, shutdown.__file__):
         signal.raise_signal(signal.SIGTERM)
 
 
-def test_a_program_ends_at_the_second_ctrl_c_though_nobody_reads_what_it_prints() -> None:
+def test_the_second_ctrl_c_ends_a_program_whose_stderr_is_a_full_pipe() -> None:
     program = """
         import os, signal, threading
         from contextlib import suppress
@@ -201,7 +201,7 @@ def test_a_program_ends_at_the_second_ctrl_c_though_nobody_reads_what_it_prints(
         assert process.wait(timeout=60) == 130
 
 
-def test_afterwards_signals_are_whose_they_were() -> None:
+def test_handlers_and_wakeup_descriptor_are_restored() -> None:
     before = signal.set_wakeup_fd(-1)
     signal.set_wakeup_fd(before)
     handlers = [signal.getsignal(number) for number in shutdown.SIGNALS]
@@ -211,7 +211,7 @@ def test_afterwards_signals_are_whose_they_were() -> None:
     assert signal.set_wakeup_fd(before) == before
 
 
-def test_a_work_that_ends_with_the_step_in_hand_is_done() -> None:
+def test_a_job_whose_last_step_is_running_is_done_not_interrupted() -> None:
     stop = threading.Event()
     for step in stop_between_steps(range(3), stop):
         if step == 2:

@@ -54,14 +54,14 @@ def test_the_tutorial_in_the_quickstart_does_what_it_says(tmp_path: Path, monkey
     toml, commands = tutorial()
     (tmp_path / "mine.toml").write_text(shortened(toml))
     monkeypatch.chdir(tmp_path)
-    said = []
+    outputs = []
     for program, name, *rest in commands:
         assert program == "wsisr"
         done = CliRunner(env={"COLUMNS": "200"}).invoke(app, [name, *rest, *SHORTENED[name]], catch_exceptions=False)
         assert done.exit_code == 0, done.output
-        said.append((name, done.stdout))
-    assert [name for name, _ in said] == ["build-dataset", "evaluate", "train", "evaluate", "upscale"]
-    before, after = (text for name, text in said if name == "evaluate")
+        outputs.append((name, done.stdout))
+    assert [name for name, _ in outputs] == ["build-dataset", "evaluate", "train", "evaluate", "upscale"]
+    before, after = (text for name, text in outputs if name == "evaluate")
     assert "mmsrnet-x2 x2" in before
     assert "best x2" in after
     assert (tmp_path / "held-out.x2.ome.tif").is_file()

@@ -1,4 +1,4 @@
-"""What an upscaler remarks on the way is told by whatever command it works for, each once."""
+"""Warnings of an upscaler are printed by every command that uses it, each once."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Modest:
 
 
 @pytest.mark.parametrize("command", ["upscale", "preview", "evaluate"])
-def test_a_remark_is_told_once(command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_warning_is_printed_once(command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(wsisr.models.loading, "load_upscaler", lambda *_, **__: Modest())
     pitch: dict[str, Any] = {"resolution": (20000, 20000), "resolutionunit": 3}
     slide = write_tiff(tmp_path / "slide.tif", make_noise(Size(300, 200)), **pitch)

@@ -25,7 +25,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 STDERR = 2
 """File descriptor of the standard error stream."""
 
-STOPPING = "stopping after what is in hand; Ctrl-C again stops at once"
+STOPPING = "stopping after the current tiles; press Ctrl-C again to stop at once"
 
 Handler = Callable[[int, FrameType | None], None]
 
