@@ -22,7 +22,7 @@ from wsisr.cli.preview import preview_command
 from wsisr.cli.train import train_command
 from wsisr.cli.upscale import upscale_command
 from wsisr.cli.verify import verify_command
-from wsisr.errors import NotFoundError, WsisrError
+from wsisr.errors import NotFoundError, OptionError, WsisrError
 from wsisr.version import __version__
 
 COMMANDS_BY_PANEL: dict[str, dict[str, Callable[..., None]]] = {
@@ -76,7 +76,7 @@ def print_errors_as_lines() -> Iterator[None]:
         yield
     except WsisrError as error:
         print_message(f"error: {error}")
-        raise SystemExit(EXIT_USAGE if isinstance(error, NotFoundError) else EXIT_FAILED) from None
+        raise SystemExit(EXIT_USAGE if isinstance(error, NotFoundError | OptionError) else EXIT_FAILED) from None
     except SystemExit as ended:
         # Typer turns a Ctrl-C that no command has handled into this exit code, and prints nothing.
         if isinstance(getattr(ended.__context__, "__cause__", None), KeyboardInterrupt):
