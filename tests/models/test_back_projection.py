@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.models.contract import UpscalerContract
 from tests.support.samples import make_noise
 from wsisr.evaluation import BackProjection
 from wsisr.imaging.geometry import Size
 from wsisr.imaging.pixels import Rgb, shrink_image
-from wsisr.models.upscaler import Resampling
+from wsisr.models.upscaler import Resampling, Upscaler
+
+
+class TestBackProjection(UpscalerContract):
+    @pytest.fixture(scope="class", params=[(2, 3), (4, 3), (4, 1)], ids=str)
+    @classmethod
+    def upscaler(cls, request: pytest.FixtureRequest) -> Upscaler:
+        return BackProjection(*request.param)
 
 
 def measure_error(high: Rgb, low: Rgb, scale: int) -> float:
@@ -37,14 +45,3 @@ def test_without_iterations_it_is_bicubic_but_for_rounding() -> None:
     low = (100 + make_noise(Size(21, 17)) % 50)[None].astype(np.uint8)
     difference = BackProjection(4, 0)(low).astype(int) - Resampling("bicubic", 4)(low)
     assert np.abs(difference).max() <= 1
-
-
-@settings(max_examples=20, deadline=None)
-@given(st.sampled_from([2, 4]), st.integers(9, 30), st.integers(31, 50))
-def test_inside_its_context_a_tile_gives_the_pixels_of_the_whole(scale: int, left: int, right: int) -> None:
-    method, low = BackProjection(scale), make_noise(Size(60, 20))
-    reach = method.info.receptive_field
-    whole = method(low[None])[0]
-    tile = method(low[None, :, left - reach : right + reach])[0]
-    inner = tile[:, reach * scale : (reach + right - left) * scale]
-    assert (inner == whole[:, left * scale : right * scale]).all()

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.models.contract import UpscalerContract
 from tests.support.samples import make_noise, upscale_pixels
 from wsisr.imaging.geometry import Size
 from wsisr.imaging.pixels import Rgb, RgbBatch
@@ -30,6 +31,13 @@ class Repeat:
 
     def __call__(self, tiles: RgbBatch) -> RgbBatch:
         return tiles.repeat(4, axis=1).repeat(4, axis=2) - self.darker
+
+
+class TestConsistentUpscaler(UpscalerContract):
+    @pytest.fixture(scope="class", params=[Repeat(20), Resampling("bicubic", 2), Resampling("lanczos", 4)], ids=str)
+    @classmethod
+    def upscaler(cls, request: pytest.FixtureRequest) -> Upscaler:
+        return ConsistentUpscaler(request.param)
 
 
 def make_muted_noise(size: Size) -> Rgb:

@@ -52,7 +52,11 @@ def find_weights_folder() -> Path:
 
 def list_shipped_models() -> list[Model]:
     """Return all shipped models, sorted by name."""
-    return [read_model(path) for path in sorted(find_weights_folder().glob("*.safetensors"))]
+    return [read_model(path) for path in _list_shipped_files()]
+
+
+def _list_shipped_files() -> list[Path]:
+    return sorted(find_weights_folder().glob("*.safetensors"))
 
 
 def read_model(path: Path) -> Model:
@@ -65,19 +69,19 @@ def find_model(model: str | Path, accepted_files: str = ".safetensors") -> Model
 
     `accepted_files` are the suffixes that the error message names.
     """
-    for candidate in list_shipped_models():
-        if candidate.name == str(model):
-            return candidate
+    shipped = {path.stem: path for path in _list_shipped_files()}
+    if str(model) in shipped:
+        return read_model(shipped[str(model)])
     if str(model) in FILTER_MODELS:
         raise ModelError(f"{model} is a filter without weights; give a network")
     if Path(model).suffix.lower() in PICKLE_SUFFIXES:
         raise ModelError(f"{model}: a pickle, which could run any code; save its tensors as .safetensors")
     if Path(model).suffix != ".safetensors":
-        names = [*FILTER_MODELS, *(candidate.name for candidate in list_shipped_models())]
+        names = [*FILTER_MODELS, *shipped]
         similar = get_close_matches(str(model), names)
-        proposal = f"did you mean {' or '.join(similar)}?" if similar else f"choose from {', '.join(names)},"
+        proposal = f"similar names: {', '.join(similar)}" if similar else f"choose from {', '.join(names)}"
         raise ModelNotFoundError(
-            f"no model is called {str(model)!r}; {proposal} or give a {accepted_files} file (see wsisr models)"
+            f"no model is called {str(model)!r}; {proposal}, or give a {accepted_files} file (see wsisr models)"
         )
     return read_model(Path(model))
 

@@ -1,8 +1,13 @@
-"""Load an `Upscaler` by a model's name or file. Torch and ONNX Runtime are imported only when they are needed."""
+"""Load an `Upscaler` by a model's name or file. Torch and ONNX Runtime are imported only when they are needed.
+
+What was loaded last is cached: the slides of a run share one network, and so do an upscaler and the classifier of its
+magnification.
+"""
 
 from __future__ import annotations
 
 from functools import lru_cache
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +21,9 @@ from wsisr.models.upscaler import Blend, Resampling, Upscaler, Weights
 from wsisr.models.weights_header import hash_file, is_third_party
 
 if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
     from wsisr.models.backends.onnx import OnnxUpscaler
     from wsisr.models.backends.onnx_file import OnnxFile
     from wsisr.models.backends.torch import TorchUpscaler
@@ -49,9 +57,10 @@ def load_upscaler(
         return _load_onnx_file(Path(model), scale, device, precision)
     if _is_third_party_file(model):
         _refuse_perception(str(model), perception)
-        return MemoryBoundedUpscaler(
-            _load_third_party_upscaler(Path(str(model)), scale, device, precision).copy_for_run()
-        )
+        path = Path(str(model))
+        third_party = _load_third_party_upscaler(path, hash_file(path), device, precision)
+        check_model_scale(path.stem, third_party.info.scale, scale)
+        return MemoryBoundedUpscaler(third_party.copy_for_run())
     chosen = resolve_model(model, scale, mpp)
     if chosen is None:
         _refuse_perception(str(model), perception)
@@ -61,27 +70,35 @@ def load_upscaler(
     variant = read_gan_variant(chosen) if perception else None
     blend = Blend(variant.name, perception, hash_file(variant.path)) if variant else None
     weights = Weights(chosen.spec, hash_file(chosen.path), blend)
-    network = _load_torch_upscaler(chosen, weights, device, precision, perception)
-    return MemoryBoundedUpscaler(network.copy_for_run())
+    upscaler = _load_torch_upscaler(chosen, weights, device, precision, perception)
+    return MemoryBoundedUpscaler(upscaler.copy_for_run())
 
 
 @lru_cache(maxsize=1)
 def _load_torch_upscaler(
     model: Model, weights: Weights, device: str, precision: str, perception: float
 ) -> TorchUpscaler:
-    """Load a network onto its device. The last one is cached, so that the slides of one run share it."""
-    with pause_garbage_collection():
+    """Load a network, blended with its GAN variant if `perception` is above 0, as an upscaler."""
+    with pause_garbage_collection():  # torch takes seconds to import
         from wsisr.models.backends.device import select_device, select_precision  # noqa: PLC0415
         from wsisr.models.backends.torch import TorchUpscaler  # noqa: PLC0415
-        from wsisr.models.weights import (  # noqa: PLC0415 - torch takes seconds to import
-            load_blended_network,
-            load_network,
-        )
+        from wsisr.models.weights import load_blended_network  # noqa: PLC0415
 
     torch_device = select_device(device)
-    variant = read_gan_variant(model) if perception else None
-    _, network = load_blended_network(model.path, variant.path, perception) if variant else load_network(model.path)
+    if perception:
+        _, network = load_blended_network(model.path, read_gan_variant(model).path, perception)
+    else:
+        network = _load_network(model.path, weights.sha256, torch_device)
     return TorchUpscaler(model.name, network, torch_device, select_precision(precision, torch_device), weights)
+
+
+@lru_cache(maxsize=1)
+def _load_network(path: Path, _digest: str, device: torch.device) -> nn.Module:
+    """Load a network onto a device. Nobody changes its weights, so that upscaler and classifier can share it."""
+    from wsisr.models.weights import load_network  # noqa: PLC0415
+
+    _, network = load_network(path)
+    return network.to(device)
 
 
 def _is_third_party_file(model: str | Path | None) -> bool:
@@ -90,23 +107,25 @@ def _is_third_party_file(model: str | Path | None) -> bool:
 
 
 @lru_cache(maxsize=1)
-def _load_third_party_upscaler(path: Path, scale: int, device: str, precision: str) -> TorchUpscaler:
-    """Load and probe a third-party network. The last one is cached, because probing takes a while."""
+def _load_third_party_upscaler(path: Path, digest: str, device: str, precision: str) -> TorchUpscaler:
+    """Load and probe a third-party network, which takes a while."""
     from wsisr.models.backends.device import select_device, select_precision  # noqa: PLC0415
     from wsisr.models.backends.spandrel import load_third_party_network  # noqa: PLC0415 - an extra
     from wsisr.models.backends.torch import TorchUpscaler  # noqa: PLC0415
 
     torch_device, network = select_device(device), load_third_party_network(path)
-    check_model_scale(path.stem, network.scale, scale)
-    torch_precision = select_precision(precision, torch_device)
-    weights, warnings = Weights(None, hash_file(path)), (network.probed.describe(path.stem),)
-    return TorchUpscaler(path.stem, network, torch_device, torch_precision, weights, warnings)
+    warnings, torch_precision = (network.probed.describe(path.stem),), select_precision(precision, torch_device)
+    return TorchUpscaler(path.stem, network, torch_device, torch_precision, Weights(None, digest), warnings)
 
 
 def load_magnification_classifier(
     model: str | Path | None = None, *, scale: int, device: str = "auto", mpp: float | None = None
 ) -> MagnificationClassifier | None:
-    """Load the magnification classifier of a model, chosen as by `load_upscaler`; None if the model has none."""
+    """Load the magnification classifier of a model, chosen as by `load_upscaler`; None if the model has none.
+
+    It computes in fp32, with the model's own weights whatever the perception. An upscaler with perception 0 on the same
+    device shares its network.
+    """
     if model is not None and (Path(model).suffix.lower() == ".onnx" or _is_third_party_file(model)):
         return None
     chosen = resolve_model(model, scale, mpp)
@@ -115,11 +134,11 @@ def load_magnification_classifier(
     from wsisr.models.architectures.mmsrnet import MMSRNet  # noqa: PLC0415
     from wsisr.models.backends.classifier import TorchMagnificationClassifier  # noqa: PLC0415
     from wsisr.models.backends.device import select_device  # noqa: PLC0415
-    from wsisr.models.weights import load_network  # noqa: PLC0415
 
-    _, network = load_network(chosen.path)
+    torch_device = select_device(device)
+    network = _load_network(chosen.path, hash_file(chosen.path), torch_device)
     assert isinstance(network, MMSRNet)
-    return TorchMagnificationClassifier(network, select_device(device))
+    return TorchMagnificationClassifier(network, torch_device)
 
 
 def _refuse_perception(model: str, perception: float) -> None:
@@ -135,7 +154,7 @@ def _load_onnx_file(path: Path, scale: int, device: str, precision: str) -> Upsc
         file = read_onnx(path)
         if precision != "auto":
             raise DeviceError(f"{path}: an ONNX file has its own precision, not {precision}; leave it out")
-        upscaler = _load_onnx_upscaler(file, device, hash_file(path))
+        upscaler = _load_onnx_upscaler(file, device, sha256(file.content).hexdigest())
     except ModuleNotFoundError as error:
         raise ModelError(f"{path}: {error.name} is missing; install wsisr[cpu] or wsisr[gpu]") from error
     check_model_scale(path.name, upscaler.info.scale, scale)
@@ -144,7 +163,7 @@ def _load_onnx_file(path: Path, scale: int, device: str, precision: str) -> Upsc
 
 @lru_cache(maxsize=1)
 def _load_onnx_upscaler(file: OnnxFile, device: str, digest: str) -> OnnxUpscaler:
-    """Start an ONNX Runtime session. The last one is cached, so that the slides of one run share it."""
+    """Start an ONNX Runtime session, which takes a while."""
     from wsisr.models.backends.onnx import OnnxUpscaler  # noqa: PLC0415
 
     return OnnxUpscaler(file.path.name, file, device, digest)

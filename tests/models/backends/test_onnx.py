@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from tests.models.contract import UpscalerContract
 from tests.support.networks import make_small_network, make_small_spec
 from tests.support.samples import make_noise, upscale_pixels
 from wsisr.errors import DeviceError, ModelError, OutputError
@@ -16,6 +17,7 @@ from wsisr.imaging.geometry import Size
 from wsisr.models.catalog import find_model
 from wsisr.models.loading import load_upscaler
 from wsisr.models.spec import ModelSpec
+from wsisr.models.upscaler import Upscaler
 from wsisr.models.weights import build_network, save_weights
 from wsisr.upscaling.plan import UpscaleOptions, training_range_warning
 
@@ -59,6 +61,22 @@ def write_onnx(path: Path, nodes: list[Any] | None = None, shape: tuple[str | in
     onnx.helper.set_model_props(model, known)
     path.write_bytes(model.SerializeToString())
     return path
+
+
+class TestOnnxUpscaler(UpscalerContract):
+    tolerance = 1
+
+    @pytest.fixture(scope="class", params=["exported", "repeat", "third party", "one by one"])
+    @classmethod
+    def upscaler(cls, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Upscaler:
+        path = tmp_path_factory.mktemp("onnx") / "a.onnx"
+        if request.param == "exported":
+            path = request.getfixturevalue("exported")
+        elif request.param == "repeat":
+            write_onnx(path)
+        else:
+            write_third_party_onnx(path, shape=ANY if request.param == "third party" else (1, 3, "h", "w"))
+        return load_upscaler(path, scale=2, device="cpu")
 
 
 def test_pixels_come_back_as_they_went_in(tmp_path: Path) -> None:

@@ -7,12 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.support.samples import make_noise
+from tests.models.contract import UpscalerContract, make_tiles
 from wsisr.errors import DeviceError, ModelError, OutOfMemoryError
-from wsisr.imaging.geometry import Size
 from wsisr.imaging.pixels import RgbBatch
 from wsisr.models.backends.out_of_memory import MIN_PIECE_PX, MemoryBoundedUpscaler
-from wsisr.models.upscaler import Resampling, UpscalerInfo
+from wsisr.models.upscaler import Resampling, Upscaler, UpscalerInfo
 
 
 class SmallMemory:
@@ -32,8 +31,11 @@ class SmallMemory:
         return Resampling("bicubic", self.info.scale)(tiles)
 
 
-def make_tiles(count: int, width: int, height: int) -> RgbBatch:
-    return np.stack([make_noise(Size(width, height), seed) for seed in range(count)])
+class TestMemoryBoundedUpscaler(UpscalerContract):
+    @pytest.fixture(scope="class", params=[10**6, (MIN_PIECE_PX + 6) ** 2], ids=["with room", "in pieces"])
+    @classmethod
+    def upscaler(cls, request: pytest.FixtureRequest) -> Upscaler:
+        return MemoryBoundedUpscaler(SmallMemory(request.param))
 
 
 @given(st.integers(1, 5), st.integers(1, 200), st.integers(1, 200), st.integers((MIN_PIECE_PX + 6) ** 2, 50_000))

@@ -10,16 +10,19 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tests.support.networks import make_small_network, make_small_spec
+from tests.models.contract import UpscalerContract
+from tests.support.networks import LOCAL, make_small_network, make_small_spec
 from tests.support.samples import make_noise, upscale_pixels
 from wsisr.errors import DeviceError, ModelError, OutOfMemoryError
 from wsisr.imaging.geometry import Size
 from wsisr.models.backends.device import select_device, select_precision
 from wsisr.models.backends.out_of_memory import MemoryBoundedUpscaler
+from wsisr.models.backends.spandrel import ThirdPartyNetwork
 from wsisr.models.backends.torch import TorchUpscaler
 from wsisr.models.catalog import Model, choose_default_model, list_shipped_models
 from wsisr.models.loading import load_upscaler
-from wsisr.models.upscaler import Resampling
+from wsisr.models.probing import NetworkPlanes, probe_model
+from wsisr.models.upscaler import Resampling, Upscaler
 from wsisr.models.weights import save_weights
 from wsisr.upscaling.plan import UpscaleOptions
 
@@ -32,13 +35,17 @@ class Repeating(nn.Module):
 
     scale, receptive_field, is_local = 2, 0, True
 
-    def __init__(self, factor: float = 1.0, broken_in_bf16: bool = False) -> None:
+    def __init__(self, factor: float = 1.0, broken_in_bf16: bool = False, levels: int = 0) -> None:
+        """With `levels`, results are rounded and clipped to 0 to `levels`, as networks with such values do."""
         super().__init__()
+        self.levels = levels
         self.factor = nn.Parameter(torch.tensor(factor))
         self.broken_in_bf16 = broken_in_bf16
 
     def forward(self, x: Tensor) -> Tensor:
         enlarged = x.repeat_interleave(2, dim=2).repeat_interleave(2, dim=3) * self.factor
+        if self.levels:
+            enlarged = enlarged.round().clamp(0, self.levels)
         broken = self.broken_in_bf16 and torch.is_autocast_enabled("cpu")
         return enlarged * torch.nan if broken else enlarged
 
@@ -47,6 +54,34 @@ class Repeating(nn.Module):
 def model(request: pytest.FixtureRequest) -> Model:
     chosen: Model = request.param
     return chosen
+
+
+class TestSmallNetworks(UpscalerContract):
+    tolerance = 1
+
+    @pytest.fixture(scope="class", params=[*((family, "fp32") for family in LOCAL), ("mmsrnet", "bf16")], ids=str)
+    @classmethod
+    def upscaler(cls, request: pytest.FixtureRequest) -> Upscaler:
+        family, precision = request.param
+        return TorchUpscaler(family, make_small_network(family), CPU, precision)
+
+
+class TestThirdPartyNetworks(UpscalerContract):
+    """A network whose values go from 0 to 255, measured and wrapped; the scale and the range are in no file."""
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def upscaler(cls) -> Upscaler:
+        network = Repeating(levels=255).eval()
+
+        @torch.inference_mode()
+        def run(planes: NetworkPlanes) -> NetworkPlanes:
+            enlarged: NetworkPlanes = network(torch.from_numpy(np.ascontiguousarray(planes))).numpy()
+            return enlarged
+
+        probed = probe_model("a.safetensors", run)
+        assert probed.value_range == (0, 255)
+        return TorchUpscaler("third party", ThirdPartyNetwork(network, probed), CPU, "fp32", None, ["measured"])
 
 
 @pytest.mark.parametrize("precision", ["bf16", "fp32"])
