@@ -166,7 +166,8 @@ def _choose_reader(path: Path, series: int | None) -> tuple[SlideInfo, TiffLevel
     vendor = detect_vendor(path)
     by_scanner = vendor not in (None, GENERIC_TIFF)
     try:
-        tiff_image = read_tiff_image(path, None if by_scanner else series)
+        # Aperio's first image is the scan; a label may be larger than a small crop of one.
+        tiff_image = read_tiff_image(path, 0 if vendor == "aperio" else None if by_scanner else series)
     except DamagedTiffError:
         openslide_info = read_openslide_info(path, series)
         if openslide_info is None:

@@ -15,6 +15,7 @@ import tiffslide
 from tests.support.samples import make_noise
 from wsisr.errors import OutputError
 from wsisr.imaging.geometry import Box, Size
+from wsisr.imaging.pixels import halve_image
 from wsisr.writing import PyramidSpec, PyramidWriter
 from wsisr.writing.layouts.associated_images import build_associated_images, draw_label
 from wsisr.writing.layouts.catalog import LAYOUTS
@@ -44,6 +45,22 @@ def test_openslide_shows_both_in_an_svs(tmp_path: Path) -> None:
     assert set(shown) == {"thumbnail", "label", "macro"}
     np.testing.assert_array_equal(shown["macro"], COPIED["macro"])
     np.testing.assert_array_equal(shown["label"], build_associated_images(SPEC)["label"])
+
+
+def test_the_thumbnail_of_an_svs_is_jpeg_as_aperio_s_is(tmp_path: Path) -> None:
+    rows, columns = np.indices((SIZE.height, SIZE.width)) * 255 // SIZE.width
+    scan = np.dstack([rows, columns, 255 - columns]).astype(np.uint8)
+    with PyramidWriter(tmp_path / "a.svs", replace(SPEC, associated_images={})) as writer:
+        writer.write(Box.from_size(SIZE), scan)
+        deque(writer.finish())
+    with tifffile.TiffFile(tmp_path / "a.svs") as tiff:
+        page, coarsest = tiff.pages[1].aspage(), tiff.series[0].levels[-1]
+        assert (page.compression, page.is_tiled, len(page.dataoffsets)) == (7, False, 1)
+        shown, truth = page.asarray().astype(int), halve_image(coarsest.asarray())
+        assert np.abs(shown - truth).mean() < 3
+        assert [other.aspage().compression for other in tiff.pages][-1] == 5
+    with openslide.OpenSlide(tmp_path / "a.svs") as slide:
+        assert np.abs(np.asarray(slide.associated_images["thumbnail"].convert("RGB")).astype(int) - shown).max() <= 2
 
 
 def test_an_ome_tiff_names_them(tmp_path: Path) -> None:

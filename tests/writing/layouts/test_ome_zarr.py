@@ -119,6 +119,13 @@ def test_profile_metadata_and_magnification_come_back(path: Path) -> None:
     assert attributes["wsisr"] == {"software": "wsisr", "note": metadata, "magnification": 40}
 
 
+def test_the_name_keeps_its_words_in_viewers_that_cut_it_at_a_slash(path: Path) -> None:
+    title = "super-resolved x2 from 0.50 um/px, research use only"
+    write(path, PyramidSpec(Size(10, 10), 0.5, 16, codec=CODEC, title=title))
+    name = json.loads((path / "zarr.json").read_text())["attributes"]["ome"]["multiscales"][0]["name"]
+    assert name == "super-resolved x2 from 0.50 um per px, research use only"
+
+
 def test_viewers_see_rgb_channels_and_the_title(path: Path) -> None:
     write(path, PyramidSpec(Size(10, 10), 0.5, 16, codec=CODEC, title="super-resolved x4, research use only"))
     ome = read_ome(path)

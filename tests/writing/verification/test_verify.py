@@ -21,9 +21,11 @@ from wsisr.cli.app import app
 from wsisr.errors import OutputError, SlideError
 from wsisr.imaging.geometry import Box, Size
 from wsisr.models.upscaler import Resampling
+from wsisr.slides import open_slide
 from wsisr.slides.region import SlideRegion
 from wsisr.upscaling.engine import upscale_region
 from wsisr.upscaling.plan import UpscaleOptions
+from wsisr.upscaling.provenance import read_derived_metadata
 from wsisr.writing import Codec, PyramidSpec, PyramidWriter, WorkFolder
 from wsisr.writing.encoding.codec import TIFF_METHODS
 from wsisr.writing.layouts.catalog import select_layout
@@ -61,6 +63,27 @@ def test_what_wsisr_writes_passes(tmp_path: Path, name: str, method: str) -> Non
     path = write(tmp_path / name, spec)
     assert find_faults(path) == set()
     assert describe_faults(path, spec) is None
+
+
+@pytest.mark.parametrize("name", TIFFS)
+@pytest.mark.parametrize(
+    "method", [method for method in TIFF_METHODS if Codec(method).compression_method.unsupported_readers]
+)
+def test_a_file_that_some_viewers_lack_the_codec_for_is_read_and_checked(
+    tmp_path: Path, name: str, method: str
+) -> None:
+    spec = replace(SPEC, codec=Codec(method), metadata=METADATA | {"codec": Codec(method).description})
+    path = write(tmp_path / name, spec)
+    with open_slide(path) as slide:
+        assert (slide.info.mpp, slide.info.size, slide.info.objective) == (0.25, SIZE, 40)
+        assert slide.info.vendor == ("aperio" if name.endswith(".svs") else "ome")
+    assert read_derived_metadata(path) == spec.metadata
+    with tifffile.TiffFile(path) as tiff:
+        offset, count = tiff.pages.first.dataoffsets[0], tiff.pages.first.databytecounts[0]
+    with path.open("r+b") as file:
+        file.seek(offset)
+        file.write(b"x" * count)
+    assert find_faults(path) == {"readable"}
 
 
 def test_an_ome_zarr_passes(tmp_path: Path) -> None:

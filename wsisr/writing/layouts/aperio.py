@@ -1,7 +1,8 @@
 """The Aperio-like TIFF layout, from which OpenSlide reads a magnification; with a thumbnail and a label.
 
 Every IFD has an explicit subfile type, and IFD 1 is a stripped thumbnail smaller than every level: without either, some
-reader takes a level for another image. Keys are followed by exactly " = ", at which cuCIM splits descriptions.
+reader takes a level for another image. It is JPEG, as Aperio's: opentile, and with it wsidicomizer, refuses any other
+(opentile#96). Keys are followed by exactly " = ", at which cuCIM splits descriptions.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collections.abc import Iterator, Sequence
 
 from wsisr.imaging.geometry import Box, Size
 from wsisr.imaging.pixels import Rgb, halve_image
-from wsisr.writing.layouts.associated_images import add_lzw_image, build_associated_images
+from wsisr.writing.layouts.associated_images import add_jpeg_image, add_lzw_image, build_associated_images
 from wsisr.writing.layouts.tiff_tags import build_first_fields, build_level_fields
 from wsisr.writing.layouts.tiff_writer import DESCRIPTION, SUBFILE_TYPE, TiffDraft, TiffField, long_field, text_field
 from wsisr.writing.spec import PyramidSpec
@@ -36,9 +37,9 @@ def write_aperio(draft: TiffDraft, levels: Sequence[TileStore], spec: PyramidSpe
         if number == 0:
             coarsest = levels[-1]
             thumbnail = halve_image(coarsest.read(Box.from_size(coarsest.grid.size)))
-            _add_associated_image(draft, spec, thumbnail, "")
+            add_jpeg_image(draft, thumbnail, _associated_fields(spec, thumbnail, ""))
     for name, image in build_associated_images(spec).items():
-        _add_associated_image(draft, spec, image, name)
+        add_lzw_image(draft, image, _associated_fields(spec, image, name))
     draft.finish()
 
 
@@ -72,10 +73,9 @@ def _describe_level(spec: PyramidSpec, size: Size) -> str:
     return f"Aperio Image, by {_sanitise(spec.software)}\r\n{tiles}{level_size} {compression}"
 
 
-def _add_associated_image(draft: TiffDraft, spec: PyramidSpec, pixels: Rgb, name: str) -> None:
+def _associated_fields(spec: PyramidSpec, pixels: Rgb, name: str) -> dict[int, TiffField]:
     title = f"{name} {pixels.shape[1]}x{pixels.shape[0]}".strip()
-    description = f"Aperio Image, by {_sanitise(spec.software)}\r\n{title}"
-    add_lzw_image(draft, pixels, _description_fields(description, name))
+    return _description_fields(f"Aperio Image, by {_sanitise(spec.software)}\r\n{title}", name)
 
 
 def _sanitise(text: str) -> str:

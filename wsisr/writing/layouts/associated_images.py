@@ -15,13 +15,16 @@ from PIL import Image, ImageDraw, ImageFont
 from wsisr.imaging.geometry import Size
 from wsisr.imaging.pixels import Rgb
 from wsisr.writing.layouts.tiff_tags import build_pixel_fields
-from wsisr.writing.layouts.tiff_writer import TiffDraft, TiffField, long_field
+from wsisr.writing.layouts.tiff_writer import TiffDraft, TiffField, long_field, short_field
 from wsisr.writing.spec import PyramidSpec
 
 LABEL_SIZE = Size(420, 420)
 """In px, about the size of a scanner's label image."""
 
-_LZW, _ROWS_PER_STRIP = 5, 278
+_LZW, _JPEG, _ROWS_PER_STRIP = 5, 7, 278
+_PHOTOMETRIC, _YCBCR, _SUBSAMPLING = 262, 6, 530
+
+_JPEG_QUALITY = 90
 
 
 def build_associated_images(spec: PyramidSpec) -> Mapping[str, Rgb]:
@@ -44,6 +47,17 @@ def add_lzw_image(draft: TiffDraft, pixels: Rgb, fields: dict[int, TiffField]) -
     size = Size(pixels.shape[1], pixels.shape[0])
     encoded = bytes(imagecodecs.lzw_encode(np.ascontiguousarray(pixels).tobytes()))
     draft.add_strip_image(build_pixel_fields(size, _LZW) | {_ROWS_PER_STRIP: long_field(size.height)} | fields, encoded)
+
+
+def add_jpeg_image(draft: TiffDraft, pixels: Rgb, fields: dict[int, TiffField]) -> None:
+    """Write an image as one JPEG strip, as Aperio does with thumbnails; opentile 0.22 reads these in nothing else."""
+    size = Size(pixels.shape[1], pixels.shape[0])
+    encoded = imagecodecs.jpeg8_encode(
+        np.ascontiguousarray(pixels), level=_JPEG_QUALITY, colorspace="rgb", outcolorspace="ycbcr", subsampling="444"
+    )
+    colours = {_PHOTOMETRIC: short_field(_YCBCR), _SUBSAMPLING: short_field(1, 1)}
+    strip = {_ROWS_PER_STRIP: long_field(size.height)}
+    draft.add_strip_image(build_pixel_fields(size, _JPEG) | colours | strip | fields, bytes(encoded))
 
 
 def _stack_images(upper: Rgb, lower: Rgb) -> Rgb:

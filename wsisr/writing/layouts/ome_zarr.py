@@ -145,8 +145,9 @@ def _build_group(spec: PyramidSpec, levels: int) -> dict[str, Any]:
         {"path": str(number), "coordinateTransformations": _build_transformations(spec, number)}
         for number in range(levels)
     ]
+    # napari-ome-zarr cuts a name at each "/", and would lose the words that say that the image is derived.
     multiscale = {
-        "name": spec.title or "image",
+        "name": spec.title.replace("/", " per ") or "image",
         "axes": axes,
         "datasets": datasets,
         "type": "mean",
