@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import platform
+from collections.abc import Mapping
+
 import torch
 
 from wsisr.errors import DeviceError
 from wsisr.models.spec import PRECISIONS
+
+INSTRUCTION_SETS_WITHOUT_BF16 = ("SSE41", "AVX", "AVX2", "AVX2_VNNI", "AVX512_CORE", "AVX512_CORE_VNNI")
+"""Values of `ONEDNN_MAX_CPU_ISA` under which bf16 is emulated."""
 
 
 def select_device(name: str) -> torch.device:
@@ -41,5 +48,17 @@ def has_fast_bf16(device: torch.device) -> bool:
     """Return whether bf16 is faster than fp32: on a GPU that has it, or a CPU with AVX-512 BF16 or AMX."""
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    if platform.machine().lower() not in ("x86_64", "amd64"):
+        return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
     # Torch 2.13 says so of CPUs with plain AVX-512, too, where bf16 is emulated and 4.2 to 4.5 times as slow as fp32.
-    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    has_instructions = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    return bool(has_instructions) and not is_capped_below_bf16(os.environ)
+
+
+def is_capped_below_bf16(environment: Mapping[str, str]) -> bool:
+    """Return whether oneDNN, which computes convolutions, is told to use no instructions for bf16.
+
+    Source: oneDNN 3, "CPU dispatcher control".
+    """
+    cap = environment.get("ONEDNN_MAX_CPU_ISA", environment.get("DNNL_MAX_CPU_ISA", ""))
+    return cap.upper() in INSTRUCTION_SETS_WITHOUT_BF16
