@@ -81,13 +81,24 @@ def test_pitch_of_a_plain_tiff_is_its_resolution_where_that_is_plausible(
 
 @pytest.mark.parametrize(
     ("size", "unit", "mpp"),
-    [(0.25, "µm", 0.25), (250.0, "nm", 0.25), (2.5e-4, "mm", 0.25), (0.0, "µm", None), (1.0, "pixel", None)],
+    [
+        *((0.25, "µm", 0.25), (250.0, "nm", 0.25), (2.5e-4, "mm", 0.25), (0.0, "µm", None), (1.0, "pixel", None)),
+        *((0.25, "micron", 0.25), (2500.0, "Å", 0.25), (0.25 / 25_400, "in", 0.25), (1.0, "reference frame", None)),
+    ],
 )
 def test_pitch_of_an_ome_tiff_is_its_physical_size(tmp_path: Path, size: float, unit: str, mpp: float | None) -> None:
     ome = {"PhysicalSizeX": size, "PhysicalSizeXUnit": unit, "PhysicalSizeY": size, "PhysicalSizeYUnit": unit}
     info = facts(write_ome_pyramid(tmp_path / "image.ome.tif", make_noise_levels(*SIZES), ome))
     assert info.vendor == "ome"
     assert info.mpp == (mpp if mpp is None else pytest.approx(mpp))
+
+
+def test_a_pixel_size_in_an_unknown_unit_is_said(tmp_path: Path) -> None:
+    ome = {"PhysicalSizeX": 1.0, "PhysicalSizeXUnit": "furlong", "PhysicalSizeY": 1.0, "PhysicalSizeYUnit": "furlong"}
+    words = ("its pixel size is in 'furlong', a unit that is not understood (--mpp)",)
+    assert facts(write_ome_pyramid(tmp_path / "a.ome.tif", make_noise_levels(*SIZES), ome)).warnings == words
+    described = {"description": "ImageJ=1.53t\nunit=furlong\n", "resolution": (2, 2), "resolutionunit": "NONE"}
+    assert facts(write_tiff(tmp_path / "a.tif", make_noise(SIZES[0]), **described)).warnings == words
 
 
 def test_a_given_pitch_overrides_the_recorded_one(cmu_slide: Path) -> None:

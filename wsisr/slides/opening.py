@@ -248,6 +248,9 @@ def _choose_between_libraries(openslide_info: SlideInfo, tiff_image: TiffImage) 
             series_number=openslide_info.series_number,
             properties={**tiff_image.info.properties, **openslide_info.properties},
         )
+    elif info.vendor in _TILES_ARE_THE_IMAGE:
+        # OpenSlide works the levels of the other scanners out by itself.
+        info = replace(info, level_records=_match_level_records(info, tiff_image.page_records))
     are_tiles_the_image = info.vendor in _TILES_ARE_THE_IMAGE and tiff_image.is_complete
     if (
         tiff_image.levels

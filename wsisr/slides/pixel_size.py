@@ -12,7 +12,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from wsisr.imaging.units import UM_AT_1X
+from wsisr.imaging.units import UM_AT_1X, is_unknown_unit
 
 FINEST_MPP, COARSEST_MPP = 0.01, 20.0
 
@@ -36,6 +36,9 @@ _SQUARE_TOLERANCE = 0.02
 
 _MAX_PIXEL_ASPECT = 2.0
 """Largest ratio of the axes; beyond it the recorded numbers are a mistake."""
+
+_MAX_UNIT_CHARACTERS = 40
+"""Characters of a unit that a warning repeats; no name of one is longer."""
 
 _UM_PER_RESOLUTION_UNIT = {2: 25_400.0, 3: 10_000.0}
 """Keys are TIFF's ResolutionUnit: 2 is the inch, 3 the centimetre."""
@@ -101,6 +104,12 @@ def check_recorded_mpp(mpp: float, objective: float | None) -> Iterator[str]:
             f"{mpp:.4g} um/px does not go with a {objective:g}x objective, which has about {UM_AT_1X / objective:.2g}; "
             "if you know better, give --mpp"
         )
+
+
+def check_unit(unit: str | None) -> Iterator[str]:
+    """Warn of a pixel size in a unit that is not understood, and that is therefore not used."""
+    if unit is not None and is_unknown_unit(unit):
+        yield f"its pixel size is in {unit[:_MAX_UNIT_CHARACTERS]!r}, a unit that is not understood (--mpp)"
 
 
 def parse_number(text: str | None) -> float | None:

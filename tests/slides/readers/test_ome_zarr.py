@@ -162,6 +162,21 @@ def test_old_versions_are_read_and_record_no_pixel_size(tmp_path: Path, version:
         np.testing.assert_array_equal(slide.read(Box(0, 0, 55, 45), 2), LEVELS[2])
 
 
+@pytest.mark.parametrize("has_scale", [False, True])
+def test_a_pixel_size_that_only_the_ome_xml_records_counts(tmp_path: Path, has_scale: bool) -> None:
+    path = tmp_path / "a"
+    zarr.create_group(path, zarr_format=2).attrs["bioformats2raw.layout"] = 3
+    write_ome_zarr(path / "0", LEVELS, "0.4", scale=0.25 if has_scale else None)
+    sizes = 'PhysicalSizeX="500" PhysicalSizeXUnit="nm" PhysicalSizeY="500" PhysicalSizeYUnit="nm"'
+    (path / "OME").mkdir()
+    (path / "OME" / "METADATA.ome.xml").write_text(
+        '<?xml version="1.0"?><OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06"><Image ID="Image:0">'
+        f'<Pixels SizeX="221" SizeY="183" {sizes}/></Image></OME>'
+    )
+    with open_slide(path) as slide:
+        assert slide.info.mpp == (0.25 if has_scale else 0.5)
+
+
 def test_a_version_that_is_too_new_is_named(tmp_path: Path) -> None:
     path = write_ome_zarr(tmp_path / "a", LEVELS, "0.5")
     metadata = json.loads((path / "zarr.json").read_text())
@@ -313,13 +328,14 @@ def test_chunks_under_other_names_than_recorded_are_read_as_they_lie(
             np.testing.assert_array_equal(slide.read(box, number), level)
 
 
-def test_a_separator_that_the_metadata_do_not_name_is_found(tmp_path: Path) -> None:
+@pytest.mark.parametrize("is_null", [False, True])
+def test_a_separator_that_the_metadata_do_not_name_is_found(tmp_path: Path, is_null: bool) -> None:
     nested = {"name": "v2", "separator": "/"}
     path = write_ome_zarr(tmp_path / "a", LEVELS[:1], "0.4", chunk_key_encoding=nested)
     file = path / "0" / ".zarray"
     metadata = json.loads(file.read_text())
     assert metadata.pop("dimension_separator") == "/"
-    file.write_text(json.dumps(metadata))
+    file.write_text(json.dumps(metadata | ({"dimension_separator": None} if is_null else {})))
     with open_slide(path) as slide:
         np.testing.assert_array_equal(slide.read(Box(0, 0, 221, 183), 0), LEVELS[0])
 

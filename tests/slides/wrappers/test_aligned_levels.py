@@ -70,6 +70,20 @@ def show_placed(slide: Slide, placements: tuple[LevelPlacement, ...]) -> Slide:
     return AlignedLevelsSlide(slide, replace(slide.info, levels=levels), placements)
 
 
+APERIO = "Aperio Image Library v12.0.15\n220x180 [0,0 220x180] (64x64) JPEG/RGB Q=70|AppMag = 20|MPP = 0.5"
+
+
+@pytest.mark.parametrize("description", [APERIO, None])
+def test_levels_padded_to_whole_tiles_are_seen_by_their_sizes_alone_where_only_that_fits(
+    tmp_path: Path, description: str | None
+) -> None:
+    base, padded = make_noise_levels(Size(360, 200), Size(192, 128))
+    path = write_generic_pyramid(tmp_path / "a.svs", [base, padded], description=description)
+    with open_slide(path) as slide:
+        assert slide.info.levels[1] == Level(Size(180, 100), 2.0)
+        np.testing.assert_array_equal(slide.read(Box(0, 0, 180, 100), 1), padded[:100, :180])
+
+
 def test_a_tiff_padded_to_whole_tiles_has_the_pixel_sizes_that_its_pages_record(tmp_path: Path) -> None:
     with_padding = np.full((128, 128, 3), 255, np.uint8)
     with_padding[:90, :110] = shrink_image(BASE, 2, "area")

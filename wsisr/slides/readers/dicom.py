@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -99,8 +100,9 @@ def complete_dicom_facts(info: SlideInfo) -> SlideInfo:
 def _read_headers(folder: Path) -> Iterator[tuple[Path, DicomHeader | None]]:
     """Yield each DICOM file of a folder, by name, with its header; None for one that cannot be read."""
     for path in sorted(islice(folder.iterdir(), _MAX_FILES)):
-        if is_dicom(path):
-            yield path, read_dicom_header(path)
+        with suppress(OSError):  # a file beside the slide that may not be read is none of it
+            if is_dicom(path):
+                yield path, read_dicom_header(path)
 
 
 def _describe_slides(slides: Mapping[str, Sequence[Path]], headers: Mapping[Path, DicomHeader | None]) -> str:

@@ -23,8 +23,7 @@ MAX_IMAGES = 1000
 """Most images of one OME-Zarr that are listed; further ones are ignored."""
 
 _MAX_METADATA_BYTES = 16 * 2**20
-_MAX_TEXT_CHARACTERS = 40
-"""Characters of a unit or a version that messages repeat; no name of either is longer."""
+_MAX_VERSION_CHARACTERS = 40
 
 _OLD_AXES = "tczyx"
 """Axes of versions 0.1 and 0.2, which name none and always have five."""
@@ -77,7 +76,7 @@ class ZarrImage:
     def unknown_unit(self) -> str | None:
         """The unit of its pixel size if that is not understood; else None."""
         units = [self._parse_unit(self.axes.index(axis)) for axis in "xy"]
-        return next((unit[:_MAX_TEXT_CHARACTERS] for unit in units if is_unknown_unit(unit)), None)
+        return next(filter(is_unknown_unit, units), None)
 
     def parse_level_transformations(self, kind: str) -> list[tuple[float, float] | None]:
         """Parse each level's own `scale` or `translation` along x and y; None where it has none."""
@@ -146,7 +145,7 @@ def _list_images_in_group(group: Path, group_name: str = "") -> Iterator[ZarrIma
 def _require_known_version(version: str, multiscale: Mapping[str, Any]) -> None:
     """Raise `ZarrArrayError` for a version whose axes lie elsewhere, as those after 0.5 do."""
     if "axes" not in multiscale and version not in ("", *_READ_VERSIONS):
-        raise ZarrArrayError(f"an image in OME-Zarr {version[:_MAX_TEXT_CHARACTERS]}")
+        raise ZarrArrayError(f"an image in OME-Zarr {version[:_MAX_VERSION_CHARACTERS]}")
 
 
 def _refuse_group(folder: Path) -> None:

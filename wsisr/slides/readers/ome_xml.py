@@ -10,20 +10,13 @@ from dataclasses import dataclass, field
 from xml.etree import ElementTree
 
 from wsisr.imaging.geometry import Size
+from wsisr.imaging.units import is_unknown_unit, parse_length_unit
 from wsisr.slides.pixel_size import PixelSize, derive_pixel_size, parse_number
 
 MAX_XML_CHARACTERS = 64 * 2**20
 
-_UM_PER_UNIT = {
-    "µm": 1.0,  # micro sign, U+00B5, as the schema demands
-    "\u03bcm": 1.0,  # Greek mu, as some writers put
-    "um": 1.0,
-    "pm": 1e-6,
-    "nm": 1e-3,
-    "mm": 1e3,
-    "cm": 1e4,
-    "m": 1e6,
-}
+_DEFAULT_UNIT = "µm"
+"""Unit of physical sizes that name none, by the schema."""
 
 _PRIMARY_OF_NAME = {"red": 0, "r": 0, "green": 1, "g": 1, "blue": 2, "b": 2}
 _PRIMARY_OF_COLOUR = {0xFF0000: 0, 0x00FF00: 1, 0x0000FF: 2}
@@ -39,6 +32,8 @@ class OmeFacts:
     objective: float | None = None
     properties: Mapping[str, str] = field(default_factory=dict)
     """Maker and model of the microscope, and the date; all else that OME-XML holds is ignored."""
+    unknown_unit: str | None = None
+    """Unit of the pixel size if that is not understood."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +152,12 @@ def _parse_primary(colour: str) -> int | None:
 
 
 def _parse_image_facts(root: ElementTree.Element, image: ElementTree.Element) -> OmeFacts:
-    return OmeFacts(_parse_pixel_size(image), _parse_objective(root, image), _parse_scan_properties(root, image))
+    return OmeFacts(
+        _parse_pixel_size(image),
+        _parse_objective(root, image),
+        _parse_scan_properties(root, image),
+        _find_unknown_unit(image),
+    )
 
 
 def _parse_scan_properties(root: ElementTree.Element, image: ElementTree.Element) -> dict[str, str]:
@@ -187,8 +187,18 @@ def _parse_pixel_size(image: ElementTree.Element) -> PixelSize:
 
 def _parse_physical_size(pixels: ElementTree.Element, axis: str) -> float | None:
     size = parse_number(pixels.get(f"PhysicalSize{axis}"))
-    um = _UM_PER_UNIT.get(pixels.get(f"PhysicalSize{axis}Unit", "µm"))
+    um = parse_length_unit(_get_unit(pixels, axis))
     return None if size is None or um is None else size * um
+
+
+def _get_unit(pixels: ElementTree.Element, axis: str) -> str:
+    return pixels.get(f"PhysicalSize{axis}Unit", _DEFAULT_UNIT)
+
+
+def _find_unknown_unit(image: ElementTree.Element) -> str | None:
+    """Return the unit of an image's physical size if it is not understood."""
+    units = [_get_unit(pixels, axis) for pixels in image.iterfind("{*}Pixels") for axis in "XY"]
+    return next(filter(is_unknown_unit, units), None)
 
 
 def _parse_objective(root: ElementTree.Element, image: ElementTree.Element) -> float | None:

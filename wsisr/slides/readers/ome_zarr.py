@@ -18,8 +18,9 @@ from wsisr.imaging.geometry import Box, Size
 from wsisr.imaging.pixels import Rgb
 from wsisr.parallel.threads import ThreadTeam
 from wsisr.slides.level_geometry import LevelRecord
-from wsisr.slides.pixel_size import derive_pixel_size, parse_number
+from wsisr.slides.pixel_size import check_unit, derive_pixel_size, parse_number
 from wsisr.slides.readers.ngff import MAX_IMAGES, ZarrImage, find_images, read_array_metadata, read_metadata_json
+from wsisr.slides.readers.ome_xml import MAX_XML_CHARACTERS, parse_ome_facts
 from wsisr.slides.readers.tiled_level import TiledLevel
 from wsisr.slides.readers.zarr_array import ChunkedArray, ZarrArrayError, parse_array
 from wsisr.slides.readers.zarr_integrity import StoredCounts, adopt_stored_names
@@ -29,6 +30,9 @@ from wsisr.slides.slide import Level, Slide, SlideInfo, compute_downsamples, mak
 CACHE_BYTES = 64 * 2**20
 """Decoded chunks cached per slide, as neighbouring boxes touch the same ones."""
 
+
+_OME_XML = Path("OME", "METADATA.ome.xml")
+"""Where bioformats2raw stores the metadata of all images."""
 
 _RGB = ["FF0000", "00FF00", "0000FF"]
 
@@ -112,7 +116,24 @@ def open_zarr(path: Path, series: int | None = None) -> tuple[SlideInfo, tuple[Z
         if len(images) > 1:
             warnings = () if series is not None else describe_default_choice(all_series, chosen)
             info = replace(info, all_series=all_series, series_number=chosen, warnings=warnings + info.warnings)
-        return info, levels
+        return _complete_by_ome_xml(info), levels
+
+
+def _complete_by_ome_xml(info: SlideInfo) -> SlideInfo:
+    """Return the facts with the pixel size that only OME-XML records, which bioformats2raw stores beside the images."""
+    document = info.path / _OME_XML
+    is_inside = document.is_file() and document.resolve().is_relative_to(info.path.resolve())
+    if info.mpp is not None or not is_inside or document.stat().st_size > MAX_XML_CHARACTERS:
+        return info
+    facts = parse_ome_facts(document.read_text("utf-8", errors="replace"), info.size)
+    if facts.pixel_size.mpp is None:
+        return info
+    return replace(
+        info,
+        mpp=facts.pixel_size.mpp,
+        pixel_aspect=facts.pixel_size.pixel_aspect,
+        objective=info.objective or facts.objective,
+    )
 
 
 def select_stored_levels(info: SlideInfo, levels: tuple[ZarrLevel, ...]) -> tuple[SlideInfo, tuple[ZarrLevel, ...]]:
@@ -215,15 +236,9 @@ def _build_info(path: Path, image: ZarrImage, levels: tuple[ZarrLevel, ...]) -> 
         icc=_read_icc_profile(image.folder / "icc") if image.wsisr_attributes else None,
         associated={},
         properties={"ome-zarr.name": image.name},
-        warnings=_describe_unknown_unit(image),
+        warnings=tuple(check_unit(image.unknown_unit)),
         level_records=_make_level_records(image, levels),
     )
-
-
-def _describe_unknown_unit(image: ZarrImage) -> tuple[str, ...]:
-    """Return a warning where the pixel size is recorded in a unit that is not understood."""
-    unit = image.unknown_unit
-    return () if unit is None else (f"its pixel size is in {unit!r}, a unit that is not understood (--mpp)",)
 
 
 def _make_level_records(image: ZarrImage, levels: tuple[ZarrLevel, ...]) -> tuple[LevelRecord, ...]:

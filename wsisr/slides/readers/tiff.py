@@ -20,7 +20,7 @@ from wsisr.imaging.geometry import Box, Size
 from wsisr.imaging.pixels import Rgb
 from wsisr.parallel.threads import ThreadTeam
 from wsisr.slides.level_geometry import LevelRecord
-from wsisr.slides.pixel_size import PixelSize, convert_resolution_to_mpp, derive_pixel_size
+from wsisr.slides.pixel_size import PixelSize, check_unit, convert_resolution_to_mpp, derive_pixel_size
 from wsisr.slides.readers.ome_xml import OmeFacts, is_safe_xml
 from wsisr.slides.readers.tiff_description import parse_description
 from wsisr.slides.readers.tiff_segments import (
@@ -204,7 +204,7 @@ def read_tiff_image(path: Path, series: int | None = None) -> TiffImage:
         info = _build_info(path, tiff, image, [other for other in images if other is not image])
         if len(all_series) > 1 and image.kind in _MULTI_IMAGE_KINDS:
             warnings = describe_default_choice(all_series, chosen) if series is None and tiff.is_ome else ()
-            info = replace(info, all_series=all_series, series_number=chosen, warnings=warnings)
+            info = replace(info, all_series=all_series, series_number=chosen, warnings=(*warnings, *info.warnings))
         pages = [page for group in image.levels for page in group]
         contradictions = filter(None, map(find_contradiction, pages))
         return TiffImage(
@@ -265,6 +265,7 @@ def _build_info(path: Path, tiff: Any, image: TiffSeries, others: Sequence[TiffS
         associated={other.name.lower() or f"image {number}": other.size for number, other in enumerate(others, 1)},
         properties={f"tiff.{tag}": str(page.tags.valueof(tag)) for tag in _PROPERTY_TAGS if tag in page.tags}
         | dict(ome.properties),
+        warnings=() if pixel_size.mpp else tuple(check_unit(ome.unknown_unit or words.unknown_unit)),
         level_records=tuple(_make_level_record(pages[0]) for pages in image.levels),
     )
 

@@ -6,25 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from wsisr.imaging.units import is_unknown_unit, parse_length_unit
 from wsisr.slides.pixel_size import PixelSize, derive_pixel_size, parse_number
 
 _MAX_CHARACTERS = 2**20
 """More than any such description has."""
 
 _IMAGEJ = "ImageJ="
-_UM_PER_UNIT = {
-    "micron": 1.0,
-    "microns": 1.0,
-    "micrometer": 1.0,
-    "um": 1.0,
-    "\u00b5m": 1.0,
-    "\u03bcm": 1.0,
-    "\\u00b5m": 1.0,  # as ImageJ escapes it
-    "nm": 1e-3,
-    "mm": 1e3,
-    "cm": 1e4,
-    "inch": 25_400.0,
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +23,8 @@ class DescribedFacts:
     objective: float | None = None
     um_per_unit: float | None = None
     """Length of the unit that the TIFF's resolution counts in; None where the description names none."""
+    unknown_unit: str | None = None
+    """That unit if it is not understood."""
 
     def read_pixel_size(self, page: Any) -> PixelSize:
         """Return the pixel size that the description of a `tifffile.TiffPage` stands for."""
@@ -54,8 +44,8 @@ def parse_description(description: str) -> DescribedFacts:
     if len(description) > _MAX_CHARACTERS:
         return DescribedFacts()
     if description.startswith(_IMAGEJ):
-        unit = _parse_entries(description, "\n").get("unit", "").lower()
-        return DescribedFacts(um_per_unit=_UM_PER_UNIT.get(unit))
+        unit = _parse_entries(description, "\n").get("unit", "")
+        return DescribedFacts(um_per_unit=parse_length_unit(unit), unknown_unit=unit if is_unknown_unit(unit) else None)
     entries = _parse_entries(description, "|")
     return DescribedFacts(parse_number(entries.get("MPP")), parse_number(entries.get("AppMag")))
 

@@ -190,7 +190,7 @@ def _parse_v2(folder: Path, metadata: Mapping[str, Any]) -> ChunkedArray:
         axis_order=axes[::-1] if metadata["order"] == "F" else axes,
     )
     fill_value = _parse_fill_value(metadata["fill_value"])
-    file_name_of = _make_file_naming("", metadata.get("dimension_separator", "."))
+    file_name_of = _make_file_naming("", metadata.get("dimension_separator") or ".")
     return ChunkedArray(folder, shape, codec, fill_value, file_name_of, shard_layout=None)
 
 
