@@ -73,7 +73,7 @@ class BackgroundMask:
         shown = "white" if self.options.white else "bicubic"
         return f"{100 * self.skipped_share:.1f} % of the area without tissue, {tissue.origin}; {shown} there"
 
-    def metadata(self) -> dict[str, str]:
+    def build_metadata(self) -> dict[str, str]:
         """Return what the file records of it, with a digest of the cells; empty where all is tissue."""
         digest = sha256(np.packbits(self.tissue).tobytes()).hexdigest()
         return {"background": self.description, "background sha256": digest} if self.skipped_share else {}

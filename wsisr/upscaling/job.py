@@ -113,7 +113,7 @@ def run_job(request: UpscaleRequest, models: ModelLoader) -> Generator[JobEvent,
     there. Raises `WsisrError`, with what is wrong in one line.
     """
     warnings: list[str] = []
-    with closing(_run(request, models)) as events:
+    with closing(_yield_events(request, models)) as events:
         for event in events:
             if isinstance(event, Warned):
                 warnings.append(event.text)
@@ -123,7 +123,7 @@ def run_job(request: UpscaleRequest, models: ModelLoader) -> Generator[JobEvent,
                 yield event
 
 
-def _run(request: UpscaleRequest, models: ModelLoader) -> Generator[JobEvent, None, None]:
+def _yield_events(request: UpscaleRequest, models: ModelLoader) -> Generator[JobEvent, None, None]:
     output, replaceable = request.output_path, request.overwrite or request.dry_run
     with open_slide(request.slide_path, request.mpp, estimate=True, series=request.series) as slide:
         if not request.allow_derived:
@@ -143,7 +143,7 @@ def _run(request: UpscaleRequest, models: ModelLoader) -> Generator[JobEvent, No
         if request.dry_run:
             yield Finished(plan, UpscaleReport.from_plan(request, plan, "planned", estimate=estimate_run(plan)))
         else:
-            yield from _enlarge(request, plan)
+            yield from _run_engine(request, plan)
 
 
 def _make_plan(request: UpscaleRequest, slide: Slide, models: ModelLoader) -> UpscalePlan:
@@ -241,7 +241,7 @@ def _describe_plan(request: UpscaleRequest, plan: UpscalePlan) -> Iterator[JobEv
         yield Warned(f"{looked} in what is enlarged, so the result is {shown}")
 
 
-def _enlarge(request: UpscaleRequest, plan: UpscalePlan) -> Iterator[JobEvent]:
+def _run_engine(request: UpscaleRequest, plan: UpscalePlan) -> Iterator[JobEvent]:
     output, upscaler = request.output_path, plan.upscaler
     yield Started(plan)
     began, finished_before, warned = time.monotonic(), 0.0, 0
