@@ -90,6 +90,14 @@ def test_a_level_shrunk_along_one_axis_is_made_square(spacing: tuple[float, floa
     assert "2 times across and 1 times down" in warning
 
 
+def test_of_levels_shrunk_by_turns_those_in_square_pixels_are_used() -> None:
+    sizes = [Size(512, 384), Size(256, 384), Size(256, 192), Size(128, 192), Size(128, 96)]
+    placements, warnings = place(*(LevelRecord(size, Size(64, 64)) for size in sizes))
+    assert placements == [LevelPlacement(n, 2.0 ** (n / 2), sizes[n]) for n in (0, 2, 4)]
+    assert ["level 1 " in warnings[0], "level 3 " in warnings[1]] == [True, True]
+    assert all("is not used: another level shows the same" in warning for warning in warnings)
+
+
 @pytest.mark.parametrize(
     "level",
     [

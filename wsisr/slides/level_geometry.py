@@ -17,6 +17,8 @@ from wsisr.imaging.geometry import Size
 Ratios: TypeAlias = tuple[float, float]
 """Level-0 px per px of a level, along x and along y."""
 
+_SQUARE = (1.0, 1.0)
+
 _ROUNDING_PX = 1.0
 """Pixels by which writers round a level's sides, up or down."""
 
@@ -58,7 +60,7 @@ class LevelPlacement:
     """Level-0 px per px of the level, once its pixels are square."""
     size: Size
     """Size of the part that shows level 0, in square pixels."""
-    stretch: tuple[float, float] = (1.0, 1.0)
+    stretch: tuple[float, float] = _SQUARE
     """Stored px per square px along x and y."""
 
 
@@ -69,22 +71,28 @@ def place_levels(
 
     `downsamples` are those of the reader, from sizes alone; they are kept for the levels that are plainly shrunk.
     """
-    placements, warnings = [LevelPlacement(0, downsamples[0], records[0].size)], []
-    for number, (record, downsample) in enumerate(zip(records, downsamples, strict=True)):
-        if number == 0:
-            continue
-        placement = _place_level(records[0], record, number, downsample)
+    base = records[0].size
+    placements, warnings = [LevelPlacement(0, downsamples[0], base)], []
+    for number, record in enumerate(records[1:], start=1):
+        placement = _place_level(records[0], record, number, downsamples[number])
         if placement is None:
-            base = records[0].size
             warnings.append(f"level {number} ({record.size} px) is not used: no plain shrink of level 0 ({base} px)")
-            continue
-        placements.append(placement)
-        if placement.stretch != (1.0, 1.0):
+        else:
+            placements.append(placement)
+    used = [placement for placement in placements if not _is_superseded(placement, placements)]
+    for placement in placements:
+        if placement.stretch != _SQUARE:
             across, down = (placement.downsample / factor for factor in placement.stretch)
-            warnings.append(
-                f"level {number} is shrunk {across:.4g} times across and {down:.4g} times down; it is made square"
-            )
-    return tuple(sorted(placements, key=lambda placement: placement.downsample)), tuple(warnings)
+            action = "is made square" if placement in used else "is not used: another shows the same in square pixels"
+            level = f"level {placement.number} is shrunk {across:.4g} times across and {down:.4g} times down"
+            warnings.append(f"{level}; it {action}")
+    return tuple(sorted(used, key=lambda placement: placement.downsample)), tuple(warnings)
+
+
+def _is_superseded(placement: LevelPlacement, others: Sequence[LevelPlacement]) -> bool:
+    """Whether a level that has to be made square shows no more than one that is: ngff-zarr shrinks by turns."""
+    same = (other for other in others if _is_isotropic((placement.downsample, other.downsample)))
+    return placement.stretch != _SQUARE and any(other.stretch == _SQUARE for other in same)
 
 
 def _place_level(base: LevelRecord, record: LevelRecord, number: int, downsample: float) -> LevelPlacement | None:
@@ -103,10 +111,10 @@ def _place_level(base: LevelRecord, record: LevelRecord, number: int, downsample
 
 def _make_placement(base: LevelRecord, record: LevelRecord, number: int, ratios: Ratios) -> LevelPlacement | None:
     downsample = max(ratios)
-    stretch = (1.0, 1.0) if _is_isotropic(ratios) else (downsample / ratios[0], downsample / ratios[1])
+    stretch = _SQUARE if _is_isotropic(ratios) else (downsample / ratios[0], downsample / ratios[1])
     if max(stretch) > _MAX_STRETCH:
         return None
-    if stretch == (1.0, 1.0):
+    if stretch == _SQUARE:
         downsample = sum(ratios) / 2
     sides = [
         (math.floor(stored / factor), whole / downsample)

@@ -189,9 +189,10 @@ def _join_level_path(folder: Path, path: str) -> Path:
 def _parse_transformation(
     steps: Sequence[Mapping[str, Any]], kind: str, axes: Sequence[int]
 ) -> tuple[float, float] | None:
-    """Parse the numbers of the first transformation of a kind along x and y; None where there is none."""
-    numbers = next((step[kind] for step in steps if step["type"] == kind and kind in step), None)
-    if numbers is None:
+    """Parse the numbers of the first transformation of a kind along x and y; None where there is none, or malformed."""
+    try:
+        numbers = next(step[kind] for step in steps if step["type"] == kind)
+        x, y = (parse_number(str(numbers[axis])) for axis in axes)
+    except (LookupError, TypeError, StopIteration):
         return None
-    x, y = (parse_number(str(numbers[axis])) for axis in axes)
     return None if x is None or y is None else (x, y)
