@@ -83,7 +83,8 @@ def place_levels(
     for placement in placements:
         if placement.stretch != _SQUARE:
             across, down = (placement.downsample / factor for factor in placement.stretch)
-            action = "is made square" if placement in used else "is not used: another shows the same in square pixels"
+            unused = "is not used: another level shows the same in square pixels"
+            action = "is made square" if placement in used else unused
             level = f"level {placement.number} is shrunk {across:.4g} times across and {down:.4g} times down"
             warnings.append(f"{level}; it {action}")
     return tuple(sorted(used, key=lambda placement: placement.downsample)), tuple(warnings)
