@@ -153,6 +153,15 @@ def test_a_tile_smaller_than_its_header_says_is_no_black_part(tmp_path: Path, co
         slide.read(Box(0, 0, 128, 128), 0)
 
 
+@pytest.mark.parametrize("layout", [{"tile": (32, 32)}, {"rowsperstrip": 16}])
+def test_a_picture_without_any_bytes_is_refused(tmp_path: Path, layout: dict[str, Any]) -> None:
+    path = write_tiff(tmp_path / "a.tif", make_noise(SMALL), compression="zlib", **layout)
+    with tifffile.TiffFile(path, mode="r+") as tiff:
+        tag = tiff.pages.first.tags["TileByteCounts" if "tile" in layout else "StripByteCounts"]
+        tag.overwrite([0] * tag.count)
+    assert "none of its picture is stored" in refusal(path)
+
+
 @pytest.mark.parametrize("vendor", ["generic", "aperio"])
 @pytest.mark.parametrize("tags", [(324, 325), (325,)])
 def test_tiles_without_bytes_are_white_and_counted(tmp_path: Path, vendor: str, tags: tuple[int, ...]) -> None:

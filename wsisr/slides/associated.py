@@ -43,12 +43,21 @@ def read_associated_image(info: SlideInfo, name: str) -> Rgb:
 
 
 def _read_by_openslide(info: SlideInfo, name: str) -> Rgb | None:
-    """Read an associated image through OpenSlide; None where OpenSlide does not know it."""
-    if openslide.OpenSlide.detect_format(info.path) is None:
+    """Read an associated image through OpenSlide; None where OpenSlide does not know it, or does not read the slide."""
+    if openslide.OpenSlide.detect_format(info.path) is None or (info.reader != "openslide" and not _is_read(info)):
         return None
     with openslide.OpenSlide(info.path) as handle:
         images = handle.associated_images
         return composite_over_white(np.asarray(images[name])) if name in images else None
+
+
+def _is_read(info: SlideInfo) -> bool:
+    """Whether OpenSlide opens a slide that it recognises: not in WebP, nor in most forms of JPEG 2000."""
+    try:
+        openslide.OpenSlide(info.path).close()
+    except openslide.OpenSlideError:
+        return False
+    return True
 
 
 def _read_by_tifffile(info: SlideInfo, name: str) -> Rgb | None:

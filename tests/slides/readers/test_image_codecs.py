@@ -19,6 +19,7 @@ from wsisr.errors import SlideError
 from wsisr.imaging.geometry import Box, Size
 from wsisr.imaging.pixels import Rgb
 from wsisr.slides import open_slide
+from wsisr.slides.associated import read_associated_image
 
 LEVELS = make_noise_levels(Size(220, 180), Size(110, 90))
 LOSSLESS: dict[str, dict[str, Any]] = {
@@ -59,6 +60,19 @@ def test_an_aperio_file_in_such_a_codec_has_its_words(tmp_path: Path, codec: str
     write_tiff(path, LEVELS[0], tile=(64, 64), description=words, **LOSSLESS[codec])
     with open_slide(path) as slide:
         assert (slide.info.vendor, slide.info.mpp, slide.info.objective) == ("aperio", 0.25, 40)
+
+
+@pytest.mark.parametrize("codec", ["webp", "jpegxl"])
+def test_the_label_of_a_file_that_openslide_refuses_is_read(tmp_path: Path, codec: str) -> None:
+    path, label = tmp_path / "a.svs", make_noise(Size(60, 50), 3)
+    with tifffile.TiffWriter(path) as writer:
+        options: dict[str, Any] = {"photometric": "rgb", "metadata": None, "subfiletype": 0}
+        words = "Aperio Image Library, by a converter|AppMag = 40|MPP = 0.25"
+        writer.write(LEVELS[0], tile=(64, 64), description=words, **options, **LOSSLESS[codec])
+        writer.write(make_noise(Size(30, 20)), description="Aperio Image Library", **options)
+        writer.write(label, description="Aperio Image Library\r\nlabel 60x50", **options | {"subfiletype": 1})
+    with open_slide(path) as slide:
+        np.testing.assert_array_equal(read_associated_image(slide.info, "label"), label)
 
 
 def to_ycbcr(pixels: Rgb) -> Rgb:

@@ -205,6 +205,10 @@ def read_tiff_image(path: Path, series: int | None = None) -> TiffImage:
         if len(all_series) > 1 and image.kind in _MULTI_IMAGE_KINDS:
             warnings = describe_default_choice(all_series, chosen) if series is None and tiff.is_ome else ()
             info = replace(info, all_series=all_series, series_number=chosen, warnings=(*warnings, *info.warnings))
+        if not any(count for page in image.levels[0] for count in page.databytecounts):
+            raise SlideError(
+                f"{path}: none of its picture is stored, a program stopped while writing it; copy it again"
+            )
         pages = [page for group in image.levels for page in group]
         contradictions = filter(None, map(find_contradiction, pages))
         return TiffImage(
