@@ -88,7 +88,9 @@ def test_one_slide_that_is_finished_is_left_alone_as_many_are(slides: list[Path]
     assert "is finished already" in again.stderr
     assert "is finished already" in dry.stderr
     assert isinstance(otherwise.exception, OutputError)
-    assert "exists already, made otherwise (model: bicubic, not lanczos" in str(otherwise.exception)
+    assert "exists already, from another slide or other options (model: bicubic, not lanczos" in str(
+        otherwise.exception
+    )
     assert (output.read_bytes(), output.stat().st_mtime_ns) == before
     mask.unlink()
     assert upscaled(*same).exit_code == 0
@@ -219,7 +221,7 @@ def test_the_result_of_another_slide_of_that_name_and_size_is_no_finished_one(
     before = output.read_bytes()
     refused = upscaled(other, "-o", output)
     assert isinstance(refused.exception, OutputError)
-    assert "exists already, made otherwise (source sha256: " in str(refused.exception)
+    assert "exists already, from another slide or other options (source sha256: " in str(refused.exception)
     assert output.read_bytes() == before
 
 

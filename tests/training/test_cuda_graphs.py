@@ -27,7 +27,7 @@ from wsisr.training.config import (
     ScheduleConfig,
     TrainConfig,
 )
-from wsisr.training.cuda_graphs import CapturedCall, StepFunction, find_capture_obstacle
+from wsisr.training.cuda_graphs import GraphedCall, StepFunction, find_cuda_graph_obstacle
 from wsisr.training.distributed import launch_fabric
 from wsisr.training.loop import LAST_WEIGHTS_FILE, TrainingRun
 from wsisr.training.optimiser import learning_rate_at
@@ -145,9 +145,9 @@ def test_a_step_that_is_replayed_from_fixed_memory_computes_the_same(dataset: Pa
 )
 def test_what_cannot_be_recorded_is_told(dataset: Path, change: dict[str, object], reason: str | None) -> None:
     config = replace(make_config(dataset), **change)  # type: ignore[arg-type]
-    assert find_capture_obstacle(config, GPU, 1) == reason
-    assert find_capture_obstacle(config, CPU, 1) == "the device is cpu, not a CUDA GPU"
-    assert find_capture_obstacle(config, GPU, 2) == "the run has 2 processes"
+    assert find_cuda_graph_obstacle(config, GPU, 1) == reason
+    assert find_cuda_graph_obstacle(config, CPU, 1) == "the device is cpu, not a CUDA GPU"
+    assert find_cuda_graph_obstacle(config, GPU, 2) == "the run has 2 processes"
 
 
 def test_a_run_that_asks_for_graphs_without_a_gpu_says_so_and_is_the_run_that_it_was(
@@ -175,7 +175,7 @@ needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA GP
 def test_on_a_gpu_a_recorded_step_learns_what_one_that_is_not_does(dataset: Path, network: NetworkConfig) -> None:
     loss = LossConfig(classification=0.5 if network is JOINT else 0.0)
     (trainer, terms), (captured, same) = (
-        train(make_config(dataset, network, loss), GPU, capture) for capture in (None, CapturedCall)
+        train(make_config(dataset, network, loss), GPU, capture) for capture in (None, GraphedCall)
     )
     for one, other in zip(terms, same, strict=True):
         assert other == pytest.approx(one, rel=1e-2)

@@ -78,7 +78,7 @@ PerceptionOption: TypeAlias = Annotated[
         max=1,
         metavar="P",
         rich_help_panel=MODEL,
-        help="Balance between least error (0) and crispness (1), which a second network adds.",
+        help="0 for least error, up to 1 for crisp but less true: blends in the weights of the GAN variant.",
     ),
 ]
 
@@ -86,7 +86,7 @@ ConsistencyOption: TypeAlias = Annotated[
     bool,
     flag(
         "--consistency",
-        "Correct the result until shrinking it gives the input again, noise and compression included.",
+        "Correct the result until shrinking it gives the input again, with the input's noise and JPEG artefacts.",
         MODEL,
     ),
 ]

@@ -93,7 +93,9 @@ def quality_rows(quality: QualityFigures, plan: UpscalePlan) -> dict[str, str]:
     errors = quality.consistency
     worst = "worst tile {:.2f} at {}, {}".format(errors.worst, *errors.worst_at)
     lossy = "" if plan.output.codec.compression_method.is_lossless else "; before it was stored with loss"
-    rows["consistency error"] = f"{errors.mean:.2f} grey levels, 99.9 % at most {errors.percentile}, {worst}{lossy}"
+    rows["consistency error"] = (
+        f"{errors.mean:.2f} grey levels, 99.9 % at most {errors.percentile_99_9}, {worst}{lossy}"
+    )
     return rows
 
 

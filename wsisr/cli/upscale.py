@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 
 def upscale_command(
-    slides: Annotated[list[Path], slide_argument("Slides: files or folders.", metavar="SLIDE")],
+    slides: Annotated[list[Path], slide_argument("Slides: files; OME-Zarr or DICOM folders.", metavar="SLIDE")],
     scale: Annotated[int | None, typer.Option(metavar="2|4", help="Enlarge 2 or 4 times along each axis.")] = None,
     target_mpp: Annotated[
         float | None, typer.Option(metavar=UM_PER_PX, help="Or give the output this pixel size.")
@@ -54,7 +54,7 @@ def upscale_command(
     region: Annotated[str | None, typer.Option(metavar=BOX, help="Only this box, in px of level 0.")] = None,
     mpp: MppOption = None,
     model: Annotated[
-        str | None, typer.Option(metavar="NAME|FILE", help="Model; by default the best that fits.")
+        str | None, typer.Option(metavar="NAME|FILE", help="Model; by default one trained on this pixel size.")
     ] = None,
     device: DeviceOption = "auto",
     tissue: Annotated[str, typer.Option(metavar="auto|none|FILE", help="Use the network on tissue only.")] = "auto",
@@ -109,7 +109,7 @@ def upscale_command(
             min=1,
             metavar="PX",
             rich_help_panel=MODEL,
-            help="Input px per side that a tile completes. By default as many as fit into --memory.",
+            help="Side of a tile in input px, without its overlap. By default as large as fits into --memory.",
         ),
     ] = None,
     overlap_px: Annotated[
@@ -166,7 +166,12 @@ def upscale_command(
         bool, flag("--keep-macro", "Copy the slide's macro image, which may show the label.", OUTPUT)
     ] = False,
     accept_limited_viewers: Annotated[
-        bool, flag("--accept-limited-viewers", "Allow files that some viewers cannot open or misread.", OUTPUT)
+        bool,
+        flag(
+            "--accept-limited-viewers",
+            "Allow files that some viewers misread or cannot open, and the codecs zstd, webp and jpeg2000.",
+            OUTPUT,
+        ),
     ] = False,
     tissue_origin: Annotated[
         str,
@@ -233,7 +238,7 @@ def upscale_command(
         typer.Option(
             metavar="FOLDER",
             rich_help_panel=RUN,
-            help="Folder for the work folder of an unfinished output. By default the output's own folder.",
+            help="Where finished tiles are kept until the output is complete. By default the output's own folder.",
         ),
     ] = None,
     keep_work: Annotated[bool, flag("--keep-work", "Keep the work folder when the output is finished.", RUN)] = False,

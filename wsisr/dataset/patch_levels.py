@@ -57,8 +57,8 @@ class PatchLevel:
         common = Size(min(size.width for size in sizes), min(size.height for size in sizes))
         return list(_grid_boxes(common, recipe.patch_px, recipe.step_px))
 
-    def make_record(self, candidate: PatchCandidate, patch: Rgb) -> PatchRecord:
-        """Make the record of a high-resolution patch, whose scale and images are still missing."""
+    def draft_record(self, candidate: PatchCandidate, patch: Rgb) -> PatchRecord:
+        """Draft the record of a high-resolution patch; scale, mpp_lr, shard and images are placeholders."""
         ratio = self.info.levels[self.index].downsample
         box = candidate.box
         left, top, right, bottom = (round(edge * ratio) for edge in (box.left, box.top, box.right, box.bottom))

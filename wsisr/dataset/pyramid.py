@@ -112,7 +112,7 @@ class _LevelPairs:
 
     def _write_patch(self, writer: ShardWriter, candidate: PatchCandidate, partners: Mapping[int, int]) -> None:
         high = self.patches.read_high(candidate.box)
-        record = replace(self.patches.level.make_record(candidate, high), shard=writer.shard)
+        record = replace(self.patches.level.draft_record(candidate, high), shard=writer.shard)
         high_span = writer.write_image(high)
         for scale, coarse in partners.items():
             low = self.patches.slide.read(_scale_down(candidate.box, scale), coarse)

@@ -113,7 +113,7 @@ class SimulatedJob:
         """Write the pairs of a patch; return them by scale."""
         high, pairs = patches.read_high(candidate.box), {}
         high_span = writer.write_image(high)
-        of_patch = replace(patches.level.make_record(candidate, high), kind="simulated", shard=writer.shard)
+        of_patch = replace(patches.level.draft_record(candidate, high), kind="simulated", shard=writer.shard)
         for scale in self.simulation.scales:
             record = replace(of_patch, scale=scale, mpp_lr=of_patch.mpp_hr * scale)
             random = self.simulation.make_generator(record)

@@ -76,13 +76,13 @@ class ScoreAccumulator:
     def add(self, images: list[Rgb], truth: TruthBlock) -> None:
         """Add one block: the images of the upscalers, each (h*scale, w*scale, 3)."""
         boxes = truth.boxes
-        patch, texture = _crop(truth.high, boxes.ssim), _measure_textures(truth.high, boxes)
+        patch, texture = _crop(truth.high, boxes.ssim), _measure_texture(truth.high, boxes)
         ssim_sums = sum_ssim([_crop(image, boxes.ssim) for image in images], patch)
         for sums, image, ssim_sum in zip(self._sums, images, ssim_sums, strict=True):
             sums.add(image, truth)
             sums.ssim += ssim_sum
             if texture:
-                sums.textures.add(_measure_textures(image, boxes), texture)
+                sums.textures.add(_measure_texture(image, boxes), texture)
         self.pixel_count += boxes.errors.size.pixel_count
         self._ssim_windows += count_ssim_windows(patch)
         self._low_values += boxes.consistency.size.pixel_count * 3
@@ -117,7 +117,7 @@ def _crop(image: Rgb, box: Box) -> Rgb:
     return image[box.rows, box.columns]
 
 
-def _measure_textures(high: Rgb, boxes: ScoreBoxes) -> OctaveContrasts:
+def _measure_texture(high: Rgb, boxes: ScoreBoxes) -> OctaveContrasts:
     """Measure the contrasts of the whole cells in a block; empty if it has none."""
     return measure_contrasts(_crop(high, boxes.textures)) if boxes.cells.size.pixel_count else []
 

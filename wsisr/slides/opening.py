@@ -77,7 +77,7 @@ def open_slide(
     """
     file = _resolve_slide_file(Path(path))
     given = None if mpp is None else _require_plausible_mpp(file, mpp)
-    slide = _open_with_best_reader(file, series, lambda info: _settle_pixel_size(info, given, estimate))
+    slide = _open_with_best_reader(file, series, lambda info: _resolve_pixel_size(info, given, estimate))
     if series and slide.info.series_number != series:
         slide.close()
         raise SlideError(f"{file}: there is no series {series}; it holds one image")
@@ -106,7 +106,7 @@ def _open_with_best_reader(
         raise
 
 
-def _settle_pixel_size(info: SlideInfo, given: float | None, estimate: bool) -> SlideInfo:
+def _resolve_pixel_size(info: SlideInfo, given: float | None, estimate: bool) -> SlideInfo:
     """Return the facts with the pixel size that counts, and where it comes from."""
     if given is not None:
         recorded = "records none" if info.mpp is None else f"records {info.mpp:.6g} um/px"
@@ -164,10 +164,10 @@ def _choose_reader(path: Path, series: int | None) -> tuple[SlideInfo, TiffLevel
         return _require_recognised(path, read_openslide_info(path, series)), ()
     # Of a known scanner's file, `series` counts OpenSlide's scanned regions, else tifffile's images.
     vendor = detect_vendor(path)
-    by_scanner = vendor not in (None, GENERIC_TIFF)
+    has_known_scanner = vendor not in (None, GENERIC_TIFF)
     try:
         # Aperio's first image is the scan; a label may be larger than a small crop of one.
-        tiff_image = read_tiff_image(path, 0 if vendor == "aperio" else None if by_scanner else series)
+        tiff_image = read_tiff_image(path, 0 if vendor == "aperio" else None if has_known_scanner else series)
     except DamagedTiffError:
         openslide_info = read_openslide_info(path, series)
         if openslide_info is None:
@@ -176,11 +176,11 @@ def _choose_reader(path: Path, series: int | None) -> tuple[SlideInfo, TiffLevel
     are_tiles_the_image = vendor in (None, *_TILES_ARE_THE_IMAGE)
     if are_tiles_the_image and tiff_image.contradiction and tiff_image.contradiction.lacks_segments:
         raise SlideError(f"{path}: {tiff_image.contradiction.words}; the file is damaged, copy it again")
-    info, levels = _choose_library(path, tiff_image, vendor, series)
-    return (_add_doubts(info, tiff_image) if are_tiles_the_image else info), levels
+    info, levels = _choose_reader_for_tiff(path, tiff_image, vendor, series)
+    return (_add_warnings(info, tiff_image) if are_tiles_the_image else info), levels
 
 
-def _choose_library(
+def _choose_reader_for_tiff(
     path: Path, tiff_image: TiffImage, vendor: str | None, series: int | None
 ) -> tuple[SlideInfo, TiffLevels]:
     """Return the facts of a TIFF, and the levels to read through tifffile; none where OpenSlide is to read."""
@@ -196,10 +196,10 @@ def _choose_library(
         return _require_tifffile(tiff_image)
     if openslide_info.vendor == GENERIC_TIFF and _holds_separate_images(openslide_info, tiff_image, series):
         return _require_tifffile(tiff_image)
-    return _choose_between_libraries(openslide_info, tiff_image)
+    return _choose_where_both_open(openslide_info, tiff_image)
 
 
-def _add_doubts(info: SlideInfo, tiff_image: TiffImage) -> SlideInfo:
+def _add_warnings(info: SlideInfo, tiff_image: TiffImage) -> SlideInfo:
     """Return the facts of a TIFF with warnings of segments that are missing or too many, and with its orientation."""
     contradiction = tiff_image.contradiction.words if tiff_image.contradiction else ""
     doubts = (text for text in (contradiction, tiff_image.empty_segments) if text)
@@ -233,7 +233,7 @@ def _holds_separate_images(openslide_info: SlideInfo, tiff_image: TiffImage, ser
     return bool(tiff_image.info.all_series) and not levels_only
 
 
-def _choose_between_libraries(openslide_info: SlideInfo, tiff_image: TiffImage) -> tuple[SlideInfo, TiffLevels]:
+def _choose_where_both_open(openslide_info: SlideInfo, tiff_image: TiffImage) -> tuple[SlideInfo, TiffLevels]:
     """Choose facts and reader of a TIFF that both libraries open."""
     info = openslide_info
     if info.vendor == GENERIC_TIFF and info.size == tiff_image.info.size:

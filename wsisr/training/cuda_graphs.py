@@ -23,7 +23,7 @@ WARM_UP_CALLS = 3
 """Calls before a function is recorded. Libraries choose algorithms and allocate workspaces in the first ones."""
 
 
-def find_capture_obstacle(config: TrainConfig, device: torch.device, processes: int) -> str | None:
+def find_cuda_graph_obstacle(config: TrainConfig, device: torch.device, processes: int) -> str | None:
     """Return why the steps of a run cannot be recorded, or None if they can."""
     if device.type != "cuda":
         return f"the device is {device.type}, not a CUDA GPU"
@@ -36,7 +36,7 @@ def find_capture_obstacle(config: TrainConfig, device: torch.device, processes: 
     return None
 
 
-class CapturedCall:
+class GraphedCall:
     """Calls a function a few times as it is, then records it as a CUDA graph and replays that.
 
     The recorded calls read their inputs from, and write their outputs to, the same memory each time: outputs are valid

@@ -19,7 +19,7 @@ from wsisr.models.weights import build_network, save_weights
 from wsisr.training import metrics_log
 from wsisr.training.checkpoint import Checkpoint, CheckpointKey, divergence_advice, load_checkpoint, save_checkpoint
 from wsisr.training.config import TrainConfig
-from wsisr.training.cuda_graphs import CapturedCall, find_capture_obstacle
+from wsisr.training.cuda_graphs import GraphedCall, find_cuda_graph_obstacle
 from wsisr.training.distributed import launch_fabric
 from wsisr.training.loading import load_batches
 from wsisr.training.pictures import draw_learning_curve, save_picture
@@ -82,18 +82,18 @@ class TrainingRun:
         self.step, self.best_score = 0, float("-inf")
         self.fabric = launch_fabric(device, config.data.batch, config.schedule.accumulate)
         self.device = self.fabric.device
-        obstacle = find_capture_obstacle(config, self.device, self.fabric.world_size)
-        is_captured = config.schedule.cuda_graphs and obstacle is None
+        obstacle = find_cuda_graph_obstacle(config, self.device, self.fabric.world_size)
+        uses_cuda_graph = config.schedule.cuda_graphs and obstacle is None
         self.warnings = [f"cuda_graphs is not used: {obstacle}"] if config.schedule.cuda_graphs and obstacle else []
-        if is_captured:
+        if uses_cuda_graph:
             torch.backends.cudnn.benchmark = True  # every step has the same shapes
-        self.trainer = Trainer(config, self.spec, self.fabric, CapturedCall if is_captured else None)
+        self.trainer = Trainer(config, self.spec, self.fabric, GraphedCall if uses_cuda_graph else None)
         with translate_disk_errors(folder):
             self.resumed = self._checkpoint_path.exists()
         if self.resumed:
             self._resume()
         elif config.network.warm_start:
-            self.trainer.load_warm_start(config.network.warm_start, self._draw_folding_inputs())
+            self.trainer.load_warm_start(config.network.warm_start, self._sample_folding_batches())
         self.is_finished = self.resumed and self.step >= self.steps
         if self.is_main_process:
             with translate_disk_errors(folder):
@@ -204,7 +204,7 @@ class TrainingRun:
             average = {key: tensor.half() for key, tensor in average.items()}
         save_weights(self.folder / name, self.spec, average)
 
-    def _draw_folding_inputs(self) -> Iterator[Tensor] | None:
+    def _sample_folding_batches(self) -> Iterator[Tensor] | None:
         """Return low-resolution batches on which the attention of a warm start is averaged, if it is to be folded."""
         if not self.config.network.fold:
             return None

@@ -60,7 +60,7 @@ class TrainStage:
     starts: tuple[int, ...] = ()
     """Indices of the earlier stages from whose mean it starts."""
     tables: Mapping[str, Any] = field(default_factory=dict)
-    """What the file says of it, with all that it takes from elsewhere."""
+    """Its tables after inheritance from the shared tables and from `like`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -63,7 +63,7 @@ class Trainer:
     ) -> None:
         """Initialise weights from the run's seed.
 
-        `capture`, such as `CapturedCall`, turns the two functions of a step, which compute the gradients and update the
+        `capture`, such as `GraphedCall`, turns the two functions of a step, which compute the gradients and update the
         weights, into ones that replay them. Raises a `WsisrError` if the network or its losses are invalid.
         """
         self.schedule, self.spec, self.fabric = config.schedule, spec, fabric

@@ -83,7 +83,7 @@ class BackgroundMask:
         rows = slice(box.top // self.cell_px, -(-box.bottom // self.cell_px))
         return self.tissue[rows, box.left // self.cell_px : -(-box.right // self.cell_px)]
 
-    def needs_network(self, tile: Tile, pixels: Rgb) -> BoolMask:
+    def find_network_cells(self, tile: Tile, pixels: Rgb) -> BoolMask:
         """Return which cells of a tile's blend box need a network, given the pixels of its input box.
 
         These are the cells with tissue around which the network sees anything but pure white.
@@ -92,17 +92,17 @@ class BackgroundMask:
         white: BoolMask = np.asarray(cv2.inRange(pixels, (WHITE,) * 3, (WHITE,) * 3)) > 0
         return tissue & ~self._blank_cells(tile, white) if white.any() else tissue
 
-    def crop_needed(self, tile: Tile, needs_network: BoolMask) -> Box:
+    def crop_needed(self, tile: Tile, network_cells: BoolMask) -> Box:
         """Return the part of a tile's input box on which the cells that need a network depend; at least one does."""
-        rows, columns = (np.flatnonzero(needs_network.any(axis=axis)) for axis in (1, 0))
+        rows, columns = (np.flatnonzero(network_cells.any(axis=axis)) for axis in (1, 0))
         top, bottom = int(rows[0]) * self.cell_px, int(rows[-1] + 1) * self.cell_px
         left, right = int(columns[0]) * self.cell_px, int(columns[-1] + 1) * self.cell_px
         cells = Box(left, top, right, bottom).translate(tile.blend_box.left, tile.blend_box.top)
         return cells.expand(self.receptive_field).intersection(tile.input_box)
 
-    def fill_background(self, tile: Tile, pixels: Rgb, needs_network: BoolMask, enlarged: Rgb, scale: int) -> Rgb:
+    def fill_background(self, tile: Tile, pixels: Rgb, network_cells: BoolMask, enlarged: Rgb, scale: int) -> Rgb:
         """Return the tile's enlarged core, (h*scale, w*scale, 3), with background where no network was needed."""
-        cells = self._core_cells(tile, needs_network)
+        cells = self._core_cells(tile, network_cells)
         if cells.all():
             return enlarged
         background = self._background_pixels(tile, pixels, scale)
@@ -111,9 +111,9 @@ class BackgroundMask:
         mask = expand_cells(cells, self.cell_px * scale, enlarged)
         return np.asarray(cv2.copyTo(enlarged, mask.view(np.uint8), background.copy()), np.uint8)
 
-    def shows_source(self, tile: Tile, needs_network: BoolMask) -> BoolMask:
+    def shows_source(self, tile: Tile, network_cells: BoolMask) -> BoolMask:
         """Return which cells of a tile's core show the scanned specimen: all, unless the background is made white."""
-        return self._core_cells(tile, needs_network) | (not self.options.white)
+        return self._core_cells(tile, network_cells) | (not self.options.white)
 
     def comparable_pixels(self, tile: Tile, low: Rgb) -> BoolMask:
         """Return for which pixels of a core's input, (h, w), the result must agree with it: not where it is white."""

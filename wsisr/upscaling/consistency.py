@@ -35,7 +35,7 @@ class ConsistencyStatistics:
         return _mean_error(self._counts)
 
     @property
-    def percentile(self) -> int:
+    def percentile_99_9(self) -> int:
         """The error that 99.9 % of the values do not exceed."""
         return int(np.searchsorted(np.cumsum(self._counts), 0.999 * self._counts.sum()))
 
@@ -51,9 +51,9 @@ class ConsistencyStatistics:
 
 
 def count_consistency_errors(low: Rgb, block: Rgb, comparable: BoolMask) -> ErrorCounts:
-    """Count how many values of an input, (h, w, 3), its finished block, (h*scale, w*scale, 3), misses by how much.
+    """Count input values by how many grey levels, 0 to 255, the area mean of the finished block differs from them.
 
-    Only where the pixels, (h, w), are comparable.
+    The input is (h, w, 3), the block (h*scale, w*scale, 3); only pixels where `comparable`, (h, w), is true count.
     """
     height, width = low.shape[:2]
     errors = cv2.absdiff(cv2.resize(block, (width, height), interpolation=cv2.INTER_AREA), low).reshape(height, -1)

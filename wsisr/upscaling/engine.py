@@ -45,7 +45,7 @@ class TileInput:
     tile: Tile
     pixels: Rgb
     """(h, w, 3): the pixels of the tile's input box."""
-    needs_network: BoolMask
+    network_cells: BoolMask
     """(rows, columns): which cells of the tile's blend box need a network."""
 
 
@@ -153,7 +153,7 @@ def _read_batch(plan: UpscalePlan, batch: Sequence[Tile]) -> list[TileInput]:
     with plan.times.measure("read"):
         images = [plan.region.read(tile.input_box) for tile in batch]
         return [
-            TileInput(tile, image, plan.background.needs_network(tile, image))
+            TileInput(tile, image, plan.background.find_network_cells(tile, image))
             for tile, image in zip(batch, images, strict=True)
         ]
 
@@ -163,11 +163,11 @@ def _enlarge_tissue(plan: UpscalePlan, batch: Sequence[TileInput]) -> list[tuple
 
     The others come with a white image of the enlarged size, which costs nothing and is painted over later.
     """
-    with_tissue = [tile_input for tile_input in batch if tile_input.needs_network.any()]
+    with_tissue = [tile_input for tile_input in batch if tile_input.network_cells.any()]
     with plan.times.measure("network"):
         enlarged = iter(_enlarge_batch(plan, with_tissue))
     return [
-        (tile_input, next(enlarged) if tile_input.needs_network.any() else _white_image(tile_input.pixels, plan.scale))
+        (tile_input, next(enlarged) if tile_input.network_cells.any() else _white_image(tile_input.pixels, plan.scale))
         for tile_input in batch
     ]
 
@@ -189,7 +189,7 @@ def _enlarge_batch(plan: UpscalePlan, batch: Sequence[TileInput]) -> Iterable[Rg
 def _enlarge_crop(plan: UpscalePlan, tile_input: TileInput) -> Rgb:
     """Enlarge the part of an input that its cells need; the rest of the result is white and is painted over later."""
     tile, pixels = tile_input.tile, tile_input.pixels
-    needed = plan.background.crop_needed(tile, tile_input.needs_network)
+    needed = plan.background.crop_needed(tile, tile_input.network_cells)
     needed = needed.widen_to_multiple(plan.grid.tiling.width_multiple, tile.input_box)
     crop = needed.relative_to(tile.input_box)
     enlarged: Rgb = _call_upscaler(plan.upscaler, [tile], pixels[None, crop.rows, crop.columns])[0]
@@ -233,7 +233,7 @@ def _finish_block(
 ) -> tuple[Tile, Box, Rgb, TileQuality | None]:
     """Fill the background of a block and measure the quality of the result."""
     with plan.times.measure("finish"):
-        cells = tile_input.needs_network
+        cells = tile_input.network_cells
         block = plan.background.fill_background(tile_input.tile, tile_input.pixels, cells, block, plan.scale)
         quality = _measure_quality(plan, tile_input, block) if plan.quality else None
     return tile_input.tile, box, block, quality
@@ -244,7 +244,7 @@ def _measure_quality(plan: UpscalePlan, tile_input: TileInput, block: Rgb) -> Ti
     tile, mask = tile_input.tile, plan.background
     core = tile.core.relative_to(tile.input_box)
     low = tile_input.pixels[core.rows, core.columns]
-    cells = mask.shows_source(tile, tile_input.needs_network)
+    cells = mask.shows_source(tile, tile_input.network_cells)
     borders = TileBorders.measure(block, cells, mask.cell_px * plan.scale, plan.scale)
     return TileQuality(borders, count_consistency_errors(low, block, mask.comparable_pixels(tile, low)))
 

@@ -28,7 +28,7 @@ def find_finished_metadata(output: Path, requested: Mapping[str, str], info: Sli
         difference = describe_difference(finished, {**requested, **digest})
     if difference:
         advice = "choose another name, or replace it with --overwrite"
-        raise OutputError(f"{output}: exists already, made otherwise ({difference}); {advice}")
+        raise OutputError(f"{output}: exists already, from another slide or other options ({difference}); {advice}")
     return finished
 
 

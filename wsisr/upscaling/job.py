@@ -187,7 +187,7 @@ def _find_background(request: UpscaleRequest, slide: Slide, *, needs_network: bo
     white = request.background == "white"
     if request.tissue == "auto" and not (needs_network or white or request.save_mask):
         return BackgroundOptions(make_full_map())
-    # What cannot be decoded is no proof of glass: black is taken for tissue.
+    # Undecodable parts are black here, so that they count as tissue, not as glass.
     readable = FaultTolerantSlide(slide, BLACK) if request.on_error == "white" else slide
     return BackgroundOptions(find_tissue(readable, request.tissue, request.tissue_origin), white)
 
@@ -231,7 +231,7 @@ def _describe_plan(request: UpscaleRequest, plan: UpscalePlan) -> Iterator[JobEv
     """Yield what the reader of the result must know before the run."""
     for name in plan.output.associated_images:
         yield Warned(f"the slide's {name} image is copied; look whether it shows names, numbers or barcodes")
-    # That a plain filter takes the place of a network is no danger.
+    # At scale 1 no network runs, which is worth a note, not a warning.
     notes = plan.region.selection_warnings if plan.scale == 1 else ()
     for text in (*plan.region.warnings, *filter(None, [plan.warning])):
         yield Noted(text) if text in notes else Warned(text)
@@ -268,7 +268,7 @@ def _run_engine(request: UpscaleRequest, plan: UpscalePlan) -> Iterator[JobEvent
         metadata=read_derived_metadata(output),
     )
     if report.unreadable:
-        yield Warned(f"{output}: could not be decoded and is {report.unreadable}")
+        yield Warned(f"{request.slide_path}: parts could not be decoded and are {report.unreadable}")
     yield Finished(plan, report)
 
 

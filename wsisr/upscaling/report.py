@@ -34,7 +34,7 @@ class ConsistencyFigures:
     """Consistency error: how far the result, averaged back, is from its input. In grey levels."""
 
     mean: float
-    percentile: int
+    percentile_99_9: int
     """The error that 99.9 % of the values do not exceed."""
     worst: float
     """Mean error of the tile where it is largest."""
@@ -56,7 +56,7 @@ class QualityFigures:
     def from_monitor(cls, monitor: QualityMonitor, tiles: int) -> QualityFigures:
         seams, errors = monitor.seams, monitor.consistency
         seam_figures = SeamFigures(seams.borders, seams.mean, seams.worst, seams.worst_at) if seams.borders else None
-        consistency = ConsistencyFigures(errors.mean, errors.percentile, errors.worst, errors.worst_at)
+        consistency = ConsistencyFigures(errors.mean, errors.percentile_99_9, errors.worst, errors.worst_at)
         return cls(monitor.measured_tiles / tiles, seam_figures, consistency)
 
 
@@ -164,7 +164,7 @@ def _quality_json(quality: QualityFigures) -> dict[str, Any]:
         },
         "residual": {
             "mean": round(errors.mean, 4),
-            "p99.9": errors.percentile,
+            "p99.9": errors.percentile_99_9,
             "worst": round(errors.worst, 4),
             "at": errors.worst_at,
         },

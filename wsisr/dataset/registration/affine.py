@@ -57,7 +57,7 @@ class Affine:
         return self.compose(Affine(np.array([[1.0, 0, x], [0, 1.0, y]])))
 
     def rescale(self, source: float, target: float) -> Affine:
-        """Return the map between both images shrunk, so that `source` and `target` px of them become one px."""
+        """Return the map after shrinking: `source` px of the first, `target` px of the second image become one."""
         matrix = self.matrix.copy()
         matrix[:, :2] *= source
         return Affine(matrix / target)

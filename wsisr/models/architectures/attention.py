@@ -17,11 +17,11 @@ def attention_channels(channels: int) -> int:
     return max(channels // 4, 8)
 
 
-def build_window_mean(channels: int, window: int) -> nn.Conv2d:
+def build_window_convolution(channels: int, window: int) -> nn.Conv2d:
     """Return a depthwise convolution that starts as the mean of a window; its weights are learned.
 
-    A weighted mean and a 1x1 convolution commute, so the squeeze comes first and the window costs a quarter. On a CPU
-    it is also twenty times as fast as average pooling with stride 1.
+    A weighted mean and a 1x1 convolution commute, so callers reduce the channels first, to a quarter, and convolve
+    fewer of them. On a CPU it is also twenty times as fast as average pooling with stride 1.
     """
     gather = nn.Conv2d(channels, channels, window, padding=window // 2, groups=channels)
     nn.init.constant_(gather.weight, 1 / window**2)
@@ -39,7 +39,7 @@ class MixAttention(nn.Module):
         super().__init__()
         inner = attention_channels(channels)
         self.squeeze = nn.Conv2d(channels, 2 * inner, 1)
-        self.gather = build_window_mean(inner, window)
+        self.gather = build_window_convolution(inner, window)
         self.excite = nn.Conv2d(inner, channels, 1)
         self.locate = nn.Conv2d(inner, 1, 1)
         self.fuse = nn.Conv2d(2 * channels, channels, 1)
@@ -62,7 +62,7 @@ class ChannelAttention(nn.Module):
     def __init__(self, channels: int, window: int) -> None:
         super().__init__()
         self.squeeze = nn.Conv2d(channels, attention_channels(channels), 1)
-        self.gather = build_window_mean(attention_channels(channels), window)
+        self.gather = build_window_convolution(attention_channels(channels), window)
         self.excite = nn.Conv2d(attention_channels(channels), channels, 1)
         self.fuse = nn.Conv2d(channels, channels, 1)
 

@@ -45,7 +45,9 @@ class MemoryBoundedUpscaler:
     def __call__(self, tiles: RgbBatch) -> RgbBatch:
         """Enlarge (n, h, w, 3) sRGB to (n, h*scale, w*scale, 3) sRGB.
 
-        Each failure halves a limit, so there are few. Raises `DeviceError` if memory runs out for the smallest piece.
+        Each failure halves a limit, so there are few failures.
+
+        Raises `DeviceError` if memory runs out for the smallest piece.
         """
         while True:
             limits = self._batch_limit, self._side_limit
@@ -55,7 +57,7 @@ class MemoryBoundedUpscaler:
                 with self._lock:
                     # Otherwise another thread has just halved them.
                     if limits == (self._batch_limit, self._side_limit):
-                        self._halve_limits(tiles, error)
+                        self._lower_one_limit(tiles, error)
 
     def _enlarge_in_batches(self, tiles: RgbBatch) -> RgbBatch:
         limit = self._batch_limit or len(tiles)
@@ -79,7 +81,7 @@ class MemoryBoundedUpscaler:
             result[:, core.rows, core.columns] = enlarged[:, core_inside.rows, core_inside.columns]
         return result
 
-    def _halve_limits(self, tiles: RgbBatch, error: OutOfMemoryError) -> None:
+    def _lower_one_limit(self, tiles: RgbBatch, error: OutOfMemoryError) -> None:
         """Halve the batch, down to 1, and then the side of the pieces. Raises `DeviceError` at the smallest piece."""
         count, height, width, _ = tiles.shape
         batch = min(self._batch_limit or count, count)
