@@ -37,9 +37,9 @@ def write_aperio(draft: TiffDraft, levels: Sequence[TileStore], spec: PyramidSpe
         if number == 0:
             coarsest = levels[-1]
             thumbnail = halve_image(coarsest.read(Box.from_size(coarsest.grid.size)))
-            add_jpeg_image(draft, thumbnail, _associated_fields(spec, thumbnail, ""))
+            add_jpeg_image(draft, thumbnail, _fields_of_associated_image(spec, thumbnail, ""))
     for name, image in build_associated_images(spec).items():
-        add_lzw_image(draft, image, _associated_fields(spec, image, name))
+        add_lzw_image(draft, image, _fields_of_associated_image(spec, image, name))
     draft.finish()
 
 
@@ -73,7 +73,7 @@ def _describe_level(spec: PyramidSpec, size: Size) -> str:
     return f"Aperio Image, by {_sanitise(spec.software)}\r\n{tiles}{level_size} {compression}"
 
 
-def _associated_fields(spec: PyramidSpec, pixels: Rgb, name: str) -> dict[int, TiffField]:
+def _fields_of_associated_image(spec: PyramidSpec, pixels: Rgb, name: str) -> dict[int, TiffField]:
     title = f"{name} {pixels.shape[1]}x{pixels.shape[0]}".strip()
     return _description_fields(f"Aperio Image, by {_sanitise(spec.software)}\r\n{title}", name)
 
