@@ -13,10 +13,12 @@ import numpy as np
 import pytest
 import tifffile
 
+from tests.support.formats import make_blobs
 from tests.support.samples import make_noise, make_noise_levels, write_generic_pyramid, write_ome_pyramid, write_tiff
 from wsisr.errors import SlideError
 from wsisr.imaging.geometry import Box, Size
 from wsisr.slides import open_slide
+from wsisr.slides.opening import OTHER_COLOURS_WARNING
 
 SMALL = Size(100, 80)
 GREY = make_noise(SMALL)[..., 0]
@@ -293,3 +295,31 @@ def test_a_codec_that_only_openslide_decodes_is_read_by_it(tmp_path: Path) -> No
 def test_an_archive_is_named_with_what_to_do(tmp_path: Path, name: str, content: bytes, words: str) -> None:
     (tmp_path / name).write_bytes(content)
     assert words in refusal(tmp_path / name)
+
+
+@pytest.mark.parametrize(("stored", "photometric"), [("ycbcr", 2), ("rgb", 6), ("rgb", 2), ("ycbcr", 6)])
+@pytest.mark.parametrize("kind", ["ome", "aperio", "generic", "sparse"])
+def test_jpeg_tiles_have_their_own_colours_whatever_the_header_says(
+    tmp_path: Path, stored: str, photometric: int, kind: str
+) -> None:
+    image, path = make_blobs(Size(128, 64)), tmp_path / "a.tif"
+    colours: Any = {"colorspace": "rgb", "outcolorspace": stored, "subsampling": "444"}
+    parts = [np.ascontiguousarray(part) for part in (image[:, :64], image[:, 64:])]
+    tiles = [bytes(imagecodecs.jpeg8_encode(part, level=95, **colours)) for part in parts]
+    xml = (
+        '<?xml version="1.0"?><OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06"><Image ID="Image:0">'
+        '<Pixels ID="Pixels:0" DimensionOrder="XYCZT" Type="uint8" SizeX="128" SizeY="64" SizeC="3" SizeZ="1" '
+        'SizeT="1"><Channel ID="Channel:0:0" SamplesPerPixel="3"/></Pixels></Image></OME>'
+    )
+    words = {"ome": xml, "aperio": "Aperio Image Library|AppMag = 20|MPP = 0.5"}.get(kind)
+    with tifffile.TiffWriter(path) as writer:
+        layout: Any = {"shape": image.shape, "dtype": "uint8", "tile": (64, 64), "compression": "jpeg"}
+        layout |= {"photometric": "rgb", "subsampling": (1, 1), "metadata": None, "description": words}
+        writer.write(iter([b"" if kind == "sparse" else tiles[0], tiles[1]]), **layout)
+    with tifffile.TiffFile(path, mode="r+") as tiff:
+        tiff.pages.first.tags["PhotometricInterpretation"].overwrite(photometric)
+    with open_slide(path) as slide:
+        shown = slide.read(Box(64, 0, 128, 64), 0).astype(int)
+        is_told = OTHER_COLOURS_WARNING in slide.info.warnings
+    assert np.abs(shown - image[:, 64:]).mean() < 3
+    assert is_told == (kind in ("ome", "sparse") and (stored == "rgb") == (photometric == 6))

@@ -60,6 +60,8 @@ TiffLevels: TypeAlias = tuple[TiffLevel, ...]
 _REMOTE = re.compile(r"[a-z][a-z0-9]+:/", re.IGNORECASE)
 """Beginning of a URL; `Path` folds the two slashes into one."""
 
+OTHER_COLOURS_WARNING = "the header and the JPEG tiles say different things about their colours; the tiles are believed"
+
 _TILES_ARE_THE_IMAGE = ("aperio", GENERIC_TIFF)
 """Vendors whose image is its tiles side by side; others store tiles that overlap, or several scans on one canvas."""
 
@@ -251,14 +253,13 @@ def _choose_where_both_open(openslide_info: SlideInfo, tiff_image: TiffImage) ->
     elif info.vendor in _TILES_ARE_THE_IMAGE:
         # OpenSlide works the levels of the other scanners out by itself.
         info = replace(info, level_records=_match_level_records(info, tiff_image.page_records))
+    has_same_levels = bool(tiff_image.levels) and _level_sizes(info) == _level_sizes(tiff_image.info)
     are_tiles_the_image = info.vendor in _TILES_ARE_THE_IMAGE and tiff_image.is_complete
-    if (
-        tiff_image.levels
-        and tiff_image.is_common
-        and are_tiles_the_image
-        and _level_sizes(info) == _level_sizes(tiff_image.info)
-    ):
+    if has_same_levels and tiff_image.is_common and are_tiles_the_image:
         return replace(info, reader=tiff_image.info.reader), tiff_image.levels
+    if has_same_levels and tiff_image.has_other_colours and info.vendor in (*_TILES_ARE_THE_IMAGE, "ome"):
+        warnings = (*info.warnings, OTHER_COLOURS_WARNING)
+        return replace(info, reader=tiff_image.info.reader, warnings=warnings), tiff_image.levels
     return info, ()
 
 

@@ -44,7 +44,7 @@ class ImagePlace:
     """Number of its first page in the file; None where that is not known."""
     file_name: str = ""
     uuid: str | None = None
-    """The file's own UUID, as OME-XML refers to it."""
+    """The file's own UUID, as OME-XML refers to it; None where it stands in that OME-XML."""
 
 
 def is_safe_xml(text: str) -> bool:
@@ -85,7 +85,7 @@ def parse_rgb_channels(xml: str, size: Size, place: ImagePlace = ImagePlace()) -
 
 def find_companion_name(xml: str) -> str | None:
     """Return the name of the file that has the facts in this one's stead; None where this one has them."""
-    root = _parse_document(xml)
+    root = _parse_document(xml) if "BinaryOnly" in xml else None
     binary_only = None if root is None else root.find("{*}BinaryOnly")
     return None if binary_only is None else binary_only.get("MetadataFile")
 

@@ -29,6 +29,7 @@ from wsisr.slides.readers.tiff_segments import (
     DamagedSegmentError,
     Samples,
     TiffLevel,
+    contradicts_in_colour,
     explain_undecodable,
     find_contradiction,
     has_oversized_tiles,
@@ -106,6 +107,8 @@ class TiffImage:
     """How a level's header and its table of segments contradict each other."""
     empty_segments: str
     """How many of its tiles or strips are not stored, in words; empty where all are."""
+    has_other_colours: bool
+    """Whether its JPEG tiles have colours other than the header says; OpenSlide shows those of the header."""
     is_common: bool
     """Whether its codec and its planes are such that OpenSlide can decode them too."""
 
@@ -220,6 +223,7 @@ def read_tiff_image(path: Path, series: int | None = None) -> TiffImage:
             ),
             contradiction=next(contradictions, None),
             empty_segments=_describe_empty_segments(pages),
+            has_other_colours=contradicts_in_colour(image.page),
             is_common=all(map(is_read_by_openslide, image.levels)),
         )
 

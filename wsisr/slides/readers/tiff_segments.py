@@ -18,6 +18,7 @@ import tifffile
 from wsisr.imaging.geometry import Size
 from wsisr.slides.readers.image_codecs import IMAGE_CODECS, ExpectedImage, ImageSizeError
 from wsisr.slides.readers.tiled_level import TiledLevel
+from wsisr.slides.wrappers.ycbcr import convert_ycbcr_to_rgb, is_jfif, is_rgb_jpeg
 
 Samples: TypeAlias = npt.NDArray[np.uint8]
 """(h, w, 3) of RGB, or (h, w, 1) of one plane."""
@@ -44,6 +45,9 @@ _SEPARATE = 2
 
 PageGroup: TypeAlias = Sequence[Any]
 """The pages of a level, `tifffile.TiffPage` each: one of RGB, or three of one colour each, red first."""
+
+_JPEG_HEAD_BYTES = 2**16
+"""Bytes within which a JPEG says what its colours are."""
 
 # JPEG's start-of-frame markers; 0xC4, 0xC8 and 0xCC among them mean something else.
 _START_OF_FRAME = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
@@ -126,6 +130,19 @@ def find_contradiction(page: Any) -> Contradiction | None:
     return None
 
 
+def contradicts_in_colour(page: Any) -> bool:
+    """Whether the first JPEG of a page has colours other than its header says: OpenSlide shows those of the header."""
+    if page.compression != _JPEG or page.planarconfig == _SEPARATE or not (page.dataoffsets and page.databytecounts):
+        return False
+    place = next(((at, size) for at, size in zip(page.dataoffsets, page.databytecounts, strict=False) if size), None)
+    if place is None:
+        return False
+    file = page.parent.filehandle
+    file.seek(place[0])
+    head = file.read(min(place[1], _JPEG_HEAD_BYTES))
+    return is_jfif(head) if page.photometric == _RGB else page.photometric == _YCBCR and is_rgb_jpeg(head)
+
+
 def is_read_by_openslide(pages: PageGroup) -> bool:
     """Whether OpenSlide can decode a level as well, for all that its codec and its planes tell."""
     return len(pages) == 1 and pages[0].planarconfig != _SEPARATE and pages[0].compression in _COMMON_CODECS
@@ -198,9 +215,15 @@ def _make_page_decoder(page: Any) -> SegmentDecoder:
         is_ycbcr = page.photometric == _YCBCR
         return lambda data, index: decode_image(data, ExpectedImage(segment, visible(index), samples, is_ycbcr))
     if page.compression == _JPEG:
-        return lambda data, index: _require_samples(
-            decode(_require_complete_jpeg(data, segment, visible(index)), index, jpegtables=tables), samples
-        )
+        # tifffile looks for JFIF's marker, which stands for YCbCr, at the first segment only, which may be empty.
+        is_unseen_ycbcr = page.photometric == _RGB and samples == 3 and not page.is_jfif
+
+        def decode_jpeg(data: bytes, index: int) -> Samples:
+            jpeg = _require_complete_jpeg(data, segment, visible(index))
+            pixels = _require_samples(decode(jpeg, index, jpegtables=tables), samples)
+            return convert_ycbcr_to_rgb(pixels) if is_unseen_ycbcr and is_jfif(data) else pixels
+
+        return decode_jpeg
     return lambda data, index: _require_samples(decode(data, index), samples)
 
 

@@ -16,7 +16,14 @@ import numpy as np
 
 from wsisr.imaging.geometry import Size
 from wsisr.slides.readers.ome_companion import load_ome_xml
-from wsisr.slides.readers.ome_xml import ImagePlace, OmeFacts, parse_ome_facts, parse_rgb_channels, parse_uuid
+from wsisr.slides.readers.ome_xml import (
+    ImagePlace,
+    OmeFacts,
+    find_companion_name,
+    parse_ome_facts,
+    parse_rgb_channels,
+    parse_uuid,
+)
 from wsisr.slides.readers.tiff_segments import PageGroup
 
 _HAMAMATSU_FILTER = 65434
@@ -75,7 +82,9 @@ def read_ome_facts(path: Path, tiff: Any, page: Any) -> OmeFacts:
 
 def _place(path: Path, tiff: Any, page: Any) -> ImagePlace:
     number = page.index if isinstance(page.index, int) else None
-    return ImagePlace(number, path.name, parse_uuid(tiff.pages.first.description))
+    description = tiff.pages.first.description
+    uuid = None if find_companion_name(description) is None else parse_uuid(description)
+    return ImagePlace(number, path.name, uuid)
 
 
 def _make_series(path: Path, tiff: Any, series: Any) -> TiffSeries:

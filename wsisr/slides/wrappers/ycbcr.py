@@ -71,7 +71,7 @@ def correct_colours(slide: Slide) -> Slide:
     photometric = info.properties.get(_PHOTOMETRIC)
     if photometric in _TRANSFORMED and parse_component_transform(_read_first_frame(info.path)) == 0:
         return YcbcrToRgbSlide(slide, UNTRANSFORMED_WARNING) if _looks_like_ycbcr(slide) else slide
-    if photometric == "YBR_FULL_422" and _is_rgb_jpeg(_read_first_frame(info.path)):
+    if photometric == "YBR_FULL_422" and is_rgb_jpeg(_read_first_frame(info.path)):
         raise SlideError(
             f"{info.path}: its header says YCbCr, its JPEG frames say RGB, and OpenSlide shows wrong colours; "
             "correct its PhotometricInterpretation to RGB"
@@ -82,7 +82,7 @@ def correct_colours(slide: Slide) -> Slide:
 def has_mislabelled_ycbcr(info: SlideInfo) -> bool:
     """Whether the header of a DICOM slide says RGB while its first frame is a YCbCr JPEG."""
     says_rgb = info.vendor == "dicom" and info.properties.get(_PHOTOMETRIC) == "RGB"
-    return says_rgb and _is_jfif(_read_first_frame(info.path))
+    return says_rgb and is_jfif(_read_first_frame(info.path))
 
 
 def _looks_like_ycbcr(slide: Slide) -> bool:
@@ -142,12 +142,12 @@ def _read_first_frame(path: Path) -> bytes:
         return data[frame + 8 : frame + _LONGEST_HEAD] if data[frame : frame + 4] == _ITEM else b""
 
 
-def _is_jfif(jpeg: bytes) -> bool:
+def is_jfif(jpeg: bytes) -> bool:
     """Whether a JPEG begins with a JFIF marker and has no marker of Adobe's before its scan."""
     return jpeg[:3] == b"\xff\xd8\xff" and jpeg[6:11] == b"JFIF\0" and _find_adobe_transform(jpeg) is None
 
 
-def _is_rgb_jpeg(jpeg: bytes) -> bool:
+def is_rgb_jpeg(jpeg: bytes) -> bool:
     """Whether a JPEG has Adobe's marker of RGB."""
     return jpeg[:2] == b"\xff\xd8" and _find_adobe_transform(jpeg) == 0
 
