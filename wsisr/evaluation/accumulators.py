@@ -123,7 +123,12 @@ def _measure_texture(high: Rgb, boxes: ScoreBoxes) -> OctaveContrasts:
 
 
 def _sum_consistency_error(high: Rgb, truth: TruthBlock) -> float:
-    """Sum up the absolute differences in grey levels between the input and the area mean of the output."""
+    """Sum up the absolute differences in grey levels between the input and the area mean of the output.
+
+    The mean is Pillow's, which made the input, so that the truth has no error. A run's quality figures, which
+    `wsisr.upscaling.consistency` counts, take OpenCV's, which is faster and rounds once: back-projection at x2 has 0.31
+    here and 0.07 there, where the unrounded mean has 0.13 (1024 px of the demo slide).
+    """
     box = truth.boxes.consistency
     if box.size.pixel_count == 0:
         return 0.0

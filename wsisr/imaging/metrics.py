@@ -122,7 +122,11 @@ def _interleave_channels(image: Rgb) -> Float32Array:
 
 
 def _average_windows(values: Float32Array) -> Float32Array:
-    """Average under the Gaussian window, whose halves are symmetric: (h, 3w) to (h-10, 3 (w-10))."""
+    """Average under the Gaussian window, whose halves are symmetric: (h, 3w) to (h-10, 3 (w-10)).
+
+    OpenCV 5.0's sepFilter2D is no better: in float32 1.5 times as fast, but the SSIM of tissue is off by up to 3e-7
+    instead of 4e-8; in float64 exact, but the whole is 1.3 times as slow (88 patches of the demo slide, one thread).
+    """
     height, width = values.shape[0] - 2 * SSIM_RADIUS_PX, values.shape[1] - 6 * SSIM_RADIUS_PX
     rows = values[SSIM_RADIUS_PX : SSIM_RADIUS_PX + height] * _GAUSS[SSIM_RADIUS_PX]
     for i in range(SSIM_RADIUS_PX):
