@@ -3,14 +3,42 @@
 from __future__ import annotations
 
 import pickle
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import save_file
 
+from tests.models.contract import UpscalerContract
 from wsisr.errors import ModelError
 from wsisr.models.loading import load_upscaler
+from wsisr.models.upscaler import Upscaler
+
+
+class TestSpandrelNetworks(UpscalerContract):
+    """A small ESRGAN of random weights, where spandrel is installed and fits the build of torch."""
+
+    tolerance = 1
+
+    @pytest.fixture(scope="class", params=[2, 4])
+    @classmethod
+    def upscaler(cls, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Upscaler:
+        try:
+            esrgan = import_module("spandrel.architectures.ESRGAN.__arch.RRDB")
+        except (ImportError, RuntimeError) as error:  # torchvision raises the latter beside another build of torch
+            pytest.skip(f"spandrel cannot be imported: {error}")
+        torch.manual_seed(0)
+        network = esrgan.RRDBNet(num_filters=8, num_blocks=1, scale=request.param)
+        # Near the nearest neighbour outside the residual blocks, which add little: random weights show no picture.
+        for name, module in network.named_modules():
+            if isinstance(module, torch.nn.Conv2d):
+                torch.nn.init.normal_(module.weight, std=0.01)
+                with torch.no_grad():
+                    module.weight[[0, 1, 2], [0, 1, 2], 1, 1] += 0.0 if ".sub." in name else 1.0
+        path = tmp_path_factory.mktemp("weights") / "esrgan.safetensors"
+        save_file({name: tensor.contiguous() for name, tensor in network.state_dict().items()}, path)
+        return load_upscaler(path, scale=request.param, device="cpu", precision="fp32")
 
 
 @pytest.mark.parametrize("suffix", [".pth", ".pt", ".ckpt"])
