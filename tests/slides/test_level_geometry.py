@@ -90,6 +90,16 @@ def test_a_level_shrunk_along_one_axis_is_made_square(spacing: tuple[float, floa
     assert "2 times across and 1 times down" in warning
 
 
+@pytest.mark.parametrize("spacing", [None, (0.8, 0.8)])
+def test_a_level_shrunk_by_a_fraction_is_used_unless_it_may_be_padded(spacing: tuple[float, float] | None) -> None:
+    tile = None if spacing is None else Size(80, 80)
+    base = LevelRecord(Size(512, 384), tile, None if spacing is None else (0.5, 0.5))
+    placements, warnings = place(base, LevelRecord(Size(320, 240), tile, spacing))
+    assert warnings == ()
+    assert placements[1].size == Size(320, 240)
+    assert placements[1].downsample == pytest.approx(1.6)
+
+
 def test_of_levels_shrunk_by_turns_those_in_square_pixels_are_used() -> None:
     sizes = [Size(512, 384), Size(256, 384), Size(256, 192), Size(128, 192), Size(128, 96)]
     placements, warnings = place(*(LevelRecord(size, Size(64, 64)) for size in sizes))
@@ -103,6 +113,7 @@ def test_of_levels_shrunk_by_turns_those_in_square_pixels_are_used() -> None:
     [
         LevelRecord(Size(256, 384), Size(256, 384)),  # narrow, or padded to its only tile
         LevelRecord(Size(128, 128), Size(128, 128)),  # padded at a shrink by 4 or by 8
+        LevelRecord(Size(320, 240), Size(80, 80)),  # shrunk by 1.6, or padded at a shrink by 2
         LevelRecord(Size(300, 96)),  # a thumbnail of another cut
         LevelRecord(Size(16, 384)),  # 32 times narrower than high
         LevelRecord(Size(256, 192), origin=(100.0, 0.0), spacing=(1.0, 1.0)),  # elsewhere

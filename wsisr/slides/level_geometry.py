@@ -104,9 +104,13 @@ def _place_level(base: LevelRecord, record: LevelRecord, number: int, downsample
         return None
     if recorded is not None and is_recorded and not _is_plain(base.size, record.size, recorded):
         return _make_placement(base, record, number, recorded)
-    if is_recorded or _has_common_ratio(base.size, record.size):
+    if is_recorded or _is_plain_by_whole_factor(base.size, record.size):
         return LevelPlacement(number, downsample, record.size)
     guesses = list(_guess_ratios(base, record))
+    if _has_common_ratio(base.size, record.size):
+        # It may as well be padded alike along both axes as shrunk by a fraction.
+        may_be_padded = any(not _is_plain_by_axis(base.size, record.size, guess) for guess in guesses)
+        return None if may_be_padded else LevelPlacement(number, downsample, record.size)
     return _make_placement(base, record, number, guesses[0]) if len(guesses) == 1 else None
 
 
@@ -175,6 +179,13 @@ def _is_plain(whole: Size, stored: Size, ratios: Ratios) -> bool:
 def _is_plain_by_axis(whole: Size, stored: Size, ratios: Ratios) -> bool:
     axes = zip(_sides(whole), _sides(stored), ratios, strict=True)
     return all(_is_rounded(own, first / ratio) for first, own, ratio in axes)
+
+
+def _is_plain_by_whole_factor(whole: Size, stored: Size) -> bool:
+    """Whether a level is shrunk by a whole factor, up to the rounding of its sides; the longer one tells the factor."""
+    own, first = max(zip(_sides(stored), _sides(whole), strict=True))
+    factor = max(1, round(first / own))
+    return _has_common_ratio(whole, stored) and _is_plain_by_axis(whole, stored, (factor, factor))
 
 
 def _is_isotropic(ratios: Ratios) -> bool:
