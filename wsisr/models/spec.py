@@ -86,8 +86,8 @@ class ModelSpec:
             classes = tuple(map(float, values.pop("magnifications", ())))
             return cls(input_mpp=(finest, coarsest), magnifications=classes, **values)
         except (ValueError, TypeError, KeyError, AttributeError) as error:
-            known = ", ".join(field.name for field in fields(cls))
-            raise ModelError(f"model spec is not readable; it holds exactly {known}") from error
+            names = ", ".join(field.name for field in fields(cls))
+            raise ModelError(f"model spec is not readable; it holds exactly {names}") from error
 
 
 def _check_magnifications(magnifications: tuple[float, ...]) -> None:
