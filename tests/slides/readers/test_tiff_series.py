@@ -116,6 +116,14 @@ def test_a_thumbnail_between_unmarked_levels_is_no_level(tmp_path: Path, place: 
     assert_shows(write_pages(tmp_path / "a.tif", [*pages, (make_noise(Size(50, 70)), {})]), levels)
 
 
+def test_of_two_pages_of_one_size_the_later_one_is_the_level(tmp_path: Path) -> None:
+    levels = make_noise_levels(Size(512, 384), Size(256, 192), Size(128, 96))
+    pages = [(pixels, TILED) for pixels in levels]
+    pages.insert(1, (make_noise(Size(128, 96), 7), TILED | {"compression": "lzw"}))
+    path = write_pages(tmp_path / "a.tif", pages)
+    assert_shows(path, levels)
+
+
 def test_pictures_of_their_own_keep_their_numbers(tmp_path: Path) -> None:
     pictures = make_noise_levels(Size(100, 90), Size(200, 150), Size(150, 140))
     path = write_pages(tmp_path / "a.tif", [(pixels, TILED) for pixels in pictures])

@@ -133,7 +133,9 @@ def _regroup_pages(images: Sequence[TiffSeries]) -> Iterator[TiffSeries]:
     )
     while remaining:
         image, base = remaining[0]
-        chosen = [pair for pair in remaining if _is_level(base[0], pair[1][0], is_listed=pair[0] is image)]
+        candidates = [pair for pair in remaining if _is_level(base[0], pair[1][0], is_listed=pair[0] is image)]
+        by_size = {_page_size(pair[1][0]): pair for pair in candidates if pair[1] is not base}
+        chosen = [remaining[0], *by_size.values()]
         remaining = [pair for pair in remaining if not any(pair is other for other in chosen)]
         yield replace(image, levels=tuple(pages for _, pages in chosen))
 
