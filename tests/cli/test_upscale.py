@@ -16,6 +16,7 @@ import tifffile
 from PIL import Image, ImageCms
 
 from tests.support.samples import make_noise, write_tiff
+from wsisr.cli.exit_codes import EXIT_FAILED, EXIT_USAGE
 from wsisr.imaging.geometry import Size
 from wsisr.slides import open_slide
 from wsisr.writing import PyramidSpec, PyramidWriter, read_metadata
@@ -40,9 +41,9 @@ def slide(tmp_path: Path) -> Path:
     return write_tiff(tmp_path / "slide.tif", make_noise(Size(300, 200)), **PITCHED)
 
 
-def refused(done: subprocess.CompletedProcess[str], *words: str) -> None:
-    """One line on stderr, exit code 1."""
-    assert done.returncode == 1, done.stderr
+def refused(done: subprocess.CompletedProcess[str], *words: str, code: int = EXIT_FAILED) -> None:
+    """One line on stderr, and an exit code."""
+    assert done.returncode == code, done.stderr
     lines = done.stderr.splitlines()
     assert len(lines) == 1
     assert lines[0].startswith("wsisr: error: ")
@@ -188,7 +189,7 @@ def test_a_text_file_is_no_slide(tmp_path: Path) -> None:
 
 
 def test_a_missing_slide_is_named(tmp_path: Path) -> None:
-    refused(upscaled(tmp_path / "gone.svs", tmp_path / "out.tif"), "gone.svs")
+    refused(upscaled(tmp_path / "gone.svs", tmp_path / "out.tif"), "gone.svs", code=EXIT_USAGE)
 
 
 def test_a_truncated_slide_leaves_no_output(cmu_slide: Path, tmp_path: Path) -> None:
@@ -250,10 +251,20 @@ def test_two_runs_never_write_the_same_output(slide: Path, tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize(
+    ("model", "words"),
+    [
+        ("nosuch.txt", ("nosuch.txt", "bicubic", ".safetensors or .onnx file")),
+        ("nosuch.safetensors", ("nosuch.safetensors", "wsisr models")),
+    ],
+)
+def test_a_model_that_does_not_exist_is_wrong_usage(slide: Path, model: str, words: tuple[str, ...]) -> None:
+    refused(wsisr("upscale", slide, "--scale", 2, "--model", model), *words, code=EXIT_USAGE)
+    assert not slide.with_name("slide.x2.ome.tif").exists()
+
+
+@pytest.mark.parametrize(
     ("options", "words"),
     [
-        (("--model", "nosuch.txt"), ("nosuch.txt", "bicubic", ".safetensors or .onnx file")),
-        (("--model", "nosuch.safetensors"), ("nosuch.safetensors", "wsisr models")),
         (("--model", "bicubic", "--level", 7), ("level 7", "choose level 0")),
         (("--model", "bicubic", "--source-mpp", 0.1), ("0.1", "choose 0.5 or more", "--target-mpp")),
         (("--model", "bicubic", "--region-mm", "1,1,1,1"), ("300 x 200 px (0.15 x 0.1 mm)",)),
