@@ -65,7 +65,7 @@ def test_a_mask_belongs_to_one_slide(slide: Path, tmp_path: Path) -> None:
 def test_where_no_tile_is_without_tissue_that_is_said(slide: Path, tmp_path: Path) -> None:
     left, plain = ("--region", "0,0,300,300"), tmp_path / "plain.tif"
     done = upscaled(slide, tmp_path / "white.tif", *left, "--background", "white", "--report", tmp_path / "run.json")
-    assert "every tile of the result holds tissue" in done.stdout
+    assert "every tile of the result may hold tissue" in done.stdout
     assert "nothing is made white" in done.stdout
     assert json.loads((tmp_path / "run.json").read_bytes())["slides"][0]["skipped"] == 0
     assert "background" not in upscaled(slide, plain, *left).stdout  # of a filter, nobody asked

@@ -19,6 +19,7 @@ from tests.support.samples import make_noise, write_tiff
 from wsisr.cli.exit_codes import EXIT_FAILED, EXIT_USAGE
 from wsisr.imaging.geometry import Size
 from wsisr.slides import open_slide
+from wsisr.upscaling.provenance import DERIVED_WARNING
 from wsisr.writing import PyramidSpec, PyramidWriter, read_metadata
 
 PITCHED = {"resolution": (20000, 20000), "resolutionunit": "CENTIMETER", "photometric": "rgb", "metadata": None}
@@ -113,7 +114,20 @@ def test_what_wsisr_wrote_is_enlarged_again_only_if_asked(slide: Path, tmp_path:
     once, twice = tmp_path / "once.tif", tmp_path / "twice.tif"
     assert upscaled(slide, once).returncode == 0
     refused(upscaled(once, twice), str(once), "--allow-derived")
-    assert upscaled(once, twice, "--allow-derived").returncode == 0
+    done = upscaled(once, twice, "--allow-derived")
+    assert done.returncode == 0, done.stderr
+    assert f"wsisr: warning: {DERIVED_WARNING}" in done.stderr
+    assert DERIVED_WARNING in read_metadata(twice)["source remarks"]
+
+
+def test_a_preview_calls_no_result_of_wsisr_a_scan(slide: Path, tmp_path: Path) -> None:
+    once, picture = tmp_path / "once.tif", tmp_path / "look.png"
+    assert upscaled(slide, once).returncode == 0
+    command = ("preview", once, "--region", "0,0,64,64", "--model", "bicubic", "--scale", 2, "-o", picture)
+    refused(wsisr(*command), str(once), "--allow-derived")
+    assert not picture.exists()
+    assert wsisr(*command, "--allow-derived").returncode == 0
+    assert picture.exists()
 
 
 def test_the_day_of_the_scan_is_left_out_if_asked(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import typer
 
 from wsisr.cli.options import (
     BOX,
+    AllowDerivedOption,
     ConsistencyOption,
     DeviceOption,
     LevelOption,
@@ -40,6 +41,7 @@ def preview_command(
     device: DeviceOption = "auto",
     perception: PerceptionOption = 0.0,
     consistency: ConsistencyOption = False,
+    allow_derived: AllowDerivedOption = False,
     overwrite: Annotated[bool, flag("--overwrite", "Replace a picture that exists.")] = False,
 ) -> None:
     """Picture one region as scanned, by bicubic and by a model."""
@@ -51,12 +53,15 @@ def preview_command(
     from wsisr.slides import open_slide
     from wsisr.upscaling.plan import training_range_warning
     from wsisr.upscaling.preview import draw_comparison, reference_region, save_png
+    from wsisr.upscaling.provenance import refuse_derived
     from wsisr.upscaling.selection import PixelSelection
 
     check_device_option(device)
     with report_as_usage_error():
         selection = PixelSelection(scale, level, source_mpp, region=parse_numbers(region, int, "--region"))
     with open_slide(slide, mpp, estimate=True, series=series) as opened:
+        if not allow_derived:
+            refuse_derived(slide)
         check_suffix(output, (".png",))
         refuse_source(output, slide)
         check_output(output, overwrite=overwrite)

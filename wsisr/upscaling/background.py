@@ -69,7 +69,7 @@ class BackgroundMask:
         tissue = self.options.tissue
         if not self.skipped_share:
             white = "; nothing is made white" if self.options.white else ""
-            return f"none, for every tile of the result holds tissue ({tissue.origin}){white}"
+            return f"none, for every tile of the result may hold tissue ({tissue.origin}){white}"
         shown = "white" if self.options.white else "bicubic"
         return f"{100 * self.skipped_share:.1f} % of the area without tissue, {tissue.origin}; {shown} there"
 

@@ -32,7 +32,7 @@ from wsisr.upscaling.finished import check_output_names, find_finished_metadata,
 from wsisr.upscaling.magnification_check import check_magnification
 from wsisr.upscaling.plan import UpscaleOptions, UpscalePlan, plan_upscaling
 from wsisr.upscaling.preview import save_png
-from wsisr.upscaling.provenance import read_derived_metadata, refuse_derived
+from wsisr.upscaling.provenance import DERIVED_WARNING, read_derived_metadata, refuse_derived
 from wsisr.upscaling.quality import QualityMonitor
 from wsisr.upscaling.report import QualityFigures, UpscaleReport
 from wsisr.upscaling.request import AnyPath, UpscaleRequest
@@ -161,6 +161,8 @@ def _check_region(
 ) -> SlideRegion:
     """Return the region, with a warning if its tissue looks like another magnification than its pixel size says."""
     region, scale = scale_plan.region, scale_plan.scale
+    if request.allow_derived and read_derived_metadata(request.slide_path):
+        region = replace(region, selection_warnings=(*region.selection_warnings, DERIVED_WARNING))
     if scale == 1:
         return region
     classifier = models.load_magnification_classifier(request.model, scale=scale, device=request.device, mpp=region.mpp)

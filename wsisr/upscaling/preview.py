@@ -18,6 +18,7 @@ from wsisr.imaging.geometry import Box
 from wsisr.imaging.pixels import Rgb, enlarge_image
 from wsisr.models.upscaler import Upscaler
 from wsisr.slides.region import SlideRegion, is_fine_enough, select_region
+from wsisr.upscaling.provenance import read_derived_metadata
 
 LARGEST_PANEL_PIXELS = 2048 * 2048
 """Output pixels of one panel at most: a preview is held in memory."""
@@ -42,15 +43,17 @@ def draw_comparison(region: SlideRegion, upscaler: Upscaler) -> Image.Image:
     low = region.read(Box.from_size(region.size))
     nearest = low.repeat(scale, axis=0).repeat(scale, axis=1)
     network = f"{info}, an estimate" if info.weights else str(info)
+    is_derived = bool(read_derived_metadata(region.slide.info.path))
     panels = {
         "where": _draw_overview(region, nearest.shape[0]),
-        _caption(_region_caption(region), region.mpp): nearest,
+        _caption(_region_caption(region, is_derived), region.mpp): nearest,
         _caption("bicubic", region.mpp, scale): enlarge_image(low, scale, "bicubic"),
         _caption(network, region.mpp, scale): _enlarge_region(region, upscaler),
     }
     reference = reference_region(region, scale)
     if reference:
-        panels[_caption("the slide itself", reference.mpp)] = reference.read(Box.from_size(reference.size))
+        name = "wsisr's own result" if is_derived else "the slide itself"
+        panels[_caption(name, reference.mpp)] = reference.read(Box.from_size(reference.size))
     return _join_panels(panels)
 
 
@@ -93,9 +96,11 @@ def _draw_overview(region: SlideRegion, height: int) -> Rgb:
     return np.asarray(image)
 
 
-def _region_caption(region: SlideRegion) -> str:
+def _region_caption(region: SlideRegion, is_derived: bool) -> str:
     if region.resampling_factor != 1:
         return "shrunk"
+    if is_derived:
+        return "as wsisr wrote it"
     return f"level {region.level} of the slide" if region.level else "as scanned"
 
 

@@ -90,6 +90,10 @@ def refuse_derived(slide: Path) -> None:
         raise SlideError(f"{slide}: wsisr wrote it, its detail is an estimate; give the scan, or --allow-derived")
 
 
+DERIVED_WARNING = "the slide was itself written by wsisr: its detail is an estimate, and the result an estimate of that"
+"""What a result records of its source, if that is no scan; no word of it is the slide's own."""
+
+
 def describe_difference(finished: Mapping[str, str], requested: Mapping[str, str]) -> str | None:
     """Return the first difference between the metadata of a finished file and of what is requested; None if alike.
 
