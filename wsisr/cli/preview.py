@@ -53,7 +53,7 @@ def preview_command(
     from wsisr.slides import open_slide
     from wsisr.upscaling.plan import training_range_warning
     from wsisr.upscaling.preview import draw_comparison, reference_region, save_png
-    from wsisr.upscaling.provenance import refuse_derived
+    from wsisr.upscaling.provenance import DERIVED_WARNING, read_derived_metadata, refuse_derived
     from wsisr.upscaling.selection import PixelSelection
 
     check_device_option(device)
@@ -62,6 +62,8 @@ def preview_command(
     with open_slide(slide, mpp, estimate=True, series=series) as opened:
         if not allow_derived:
             refuse_derived(slide)
+        elif read_derived_metadata(slide):
+            print_warnings([DERIVED_WARNING])
         check_suffix(output, (".png",))
         refuse_source(output, slide)
         check_output(output, overwrite=overwrite)
