@@ -5,6 +5,8 @@ Foreign errors are translated where the foreign library is called, with `raise .
 Any other exception is a bug and keeps its traceback.
 """
 
+from collections.abc import Collection
+
 
 class WsisrError(Exception):
     """Root of every error that the command line shows as one line."""
@@ -72,3 +74,10 @@ def describe_error(error: BaseException) -> str:
     """Return the message of a foreign error on one line of at most 200 characters."""
     words = " ".join(str(error).split()) or type(error).__name__
     return words if len(words) <= 200 else words[:199] + "…"
+
+
+def check_choice(option: str, value: str, choices: Collection[str]) -> None:
+    """Raise `OptionError`, with what to choose from, unless the value is one of the choices."""
+    if value not in choices:
+        *others, last = choices
+        raise OptionError(f"choose {', '.join(others)} or {last}", option=option)

@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
 import typer
 
-from wsisr.errors import OptionError
+from wsisr.errors import OptionError, check_choice
 from wsisr.models.spec import DEVICE_KINDS, SCALES
 
 N = TypeVar("N", int, float)
-
-
-def check_choice(value: str | None, choices: Collection[str], option: str) -> None:
-    """Raise `typer.BadParameter`, a usage error, unless the value is one of the choices or None."""
-    if value is not None and value not in choices:
-        *others, last = choices
-        raise typer.BadParameter(f"choose {', '.join(others)} or {last}", param_hint=option)
 
 
 @contextmanager
@@ -32,7 +25,8 @@ def report_as_usage_error() -> Iterator[None]:
 
 def check_device_option(device: str) -> None:
     """Raise `typer.BadParameter`, a usage error, for an unknown kind of device."""
-    check_choice(device.partition(":")[0], DEVICE_KINDS, "--device")
+    with report_as_usage_error():
+        check_choice("--device", device.partition(":")[0], DEVICE_KINDS)
 
 
 def check_scale_option(scale: int) -> None:

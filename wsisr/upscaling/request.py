@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 from typing import TypeAlias
 
-from wsisr.errors import OptionError, OutputError
+from wsisr.errors import OptionError, OutputError, check_choice
 from wsisr.models.spec import DEVICE_KINDS, PRECISIONS
 from wsisr.tissue import ORIGINS
 from wsisr.upscaling.memory import DEFAULT_MEMORY_GB
@@ -173,15 +173,15 @@ class UpscaleRequest:
         return codec
 
     def _check_choices(self) -> None:
-        _check_choice("--icc", self.icc, ("keep", "srgb"))
-        _check_choice("--background", self.background, ("keep", "white"))
-        _check_choice("--tissue-origin", self.tissue_origin, ORIGINS)
-        _check_choice("--on-error", self.on_error, ("stop", "white"))
-        _check_choice("--precision", self.precision, PRECISIONS)
-        _check_choice("--device", self.device.partition(":")[0], DEVICE_KINDS)
-        _check_choice("--subsampling", self.subsampling, tuple(SUBSAMPLINGS))
+        check_choice("--icc", self.icc, ("keep", "srgb"))
+        check_choice("--background", self.background, ("keep", "white"))
+        check_choice("--tissue-origin", self.tissue_origin, ORIGINS)
+        check_choice("--on-error", self.on_error, ("stop", "white"))
+        check_choice("--precision", self.precision, PRECISIONS)
+        check_choice("--device", self.device.partition(":")[0], DEVICE_KINDS)
+        check_choice("--subsampling", self.subsampling, tuple(SUBSAMPLINGS))
         if self.layout is not None:
-            _check_choice("--layout", self.layout, tuple(LAYOUTS))
+            check_choice("--layout", self.layout, tuple(LAYOUTS))
 
     def _check_layout(self) -> None:
         _ = self.output_codec
@@ -194,9 +194,3 @@ def default_output_path(slide: Path, ending: str) -> Path:
     path = slide.resolve() if slide.is_dir() else slide
     stem = path.name if slide.is_dir() else slide.stem
     return path.with_name(f"{stem.removesuffix('.zarr').removesuffix('.ome')}.{ending}")
-
-
-def _check_choice(option: str, value: str, choices: Collection[str]) -> None:
-    if value not in choices:
-        *others, last = choices
-        raise OptionError(f"choose {', '.join(others)} or {last}", option=option)
