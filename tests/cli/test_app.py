@@ -193,3 +193,34 @@ def test_output_to_a_file_is_not_folded_for_a_screen(monkeypatch: pytest.MonkeyP
     assert console_width(StringIO()) == FILE_COLUMNS
     monkeypatch.setenv("COLUMNS", "80")
     assert console_width(StringIO()) is None
+
+
+ENDING = """
+import atexit, threading
+from wsisr.__main__ import end_process
+atexit.register(lambda: print("registered"))
+go = threading.Event()
+if {thread}:
+    threading.Thread(target=lambda: (go.wait(), print("thread"))).start()
+    threading.Timer(0.01, go.set).start()
+print("not flushed", end="|")
+ended = SystemExit({code!r})
+end_process(ended)
+raise ended
+"""
+
+
+@pytest.mark.parametrize(
+    ("code", "thread", "status", "printed"),
+    [
+        (None, False, 0, "not flushed|registered\n"),
+        (3, False, 3, "not flushed|registered\n"),
+        (1, True, 1, "not flushed|thread\nregistered\n"),
+        ("a text", False, 1, "not flushed|registered\n"),
+    ],
+)
+def test_a_quick_end_loses_no_output_no_exit_function_and_no_thread(
+    code: int | str | None, thread: bool, status: int, printed: str
+) -> None:
+    done = run_script(ENDING.format(code=code, thread=thread))
+    assert (done.returncode, done.stdout) == (status, printed)

@@ -9,14 +9,15 @@ from contextlib import contextmanager
 
 @contextmanager
 def pause_garbage_collection() -> Iterator[None]:
-    """Context for imports: what they create stays, so a collection during them visits many objects and frees none.
+    """Context for imports: what they create stays, so a collection would visit many objects and free none.
 
-    Importing torch 2.13 takes 1.22 s of CPU time instead of 1.36 s (medians of eight in turns, two busy cores).
+    What lives at the end is left out of all later collections, or the first of them would visit it after all.
     """
     was_enabled = gc.isenabled()
     gc.disable()
     try:
         yield
     finally:
+        gc.freeze()
         if was_enabled:
             gc.enable()
