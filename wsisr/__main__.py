@@ -56,7 +56,7 @@ def end_process(ended: SystemExit) -> None:
     if not isinstance(code, int) or not all(thread.daemon for thread in others):
         return
     end_at_signals()
-    atexit._run_exitfuncs()  # noqa: SLF001 - what Python calls at this point; there is no public name for it
+    atexit._run_exitfuncs()  # what Python calls at this point; there is no public name for it
     try:
         sys.stdout.flush()
         sys.stderr.flush()
