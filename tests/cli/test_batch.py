@@ -16,7 +16,7 @@ from typer.testing import CliRunner, Result
 from tests.support.disks import make_readable_folder, run_as_nobody
 from tests.support.samples import make_noise, write_tiff
 from wsisr.cli.app import app
-from wsisr.cli.batch import check_report_path, run_batch, select_shard, write_batch_report
+from wsisr.cli.batch import BatchItem, check_report_path, run_batch, select_shard, write_batch_report
 from wsisr.errors import OutputError
 from wsisr.imaging.geometry import Size
 
@@ -126,6 +126,47 @@ def test_two_slides_of_one_name_are_refused_before_any_work(slides: list[Path], 
     assert not (tmp_path / "out").exists()
 
 
+def test_two_slides_of_one_output_are_both_named(slides: list[Path], tmp_path: Path) -> None:
+    table = tmp_path / "cohort.csv"
+    table.write_text("path,output\na.tif,same\nb.tif,same.x2.ome.tif\n")
+    refused = upscaled(table, "-o", tmp_path / "out")
+    assert isinstance(refused.exception, OutputError)
+    assert f"would be written from {slides[0]} and from {slides[1]}" in str(refused.exception)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.usefixtures("slides")
+def test_a_folder_is_its_slides_and_never_its_results(tmp_path: Path) -> None:
+    report = tmp_path / "run.json"
+    assert upscaled(tmp_path, "--report", report).exit_code == 0
+    assert states(report) == ["done", "done"]
+    again = upscaled(tmp_path, "--report", report)
+    assert again.exit_code == 0
+    assert states(report) == ["finished before", "finished before"]
+    assert "2 files that wsisr wrote, left out: " in again.stderr
+    assert f"2 slides; each result goes beside its slide, the first is {tmp_path / 'a.x2.ome.tif'}" in again.stderr
+
+
+@pytest.mark.parametrize("output", ["out/", "out", "made"])
+def test_one_match_of_a_pattern_behaves_as_two(slides: list[Path], tmp_path: Path, output: str) -> None:
+    (tmp_path / "made").mkdir()
+    given_output = f"{tmp_path}/{output}"
+    assert upscaled(tmp_path / "a*.tif", "-o", given_output).exit_code == 0
+    assert upscaled(slides[1], "-o", given_output).exit_code == 0
+    assert sorted(path.name for path in Path(given_output).iterdir()) == ["a.x2.ome.tif", "b.x2.ome.tif"]
+    assert isinstance(upscaled(tmp_path / "a*.tif", "-o", tmp_path / "one.tif").exception, OutputError)
+
+
+@pytest.mark.usefixtures("slides")
+def test_a_table_gives_pixel_size_case_and_output(tmp_path: Path) -> None:
+    table, report = tmp_path / "cohort.csv", tmp_path / "run.json"
+    table.write_text("path,mpp,case,output\na.tif,0.4,P1,first\nb.tif,,P2,second.svs\n")
+    assert upscaled(table, "-o", tmp_path / "out", "--report", report).exit_code == 0
+    first, second = json.loads(report.read_bytes())["slides"]
+    assert (first["output"], first["mpp"], first["case"]) == (str(tmp_path / "out" / "first.x2.ome.tif"), 0.2, "P1")
+    assert (second["output"], second["mpp"], second["case"]) == (str(tmp_path / "out" / "second.svs"), 0.25, "P2")
+
+
 def test_a_slide_that_is_given_twice_is_one(slides: list[Path], tmp_path: Path) -> None:
     done = upscaled(*slides, slides[0], "-o", tmp_path / "out", "--report", tmp_path / "run.json")
     assert done.exit_code == 0
@@ -149,8 +190,8 @@ def test_a_report_replaces_nothing_but_a_report(slides: list[Path], tmp_path: Pa
 
 
 def test_the_report_of_a_stopped_run_tells_where_it_stopped(slides: list[Path], tmp_path: Path) -> None:
-    def stopping_at_b(slide: Path, _output: Path) -> dict[str, str]:
-        if slide == slides[1]:
+    def stopping_at_b(item: BatchItem) -> dict[str, str]:
+        if item.slide == slides[1]:
             raise typer.Exit(130)
         return {"state": "done"}
 
@@ -164,7 +205,7 @@ def test_no_slide_is_begun_after_a_wish_to_stop_that_came_too_late_for_the_one_b
 ) -> None:
     stop = Event()
 
-    def done_nevertheless(_slide: Path, _output: Path) -> dict[str, str]:
+    def done_nevertheless(_item: BatchItem) -> dict[str, str]:
         stop.set()
         return {"state": "done"}
 
@@ -177,8 +218,8 @@ def test_no_slide_is_begun_after_a_wish_to_stop_that_came_too_late_for_the_one_b
 def test_a_bug_costs_one_slide_and_keeps_its_traceback(
     slides: list[Path], tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    def wrong_about_a(slide: Path, _output: Path) -> dict[str, str]:
-        return {"state": "done"} if slide == slides[1] else {"state": str(1 // 0)}
+    def wrong_about_a(item: BatchItem) -> dict[str, str]:
+        return {"state": "done"} if item.slide == slides[1] else {"state": str(1 // 0)}
 
     run_batch(jobs_of(slides), wrong_about_a, Event(), tmp_path / "run.json")
     assert states(tmp_path / "run.json") == ["failed", "done"]
@@ -263,8 +304,8 @@ def test_namesakes_have_work_folders_of_their_own(slides: list[Path], tmp_path: 
     assert len(list(work.iterdir())) == 2
 
 
-def jobs_of(slides: list[Path]) -> list[tuple[Path, Path]]:
-    return [(slide, slide.with_suffix(".ome.tif")) for slide in slides]
+def jobs_of(slides: list[Path]) -> list[BatchItem]:
+    return [BatchItem(slide, slide.with_suffix(".ome.tif")) for slide in slides]
 
 
 def test_a_report_does_not_replace_the_result(slides: list[Path], tmp_path: Path) -> None:

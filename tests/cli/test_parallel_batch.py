@@ -14,9 +14,9 @@ import typer
 from typer.testing import CliRunner, Result
 
 from tests.support.samples import make_noise, write_tiff
-from wsisr.cli import upscale
+from wsisr.cli import cohort
 from wsisr.cli.app import app
-from wsisr.cli.batch import ReportRow
+from wsisr.cli.batch import BatchItem, ReportRow
 from wsisr.cli.frontend import STOPPED_MESSAGE, Frontend
 from wsisr.cli.progress import ProgressFormatter
 from wsisr.cli.resources import ParallelResources
@@ -59,18 +59,18 @@ class CtrlC(Waiting):
         super().happens()
 
 
-class Killed(upscale.SlideEnlargement):
+class Killed(cohort.SlideEnlargement):
     """The process of one of the slides is killed."""
 
-    def __call__(self, slide: Path, output: Path, frontend: Frontend, slot: WorkerSlot | None = None) -> ReportRow:
-        return super().__call__(slide, output, Fated(frontend) if slide.name == "b.tif" else frontend, slot)
+    def __call__(self, item: BatchItem, frontend: Frontend, slot: WorkerSlot | None = None) -> ReportRow:
+        return super().__call__(item, Fated(frontend) if item.slide.name == "b.tif" else frontend, slot)
 
 
-class Interrupted(upscale.SlideEnlargement):
+class Interrupted(cohort.SlideEnlargement):
     """One Ctrl-C while slides are in hand: a second would end this process, and the tests with it, at once."""
 
-    def __call__(self, slide: Path, output: Path, frontend: Frontend, slot: WorkerSlot | None = None) -> ReportRow:
-        return super().__call__(slide, output, CtrlC(frontend) if slide.name == "a.tif" else Waiting(frontend), slot)
+    def __call__(self, item: BatchItem, frontend: Frontend, slot: WorkerSlot | None = None) -> ReportRow:
+        return super().__call__(item, CtrlC(frontend) if item.slide.name == "a.tif" else Waiting(frontend), slot)
 
 
 def upscaled(folder: Path, slides: list[Path], *options: str) -> Result:
@@ -122,7 +122,7 @@ def test_a_killed_process_fails_its_slide_alone_and_the_same_command_finishes_it
 ) -> None:
     folder = tmp_path / "out"
     with monkeypatch.context() as patch:
-        patch.setattr(upscale, "SlideEnlargement", Killed)
+        patch.setattr(cohort, "SlideEnlargement", Killed)
         done = upscaled(folder, slides, "--jobs", "2")
     assert done.exit_code == 3
     assert states(folder) == ["done", "failed", "done"]
@@ -138,7 +138,7 @@ def test_ctrl_c_ends_all_after_what_is_in_hand_and_the_same_command_goes_on(
 ) -> None:
     folder = tmp_path / "out"
     with monkeypatch.context() as patch:
-        patch.setattr(upscale, "SlideEnlargement", Interrupted)
+        patch.setattr(cohort, "SlideEnlargement", Interrupted)
         done = upscaled(folder, slides, "--jobs", "2")
     assert done.exit_code == 130
     assert done.stderr.count(STOPPED_MESSAGE) == 1

@@ -32,7 +32,7 @@ from wsisr.dataset.reader import HEADER, MANIFEST, PatchStore
 from wsisr.dataset.recipe import Recipe
 from wsisr.dataset.shard_writer import ShardWriter
 from wsisr.dataset.slide_facts import SlideFacts
-from wsisr.errors import DatasetError, OutputError
+from wsisr.errors import DatasetError, OutputError, SlideError
 from wsisr.imaging.geometry import Size
 
 
@@ -187,7 +187,7 @@ def test_a_folder_without_permission_is_one_line(tmp_path: Path) -> None:
                 pytest.raises(OutputError, match="permission denied; choose a folder that you may write"),
             ):
                 build_small_dataset(hidden, [path])
-        with run_as_nobody(), pytest.raises(DatasetError, match="cannot be looked into"):
+        with run_as_nobody(), pytest.raises(SlideError, match="cannot be looked into"):
             build_small_dataset(folder / "dataset", [tmp_path])
 
 

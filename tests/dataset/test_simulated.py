@@ -25,6 +25,7 @@ from wsisr.errors import ConfigError, DatasetError, OutputError, WsisrError
 from wsisr.imaging.geometry import Size
 from wsisr.imaging.pixels import enlarge_image
 from wsisr.slides import open_slide
+from wsisr.slides.listing import SlideEntry
 from wsisr.training.config import DataConfig, NetworkConfig, ScheduleConfig, TrainConfig
 from wsisr.training.loop import TrainingRun
 from wsisr.training.sampler import BatchSampler
@@ -36,7 +37,7 @@ COARSE = Simulation(scales=(2, 4))
 def make_simulated_builder(
     folder: Path, slides: Sequence[Path], held_out: Sequence[Path] = (), simulation: Simulation = COARSE
 ) -> DatasetBuilder:
-    sources = assign_slides(slides, held_out, RECIPE)
+    sources = assign_slides(map(SlideEntry, slides), map(SlideEntry, held_out), RECIPE)
     return DatasetBuilder(plan_simulated_dataset(sources, folder, RECIPE, simulation, BuildOptions()))
 
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from wsisr.dataset.recipe import Recipe
 from wsisr.dataset.slides_and_splits import DatasetSlide, assign_slides, assign_slides_by_table, read_case_table
 from wsisr.errors import DatasetError
+from wsisr.slides.listing import SlideEntry, list_slides
 
 NAMES = st.sampled_from(["a", "A", "a~2", "b", "b~3", "c_1", "C_2"])
 PATHS = st.builds(
@@ -35,7 +36,7 @@ def paths_of(sources: Iterable[DatasetSlide]) -> list[Path]:
 
 
 def sources(slides: Iterable[Path], held_out: Iterable[Path] = ()) -> list[DatasetSlide]:
-    return assign_slides(slides, held_out, Recipe())
+    return assign_slides(list_slides(slides).entries, list_slides(held_out).entries, Recipe())
 
 
 @given(paths=st.lists(PATHS))
@@ -64,25 +65,6 @@ def test_no_case_is_in_two_splits(paths: list[Path], held_out: list[Path]) -> No
     assert all(len(each) == 1 for each in splits.values())
 
 
-def test_a_folder_stands_for_the_slides_in_it_by_name(tmp_path: Path) -> None:
-    slides = touched(tmp_path, "a.SVS", "b.tif", "c.ndpi")
-    touched(tmp_path, "notes.txt", "._a.svs", "inside/d.svs")
-    assert paths_of(sources([tmp_path])) == slides
-
-
-def test_a_folder_of_dicom_files_is_one_slide(tmp_path: Path) -> None:
-    touched(tmp_path, "1.2.840/0.dcm", "1.2.840/1.dcm", "a.svs")
-    found = sources([tmp_path])
-    assert [source.name for source in found] == ["1.2.840", "a.svs"]
-    assert [source.name for source in sources([tmp_path / "1.2.840"])] == ["1.2.840"]
-
-
-def test_an_ome_zarr_is_one_slide(tmp_path: Path) -> None:
-    touched(tmp_path, "a.ome.zarr/zarr.json", "a.ome.zarr/0/zarr.json", "b.qptiff")
-    assert [source.name for source in sources([tmp_path])] == ["a.ome.zarr", "b.qptiff"]
-    assert [source.name for source in sources([tmp_path / "a.ome.zarr"])] == ["a.ome.zarr"]
-
-
 def test_a_slide_that_is_given_twice_counts_once(tmp_path: Path) -> None:
     first, second = touched(tmp_path, "a.svs", "b.svs")
     assert paths_of(sources([second, tmp_path, second])) == [second, first]
@@ -100,16 +82,6 @@ def test_a_case_on_both_sides_is_refused(tmp_path: Path) -> None:
         sources([first], [second])
 
 
-def test_a_folder_without_slides_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match="no slide in this folder"):
-        sources([tmp_path])
-
-
-def test_a_name_may_be_anything_where_the_slide_is_given_by_it(tmp_path: Path) -> None:
-    slides = touched(tmp_path, "scan 7")
-    assert paths_of(sources(slides)) == slides
-
-
 def table(folder: Path, *lines: str) -> Path:
     path = folder / "cases.csv"
     path.write_text("\n".join(lines) + "\n")
@@ -119,14 +91,16 @@ def table(folder: Path, *lines: str) -> Path:
 def test_a_table_says_the_case_and_perhaps_the_split(tmp_path: Path) -> None:
     touched(tmp_path, "x1.svs", "x2.svs", "y.svs")
     cases = read_case_table(table(tmp_path, "slide,case,split", "x1.svs,P1,val", "x2,P1,val", "y.svs,P2,"))
-    found = assign_slides_by_table([tmp_path], cases, Recipe(val_share=0.0))
+    found = assign_slides_by_table(list_slides([tmp_path]).entries, cases, Recipe(val_share=0.0))
     assert [(source.case, source.split) for source in found] == [("P1", "val"), ("P1", "val"), ("P2", "train")]
 
 
 def test_a_slide_that_is_not_in_the_table_is_refused(tmp_path: Path) -> None:
     slides = touched(tmp_path, "a.svs", "b.svs")
     with pytest.raises(DatasetError, match=r"b\.svs: is not in the table of cases"):
-        assign_slides_by_table(slides, read_case_table(table(tmp_path, "slide,case", "a.svs,P1")), Recipe())
+        assign_slides_by_table(
+            map(SlideEntry, slides), read_case_table(table(tmp_path, "slide,case", "a.svs,P1")), Recipe()
+        )
 
 
 @pytest.mark.parametrize(

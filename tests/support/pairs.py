@@ -21,6 +21,7 @@ from wsisr.dataset.slides_and_splits import assign_slides
 from wsisr.errors import WsisrError
 from wsisr.imaging.geometry import Size
 from wsisr.imaging.pixels import Rgb, enlarge_image, shrink_image
+from wsisr.slides.listing import list_slides
 
 RECIPE = Recipe(patch_px=64)
 SMALL = Size(192, 128)
@@ -56,7 +57,11 @@ def make_builder(
     options: BuildOptions = DEFAULT_OPTIONS,
 ) -> DatasetBuilder:
     """Return the builder of a dataset of pyramid pairs, which has not begun."""
-    return DatasetBuilder(plan_pyramid_dataset(assign_slides(slides, held_out, recipe), folder, recipe, options))
+    return DatasetBuilder(
+        plan_pyramid_dataset(
+            assign_slides(list_slides(slides).entries, list_slides(held_out).entries, recipe), folder, recipe, options
+        )
+    )
 
 
 def build_small_dataset(

@@ -11,7 +11,7 @@ import traceback
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import typer
 
@@ -29,14 +29,23 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-BatchItem = tuple[Path, Path]
-"""A slide and its output."""
+
+class BatchItem(NamedTuple):
+    """A slide and its output, with what a table says of the slide."""
+
+    slide: Path
+    output: Path
+    mpp: float | None = None
+    """Pixel size of level 0 in um/px."""
+    case: str | None = None
+    """Patient or specimen."""
+
 
 ReportRow = dict[str, Any]
 """A slide's entry in the report: `slide`, `output`, `state`, and figures or an error."""
 
-EnlargeSlide = Callable[[Path, Path], ReportRow]
-"""Enlarges a slide to an output. Raises `WsisrError`, or `typer.Exit` after a stop request."""
+EnlargeSlide = Callable[[BatchItem], ReportRow]
+"""Enlarges a slide. Raises `WsisrError`, or `typer.Exit` after a stop request."""
 
 
 def select_shard(slides: Sequence[T], shard: str | None) -> Sequence[T]:
@@ -73,12 +82,14 @@ def _check_file(file: Path, check: Callable[[Path], bool]) -> bool:
 def refuse_shared_outputs(items: Sequence[BatchItem]) -> None:
     """Raise `OutputError` if two slides would have one output."""
     slides: dict[Path, Path] = {}
-    for slide, output in items:
-        other = slides.setdefault(output, slide)
-        if other is not slide:
-            raise OutputError(
-                f"{output}: would be written from {other} and from {slide}; give them in runs of their own"
-            )
+    shared = [(other, item) for item in items if (other := slides.setdefault(item.output, item.slide)) != item.slide]
+    if shared:
+        other, item = shared[0]
+        more = f" (and {format_count(len(shared) - 1, 'other slide')} likewise)" if len(shared) > 1 else ""
+        raise OutputError(
+            f"{item.output}: would be written from {other} and from {item.slide}{more}; name their outputs in a CSV "
+            "with the columns path and output, or give them in runs of their own"
+        )
 
 
 def run_batch(
@@ -108,7 +119,7 @@ def run_batch(
 def run_single(item: BatchItem, enlarge: EnlargeSlide, report: Path | None = None) -> ReportRow:
     """Enlarge the only slide of a run. An error or a stop is reported, too, and raised."""
     try:
-        row = enlarge(*item)
+        row = enlarge(item)
     except (typer.Exit, KeyboardInterrupt):
         try_write_report(report, [report_row(item, "stopped")])
         raise
@@ -125,7 +136,7 @@ def attempt_item(item: BatchItem, enlarge: EnlargeSlide, position: str) -> Repor
     A bug, too: it must cost one slide, not the night.
     """
     try:
-        return report_row(item) | enlarge(*item)
+        return report_row(item) | enlarge(item)
     except WsisrError as error:
         return report_failure(item, str(error), position)
     except typer.Exit:
@@ -133,7 +144,7 @@ def attempt_item(item: BatchItem, enlarge: EnlargeSlide, position: str) -> Repor
     except Exception as error:  # noqa: BLE001 - printed with its traceback, and reported
         stderr_console.print(traceback.format_exc(), soft_wrap=True, markup=False, highlight=False, emoji=False)
         reason = f"{type(error).__name__}: {describe_error(error)}"
-        return report_failure(item, f"{item[0]}: a bug of wsisr's, whose traceback is above ({reason})", position)
+        return report_failure(item, f"{item.slide}: a bug of wsisr's, whose traceback is above ({reason})", position)
 
 
 def report_failure(item: BatchItem, error: str, position: str) -> ReportRow:
@@ -144,8 +155,9 @@ def report_failure(item: BatchItem, error: str, position: str) -> ReportRow:
 
 def report_row(item: BatchItem, state: str | None = None, **more: str) -> ReportRow:
     """Return the beginning of a slide's report entry."""
-    slide, output = item
-    return {"slide": str(slide), "output": str(output)} | ({"state": state} if state else {}) | more
+    case = {} if item.case is None else {"case": item.case}
+    row = {"slide": str(item.slide), "output": str(item.output)} | case
+    return row | ({"state": state} if state else {}) | more
 
 
 def check_report_path(report: Path | None, results: Iterable[Path]) -> None:

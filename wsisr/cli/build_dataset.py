@@ -29,6 +29,7 @@ from wsisr.cli.datasets import (
 from wsisr.cli.options import AllowDerivedOption, QuietOption
 from wsisr.cli.packing import pack_command
 from wsisr.cli.simulated import build_simulated_pairs
+from wsisr.cli.slide_words import list_given_slides
 
 
 def build_pyramid_pairs(
@@ -61,13 +62,15 @@ def build_pyramid_pairs(
 
     if cases and validation:
         raise typer.BadParameter("give the split in the table, or slides to hold out, not both", param_hint="--cases")
-    if len(slides) == 1:  # among several, a missing slide is a failed slide
+    listed = list_given_slides(slides, results=allow_derived)
+    held_out = list_given_slides(validation, results=allow_derived).entries if validation else ()
+    if listed.is_single:  # among several, a missing slide is a failed slide
         require_existing(slides)
     recipe = Recipe(patch_px, coarsest_mpp, most_patches, case_pattern, overlap, val_share)
     if cases:
-        sources = assign_slides_by_table(slides, read_case_table(cases), recipe)
+        sources = assign_slides_by_table(listed.entries, read_case_table(cases), recipe)
     else:
-        sources = assign_slides(slides, validation or [], recipe)
+        sources = assign_slides(listed.entries, held_out, recipe)
     builder = DatasetBuilder(
         plan_pyramid_dataset(
             sources, output, recipe, BuildOptions(jobs or count_usable_cores(), overwrite, allow_derived)

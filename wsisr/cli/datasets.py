@@ -12,6 +12,7 @@ import typer
 from wsisr.cli.console import print_message, stdout_console
 from wsisr.cli.exit_codes import EXIT_PARTLY_FAILED
 from wsisr.cli.options import UM_PER_PX, flag
+from wsisr.cli.slide_words import SLIDES_HELP
 from wsisr.errors import DatasetNotFoundError
 from wsisr.progress import format_count
 
@@ -41,7 +42,7 @@ def require_existing(paths: Sequence[Path]) -> None:
 
 SlidesArgument = Annotated[
     list[Path],
-    typer.Argument(metavar="SLIDE", help="Slides. A folder stands for the slides in it."),
+    typer.Argument(metavar="SLIDE", help=SLIDES_HELP),
 ]
 ValidationOption = Annotated[
     list[Path] | None,

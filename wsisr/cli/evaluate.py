@@ -18,6 +18,7 @@ from wsisr.cli.options import (
     flag,
     slide_argument,
 )
+from wsisr.cli.slide_words import SLIDES_HELP
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from wsisr.imaging.pixels import FilterName
     from wsisr.models.upscaler import Upscaler
     from wsisr.progress import Progress
+    from wsisr.slides.listing import SlideEntry
 
 STEPS_PER_ROW = 1000
 """Steps of the progress bar for each row of the score table."""
@@ -42,7 +44,7 @@ class KernelName(StrEnum):
 class EvaluationCase(NamedTuple):
     """A level to evaluate on, and how its low-resolution input is made: one row of the score table."""
 
-    slide: Path
+    slide: SlideEntry
     series: int | None
     level: int
     kernel: FilterName
@@ -50,7 +52,7 @@ class EvaluationCase(NamedTuple):
 
 
 def evaluate_command(
-    slides: Annotated[list[Path], slide_argument("Slides to measure on.", metavar="SLIDE")],
+    slides: Annotated[list[Path], slide_argument(SLIDES_HELP, metavar="SLIDE")],
     scale: Annotated[int, typer.Option(metavar="2|4", help="Enlarge 2 or 4 times along each axis.")],
     model: Annotated[
         str | None,
@@ -99,6 +101,7 @@ def evaluate_command(
     from wsisr.cli.console import relay_warnings, stdout_console
     from wsisr.cli.progress import show_progress
     from wsisr.cli.selection import check_device_option, check_scale_option
+    from wsisr.cli.slide_words import list_given_slides
     from wsisr.evaluation import Sampling, measure_flat_images
     from wsisr.files import check_output, check_suffix
     from wsisr.models.back_projection import ConsistentUpscaler
@@ -112,11 +115,11 @@ def evaluate_command(
     if json_file:
         check_suffix(json_file, (".json",))
         check_output(json_file, overwrite=overwrite)
-    for slide in slides:
-        if not allow_derived:
-            refuse_derived(slide)
+    listed = list_given_slides(slides, results=allow_derived)
+    for slide in () if allow_derived else listed.paths:
+        refuse_derived(slide)
     kernels = choose_filters(kernel)
-    images = list(_list_levels(slides, series, level or [0], all_levels))
+    images = list(_list_levels(listed.entries, series, level or [0], all_levels))
     cases = [EvaluationCase(*image, filter_name, quality) for image in images for filter_name in kernels]
     upscaler = load_upscaler(model, scale=scale, device=device)
     upscaler = ConsistentUpscaler(upscaler) if consistency else upscaler
@@ -138,19 +141,19 @@ def choose_filters(names: Sequence[KernelName] | None) -> list[FilterName]:
 
 
 def _list_levels(
-    slides: Sequence[Path], series: int | None, levels: Sequence[int], all_levels: bool
-) -> Iterator[tuple[Path, int | None, int]]:
-    """Yield path, series and level of each image. Opens every slide, so that unreadable ones stop the command early."""
+    slides: Sequence[SlideEntry], series: int | None, levels: Sequence[int], all_levels: bool
+) -> Iterator[tuple[SlideEntry, int | None, int]]:
+    """Yield slide, series and level of each image. Opens all, so that unreadable slides stop the command early."""
     from wsisr.cli.console import print_warnings
     from wsisr.evaluation import list_levels_to_evaluate
     from wsisr.slides import open_slide
 
-    for path in dict.fromkeys(slides):
-        with open_slide(path, series=series) as slide:
+    for entry in slides:
+        with open_slide(entry.path, entry.mpp, series=series) as slide:
             print_warnings(slide.info.warnings)
             for level in list_levels_to_evaluate(slide.info) if all_levels else dict.fromkeys(levels):
                 slide.info.get_level(level)
-                yield path, series, level
+                yield entry, series, level
 
 
 def _evaluate_cases(
@@ -164,7 +167,7 @@ def _evaluate_cases(
 
     total = STEPS_PER_ROW * len(jobs)
     for number, job in enumerate(jobs):
-        with open_slide(job.slide, series=job.series) as slide:
+        with open_slide(job.slide.path, job.slide.mpp, series=job.series) as slide:
             for step in evaluated(slide, upscaler, job.level, job.kernel, sampling, job.quality):
                 if isinstance(step, ScoreRow):
                     rows.append(step)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from wsisr.cli.options import JsonLinesOption, SeriesOption, slide_argument
+from wsisr.cli.slide_words import SLIDES_HELP
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -23,7 +24,7 @@ SlideFacts = dict[str, Any]
 def info_command(
     slides: Annotated[
         list[Path],
-        slide_argument("Slides. A folder is one OME-Zarr or DICOM slide.", metavar="SLIDE"),
+        slide_argument(SLIDES_HELP, metavar="SLIDE"),
     ],
     series: SeriesOption = None,
     as_json: JsonLinesOption = False,
@@ -33,10 +34,13 @@ def info_command(
 
     from wsisr.cli.batch import check_each_file
     from wsisr.cli.console import stdout_console
+    from wsisr.cli.slide_words import list_given_slides
     from wsisr.slides import open_slide
 
+    entries = {entry.path: entry for entry in list_given_slides(slides, results=True).entries}
+
     def print_info(slide: Path) -> bool:
-        with open_slide(slide, estimate=True, series=series) as opened:
+        with open_slide(slide, entries[slide].mpp, estimate=True, series=series) as opened:
             facts = slide_facts(opened.info)
         if as_json:
             typer.echo(json.dumps(facts))
@@ -44,7 +48,7 @@ def info_command(
             stdout_console.print(_build_table(facts))
         return True
 
-    check_each_file(slides, print_info)
+    check_each_file(list(entries), print_info)
 
 
 def slide_facts(info: SlideInfo) -> SlideFacts:

@@ -2,25 +2,46 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from wsisr.errors import OutputError
 from wsisr.files import is_zarr, translate_disk_errors
 
+if TYPE_CHECKING:
+    from wsisr.slides.listing import SlideEntry
 
-def is_output_folder(output: Path) -> bool:
-    """Return whether an output is a folder for several results, not an OME-Zarr, which is a folder itself."""
+
+def is_output_folder(output: str, layout: str | None = None) -> bool:
+    """Return whether an output is a folder for results, however many: it ends in a slash, exists, or has no suffix.
+
+    An OME-Zarr, which is a folder itself, is one result. With a layout, a name without a suffix is one result.
+    """
     from wsisr.writing.layouts.catalog import LAYOUTS
 
-    return output.is_dir() and output.suffix.lower() not in LAYOUTS["ome-zarr"].suffixes and not is_zarr(output)
+    path = Path(output)
+    if output.endswith(("/", os.sep)):
+        return True
+    if path.is_dir():
+        return path.suffix.lower() not in LAYOUTS["ome-zarr"].suffixes and not is_zarr(path)
+    return not path.suffix and layout is None and not path.exists()
 
 
-def output_path_for(folder: Path | None, slide: Path, ending: str) -> Path:
-    """Return the output path of one slide of several: in the folder, or without one beside the slide."""
+def output_path_for(folder: Path | None, entry: SlideEntry, ending: str) -> Path:
+    """Return the output path of one slide of several: in the folder, or without one beside the slide.
+
+    A table may name it; without a suffix that stands for a layout, the name gets the ending.
+    """
     from wsisr.upscaling.request import default_output_path
+    from wsisr.writing.layouts.catalog import LAYOUTS
 
-    path = default_output_path(slide, ending)
-    return folder / path.name if folder else path
+    if entry.output is None:
+        path = default_output_path(entry.path, ending)
+        return folder / path.name if folder else path
+    is_complete = any(entry.output.suffix.lower() in layout.suffixes for layout in LAYOUTS.values())
+    name = entry.output if is_complete else entry.output.with_name(f"{entry.output.name}.{ending}")
+    return (folder or entry.path.parent) / name
 
 
 def create_output_folder(folder: Path) -> None:

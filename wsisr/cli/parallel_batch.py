@@ -42,7 +42,7 @@ MESSAGE_EVERY_S = 0.1
 class SlideEnlarger(Protocol):
     """Enlarges a slide in a worker. It is pickled: a frozen dataclass at module level."""
 
-    def __call__(self, slide: Path, output: Path, frontend: Frontend, slot: WorkerSlot) -> ReportRow: ...
+    def __call__(self, item: BatchItem, frontend: Frontend, slot: WorkerSlot) -> ReportRow: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +72,7 @@ def run_parallel_batch(
     done: dict[int, ReportRow] = {}
     begun: dict[int, ReportRow] = {}
     try_write_report(report, [])
-    display = _BatchDisplay([slide.name for slide, _ in items])
+    display = _BatchDisplay([item.slide.name for item in items])
     task = _WorkerTask(enlarge, len(items), stderr_console.is_terminal)
     with (
         display.show_bars(),
@@ -108,7 +108,7 @@ def _row_of_finished_job(event: WorkerEvent[ReportRow], items: Sequence[BatchIte
     if isinstance(event, WorkerDied):
         item = items[event.job]
         advice = "fewer --jobs or less --memory may help; the same command goes on from what is finished"
-        error = f"{item[0]}: its process was ended from outside ({event.reason}); {advice}"
+        error = f"{item.slide}: its process was ended from outside ({event.reason}); {advice}"
         return report_failure(item, error, f"{event.job + 1} of {len(items)}")
     return None
 

@@ -23,6 +23,7 @@ from wsisr.cli.datasets import (
     require_existing,
 )
 from wsisr.cli.options import AllowDerivedOption, QuietOption
+from wsisr.cli.slide_words import list_given_slides
 
 
 def build_simulated_pairs(
@@ -58,12 +59,14 @@ def build_simulated_pairs(
     from wsisr.dataset.slides_and_splits import assign_slides
     from wsisr.parallel.cpu import count_usable_cores
 
-    if len(slides) == 1:  # among several, a missing slide is a failed slide
+    listed = list_given_slides(slides, results=allow_derived)
+    held_out = list_given_slides(validation, results=allow_derived).entries if validation else ()
+    if listed.is_single:  # among several, a missing slide is a failed slide
         require_existing(slides)
     recipe = Recipe(patch_px, coarsest_mpp, most_patches, case_pattern, val_share=val_share)
     degradation_steps = read_degradation(degradation) if degradation else CAPTURE
     simulation = Simulation(degradation_steps, tuple(dict.fromkeys(scale or (2, 4))), seed)
-    sources = assign_slides(slides, validation or [], recipe)
+    sources = assign_slides(listed.entries, held_out, recipe)
     options = BuildOptions(jobs or count_usable_cores(), overwrite, allow_derived)
     builder = DatasetBuilder(plan_simulated_dataset(sources, output, recipe, simulation, options))
     build_and_show(builder, quiet=quiet)

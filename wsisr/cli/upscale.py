@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from wsisr.cli.frontend import INTERRUPTED_MESSAGE, Frontend, TerminalFrontend
 from wsisr.cli.options import (
     BATCH_AND_MACHINES,
     BOX,
@@ -31,24 +27,19 @@ from wsisr.cli.options import (
     flag,
     slide_argument,
 )
-from wsisr.cli.output_paths import create_output_folder, is_output_folder, output_path_for
-from wsisr.cli.resources import ParallelResources, check_jobs_option
+from wsisr.cli.resources import check_jobs_option
 from wsisr.cli.selection import parse_numbers, report_as_usage_error
-
-if TYPE_CHECKING:
-    from wsisr.cli.batch import BatchItem, ReportRow
-    from wsisr.parallel.processes import WorkerSlot
-    from wsisr.upscaling.request import UpscaleRequest
+from wsisr.cli.slide_words import SLIDES_HELP
 
 
 def upscale_command(
-    slides: Annotated[list[Path], slide_argument("Slides: files; OME-Zarr or DICOM folders.", metavar="SLIDE")],
+    slides: Annotated[list[Path], slide_argument(SLIDES_HELP, metavar="SLIDE")],
     scale: Annotated[int | None, typer.Option(metavar="2|4", help="Enlarge 2 or 4 times along each axis.")] = None,
     target_mpp: Annotated[
         float | None, typer.Option(metavar=UM_PER_PX, help="Or give the output this pixel size.")
     ] = None,
     output: Annotated[
-        Path | None,
+        str | None,
         typer.Option("--output", "-o", metavar="PATH", help="Output, or folder for several slides."),
     ] = None,
     region: Annotated[str | None, typer.Option(metavar=BOX, help="Only this box, in px of level 0.")] = None,
@@ -248,17 +239,19 @@ def upscale_command(
     ] = False,
 ) -> None:
     """Upscale slides into new pyramidal files."""
-    from wsisr.cli import batch as batch_run
+    from wsisr.cli.cohort import RunOptions, run_upscale
+    from wsisr.cli.output_paths import is_output_folder
+    from wsisr.cli.slide_words import list_given_slides
     from wsisr.upscaling.request import UpscaleRequest
 
     check_jobs_option(jobs)
-    slides = list(dict.fromkeys(slides))
-    several = len(slides) > 1 or shard is not None or (output is not None and is_output_folder(output))
+    listed = list_given_slides(slides, results=allow_derived)
+    several = not listed.is_single or shard is not None or (output is not None and is_output_folder(output, layout))
     if several and (save_mask or tissue not in ("auto", "none")):
         raise typer.BadParameter("a mask belongs to one slide; give slides with masks one by one")
     with report_as_usage_error():
         request = UpscaleRequest(
-            slides[0],
+            listed.entries[0].path,
             scale=scale,
             target_mpp=target_mpp,
             output=None if several else output,
@@ -299,52 +292,5 @@ def upscale_command(
             keep_work=keep_work,
             dry_run=dry_run,
         )
-    if several:
-        items = [(slide, output_path_for(output, slide, request.output_ending)) for slide in slides]
-        batch_run.refuse_shared_outputs(items)
-        batch_run.check_report_path(report, [result for _, result in items])
-        if output:
-            create_output_folder(output)
-        items = list(batch_run.select_shard(items, shard))
-        resources = ParallelResources.from_options(jobs, len(items), device, model)
-        rows = enlarge_slides(SlideEnlargement(request, resources, quiet), items, report)
-        batch_run.write_batch_report(report, rows)
-        batch_run.finish_batch(rows, quiet=quiet)
-    else:
-        batch_run.check_report_path(report, [request.output_path, *filter(None, [save_mask])])
-        enlargement = SlideEnlargement(request, ParallelResources(1, (device,)), quiet)
-        item = slides[0], request.output_path
-        rows = [batch_run.run_single(item, partial(enlargement, frontend=TerminalFrontend()), report)]
-        batch_run.exit_unless_complete(rows)
-
-
-@dataclass(frozen=True, slots=True)
-class SlideEnlargement:
-    """A request as it is carried out for one slide after another, in this process or in worker processes."""
-
-    request: UpscaleRequest
-    resources: ParallelResources
-    quiet: bool
-
-    def __call__(self, slide: Path, output: Path, frontend: Frontend, slot: WorkerSlot | None = None) -> ReportRow:
-        """Enlarge a slide and return its entry in the report. A worker takes its share of devices and memory."""
-        from wsisr.cli.job_display import show_job
-
-        request = replace(self.request, slide=slide, output=output)
-        if slot is not None:
-            memory = request.memory / self.resources.slides_per_device
-            request = replace(request, device=self.resources.device_for(slot.number), memory=memory)
-        return show_job(request, frontend, quiet=self.quiet).to_json()
-
-
-def enlarge_slides(enlargement: SlideEnlargement, items: Sequence[BatchItem], report: Path | None) -> list[ReportRow]:
-    """Enlarge slides one after the other, or in parallel where the resources allow; return their report entries."""
-    if enlargement.resources.slides_at_once > 1:
-        from wsisr.cli.parallel_batch import run_parallel_batch
-
-        return run_parallel_batch(items, enlargement, enlargement.resources.slides_at_once, report)
-    from wsisr.cli.batch import run_batch
-    from wsisr.cli.shutdown import catch_stop_signals
-
-    with catch_stop_signals(end_message=INTERRUPTED_MESSAGE) as stop:
-        return run_batch(items, partial(enlargement, frontend=TerminalFrontend(stop)), stop, report)
+    folder = Path(output) if several and output is not None else None
+    run_upscale(listed.entries, request, RunOptions(several, folder, jobs, shard, report, quiet))

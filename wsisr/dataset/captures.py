@@ -16,6 +16,7 @@ from wsisr.imaging.geometry import Box, Size
 from wsisr.imaging.pixels import Rgb
 from wsisr.imaging.units import UM_AT_1X
 from wsisr.slides import Slide, SlideInfo, open_slide
+from wsisr.slides.listing import SlideEntry, list_slides
 from wsisr.slides.slide import Level, read_on_white
 
 IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp"}
@@ -80,7 +81,7 @@ def list_captures(path: Path, recipe: Recipe) -> Sequence[DatasetSlide]:
         images = sorted(file for file in files if file.suffix.lower() in IMAGE_SUFFIXES)
     except OSError as error:
         raise DatasetError(f"{path}: cannot be looked into ({error.strerror}); give other captures") from error
-    return assign_slides(images or [path], [], recipe)
+    return assign_slides(map(SlideEntry, images) if images else list_slides([path]).entries, [], recipe)
 
 
 def _read_pixels(path: Path) -> Rgb:

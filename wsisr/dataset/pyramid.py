@@ -47,7 +47,7 @@ class PyramidJob:
 
     def __call__(self, writer: ShardWriter, stop: StopSignal) -> SlideFacts:
         """Write the pairs of all levels. Raises `DatasetError` or `SlideError` if the slide cannot give pairs."""
-        with open_slide(self.source.path) as slide:
+        with open_slide(self.source.path, self.source.mpp) as slide:
             if not self.allow_derived:
                 refuse_derived(self.source.path)
             levels = _select_paired_levels(self.source, slide.info, self.recipe)

@@ -10,11 +10,8 @@ from pathlib import Path
 from wsisr.dataset.recipe import Recipe
 from wsisr.dataset.records import SPLITS
 from wsisr.errors import DatasetError, DatasetNotFoundError, SlideError
-from wsisr.files import has_dicom_suffix, is_dicom, is_zarr
 from wsisr.slides.files import fingerprint_files, list_files_at
-
-SLIDE_SUFFIXES = {".svs", ".tif", ".tiff", ".ndpi", ".scn", ".mrxs", ".vms", ".vmu", ".bif", ".svslide", ".qptiff"}
-"""Suffixes that count as slides within a folder; a slide given by its own path may have any name."""
+from wsisr.slides.listing import SlideEntry
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +23,8 @@ class DatasetSlide:
     """Name of the slide's part: the stem of the file, with a number added if an earlier slide has the same."""
     case: str
     split: str
+    mpp: float | None = None
+    """Pixel size of level 0 in um/px that counts before that of the file."""
 
     @property
     def name(self) -> str:
@@ -35,7 +34,8 @@ class DatasetSlide:
     @property
     def identity(self) -> dict[str, str]:
         """Everything that pairs of this slide depend on besides the recipe, as text."""
-        return {"slide": str(self.path.resolve()), **self.file_state(), "case": self.case, "split": self.split}
+        given = {} if self.mpp is None else {"mpp": f"{self.mpp:.10g}"}
+        return {"slide": str(self.path.resolve()), **self.file_state(), "case": self.case, "split": self.split, **given}
 
     def file_state(self) -> dict[str, str]:
         """Return age and size of all its files, which stand for their content."""
@@ -75,83 +75,62 @@ def read_case_table(path: Path) -> dict[str, CaseEntry]:
 
 
 def assign_slides_by_table(
-    slides: Iterable[Path], cases: Mapping[str, CaseEntry], recipe: Recipe
+    slides: Iterable[SlideEntry], cases: Mapping[str, CaseEntry], recipe: Recipe
 ) -> list[DatasetSlide]:
-    """Assign slides, given by path or folder, to the cases and splits of a table; without a split, by hash.
+    """Assign slides to the cases and splits of a table; without a split, by hash.
 
     Raises `DatasetError` for a slide that is not in the table.
     """
-    paths = _list_unique_slides(slides)
+    entries = _drop_repeated(slides)
     assigned = []
-    for path, stem in zip(paths, _unique_stems(paths), strict=True):
-        case = cases.get(path.name) or cases.get(path.stem)
+    for entry, stem in zip(entries, _unique_stems(entries), strict=True):
+        case = cases.get(entry.path.name) or cases.get(entry.path.stem)
         if case is None:
-            raise DatasetError(f"{path}: is not in the table of cases; add it there, or leave the slide out")
-        assigned.append(DatasetSlide(path, stem, case.name, case.split or recipe.assign_split(case.name)))
+            raise DatasetError(f"{entry.path}: is not in the table of cases; add it there, or leave the slide out")
+        split = case.split or recipe.assign_split(case.name)
+        assigned.append(DatasetSlide(entry.path, stem, case.name, split, entry.mpp))
     return assigned
 
 
-def assign_slides(slides: Iterable[Path], held_out: Iterable[Path], recipe: Recipe) -> list[DatasetSlide]:
-    """Assign slides, given by path or folder, to cases and splits. Slides in `held_out` are validation only.
+def assign_slides(slides: Iterable[SlideEntry], held_out: Iterable[SlideEntry], recipe: Recipe) -> list[DatasetSlide]:
+    """Assign slides to cases and splits. Slides in `held_out` are validation only.
 
-    Without `held_out`, cases are split by hash. Raises `DatasetError` if a folder holds no slide or if a case would be
-    in both splits.
+    Without `held_out`, cases are split by hash. Raises `DatasetError` if a case would be in both splits.
     """
-    validation = _list_unique_slides(held_out)
-    training = [
-        path for path in _list_unique_slides(slides) if path.resolve() not in {other.resolve() for other in validation}
-    ]
-    shared = {recipe.derive_case(path) for path in training} & {recipe.derive_case(path) for path in validation}
+
+    def find_case(entry: SlideEntry) -> str:
+        return entry.case or recipe.derive_case(entry.path)
+
+    validation = _drop_repeated(held_out)
+    held_out_paths = {entry.path.resolve() for entry in validation}
+    training = [entry for entry in _drop_repeated(slides) if entry.path.resolve() not in held_out_paths]
+    shared = set(map(find_case, training)) & set(map(find_case, validation))
     if shared:
         names = ", ".join(sorted(shared)[:3]) + ", ..." * (len(shared) > 3)
         raise DatasetError(f"case {names} is in training and in validation; hold out all slides of a case")
     splits = ["train"] * len(training) + ["val"] * len(validation)
-    paths = training + validation
-    cases = [recipe.derive_case(path) for path in paths]
+    entries = training + validation
+    cases = list(map(find_case, entries))
     if not validation:
         splits = [recipe.assign_split(case) for case in cases]
-    return [DatasetSlide(*facts) for facts in zip(paths, _unique_stems(paths), cases, splits, strict=True)]
+    return [
+        DatasetSlide(entry.path, stem, case, split, entry.mpp)
+        for entry, stem, case, split in zip(entries, _unique_stems(entries), cases, splits, strict=True)
+    ]
 
 
-def _list_unique_slides(paths: Iterable[Path]) -> list[Path]:
-    """List slides in the given order, those of a folder by name, each once."""
-    unique: dict[Path, Path] = {}
-    for path in paths:
-        for slide in _list_slides(path):
-            unique.setdefault(slide.resolve(), slide)
+def _drop_repeated(entries: Iterable[SlideEntry]) -> list[SlideEntry]:
+    """Return each slide once, also one that is given under two names."""
+    unique: dict[Path, SlideEntry] = {}
+    for entry in entries:
+        unique.setdefault(entry.path.resolve(), entry)
     return list(unique.values())
 
 
-def _list_slides(path: Path) -> Sequence[Path]:
-    try:
-        if not path.is_dir() or _is_slide(path):
-            return [path]
-        children = sorted(path.iterdir())
-    except OSError as error:
-        raise DatasetError(f"{path}: cannot be looked into ({error.strerror}); give other slides") from error
-    slides = [child for child in children if not child.name.startswith(".") and _looks_like_slide(child)]
-    if not slides:
-        raise DatasetError(f"{path}: no slide in this folder; give slides, or a folder that holds them")
-    return slides
-
-
-def _looks_like_slide(path: Path) -> bool:
-    return _is_slide(path) if path.is_dir() else path.suffix.lower() in SLIDE_SUFFIXES
-
-
-def _is_slide(folder: Path) -> bool:
-    """Check for an OME-Zarr or a folder of DICOM files, which `open_slide` opens."""
-    if is_zarr(folder):
-        return True
-    files = [path for path in folder.iterdir() if path.is_file()]
-    holds_other_slides = any(path.suffix.lower() in SLIDE_SUFFIXES for path in files)
-    return any(map(has_dicom_suffix, files)) or (not holds_other_slides and any(map(is_dicom, files)))
-
-
-def _unique_stems(paths: Sequence[Path]) -> Iterator[str]:
+def _unique_stems(entries: Sequence[SlideEntry]) -> Iterator[str]:
     """Yield a unique stem for each slide, also on file systems that ignore case."""
     taken: set[str] = set()
-    for path in paths:
+    for path in (entry.path for entry in entries):
         file_stem = path.name if path.is_dir() else path.stem
         stem, number = file_stem, 1
         while stem.casefold() in taken:

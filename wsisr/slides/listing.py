@@ -1,0 +1,268 @@
+"""Listing the slides of a run: files, folders, patterns, lists and tables become one list of slides."""
+
+from __future__ import annotations
+
+import csv
+import glob
+import math
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from wsisr.errors import ConfigError, ConfigNotFoundError, SlideError, SlideNotFoundError
+from wsisr.files import has_dicom_suffix, is_dicom, is_zarr
+
+SLIDE_SUFFIXES = {".svs", ".tif", ".tiff", ".ndpi", ".scn", ".mrxs", ".vms", ".vmu", ".bif", ".svslide", ".qptiff"}
+"""Suffixes that count as slides within a folder; a slide given by its own path may have any name."""
+
+LIST_MARK = "@"
+"""First character of the name of a list: `@slides.txt`."""
+
+TABLE_SUFFIX = ".csv"
+
+TABLE_COLUMNS = ("path", "mpp", "case", "output")
+"""Columns of a table of slides; only the first is required."""
+
+WORK_FOLDER_SUFFIX = ".wsisr-part"
+"""End of the names of folders that hold unfinished work, which are never looked into."""
+
+
+@dataclass(frozen=True, slots=True)
+class SlideEntry:
+    """One slide of a run, with what a table records of it."""
+
+    path: Path
+    mpp: float | None = None
+    """Pixel size of level 0 in um/px."""
+    case: str | None = None
+    """Patient or specimen."""
+    output: Path | None = None
+    """Name or path of the slide's result."""
+
+
+@dataclass(frozen=True, slots=True)
+class SlideList:
+    """The slides of a run, in a stable order."""
+
+    entries: tuple[SlideEntry, ...]
+    is_single: bool
+    """Whether one slide was named by its own path. A pattern, folder, list or table that holds one is a list."""
+    left_out: tuple[Path, ...] = ()
+    """Files in folders and matches of patterns that are results of wsisr."""
+    unused_columns: tuple[str, ...] = ()
+    """Columns of tables that say nothing to wsisr, each as `TABLE: COLUMN`."""
+
+    @property
+    def paths(self) -> list[Path]:
+        return [entry.path for entry in self.entries]
+
+
+def list_slides(words: Iterable[str | Path], is_result: Callable[[Path], bool] | None = None) -> SlideList:
+    """List slides in the given order, those of a folder or pattern by name, each once.
+
+    A word is the path of a slide; a folder, which stands for all slides in it and its folders; a pattern such as
+    `scans/**/*.svs`; `@list.txt`, whose lines are such words; or a table `slides.csv` with the columns `path` and, if
+    wanted, `mpp`, `case` and `output`. Relative paths in a list or a table start at its folder. A DICOM folder or an
+    OME-Zarr is one slide. Slides of folders and patterns for which `is_result` is True are left out.
+
+    Raises `SlideError` for a folder without slides, `SlideNotFoundError` for a pattern without matches, and
+    `ConfigError` for a list or table that cannot be read. That a slide exists is not checked.
+    """
+    texts = [str(word) for word in words]
+    scan = _Scan(is_result or (lambda _path: False))
+    entries = [entry for text in texts for entry in scan.expand(text, Path())]
+    unique: dict[tuple[str, Path | None], SlideEntry] = {}
+    for entry in entries:
+        unique.setdefault((os.path.abspath(entry.path), entry.output), entry)  # noqa: PTH100 - follows no links
+    is_single = len(texts) == 1 and _is_path_of_slide(texts[0])
+    left_out, unused_columns = tuple(dict.fromkeys(scan.left_out)), tuple(dict.fromkeys(scan.unused_columns))
+    return SlideList(tuple(unique.values()), is_single, left_out, unused_columns)
+
+
+def is_slide_folder(folder: Path) -> bool:
+    """Return whether a folder is one slide: an OME-Zarr, or a folder of DICOM files without other slides."""
+    if is_zarr(folder):
+        return True
+    files = [path for path in folder.iterdir() if path.is_file()]
+    holds_other_slides = any(path.suffix.lower() in SLIDE_SUFFIXES for path in files)
+    return any(map(has_dicom_suffix, files)) or (not holds_other_slides and any(map(is_dicom, files)))
+
+
+def _is_path_of_slide(word: str) -> bool:
+    if _names_several(word):
+        return False
+    try:
+        return not Path(word).is_dir() or is_slide_folder(Path(word))
+    except OSError:
+        return True
+
+
+def _names_several(word: str) -> bool:
+    """Return whether a word is a list, a table or a pattern. A path that exists is none, whatever its characters."""
+    if Path(word).suffix.lower() == TABLE_SUFFIX:
+        return True
+    return not os.path.lexists(word) and (word.startswith(LIST_MARK) or glob.has_magic(word))
+
+
+class _Scan:
+    """Expands words into slides, and collects what it leaves out."""
+
+    def __init__(self, is_result: Callable[[Path], bool]) -> None:
+        self.left_out: list[Path] = []
+        self.unused_columns: list[str] = []
+        self._is_result = is_result
+
+    def expand(self, word: str, folder: Path, *, in_list: bool = False) -> Iterator[SlideEntry]:
+        """Yield the slides that a word stands for; relative paths start at the folder."""
+        path = folder / word
+        if not os.path.lexists(path) and word.startswith(LIST_MARK) and not in_list:
+            yield from self._expand_list(folder / word.removeprefix(LIST_MARK))
+        elif path.suffix.lower() == TABLE_SUFFIX:
+            table = read_slide_table(path)
+            self.unused_columns += (f"{path}: {name}" for name in table.unused_columns)
+            yield from table.entries
+        elif not os.path.lexists(path) and glob.has_magic(word):
+            yield from self._expand_pattern(word, folder)
+        else:
+            yield from (SlideEntry(slide) for slide in self._expand_path(path))
+
+    def _expand_list(self, path: Path) -> Iterator[SlideEntry]:
+        lines = (line.strip() for line in _read_text(path, "a list of slides").splitlines())
+        words = [line for line in lines if line and not line.startswith("#")]
+        if not words:
+            raise ConfigError(f"{path}: no slide in this list; write the path of a slide on each line")
+        for word in words:
+            yield from self.expand(word, path.parent, in_list=True)
+
+    def _expand_pattern(self, pattern: str, folder: Path) -> Iterator[SlideEntry]:
+        matches = sorted(folder / name for name in glob.glob(pattern, root_dir=folder, recursive=True))  # noqa: PTH207
+        if not matches:
+            raise SlideNotFoundError(f"{folder / pattern}: no file has such a name; give other slides")
+        for path in matches:
+            if _is_part_of_work(path) or _is_companion(path):
+                continue
+            if path.is_dir() and not is_slide_folder(path):
+                yield from map(SlideEntry, self._list_folder(path))
+            elif self._keep(path):
+                yield SlideEntry(path)
+
+    def _expand_path(self, path: Path) -> Sequence[Path]:
+        with _translate_errors(path):
+            if not path.is_dir() or is_slide_folder(path):
+                return [path]
+        slides = self._list_folder(path)
+        if not slides:
+            results = ", only results of wsisr" if self.left_out else ""
+            raise SlideError(f"{path}: no slide in this folder{results}; give slides, or a folder that holds them")
+        return slides
+
+    def _list_folder(self, folder: Path) -> list[Path]:
+        with _translate_errors(folder):
+            return list(self._walk(folder, set()))
+
+    def _walk(self, folder: Path, visited: set[tuple[int, int]]) -> Iterator[Path]:
+        """Yield the slides of a folder and its folders by name; links are followed, each folder once."""
+        status = folder.stat()
+        if (status.st_dev, status.st_ino) in visited:
+            return
+        visited.add((status.st_dev, status.st_ino))
+        for path in sorted(folder.iterdir()):
+            if path.name.startswith(".") or _is_part_of_work(path) or _is_companion(path):
+                continue
+            if path.is_dir() and not is_slide_folder(path):
+                yield from self._walk(path, visited)
+            elif (path.is_dir() or path.suffix.lower() in SLIDE_SUFFIXES) and self._keep(path):
+                yield path
+
+    def _keep(self, path: Path) -> bool:
+        """Return whether a path is no result; note it as left out if it is one."""
+        if self._is_result(path):
+            self.left_out.append(path)
+            return False
+        return True
+
+
+@contextmanager
+def _translate_errors(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise SlideError(f"{path}: cannot be looked into ({error.strerror}); give other slides") from error
+
+
+def _is_part_of_work(path: Path) -> bool:
+    return path.name.endswith(WORK_FOLDER_SUFFIX)
+
+
+def _is_companion(path: Path) -> bool:
+    """Return whether a folder holds the pixels of the MIRAX slide beside it."""
+    return path.with_name(f"{path.name}.mrxs").is_file()
+
+
+@dataclass(frozen=True, slots=True)
+class SlideTable:
+    """The rows of a CSV of slides, and the names of its columns that are not used."""
+
+    entries: tuple[SlideEntry, ...]
+    unused_columns: tuple[str, ...]
+
+
+def read_slide_table(path: Path) -> SlideTable:
+    """Read a CSV with the column `path` and, if wanted, `mpp`, `case` and `output`.
+
+    Relative slides start at the folder of the table. Raises `ConfigError`, with the line, for what cannot be meant.
+    """
+    # Spreadsheets write a byte order mark.
+    reader = csv.DictReader(_read_text(path, "a table of slides").removeprefix("\ufeff").splitlines(), strict=True)
+    try:
+        columns = [name.strip().lower() for name in reader.fieldnames or ()]
+        if "path" not in columns or len(set(columns)) < len(columns):
+            found = ", ".join(columns) or "none"
+            raise ConfigError(f"{path}: its columns are {found}; it needs path and may have mpp, case and output")
+        reader.fieldnames = columns
+        entries = [_parse_row(row, f"{path}, line {reader.line_num}") for row in reader]
+    except csv.Error as error:
+        raise ConfigError(f"{path}: not a CSV ({error}); separate columns by commas") from error
+    if not entries:
+        raise ConfigError(f"{path}: no slide in this table; give one on each line")
+    return SlideTable(
+        tuple(replace(entry, path=path.parent / entry.path) for entry in entries),
+        tuple(name for name in columns if name not in TABLE_COLUMNS),
+    )
+
+
+def _parse_row(row: Mapping[str | Any, Any], where: str) -> SlideEntry:
+    """Convert a row of a table; an empty cell is a value that is not given."""
+    if None in row:
+        raise ConfigError(f"{where}: has more cells than there are columns; put a path with commas in quotes")
+    cells = {name: str(cell or "").strip() for name, cell in row.items()}
+    if not cells["path"]:
+        raise ConfigError(f"{where}: has no path; give that of a slide")
+    output = cells.get("output")
+    return SlideEntry(
+        Path(cells["path"]),
+        _parse_mpp(cells.get("mpp", ""), where),
+        cells.get("case") or None,
+        Path(output) if output else None,
+    )
+
+
+def _parse_mpp(text: str, where: str) -> float | None:
+    try:
+        mpp = float(text) if text else None
+    except ValueError:
+        mpp = math.nan
+    if mpp is not None and not 0 < mpp < math.inf:
+        raise ConfigError(f"{where}: mpp {text!r} is no pixel size; give um/px, such as 0.25")
+    return mpp
+
+
+def _read_text(path: Path, noun: str) -> str:
+    try:
+        return path.read_text(encoding="utf-8", errors="surrogateescape")
+    except OSError as error:
+        error_type = ConfigNotFoundError if isinstance(error, FileNotFoundError) else ConfigError
+        raise error_type(f"{path}: cannot be read as {noun} ({error.strerror})") from error
