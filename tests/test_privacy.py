@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import tifffile
 
+from tests.support.czi import Block, describe_czi, write_czi
 from tests.support.formats import write_leica, write_philips, write_qptiff, write_trestle
 from tests.support.samples import InMemorySlide, make_noise, write_ome_pyramid, write_ome_zarr, write_tiff
 from wsisr.imaging.geometry import Box, Size
@@ -107,6 +108,15 @@ def described(write: Callable[[Path, list[np.ndarray]], Path], before: str, plan
 PHILIPS = (
     f'<Attribute Name="DICOM_DEVICE_SERIAL_NUMBER" Group="0x0018" Element="0x1000" PMSVR="IString">{SECRET}</Attribute>'
 )
+
+
+def zeiss(path: Path) -> Path:
+    words = f"<Document><UserName>{SECRET}</UserName><Title>{SECRET}</Title></Document></Information>"
+    metadata = describe_czi(0.5, 20, microscope=SECRET).replace("</Information>", words)
+    assert metadata.count(SECRET) == 3
+    return write_czi(path, [Block(LEVELS[0]), Block(LEVELS[1], downsample=2)], metadata)
+
+
 SLIDES: dict[str, Callable[[Path], Path]] = {
     f"{SECRET}.svs": aperio,
     f"{SECRET}.tif": plain,
@@ -116,6 +126,7 @@ SLIDES: dict[str, Callable[[Path], Path]] = {
     f"{SECRET}.scn": described(write_leica, "<image ", f"<barcode>{SECRET}</barcode>"),
     f"{SECRET}.tiff": described(write_philips, '<Attribute Name="PIM_DP_SC', PHILIPS),
     f"{SECRET}.qptiff": described(write_qptiff, "<Objective>", f"<SlideID>{SECRET}</SlideID>"),
+    f"{SECRET}.czi": zeiss,
     f"{SECRET}.trestle.tif": described(write_trestle, "Objective", f"Patient={SECRET};"),
 }
 
@@ -126,7 +137,7 @@ def everything(output: Path) -> Iterator[bytes]:
         yield file.name.encode()
         if file.is_file():
             yield file.read_bytes()
-    if output.is_file() and output.suffix != ".json":
+    if output.is_file() and output.suffix not in (".json", ".czi"):
         with tifffile.TiffFile(output) as tiff:
             yield from (page.asarray().tobytes() for page in tiff.pages if not page.aspage().is_tiled)
 

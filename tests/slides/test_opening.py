@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -14,7 +15,14 @@ import pytest
 import tifffile
 
 from tests.support.formats import make_blobs
-from tests.support.samples import make_noise, make_noise_levels, write_generic_pyramid, write_ome_pyramid, write_tiff
+from tests.support.samples import (
+    SHARED_SLIDES,
+    make_noise,
+    make_noise_levels,
+    write_generic_pyramid,
+    write_ome_pyramid,
+    write_tiff,
+)
 from wsisr.errors import SlideError
 from wsisr.imaging.geometry import Box, Size
 from wsisr.slides import open_slide
@@ -22,6 +30,7 @@ from wsisr.slides.opening import OTHER_COLOURS_WARNING
 
 SMALL = Size(100, 80)
 GREY = make_noise(SMALL)[..., 0]
+OLYMPUS_VSI = SHARED_SLIDES / "vendor" / "olympus-vsi" / "vsi-ets-test-jpg2k.vsi"
 COLOURS = np.arange(3 * 256, dtype=np.uint16).reshape(3, 256)
 
 
@@ -295,6 +304,40 @@ def test_a_codec_that_only_openslide_decodes_is_read_by_it(tmp_path: Path) -> No
 def test_an_archive_is_named_with_what_to_do(tmp_path: Path, name: str, content: bytes, words: str) -> None:
     (tmp_path / name).write_bytes(content)
     assert words in refusal(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("a.kfb", b"KFB\0\1", "is a KFBIO slide by its name, .*export it as OME-TIFF, DICOM or SVS"),
+        ("a.sdpc", b"SQ\0", "is an SQRay slide by its name"),
+        ("a.isyntax", b'<DataObject ObjectType="DPUfsImport">', "is a Philips iSyntax slide by its name"),
+        (
+            "frame_t.ets",
+            b"SIS\0@\0\0\0",
+            "holds the pixels of an Olympus VSI.*convert the .vsi to OME-TIFF with QuPath",
+        ),
+    ],
+)
+def test_a_format_without_a_reader_is_named_with_what_to_do(
+    tmp_path: Path, name: str, content: bytes, words: str
+) -> None:
+    (tmp_path / name).write_bytes(content * 50)
+    assert re.search(words, refusal(tmp_path / name))
+
+
+@pytest.mark.parametrize("name", ["a.vsi", "renamed.tif"])
+def test_the_preview_in_an_olympus_vsi_is_not_taken_for_the_slide(tmp_path: Path, name: str) -> None:
+    path = write_tiff(tmp_path / name, make_noise(SMALL))
+    if name == "renamed.tif":
+        (tmp_path / "_renamed_" / "stack1").mkdir(parents=True)
+        (tmp_path / "_renamed_" / "stack1" / "frame_t.ets").touch()
+    assert "is an Olympus VSI, of which wsisr could read no more than the preview" in refusal(path)
+
+
+@pytest.mark.skipif(not OLYMPUS_VSI.exists(), reason="no shared slides")
+def test_a_real_olympus_vsi_is_refused_by_name() -> None:
+    assert "is an Olympus VSI" in refusal(OLYMPUS_VSI)
 
 
 @pytest.mark.parametrize(("stored", "photometric"), [("ycbcr", 2), ("rgb", 6), ("rgb", 2), ("ycbcr", 6)])

@@ -10,7 +10,9 @@ import imagecodecs
 import numpy as np
 import pyvips
 import zarr
+from pylibCZIrw import czi
 
+from tests.support.czi import JPEG_XR, ZSTD, write_czi_pyramid
 from tests.support.formats import make_blobs, write_leica, write_philips, write_qptiff, write_trestle
 from tests.support.samples import CMU_SLIDE, SHARED_SLIDES, write_generic_pyramid, write_ome_pyramid, write_ome_zarr
 from wsisr.errors import SlideError
@@ -110,6 +112,12 @@ def read_with_zarr(path: Path, info: SlideInfo, level: int) -> Rgb:
     return np.moveaxis(np.asarray(array[...]).reshape(3, size.height, size.width), 0, -1)
 
 
+def read_with_libczi(path: Path, _: SlideInfo, level: int) -> Rgb:
+    """Read a level with libCZI, which takes the zoom and gives blue, green, red."""
+    with czi.open_czi(str(path)) as file:
+        return np.asarray(file.read(zoom=0.5**level))[..., ::-1]
+
+
 def decode_dicom_frames(path: Path, info: SlideInfo, level: int) -> Rgb:
     """Cut the JPEG frames out of a DICOM file, decode them and assemble the level."""
     file = path if path.is_file() else next(path.glob(f"level-{level}-*"))
@@ -179,6 +187,22 @@ INPUTS = (
         "synthetic",
         lambda folder: write_qptiff(folder / "a.qptiff", LEVELS),
         read_independently=lambda path, _, level: read_vips_page(path, level and level + 1),
+    ),
+    Input(
+        "Zeiss CZI, JPEG XR",
+        "synthetic",
+        lambda folder: write_czi_pyramid(folder / "a.czi", LEVELS, JPEG_XR),
+        mpp=0.25,
+        other_reader="libCZI",
+        read_independently=read_with_libczi,
+    ),
+    Input(
+        "Zeiss CZI, zstd",
+        "synthetic",
+        lambda folder: write_czi_pyramid(folder / "a.czi", LEVELS, ZSTD),
+        mpp=0.25,
+        other_reader="libCZI",
+        read_independently=read_with_libczi,
     ),
     Input("pyramid TIFF", "synthetic", lambda folder: write_generic_pyramid(folder / "a.tif", LEVELS, **CM)),
     Input(

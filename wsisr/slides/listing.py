@@ -15,7 +15,20 @@ from typing import Any
 from wsisr.errors import ConfigError, ConfigNotFoundError, SlideError, SlideNotFoundError
 from wsisr.files import has_dicom_suffix, is_dicom, is_zarr
 
-SLIDE_SUFFIXES = {".svs", ".tif", ".tiff", ".ndpi", ".scn", ".mrxs", ".vms", ".vmu", ".bif", ".svslide", ".qptiff"}
+SLIDE_SUFFIXES = {
+    ".svs",
+    ".tif",
+    ".tiff",
+    ".ndpi",
+    ".scn",
+    ".mrxs",
+    ".vms",
+    ".vmu",
+    ".bif",
+    ".svslide",
+    ".qptiff",
+    ".czi",
+}
 """Suffixes that count as slides within a folder; a slide given by its own path may have any name."""
 
 LIST_MARK = "@"

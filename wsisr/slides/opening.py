@@ -11,7 +11,8 @@ Facts come from the library that knows the format best, pixels from the one that
   OpenSlide interpolates levels whose downsample is not whole (in nearly every Aperio slide), and come several times as
   fast.
 
-A folder is an OME-Zarr or a DICOM slide.
+A folder is an OME-Zarr or a DICOM slide. Zeiss CZI is read from its blocks, as OpenSlide lacks JPEG XR; an Olympus VSI
+is a TIFF of a preview only, and refused.
 """
 
 from __future__ import annotations
@@ -35,6 +36,8 @@ from wsisr.slides.pixel_size import (
     estimate_mpp,
     is_plausible_mpp,
 )
+from wsisr.slides.readers.czi import CziSlide, open_czi
+from wsisr.slides.readers.czi_container import is_czi
 from wsisr.slides.readers.dicom import find_dicom_file
 from wsisr.slides.readers.ome_zarr import ZarrSlide, open_zarr, select_stored_levels
 from wsisr.slides.readers.openslide import OpenSlideSlide, detect_vendor, read_openslide_info
@@ -49,7 +52,7 @@ from wsisr.slides.readers.tiff import (
 )
 from wsisr.slides.readers.tiff_segments import TiffLevel
 from wsisr.slides.slide import Slide, SlideInfo
-from wsisr.slides.unrecognised import describe_unrecognised_file
+from wsisr.slides.unrecognised import describe_unrecognised_file, refuse_olympus_vsi
 from wsisr.slides.wrappers.aligned_levels import align_levels
 from wsisr.slides.wrappers.orientation import TURNS, TurnedSlide
 from wsisr.slides.wrappers.square_pixels import SquarePixelSlide
@@ -97,6 +100,9 @@ def _open_with_best_reader(
     if file.is_dir():
         info, zarr_levels = select_stored_levels(*open_zarr(file, series))
         return ZarrSlide(settle_pixel_size(info), zarr_levels)
+    if is_czi(file):
+        info, czi_levels = open_czi(file, series)
+        return CziSlide(settle_pixel_size(info), czi_levels)
     info, tiff_levels = _choose_reader(file, series)
     if tiff_levels:
         return TiffSlide(settle_pixel_size(info), tiff_levels)
@@ -165,6 +171,7 @@ def _choose_reader(path: Path, series: int | None) -> tuple[SlideInfo, TiffLevel
     if not is_tiff(path):
         return _require_recognised(path, read_openslide_info(path, series)), ()
     # Of a known scanner's file, `series` counts OpenSlide's scanned regions, else tifffile's images.
+    refuse_olympus_vsi(path)
     vendor = detect_vendor(path)
     has_known_scanner = vendor not in (None, GENERIC_TIFF)
     try:

@@ -26,6 +26,7 @@ _MODEL_FIELDS = (
     "leica.device-model",
     "ventana.ScannerModel",
     "ome.Microscope.Model",
+    "zeiss.Microscope",
     "tiff.Model",
 )
 
@@ -38,6 +39,7 @@ _MAKER_OF_FORMAT = {
     "sakura": "Sakura",
     "trestle": "Trestle",
     "ventana": "Ventana",
+    "zeiss": "Zeiss",
 }
 """Formats, by OpenSlide's names, that only one maker's scanners write."""
 
@@ -51,6 +53,7 @@ _SCAN_DATE_FIELDS = {
     "mirax.GENERAL.SLIDE_CREATIONDATETIME": ("%d/%m/%Y",),
     "ventana.ScanDate": ("%m/%d/%Y",),
     "ome.AcquisitionDate": ("%Y-%m-%d",),
+    "zeiss.AcquisitionDateAndTime": ("%Y-%m-%d",),
     "tiff.DateTime": ("%Y:%m:%d",),
 }
 """Fields with the date of the scan, and the formats in which scanners write it; a time of day may follow."""
