@@ -8,6 +8,9 @@ import os
 import signal
 import sys
 import threading
+from contextlib import suppress
+
+END_SIGNALS = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]  # Windows has one
 
 
 def main() -> None:
@@ -15,13 +18,17 @@ def main() -> None:
     # Python searches for garbage at every 700 new objects. A start makes lasting ones by the hundred thousand, and the
     # 140 searches among them took a tenth of a second.
     gc.set_threshold(10_000)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a cluster sends it instead of Ctrl-C
+    # A cluster sends SIGTERM instead of Ctrl-C, a terminal that ends SIGHUP; nohup has SIGHUP ignored.
+    for number in END_SIGNALS:
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, signal.default_int_handler)
     try:
         from wsisr.cli.app import run_command_line  # noqa: PLC0415 - inside the block that catches Ctrl-C
 
         run_command_line()
     except KeyboardInterrupt:
-        os.write(2, b"wsisr: interrupted\n")
+        with suppress(OSError):
+            os.write(2, b"wsisr: interrupted\n")
         sys.exit(130)
     finally:
         end_at_signals()
@@ -31,7 +38,7 @@ def main() -> None:
 
 def end_at_signals() -> None:
     """Let a signal end the process from here on: the job is over, and an exception would only print a traceback."""
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in (signal.SIGINT, *END_SIGNALS):
         if signal.getsignal(number) is signal.default_int_handler:
             signal.signal(number, signal.SIG_DFL)
 

@@ -85,7 +85,8 @@ def test_no_arguments_show_the_help() -> None:
 def test_wrong_usage_ends_with_two(arguments: list[str]) -> None:
     result = CliRunner().invoke(app, arguments)
     assert result.exit_code == 2
-    assert "o such" in result.stderr
+    assert result.stderr.startswith("wsisr: error: there is no ")
+    assert result.stderr.count("\n") == 1
 
 
 def test_bad_input_is_one_line_on_stderr_and_exit_code_one(tmp_path: Path) -> None:
@@ -109,7 +110,7 @@ def test_an_error_is_one_line_word_for_word(
     with pytest.raises(SystemExit) as ended, print_errors_as_lines():
         raise kind(message)
     assert ended.value.code == 1
-    assert capsys.readouterr().err == f"wsisr: error: {message.replace(chr(10), ' ')}\n"
+    assert capsys.readouterr().err == f"wsisr: error: {message.replace(chr(10), chr(92) + 'n')}\n"
 
 
 def test_an_interruption_is_one_line_and_exit_code_130() -> None:
@@ -162,16 +163,6 @@ def test_a_signal_after_the_command_ends_the_process_silently(name: str) -> None
 def test_a_bug_keeps_its_traceback() -> None:
     with pytest.raises(ZeroDivisionError), print_errors_as_lines():
         _ = 1 // 0
-
-
-def test_a_pipe_that_closes_early_is_no_error() -> None:
-    command = [sys.executable, "-m", "wsisr", "--help"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        assert process.stderr is not None
-        process.stdout.close()
-        complaint = process.stderr.read()
-    assert complaint == ""
 
 
 def test_a_message_is_one_line_on_stderr(capsys: pytest.CaptureFixture[str]) -> None:

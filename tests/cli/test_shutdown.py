@@ -25,6 +25,7 @@ from wsisr.cli import shutdown
 from wsisr.cli.app import app
 from wsisr.cli.shutdown import catch_stop_signals, stop_between_steps
 from wsisr.dataset import builder
+from wsisr.parallel.processes import STOP_SIGNALS
 from wsisr.writing.workdir import folder as work_folder
 
 
@@ -92,8 +93,9 @@ def test_ctrl_c_at_any_call_leaves_a_whole_dataset_or_none(call: int) -> None:
     check_resuming(build_dataset_in, "pairs", call, builder.__file__)
 
 
-@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
-@pytest.mark.parametrize("read", [1, 2, 20])
+@pytest.mark.parametrize(
+    ("name", "read"), [("SIGINT", 1), ("SIGINT", 2), ("SIGINT", 20), ("SIGTERM", 2), ("SIGHUP", 20)]
+)
 def test_an_interrupted_program_says_so_and_exits_with_130(tmp_path: Path, name: str, read: int) -> None:
     program = f"""
         import signal, sys
@@ -180,6 +182,24 @@ def test_a_ctrl_c_during_the_handler_of_the_first_counts_as_the_second(call: int
         signal.raise_signal(signal.SIGTERM)
 
 
+@pytest.mark.parametrize("ignored", [False, True])
+def test_the_end_of_the_terminal_is_one_request_however_often_it_is_sent_and_none_under_nohup(ignored: bool) -> None:
+    program = f"""
+        import signal
+        if {ignored}:
+            signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        from wsisr.cli.shutdown import catch_stop_signals
+
+        with catch_stop_signals(end_message="interrupted") as stop:
+            for _ in range(3):
+                signal.raise_signal(signal.SIGHUP)
+        assert stop.is_set() is not {ignored}
+    """
+    command = [sys.executable, "-c", dedent(program)]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr.count("\n")) == (0, not ignored)
+
+
 def test_the_second_ctrl_c_ends_a_program_whose_stderr_is_a_full_pipe() -> None:
     program = """
         import os, signal, threading
@@ -204,10 +224,10 @@ def test_the_second_ctrl_c_ends_a_program_whose_stderr_is_a_full_pipe() -> None:
 def test_handlers_and_wakeup_descriptor_are_restored() -> None:
     before = signal.set_wakeup_fd(-1)
     signal.set_wakeup_fd(before)
-    handlers = [signal.getsignal(number) for number in shutdown.SIGNALS]
+    handlers = [signal.getsignal(number) for number in STOP_SIGNALS]
     with catch_stop_signals(end_message="interrupted"):
-        assert [signal.getsignal(number) for number in shutdown.SIGNALS] != handlers
-    assert [signal.getsignal(number) for number in shutdown.SIGNALS] == handlers
+        assert [signal.getsignal(number) for number in STOP_SIGNALS] != handlers
+    assert [signal.getsignal(number) for number in STOP_SIGNALS] == handlers
     assert signal.set_wakeup_fd(before) == before
 
 

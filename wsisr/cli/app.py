@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-import signal
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from io import TextIOWrapper
 from typing import Annotated
 
 import typer
 
 from wsisr.cli.build_dataset import build_dataset_app
-from wsisr.cli.console import print_message, stderr_console
+from wsisr.cli.console import print_line, print_message
 from wsisr.cli.evaluate import evaluate_command
 from wsisr.cli.exit_codes import EXIT_CODES, EXIT_FAILED, EXIT_USAGE
 from wsisr.cli.export import export_command
 from wsisr.cli.info import info_command
 from wsisr.cli.models import models_command
 from wsisr.cli.preview import preview_command
+from wsisr.cli.streams import guard_streams, release_streams
 from wsisr.cli.train import train_command
 from wsisr.cli.upscale import upscale_command
+from wsisr.cli.usage import WsisrGroup
 from wsisr.cli.verify import verify_command
 from wsisr.errors import NotFoundError, OptionError, WsisrError
 from wsisr.version import __version__
@@ -39,6 +38,7 @@ COMMANDS_BY_PANEL: dict[str, dict[str, Callable[..., None]]] = {
 
 # A bug keeps Python's own traceback: Typer's would print the values of local variables, paths of patients among them.
 app = typer.Typer(
+    cls=WsisrGroup,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["--help", "-h"]},
@@ -53,7 +53,7 @@ app.add_typer(build_dataset_app, rich_help_panel="Networks")
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"wsisr {__version__}")
+        print_line(f"wsisr {__version__}")
         raise typer.Exit
 
 
@@ -71,27 +71,19 @@ def root(
 
 @contextmanager
 def print_errors_as_lines() -> Iterator[None]:
-    """Turn a `WsisrError` or Ctrl-C inside into one line on stderr and an exit code; a bug keeps its traceback."""
+    """Turn a `WsisrError` inside into one line on stderr and an exit code; a bug keeps its traceback."""
     try:
         yield
     except WsisrError as error:
         print_message(f"error: {error}")
         raise SystemExit(EXIT_USAGE if isinstance(error, NotFoundError | OptionError) else EXIT_FAILED) from None
-    except SystemExit as ended:
-        # Typer turns a Ctrl-C that no command has handled into this exit code, and prints nothing.
-        if isinstance(getattr(ended.__context__, "__cause__", None), KeyboardInterrupt):
-            stderr_console.show_cursor(
-                True
-            )  # a progress bar hides it, and Ctrl-C may have kept the bar from showing it again
-            print_message("interrupted")
-        raise
 
 
 def run_command_line() -> None:
     """Run the command line and exit with one of `EXIT_CODES`."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # the name of a slide may not be valid text
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a cluster sends it instead of Ctrl-C
-    with print_errors_as_lines():
-        app(prog_name="wsisr")
+    guard_streams()
+    try:
+        with print_errors_as_lines():
+            app(prog_name="wsisr")
+    finally:
+        release_streams()

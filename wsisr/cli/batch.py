@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import typer
 
-from wsisr.cli.console import print_message, stderr_console, stdout_console
+from wsisr.cli.console import literal_text, print_message, stderr_console, stdout_console
 from wsisr.cli.exit_codes import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_PARTLY_FAILED
 from wsisr.cli.frontend import STOPPED_MESSAGE
 from wsisr.errors import OutputError, WsisrError, describe_error
@@ -142,7 +142,7 @@ def attempt_item(item: BatchItem, enlarge: EnlargeSlide, position: str) -> Repor
     except typer.Exit:
         raise
     except Exception as error:  # noqa: BLE001 - printed with its traceback, and reported
-        stderr_console.print(traceback.format_exc(), soft_wrap=True, markup=False, highlight=False, emoji=False)
+        stderr_console.print(traceback.format_exc(), soft_wrap=True, highlight=False)
         reason = f"{type(error).__name__}: {describe_error(error)}"
         return report_failure(item, f"{item.slide}: a bug of wsisr's, whose traceback is above ({reason})", position)
 
@@ -210,12 +210,11 @@ def count_failures(rows: Sequence[ReportRow]) -> int:
 def batch_table(rows: Sequence[ReportRow]) -> Table:
     """Return a table with a row for each slide."""
     from rich.table import Table
-    from rich.text import Text
 
     from wsisr.cli.progress import format_duration
 
     title = f"{format_count(len(rows), 'slide')}, {count_failures(rows)} failed"
-    table = Table(title=Text(title), title_justify="left")
+    table = Table(title=literal_text(title), title_justify="left")
     for name in ("slide", "state", "time", "result"):
         table.add_column(name, overflow="fold")
     for row in rows:
@@ -224,5 +223,5 @@ def batch_table(rows: Sequence[ReportRow]) -> Table:
         if "unreadable" in row:
             result += f" (not all of the slide could be decoded: {row['unreadable']})"
         cells: tuple[str, ...] = (Path(row["slide"]).name, row["state"], time, result)
-        table.add_row(*(Text(cell) for cell in cells))
+        table.add_row(*(literal_text(cell) for cell in cells))
     return table

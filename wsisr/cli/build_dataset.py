@@ -30,6 +30,7 @@ from wsisr.cli.options import AllowDerivedOption, QuietOption
 from wsisr.cli.packing import pack_command
 from wsisr.cli.simulated import build_simulated_pairs
 from wsisr.cli.slide_words import list_given_slides
+from wsisr.cli.usage import WsisrGroup
 
 
 def build_pyramid_pairs(
@@ -91,6 +92,7 @@ DATASET_COMMANDS: dict[str, Callable[..., None]] = {
 
 build_dataset_app = typer.Typer(
     name="build-dataset",
+    cls=WsisrGroup,
     help="Make training pairs from slides, and inspect them.",
     no_args_is_help=True,
     add_completion=False,

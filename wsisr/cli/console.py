@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
-from typing import TextIO, TypeVar
+from typing import IO, Any, TextIO, TypeVar
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
+from rich.text import Text
+
+from wsisr.cli.control_characters import escape_controls
 
 T = TypeVar("T")
 
@@ -16,27 +20,68 @@ FILE_COLUMNS = 160
 """Width of tables in a file or a pipe, where nothing needs to be folded for a screen; `COLUMNS` overrides it."""
 
 
-for _name in ("stdout", "stderr"):
-    if getattr(sys, _name) is None:  # closed: no other file may get its descriptor, because libraries write there
-        setattr(sys, _name, Path(os.devnull).open("w"))  # noqa: SIM115 - open until the program ends
-
-
 def console_width(stream: TextIO) -> int | None:
     """Return the width to print with, in columns; None leaves it to the terminal or `COLUMNS`."""
-    return None if stream.isatty() or "COLUMNS" in os.environ else FILE_COLUMNS
+    return None if (stream is not None and stream.isatty()) or "COLUMNS" in os.environ else FILE_COLUMNS
 
 
-stdout_console = Console(width=console_width(sys.stdout))
+class EscapingConsole(Console):
+    """A console that takes text word for word, shows control characters in it, and outlives a broken pipe."""
+
+    def __init__(self, *, stderr: bool = False, width: int | None = None) -> None:
+        super().__init__(stderr=stderr, width=width, markup=False, emoji=False)
+
+    @property
+    def file(self) -> IO[str]:
+        """The stream to write to, without escaping; rich itself unwraps only the stream that it puts above bars."""
+        file = self._file or (sys.stderr if self.stderr else sys.stdout)
+        while proxied := getattr(file, "rich_proxied_file", None):
+            file = proxied
+        return file
+
+    @file.setter
+    def file(self, new_file: IO[str]) -> None:
+        self._file = new_file
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        for segment in super().render(renderable, options):
+            if segment.control:
+                yield segment
+            else:
+                yield Segment(escape_controls(segment.text, keep_lines=True), segment.style)
+
+    def on_broken_pipe(self) -> None:
+        """Go on. Rich would exit, and silence stdout where the reader of stderr has left."""
+
+
+stdout_console = EscapingConsole(width=console_width(sys.stdout))
 """Results: tables, panels and JSON."""
 
-stderr_console = Console(stderr=True)
+stderr_console = EscapingConsole(stderr=True)
 """Messages: progress, warnings and errors."""
+
+
+def literal_text(value: str, style: str = "", **settings: Any) -> Text:
+    """Return a text for a cell or a title of a table: one line, word for word, control characters in a visible form."""
+    return Text(escape_controls(value), style=style, **settings)
 
 
 def print_message(message: str) -> None:
     """Print `wsisr: MESSAGE` on stderr as exactly one line, whatever its length and the characters of paths in it."""
-    line = " ".join(message.splitlines())
-    stderr_console.print(f"wsisr: {line}", soft_wrap=True, markup=False, highlight=False, emoji=False)
+    stderr_console.print(f"wsisr: {escape_controls(message)}", soft_wrap=True, highlight=False)
+
+
+def print_line(text: str) -> None:
+    """Print exactly one line of a result on stdout."""
+    sys.stdout.write(f"{escape_controls(text)}\n")
+    sys.stdout.flush()
+
+
+def print_json(document: Any, *, indent: int | None = None) -> None:
+    """Print a JSON document on stdout, on one line unless there is an indent; control characters are escaped."""
+    text = json.dumps(document, indent=indent)
+    sys.stdout.write(escape_controls(text, keep_lines=True) + "\n")
+    sys.stdout.flush()
 
 
 def relay_warnings(steps: Iterable[T], warnings: Sequence[str]) -> Iterator[T]:

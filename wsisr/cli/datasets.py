@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from wsisr.cli.console import print_message, stdout_console
+from wsisr.cli.console import literal_text, print_json, print_line, print_message, stdout_console
 from wsisr.cli.exit_codes import EXIT_PARTLY_FAILED
 from wsisr.cli.options import UM_PER_PX, flag
 from wsisr.cli.slide_words import SLIDES_HELP
@@ -76,7 +76,9 @@ def build_and_show(builder: DatasetBuilder, *, quiet: bool) -> None:
 
     from wsisr.cli.progress import format_rate, show_progress
     from wsisr.cli.shutdown import catch_stop_signals, stop_between_steps
+    from wsisr.cli.streams import allow_lost_output
 
+    allow_lost_output()
     with catch_stop_signals() as stop, closing(iter(builder)) as steps:
         advice = "stopped; the same command goes on from there"
         stoppable = stop_between_steps(_print_failures(steps, builder), stop, advice)
@@ -111,17 +113,15 @@ def dataset_info_command(
     as_json: Annotated[bool, flag("--json", "Print JSON instead of a table.")] = False,
 ) -> None:
     """Show what is in a dataset: pairs by slide, magnification, scale, split, kind."""
-    import json
-
     from wsisr.dataset.reader import PatchStore
 
     records = PatchStore(folder).records
     if as_json:
-        typer.echo(json.dumps(dataset_facts(records), indent=2))
+        print_json(dataset_facts(records), indent=2)
     else:
         stdout_console.print(build_pairs_table(folder, records), build_slides_table(records))
         for line in describe_look_alikes(records):
-            stdout_console.print(line, markup=False, highlight=False)
+            print_line(line)
 
 
 def dataset_report_command(
@@ -130,7 +130,7 @@ def dataset_report_command(
     """Write report.html into a dataset: its patches, pairs and measures for the eye; an older one is replaced."""
     from wsisr.dataset.report import write_report
 
-    typer.echo(write_report(folder))
+    print_line(str(write_report(folder)))
 
 
 def dataset_facts(records: Sequence[PatchRecord]) -> dict[str, Any]:
@@ -200,9 +200,8 @@ def build_slides_table(records: Sequence[PatchRecord]) -> Table:
 
 def _create_table(title: str, names: Sequence[str]) -> Table:
     from rich.table import Table
-    from rich.text import Text
 
-    table = Table(title=Text(title) if title else None, title_justify="left")
+    table = Table(title=literal_text(title) if title else None, title_justify="left")
     for name in names:
         table.add_column(name, overflow="fold")
     for split in SPLITS:

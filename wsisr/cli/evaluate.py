@@ -192,8 +192,8 @@ def _print_sampling(rows: Sequence[ScoreRow], block_px: int) -> None:
 def _build_score_table(rows: Sequence[ScoreRow], upscaler: Upscaler) -> Table:
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
-    from rich.text import Text
 
+    from wsisr.cli.console import literal_text
     from wsisr.evaluation import summarise_rows
 
     name, scale = upscaler.info.name, upscaler.info.scale
@@ -205,7 +205,7 @@ def _build_score_table(rows: Sequence[ScoreRow], upscaler: Upscaler) -> Table:
     for name in ("bicubic\ndB", "back-\nproj.", "model", "SSIM", "texture", "input\nerror", "flat"):
         table.add_column(name, justify="right", no_wrap=True)
     for row in rows:
-        table.add_row(Text(row.slide.name), _format_pixel_sizes(row), _format_input(row), *_format_scores(row))
+        table.add_row(literal_text(row.slide.name), _format_pixel_sizes(row), _format_input(row), *_format_scores(row))
     mean = summarise_rows(rows)
     table.add_section()
     table.add_row(
@@ -223,7 +223,7 @@ def _build_score_table(rows: Sequence[ScoreRow], upscaler: Upscaler) -> Table:
     )
     worst = mean.worst
     table.add_row(
-        Text(f"worst: {worst.slide.name}"),
+        literal_text(f"worst: {worst.slide.name}"),
         _format_pixel_sizes(worst),
         _format_input(worst),
         *_format_scores(worst),

@@ -23,11 +23,14 @@ def export_command(
     """Write a model as ONNX, and compare it with PyTorch."""
     from dataclasses import asdict
 
-    from wsisr.cli.console import print_message, stdout_console
+    from wsisr.cli.console import print_json, print_message
+    from wsisr.cli.streams import allow_lost_output
     from wsisr.errors import ModelError
     from wsisr.files import check_output, check_suffix
     from wsisr.models.catalog import find_model
 
+    if not json:
+        allow_lost_output()
     check_suffix(output, (".onnx",))
     check_output(output, overwrite=overwrite)
     weights = find_model(model)
@@ -40,7 +43,7 @@ def export_command(
         raise ModelError(f"{error.name} is missing; export needs pip install 'wsisr[cpu,export]'") from error
     rows = exported(weights, output, half=fp16, overwrite=overwrite)
     if json:
-        stdout_console.print_json(data=[asdict(row) for row in rows])
+        print_json([asdict(row) for row in rows], indent=2)
     else:
         print_parity(rows)
     print_message(f"{output}: written")

@@ -6,8 +6,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
-
 from wsisr.cli.options import JsonLinesOption, SeriesOption, slide_argument
 from wsisr.cli.slide_words import SLIDES_HELP
 
@@ -30,10 +28,8 @@ def info_command(
     as_json: JsonLinesOption = False,
 ) -> None:
     """Show the metadata of slides: size, pixel size, levels."""
-    import json
-
     from wsisr.cli.batch import check_each_file
-    from wsisr.cli.console import stdout_console
+    from wsisr.cli.console import print_json, stdout_console
     from wsisr.cli.slide_words import list_given_slides
     from wsisr.slides import open_slide
 
@@ -43,7 +39,7 @@ def info_command(
         with open_slide(slide, entries[slide].mpp, estimate=True, series=series) as opened:
             facts = slide_facts(opened.info)
         if as_json:
-            typer.echo(json.dumps(facts))
+            print_json(facts)
         else:
             stdout_console.print(_build_table(facts))
         return True
@@ -104,14 +100,14 @@ def _profile_name(icc: bytes) -> str | None:
 
 def _build_table(facts: SlideFacts) -> Table:
     from rich.table import Table
-    from rich.text import Text
 
-    table = Table(title=Text(Path(facts["path"]).name), show_header=False, title_justify="left")
+    from wsisr.cli.console import literal_text
+
+    table = Table(title=literal_text(Path(facts["path"]).name), show_header=False, title_justify="left")
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
     for name, value in _table_rows(facts):
-        # Text, not markup: metadata may contain square brackets.
-        table.add_row(name, Text(value))
+        table.add_row(name, literal_text(value))
     return table
 
 

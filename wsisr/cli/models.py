@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
-
 from wsisr.cli.options import flag
 
 if TYPE_CHECKING:
@@ -17,17 +15,15 @@ if TYPE_CHECKING:
 
 def models_command(as_json: Annotated[bool, flag("--json", "Print JSON instead of a table.")] = False) -> None:
     """List the shipped models: scale, input pixel sizes, purpose."""
-    import json
-
-    from wsisr.cli.console import stdout_console
+    from wsisr.cli.console import print_json, print_line, stdout_console
     from wsisr.models.catalog import find_weights_folder, list_shipped_models
 
     models = list_shipped_models()
     if as_json:
-        typer.echo(json.dumps(model_facts(models), indent=2))
+        print_json(model_facts(models), indent=2)
     else:
         stdout_console.print(_build_table(models))
-        stdout_console.print(f"the card of each: {find_weights_folder()}/NAME.md", highlight=False, soft_wrap=True)
+        print_line(f"the card of each: {find_weights_folder()}/NAME.md")
 
 
 def model_facts(models: Sequence[Model]) -> dict[str, Any]:

@@ -44,9 +44,11 @@ def pack_command(
 
     from wsisr.cli.progress import show_progress
     from wsisr.cli.shutdown import catch_stop_signals, stop_between_steps
+    from wsisr.cli.streams import allow_lost_output
     from wsisr.dataset.packing import DatasetPacking
     from wsisr.dataset.reader import PatchStore
 
+    allow_lost_output()
     packing = DatasetPacking(dataset, output, limit_mb, codec.value, overwrite)
     with catch_stop_signals() as stop, closing(iter(packing)) as steps:
         for _ in show_progress(stop_between_steps(steps, stop), _format_megabytes, quiet=quiet):

@@ -19,6 +19,7 @@ from wsisr.cli.exit_codes import EXIT_INTERRUPTED
 from wsisr.cli.frontend import INTERRUPTED_MESSAGE, STOPPED_MESSAGE, Frontend
 from wsisr.cli.progress import ProgressFormatter, create_progress_bars, describe_steps, show_progress
 from wsisr.cli.shutdown import catch_stop_signals
+from wsisr.cli.streams import allow_lost_output, guard_streams
 from wsisr.parallel.processes import (
     Channel,
     JobDone,
@@ -177,6 +178,8 @@ class _WorkerTask:
 
     def __call__(self, job: tuple[int, BatchItem], channel: Channel) -> ReportRow:
         number, item = job
+        guard_streams()
+        allow_lost_output()
         stderr_console.file = _MessageStream(channel, to_stdout=False)
         stdout_console.file = _MessageStream(channel, to_stdout=True)
         enlarge = partial(self.enlarge, frontend=_WorkerFrontend(channel, self.bars), slot=channel.slot)

@@ -1,4 +1,4 @@
-"""Stopping by Ctrl-C or a cluster's SIGTERM: between two steps of a job, never inside one."""
+"""Stopping by Ctrl-C, a cluster's SIGTERM or the end of the terminal: between two steps of a job, never inside one."""
 
 from __future__ import annotations
 
@@ -16,14 +16,10 @@ import typer
 
 from wsisr.cli.console import print_message, stderr_console
 from wsisr.cli.exit_codes import EXIT_INTERRUPTED
-from wsisr.parallel.processes import StopFlag
+from wsisr.cli.streams import STDERR
+from wsisr.parallel.processes import STOP_SIGNALS, StopFlag
 
 T = TypeVar("T")
-
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
-
-STDERR = 2
-"""File descriptor of the standard error stream."""
 
 STOPPING = "stopping after the current tiles; press Ctrl-C again to stop at once"
 
@@ -77,10 +73,10 @@ def _interrupt_at_second(request: StopRequest) -> Handler:
 
 @contextmanager
 def _handle_signals(handler: Handler) -> Iterator[None]:
-    """Context: the handler gets Ctrl-C and SIGTERM."""
-    previous = {number: signal.getsignal(number) for number in SIGNALS}
+    """Context: the handler gets the signals that ask to stop."""
+    previous = {number: signal.getsignal(number) for number in STOP_SIGNALS}
     try:
-        for number in SIGNALS:
+        for number in STOP_SIGNALS:
             signal.signal(number, handler)
         yield
     finally:
@@ -90,7 +86,7 @@ def _handle_signals(handler: Handler) -> Iterator[None]:
 
 @contextmanager
 def _watch_signals(request: StopRequest, end_message: str) -> Iterator[None]:
-    """Context: a thread of its own reacts to Ctrl-C and SIGTERM, whatever the main thread is waiting for.
+    """Context: a thread of its own reacts to the signals that ask to stop, whatever the main thread is waiting for.
 
     Python runs signal handlers in the main thread only. A signal that arrives just before the main thread waits for a
     lock, or that the system delivers to another thread, does not wake it: the handler runs when the next tile is done,
@@ -115,9 +111,11 @@ def _read_signals(pipe: int, request: StopRequest, end_message: str) -> None:
     """Announce the stop at the first signal number that the pipe delivers, end the process at the second."""
     announcing = None
     while number := os.read(pipe, 1):
-        if number[0] not in SIGNALS:
+        if number[0] not in STOP_SIGNALS:
             continue
         if announcing:
+            if number[0] == getattr(signal, "SIGHUP", None):
+                continue  # kernel and shell may both send one when a terminal ends: that is one request
             _end_process(end_message)
         # Printing takes the terminal's lock and may block on a full pipe; the second signal must not wait for it.
         announcing = threading.Thread(target=_announce_stop, args=(request,), daemon=True)

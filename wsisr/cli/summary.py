@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from rich.panel import Panel
 from rich.table import Table
-from rich.text import Text
 
+from wsisr.cli.console import literal_text
 from wsisr.cli.progress import format_duration, format_rate
 from wsisr.files import count_file_bytes
 from wsisr.writing.encoding.grid import build_level_grids
@@ -116,8 +116,8 @@ def make_panel(title: str, rows: dict[str, str]) -> Panel:
     """Return names and values, aligned, in a box."""
     table = Table.grid(padding=(0, 2))
     for name, value in rows.items():
-        table.add_row(Text(name, style="bold"), Text(value, overflow="fold"))
-    return Panel(table, title=Text(title), title_align="left", expand=False)
+        table.add_row(literal_text(name, "bold"), literal_text(value, overflow="fold"))
+    return Panel(table, title=literal_text(title), title_align="left", expand=False)
 
 
 def describe_tiles(plan: UpscalePlan) -> str:

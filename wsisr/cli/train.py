@@ -12,6 +12,7 @@ import typer
 from wsisr.cli.exit_codes import EXIT_INTERRUPTED
 from wsisr.cli.options import DeviceOption, QuietOption, flag
 from wsisr.cli.shutdown import catch_stop_signals
+from wsisr.cli.streams import allow_lost_output
 from wsisr.progress import format_count
 
 if TYPE_CHECKING:
@@ -43,10 +44,11 @@ def train_command(
     """Train a network, or resume a run that was stopped."""
     import torch
 
-    from wsisr.cli.console import print_message
+    from wsisr.cli.console import print_line, print_message
     from wsisr.models.backends.device import select_device
     from wsisr.training.stages import read_recipe
 
+    allow_lost_output()
     if threads is not None:
         torch.set_num_threads(threads)
     with catch_stop_signals() as stop:
@@ -56,7 +58,7 @@ def train_command(
                 print_message(f"stopped at step {run.step} of {run.steps}; the same command goes on from there")
                 raise typer.Exit(EXIT_INTERRUPTED)
     if run.is_main_process and not quiet:
-        typer.echo(f"{run.result_path}: {describe_best_score(run)}")
+        print_line(f"{run.result_path}: {describe_best_score(run)}")
 
 
 def show_run(run: TrainingRun, stop: StopFlag, *, board: bool, quiet: bool) -> None:

@@ -30,6 +30,7 @@ from wsisr.cli.options import (
 from wsisr.cli.resources import check_jobs_option
 from wsisr.cli.selection import parse_numbers, report_as_usage_error
 from wsisr.cli.slide_words import SLIDES_HELP
+from wsisr.cli.streams import allow_lost_output
 
 
 def upscale_command(
@@ -244,6 +245,8 @@ def upscale_command(
     from wsisr.cli.slide_words import list_given_slides
     from wsisr.upscaling.request import UpscaleRequest
 
+    if not dry_run:
+        allow_lost_output()
     check_jobs_option(jobs)
     listed = list_given_slides(slides, results=allow_derived)
     several = not listed.is_single or shard is not None or (output is not None and is_output_folder(output, layout))

@@ -22,7 +22,12 @@ R = TypeVar("R")
 HEARTBEAT_S = 0.2
 """Longest time between two events, so that the caller can react to a request to stop while jobs are running."""
 
-BLOCKED_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+STOP_SIGNALS = tuple(
+    getattr(signal, name)
+    for name in ("SIGINT", "SIGTERM", "SIGHUP")
+    if hasattr(signal, name) and not (name == "SIGHUP" and signal.getsignal(signal.SIGHUP) is signal.SIG_IGN)
+)
+"""Ctrl-C, a cluster's request to end, and the end of the terminal or ssh connection, unless `nohup` has it ignored."""
 
 
 class StopFlag(Protocol):
@@ -201,7 +206,7 @@ class _Worker:
 @contextmanager
 def block_signals() -> Iterator[None]:
     """Context: a process started inside receives Ctrl-C, which a terminal sends to all processes, once it is ready."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, BLOCKED_SIGNALS)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
     try:
         yield
     finally:
@@ -225,9 +230,9 @@ class _ClosedPipeFlag:
 
 def _run_worker(pipe: Connection, stop_receiver: Connection, slot: WorkerSlot) -> None:
     """Receive the function, then run job after job until the pipe is closed."""
-    for number in BLOCKED_SIGNALS:
+    for number in STOP_SIGNALS:
         signal.signal(number, signal.SIG_IGN)  # the first process acts on them
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, BLOCKED_SIGNALS)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
     threading.Thread(target=_exit_with_parent, daemon=True).start()
     # Before the function is unpickled: that imports libraries, which count the cores they may use when they start.
     _limit_to_share_of_cores(slot)

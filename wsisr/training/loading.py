@@ -79,6 +79,8 @@ def _leave(batch: Any) -> Any:
 
 
 def _prepare_process(_number: int) -> None:
-    """Let Ctrl-C reach the training process only: it ends after the step in hand, for which it needs a batch."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """Let a request to stop reach the training process only: it ends after the step in hand, which needs a batch."""
+    for name in ("SIGINT", "SIGHUP"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
     torch.set_num_threads(1)

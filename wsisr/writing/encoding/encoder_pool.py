@@ -37,7 +37,7 @@ import numpy as np
 from wsisr.errors import OutputError
 from wsisr.imaging.pixels import Rgb
 from wsisr.parallel.cpu import count_usable_cores
-from wsisr.parallel.processes import BLOCKED_SIGNALS, block_signals
+from wsisr.parallel.processes import STOP_SIGNALS, block_signals
 from wsisr.writing.encoding.codec import Codec
 from wsisr.writing.encoding.encoder import CoarserTile, FinerTile, LocalEncoder, TileEncoder, split_bytes
 
@@ -198,9 +198,9 @@ def run_encoders() -> None:
     """Main function of the root process, which loads what all need and then forks one process for each pipe."""
     method, quality, subsampling, *numbers = sys.argv[1:]
     tile_px, memory, *pipes = map(int, numbers)
-    for stop_signal in BLOCKED_SIGNALS:
+    for stop_signal in STOP_SIGNALS:
         signal.signal(stop_signal, signal.SIG_IGN)  # the parent acts on it, and these processes end with the parent
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, BLOCKED_SIGNALS)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
     cv2.setNumThreads(1)
     encoder = LocalEncoder(Codec(method, int(quality), subsampling), tile_px)
     shared = mmap(memory, len(pipes) * SharedBuffers.byte_count(tile_px))
