@@ -54,7 +54,8 @@ def write_atomically(path: Path, pieces: Iterable[bytes], *, overwrite: bool = T
     partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
     with translate_disk_errors(path):
         try:
-            with partial.open("wb") as file:
+            partial.unlink(missing_ok=True)  # of a killed process that had this number
+            with partial.open("xb") as file:  # never through a link
                 for piece in pieces:
                     file.write(piece)
                 file.flush()

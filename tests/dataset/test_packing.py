@@ -14,11 +14,13 @@ from msgspec.structs import replace
 
 from tests.support.disks import limit_file_size
 from tests.support.pairs import make_record, read_files, write_dataset
+from wsisr.dataset.builder import DatasetBuilder, DatasetPlan
 from wsisr.dataset.codecs import PATCH_CODECS
 from wsisr.dataset.packing import MB, DatasetPacking, order_in_turns
 from wsisr.dataset.reader import PatchStore
 from wsisr.dataset.records import PatchRecord
 from wsisr.errors import DatasetError, OutputError, WsisrError
+from wsisr.writing.workdir.folder import PartFolder
 
 
 def pack_dataset(source: Path, folder: Path, limit_mb: float = 45.0, codec: str = "jpeg") -> PatchStore:
@@ -51,6 +53,20 @@ def test_a_pack_without_a_limit_to_feel_is_the_dataset(dataset: Path, tmp_path: 
         images = (pack.read_high(packed), whole.read_high(record)), (pack.read_low(packed), whole.read_low(record))
         for image, original in images:
             assert np.abs(image.astype(int) - original).max() <= (0 if codec != "jpeg" else 24)
+
+
+def test_unfinished_work_of_another_command_is_refused_and_stays(dataset: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "pack"
+    part = PartFolder(folder, content="image")
+    part.resume_or_clear({"model": "another"}, restart=False)
+    part.tiles_path(0).write_bytes(b"hours of work")
+    part.release(keep=True)
+    before = read_files(part.folder)
+    with pytest.raises(OutputError, match="holds the work of a stopped run with model another, now not given"):
+        pack_dataset(dataset, folder)
+    with pytest.raises(OutputError, match="holds the work of a stopped run with model another, now none"):
+        deque(DatasetBuilder(DatasetPlan(folder, [], {"model": "none"})))
+    assert read_files(part.folder) == before
 
 
 def test_a_pack_of_the_same_is_the_same_to_the_byte(dataset: Path, tmp_path: Path) -> None:

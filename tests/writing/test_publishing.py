@@ -62,11 +62,12 @@ def test_an_output_is_replaced_where_that_is_asked_for(path: Path) -> None:
 
 def test_files_that_are_not_ours_stay(path: Path) -> None:
     folder = path.with_name(path.name + ".wsisr-part")
-    folder.mkdir()
-    (folder / "notes.txt").write_text("mine")
-    write(path)
-    assert (folder / "notes.txt").read_text() == "mine"
-    assert [entry.name for entry in folder.iterdir()] == ["notes.txt"]
+    with PyramidWriter(path, SPEC) as writer:
+        (folder / "notes.txt").write_text("mine")
+        (folder / "dataset").mkdir()
+        writer.write(Box.from_size(SPEC.size), noise())
+        deque(writer.finish())
+    assert sorted(entry.name for entry in folder.iterdir()) == ["dataset", "notes.txt"]
 
 
 def test_a_missing_folder_is_named(tmp_path: Path) -> None:

@@ -29,10 +29,7 @@ from wsisr.files import check_output, publish_output, remove_path, translate_dis
 from wsisr.parallel.processes import HEARTBEAT_S, Channel, JobDone, StopFlag, WorkerDied, run_in_processes
 from wsisr.progress import Progress
 from wsisr.version import __version__
-from wsisr.writing.workdir.folder import PartFolder
-
-DATASET_FOLDER = "dataset"
-"""Folder of the growing dataset within `FOLDER.wsisr-part`."""
+from wsisr.writing.workdir.folder import DATASET_FOLDER, PartFolder
 
 
 class DatasetJob(Protocol):
@@ -134,15 +131,16 @@ class DatasetBuilder:
         plan = self.plan
         with translate_disk_errors(plan.folder):
             plan.folder.parent.mkdir(parents=True, exist_ok=True)
-            part_folder = PartFolder(plan.folder)
-        dataset = part_folder.folder / DATASET_FOLDER
+            part_folder = PartFolder(plan.folder, content=DATASET_FOLDER)
+        dataset, is_ours = part_folder.folder / DATASET_FOLDER, False
         try:
             with translate_disk_errors(plan.folder):
                 part_folder.resume_or_clear(dict(plan.recipe), restart=plan.options.overwrite)
+            is_ours = True
             yield from self._build_parts(dataset)
             self._publish(dataset)
         finally:
-            part_folder.release(keep=any(dataset.glob(f"{PARTS_FOLDER}/*.jsonl")))
+            part_folder.release(keep=not is_ours or any(dataset.glob(f"{PARTS_FOLDER}/*.jsonl")))
 
     def _build_parts(self, dataset: Path) -> Generator[Progress, None, None]:
         due = [job for job in self.plan.jobs if read_part(part_path(dataset, job.name), job.identity) is None]

@@ -25,7 +25,7 @@ from wsisr.files import check_output, publish_output, translate_disk_errors, wri
 from wsisr.imaging.pixels import Rgb
 from wsisr.progress import Progress
 from wsisr.version import __version__
-from wsisr.writing.workdir.folder import PartFolder
+from wsisr.writing.workdir.folder import DATASET_FOLDER, PartFolder
 
 MB = 1_000_000
 
@@ -62,16 +62,16 @@ class DatasetPacking:
         if self.folder.resolve() == self.source.resolve():
             raise DatasetError(f"{self.folder}: is the dataset to be packed; give the pack another name")
         with translate_disk_errors(self.folder):
-            part_folder = PartFolder(self.folder)
-        pack = part_folder.folder / "dataset"
+            part_folder = PartFolder(self.folder, content=DATASET_FOLDER)
+        pack = part_folder.folder / DATASET_FOLDER
         try:
             with translate_disk_errors(self.folder):
-                part_folder.resume_or_clear(None, restart=True)
+                part_folder.resume_or_clear(None, restart=self.overwrite)
                 (pack / SHARDS).mkdir(parents=True)
             yield from self._write_pack(store, patches, pack)
             publish_output(pack, self.folder, overwrite=self.overwrite)
         finally:
-            part_folder.release(keep=False)
+            part_folder.release(keep=part_folder.has_work)  # which a pack has none of, so it is another run's
 
     def _write_pack(self, store: PatchStore, patches: Sequence[PatchPairs], pack: Path) -> Iterator[Progress]:
         limit, used = round(self.limit_mb * MB), RESERVED_HEADER_BYTES

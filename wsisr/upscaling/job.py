@@ -37,7 +37,7 @@ from wsisr.upscaling.quality import QualityMonitor
 from wsisr.upscaling.report import QualityFigures, UpscaleReport
 from wsisr.upscaling.request import AnyPath, UpscaleRequest
 from wsisr.upscaling.target import ScalePlan
-from wsisr.writing import WorkFolder
+from wsisr.writing import WorkFolder, read_metadata
 
 
 class ModelLoader(Protocol):
@@ -267,7 +267,7 @@ def _run_engine(request: UpscaleRequest, plan: UpscalePlan) -> Iterator[JobEvent
         finished_before=finished_before,
         stage_seconds=dict(plan.times.seconds),
         quality=quality,
-        metadata=read_derived_metadata(output),
+        metadata=read_metadata(output),
     )
     if report.unreadable:
         yield Warned(f"{request.slide_path}: parts could not be decoded and are {report.unreadable}")

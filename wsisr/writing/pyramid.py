@@ -53,13 +53,13 @@ class WorkFolder:
     def remove_leftovers(self, output: Path) -> None:
         """Remove work of this run that was left because it was killed after its result had been published.
 
-        Work of any other run stays.
+        A folder that holds only a lock goes, too; work of any other run stays, and so does what is in use or not ours.
         """
         for parent in {output.parent, self.parent or output.parent}:
-            identity = PartFolder.read_identity(output, parent)
-            if identity is not None and identity == self.identity and not self.keep:
-                with translate_disk_errors(self.parent or output):
-                    PartFolder(output, parent).release(keep=False)
+            if PartFolder.exists(output, parent):
+                with suppress(OutputError), translate_disk_errors(self.parent or output):
+                    folder = PartFolder(output, parent)
+                    folder.release(keep=self.keep or not folder.is_leftover_of(self.identity))
 
 
 class PyramidWriter:
@@ -211,7 +211,7 @@ class PyramidWriter:
         self._run_log = RunLog(self._tile_folder.run_log_path, self.output)
         for number, grid in enumerate(build_level_grids(self.spec.size, self.spec.tile_px)):
             is_kept = self.work_folder.identity is not None
-            journal = TileJournal(self._tile_folder.journal_path(number)) if is_kept else None
+            journal = TileJournal(self._tile_folder.journal_path(number), self._run_log) if is_kept else None
             self._stores += (TileStore(self._tile_folder.tiles_path(number), grid, self.spec.codec, journal),)
         return PyramidLevels(self._stores)
 
@@ -227,11 +227,11 @@ class PyramidWriter:
         if self._encoder_pool:
             self._encoder_pool.close()
         kept = {folder: self._should_keep(folder) for folder in (self._tile_folder, self._output_folder)}
+        for level in self._stores:
+            with suppress(OSError, OutputError):  # what did not reach the disk is done again by the run that resumes
+                level.close(sync=kept[self._tile_folder])
         if self._run_log:
             self._run_log.close()
-        with suppress(OSError):  # tiles that did not reach the disk are done again by the run that resumes
-            for level in self._stores:
-                level.close(sync=kept[self._tile_folder])
         for folder, keep in kept.items():
             folder.release(keep=keep)
 

@@ -13,6 +13,7 @@ from wsisr.writing.encoding.codec import Codec
 from wsisr.writing.encoding.downsampling import PyramidLevels
 from wsisr.writing.encoding.encoder import LocalEncoder
 from wsisr.writing.encoding.grid import build_level_grids
+from wsisr.writing.workdir.run_log import RunLog
 from wsisr.writing.workdir.tile_journal import TileJournal
 from wsisr.writing.workdir.tile_store import TileStore
 
@@ -28,8 +29,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def open_stores(folder: Path, size: Size, *, journals: bool = False) -> list[TileStore]:
+    run_log = RunLog(folder / "log", folder)
     return [
-        TileStore(folder / f"{n}.tiles", grid, LOSSLESS, TileJournal(folder / f"{n}.journal") if journals else None)
+        TileStore(
+            folder / f"{n}.tiles", grid, LOSSLESS, TileJournal(folder / f"{n}.journal", run_log) if journals else None
+        )
         for n, grid in enumerate(build_level_grids(size, TILE_PX))
     ]
 

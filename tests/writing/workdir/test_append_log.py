@@ -121,17 +121,60 @@ def test_what_a_full_disk_took_whole_is_kept_and_the_rest_overwritten(tmp_path: 
     assert recover(open_log, path) == [record, record, ((6, 0), b"")]
 
 
-def test_a_tile_journal_of_version_0_is_read(tmp_path: Path) -> None:
+def test_a_tile_journal_of_version_1_is_read(tmp_path: Path) -> None:
     written = (
-        "07000000000000000000000002000000d2040000efbeaddeb9898bf5"
-        "000000000000000000000000000000000100000002000000350262c5"
+        "07000000000000000000000002000000d2040000efbeadde00000000000000000000000023daba5c"
+        "000000000000000000000000000000000100000002000000000000000000000000000000f0ac7188"
     )
     path, records = tmp_path / "level-0.journal", [TileRecord(7, 2**33, 1234, 0xDEADBEEF), TileRecord(0, 0, 1, 2)]
     path.write_bytes(bytes.fromhex(written))
-    assert list(TileJournal(path).recover()) == records
-    journal = TileJournal(tmp_path / "new.journal")
+    log = RunLog(tmp_path / "diary", Path("out.tif"))
+    assert list(TileJournal(path, log).recover()) == records
+    journal = TileJournal(tmp_path / "new.journal", log)
     journal.append(records)
     assert (tmp_path / "new.journal").read_bytes().hex() == written
+
+
+def test_a_tile_journal_of_version_0_counts_as_nothing_done(tmp_path: Path) -> None:
+    written = "07000000000000000000000002000000d2040000efbeaddeb9898bf5" * 10
+    (tmp_path / "level-0.journal").write_bytes(bytes.fromhex(written))
+    log = RunLog(tmp_path / "diary", Path("out.tif"))
+    assert list(TileJournal(tmp_path / "level-0.journal", log).recover()) == []
+
+
+entry_texts = st.lists(st.binary(max_size=20), min_size=1, max_size=5)
+
+
+@given(entry_texts, entry_texts, st.data())
+def test_tiles_count_as_done_only_while_all_that_was_logged_before_them_is_there(
+    path: Path, before: list[bytes], after_loss: list[bytes], data: st.DataObject
+) -> None:
+    """Even if a later run has logged something else in the place of what was lost."""
+    log_path, journal_path = path.with_name("tied-log"), path.with_name("tied-journal")
+    for file in (log_path, journal_path):
+        file.unlink(missing_ok=True)
+    log = RunLog(log_path, path)
+    journal, ends = TileJournal(journal_path, log), []
+    for number, content in enumerate(before):
+        log.append("kind", content)
+        ends.append(log.position.offset)
+        journal.append([TileRecord(number, 0, 1, 0)])
+    journal.close()
+    log.close()
+    written = bytearray(log_path.read_bytes())
+    place = data.draw(st.integers(0, len(written) - 1))
+    if data.draw(st.booleans()):
+        written[place] ^= data.draw(st.integers(1, 255))
+    else:
+        del written[place:]
+    log_path.write_bytes(written)
+    left = list(range(sum(end <= place for end in ends)))
+    for later in (None, *after_loss):
+        log = RunLog(log_path, path)
+        assert [record.tile for record in TileJournal(journal_path, log).recover()] == left
+        if later is not None and later not in before:
+            log.append("kind", later)
+        log.close()
 
 
 def test_a_run_log_of_version_0_is_read(tmp_path: Path) -> None:

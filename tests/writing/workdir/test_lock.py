@@ -42,6 +42,22 @@ def test_a_recent_heartbeat_from_another_machine_blocks(tmp_path: Path) -> None:
             FolderLock(lock, OUTPUT)
 
 
+def test_a_heartbeat_from_the_future_blocks_no_longer_than_one_of_now(tmp_path: Path) -> None:
+    lock = write_lock(tmp_path / "lock", ELSEWHERE, -1e6)
+    with pytest.raises(OutputError, match=r"another-host was writing it 0 s ago; .* repeat in 120 s"):
+        FolderLock(lock, OUTPUT)
+    assert abs(lock.stat().st_mtime - write_lock(tmp_path / "now", ELSEWHERE, 0).stat().st_mtime) < DEAD_AFTER_S
+    with pytest.raises(OutputError, match=r"repeat in 1[12]\d s"):
+        FolderLock(lock, OUTPUT)
+
+
+def test_a_link_in_the_place_of_the_lock_is_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "lock").symlink_to(tmp_path / "precious")
+    with pytest.raises(OSError, match="symbolic links"):
+        FolderLock(tmp_path / "lock", OUTPUT)
+    assert not (tmp_path / "precious").exists()
+
+
 def test_a_run_that_died_on_another_machine_blocks_for_two_minutes_only(tmp_path: Path) -> None:
     FolderLock(write_lock(tmp_path / "lock", ELSEWHERE, DEAD_AFTER_S + 1), OUTPUT).release()
 
@@ -66,6 +82,6 @@ os.kill(os.getpid(), signal.SIGKILL)
     FolderLock(tmp_path / "lock", OUTPUT).release()
 
 
-def test_a_released_lock_is_empty_so_that_no_machine_waits(tmp_path: Path) -> None:
+def test_a_released_lock_names_no_holder_so_that_no_machine_waits(tmp_path: Path) -> None:
     FolderLock(tmp_path / "lock", OUTPUT).release()
-    assert (tmp_path / "lock").read_bytes() == b""
+    assert json.loads((tmp_path / "lock").read_text()) == {"released by": "wsisr"}

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from itertools import accumulate
 from pathlib import Path
 from threading import Lock
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 SYNC_EVERY_S = 10.0
 """Seconds between syncs: finished work that a power cut may cost, besides the tiles being encoded."""
@@ -25,16 +25,33 @@ Fields: TypeAlias = Sequence[Any]
 _CRC = struct.Struct("<I")
 
 
+class LogPosition(NamedTuple):
+    """A place between two records. Two logs that have one position in common hold the same records before it."""
+
+    offset: int
+    crc: int
+    """CRC-32 of the headers of all records before it, which hold the checksums of their contents."""
+
+
 class AppendLog:
-    """The records of one file. Safe from several threads. Methods raise `OSError` for disk errors."""
+    """The records of one file. Safe from several threads. Methods raise `OSError` for disk errors.
+
+    A symbolic link is refused, as a disk error.
+    """
 
     def __init__(self, path: Path, fields: struct.Struct, *, has_content: bool = False) -> None:
         """Open or create the file; read the records of earlier runs with `recover` before anything is appended."""
         self._path, self._fields, self._has_content = path, fields, has_content
-        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-        self._end = 0
+        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
+        self._end = self._headers_crc = 0
         self._synced = time.monotonic()
         self._lock = Lock()
+
+    @property
+    def position(self) -> LogPosition:
+        """Position after the last record. While `recover` runs, that after the record that it has just yielded."""
+        with self._lock:
+            return LogPosition(self._end, self._headers_crc)
 
     def recover(self) -> Iterator[tuple[Fields, int]]:
         """Yield the fields of every intact record and the offset of its content. Memory: one record.
@@ -57,7 +74,7 @@ class AppendLog:
                     os.ftruncate(self._file, self._end)
                     return
                 if is_intact:
-                    self._end = start + length
+                    self._end, self._headers_crc = start + length, zlib.crc32(header, self._headers_crc)
                     yield fields, start
                 start += length
 
@@ -66,7 +83,8 @@ class AppendLog:
 
         If the disk refuses, the records that were written whole stay; the next append overwrites the incomplete one.
         """
-        encoded = [self._encode_header(fields, content) + content for fields, content in records]
+        headers = [self._encode_header(fields, content) for fields, content in records]
+        encoded = [header + content for header, (_, content) in zip(headers, records, strict=True)]
         with self._lock:
             ends = list(accumulate(map(len, encoded), initial=self._end))
             written = self._end
@@ -76,6 +94,8 @@ class AppendLog:
                     written += os.pwrite(self._file, data[written - ends[0] :], written)
             finally:
                 self._end = max(end for end in ends if end <= written)
+                whole_headers = headers[: ends.index(self._end)]
+                self._headers_crc = zlib.crc32(b"".join(whole_headers), self._headers_crc)
             return self._claim_sync()
 
     def read(self, offset: int, size: int) -> bytes:

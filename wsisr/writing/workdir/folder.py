@@ -1,6 +1,7 @@
 """The folder `OUTPUT.wsisr-part` that holds an unfinished output; one process at a time owns it.
 
-Its `run.json` states the identity of the run, so that only the same run resumes in it.
+Its `run.json` states the identity of the run, so that only the same run resumes in it. Any other folder of that name is
+refused: one without our lock, one that is a symbolic link, and one with links in the place of our files.
 """
 
 from __future__ import annotations
@@ -8,18 +9,27 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping, Set
 from contextlib import suppress
 from pathlib import Path
 
 from wsisr.errors import OutputError
 from wsisr.files import REPLACED_FOLDER, remove_path, write_atomically
-from wsisr.writing.workdir.lock import FolderLock
+from wsisr.writing.workdir.lock import FolderLock, is_lock_of_wsisr
+
+DATASET_FOLDER = "dataset"
+"""Name of a growing dataset within its work folder."""
 
 _LOCK = "lock"
 _RUN = "run.json"
+_RUN_LOG = "diary"
 _IMAGE = "image"
-_FILES = ("level-*.tiles", "level-*.journal", "diary", "dataset", _IMAGE, REPLACED_FOLDER, f"{_RUN}*")
+
+_OWN_FILES = re.compile(rf"level-\d+\.(tiles|journal)|{_RUN_LOG}|{_IMAGE}|{re.escape(_RUN)}(\.\d+\.partial)?")
+
+_NFS_PREFIX = ".nfs"
+"""Begins the name that NFS gives to a file that is removed while it is open."""
 
 RunIdentity = Mapping[str, str]
 """Everything that a run's pixels depend on, as text: names to values."""
@@ -28,20 +38,29 @@ RunIdentity = Mapping[str, str]
 class PartFolder:
     """A claimed work folder. Methods raise `OSError` for disk errors; files of other programs are never removed."""
 
-    def __init__(self, output: Path, parent: Path | None = None) -> None:
-        """Claim the folder, beside the output or in `parent`. Raises `OutputError` if a running process owns it."""
+    def __init__(self, output: Path, parent: Path | None = None, content: str = _IMAGE) -> None:
+        """Claim the folder, beside the output or in `parent`. `content` is the name of the result that grows in it.
+
+        Raises `OutputError` if a running process owns it, and if it is no work folder of ours.
+        """
         self.folder = _folder_path(output, parent or output.parent)
-        self._lock = _claim_folder(self.folder, output)
+        self._own_folders = (content, REPLACED_FOLDER)
+        self._lock = _claim_folder(self.folder, output, self._own_folders)
 
     @staticmethod
-    def read_identity(output: Path, parent: Path) -> RunIdentity | None:
-        """Return the identity of the run whose work is in the folder of an output; None if there is none."""
-        return _read_identity(_folder_path(output, parent) / _RUN)
+    def exists(output: Path, parent: Path) -> bool:
+        """Return whether there is a folder, ours or not, at the place of an output's work folder."""
+        return _folder_path(output, parent).is_dir()
 
     @property
     def has_work(self) -> bool:
         """Whether a run left work that it can resume from."""
         return (self.folder / _RUN).exists()
+
+    def is_leftover_of(self, identity: RunIdentity | None) -> bool:
+        """Return whether the folder holds only work of a run of that identity, or nothing but its lock."""
+        stored = _read_identity(self.folder / _RUN)
+        return stored == identity if stored is not None else _list_names(self.folder) <= {_LOCK}
 
     def resume_or_clear(self, identity: RunIdentity | None, *, restart: bool) -> None:
         """Keep the work of a stopped run of the same identity; remove any other work.
@@ -68,7 +87,7 @@ class PartFolder:
     @property
     def run_log_path(self) -> Path:
         """File for the run log."""
-        return self.folder / "diary"
+        return self.folder / _RUN_LOG
 
     @property
     def image_path(self) -> Path:
@@ -88,11 +107,15 @@ class PartFolder:
                 (self.folder / _LOCK).unlink()
                 self.folder.rmdir()
         self._lock.release()
+        if not keep:
+            with suppress(OSError):  # on NFS the folder is empty only now that the lock file is closed
+                self.folder.rmdir()
 
     def _remove_files(self) -> None:
-        for pattern in _FILES:
-            for file in self.folder.glob(pattern):
-                remove_path(file)
+        """Remove what a run left here: files of our names, and folders of the names that hold this kind of result."""
+        for entry in _list_own_entries(self.folder, self._own_folders):
+            if not entry.is_dir() or entry.name in self._own_folders:
+                remove_path(entry)
 
 
 _ADVICE = "repeat the command of that run, or start again with --overwrite"
@@ -120,14 +143,25 @@ def _read_identity(path: Path) -> RunIdentity | None:
 
 def _describe_difference(stored: RunIdentity, identity: RunIdentity) -> str:
     """Return the first entry in which two identities differ, as text."""
-    name = next(name for name in [*identity, *stored] if stored.get(name) != identity.get(name))
+    name = next((name for name in [*identity, *stored] if stored.get(name) != identity.get(name)), "no identity")
     before, now = stored.get(name, "not given"), identity.get(name, "not given")
     return f"holds the work of a stopped run with {name} {before}, now {now}"
 
 
-def _claim_folder(folder: Path, output: Path) -> FolderLock:
+def _claim_folder(folder: Path, output: Path, own_folders: tuple[str, ...]) -> FolderLock:
     while True:
+        if folder.is_symlink():
+            raise OutputError(
+                f"{folder}: is a link, which wsisr does not follow; remove it (--work-dir moves the work)"
+            )
         folder.mkdir(exist_ok=True)
+        names = _list_names(folder)
+        if not _is_work_folder(folder, names):
+            if _list_names(folder) != names:
+                continue  # its former owner was about to remove it
+            advice = "move it away, or choose another name for the output"
+            raise OutputError(f"{folder}: is no work folder of wsisr; {advice}")
+        _refuse_links(folder, own_folders)
         try:
             lease = FolderLock(folder / _LOCK, output)
         except FileNotFoundError:
@@ -135,3 +169,36 @@ def _claim_folder(folder: Path, output: Path) -> FolderLock:
         if not lease.is_stale:
             return lease
         lease.release()
+
+
+def _is_work_folder(folder: Path, names: Set[str]) -> bool:
+    """Return whether a folder with these names in it is empty or one of ours.
+
+    Ours holds our lock, known by what it says. A run that was killed as it took the lock, or a power cut, may have left
+    an empty one: then nothing else is there, or the record of a run.
+    """
+    if not names or is_lock_of_wsisr(folder / _LOCK):
+        return True
+    lock = folder / _LOCK
+    is_empty_lock = lock.is_file() and not lock.is_symlink() and not lock.stat().st_size
+    return is_empty_lock and (names == {_LOCK} or _read_identity(folder / _RUN) is not None)
+
+
+def _refuse_links(folder: Path, own_folders: tuple[str, ...]) -> None:
+    """Raise `OutputError` if a link stands in the place of a file of ours."""
+    link = next((entry for entry in _list_own_entries(folder, own_folders) if entry.is_symlink()), None)
+    if link:
+        raise OutputError(f"{link}: is a link, which wsisr does not follow; remove it")
+
+
+def _list_names(folder: Path) -> set[str]:
+    """Return the names in a folder; of one that is gone, none."""
+    try:
+        return {path.name for path in folder.iterdir() if not path.name.startswith(_NFS_PREFIX)}
+    except FileNotFoundError:
+        return set()
+
+
+def _list_own_entries(folder: Path, own_folders: tuple[str, ...]) -> Iterator[Path]:
+    """Yield the entries of a folder that have names of ours, except the lock."""
+    return (folder / name for name in _list_names(folder) if _OWN_FILES.fullmatch(name) or name in own_folders)

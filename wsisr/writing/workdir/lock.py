@@ -10,6 +10,7 @@ import fcntl
 import json
 import os
 import socket
+import stat
 from contextlib import suppress
 from pathlib import Path
 from threading import Event, Thread
@@ -20,6 +21,14 @@ HEARTBEAT_S = 20.0
 
 DEAD_AFTER_S = 120.0
 """Seconds without a heartbeat after which the holder counts as dead; a slow disk may delay several heartbeats."""
+
+_HOLDER_KEYS = {"host", "boot", "pid"}
+
+_RELEASED = b'{"released by": "wsisr"}'
+"""Content of a lock that nobody holds."""
+
+_FILE_BYTES = 512
+"""Size of a lock file: one disk sector, more than a host name, a boot id and a process id need."""
 
 _BOOT_ID_FILE = Path("/proc/sys/kernel/random/boot_id")
 
@@ -49,11 +58,11 @@ class FolderLock:
         return os.fstat(self._file).st_nlink == 0
 
     def release(self) -> None:
-        """Give up the lock; the emptied file tells other machines not to wait for another heartbeat."""
+        """Give up the lock; without a holder in it, other machines do not wait for another heartbeat."""
         self._released.set()
         self._heartbeat.join()
         with suppress(OSError):
-            os.ftruncate(self._file, 0)
+            _replace_content(self._file, _RELEASED)
         os.close(self._file)
 
     def _take_over(self, output: Path) -> None:
@@ -62,14 +71,17 @@ class FolderLock:
         os.utime(self._file)  # sets the disk's own time, so that clocks of two machines are never compared
         age = (os.fstat(self._file).st_mtime_ns - last_heartbeat_ns) / 1e9
         if _is_on_another_machine(holder) and age < DEAD_AFTER_S:
-            os.utime(self._file, ns=(last_heartbeat_ns, last_heartbeat_ns))
+            if age >= 0:
+                os.utime(self._file, ns=(last_heartbeat_ns, last_heartbeat_ns))
+            # A heartbeat of the future says nothing of its age: it counts as one of now, for which no one waits longer
+            # than for any other. Whoever lives sends the next one meanwhile.
+            age = max(age, 0)
             raise OutputError(
-                f"{output}: {holder['host']} was writing it {max(age, 0):.0f} s ago; if that run has died, repeat in "
+                f"{output}: {holder['host']} was writing it {age:.0f} s ago; if that run has died, repeat in "
                 f"{DEAD_AFTER_S - age:.0f} s"
             )
-        os.ftruncate(self._file, 0)
         holder_now = {"host": socket.gethostname(), "boot": _read_boot_id(), "pid": os.getpid()}
-        os.pwrite(self._file, json.dumps(holder_now).encode(), 0)
+        _replace_content(self._file, json.dumps(holder_now).encode())
 
     def _send_heartbeats(self) -> None:
         while not self._released.wait(HEARTBEAT_S):
@@ -79,7 +91,7 @@ class FolderLock:
 
 def _lock_file(path: Path, output: Path) -> int:
     """Open and lock a file; return its descriptor."""
-    file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
@@ -95,13 +107,36 @@ def _lock_file(path: Path, output: Path) -> int:
     return file
 
 
+def is_lock_of_wsisr(path: Path) -> bool:
+    """Return whether a file is a lock that was ever taken here, by what it says; a link is none."""
+    try:
+        file = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError:
+        return False
+    try:
+        content = os.pread(file, _FILE_BYTES, 0).rstrip() if stat.S_ISREG(os.fstat(file).st_mode) else b""
+        return content == _RELEASED or _parse_holder(content).keys() == _HOLDER_KEYS
+    finally:
+        os.close(file)
+
+
+def _replace_content(file: int, content: bytes) -> None:
+    """Replace the content of a lock file in one call: by its content it is known to be ours, also after a kill."""
+    os.pwrite(file, content.ljust(_FILE_BYTES), 0)
+
+
 def _read_holder(file: int) -> dict[str, str]:
     """Return the holder that a lock file names; empty if it names none, or was killed while it wrote its name."""
+    return _parse_holder(os.pread(file, _FILE_BYTES, 0))
+
+
+def _parse_holder(content: bytes) -> dict[str, str]:
     try:
-        holder = json.loads(os.pread(file, 4096, 0))
+        holder = json.loads(content)
     except ValueError:
         return {}
-    return {key: str(value) for key, value in holder.items()} if isinstance(holder, dict) else {}
+    is_holder = isinstance(holder, dict) and holder.keys() == _HOLDER_KEYS
+    return {key: str(value) for key, value in holder.items()} if is_holder else {}
 
 
 def _is_on_another_machine(holder: dict[str, str]) -> bool:

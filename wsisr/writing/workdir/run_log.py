@@ -1,17 +1,18 @@
-"""The log of a run: warnings, quality measurements and the like, for the run that resumes after it was stopped.
+"""The log of a run: warnings, unreadable regions, quality measurements, for the run that resumes after it was stopped.
 
-Each entry is appended before the tiles that it describes.
+Each entry is appended before the tiles that it describes, and their records in the tile journal name the log's position
+then. Tiles whose entries are damaged or lost are therefore done again: no finding vanishes while its tiles stay.
 """
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 from wsisr.files import translate_disk_errors
-from wsisr.writing.workdir.append_log import AppendLog
+from wsisr.writing.workdir.append_log import AppendLog, LogPosition
 
 _FIELDS = struct.Struct("<8sqI")
 """Kind, number, size of the content."""
@@ -28,18 +29,25 @@ class LogEntry(NamedTuple):
 
 
 class RunLog:
-    """Log entries of one run. Safe from several threads. Memory: 100 bytes for each entry of earlier runs."""
+    """Log entries of one run. Safe from several threads. Memory: 300 bytes for each entry of earlier runs."""
 
     def __init__(self, path: Path, output: Path) -> None:
         """Open or create the log. All methods raise `OutputError` about `output` for disk errors."""
         self._output = output
         with translate_disk_errors(output):
             self._log = AppendLog(path, _FIELDS, has_content=True)
-            self.earlier_entries = tuple(
-                LogEntry(kind.rstrip(b"\0").decode(), number, offset, size)
-                for (kind, number, size), offset in self._log.recover()
-            )
+            self._earlier_positions = {self._log.position}
+            self.earlier_entries = tuple(self._recover_entries())
             """The entries of the earlier runs that this one resumes."""
+
+    @property
+    def position(self) -> LogPosition:
+        """Position after the last entry, for the record of a tile that is stored now."""
+        return self._log.position
+
+    def includes(self, position: LogPosition) -> bool:
+        """Return whether all entries before a position of an earlier run are still there, unchanged."""
+        return position in self._earlier_positions
 
     def append(self, kind: str, content: bytes, number: int = 0) -> None:
         with translate_disk_errors(self._output):
@@ -50,8 +58,17 @@ class RunLog:
         with translate_disk_errors(self._output):
             return self._log.read(entry.offset, entry.size)
 
+    def sync(self) -> None:
+        with translate_disk_errors(self._output):
+            self._log.sync()
+
     def close(self) -> None:
         self._log.close()
+
+    def _recover_entries(self) -> Iterator[LogEntry]:
+        for (kind, number, size), offset in self._log.recover():
+            self._earlier_positions.add(self._log.position)
+            yield LogEntry(kind.rstrip(b"\0").decode(), number, offset, size)
 
 
 class MessageLog:

@@ -29,7 +29,8 @@ TILES_PER_READ = 64
 class TileStore:
     """Encoded tiles on disk. Memory: 17 bytes for each. Every method may be called from several threads.
 
-    Methods raise `OSError` for disk errors, and `ValueError` for a tile written twice or read before it was written.
+    Methods raise `OSError` or `OutputError` for disk errors, and `ValueError` for a tile written twice or read before
+    it was written.
     """
 
     def __init__(self, path: Path, grid: LevelGrid, codec: Codec, journal: TileJournal | None = None) -> None:
@@ -37,7 +38,7 @@ class TileStore:
         self.codec = codec
         self._journal = journal
         truncate = 0 if journal else os.O_TRUNC
-        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | truncate, 0o666)
+        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | truncate, 0o666)
         self._offsets = np.full(grid.tile_count, -1, dtype=np.int64)
         self._sizes = np.zeros(grid.tile_count, dtype=np.int64)
         self._end = 0
