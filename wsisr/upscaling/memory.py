@@ -21,7 +21,7 @@ GB = 1_000_000_000
 
 FIXED_BYTES = 128_000_000
 """Bytes that do not depend on the tiles: 64 MiB of the slide's decoded segments, tiles in the encoder's threads, and
-the indexes of slide and store, which for a result of 100,000 px squared are 4 MB each."""
+the indexes of slide and store, which for a result of 100,000 px squared are 4 and 7 MB."""
 
 QUEUE_DEPTHS = (2, 1)
 """Batches that may wait between two stages; with one, a stage that is slow now and then holds up the others."""

@@ -23,6 +23,7 @@ from wsisr.writing.encoding.encoder_pool import SQUARE_SIDE, EncoderPool, choose
 from wsisr.writing.encoding.grid import build_level_grids
 from wsisr.writing.layouts.catalog import select_layout
 from wsisr.writing.spec import PyramidSpec
+from wsisr.writing.workdir.byte_store import ByteStore
 from wsisr.writing.workdir.folder import PartFolder, RunIdentity
 from wsisr.writing.workdir.run_log import RunLog
 from wsisr.writing.workdir.tile_journal import TileJournal
@@ -68,7 +69,7 @@ class PyramidWriter:
     All data is kept in a work folder until the file is complete. Leaving the context before `finish` has ended removes
     it; with a `RunIdentity`, finished tiles stay, and a writer with the same identity resumes from them.
     Memory: the pixels given to `write`, plus about eight tiles per thread, or 20 MB for each encoder process (used
-    instead of threads on machines with many cores and for large images), plus 17 bytes for each tile of the pyramid.
+    instead of threads on machines with many cores and for large images), plus 34 bytes for each tile of the pyramid.
     """
 
     def __init__(
@@ -93,6 +94,7 @@ class PyramidWriter:
         self._layout = select_layout(output, spec.layout)
         self._layout.check_codec(spec.codec)
         self._stores: tuple[TileStore, ...] = ()
+        self._halved: tuple[ByteStore, ...] = ()
         self._published_bytes: int | None = None
         self._run_log: RunLog | None = None
 
@@ -208,12 +210,20 @@ class PyramidWriter:
             )
 
     def _open_levels(self) -> PyramidLevels:
-        self._run_log = RunLog(self._tile_folder.run_log_path, self.output)
-        for number, grid in enumerate(build_level_grids(self.spec.size, self.spec.tile_px)):
-            is_kept = self.work_folder.identity is not None
-            journal = TileJournal(self._tile_folder.journal_path(number), self._run_log) if is_kept else None
-            self._stores += (TileStore(self._tile_folder.tiles_path(number), grid, self.spec.codec, journal),)
-        return PyramidLevels(self._stores)
+        folder = self._tile_folder
+        self._run_log = RunLog(folder.run_log_path, self.output)
+        grids = build_level_grids(self.spec.size, self.spec.tile_px)
+        for number, grid in enumerate(grids):
+            journal = self._open_journal(folder.journal_path(number))
+            self._stores += (TileStore(folder.tiles_path(number), grid, self.spec.codec, journal),)
+        for number, grid in enumerate(grids[:-1]):
+            journal = self._open_journal(folder.halves_journal_path(number))
+            self._halved += (ByteStore(folder.halves_path(number), grid.tile_count, journal),)
+        return PyramidLevels(self._stores, self._halved)
+
+    def _open_journal(self, path: Path) -> TileJournal | None:
+        assert self._run_log is not None
+        return TileJournal(path, self._run_log) if self.work_folder.identity is not None else None
 
     def _claim_tile_folder(self, output_folder: PartFolder) -> PartFolder:
         """Claim the folder for tiles. The image is always assembled beside the output: a rename then publishes it."""
@@ -227,9 +237,9 @@ class PyramidWriter:
         if self._encoder_pool:
             self._encoder_pool.close()
         kept = {folder: self._should_keep(folder) for folder in (self._tile_folder, self._output_folder)}
-        for level in self._stores:
+        for store in (*self._stores, *self._halved):
             with suppress(OSError, OutputError):  # what did not reach the disk is done again by the run that resumes
-                level.close(sync=kept[self._tile_folder])
+                store.close(sync=kept[self._tile_folder])
         if self._run_log:
             self._run_log.close()
         for folder, keep in kept.items():

@@ -80,7 +80,7 @@ def stored(image: Rgb, spec: PyramidSpec) -> list[Rgb]:
                 decoded = spec.codec.decode(spec.codec.encode(tile, side), side)
                 seen[top : top + side, left : left + side] = decoded[: tile.shape[0], : tile.shape[1]]
         levels.append(seen)
-        image = halve_image(seen)
+        image = halve_image(image)
     return levels
 
 

@@ -13,7 +13,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from imagecodecs import Jpeg8Error
 
 from tests.support.samples import make_noise
 from wsisr.errors import OutputError
@@ -97,8 +96,8 @@ def test_a_killed_process_costs_no_finished_tile(tmp_path: Path) -> None:
 def test_an_error_in_a_process_is_raised_in_the_parent_and_the_process_goes_on() -> None:
     pool = EncoderPool(Codec(), TILE_PX, 1)
     with pool.borrow_encoder() as encoder:
-        with pytest.raises(Jpeg8Error):
-            encoder.encode_coarser([CoarserTile(16, 16, [FinerTile(0, 0, 32, 32, b"no JPEG")])])
+        with pytest.raises(ValueError, match="reshape"):
+            encoder.encode_coarser([CoarserTile(16, 16, [FinerTile(0, 0, 16, 16, b"too few")])])
         code = bytes(encoder.encode_tiles([np.zeros((TILE_PX, TILE_PX, 3), np.uint8)])[0])
     pool.close()
     assert not Codec().decode(code, TILE_PX).any()

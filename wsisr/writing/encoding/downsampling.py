@@ -1,55 +1,69 @@
-"""Makes the coarser levels of a pyramid: a coarser tile is encoded as soon as the finer tiles it shows are stored."""
+"""Makes the coarser levels of a pyramid: a coarser tile is encoded as soon as the finer tiles it shows are stored.
+
+Each level is the 2x2 mean of the one above as it was before it was encoded, so that a lossy codec loses once on every
+level and not again on each. Where the neighbours of a finer tile are still to come, its halved pixels are kept on disk:
+the decoded tile could not replace them in a run that resumes.
+"""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from itertools import pairwise
+from itertools import pairwise, zip_longest
 from threading import Lock
 
 import numpy as np
+import numpy.typing as npt
 
 from wsisr.imaging.geometry import Box
 from wsisr.imaging.pixels import Rgb
 from wsisr.parallel.threads import ThreadTeam
 from wsisr.writing.encoding.encoder import CoarserTile, FinerTile, TileEncoder
 from wsisr.writing.encoding.grid import LevelGrid
+from wsisr.writing.workdir.byte_store import ByteStore
 from wsisr.writing.workdir.tile_store import TileStore
 
 
 class PyramidLevels:
-    """The tile stores of all levels, the finest first. Memory: one byte for every four tiles.
+    """The tile stores of all levels, the finest first, and a store of halved tiles for each level but the last.
 
-    Methods raise the errors of `TileStore`.
+    Memory: one byte for every four tiles. Methods raise the errors of `ByteStore`.
     """
 
-    def __init__(self, stores: Sequence[TileStore]) -> None:
+    def __init__(self, stores: Sequence[TileStore], halved: Sequence[ByteStore]) -> None:
         self._finest = stores[0]
-        self._level_pairs = [_LevelPair(finer, coarser) for finer, coarser in pairwise(stores)]
+        pairs = zip(pairwise(stores), halved, strict=True)
+        self._level_pairs = [_LevelPair(finer, coarser, halves) for (finer, coarser), halves in pairs]
+        # What one pair of levels forgets may be what another pair needs.
+        while any([pair.forget_unusable() for pair in self._level_pairs]):  # noqa: C419 - each pair, every time
+            pass
+        for pair in self._level_pairs:
+            pair.count_awaited()
 
     def store_tiles(self, encoder: TileEncoder, tiles: Sequence[int], pixels: Sequence[Rgb]) -> None:
         """Store tiles of the finest level, and every coarser tile that they complete. Safe from any thread."""
         self._finest.write_encoded(tiles, encoder.encode_tiles(pixels))
         for level_pair in self._level_pairs:
-            coarser = level_pair.register_tiles(tiles)
-            if not coarser:
+            tiles = level_pair.store_completed(encoder, tiles)
+            if not tiles:
                 return
-            level_pair.store_coarser(encoder, coarser, tiles)
-            tiles = coarser
 
     def complete_levels(
         self, threads: ThreadTeam, borrow_encoder: Callable[[], AbstractContextManager[TileEncoder]]
     ) -> Iterator[int]:
         """Make the coarser tiles that an earlier run left out; yields, row by row, how many coarser tiles there are."""
         done = 0
-        for level_pair in self._level_pairs:
+        for pair, next_pair in zip_longest(self._level_pairs, self._level_pairs[1:]):
 
-            def store_tile(tile: int, level_pair: _LevelPair = level_pair) -> None:
+            def store_tile(tile: int, pair: _LevelPair = pair, next_pair: _LevelPair | None = next_pair) -> None:
                 with borrow_encoder() as encoder:
-                    level_pair.store_coarser(encoder, [tile], ())
+                    pair.store_coarser(encoder, [tile], {})
+                    if next_pair:
+                        next_pair.keep_halves(encoder, {tile: 0})
 
-            for row in level_pair.coarser.grid.iterate_rows():
-                threads.for_each(store_tile, level_pair.coarser.select_missing(row))
+            for row in pair.coarser.grid.iterate_rows():
+                threads.for_each(store_tile, pair.coarser.select_missing(row))
                 done += len(row)
                 yield done
 
@@ -57,27 +71,59 @@ class PyramidLevels:
 class _LevelPair:
     """Two neighbouring levels, and how many finer tiles each coarser one still waits for."""
 
-    def __init__(self, finer: TileStore, coarser: TileStore) -> None:
-        self.finer, self.coarser = finer, coarser
+    def __init__(self, finer: TileStore, coarser: TileStore, halved: ByteStore) -> None:
+        self.finer, self.coarser, self.halved = finer, coarser, halved
         # Each tile of this grid shows one halved tile of the finer level.
-        self._halved = LevelGrid(coarser.grid.size, coarser.grid.tile_px // 2)
-        self._awaited = _sum_quads(~finer.from_earlier_run.reshape(finer.grid.rows, finer.grid.columns)).ravel()
+        self._halved_grid = LevelGrid(coarser.grid.size, coarser.grid.tile_px // 2)
         self._lock = Lock()
-        # A power cut may have left a coarser tile but not the finer ones it was made from, which may differ next time.
-        coarser.forget_tiles(np.flatnonzero(self._awaited))
 
-    def register_tiles(self, tiles: Sequence[int]) -> list[int]:
-        """Count finer tiles as stored, each once, and return the coarser tiles that are now complete."""
-        coarser = [self._coarser_tile(tile) for tile in tiles]
-        with self._lock:
-            return [tile for tile in coarser if self._count_down(tile)]
+    def forget_unusable(self) -> bool:
+        """Forget tiles of an earlier run that this one cannot go on from; return whether there were any.
 
-    def store_coarser(self, encoder: TileEncoder, tiles: Sequence[int], latest: Sequence[int]) -> None:
+        A kill or a power cut may have left a coarser tile or a half, but not the finer tiles it was made from, which
+        may differ next time; or a finer tile, but nothing of it that its coarser tile could be made from.
+        """
+        made, halves = self.finer.from_earlier_run, self.halved.from_earlier_run
+        shown = np.repeat(np.repeat(self._reshape_coarser(self.coarser.from_earlier_run), 2, axis=0), 2, axis=1)
+        is_shown = shown[: self.finer.grid.rows, : self.finer.grid.columns].ravel()
+        unusable = [
+            (self.coarser, self.coarser.from_earlier_run & (self._count_missing() > 0)),
+            (self.halved, halves & ~made),
+            (self.finer, made & ~halves & ~is_shown),
+        ]
+        for store, flags in unusable:
+            store.forget_tiles(np.flatnonzero(flags))
+        return any(flags.any() for _, flags in unusable)
+
+    def count_awaited(self) -> None:
+        """Count the finer tiles that each coarser one waits for in this run."""
+        self._awaited = self._count_missing()
+
+    def store_completed(self, encoder: TileEncoder, finer: Sequence[int]) -> list[int]:
+        """Make and store the coarser tiles that these finer ones complete, and return them.
+
+        The finer ones are stored, and are those that the encoder encoded last, in their order. Halves of those that
+        complete nothing are kept, before others may count on them.
+        """
+        index_of = {tile: index for index, tile in enumerate(finer)}
+        completed = self._count_down(finer, only_last=True)
+        pending = {tile: index for tile, index in index_of.items() if self._coarser_tile(tile) not in completed}
+        if pending:
+            self.keep_halves(encoder, pending)
+            completed += self._count_down(list(pending))
+        if completed:
+            self.store_coarser(encoder, completed, index_of)
+        return completed
+
+    def keep_halves(self, encoder: TileEncoder, index_of: Mapping[int, int]) -> None:
+        """Store the halved pixels of finer tiles; given by their index among those that the encoder encoded last."""
+        self.halved.write_encoded(list(index_of), encoder.halve_tiles(list(index_of.values())))
+
+    def store_coarser(self, encoder: TileEncoder, tiles: Sequence[int], index_of: Mapping[int, int]) -> None:
         """Make and store coarser tiles.
 
-        `latest` are the finer tiles that the encoder encoded last, in their order; they need not be read again.
+        `index_of` are the finer tiles that the encoder encoded last; halves of the others are read.
         """
-        index_of = {tile: index for index, tile in enumerate(latest)}
         coarser = (self._describe_coarser(tile, index_of) for tile in tiles)
         self.coarser.write_encoded(tiles, encoder.encode_coarser(coarser))
 
@@ -86,25 +132,37 @@ class _LevelPair:
         row, column = divmod(tile, self.finer.grid.columns)
         return row // 2 * self.coarser.grid.columns + column // 2
 
-    def _count_down(self, tile: int) -> bool:
-        """Count one finer tile of a coarser one as stored; return whether it was the last."""
-        self._awaited[tile] -= 1
-        return bool(self._awaited[tile] == 0)
+    def _count_down(self, finer: Sequence[int], *, only_last: bool = False) -> list[int]:
+        """Count finer tiles as ready, each once, and return the coarser tiles that wait for none any more.
+
+        With `only_last`, only those are counted after which a coarser tile waits for none.
+        """
+        completed = []
+        with self._lock:
+            for tile, count in Counter(map(self._coarser_tile, finer)).items():
+                is_last = self._awaited[tile] == count
+                if is_last or not only_last:
+                    self._awaited[tile] -= count
+                if is_last:
+                    completed.append(tile)
+        return completed
 
     def _describe_coarser(self, tile: int, index_of: Mapping[int, int]) -> CoarserTile:
         box = self.coarser.grid.tile_box(tile)
-        finer = [self._describe_finer(finer_tile, box, index_of) for finer_tile in self._halved.find_tiles(box)]
+        finer = [self._describe_finer(finer_tile, box, index_of) for finer_tile in self._halved_grid.find_tiles(box)]
         return CoarserTile(box.width, box.height, finer)
 
     def _describe_finer(self, tile: int, coarser_box: Box, index_of: Mapping[int, int]) -> FinerTile:
-        halved, size = self._halved.tile_box(tile), self.finer.grid.tile_box(tile).size
-        encoded = index_of[tile] if tile in index_of else self.finer.read_encoded(tile)
-        left, top = halved.left - coarser_box.left, halved.top - coarser_box.top
-        return FinerTile(left, top, size.width, size.height, encoded)
+        box = self._halved_grid.tile_box(tile).relative_to(coarser_box)
+        halved = index_of[tile] if tile in index_of else self.halved.read_encoded(tile)
+        return FinerTile(box.left, box.top, box.width, box.height, halved)
 
+    def _count_missing(self) -> npt.NDArray[np.uint8]:
+        """Return, for each coarser tile, how many of its finer tiles no earlier run made."""
+        grid = self.finer.grid
+        flags = ~self.finer.from_earlier_run.reshape(grid.rows, grid.columns)
+        even = np.pad(flags, ((0, grid.rows % 2), (0, grid.columns % 2))).astype(np.uint8)
+        return (even[::2, ::2] + even[1::2, ::2] + even[::2, 1::2] + even[1::2, 1::2]).ravel()
 
-def _sum_quads(flags: np.typing.NDArray[np.bool_]) -> np.typing.NDArray[np.uint8]:
-    """(h, w) to (ceil(h/2), ceil(w/2)): how many flags of each 2 x 2 are true."""
-    height, width = flags.shape
-    even = np.pad(flags, ((0, height % 2), (0, width % 2))).astype(np.uint8)
-    return even[::2, ::2] + even[1::2, ::2] + even[::2, 1::2] + even[1::2, 1::2]
+    def _reshape_coarser(self, flags: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+        return flags.reshape(self.coarser.grid.rows, self.coarser.grid.columns)

@@ -1,4 +1,4 @@
-"""Encodes a few tiles at a time: those of the finest level from pixels, those of coarser levels from stored tiles."""
+"""Encodes a few tiles at a time: those of the finest level from pixels, those of coarser levels from finer tiles."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ C = TypeVar("C", bytes, memoryview)
 
 
 class FinerTile(NamedTuple):
-    """A stored tile that a tile of the next coarser level is made from."""
+    """A tile, halved, that a tile of the next coarser level is made from."""
 
     left: int
     top: int
     """Position of the halved tile in the coarser tile, in px."""
     width: int
     height: int
-    """Size in px of the part of the stored tile that lies in the image."""
-    encoded: bytes | int
-    """The stored bytes, or the tile's index among those that the encoder encoded last."""
+    """Size of the halved tile, in px."""
+    halved: bytes | int
+    """Its pixels, as `halve_tiles` returned them, or the tile's index among those that the encoder encoded last."""
 
 
 class CoarserTile(NamedTuple):
@@ -44,7 +44,11 @@ class TileEncoder(Protocol):
         ...
 
     def encode_coarser(self, tiles: Iterable[CoarserTile]) -> Sequence[EncodedTile]:
-        """Encode the 2x2 means of decoded stored tiles, so that the result depends only on what is in the file."""
+        """Encode the 2x2 means of finer tiles, as they were before they were encoded."""
+        ...
+
+    def halve_tiles(self, indices: Sequence[int]) -> Sequence[EncodedTile]:
+        """Return the 2x2 means of some of the tiles encoded last: the bytes of (h, w, 3) sRGB for each."""
         ...
 
 
@@ -54,30 +58,26 @@ class LocalEncoder:
     def __init__(self, codec: Codec, tile_px: int) -> None:
         self.codec, self.tile_px = codec, tile_px
         self._tiles: list[Rgb] = []
-        self._encoded: list[bytes] = []
 
     def encode_tiles(self, tiles: Iterable[Rgb]) -> list[bytes]:
         self._tiles = list(tiles)
-        self._encoded = [self.codec.encode(tile, self.tile_px) for tile in self._tiles]
-        return self._encoded
+        return [self.codec.encode(tile, self.tile_px) for tile in self._tiles]
 
     def encode_coarser(self, tiles: Iterable[CoarserTile]) -> list[bytes]:
         return self.encode_tiles([self._compose_tile(tile) for tile in tiles])
 
+    def halve_tiles(self, indices: Sequence[int]) -> list[bytes]:
+        return [halve_image(self._tiles[index]).tobytes() for index in indices]
+
     def _compose_tile(self, tile: CoarserTile) -> Rgb:
         pixels = np.empty((tile.height, tile.width, 3), np.uint8)
-        for left, top, width, height, encoded in tile.finer_tiles:
-            halved = halve_image(self._decode_stored(encoded)[:height, :width])
-            pixels[top : top + halved.shape[0], left : left + halved.shape[1]] = halved
+        for left, top, width, height, halved in tile.finer_tiles:
+            pixels[top : top + height, left : left + width] = (
+                halve_image(self._tiles[halved])
+                if isinstance(halved, int)
+                else np.frombuffer(halved, np.uint8).reshape(height, width, 3)
+            )
         return pixels
-
-    def _decode_stored(self, encoded: bytes | int) -> Rgb:
-        """Return the decoded pixels of a stored tile; of one just encoded without loss, the pixels themselves."""
-        if isinstance(encoded, bytes):
-            return self.codec.decode(encoded, self.tile_px)
-        if self.codec.compression_method.is_lossless:
-            return self._tiles[encoded]
-        return self.codec.decode(self._encoded[encoded], self.tile_px)
 
 
 def split_bytes(data: C, sizes: Iterable[int]) -> Iterator[C]:

@@ -4,7 +4,7 @@ Encoding a tile takes a fraction of a millisecond in C between steps in Python. 
 each Mpx in Python (sampled on two cores), and 16 cores beside a GPU gave 82 Mpx/s. With processes, a tenth of the
 writer's work stays in the parent (`tests.bench encoder_pool`).
 
-Each process shares memory with the parent: a buffer for pixels, one for encoded tiles that it needs and one for encoded
+Each process shares memory with the parent: a buffer for pixels, one for halved tiles that it needs and one for encoded
 tiles that it returns. A pipe carries only shapes and lengths. The processes end with the parent, however it ends.
 
 `multiprocessing` with `forkserver` and `shared_memory` would replace this module, but was tried and left (Python 3.11,
@@ -120,17 +120,17 @@ class SharedBuffers(NamedTuple):
     """The memory that one encoder process shares with the parent."""
 
     pixels: memoryview
-    encoded_in: memoryview
-    """Encoded tiles of the finer level, for the process to decode."""
+    halves_in: memoryview
+    """Halved tiles of the finer level, which the process encoded before."""
     encoded_out: memoryview
-    """Encoded tiles that the process returns."""
+    """Encoded or halved tiles that the process returns."""
 
     @staticmethod
     def byte_count(tile_px: int) -> int:
         """Return the bytes of one process's buffers.
 
-        Encoded tiles may take twice the bytes of their pixels, more than any codec needs; the system allocates pages
-        only when they are written to.
+        Encoded tiles may take twice the bytes of their pixels, more than any codec needs, and halved ones a quarter;
+        the system allocates pages only when they are written to.
         """
         return 5 * SQUARE_SIDE**2 * 3 * tile_px**2
 
@@ -142,10 +142,10 @@ class SharedBuffers(NamedTuple):
         return cls(own[: length // 5], own[length // 5 : 3 * length // 5], own[3 * length // 5 :])
 
 
-EncodeRequest: TypeAlias = tuple[Literal["encode", "coarser"], list[Any], list[int]]
+EncodeRequest: TypeAlias = tuple[Literal["encode", "coarser", "halve"], list[Any], list[int]]
 """Which method of a `TileEncoder` to run; shapes of the tiles in `pixels`, or the fields of each `CoarserTile` with a
-number for each encoded tile; and lengths of the tiles in `encoded_in`. Plain numbers, because pickling objects takes
-many times as long."""
+number for each halved tile, or indices; and lengths of the tiles in `halves_in`. Plain numbers, because pickling
+objects takes many times as long."""
 
 
 class EncoderProcess:
@@ -162,15 +162,18 @@ class EncoderProcess:
         return self._send_request(("encode", [image.shape for image in images], []))
 
     def encode_coarser(self, tiles: Iterable[CoarserTile]) -> list[memoryview]:
-        encoded: list[bytes] = []
-        fields = [(width, height, [_number_encoded(tile, encoded) for tile in finer]) for width, height, finer in tiles]
-        lengths = [len(data) for data in encoded]
-        for data, buffer in zip(encoded, split_bytes(self._buffers.encoded_in, lengths), strict=True):
+        halves: list[bytes] = []
+        fields = [(width, height, [_number_halves(tile, halves) for tile in finer]) for width, height, finer in tiles]
+        lengths = [len(data) for data in halves]
+        for data, buffer in zip(halves, split_bytes(self._buffers.halves_in, lengths), strict=True):
             buffer[:] = data
         return self._send_request(("coarser", fields, lengths))
 
+    def halve_tiles(self, indices: Sequence[int]) -> list[memoryview]:
+        return self._send_request(("halve", list(indices), []))
+
     def _send_request(self, request: EncodeRequest) -> list[memoryview]:
-        """Run a request in the process and return the encoded tiles, which lie in shared memory."""
+        """Run a request in the process and return the tiles, which lie in shared memory."""
         try:
             self._pipe.send(request)
             answer = self._pipe.recv()
@@ -182,15 +185,15 @@ class EncoderProcess:
         return list(split_bytes(self._buffers.encoded_out, answer))
 
 
-def _number_encoded(finer: FinerTile, encoded: list[bytes]) -> tuple[int, ...]:
-    """Return the fields of a finer tile with a number in place of its bytes, which are appended to `encoded`.
+def _number_halves(finer: FinerTile, halves: list[bytes]) -> tuple[int, ...]:
+    """Return the fields of a finer tile with a number in place of its bytes, which are appended to `halves`.
 
-    Numbers from 0 on are those of the tiles that the process encoded last; -1 and below count the tiles in `encoded`.
+    Numbers from 0 on are those of the tiles that the process encoded last; -1 and below count the tiles in `halves`.
     """
     *geometry, data = finer
     if isinstance(data, bytes):
-        encoded.append(data)
-        data = -len(encoded)
+        halves.append(data)
+        data = -len(halves)
     return (*geometry, data)
 
 
@@ -231,8 +234,10 @@ def _execute_request(encoder: LocalEncoder, request: EncodeRequest, buffers: Sha
     try:
         if method == "encode":
             encoded = encoder.encode_tiles(_view_tiles(fields, buffers))
-        else:
+        elif method == "coarser":
             encoded = encoder.encode_coarser(_parse_coarser(fields, lengths, buffers))
+        else:
+            encoded = encoder.halve_tiles(fields)
         for data, buffer in zip(encoded, split_bytes(buffers.encoded_out, map(len, encoded)), strict=True):
             buffer[:] = data
     except Exception as error:  # noqa: BLE001 - handed over whole, and raised in the parent
@@ -246,16 +251,16 @@ def _view_tiles(shapes: Iterable[tuple[int, ...]], buffers: SharedBuffers) -> It
 
 
 def _parse_coarser(fields: Iterable[Any], lengths: Iterable[int], buffers: SharedBuffers) -> Iterator[CoarserTile]:
-    encoded = [bytes(data) for data in split_bytes(buffers.encoded_in, lengths)]
+    halves = [bytes(data) for data in split_bytes(buffers.halves_in, lengths)]
     for width, height, finer in fields:
         numbered = itertools.starmap(FinerTile, finer)
-        yield CoarserTile(width, height, [_look_up_encoded(tile, encoded) for tile in numbered])
+        yield CoarserTile(width, height, [_look_up_halves(tile, halves) for tile in numbered])
 
 
-def _look_up_encoded(finer: FinerTile, encoded: Sequence[bytes]) -> FinerTile:
-    """Replace a number that `_number_encoded` gave to sent bytes with these bytes."""
-    number = finer.encoded
-    return finer._replace(encoded=encoded[-number - 1]) if isinstance(number, int) and number < 0 else finer
+def _look_up_halves(finer: FinerTile, halves: Sequence[bytes]) -> FinerTile:
+    """Replace a number that `_number_halves` gave to sent bytes with these bytes."""
+    number = finer.halved
+    return finer._replace(halved=halves[-number - 1]) if isinstance(number, int) and number < 0 else finer
 
 
 def _build_environment() -> dict[str, str]:

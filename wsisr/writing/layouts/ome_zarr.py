@@ -151,7 +151,7 @@ def _build_group(spec: PyramidSpec, levels: int) -> dict[str, Any]:
         "axes": axes,
         "datasets": datasets,
         "type": "mean",
-        "metadata": {"description": "each level is the 2x2 area mean of the level above, rounded half up"},
+        "metadata": {"description": "each level is the 2x2 area mean of the level above, rounded once, ties to even"},
     }
     window = {"min": 0, "max": 255, "start": 0, "end": 255}
     channels = [

@@ -25,6 +25,11 @@ DECODER_DIFFERENCE = 2
 UNKNOWN_CODEC_ERROR = 16.0
 """Mean grey levels by which an unknown codec may change a tile; other tissue of the slide mostly differs by more."""
 
+CODEC_LOSSES, ROUNDING_LEVELS = 1.5, 0.5
+"""How far a tile of a lossy codec may be from the mean of the finer level, which was encoded, too: so many times what
+the codec does to that mean, and so many grey levels, both on average. At most 1.05 times was measured on tissue, noise
+and drawings with JPEG from quality 10 on; a shift by one pixel is more from quality 85 on."""
+
 RELATIVE_TOLERANCE = 1e-3
 """Relative difference up to which two pixel sizes or magnifications count as equal."""
 
@@ -74,7 +79,7 @@ class ReaderComparison:
             yield Finding("colour profile", is_equal, f"{len(expected.icc)} bytes expected")
 
     def _check_pixels(self, number: int, codec: Codec | None) -> Finding:
-        """Check that the readers agree on a sample of tiles, and that each tile is the mean of the finer level.
+        """Check that the readers agree on a sample of tiles, and that each tile shows the mean of the finer level.
 
         OpenSlide positions its boxes on whole pixels of level 0: if the downsample is not a whole number, only the
         first tile is compared.
@@ -108,15 +113,20 @@ class _TileCheck:
     def measure_error(self, stored: Rgb, finer: Rgb) -> tuple[float, bool]:
         """Return how far a stored tile is from the mean of its finer pixels, in grey levels, and if that is acceptable.
 
-        With a known codec, the mean is encoded and decoded, and the greatest difference counts; otherwise the average.
+        Without loss, the greatest difference counts. Otherwise it is the average, which must be about what the codec
+        itself does to that mean: a tile was made from the finer pixels before those were encoded.
         """
         halved = halve_image(finer)
+        differences = np.abs(halved.astype(int) - stored)
+        average = float(differences.mean())
         if self.codec is None:
-            average = float(np.abs(halved.astype(int) - stored).mean())
             return average, average <= UNKNOWN_CODEC_ERROR
+        if self.codec.compression_method.is_lossless:
+            greatest = int(differences.max())
+            return greatest, greatest <= DECODER_DIFFERENCE
         decoded = self.codec.decode(self.codec.encode(halved, self.tile_px), self.tile_px)
-        greatest = int(np.abs(decoded[: halved.shape[0], : halved.shape[1]].astype(int) - stored).max())
-        return greatest, greatest <= DECODER_DIFFERENCE
+        loss = float(np.abs(decoded[: halved.shape[0], : halved.shape[1]].astype(int) - halved).mean())
+        return average, average <= CODEC_LOSSES * loss + ROUNDING_LEVELS
 
 
 def _compare_number(check: str, value: float | None, expected: float, unit: str) -> Finding:

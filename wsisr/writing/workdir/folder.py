@@ -26,7 +26,7 @@ _RUN = "run.json"
 _RUN_LOG = "diary"
 _IMAGE = "image"
 
-_OWN_FILES = re.compile(rf"level-\d+\.(tiles|journal)|{_RUN_LOG}|{_IMAGE}|{re.escape(_RUN)}(\.\d+\.partial)?")
+_OWN_FILES = re.compile(rf"level-\d+(-halved)?\.(tiles|journal)|{_RUN_LOG}|{_IMAGE}|{re.escape(_RUN)}(\.\d+\.partial)?")
 
 _NFS_PREFIX = ".nfs"
 """Begins the name that NFS gives to a file that is removed while it is open."""
@@ -83,6 +83,14 @@ class PartFolder:
     def journal_path(self, level: int) -> Path:
         """File for the journal of a level's tiles."""
         return self.folder / f"level-{level}.journal"
+
+    def halves_path(self, level: int) -> Path:
+        """File for the halved tiles of a level whose neighbours are still to come."""
+        return self.folder / f"level-{level}-halved.tiles"
+
+    def halves_journal_path(self, level: int) -> Path:
+        """File for the journal of a level's halved tiles."""
+        return self.folder / f"level-{level}-halved.journal"
 
     @property
     def run_log_path(self) -> Path:
