@@ -19,7 +19,7 @@ from wsisr.cli.preview import preview_command
 from wsisr.cli.streams import guard_streams, release_streams
 from wsisr.cli.train import train_command
 from wsisr.cli.upscale import upscale_command
-from wsisr.cli.usage import WsisrGroup
+from wsisr.cli.usage import WsisrCommand, WsisrGroup
 from wsisr.cli.verify import verify_command
 from wsisr.errors import NotFoundError, OptionError, WsisrError
 from wsisr.version import __version__
@@ -47,7 +47,7 @@ app = typer.Typer(
 
 for _panel, _commands in COMMANDS_BY_PANEL.items():
     for _name, _function in _commands.items():
-        app.command(_name, rich_help_panel=_panel)(_function)
+        app.command(_name, cls=WsisrCommand, rich_help_panel=_panel)(_function)
 app.add_typer(build_dataset_app, rich_help_panel="Networks")
 
 

@@ -30,7 +30,7 @@ from wsisr.cli.options import AllowDerivedOption, QuietOption
 from wsisr.cli.packing import pack_command
 from wsisr.cli.simulated import build_simulated_pairs
 from wsisr.cli.slide_words import list_given_slides
-from wsisr.cli.usage import WsisrGroup
+from wsisr.cli.usage import WsisrCommand, WsisrGroup
 
 
 def build_pyramid_pairs(
@@ -98,4 +98,4 @@ build_dataset_app = typer.Typer(
     add_completion=False,
 )
 for _name, _function in DATASET_COMMANDS.items():
-    build_dataset_app.command(_name)(_function)
+    build_dataset_app.command(_name, cls=WsisrCommand)(_function)

@@ -69,7 +69,21 @@ SourceMppOption: TypeAlias = Annotated[
     ),
 ]
 
-DeviceOption: TypeAlias = Annotated[str, typer.Option(metavar="auto|cpu|cuda", help="Where to compute.")]
+DeviceOption: TypeAlias = Annotated[
+    str,
+    typer.Option(
+        metavar="auto|cpu|cuda",
+        show_default=False,
+        help="auto is a GPU, else the CPU; cuda:1 and tensorrt (for ONNX) work, too.",
+    ),
+]
+
+TrainDeviceOption: TypeAlias = Annotated[
+    str,
+    typer.Option(
+        metavar="auto|cpu|cuda", show_default=False, help="auto is a GPU, else the CPU; cuda:1 is one of several GPUs."
+    ),
+]
 
 PerceptionOption: TypeAlias = Annotated[
     float,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from wsisr.cli.exit_codes import EXIT_INTERRUPTED
-from wsisr.cli.options import DeviceOption, QuietOption, flag
+from wsisr.cli.options import QuietOption, TrainDeviceOption, flag
 from wsisr.cli.shutdown import catch_stop_signals
 from wsisr.cli.streams import allow_lost_output
 from wsisr.progress import format_count
@@ -32,7 +32,7 @@ def train_command(
     output: Annotated[
         Path, typer.Option("--output", "-o", metavar="FOLDER", help="Run to write: checkpoint, weights, metrics.")
     ],
-    device: DeviceOption = "auto",
+    device: TrainDeviceOption = "auto",
     threads: Annotated[
         int | None, typer.Option(metavar="N", help="CPU threads. By default one for each core.", min=1)
     ] = None,

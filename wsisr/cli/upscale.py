@@ -37,11 +37,16 @@ def upscale_command(
     slides: Annotated[list[Path], slide_argument(SLIDES_HELP, metavar="SLIDE")],
     scale: Annotated[int | None, typer.Option(metavar="2|4", help="Enlarge 2 or 4 times along each axis.")] = None,
     target_mpp: Annotated[
-        float | None, typer.Option(metavar=UM_PER_PX, help="Or give the output this pixel size.")
+        float | None, typer.Option(metavar=UM_PER_PX, help="Or to this pixel size (0.25 is 40x).")
     ] = None,
     output: Annotated[
         str | None,
-        typer.Option("--output", "-o", metavar="PATH", help="Output, or folder for several slides."),
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="PATH",
+            help="File, or folder. By default beside the slide, as SLIDE.x2.ome.tif.",
+        ),
     ] = None,
     region: Annotated[str | None, typer.Option(metavar=BOX, help="Only this box, in px of level 0.")] = None,
     mpp: MppOption = None,
@@ -49,7 +54,14 @@ def upscale_command(
         str | None, typer.Option(metavar="NAME|FILE", help="Model; by default one trained on this pixel size.")
     ] = None,
     device: DeviceOption = "auto",
-    tissue: Annotated[str, typer.Option(metavar="auto|none|FILE", help="Use the network on tissue only.")] = "auto",
+    tissue: Annotated[
+        str,
+        typer.Option(
+            metavar="auto|none|FILE",
+            show_default=False,
+            help="Use the network on tissue, everywhere (none), or inside a mask or GeoJSON.",
+        ),
+    ] = "auto",
     overwrite: Annotated[bool, flag("--overwrite", "Replace an output that exists.")] = False,
     dry_run: Annotated[bool, flag("--dry-run", "Print the plan, and write nothing.")] = False,
     series: SeriesOption = None,
@@ -138,7 +150,8 @@ def upscale_command(
         ),
     ] = None,
     quality: Annotated[
-        int, typer.Option(min=1, max=100, metavar="Q", rich_help_panel=OUTPUT, help="JPEG quality of the output.")
+        int,
+        typer.Option(min=1, max=100, metavar="Q", rich_help_panel=OUTPUT, help="JPEG or WebP quality of the output."),
     ] = 90,
     subsampling: Annotated[
         str,
@@ -149,7 +162,8 @@ def upscale_command(
         ),
     ] = "444",
     deidentify: Annotated[
-        bool, flag("--deidentify", "Leave out the day of the scan. By default it is copied.", OUTPUT)
+        bool,
+        flag("--deidentify", "Leave out the day of the scan, too; no name of a patient is copied anyway.", OUTPUT),
     ] = False,
     keep_label: Annotated[
         bool, flag("--keep-label", "Copy the slide's label image, which may name a patient.", OUTPUT)
@@ -202,7 +216,7 @@ def upscale_command(
         typer.Option(
             metavar="I/N",
             rich_help_panel=BATCH_AND_MACHINES,
-            help="Process part I of N of the slides, so that N machines share them. By default all.",
+            help="Process part I of N of the slides, I from 1, so that N machines share them. By default all.",
         ),
     ] = None,
     report: Annotated[

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 from wsisr.cli.console import print_message, stderr_console
 from wsisr.cli.exit_codes import EXIT_INTERRUPTED, EXIT_USAGE
@@ -27,6 +27,13 @@ VALUE_WORDS: dict[str, Callable[[dict[str, Any]], str]] = {
     "less_than_equal": lambda limits: f"at most {limits['le']:g}",
 }
 """What a value must be, by the kind of pydantic's error."""
+
+
+class WsisrCommand(TyperCommand):
+    """A command whose help shows choices and units of values, and no Python types."""
+
+    def get_params(self, ctx: Any) -> Any:
+        return hide_types(super().get_params(ctx))
 
 
 class WsisrGroup(TyperGroup):
@@ -46,6 +53,9 @@ class WsisrGroup(TyperGroup):
         if not standalone:
             return outcome
         raise SystemExit(outcome if isinstance(outcome, int) else 0)
+
+    def get_params(self, ctx: Any) -> Any:
+        return hide_types(super().get_params(ctx))
 
     def find_command(self, args: Sequence[str]) -> tuple[list[str], Any]:
         """Return the words that name a command at the beginning of the arguments, and the command."""
@@ -74,6 +84,16 @@ class WsisrGroup(TyperGroup):
         if Path(name).exists():
             advice = f"to enlarge this file: wsisr upscale {name} --scale 2"
         raise OptionError(f"there is no command {name}; {advice}")
+
+
+def hide_types(params: Sequence[Any]) -> Sequence[Any]:
+    """Return the parameters, without `<bool>` behind a flag of Typer's own and `<path>` behind an argument."""
+    for param in params:
+        if param.param_type_name == "argument":
+            param.display_type_rich = lambda **_: None
+        elif getattr(param, "is_flag", False) and param.metavar is None:
+            param.metavar = ""
+    return params
 
 
 def describe_usage_error(error: Any, command: Any, help_command: str) -> str:
