@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import math
 import tomllib
+from collections.abc import Collection
 from dataclasses import MISSING, fields, is_dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from types import UnionType
 from typing import Any, TypeAlias, TypeVar, get_args, get_type_hints
@@ -43,7 +45,7 @@ def parse_table(cls: type[T], values: dict[str, Any], where: str, folder: Path) 
     known = [item.name for item in fields(cls)]  # type: ignore[arg-type]
     unknown = sorted(set(values) - set(known))
     if unknown:
-        raise ConfigError(f"{where}: unknown key {unknown[0]!r}; known: {', '.join(known)}")
+        raise ConfigError(f"{where}: {describe_unknown_key(unknown[0], known)}")
     hints = get_type_hints(cls)
     checked = {key: _parse_value(value, hints[key], f"{where}: {key}", folder) for key, value in values.items()}
     required = [item.name for item in fields(cls) if item.default is item.default_factory is MISSING]  # type: ignore[arg-type]
@@ -54,6 +56,12 @@ def parse_table(cls: type[T], values: dict[str, Any], where: str, folder: Path) 
         return cls(**checked)
     except ConfigError as error:
         raise ConfigError(f"{where}: {error}") from error
+
+
+def describe_unknown_key(key: str, known: Collection[str]) -> str:
+    """Return that a key is unknown, all known ones, and the most similar of them."""
+    similar = get_close_matches(key, known, n=1)
+    return f"unknown key {key!r}; known: {', '.join(known)}{f'; did you mean {similar[0]!r}?' if similar else ''}"
 
 
 def _parse_value(value: Any, hint: Any, where: str, folder: Path) -> Any:

@@ -93,6 +93,7 @@ def test_help_fits_80_columns_and_a_pipe(command: tuple[str, ...]) -> None:
     assert longest_line(result.output) <= COLUMNS
     assert "\x1b" not in result.output
     assert "…" not in result.output
+    assert not re.search(r"<(bool|path|list|str|int|float)", result.output)
 
 
 @pytest.mark.parametrize("command", list(list_commands()), ids=lambda words: " ".join(words) or "wsisr")
@@ -160,6 +161,42 @@ def test_a_name_that_does_not_exist_is_one_line_and_a_usage_error(arguments: str
     (line,) = (line for line in done.stderr.splitlines() if "the result is to be" not in line)
     assert line.startswith("wsisr: error: none") or "no model is called 'none'" in line
     assert [path.name for path in tmp_path.iterdir()] == ["slide.tif"]
+
+
+def test_an_exported_model_is_never_proposed_to_be_a_filter() -> None:
+    refused = CliRunner().invoke(app, ["export", "none", "-o", "model.onnx"]).exception
+    assert "choose from masrgan-x2" in str(refused)
+    assert "bicubic" not in str(refused)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("upscale", "SLIDE is missing; wsisr upscale --help explains it"),
+        ("evaluate a.svs", "--scale 2|4 is missing; wsisr evaluate --help explains it"),
+        ("upscale a.svs --scale two", "--scale: must be a whole number, not two"),
+        ("upscale a.svs --mpp small", "--mpp: must be a number, not small"),
+        ("upscale a.svs --batch 0", "--batch: must be at least 1, not 0"),
+        ("evaluate a.svs --scale 2 --quality 900", "--quality: must be at most 100, not 900"),
+        ("evaluate a.svs --scale 2 --kernel box", "--kernel: there is no box; choose area, bicubic or lanczos"),
+        ("upscale a.svs --scale", "--scale needs a value: --scale 2|4; wsisr upscale --help explains it"),
+        ("build-dataset captured a b -o c --mpp 1", "--mpp needs 2 values: --mpp LOW HIGH; "),
+        ("upscale a.svs --overwrite=yes", "--overwrite takes no value; wsisr upscale --help explains it"),
+        ("upscale a.svs --scal 2", "there is no option --scal; did you mean --scale or --shard?"),
+        ("upscale a.svs -z", "there is no option -z; wsisr upscale --help lists all"),
+        ("models a b", "too many arguments: a b; wsisr models --help shows how many there are"),
+        ("upscal a.svs", "there is no command upscal; did you mean upscale?"),
+        ("build-dataset pyramids a.svs", "there is no command pyramids; did you mean pyramid?"),
+        ("README.md", "there is no command README.md; to enlarge this file: wsisr upscale README.md --scale 2"),
+        ("upscale a.svs --scale 3", "--scale: choose 2 or 4"),
+    ],
+)
+def test_wrong_usage_is_one_line_in_the_words_of_wsisr(arguments: str, message: str) -> None:
+    result = CliRunner().invoke(app, arguments.split())
+    assert result.exit_code == EXIT_USAGE
+    assert result.stdout == ""
+    assert result.stderr.startswith(f"wsisr: error: {message}")
+    assert result.stderr.count("\n") == 1
 
 
 def test_a_bench_that_does_not_exist_is_a_usage_error_too() -> None:

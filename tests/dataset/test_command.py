@@ -77,6 +77,16 @@ def test_a_slide_that_cannot_be_used_is_a_line_and_an_exit_code_of_its_own(tmp_p
     assert PatchStore(tmp_path / "pairs").records
 
 
+def test_a_reason_is_given_once_and_leads_to_simulated_pairs(tmp_path: Path) -> None:
+    single_levels = [write_slide(tmp_path / f"{name}.ome.tif", factors=()) for name in "ab"]
+    for slides in (single_levels[:1], single_levels):
+        done = CliRunner().invoke(build_dataset_app, ["pyramid", *map(str, slides), "-o", str(tmp_path / "pairs")])
+        told = f"{done.stderr}\nwsisr: error: {done.exception}"
+        assert told.count(f"{slides[0]}: its only level has no other 2, 4 or 8 times as coarse") == 1
+        assert "build-dataset simulated" in told
+    assert str(done.exception) == f"{tmp_path / 'pairs'}: no slide gives a pair: 2 of 2 cannot be used"
+
+
 def test_bad_input_is_refused_and_leaves_nothing(tmp_path: Path) -> None:
     good = write_slide(tmp_path / "a.ome.tif")
     with pytest.raises(DatasetError, match=r"none\.svs: .*No such file"):

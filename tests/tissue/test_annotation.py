@@ -93,6 +93,11 @@ def test_a_mask_covers_the_canvas_or_the_bounds_as_its_sides_tell(tmp_path: Path
         assert find_marked_box(find_tissue(slide, tmp_path / "mask.png")) == Box(1200, 800, 1500, 1400)
 
 
+def test_a_mask_that_does_not_exist_is_no_wrong_picture(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"none\.png: cannot be opened \(No such file or directory\); give a picture"):
+        find_tissue(BoundedSlide(), tmp_path / "none.png")
+
+
 def test_a_mask_that_may_cover_either_is_asked_about(tmp_path: Path) -> None:
     slide = BoundedSlide(Box(200, 160, 1200, 960))
     Image.fromarray(make_noise(Size(100, 80))).save(tmp_path / "mask.png")

@@ -77,6 +77,13 @@ def test_a_warm_start_may_be_of_several_files(tmp_path: Path) -> None:
     assert parsed.network.warm_start == (tmp_path / "a.safetensors", tmp_path / "b.safetensors")
 
 
+def test_a_mistyped_table_is_named_with_the_one_that_is_meant(tmp_path: Path) -> None:
+    tables = {"dta" if name == "data" else name: values for name, values in GOOD.items()}
+    refusal = read_refusal(write_recipe(tmp_path / "run.toml", tables))
+    assert "unknown key 'dta'; known: " in refusal
+    assert "did you mean 'data'?" in refusal
+
+
 def test_a_whole_number_may_stand_for_a_fraction(tmp_path: Path) -> None:
     whole, fraction = (read_tables(tmp_path, change_table("schedule", learning_rate=rate)) for rate in (1, 1.0))
     assert whole.compute_digest() == fraction.compute_digest()

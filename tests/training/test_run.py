@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from lightning_fabric import Fabric
 from torch import Tensor
 
 from tests.support.disks import limit_file_size, make_readable_folder, run_as_nobody
@@ -25,6 +26,7 @@ from wsisr.training.checkpoint import CheckpointKey, load_checkpoint
 from wsisr.training.config import DataConfig, NetworkConfig, ScheduleConfig, TrainConfig
 from wsisr.training.loop import BEST_WEIGHTS_FILE, CHECKPOINT_FILE, LAST_WEIGHTS_FILE, METRICS_FILE, TrainingRun
 from wsisr.training.metrics_log import append_metrics, read_metrics, rewind_metrics
+from wsisr.training.trainer import Trainer
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -267,6 +269,16 @@ def test_a_warm_start_is_where_the_run_begins_and_is_not_needed_to_go_on(
     list(islice(run, 3))
     donor.unlink()
     assert TrainingRun(given, tmp_path / "run", CPU).step == 3
+
+
+def test_a_warm_start_of_another_scale_is_warned_about(dataset: Path, tmp_path: Path, whole: Path) -> None:
+    given = config(dataset)
+    other_scale = replace(given.network, warm_start=(whole / LAST_WEIGHTS_FILE,), scale=6 - given.network.scale)
+    trainer = Trainer(
+        replace(given, network=other_scale), other_scale.build_spec((0.5, 0.5)), Fabric(accelerator="cpu")
+    )
+    assert "tensors fit, the others begin untrained" in str(trainer.load_warm_start(other_scale.warm_start))
+    assert TrainingRun(given, tmp_path / "run", CPU).warnings == []
 
 
 def test_a_start_that_no_step_is_better_than_is_what_is_kept(dataset: Path, tmp_path: Path, whole: Path) -> None:

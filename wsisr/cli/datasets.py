@@ -211,8 +211,8 @@ def _create_table(title: str, names: Sequence[str]) -> Table:
 
 
 def _print_failures(steps: Iterator[Progress], builder: DatasetBuilder) -> Iterator[Progress]:
-    """Yield the same steps; print each failed slide once."""
-    printed: set[str] = set()
+    """Yield the same steps; print each failed slide once. The failure of the only slide is the command's error."""
+    printed = {job.name for job in builder.plan.jobs} if len(builder.plan.jobs) == 1 else set()
     for step in steps:
         for name in [name for name in builder.failures if name not in printed]:
             printed.add(name)

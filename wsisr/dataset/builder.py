@@ -174,8 +174,10 @@ class DatasetBuilder:
         failures = list(self.failures.values())
         if len(failures) == 1 == len(self.plan.jobs):
             return failures[0]
-        reason = f": {failures[0]}" if failures else ", none shows tissue in focus"
-        return f"{self.plan.folder}: no slide gives a pair{reason}"
+        causes = [f"{len(failures)} of {len(self.plan.jobs)} cannot be used"] if failures else []
+        if len(failures) < len(self.plan.jobs):
+            causes.append("the others show no tissue in focus" if failures else "none shows tissue in focus")
+        return f"{self.plan.folder}: no slide gives a pair: {', '.join(causes)}"
 
     def _write_index_files(self, dataset: Path, parts: Sequence[tuple[JsonObject, list[str]]]) -> None:
         """Write the files besides the shards; the manifest, which makes the folder a dataset, last."""

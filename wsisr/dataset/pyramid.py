@@ -77,7 +77,10 @@ def _select_paired_levels(source: DatasetSlide, info: SlideInfo, recipe: Recipe)
     paired = [level for level in levels if level.partner_levels]
     if not paired:
         have = "its only level has" if len(levels) == 1 else f"its {len(levels)} levels have"
-        raise DatasetError(f"{source.path}: {have} no other 2, 4 or 8 times as coarse; leave it out")
+        raise DatasetError(
+            f"{source.path}: {have} no other 2, 4 or 8 times as coarse; leave it out, or simulate "
+            "its low resolution: wsisr build-dataset simulated"
+        )
     return select_usable_levels(paired, recipe)
 
 

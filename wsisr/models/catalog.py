@@ -64,10 +64,10 @@ def read_model(path: Path) -> Model:
     return Model(path.stem, path, read_model_spec(path))
 
 
-def find_model(model: str | Path, accepted_files: str = ".safetensors") -> Model:
+def find_model(model: str | Path, accepted_files: str = ".safetensors", other_names: Sequence[str] = ()) -> Model:
     """Find a shipped model by its name, or read the weights file at a path. Raises `ModelError`.
 
-    `accepted_files` are the suffixes that the error message names.
+    The error message names the suffixes `accepted_files`, and `other_names` beside the shipped models.
     """
     shipped = {path.stem: path for path in _list_shipped_files()}
     if str(model) in shipped:
@@ -77,7 +77,7 @@ def find_model(model: str | Path, accepted_files: str = ".safetensors") -> Model
     if Path(model).suffix.lower() in PICKLE_SUFFIXES:
         raise ModelError(f"{model}: a pickle, which could run any code; save its tensors as .safetensors")
     if Path(model).suffix != ".safetensors":
-        names = [*FILTER_MODELS, *shipped]
+        names = [*other_names, *shipped]
         similar = get_close_matches(str(model), names)
         proposal = f"similar names: {', '.join(similar)}" if similar else f"choose from {', '.join(names)}"
         raise ModelNotFoundError(
@@ -153,7 +153,9 @@ def resolve_model(model: str | Path | None, scale: int, mpp: float | None) -> Mo
     """
     if model in FILTER_MODELS:
         return None
-    chosen = choose_default_model(scale, mpp) if model is None else find_model(model, ".safetensors or .onnx")
+    chosen = (
+        choose_default_model(scale, mpp) if model is None else find_model(model, ".safetensors or .onnx", FILTER_MODELS)
+    )
     check_model_scale(chosen.name, chosen.spec.scale, scale)
     return chosen
 

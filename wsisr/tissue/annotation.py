@@ -30,6 +30,8 @@ from wsisr.tissue.map import BoolMask, TissueMap
 MAX_GEOJSON_BYTES = 256_000_000
 """Largest GeoJSON file that is read."""
 
+MASK_ADVICE = "give a picture whose tissue is not black (PNG, JPEG, TIFF), a GeoJSON file, auto or none"
+
 MAX_MASK_PX = 64_000_000
 """Most pixels of a mask picture, and of the mask that polygons are drawn on."""
 
@@ -120,10 +122,9 @@ def _load_mask_picture(path: Path) -> BoolMask:
                 raise ConfigError(f"{path}: {picture.width} x {picture.height} px is too large; shrink the mask")
             return _nonblack_mask(picture)
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        error_type = ConfigNotFoundError if isinstance(error, FileNotFoundError) else ConfigError
-        raise error_type(
-            f"{path}: is not a mask picture ({describe_error(error)}); give a PNG or a GeoJSON, auto or none"
-        ) from error
+        if isinstance(error, FileNotFoundError):
+            raise ConfigNotFoundError(f"{path}: cannot be opened ({error.strerror}); {MASK_ADVICE}") from error
+        raise ConfigError(f"{path}: is not a mask picture ({describe_error(error)}); {MASK_ADVICE}") from error
 
 
 def _paste_mask(mask: BoolMask, area: Box, size: Size) -> BoolMask:

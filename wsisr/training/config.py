@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from wsisr.config import parse_table, read_toml
+from wsisr.config import describe_unknown_key, parse_table, read_toml
 from wsisr.dataset.degradation import CAPTURE, Degradation, DegradationRound, read_degradation
 from wsisr.errors import ConfigError, ModelError
 from wsisr.imaging.metrics import SSIM_RADIUS_PX
@@ -235,6 +235,9 @@ def read_train_config(path: Path) -> TrainConfig:
 
 def parse_train_config(values: dict[str, Any], where: str, folder: Path) -> TrainConfig:
     """Parse the tables of one stage. Raises `ConfigError` that begins with `where`."""
+    known = [item.name for item in fields(TrainConfig)]
+    for key in sorted(set(values) - set(known)):  # before a table counts as missing whose name is mistyped
+        raise ConfigError(f"{where}: {describe_unknown_key(key, known)}")
     data = values.get("data")
     if isinstance(data, dict) and isinstance(data.get("degradation"), str):
         values = values | {"data": data | {"degradation": read_degradation(folder / data["degradation"])}}

@@ -93,7 +93,8 @@ class TrainingRun:
         if self.resumed:
             self._resume()
         elif config.network.warm_start:
-            self.trainer.load_warm_start(config.network.warm_start, self._sample_folding_batches())
+            warning = self.trainer.load_warm_start(config.network.warm_start, self._sample_folding_batches())
+            self.warnings += [warning] if warning else []
         self.is_finished = self.resumed and self.step >= self.steps
         if self.is_main_process:
             with translate_disk_errors(folder):

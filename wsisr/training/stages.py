@@ -39,7 +39,7 @@ from typing import Any
 
 import torch
 
-from wsisr.config import read_toml
+from wsisr.config import describe_unknown_key, read_toml
 from wsisr.errors import ConfigError
 from wsisr.training.config import CONFIG_TABLES, TrainConfig, parse_train_config
 from wsisr.training.loop import TrainingRun, result_file
@@ -187,4 +187,4 @@ def _merge_table(key: str, above: Mapping[str, Any], table: Mapping[str, Any], w
 def _refuse_unknown_keys(table: dict[str, Any], known: Sequence[str], where: str) -> None:
     unknown = sorted(set(table) - set(known))
     if unknown:
-        raise ConfigError(f"{where}: unknown key {unknown[0]!r}; known: {', '.join(known)}")
+        raise ConfigError(f"{where}: {describe_unknown_key(unknown[0], known)}")

@@ -88,23 +88,32 @@ class Trainer:
         if capture is not None and fabric.device.type == "cuda":
             self.average_weight = torch.zeros((), device=fabric.device)
 
-    def load_warm_start(self, weights: Sequence[Path], folding_inputs: Iterable[Tensor] | None = None) -> None:
+    def load_warm_start(self, weights: Sequence[Path], folding_inputs: Iterable[Tensor] | None = None) -> str | None:
         """Start from the tensors of weights files that fit; with `folding_inputs`, fold their attention into them.
+
+        Return a warning if the files are of another scale, so that some tensors do not fit.
 
         Raises `ModelError` for weights of another family, of which some tensors would fit by accident.
         """
         if folding_inputs is not None:
             self.network.load_state_dict(fold_weights(weights, self.spec, folding_inputs))
             self.average = _clone_tensors(self.network)
-            return
+            return None
         for path in weights:
             given, expected = (spec.trunk or spec.family for spec in (read_model_spec(path), self.spec))
             if given != expected:
                 raise ModelError(
                     f"{path}: a network of the family {expected} cannot start from weights of the family {given}"
                 )
-        warm_start(self.network, weights)
+        untrained = warm_start(self.network, weights)
         self.average = _clone_tensors(self.network)
+        scale, total = read_model_spec(weights[0]).scale, len(self.network.state_dict())
+        if scale == self.spec.scale:
+            return None
+        return (
+            f"{weights[0]}: is a network for scale {scale}, this one is for {self.spec.scale}: "
+            f"{total - len(untrained)} of {total} tensors fit, the others begin untrained"
+        )
 
     def train_batch(self, batch: Batch, step: int) -> LossTerms:
         """Take one training step and return the losses; `step` is the number of steps done before.

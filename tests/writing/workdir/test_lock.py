@@ -29,10 +29,18 @@ def write_lock(path: Path, holder: dict[str, object], seconds_ago: float) -> Pat
 
 def test_the_second_of_two_runs_is_told_which_process_is_first(tmp_path: Path) -> None:
     first = FolderLock(tmp_path / "lock", OUTPUT)
-    with pytest.raises(OutputError, match=f"another run is writing it now, process {os.getpid()} on"):
-        FolderLock(tmp_path / "lock", OUTPUT)
+    program = f"from wsisr.writing.workdir.lock import *; FolderLock(Path({str(tmp_path / 'lock')!r}), Path('o.tif'))"
+    done = subprocess.run([sys.executable, "-c", program], cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    assert f"o.tif: another run is writing it now, process {os.getpid()} on" in done.stderr
     first.release()
     FolderLock(tmp_path / "lock", OUTPUT).release()
+
+
+def test_a_run_that_this_process_left_open_is_told_from_another_process(tmp_path: Path) -> None:
+    first = FolderLock(tmp_path / "lock", OUTPUT)
+    with pytest.raises(OutputError, match="this process is writing it already"):
+        FolderLock(tmp_path / "lock", OUTPUT)
+    first.release()
 
 
 def test_a_recent_heartbeat_from_another_machine_blocks(tmp_path: Path) -> None:

@@ -97,6 +97,11 @@ def _lock_file(path: Path, output: Path) -> int:
     except BlockingIOError as error:
         holder = _read_holder(file)
         os.close(file)
+        if holder.get("pid") == str(os.getpid()) and not _is_on_another_machine(holder):
+            raise OutputError(
+                f"{output}: this process is writing it already, in a run that was not finished; go on with that one, "
+                "or close() the iterator that it returned"
+            ) from error
         process = f", process {holder.get('pid')} on {holder.get('host')}" if holder else ""
         raise OutputError(
             f"{output}: another run is writing it now{process}; wait for it or choose another name"
