@@ -8,6 +8,7 @@ import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 from wsisr.errors import OutputError
@@ -66,10 +67,11 @@ def write_atomically(path: Path, pieces: Iterable[bytes], *, overwrite: bool = T
                 partial.unlink()  # fails after success, when the file has its final name
 
 
-def check_output(output: Path, *, overwrite: bool, marker: str = "") -> None:
+def check_output(output: Path, *, overwrite: bool, marker: str = "", own_files: str = "*") -> None:
     """Raise `OutputError` if an output could not be given its name. It is cheap: call it before any work.
 
-    An output folder may replace only a folder of its kind, which contains a file named `marker`.
+    An output folder may replace only a folder of its kind, which contains a file named `marker`, and nothing whose name
+    does not match the pattern `own_files`.
     """
     with translate_disk_errors(output):
         if not output.parent.is_dir():
@@ -80,10 +82,17 @@ def check_output(output: Path, *, overwrite: bool, marker: str = "") -> None:
             raise _make_exists_error(output)
         if marker and os.path.lexists(output) and not (output / marker).is_file():
             raise OutputError(f"{output}: is not a folder with a {marker}, so it is not replaced; choose another name")
+        foreign = [] if own_files == "*" or not output.is_dir() else _list_other_names(output, own_files)
+        if foreign:
+            raise OutputError(f"{output}: also holds {foreign[0]}, which would be lost; choose another name")
         if not marker and output.exists() and not output.is_file():
             raise OutputError(f"{output}: is not a regular file; choose another name")
         with tempfile.TemporaryFile(dir=output.parent):
             pass  # permission bits do not tell everything, a trial does; the file has no name, or loses it at once
+
+
+def _list_other_names(folder: Path, pattern: str) -> list[str]:
+    return sorted(path.name for path in folder.iterdir() if not fnmatchcase(path.name, pattern))
 
 
 def check_suffix(output: Path, suffixes: tuple[str, ...]) -> None:
@@ -133,7 +142,8 @@ def _is_part_of_slide(output: Path, slide: Path) -> bool:
         return True
     # All files in the folder belong to a DICOM slide, whichever of them was named.
     folder = slide if slide.is_dir() else slide.parent if has_dicom_suffix(slide) or is_dicom(slide) else None
-    return output.exists() and (output.samefile(slide) or output.parent == folder)
+    is_among_files = output.parent == folder and not output.is_dir()
+    return output.exists() and (output.samefile(slide) or output == folder or is_among_files)
 
 
 def count_file_bytes(path: Path) -> int:

@@ -16,16 +16,24 @@ if TYPE_CHECKING:
 def is_output_folder(output: str, layout: str | None = None) -> bool:
     """Return whether an output is a folder for results, however many: it ends in a slash, exists, or has no suffix.
 
-    An OME-Zarr, which is a folder itself, is one result. With a layout, a name without a suffix is one result.
+    An OME-Zarr or a DICOM slide, which is a folder itself, is one result. With a layout, a name without a suffix is
+    one result.
     """
-    from wsisr.writing.layouts.catalog import LAYOUTS
-
     path = Path(output)
     if output.endswith(("/", os.sep)):
         return True
     if path.is_dir():
-        return path.suffix.lower() not in LAYOUTS["ome-zarr"].suffixes and not is_zarr(path)
+        return _describe_result(path) is None
     return not path.suffix and layout is None and not path.exists()
+
+
+def _describe_result(folder: Path) -> str | None:
+    """Return what a folder is that is one result by its name or its content; None for any other folder."""
+    from wsisr.writing.layouts.catalog import LAYOUTS
+
+    if is_zarr(folder) or LAYOUTS["ome-zarr"].is_output(folder):
+        return "an OME-Zarr"
+    return "a DICOM slide" if LAYOUTS["dicom"].is_output(folder) else None
 
 
 def output_path_for(folder: Path | None, entry: SlideEntry, ending: str) -> Path:
@@ -48,8 +56,9 @@ def create_output_folder(folder: Path) -> None:
     """Create a folder for several results if it is missing. Raises `OutputError` if the name is that of one result."""
     from wsisr.writing.layouts.catalog import LAYOUTS
 
-    if is_zarr(folder):
-        raise OutputError(f"{folder}: is an OME-Zarr, not a folder for several results; choose another name")
+    result = _describe_result(folder) if folder.is_dir() else None
+    if result:
+        raise OutputError(f"{folder}: is {result}, not a folder for several results; choose another name")
     if not folder.is_dir() and any(folder.suffix.lower() in layout.suffixes for layout in LAYOUTS.values()):
         raise OutputError(f"{folder}: is a name for one result, not for several slides; give a folder")
     with translate_disk_errors(folder):

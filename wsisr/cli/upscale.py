@@ -136,17 +136,17 @@ def upscale_command(
         typer.Option(
             metavar="NAME",
             rich_help_panel=OUTPUT,
-            help="ome-tiff (.tif), aperio (.svs) or ome-zarr (.zarr). By default that of the output's suffix, else "
-            "ome-tiff.",
+            help="ome-tiff (.tif), aperio (.svs), ome-zarr (.zarr) or dicom (.dcm, a folder). By default that of the "
+            "output's suffix, else ome-tiff.",
         ),
     ] = None,
     codec: Annotated[
         str | None,
         typer.Option(
-            metavar="jpeg|deflate|lzw",
+            metavar="NAME",
             rich_help_panel=OUTPUT,
-            help="Compression of a TIFF; deflate and lzw are lossless. By default jpeg. OME-Zarr is always lossless "
-            "zstd.",
+            help="Compression: jpeg, the default; without loss in a TIFF deflate or lzw, in DICOM jpeg2000. OME-Zarr "
+            "is always lossless zstd.",
         ),
     ] = None,
     quality: Annotated[
@@ -163,7 +163,12 @@ def upscale_command(
     ] = "444",
     deidentify: Annotated[
         bool,
-        flag("--deidentify", "Leave out the day of the scan, too; no name of a patient is copied anyway.", OUTPUT),
+        flag(
+            "--deidentify",
+            "Leave out the day of the scan, and from DICOM to DICOM patient, study and specimen; elsewhere no name of a "
+            "patient is copied anyway.",
+            OUTPUT,
+        ),
     ] = False,
     keep_label: Annotated[
         bool, flag("--keep-label", "Copy the slide's label image, which may name a patient.", OUTPUT)

@@ -44,4 +44,4 @@ def check_output_names(request: UpscaleRequest, *, overwrite: bool) -> None:
     if mask:
         check_suffix(mask, (".png",))
         check_output(mask, overwrite=overwrite)
-    check_output(output, overwrite=overwrite, marker=select_layout(output, request.layout_name).marker)
+    select_layout(output, request.layout_name).check_output(output, overwrite=overwrite)

@@ -15,6 +15,7 @@ from wsisr.parallel.timing import StageTimes
 from wsisr.slides.associated import read_associated_image
 from wsisr.slides.region import SlideRegion
 from wsisr.upscaling.background import BackgroundMask, BackgroundOptions
+from wsisr.upscaling.dicom_output import DICOM_LAYOUT, context_metadata, read_output_context
 from wsisr.upscaling.memory import DEFAULT_MEMORY_GB, QUEUE_DEPTHS, WorkUnit, largest_within_budget
 from wsisr.upscaling.provenance import image_title, provenance_metadata
 from wsisr.upscaling.quality import QualityMonitor
@@ -142,6 +143,8 @@ def plan_upscaling(region: SlideRegion, upscaler: Upscaler, options: UpscaleOpti
         metadata["warning"] = warning
     if options.keep_images:
         metadata["pictures"] = f"{' and '.join(options.keep_images)} of the slide"
+    if layout == DICOM_LAYOUT:
+        metadata |= context_metadata(region, deidentify=options.deidentify)
     output = PyramidSpec(
         size=region.size * scale,
         mpp=region.mpp / scale,
@@ -154,6 +157,7 @@ def plan_upscaling(region: SlideRegion, upscaler: Upscaler, options: UpscaleOpti
         icc=region.slide.info.icc,
         associated_images={name: read_associated_image(region.slide.info, name) for name in options.keep_images},
         metadata=metadata,
+        dicom=read_output_context(region, deidentify=options.deidentify) if layout == DICOM_LAYOUT else None,
         software=f"wsisr {__version__}",
     )
     return UpscalePlan(region, upscaler, unit, background, output, options.quality, options.verify, warning)

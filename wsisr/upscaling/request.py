@@ -68,15 +68,15 @@ class UpscaleRequest:
     memory: float = DEFAULT_MEMORY_GB
     """GB that all but the network may hold; tiles get smaller to fit."""
     layout: str | None = None
-    """`ome-tiff`, `aperio` or `ome-zarr`; what the output's suffix stands for by default."""
+    """`ome-tiff`, `aperio`, `ome-zarr` or `dicom`; what the output's suffix stands for by default."""
     codec: str | None = None
-    """`jpeg` by default, or lossless: `deflate` or `lzw`. OME-Zarr is always `zstd`, lossless."""
+    """`jpeg` by default, or lossless: `deflate` or `lzw`, in DICOM `jpeg2000`. OME-Zarr is always `zstd`, lossless."""
     quality: int = 90
     """JPEG quality of the output, 1 to 100."""
     icc: str = "keep"
     """`keep` stores the slide's colours and profile as they are; `srgb` converts them first."""
     deidentify: bool = False
-    """Do not write the day of the scan into the output."""
+    """Do not write the day of the scan into the output, nor from DICOM to DICOM patient, study and specimen."""
     keep_label: bool = False
     """Copy the slide's label image: it may name a patient."""
     keep_macro: bool = False
@@ -193,4 +193,4 @@ def default_output_path(slide: Path, ending: str) -> Path:
     """Return a path beside the slide: for `dir/a.svs` at x4 it is `dir/a.x4.ome.tif`."""
     path = slide.resolve() if slide.is_dir() else slide
     stem = path.name if slide.is_dir() else slide.stem
-    return path.with_name(f"{stem.removesuffix('.zarr').removesuffix('.ome')}.{ending}")
+    return path.with_name(f"{stem.removesuffix('.zarr').removesuffix('.ome').removesuffix('.dcm')}.{ending}")

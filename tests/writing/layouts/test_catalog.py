@@ -145,6 +145,7 @@ def test_the_suffix_chooses_the_layout_and_a_name_overrides_it() -> None:
     assert select_layout(Path("a.SVS")) is LAYOUTS["aperio"]
     assert select_layout(Path("a.ome.zarr")) is select_layout(Path("a.zarr/")) is LAYOUTS["ome-zarr"]
     assert select_layout(Path("a.tif"), "aperio") is LAYOUTS["aperio"]
-    for name, layout in (("a.jpg", None), ("a.tif", "dicom")):
+    assert select_layout(Path("a.dcm")) is select_layout(Path("folder"), "dicom") is LAYOUTS["dicom"]
+    for name, layout in (("a.jpg", None), ("a.tif", "jpeg")):
         with pytest.raises(OutputError):
             select_layout(Path(name), layout)

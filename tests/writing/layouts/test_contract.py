@@ -9,7 +9,7 @@ import sys
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import astuple, replace
 from itertools import islice
 from pathlib import Path
 from random import Random
@@ -20,6 +20,8 @@ import tifffile
 import zarr
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydicom import dcmread
+from wsidicom import WsiDicom
 
 from wsisr.errors import OutputError
 from wsisr.imaging.geometry import Box, Size
@@ -35,6 +37,7 @@ codecs = {
     "ome-tiff": st.sampled_from(COMMON_CODECS),
     "aperio": st.sampled_from(COMMON_CODECS),
     "ome-zarr": st.just(LAYOUTS["ome-zarr"].select_codec()),
+    "dicom": st.sampled_from([Codec(), Codec(subsampling="420"), LAYOUTS["dicom"].select_codec("jpeg2000")]),
 }
 every_layout = pytest.mark.parametrize("layout", LAYOUTS)
 
@@ -44,7 +47,7 @@ def draw_spec(data: st.DataObject, layout: str) -> PyramidSpec:
     strategy = st.builds(
         PyramidSpec,
         size=st.builds(Size, st.integers(1, 300), st.integers(1, 90)),
-        mpp=st.one_of(st.none(), st.floats(0.05, 20)),
+        mpp=st.floats(0.05, 20) if LAYOUTS[layout].requires_mpp else st.one_of(st.none(), st.floats(0.05, 20)),
         tile_px=st.sampled_from([16, 32, 48]),
         codec=codecs[layout],
         magnification=st.sampled_from([None, 5.0, 40.0]),
@@ -97,6 +100,11 @@ def read_zarr_levels(path: Path) -> list[Rgb]:
     return [np.moveaxis(np.asarray(array[...]), 0, -1) for array in arrays]
 
 
+def read_dicom_levels(path: Path) -> list[Rgb]:
+    with WsiDicom.open(path) as slide:
+        return [np.asarray(slide.read_region((0, 0), level.level, astuple(level.size))) for level in slide.levels]
+
+
 def read_tiff_profile(path: Path) -> bytes:
     with tifffile.TiffFile(path) as tiff:
         profile = tiff.pages.first.aspage().iccprofile
@@ -108,10 +116,24 @@ def read_zarr_profile(path: Path) -> bytes:
     return bytes(np.asarray(zarr.open_array(path / PROFILE_ARRAY, mode="r", zarr_format=3)[...]))
 
 
-LEVEL_READERS = {"ome-tiff": read_tiff_levels, "aperio": read_tiff_levels, "ome-zarr": read_zarr_levels}
+def read_dicom_profile(path: Path) -> bytes:
+    return bytes(dcmread(path / "level-0.dcm").OpticalPathSequence[0].ICCProfile)
+
+
+LEVEL_READERS = {
+    "ome-tiff": read_tiff_levels,
+    "aperio": read_tiff_levels,
+    "ome-zarr": read_zarr_levels,
+    "dicom": read_dicom_levels,
+}
 """Layouts to functions that read all levels with a library that shares no code with wsisr."""
 
-PROFILE_READERS = {"ome-tiff": read_tiff_profile, "aperio": read_tiff_profile, "ome-zarr": read_zarr_profile}
+PROFILE_READERS = {
+    "ome-tiff": read_tiff_profile,
+    "aperio": read_tiff_profile,
+    "ome-zarr": read_zarr_profile,
+    "dicom": read_dicom_profile,
+}
 
 
 @pytest.fixture

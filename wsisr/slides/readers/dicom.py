@@ -117,11 +117,20 @@ def _describe_slide(paths: Sequence[Path], headers: Mapping[Path, DicomHeader | 
     return paths[0].name if largest is None else f"{paths[0].name} ({largest} px)"
 
 
+def list_level_files(folder: Path, series: str | None) -> dict[Path, DicomHeader]:
+    """Return the files of a folder that hold levels of a series, by name, with their headers.
+
+    Raises `OSError` where the folder cannot be read.
+    """
+    headers = _read_headers(folder)
+    return {path: header for path, header in headers if header and header.is_level and header.series == series}
+
+
 def _list_level_headers(folder: Path, series: str | None) -> dict[Size, DicomHeader]:
     """Return the header of the first file of each level of a series, by the level's size."""
     headers: dict[Size, DicomHeader] = {}
-    for _, header in _read_headers(folder):
-        if header and header.is_level and header.size and header.series == series:
+    for header in list_level_files(folder, series).values():
+        if header.size:
             headers.setdefault(header.size, header)
     return headers
 

@@ -20,7 +20,7 @@ WHOLE_SLIDE_CLASS = "1.2.840.10008.5.1.4.1.1.77.1.6"
 
 _MAX_ELEMENTS = 100_000
 _MAX_DEPTH = 16
-_MAX_VALUE_BYTES = 4096
+_MAX_VALUE_BYTES, _MAX_NOTE_BYTES = 4096, 2**24
 
 _FIRST_ELEMENT = 132
 """Bytes of the preamble and the magic before the first element."""
@@ -35,8 +35,12 @@ _LONG_KINDS = (b"OB", b"OW", b"OF", b"OD", b"OL", b"OV", b"SQ", b"UC", b"UR", b"
 _UNDEFINED = 0xFFFFFFFF
 _ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
 
+NOTE_GROUP, NOTE_CREATOR, NOTE_ELEMENT = 0x0009, "wsisr", 0x01
+"""Private block (PS3.5, 7.8.1) and element in which wsisr keeps the metadata of what it writes."""
+
 _SYNTAX = 0x00020010
-_IMAGE_TYPE, _SOP_CLASS, _MODALITY, _SERIES = 0x00080008, 0x00080016, 0x00080060, 0x0020000E
+_IMAGE_TYPE, _SOP_CLASS, _INSTANCE, _MODALITY, _SERIES = 0x00080008, 0x00080016, 0x00080018, 0x00080060, 0x0020000E
+_CREATOR, _NOTE = (NOTE_GROUP << 16) | 0x0010, (NOTE_GROUP << 16) | 0x1000 | NOTE_ELEMENT
 _ROWS, _COLUMNS, _SPACING = 0x00280010, 0x00280011, 0x00280030
 _VOLUME_WIDTH, _VOLUME_HEIGHT, _MATRIX_COLUMNS, _MATRIX_ROWS = 0x00480001, 0x00480002, 0x00480006, 0x00480007
 _ORIGINS, _X_OFFSET, _Y_OFFSET = 0x00480008, 0x0040072A, 0x0040073A
@@ -46,7 +50,7 @@ _Path = tuple[int, ...]
 
 _VALUES: frozenset[_Path] = frozenset(
     [
-        *((tag,) for tag in (_IMAGE_TYPE, _SOP_CLASS, _MODALITY, _SERIES, _ROWS, _COLUMNS, _SPACING)),
+        *((tag,) for tag in (_IMAGE_TYPE, _SOP_CLASS, _INSTANCE, _MODALITY, _SERIES, _ROWS, _COLUMNS, _SPACING)),
         *((tag,) for tag in (_VOLUME_WIDTH, _VOLUME_HEIGHT, _MATRIX_COLUMNS, _MATRIX_ROWS)),
         *((_ORIGINS, tag) for tag in (_X_OFFSET, _Y_OFFSET)),
         *((groups, _MEASURES, _SPACING) for groups in (_SHARED_GROUPS, _FRAME_GROUPS)),
@@ -54,7 +58,7 @@ _VALUES: frozenset[_Path] = frozenset(
 )
 """Elements that are kept, each by the sequences that hold it; of a sequence, the first item counts."""
 
-_SEQUENCES = frozenset(path[:length] for path in _VALUES for length in range(1, len(path)))
+_NOTE_VALUES: frozenset[_Path] = frozenset([(_CREATOR,), (_NOTE,)])
 
 
 class _HeaderError(ValueError):
@@ -66,6 +70,7 @@ class DicomHeader:
     """Facts of one DICOM file; fields that it lacks are empty or None."""
 
     sop_class: str
+    instance: str
     modality: str
     series: str
     image_type: tuple[str, ...]
@@ -101,21 +106,41 @@ def read_dicom_header(path: Path) -> DicomHeader | None:
 
     Raises `OSError` where the file cannot be read.
     """
+    values = _read_values(path, _VALUES)
+    header = None if values is None else _make_header(values)
+    return header if header and header.sop_class else None
+
+
+def read_dicom_note(path: Path) -> bytes:
+    """Read the metadata that wsisr wrote into a file, as JSON; empty where there are none.
+
+    Raises `OSError` where the file cannot be read.
+    """
+    values = _read_values(path, _NOTE_VALUES, _MAX_NOTE_BYTES) or {}
+    return values.get((_NOTE,), b"") if _decode_text(values.get((_CREATOR,), b"")) == NOTE_CREATOR else b""
+
+
+def _read_values(
+    path: Path, wanted: frozenset[_Path], max_value_bytes: int = _MAX_VALUE_BYTES
+) -> Mapping[_Path, bytes] | None:
+    """Read the wanted elements of a file, as far as it has them; None where it is damaged or no DICOM."""
     if not is_dicom(path):
         return None
     with path.open("rb") as file:
         try:
-            header = _make_header(_HeaderParser(file, path.stat().st_size).parse())
+            return _HeaderParser(file, path.stat().st_size, wanted, max_value_bytes).parse()
         except (_HeaderError, struct.error, UnicodeDecodeError):
             return None
-    return header if header.sop_class else None
 
 
 class _HeaderParser:
     """Reads elements from their place in a file."""
 
-    def __init__(self, file: BinaryIO, file_bytes: int) -> None:
+    def __init__(self, file: BinaryIO, file_bytes: int, wanted: frozenset[_Path], max_value_bytes: int) -> None:
         self._file, self._file_bytes = file, file_bytes
+        self._wanted, self._max_value_bytes = wanted, max_value_bytes
+        self._sequences = frozenset(path[:length] for path in wanted for length in range(1, len(path)))
+        self._last = max(path[0] for path in wanted)
         self._elements = 0
         self._is_implicit = False
         self._values: dict[_Path, bytes] = {}
@@ -152,12 +177,12 @@ class _HeaderParser:
             if tag == _ITEM_END:
                 self._file.seek(4, 1)
                 return
-            if not path and tag > _FRAME_GROUPS:
+            if not path and tag > self._last:
                 return
             length, here = self._read_length(), (*path, tag)
-            if here in _SEQUENCES or length == _UNDEFINED:
+            if here in self._sequences or length == _UNDEFINED:
                 self._read_sequence(here, length)
-            elif here in _VALUES:
+            elif here in self._wanted:
                 self._values[here] = self._read_value(length)
             else:
                 self._skip(length)
@@ -178,7 +203,7 @@ class _HeaderParser:
                 raise _HeaderError("no item in a sequence")
             start = self._file.tell()
             item_end = self._file_bytes if item_length == _UNDEFINED else start + item_length
-            if is_first and path in _SEQUENCES:
+            if is_first and path in self._sequences:
                 self._read_elements(path, item_end)
             elif item_length == _UNDEFINED:
                 self._read_elements((*path, -1), item_end)
@@ -207,7 +232,7 @@ class _HeaderParser:
         return int(struct.unpack(form, self._file.read(struct.calcsize(form)))[0])
 
     def _read_value(self, length: int) -> bytes:
-        value = self._file.read(min(length, _MAX_VALUE_BYTES))
+        value = self._file.read(min(length, self._max_value_bytes))
         self._skip(length - len(value))
         return value
 
@@ -232,6 +257,7 @@ def _make_header(values: Mapping[_Path, bytes]) -> DicomHeader:
     rows_and_columns = _parse_pair(*_decode_text(spacing).split("\\"))
     return DicomHeader(
         sop_class=text(_SOP_CLASS),
+        instance=text(_INSTANCE),
         modality=text(_MODALITY),
         series=text(_SERIES),
         image_type=tuple(part.strip() for part in text(_IMAGE_TYPE).split("\\")),

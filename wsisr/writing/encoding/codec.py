@@ -179,6 +179,10 @@ def _encode_jpeg2000(pixels: Rgb, _codec: Codec) -> bytes:
     return bytes(imagecodecs.jpeg2k_encode(pixels, level=0, codecformat="j2k", reversible=True, mct=True))
 
 
+def _encode_jpeg2000_rgb(pixels: Rgb, _codec: Codec) -> bytes:
+    return bytes(imagecodecs.jpeg2k_encode(pixels, level=0, codecformat="j2k", reversible=True, mct=False))
+
+
 def _decode_jpeg2000(encoded: bytes, _tile_px: int) -> Rgb:
     pixels: Rgb = imagecodecs.jpeg2k_decode(encoded)
     return pixels
@@ -202,8 +206,10 @@ COMPRESSION_METHODS = {
     ),
     "jpeg2000": CompressionMethod(34712, _encode_jpeg2000, _decode_jpeg2000, unsupported_readers="OpenSlide and cuCIM"),
     "planar-zstd": CompressionMethod(None, _encode_planar_zstd, _decode_planar_zstd),
+    "jpeg2000-rgb": CompressionMethod(None, _encode_jpeg2000_rgb, _decode_jpeg2000),
 }
-"""Names to methods. `planar-zstd` is a chunk of an OME-Zarr, followed by its CRC-32C."""
+"""Names to methods. `planar-zstd` is a chunk of an OME-Zarr, followed by its CRC-32C. `jpeg2000-rgb` is a frame of a
+DICOM file, without the component transform that fastslide refuses there."""
 
 TIFF_METHODS = {name: name for name, method in COMPRESSION_METHODS.items() if method.tiff_compression is not None}
 """The methods that a TIFF may hold, by the codec name that users give."""

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from wsisr.errors import OutputError
+from wsisr.files import check_output
 from wsisr.writing.encoding.codec import COMPRESSION_METHODS, TIFF_METHODS, Codec
-from wsisr.writing.layouts import aperio, ome_tiff, ome_zarr
+from wsisr.writing.layouts import aperio, dicom_note, ome_tiff, ome_zarr
 from wsisr.writing.layouts.pyramid_tiff import PyramidTiff
 from wsisr.writing.spec import PyramidSpec
 from wsisr.writing.workdir.tile_store import TileStore
@@ -30,6 +31,10 @@ class Layout:
     """Writes the output by copying encoded tiles; yields how many were copied. Memory: a few tiles."""
     marker: str = ""
     """File that marks a folder as an output of this layout; empty if the output is a file."""
+    own_files: str = "*"
+    """Pattern of the names in such a folder; one that holds any other is not replaced."""
+    requires_mpp: bool = False
+    """Whether the layout cannot be written without a pixel size."""
     has_associated_images: bool = True
     """Whether the layout can hold label and macro images."""
     misled_readers: str = ""
@@ -61,12 +66,29 @@ class Layout:
                 "write .svs, or add --accept-limited-viewers"
             )
 
-    def check_codec(self, codec: Codec) -> None:
-        """Raise `OutputError` if the layout cannot hold tiles of this codec."""
-        if codec.method not in self.codecs.values():
+    def check_spec(self, spec: PyramidSpec) -> None:
+        """Raise `OutputError` if the layout cannot hold tiles of this codec, or needs a pixel size that is missing."""
+        if spec.codec.method not in self.codecs.values():
+            choice = ", ".join(self.codecs)
             raise OutputError(
-                f"{self.default_suffix} cannot hold tiles encoded by {codec.method}; choose {', '.join(self.codecs)}"
+                f"{self.default_suffix} cannot hold tiles encoded by {spec.codec.method}; choose {choice}"
             )
+        if self.requires_mpp and spec.mpp is None:
+            raise OutputError(f"{self.default_suffix} cannot be written without a pixel size; give it in um/px (--mpp)")
+
+    def check_output(self, output: Path, *, overwrite: bool) -> None:
+        """Raise `OutputError` if an output of this layout could not be given its name; see `wsisr.files`."""
+        check_output(output, overwrite=overwrite, marker=self.marker, own_files=self.own_files)
+
+    def is_output(self, path: Path) -> bool:
+        """Return whether a path is, or by its name will be, a folder that is one output of this layout."""
+        return bool(self.marker) and (path.suffix.lower() in self.suffixes or (path / self.marker).is_file())
+
+
+def _write_dicom(folder: Path, levels: Sequence[TileStore], spec: PyramidSpec) -> Iterator[int]:
+    from wsisr.writing.layouts.dicom import write_dicom  # noqa: PLC0415 - pydicom takes 0.2 s to import
+
+    return write_dicom(folder, levels, spec)
 
 
 _OME_TIFF = PyramidTiff(ome_tiff.write_ome_tiff, ome_tiff.build_ome_description)
@@ -81,6 +103,16 @@ LAYOUTS = {
         {"zstd": ome_zarr.CHUNK_METHOD},
         ome_zarr.write_ome_zarr,
         marker=ome_zarr.METADATA_FILE,
+        has_associated_images=False,
+    ),
+    "dicom": Layout(
+        ".dcm",
+        (".dcm",),
+        {"jpeg": "jpeg", "jpeg2000": "jpeg2000-rgb"},
+        _write_dicom,
+        marker=dicom_note.FIRST_LEVEL_FILE,
+        own_files=dicom_note.LEVEL_FILES,
+        requires_mpp=True,
         has_associated_images=False,
     ),
 }

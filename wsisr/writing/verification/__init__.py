@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from wsisr.errors import SlideError, describe_error
+from wsisr.files import is_dicom, is_zarr
 from wsisr.writing import PyramidSpec, read_metadata
 from wsisr.writing.verification.expectation import Expectation, Finding
 from wsisr.writing.verification.tiff import check_tiff
@@ -19,7 +20,7 @@ def verify_pyramid(path: Path, expected: Expectation | None = None) -> Iterator[
     Without `expected` the file may be old, so every chunk of an OME-Zarr is read, for each has a checksum. Of a file
     that has just been written, tiles are sampled: reading all of them may take as long as the network did.
     Damage is a finding; a file without our metadata was written by another program, and is not checked further.
-    Raises `SlideError` if the path is neither TIFF nor Zarr. Memory: a few tiles.
+    Raises `SlideError` if the path is neither TIFF, Zarr nor DICOM. Memory: a few tiles.
     """
     metadata = read_metadata(path)
     if not (metadata or expected):
@@ -28,10 +29,14 @@ def verify_pyramid(path: Path, expected: Expectation | None = None) -> Iterator[
     yield (expected or Expectation()).check_metadata(metadata)
     expectation = expected or Expectation.from_metadata(metadata)
     try:
-        if path.is_dir():
+        if is_zarr(path):
             from wsisr.writing.verification.zarr import check_zarr  # noqa: PLC0415 - zarr takes 0.4 s to import
 
             yield from check_zarr(path, expectation, every_chunk=expected is None)
+        elif path.is_dir() or is_dicom(path):
+            from wsisr.writing.verification.dicom import check_dicom  # noqa: PLC0415 - pydicom takes 0.2 s to import
+
+            yield from check_dicom(path, expectation)
         else:
             yield from check_tiff(path, expectation)
     except SlideError as error:

@@ -44,6 +44,11 @@ class ByteStore:
         return self._end
 
     @property
+    def encoded_sizes(self) -> npt.NDArray[np.int64]:
+        """Bytes of each tile, by number; 0 for one that has not been written."""
+        return self._sizes.copy()
+
+    @property
     def missing_count(self) -> int:
         """Number of tiles that have not been written yet."""
         return int(np.count_nonzero(self._sizes == 0))
