@@ -165,8 +165,8 @@ def upscale_command(
         bool,
         flag(
             "--deidentify",
-            "Leave out the day of the scan, and from DICOM to DICOM patient, study and specimen; elsewhere no name of a "
-            "patient is copied anyway.",
+            "Leave out the day of the scan, and from DICOM to DICOM patient, study and specimen; elsewhere no name of "
+            "a patient is copied anyway.",
             OUTPUT,
         ),
     ] = False,
