@@ -83,6 +83,8 @@ class CapturedJob:
                         refusals.append(error)
                         continue
                     facts = self._write_pairs(writer, aligned, stop)
+                    for slide in (high, low):
+                        slide.check_unchanged()
                     unreadable = [str(error) for error in refusals if isinstance(error, SlideError)]
                     if unreadable:
                         facts.told["coarser captures that cannot be read"] = "; ".join(unreadable)

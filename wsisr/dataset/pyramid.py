@@ -55,6 +55,7 @@ class PyramidJob:
             facts = collect_slide_facts(self.source, slide, "pyramid")
             for level in levels:
                 _LevelPairs(PatchReader(slide, level, tissue, self.recipe)).write(writer, facts, stop)
+            slide.check_unchanged()
         refused = [relation for relation in facts.relations if relation.refused]
         if refused and not writer.records:
             first = refused[0]

@@ -89,6 +89,7 @@ class SimulatedJob:
             facts = collect_slide_facts(self.source, slide, "simulated")
             for level in levels:
                 self._write_level(writer, facts, PatchReader(slide, level, tissue, self.recipe), stop)
+            slide.check_unchanged()
         return facts
 
     def _write_level(self, writer: ShardWriter, facts: SlideFacts, patches: PatchReader, stop: StopSignal) -> None:

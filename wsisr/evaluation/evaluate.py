@@ -69,6 +69,7 @@ def evaluate_level(
         truth = pair.read_block(block)
         scores.add([enlarge(truth.low[None])[0] for enlarge in upscalers], truth)
         yield Progress("evaluate", done, len(blocks))
+    slide.check_unchanged()
     yield _build_row(pair, scores)
 
 

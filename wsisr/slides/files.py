@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Event
+from typing import NamedTuple
 
 from wsisr.errors import SlideError
 from wsisr.slides.slide import SlideInfo
@@ -18,15 +19,26 @@ _HEAD_BYTES = 2**20
 """Bytes from the start within which a DICOM file names its series, and a Hamamatsu index ends."""
 
 
-def list_slide_files(info: SlideInfo) -> tuple[Path, ...]:
+class FileState(NamedTuple):
+    """What the file system tells of a file. Any way to change or replace it changes one of these."""
+
+    size: int
+    mtime_ns: int
+    ctime_ns: int
+    """Time of the last change of content, name or permissions, which no program can set."""
+
+
+def list_slide_files(info: SlideInfo, *, folders: bool = False) -> tuple[Path, ...]:
     """List the files that a slide's pixels and facts come from, sorted by path; none where it is not stored in files.
 
-    OME-Zarr: all files of its folder. MIRAX: also the folder of the same name. DICOM: the files beside it of the same
-    series. Hamamatsu VMS and VMU: the files beside it that its index names.
+    OME-Zarr: all files of its folder, and with `folders` that and those in it. MIRAX: also the folder of the same name.
+    DICOM: the files beside it of the same series. Hamamatsu VMS and VMU: the files beside it that its index names.
     Raises `SlideError` where the files cannot be listed.
     """
     series = info.properties.get("dicom.SeriesInstanceUID") if info.vendor == "dicom" else None
-    return list_files_at(info.path, series)
+    files = list_files_at(info.path, series)
+    inside = {folder for file in files for folder in file.parents if folder.is_relative_to(info.path)}
+    return (*files, *sorted(inside)) if folders else files
 
 
 def list_files_at(path: Path, series: str | None = None) -> tuple[Path, ...]:
@@ -57,13 +69,42 @@ def fingerprint_files(files: Iterable[Path]) -> str:
     return _hash_pieces(line.encode("utf-8", "surrogateescape") for line in lines)[:16]
 
 
+def read_file_states(files: Iterable[Path]) -> Iterator[tuple[Path, FileState | None]]:
+    """Yield each file with its state, None for a file that is gone."""
+    return ((file, read_file_state(file)) for file in files)
+
+
+def read_file_state(file: Path) -> FileState | None:
+    """Return the state of a file; None if there is none."""
+    try:
+        stat = file.stat()
+    except OSError:
+        return None
+    return FileState(stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
+
+
+def fingerprint_states(files: Iterable[Path]) -> str:
+    """Return 16 hexadecimal digits that change with the state of any of the files."""
+    lines = (f"{file.resolve()}: {state}\n" for file, state in read_file_states(files))
+    return _hash_pieces(line.encode("utf-8", "surrogateescape") for line in lines)[:16]
+
+
 @contextmanager
-def hash_in_background(info: SlideInfo) -> Iterator[Future[str | None]]:
-    """Context: a thread computes `hash_slide`; leaving the context stops it early."""
+def hash_in_background(
+    info: SlideInfo, when_done: Callable[[str | None], None] = lambda _: None
+) -> Iterator[Future[str | None]]:
+    """Context: a thread computes `hash_slide` and calls `when_done` with it; leaving the context stops it early."""
     stop = Event()
+
+    def hash_files() -> str | None:
+        digest = hash_slide(info, stop)
+        if not stop.is_set():
+            when_done(digest)
+        return digest
+
     with ThreadPoolExecutor(1, "wsisr-digest") as pool:
         try:
-            yield pool.submit(hash_slide, info, stop)
+            yield pool.submit(hash_files)
         finally:
             stop.set()
 

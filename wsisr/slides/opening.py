@@ -26,6 +26,7 @@ from typing import TypeAlias
 from wsisr.errors import SlideError, SlideNotFoundError
 from wsisr.files import is_zarr
 from wsisr.imaging.geometry import Size
+from wsisr.slides.files import read_file_state
 from wsisr.slides.level_geometry import LevelRecord
 from wsisr.slides.pixel_size import (
     COARSEST_MPP,
@@ -56,6 +57,7 @@ from wsisr.slides.unrecognised import describe_unrecognised_file, refuse_olympus
 from wsisr.slides.wrappers.aligned_levels import align_levels
 from wsisr.slides.wrappers.orientation import TURNS, TurnedSlide
 from wsisr.slides.wrappers.square_pixels import SquarePixelSlide
+from wsisr.slides.wrappers.unchanged import UnchangedSlide
 from wsisr.slides.wrappers.ycbcr import correct_colours
 
 TiffLevels: TypeAlias = tuple[TiffLevel, ...]
@@ -77,12 +79,14 @@ def open_slide(
     Pixels that are not square are resampled to square ones (see `SquarePixelSlide`). `mpp` (um/px of level 0)
     overrides the file's pixel size. Where neither is known, `estimate` derives it from the objective, with a warning
     in the slide's info. Of a file that holds several images, `series` is the number of the one to read, by default the
-    largest.
+    largest. A slide whose files change or go after this raises `SlideError` when it is read.
     Raises `SlideError` where the file is missing, damaged, of no known format, or not 8-bit RGB.
     """
     file = _resolve_slide_file(Path(path))
     given = None if mpp is None else _require_plausible_mpp(file, mpp)
+    state_before = None if file.is_dir() else read_file_state(file)
     slide = _open_with_best_reader(file, series, lambda info: _resolve_pixel_size(info, given, estimate))
+    slide = UnchangedSlide(slide, state_before)
     if series and slide.info.series_number != series:
         slide.close()
         raise SlideError(f"{file}: there is no series {series}; it holds one image")

@@ -110,6 +110,18 @@ class Slide(Protocol):
         """
         ...
 
+    def check_unchanged(self) -> None:
+        """Raise `SlideError` if a file of the slide has changed or gone since it was opened, as a read does then, too.
+
+        For whoever has read the last box, and is about to say of what slide the result is.
+        """
+        return
+
+    @property
+    def is_checked_per_read(self) -> bool:
+        """Whether every read is followed by such a check, so that no box of a changed file is ever given."""
+        return True
+
     def close(self) -> None:
         """Release files and threads. Closing twice does nothing; reading afterwards is a bug, a `ValueError`."""
         ...
@@ -136,6 +148,13 @@ class SlideWrapper(Slide):
     @property
     def unreadable_regions(self) -> Sequence[UnreadableRegion]:
         return self._slide.unreadable_regions
+
+    def check_unchanged(self) -> None:
+        self._slide.check_unchanged()
+
+    @property
+    def is_checked_per_read(self) -> bool:
+        return self._slide.is_checked_per_read
 
     def close(self) -> None:
         self._slide.close()

@@ -7,7 +7,8 @@ that the network waits for none of them. `WorkUnit` says what they hold in memor
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from contextlib import closing
+from concurrent.futures import Future
+from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
@@ -23,6 +24,7 @@ from wsisr.imaging.tiling import Tile
 from wsisr.models.upscaler import Upscaler
 from wsisr.parallel.pipeline import parallel_map, prefetch
 from wsisr.progress import Progress
+from wsisr.slides import Slide
 from wsisr.slides.files import hash_in_background
 from wsisr.slides.region import SlideRegion
 from wsisr.slides.unreadable import UnreadableRegion
@@ -80,13 +82,29 @@ def run_plan(
     refuse_source(output, plan.region.slide.info.path)
     with (
         PyramidWriter(output, plan.output, folder or plan.work_folder(), overwrite=overwrite) as writer,
-        hash_in_background(plan.region.slide.info) as digest,
+        _hash_source(plan.region.slide, writer) as digest,
     ):
         yield from _write_level_0(plan, writer)
         writer.add_metadata(digest_metadata(digest.result()))
+        plan.region.slide.check_unchanged()
         steps = writer.finish(check=describe_faults if plan.verify else None)
         while step := plan.times.time_next(steps):
             yield step
+
+
+def _hash_source(slide: Slide, writer: PyramidWriter) -> AbstractContextManager[Future[str | None]]:
+    """Context: a thread hashes the slide, and records its digest as a proof for the runs that resume from this one.
+
+    Only if no tile of a changed file could be stored: not for slides in so many files that not all can be looked at
+    behind every read.
+    """
+
+    def record_digest(sha256: str | None) -> None:
+        if slide.is_checked_per_read:
+            slide.check_unchanged()
+            writer.record_source_digest(sha256)
+
+    return hash_in_background(slide.info, record_digest)
 
 
 def _write_level_0(plan: UpscalePlan, writer: PyramidWriter) -> Iterator[Progress]:

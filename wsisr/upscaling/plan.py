@@ -19,7 +19,7 @@ from wsisr.upscaling.dicom_output import DICOM_LAYOUT, context_metadata, read_ou
 from wsisr.upscaling.memory import DEFAULT_MEMORY_GB, QUEUE_DEPTHS, WorkUnit, largest_within_budget
 from wsisr.upscaling.provenance import image_title, provenance_metadata
 from wsisr.upscaling.quality import QualityMonitor
-from wsisr.upscaling.run_identity import run_identity
+from wsisr.upscaling.run_identity import identify_source, run_identity
 from wsisr.version import __version__
 from wsisr.writing import Codec, PyramidSpec, WorkFolder
 from wsisr.writing.layouts.catalog import DEFAULT_LAYOUT, LAYOUTS
@@ -118,7 +118,7 @@ class UpscalePlan:
     def work_folder(self, parent: Path | None = None, *, keep: bool = False) -> WorkFolder:
         """Return where a run keeps its finished tiles, so that the same run resumes from them after a stop."""
         identity = run_identity(self.region, self.upscaler, self.output, self.grid.tiling, self.work_unit.batch)
-        return WorkFolder(identity, parent, keep)
+        return WorkFolder(identity, parent, keep, identify_source(self.region.slide.info))
 
 
 def plan_upscaling(region: SlideRegion, upscaler: Upscaler, options: UpscaleOptions) -> UpscalePlan:

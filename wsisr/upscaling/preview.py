@@ -34,7 +34,7 @@ def draw_comparison(region: SlideRegion, upscaler: Upscaler) -> Image.Image:
     reference if there is one.
 
     The upscaler also sees its receptive field around the region, so its panel shows the same as the whole slide's
-    result does there. Raises `SlideError` for a region that is too large.
+    result does there. Raises `SlideError` for a region that is too large, and for a slide that changes meanwhile.
     """
     info, scale = upscaler.info, upscaler.info.scale
     side = math.isqrt(LARGEST_PANEL_PIXELS) // scale
@@ -54,6 +54,7 @@ def draw_comparison(region: SlideRegion, upscaler: Upscaler) -> Image.Image:
     if reference:
         name = "wsisr's own result" if is_derived else "the slide itself"
         panels[_caption(name, reference.mpp)] = reference.read(Box.from_size(reference.size))
+    region.slide.check_unchanged()
     return _join_panels(panels)
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+from threading import Event
 
 from wsisr.imaging.tiling import Tiling
 from wsisr.models.upscaler import Upscaler
-from wsisr.slides.files import fingerprint_files, list_slide_files
+from wsisr.slides import SlideInfo
+from wsisr.slides.files import fingerprint_files, fingerprint_states, hash_slide, list_slide_files
 from wsisr.slides.region import SlideRegion
-from wsisr.writing import PyramidSpec, RunIdentity
+from wsisr.writing import PyramidSpec, RunIdentity, RunSource
 
 
 def run_identity(
@@ -34,6 +36,12 @@ def run_identity(
     if tiling.halo_px < info.receptive_field:
         identity["tiling"] = f"{_describe_tiling(tiling)}, {batch} at a time"
     return identity | {f"note: {name}": text for name, text in output.metadata.items()}
+
+
+def identify_source(info: SlideInfo) -> RunSource:
+    """Return the state of the slide's files, and what proves that it is the same slide if only that differs."""
+    state = fingerprint_states(list_slide_files(info, folders=True))
+    return RunSource(state, lambda: hash_slide(info, Event()))
 
 
 def _describe_tiling(tiling: Tiling) -> str:

@@ -4,8 +4,8 @@ from wsisr.writing.encoding.codec import Codec
 from wsisr.writing.metadata import read_metadata
 from wsisr.writing.pyramid import PyramidWriter, WorkFolder
 from wsisr.writing.spec import PyramidSpec
-from wsisr.writing.workdir.folder import RunIdentity
 from wsisr.writing.workdir.run_log import LogEntry, MessageLog, RunLog
+from wsisr.writing.workdir.run_record import RunIdentity, RunSource
 
 __all__ = [
     "Codec",
@@ -15,6 +15,7 @@ __all__ = [
     "PyramidWriter",
     "RunIdentity",
     "RunLog",
+    "RunSource",
     "WorkFolder",
     "read_metadata",
 ]

@@ -11,7 +11,7 @@ from typing import Self, TypeAlias
 
 import numpy as np
 
-from wsisr.errors import OutputError
+from wsisr.errors import OutputError, WsisrError
 from wsisr.files import count_file_bytes, publish_output, remove_path, translate_disk_errors
 from wsisr.imaging.geometry import Box
 from wsisr.imaging.pixels import Rgb
@@ -24,8 +24,9 @@ from wsisr.writing.encoding.grid import build_level_grids
 from wsisr.writing.layouts.catalog import select_layout
 from wsisr.writing.spec import PyramidSpec
 from wsisr.writing.workdir.byte_store import ByteStore
-from wsisr.writing.workdir.folder import PartFolder, RunIdentity
+from wsisr.writing.workdir.folder import PartFolder
 from wsisr.writing.workdir.run_log import RunLog
+from wsisr.writing.workdir.run_record import RunIdentity, RunSource
 from wsisr.writing.workdir.tile_journal import TileJournal
 from wsisr.writing.workdir.tile_store import TileStore
 
@@ -46,6 +47,8 @@ class WorkFolder:
     """Folder in which the work folder is created; the output's own folder by default."""
     keep: bool = False
     """Keep the work folder after the file is finished, so that the file can be assembled again from it."""
+    source: RunSource | None = None
+    """State of what the run reads: it must be the same for a run that resumes, or be proved to hold the same."""
 
     def __post_init__(self) -> None:
         if self.parent is not None and not self.parent.is_dir():
@@ -102,18 +105,20 @@ class PyramidWriter:
         """Claim the output, and load the tiles that an earlier, stopped run of the same identity has finished.
 
         Raises `OutputError` if the output exists, cannot be written or is being written by another run, or if the work
-        folder holds the work of a different run.
+        folder holds the work of a different run; and what hashes the source.
         """
         self._layout.check_output(self.output, overwrite=self.overwrite)
         with translate_disk_errors(self._error_path):
             self._tile_folder = self._output_folder = PartFolder(self.output)
             try:
                 self._tile_folder = self._claim_tile_folder(self._output_folder)
-                self._tile_folder.resume_or_clear(self.work_folder.identity, restart=self.overwrite)
+                self._tile_folder.resume_or_clear(
+                    self.work_folder.identity, self.work_folder.source, restart=self.overwrite
+                )
                 self._owns_tile_folder = True
                 self._levels = self._open_levels()
                 self._encoder_pool = start_encoder_pool(self.spec.codec, self.spec.tile_px, self._process_count)
-            except (OSError, OutputError):
+            except (OSError, WsisrError):
                 self._close()
                 raise
         return self
@@ -163,6 +168,14 @@ class PyramidWriter:
     def add_metadata(self, metadata: Mapping[str, str]) -> None:
         """Add entries to the file's metadata; to be called before `finish`."""
         self.spec = replace(self.spec, metadata={**self.spec.metadata, **metadata})
+
+    def record_source_digest(self, sha256: str | None) -> None:
+        """Record what the run reads by its SHA-256, so that a later run may resume where only its state differs.
+
+        Safe from any thread. Raises `OutputError` for disk errors.
+        """
+        with translate_disk_errors(self._error_path):
+            self._tile_folder.record_source_digest(sha256)
 
     def finish(self, check: OutputCheck | None = None) -> Iterator[Progress]:
         """Complete the coarser levels, assemble the file, check it, and move it to its name when the iterator ends.

@@ -6,12 +6,13 @@ cell is either decoded or painted as a whole.
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import numpy as np
 
-from wsisr.errors import SlideError
 from wsisr.imaging.geometry import Box
 from wsisr.imaging.pixels import WHITE, Rgb
-from wsisr.slides.slide import Slide, SlideInfo, SlideWrapper, UndecodableError, read_on_white
+from wsisr.slides.slide import Slide, SlideWrapper, UndecodableError, read_on_white
 from wsisr.slides.unreadable import UnreadableRegion
 
 BLACK = 0
@@ -23,13 +24,12 @@ CELL_PX = 64
 class FaultTolerantSlide(SlideWrapper):
     """A slide whose damaged cells are of one grey.
 
-    Only undecodable pixels are tolerated: a file that changed or went away since it was opened raises `SlideError`.
+    Only undecodable pixels are tolerated: of a file that changed or went away, `UnchangedSlide` raises another error.
     """
 
     def __init__(self, slide: Slide, grey: int = WHITE) -> None:
         super().__init__(slide)
         self._grey = grey
-        self._state_at_opening = _file_state(slide.info)
         self._unreadable: dict[UnreadableRegion, None] = {}
 
     @property
@@ -49,11 +49,8 @@ class FaultTolerantSlide(SlideWrapper):
 
     def _read_cells(self, box: Box, level: int) -> Rgb:
         """Read whole cells at once; cell by cell where not all of them can be decoded."""
-        try:
+        with suppress(UndecodableError):
             return self._slide.read(box, level)
-        except UndecodableError as error:
-            if _file_state(self.info) != self._state_at_opening:
-                raise SlideError(f"{self.info.path}: has changed since it was opened; repeat the command") from error
         pixels = np.empty((box.height, box.width, 3), np.uint8)
         for top in range(box.top, box.bottom, CELL_PX):
             for left in range(box.left, box.right, CELL_PX):
@@ -75,12 +72,3 @@ class FaultTolerantSlide(SlideWrapper):
 def _grow_to_cells(box: Box) -> Box:
     """Return the box of all cells that a box touches."""
     return Box(box.left // CELL_PX, box.top // CELL_PX, -(-box.right // CELL_PX), -(-box.bottom // CELL_PX)) * CELL_PX
-
-
-def _file_state(info: SlideInfo) -> tuple[int, int] | None:
-    """Return size and modification time of the slide's file; None where there is no such file."""
-    try:
-        stat = info.path.stat()
-    except OSError:
-        return None
-    return stat.st_size, stat.st_mtime_ns

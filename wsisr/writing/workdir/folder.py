@@ -7,16 +7,17 @@ refused: one without our lock, one that is a symbolic link, and one with links i
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import re
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Iterator, Set
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 from wsisr.errors import OutputError
-from wsisr.files import REPLACED_FOLDER, remove_path, write_atomically
+from wsisr.files import REPLACED_FOLDER, remove_path
 from wsisr.writing.workdir.lock import FolderLock, is_lock_of_wsisr
+from wsisr.writing.workdir.run_record import RunIdentity, RunRecord, RunSource, read_run_record
 
 DATASET_FOLDER = "dataset"
 """Name of a growing dataset within its work folder."""
@@ -31,9 +32,6 @@ _OWN_FILES = re.compile(rf"level-\d+(-halved)?\.(tiles|journal)|{_RUN_LOG}|{_IMA
 _NFS_PREFIX = ".nfs"
 """Begins the name that NFS gives to a file that is removed while it is open."""
 
-RunIdentity = Mapping[str, str]
-"""Everything that a run's pixels depend on, as text: names to values."""
-
 
 class PartFolder:
     """A claimed work folder. Methods raise `OSError` for disk errors; files of other programs are never removed."""
@@ -45,6 +43,7 @@ class PartFolder:
         """
         self.folder = _folder_path(output, parent or output.parent)
         self._own_folders = (content, REPLACED_FOLDER)
+        self._record: RunRecord | None = None
         self._lock = _claim_folder(self.folder, output, self._own_folders)
 
     @staticmethod
@@ -59,22 +58,32 @@ class PartFolder:
 
     def is_leftover_of(self, identity: RunIdentity | None) -> bool:
         """Return whether the folder holds only work of a run of that identity, or nothing but its lock."""
-        stored = _read_identity(self.folder / _RUN)
-        return stored == identity if stored is not None else _list_names(self.folder) <= {_LOCK}
+        stored = read_run_record(self.folder / _RUN)
+        return stored.identity == identity if stored is not None else _list_names(self.folder) <= {_LOCK}
 
-    def resume_or_clear(self, identity: RunIdentity | None, *, restart: bool) -> None:
-        """Keep the work of a stopped run of the same identity; remove any other work.
+    def resume_or_clear(self, identity: RunIdentity | None, source: RunSource | None = None, *, restart: bool) -> None:
+        """Keep the work of a stopped run of the same identity and source; remove any other work.
 
-        Raises `OutputError` if a run of another identity could resume from the work, unless `restart`.
+        Raises `OutputError` if another run could resume from the work, unless `restart`, and what hashes the source.
         """
-        stored = _read_identity(self.folder / _RUN)
-        if stored is not None and stored == identity:
-            return
-        if stored is not None and not restart:
-            raise OutputError(f"{self.folder}: {_describe_difference(stored, identity or {})}; {_ADVICE}")
-        self._remove_files()
+        stored, difference = read_run_record(self.folder / _RUN), None
+        if stored is not None:
+            difference = stored.describe_difference(identity, source)
+            if difference and not restart:
+                raise OutputError(f"{self.folder}: holds the work of a stopped run with {difference}; {_ADVICE}")
+        if difference or stored is None:
+            self._remove_files()
         if identity is not None:
-            write_atomically(self.folder / _RUN, [json.dumps(dict(identity), indent=2).encode()])
+            digest = stored.source_sha256 if stored and not difference else None
+            self._record = RunRecord(identity, source.state if source else None, digest)
+            if self._record != stored:
+                self._record.write(self.folder / _RUN)
+
+    def record_source_digest(self, sha256: str | None) -> None:
+        """Add the digest of the run's source to its record, if it keeps one."""
+        if self._record is not None and sha256 is not None:
+            self._record = replace(self._record, source_sha256=sha256)
+            self._record.write(self.folder / _RUN)
 
     def tiles_path(self, level: int) -> Path:
         """File for the encoded tiles of a level."""
@@ -140,22 +149,6 @@ def _folder_path(output: Path, parent: Path) -> Path:
     return parent / f"{output.name}.{path_hash}.wsisr-part"
 
 
-def _read_identity(path: Path) -> RunIdentity | None:
-    """Return the stored identity; None if there is no such file or it is incomplete."""
-    try:
-        identity = json.loads(path.read_bytes())
-    except (FileNotFoundError, ValueError):
-        return None
-    return identity if isinstance(identity, dict) else None
-
-
-def _describe_difference(stored: RunIdentity, identity: RunIdentity) -> str:
-    """Return the first entry in which two identities differ, as text."""
-    name = next((name for name in [*identity, *stored] if stored.get(name) != identity.get(name)), "no identity")
-    before, now = stored.get(name, "not given"), identity.get(name, "not given")
-    return f"holds the work of a stopped run with {name} {before}, now {now}"
-
-
 def _claim_folder(folder: Path, output: Path, own_folders: tuple[str, ...]) -> FolderLock:
     while True:
         if folder.is_symlink():
@@ -189,7 +182,7 @@ def _is_work_folder(folder: Path, names: Set[str]) -> bool:
         return True
     lock = folder / _LOCK
     is_empty_lock = lock.is_file() and not lock.is_symlink() and not lock.stat().st_size
-    return is_empty_lock and (names == {_LOCK} or _read_identity(folder / _RUN) is not None)
+    return is_empty_lock and (names == {_LOCK} or read_run_record(folder / _RUN) is not None)
 
 
 def _refuse_links(folder: Path, own_folders: tuple[str, ...]) -> None:

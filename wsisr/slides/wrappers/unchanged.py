@@ -1,0 +1,71 @@
+"""A slide whose files must stay as they were when it was opened: what is read later is of the same scan.
+
+An open file shows neither that it was deleted nor that another was given its name, and reading an overwritten one gives
+pixels of both. So the state of all files is compared behind every read, and once more by whoever has read the last box.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from threading import Lock
+
+from wsisr.errors import SlideError
+from wsisr.imaging.geometry import Box
+from wsisr.imaging.pixels import Rgb
+from wsisr.slides.files import FileState, list_slide_files, read_file_states
+from wsisr.slides.slide import Slide, SlideWrapper
+
+MOST_FILES_PER_READ = 64
+"""Files that are looked at behind every read, for about 0.2 ms. Of slides in more files, as an OME-Zarr without shards,
+all are looked at every `CHECK_EVERY_S` seconds only."""
+
+CHECK_EVERY_S = 10.0
+
+
+class UnchangedSlide(SlideWrapper):
+    """A slide that raises `SlideError` once one of its files is no longer what it was when the slide was opened."""
+
+    def __init__(self, slide: Slide, state_before: FileState | None = None) -> None:
+        """`state_before` is that of the file at the slide's path before its header was read; None for a folder."""
+        super().__init__(slide)
+        self._state_before = state_before
+        self._states: dict[Path, FileState | None] = {}
+        self._last_check = 0.0
+        self._lock = Lock()
+
+    def read(self, box: Box, level: int) -> Rgb:
+        self._note_states()
+        try:
+            pixels = self._slide.read(box, level)
+        except SlideError:
+            self.check_unchanged()  # which explains why the box cannot be read
+            raise
+        if self.is_checked_per_read or time.monotonic() - self._last_check >= CHECK_EVERY_S:
+            self.check_unchanged()
+        return pixels
+
+    @property
+    def is_checked_per_read(self) -> bool:
+        self._note_states()
+        return len(self._states) <= MOST_FILES_PER_READ
+
+    def check_unchanged(self) -> None:
+        self._note_states()
+        changed = next((path for path, state in read_file_states(self._states) if state != self._states[path]), None)
+        self._last_check = time.monotonic()
+        if changed is not None:
+            action = "has changed" if changed.exists() else "has been removed"
+            where = "" if changed == self.info.path else f" ({changed.name})"
+            raise SlideError(
+                f"{self.info.path}: {action} since it was opened{where}; repeat the command when it is complete"
+            )
+
+    def _note_states(self) -> None:
+        """Note the states of all files at the first read: to list them takes long in some formats, and `info` reads
+        nothing."""
+        with self._lock:
+            if not self._states:
+                self._states = dict(read_file_states(list_slide_files(self.info, folders=True)))
+                if self._state_before is not None:
+                    self._states[self.info.path] = self._state_before
