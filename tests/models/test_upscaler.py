@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tests.models.contract import UpscalerContract, make_tiles
-from wsisr.imaging.pixels import FilterName, enlarge_image
+from wsisr.imaging.pixels import PillowFilter, enlarge_image
 from wsisr.models.upscaler import Resampling, Unchanged, Upscaler
 
 
@@ -16,12 +16,12 @@ class TestResampling(UpscalerContract):
     @pytest.fixture(scope="class", params=[("bicubic", 2), ("bicubic", 4), ("lanczos", 2), ("lanczos", 4)], ids=str)
     @classmethod
     def upscaler(cls, request: pytest.FixtureRequest) -> Upscaler:
-        name, scale = cast("tuple[FilterName, int]", request.param)
+        name, scale = cast("tuple[PillowFilter, int]", request.param)
         return Resampling(name, scale)
 
     def test_the_pixels_are_pillows(self, upscaler: Upscaler) -> None:
         tiles, info = make_tiles(2, 23, 17), upscaler.info
-        expected = [enlarge_image(tile, info.scale, cast("FilterName", info.name)) for tile in tiles]
+        expected = [enlarge_image(tile, info.scale, cast("PillowFilter", info.name)) for tile in tiles]
         np.testing.assert_array_equal(upscaler(tiles), np.stack(expected))
 
 

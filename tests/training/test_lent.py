@@ -40,7 +40,7 @@ validate_every = 3
 FEW = """
 import sys
 
-ABSENT = {"zarr", "openslide", "imagecodecs", "tifffile", "cv2", "typer", "rich", "google_crc32c", "scipy"}
+ABSENT = {"zarr", "openslide", "imagecodecs", "tifffile", "typer", "rich", "google_crc32c", "scipy"}
 
 class Absent:
     def find_spec(self, name, path=None, target=None):

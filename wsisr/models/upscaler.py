@@ -9,7 +9,7 @@ from typing import Protocol
 import numpy as np
 
 from wsisr.imaging.bicubic import enlarge_bicubic
-from wsisr.imaging.pixels import CUBIC_RADIUS, LANCZOS_RADIUS, FilterName, Rgb, RgbBatch, enlarge_image
+from wsisr.imaging.pixels import CUBIC_RADIUS, LANCZOS_RADIUS, PillowFilter, Rgb, RgbBatch, enlarge_image
 from wsisr.models.spec import ModelSpec
 
 
@@ -83,7 +83,7 @@ class Upscaler(Protocol):
 class Resampling:
     """Pillow's bicubic (a = -0.5) or Lanczos (3 lobes): baselines that take the same path as a network."""
 
-    filter_name: FilterName
+    filter_name: PillowFilter
     scale: int
 
     @property

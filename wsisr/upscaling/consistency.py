@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from wsisr.imaging.pixels import Rgb
+from wsisr.imaging.pixels import Rgb, average_blocks
 from wsisr.imaging.tiling import Tile
 from wsisr.tissue.map import BoolMask
 
@@ -55,8 +55,8 @@ def count_consistency_errors(low: Rgb, block: Rgb, comparable: BoolMask) -> Erro
 
     The input is (h, w, 3), the block (h*scale, w*scale, 3); only pixels where `comparable`, (h, w), is true count.
     """
-    height, width = low.shape[:2]
-    errors = cv2.absdiff(cv2.resize(block, (width, height), interpolation=cv2.INTER_AREA), low).reshape(height, -1)
+    height = low.shape[0]
+    errors = cv2.absdiff(average_blocks(block, block.shape[0] // height), low).reshape(height, -1)
     mask = None if comparable.all() else comparable.repeat(3, axis=1).astype(np.uint8)
     counts = np.zeros(256, np.int64)
     for start in range(0, height, ROWS_PER_HISTOGRAM):

@@ -34,14 +34,14 @@ BASE, PADDED, NARROW = make_noise_levels(Size(220, 180), Size(128, 128), Size(55
 
 
 def halve_down(stored: Rgb) -> Rgb:
-    """Return the mean of each pair of rows, rounded half up."""
+    """Return the mean of each pair of rows, rounded half to even."""
     pairs = stored.reshape(-1, 2, stored.shape[1], 3).astype(int)
-    return np.asarray((pairs.sum(axis=1) + 1) // 2, np.uint8)
+    return np.asarray(np.rint(pairs.mean(axis=1)), np.uint8)
 
 
 def quarter_down(stored: Rgb) -> Rgb:
     fours = stored.reshape(-1, 4, stored.shape[1], 3).astype(int)
-    return np.asarray((fours.sum(axis=1) + 2) // 4, np.uint8)
+    return np.asarray(np.rint(fours.mean(axis=1)), np.uint8)
 
 
 class TestAlignedLevelsSlide(SlideContract, DamagedSlideContract):

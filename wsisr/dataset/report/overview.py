@@ -11,7 +11,7 @@ from wsisr.dataset.records import SPLITS, PatchRecord
 from wsisr.dataset.report.contents import ReportContents
 from wsisr.dataset.report.kernels import render_kernels
 from wsisr.dataset.statistics import count_by_split, count_patches, count_pixel_bytes, group_pairs
-from wsisr.imaging.pixels import resize_image
+from wsisr.imaging.pixels import shrink_to_size
 from wsisr.progress import format_count
 from wsisr.reports.charts import Histogram, render_histogram
 from wsisr.reports.pictures import encode_data_uri, is_base64_jpeg, make_data_uri
@@ -111,7 +111,7 @@ def _show_patch(contents: ReportContents, location: Mapping[str, Any]) -> tuple[
     records = [record for record in contents.by_slide.get(slide, []) if [*record.box] == box]
     if not records:
         return slide, None, None
-    image = resize_image(contents.store.read_high(records[0]), NEAR_DUPLICATE_PX, NEAR_DUPLICATE_PX, "area")
+    image = shrink_to_size(contents.store.read_high(records[0]), NEAR_DUPLICATE_PX, NEAR_DUPLICATE_PX)
     return slide, records[0].split, encode_data_uri(image)
 
 
