@@ -6,6 +6,7 @@ from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given
@@ -14,8 +15,27 @@ from PIL import Image, ImageFilter
 
 from tests.support.captures import make_tissue
 from tests.support.samples import REPOSITORY, make_noise
-from wsisr.dataset.degradation import CAPTURE, SCAN, Degradation, DegradationRound, read_degradation
-from wsisr.dataset.degradation_steps import MAX_NA, Blur, Jpeg, Lens, PatchScale, Sensor, Sharpening
+from wsisr.dataset.degradation import (
+    ARCHIVE,
+    CAPTURE,
+    DEGRADATION_PRESETS,
+    SCAN,
+    Degradation,
+    DegradationRound,
+    choose_degradation,
+    read_degradation,
+)
+from wsisr.dataset.degradation_steps import (
+    MAX_NA,
+    Blur,
+    ChromaShift,
+    Defocus,
+    Jpeg,
+    Lens,
+    PatchScale,
+    Sensor,
+    Sharpening,
+)
 from wsisr.dataset.optics import (
     add_sensor_noise,
     apply_lens,
@@ -30,7 +50,7 @@ from wsisr.imaging.jpeg import recompress_jpeg
 from wsisr.imaging.pixels import shrink_image
 
 SEEDS = st.integers(0, 10**6)
-PRESETS = st.sampled_from([SCAN, CAPTURE])
+PRESETS = st.sampled_from(list(DEGRADATION_PRESETS.values()))
 GREEN_UM = 0.54
 
 
@@ -71,7 +91,11 @@ def test_scan_is_a_blur_an_area_mean_a_sharpening_and_a_jpeg(seed: int, scale: i
     high, random = make_tissue(4, 128), np.random.default_rng(seed)
     sigma, percent = random.uniform(0, 0.6) * scale, round(random.uniform(0, 150))
     quality = int(random.integers(25, 96))
-    blurred = np.asarray(Image.fromarray(high).filter(ImageFilter.GaussianBlur(sigma)))
+    blurred = (
+        high
+        if sigma < 0.1
+        else np.asarray(cv2.GaussianBlur(high, (0, 0), sigma, borderType=cv2.BORDER_REFLECT), np.uint8)
+    )
     sharp = Image.fromarray(shrink_image(blurred, scale, "area")).filter(ImageFilter.UnsharpMask(1, percent, 0))
     file = BytesIO()
     sharp.save(file, "JPEG", quality=quality, subsampling="4:2:0")
@@ -88,12 +112,50 @@ def test_grey_stays_grey(level: int, seed: int) -> None:
     np.testing.assert_array_equal(average_light(flat, 2), flat[:16, :16])
 
 
-@pytest.mark.parametrize("preset", [SCAN, CAPTURE])
+@pytest.mark.parametrize("preset", DEGRADATION_PRESETS.values())
 def test_it_stays_near_the_area_mean(preset: Degradation) -> None:
     for seed in range(5):
         high = make_tissue(seed, 128)
         low, _ = preset(high, 4, 1.0, np.random.default_rng(seed))
         assert np.abs(low.astype(int) - shrink_image(high, 4, "area")).mean() < 12
+
+
+def test_the_archive_is_what_its_table_says() -> None:
+    """The shares of the table in docs/training.md."""
+    drawn = [ARCHIVE.draw(2, 1.0, np.random.default_rng(seed)) for seed in range(1000)]
+
+    def share(name: str) -> float:
+        return float(np.mean([any(key.startswith(name) for key in numbers) for numbers in drawn]))
+
+    expected = {"defocus": 0.2, "blur": 0.4, "chroma_shift": 0.2, "sensor": 0.2, "sharpening": 0.35, "jpeg": 0.9}
+    assert {name: share(f"first.{name}.") for name in expected} == pytest.approx(expected, abs=0.05)
+    assert share("second.jpeg.") == pytest.approx(0.25, abs=0.05)
+    assert choose_degradation("archive") is ARCHIVE
+    with pytest.raises(ConfigError, match="no degradation is called 'archve'; known: scan, capture, archive"):
+        choose_degradation("archve")
+
+
+def test_out_of_focus_a_point_is_a_disc() -> None:
+    point = np.zeros((33, 33, 3), np.uint8)
+    point[16, 16] = 255
+    disc = Defocus().apply(point, PatchScale(2, 1.0), {"radius_px": 2.0}, np.random.default_rng(0))[..., 0]
+    distance = np.hypot(*(np.indices(disc.shape) - 16))
+    assert np.ptp(disc[distance < 3.5]) == 0 < disc[16, 16]
+    assert not disc[distance > 4.5].any()
+    np.testing.assert_array_equal(
+        Defocus().apply(point, PatchScale(2, 1.0), {"radius_px": 0.0}, np.random.default_rng(0)), point
+    )
+
+
+@given(x=st.integers(-3, 3), y=st.integers(-3, 3))
+def test_a_chroma_shift_moves_red_and_blue_and_leaves_green(x: int, y: int) -> None:
+    image = make_noise(Size(24, 20))
+    numbers = {"red_x": x / 2, "red_y": y / 2, "blue_x": -x / 2, "blue_y": -y / 2}
+    shifted = ChromaShift().apply(image, PatchScale(2, 1.0), numbers, np.random.default_rng(0))
+    inner = np.s_[4:-4, 4:-4]
+    np.testing.assert_array_equal(shifted[..., 1], image[..., 1])
+    np.testing.assert_array_equal(shifted[inner][..., 0], np.roll(image, (y, x), axis=(0, 1))[inner][..., 0])
+    np.testing.assert_array_equal(shifted[inner][..., 2], np.roll(image, (-y, -x), axis=(0, 1))[inner][..., 2])
 
 
 def test_a_second_round_is_a_file_that_is_stored_again() -> None:
@@ -176,8 +238,12 @@ def test_a_file_says_what_happens(tmp_path: Path) -> None:
         [first.lens]
         na = [0.2, 0.4]
         wavelengths_um = [0.6, 0.5, 0.4]
+        [first.defocus]
+        radius_px = [1, 2]
         [first.blur]
         sigma_px = 0.3
+        [first.chroma_shift]
+        shift_px = 0.1
         [first.sensor]
         electrons = [1000, 2000]
         [first.sharpening]
@@ -195,11 +261,13 @@ def test_a_file_says_what_happens(tmp_path: Path) -> None:
     assert found == Degradation(
         {"light": 1.0, "bicubic": 1.0},
         DegradationRound(
-            Lens((0.2, 0.4), wavelengths_um=(0.6, 0.5, 0.4)),
-            Blur((0.3, 0.3)),
-            Sensor((1000.0, 2000.0)),
-            Sharpening((80.0, 80.0), share=0.25),
-            Jpeg((30, 70), ("4:2:2", "4:4:4")),
+            lens=Lens((0.2, 0.4), wavelengths_um=(0.6, 0.5, 0.4)),
+            defocus=Defocus((1.0, 2.0)),
+            blur=Blur((0.3, 0.3)),
+            chroma_shift=ChromaShift((0.1, 0.1)),
+            sensor=Sensor((1000.0, 2000.0)),
+            sharpening=Sharpening((80.0, 80.0), share=0.25),
+            jpeg=Jpeg((30, 70), ("4:2:2", "4:4:4")),
         ),
         DegradationRound(jpeg=Jpeg((90, 90)), share=0.5),
     )
@@ -211,7 +279,10 @@ def test_a_file_says_what_happens(tmp_path: Path) -> None:
     ("text", "told"),
     [
         ("blur = 1", ": unknown key 'blur'; known: kernels, first, second"),
-        ("[first.jpg]", ": first: unknown key 'jpg'; known: lens, blur, sensor, sharpening, jpeg, share"),
+        (
+            "[first.jpg]",
+            ": first: unknown key 'jpg'; known: lens, defocus, blur, chroma_shift, sensor, sharpening, jpeg, share",
+        ),
         ("[first.jpeg]\nquality = 3", ": first: jpeg: unknown key 'quality'; known: qualities, subsamplings, share"),
         ("[first.jpeg]\nqualities = [95, 30]", "is not a range: the least comes first"),
         ("[first.jpeg]\nqualities = [1, 2, 3]", "is not a range: give its least and its most, or one number"),
@@ -222,6 +293,8 @@ def test_a_file_says_what_happens(tmp_path: Path) -> None:
         ("[first.lens]\nna = 0", "na must be above 0"),
         ("[first.lens]\nwavelengths_um = [0.5]", "needs three numbers above 0"),
         ("[first.blur]\nsigma_px = -1", "sigma_px must be from 0 to 16"),
+        ("[first.defocus]\nradius_px = 17", "radius_px must be from 0 to 16"),
+        ("[first.chroma_shift]\nshift_px = -1", "shift_px must be from 0 to 16"),
         ("[first.sensor]\nelectrons = 0", "electrons must be above 0"),
         ("[first.sharpening]\npercent = 2000", "percent must be from 0 to 1000"),
         ("[first]\nshare = 2", "a share must be from 0 to 1"),
@@ -249,5 +322,13 @@ def test_the_example_of_the_documentation_is_a_degradation(tmp_path: Path) -> No
     example = page.partition("```toml\n")[2].partition("```")[0]
     (tmp_path / "scanner.toml").write_text(example, encoding="utf-8")
     degradation = read_degradation(tmp_path / "scanner.toml")
-    assert [name for name, _ in degradation.first.steps()] == ["lens", "blur", "sensor", "sharpening", "jpeg"]
+    assert [name for name, _ in degradation.first.steps()] == [
+        "lens",
+        "defocus",
+        "blur",
+        "chroma_shift",
+        "sensor",
+        "sharpening",
+        "jpeg",
+    ]
     assert degradation.second is not None

@@ -148,7 +148,7 @@ def test_the_command_takes_a_file_and_keeps_what_can_be_used(tmp_path: Path) -> 
     assert {each.parameters["first.jpeg.quality"] for each in records} == {50}
     assert {each.scale for each in records} == {4}
     scanner.write_text("[first.jpg]\n")
-    with pytest.raises(ConfigError, match="unknown key 'jpg'; known: lens, blur"):
+    with pytest.raises(ConfigError, match="unknown key 'jpg'; known: lens, defocus, blur"):
         run_simulated(good, "--degradation", scanner, "-o", tmp_path / "e")
     assert not (tmp_path / "e").exists()
 
@@ -167,7 +167,7 @@ def test_training_takes_the_stored_low_resolution_unless_told_otherwise(blurred:
     lows = {blurred.read_low(record).tobytes() for record in blurred.select_pairs("train", 2)}
     for kernels in (None, {"stored": 1.0}, {"pyramid": 1.0}):
         batches = BatchSampler(DataConfig(blurred.folder, patch_px=32, batch=2, kernels=kernels), 2, 0)
-        low, _ = batches.make_pair(0, 0)
+        low = batches.make_pair(0, 0).low
         turned = [np.rot90(side, turns) for side in (low, low[:, ::-1]) for turns in range(4)]
         assert lows & {np.ascontiguousarray(each).tobytes() for each in turned}
 

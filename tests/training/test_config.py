@@ -15,8 +15,10 @@ from tests.support.samples import REPOSITORY
 from wsisr.dataset.degradation import Degradation, DegradationRound
 from wsisr.dataset.degradation_steps import Jpeg
 from wsisr.errors import ConfigError
-from wsisr.training.config import PYRAMID_KERNELS, TrainConfig, read_train_config
+from wsisr.training.config import DATA_PRESETS, PYRAMID_KERNELS, TrainConfig, read_train_config
+from wsisr.training.pixel_size_variation import PixelSizeVariation
 from wsisr.training.stages import read_recipe
+from wsisr.training.stain_augmentation import StainVariation
 
 GOOD: dict[str, dict[str, Any]] = {
     "network": {"scale": 2},
@@ -248,7 +250,7 @@ def test_a_degradation_stands_in_the_recipe_or_in_a_file_of_its_own(tmp_path: Pa
 def test_a_degradation_that_cannot_be_meant_is_refused(tmp_path: Path) -> None:
     tables = change_table("data", kernels={"degraded": 1.0}, degradation={"first": {"jpg": {}}})
     parsed = read_refusal(write_recipe(tmp_path / "run.toml", tables))
-    assert "[data]: degradation: first: unknown key 'jpg'; known: lens, blur" in parsed
+    assert "[data]: degradation: first: unknown key 'jpg'; known: lens, defocus, blur" in parsed
     unused = change_table("data", degradation={"first": {"jpeg": {}}})
     assert "which has no share" in read_refusal(write_recipe(tmp_path / "run.toml", unused))
     missing = write_recipe(
@@ -258,6 +260,31 @@ def test_a_degradation_that_cannot_be_meant_is_refused(tmp_path: Path) -> None:
         read_train_config(missing)
 
 
+def test_a_preset_is_the_values_that_the_table_does_not_have(tmp_path: Path) -> None:
+    table = change_table("data", preset="archive", stain_jitter=0.1)
+    table["data"].pop("kernels", None)
+    parsed = read_tables(tmp_path, table).data
+    assert parsed.kernels == DATA_PRESETS["archive"]["kernels"]
+    assert parsed.stain_jitter == 0.1
+    assert parsed.stain == StainVariation((0.1, 1.5), 0.5, 0.15)
+    assert parsed.pixel_size == PixelSizeVariation(2.0, 0.5)
+    refused = write_recipe(tmp_path / "run.toml", change_table("data", preset="archve"))
+    assert "[data]: unknown preset 'archve'; known: archive" in read_refusal(refused)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "told"),
+    [
+        ("stain", {"density": [0, 1]}, "density must be above 0"),
+        ("stain", {"mixing": 0.6}, "mixing from 0 to 0.5"),
+        ("stain", {"fade": 0.6}, "unknown key 'fade'; known: density, density_share, mixing"),
+        ("pixel_size", {"largest_factor": 0.5}, "largest_factor must be from 1 to 8"),
+    ],
+)
+def test_a_variation_that_cannot_be_meant_is_refused(tmp_path: Path, key: str, value: Any, told: str) -> None:
+    assert told in read_refusal(write_recipe(tmp_path / "run.toml", change_table("data", **{key: value})))
+
+
 def test_a_run_that_was_begun_before_a_choice_was_there_goes_on(tmp_path: Path) -> None:
     """The digest is that of the values a recipe could have then."""
     parsed = read_tables(tmp_path, change_table("data", kernels={"area": 0.5, "scan": 0.5}))
@@ -265,7 +292,7 @@ def test_a_run_that_was_begun_before_a_choice_was_there_goes_on(tmp_path: Path) 
     del values["data"]["dataset"], values["data"]["degradation"], values["data"]["truth"]
     del values["schedule"]["save_every"], values["schedule"]["validate_every"]
     del values["network"]["fold"], values["schedule"]["stop_after"], values["schedule"]["cuda_graphs"]
-    del values["result"], values["data"]["processes"]
+    del values["result"], values["data"]["processes"], values["data"]["stain"], values["data"]["pixel_size"]
     assert parsed.compute_digest() == "cea2699459ffc491137267626091b7bd05b5863068a37a3755fec5a24d38bfc5"
     assert parsed.compute_digest() == hashlib.sha256(json.dumps(values).encode()).hexdigest()
     assert (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,15 +14,18 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from tests.support.pairs import write_dataset, write_manifest
+from tests.support.samples import make_noise
 from wsisr.dataset.degradation import DegradationRound
 from wsisr.dataset.degradation_steps import Jpeg
 from wsisr.dataset.reader import PatchStore
 from wsisr.errors import ConfigError, DatasetError
-from wsisr.imaging.pixels import Rgb, shrink_image
+from wsisr.imaging.geometry import Size
+from wsisr.imaging.pixels import Rgb, average_blocks, shrink_image
 from wsisr.training.config import DataConfig
 from wsisr.training.crops import Crop
+from wsisr.training.pixel_size_variation import PixelSizeVariation
 from wsisr.training.sampler import BatchSampler
-from wsisr.training.stain_augmentation import draw_stain_table
+from wsisr.training.stain_augmentation import StainVariation, change_densities, draw_channel_factors
 
 STEPS = st.integers(0, 10**6)
 SAMPLES = st.integers(0, 64)
@@ -46,8 +50,10 @@ def within_rounding(one: Rgb, other: Rgb) -> bool:
 def test_a_pair_depends_on_seed_step_and_sample_only(dataset: Path, step: int, sample: int) -> None:
     one, other = batches(dataset), batches(dataset)
     other.make_pair(step + 1, sample)
-    for left, right in zip(one.make_pair(step, sample), other.make_pair(step, sample), strict=True):
-        assert np.array_equal(left, right)
+    (low, high, mpp), again = one.make_pair(step, sample), other.make_pair(step, sample)
+    assert np.array_equal(low, again.low)
+    assert np.array_equal(high, again.high)
+    assert mpp == again.mpp
 
 
 def test_only_the_magnifications_that_were_asked_for_are_trained_on(tmp_path: Path) -> None:
@@ -63,7 +69,7 @@ def test_only_the_magnifications_that_were_asked_for_are_trained_on(tmp_path: Pa
 
 def test_pairs_of_other_seeds_steps_or_samples_differ(dataset: Path) -> None:
     pairs = [batches(dataset, seed=seed).make_pair(step, i) for seed in (0, 1) for step in (0, 1) for i in (0, 1)]
-    assert len({high.tobytes() for _, high in pairs}) == len(pairs)
+    assert len({high.tobytes() for _, high, _ in pairs}) == len(pairs)
 
 
 @given(start=st.integers(0, 6))
@@ -79,21 +85,21 @@ def test_starting_at_a_step_gives_the_tail_of_starting_at_the_first(dataset: Pat
 @pytest.mark.parametrize("scale", [2, 4])
 @given(step=STEPS, sample=SAMPLES)
 def test_both_crops_show_one_field_turned_alike(dataset: Path, scale: int, step: int, sample: int) -> None:
-    low, high = batches(dataset, {"area": 1.0}, scale=scale).make_pair(step, sample)
+    low, high, _ = batches(dataset, {"area": 1.0}, scale=scale).make_pair(step, sample)
     assert low.shape == (8, 8, 3)
     assert within_rounding(shrink_image(np.ascontiguousarray(high), scale, "area"), low)
 
 
 @given(step=STEPS, sample=SAMPLES)
 def test_pyramid_pairs_take_the_stored_low_resolution(dataset: Path, step: int, sample: int) -> None:
-    low, high = batches(dataset, {"pyramid": 1.0}).make_pair(step, sample)
+    low, high, _ = batches(dataset, {"pyramid": 1.0}).make_pair(step, sample)
     assert within_rounding(shrink_image(np.ascontiguousarray(high), 2, "area"), low)  # how this dataset was made
 
 
 @settings(max_examples=20)
 @given(step=STEPS, sample=SAMPLES)
 def test_a_crop_is_a_turned_or_mirrored_piece_of_a_training_patch(dataset: Path, step: int, sample: int) -> None:
-    _, high = batches(dataset).make_pair(step, sample)
+    high = batches(dataset).make_pair(step, sample).high
     store = PatchStore(dataset)
     turned = [np.rot90(side, turns) for side in (high, high[:, ::-1]) for turns in range(4)]
     pieces = {
@@ -114,7 +120,7 @@ def test_slides_are_drawn_alike_however_many_patches_they_have(tmp_path: Path) -
     pieces = {first[top : top + 16, left : left + 16].tobytes() for top in range(0, 49, 2) for left in range(0, 49, 2)}
     hits = 0
     for sample in range(400):
-        _, high = made.make_pair(0, sample)
+        high = made.make_pair(0, sample).high
         turned = [np.rot90(side, turns) for side in (high, high[:, ::-1]) for turns in range(4)]
         hits += bool(pieces & {np.ascontiguousarray(image).tobytes() for image in turned})
     assert hits == pytest.approx(200, abs=40)
@@ -143,7 +149,7 @@ def tensor_bytes(pixels: Tensor) -> bytes:
 @given(step=STEPS, sample=SAMPLES)
 def test_stains_vary_alike_on_both_sides(dataset: Path, step: int, sample: int) -> None:
     varied = BatchSampler(DataConfig(dataset, patch_px=8, batch=3, kernels={"area": 1.0}, stain_jitter=0.3), 2, 0)
-    low, high = varied.make_pair(step, sample)
+    low, high, _ = varied.make_pair(step, sample)
     assert within_rounding(shrink_image(np.ascontiguousarray(high), 2, "area"), low)
 
 
@@ -153,7 +159,7 @@ def test_the_low_side_is_made_of_a_truth_that_was_stored(dataset: Path, step: in
         BatchSampler(DataConfig(dataset, patch_px=8, batch=3, kernels={"area": 1.0}, truth=truth), 2, 0)
         for truth in (None, DegradationRound(jpeg=Jpeg()))
     )
-    low, high = stored.make_pair(step, sample)
+    low, high, _ = stored.make_pair(step, sample)
     assert within_rounding(shrink_image(np.ascontiguousarray(high), 2, "area"), low)
     assert not np.array_equal(high, plain.make_pair(step, sample)[1])  # noise, of which no JPEG leaves all
 
@@ -174,11 +180,55 @@ def test_threads_may_make_batches_in_any_order(dataset: Path) -> None:
 
 
 def test_stains_vary_and_glass_does_not() -> None:
-    tables = [draw_stain_table(0.2, np.random.default_rng(seed)) for seed in range(20)]
-    assert len({table.tobytes() for table in tables}) == 20
-    assert all((table[255] == 255).all() for table in tables)
-    assert all((np.diff(table.astype(int), axis=0) >= 0).all() for table in tables)
-    assert np.array_equal(draw_stain_table(0.0, np.random.default_rng(0)), np.arange(256)[:, None].repeat(3, axis=1))
+    ramp = np.arange(256, dtype=np.uint8)[None, :, None].repeat(3, axis=2)
+    stained = [change_densities(ramp, draw_channel_factors(0.2, np.random.default_rng(seed)))[0] for seed in range(20)]
+    assert len({levels.tobytes() for levels in stained}) == 20
+    assert all((levels[255] == 255).all() for levels in stained)
+    assert all((np.diff(levels.astype(int), axis=0) >= 0).all() for levels in stained)
+    assert np.array_equal(change_densities(ramp, draw_channel_factors(0.0, np.random.default_rng(0))), ramp)
+
+
+@given(seed=st.integers(0, 10**6), factor=st.sampled_from([0.1, 0.3, 1.5]))
+def test_faded_stains_have_that_share_of_their_density(seed: int, factor: float) -> None:
+    image = make_noise(Size(8, 8), seed) // 2 + 64
+    matrix = StainVariation((factor, factor), 1.0, mixing=0.2).draw(np.random.default_rng(seed))
+    faded = change_densities(image, matrix)
+    density = -np.log((image + 1.0) / 256) @ matrix.T
+    assert np.abs(faded - (256 * np.exp(-density.clip(min=0)) - 1)).max() <= 0.51
+    grey = np.full((1, 1, 3), 100, np.uint8)
+    assert np.ptp(change_densities(grey, matrix)) <= 1  # grey stays grey, whatever is mixed
+    assert change_densities(grey, matrix)[0, 0, 0] == pytest.approx(256 * (101 / 256) ** factor - 1, abs=1)
+
+
+def vary(dataset: Path, **values: Any) -> BatchSampler:
+    return BatchSampler(DataConfig(dataset, patch_px=8, batch=3, **{"kernels": {"area": 1.0}} | values), 2, 0)
+
+
+def test_density_and_pixel_size_leave_all_other_choices_as_they_were(dataset: Path) -> None:
+    plain = vary(dataset)
+    same = vary(dataset, stain=StainVariation((1.0, 1.0)), pixel_size=PixelSizeVariation(share=0.0))
+    assert torch.equal(plain.make_batch(3).high, same.make_batch(3).high)
+    faded = vary(dataset, stain=StainVariation((0.1, 0.1), 1.0)).make_batch(3)
+    assert torch.allclose(
+        faded.high.mul(255).add(1).div(256), plain.make_batch(3).high.mul(255).add(1).div(256) ** 0.1, atol=0.003
+    )
+
+
+def test_pixel_sizes_lie_between_those_of_the_slides_and_both_sides_show_one_field(tmp_path: Path) -> None:
+    made = vary(write_dataset(tmp_path, mpps=(0.25, 1.0, 0.5)), pixel_size=PixelSizeVariation(3.0, 0.5))
+    pairs = [made.make_pair(0, sample) for sample in range(200)]
+    assert all(within_rounding(average_blocks(np.ascontiguousarray(high), 2), low) for low, high, _ in pairs)
+    sizes = [mpp for _, _, mpp in pairs]
+    assert {0.5, 2.0} < set(sizes)
+    assert all(mpp == 2.0 or 0.5 <= mpp <= 1.51 for mpp in sizes)  # none is coarser than the coarsest
+    between = [mpp for mpp in sizes if 0.5 < mpp < 1.51]
+    assert len(set(between)) > 15
+    assert len(between) == pytest.approx(50, abs=20)
+
+
+def test_no_patch_is_shrunk_below_a_crop(dataset: Path) -> None:
+    made = BatchSampler(DataConfig(dataset, patch_px=32, batch=3, pixel_size=PixelSizeVariation(share=1.0)), 2, 0)
+    assert made.make_batch(0).mpp == (1.0,) * 3
 
 
 def test_a_crop_larger_than_a_patch_is_refused(dataset: Path) -> None:

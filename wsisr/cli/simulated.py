@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -30,12 +29,12 @@ def build_simulated_pairs(
     slides: SlidesArgument,
     output: DatasetOutputOption,
     degradation: Annotated[
-        Path | None,
+        str,
         typer.Option(
-            metavar="FILE.toml",
-            help="Blur, noise, sharpening and JPEG to simulate. By default those of a weaker objective.",
+            metavar="capture|scan|archive|FILE.toml",
+            help="Blur, noise, sharpening and JPEG to simulate. By default those of a weaker objective, capture.",
         ),
-    ] = None,
+    ] = "capture",
     scale: Annotated[
         list[int] | None, typer.Option(metavar="2|4|8", help="Scale; may be repeated. By default 2 and 4.")
     ] = None,
@@ -53,7 +52,7 @@ def build_simulated_pairs(
 ) -> None:
     """Make pairs whose low resolution is simulated from the high one: optics, noise, sharpening and JPEG, on record."""
     from wsisr.dataset.builder import BuildOptions, DatasetBuilder
-    from wsisr.dataset.degradation import CAPTURE, read_degradation
+    from wsisr.dataset.degradation import choose_degradation
     from wsisr.dataset.recipe import Recipe
     from wsisr.dataset.simulated import Simulation, plan_simulated_dataset
     from wsisr.dataset.slides_and_splits import assign_slides
@@ -64,8 +63,7 @@ def build_simulated_pairs(
     if listed.is_single:  # among several, a missing slide is a failed slide
         require_existing(slides)
     recipe = Recipe(patch_px, coarsest_mpp, most_patches, case_pattern, val_share=val_share)
-    degradation_steps = read_degradation(degradation) if degradation else CAPTURE
-    simulation = Simulation(degradation_steps, tuple(dict.fromkeys(scale or (2, 4))), seed)
+    simulation = Simulation(choose_degradation(degradation), tuple(dict.fromkeys(scale or (2, 4))), seed)
     sources = assign_slides(listed.entries, held_out, recipe)
     options = BuildOptions(jobs or count_usable_cores(), overwrite, allow_derived)
     builder = DatasetBuilder(plan_simulated_dataset(sources, output, recipe, simulation, options))

@@ -11,8 +11,9 @@
     [second.jpeg]
     qualities = 70
 
-In the first round, lens and blur come before downsampling, sensor, sharpening and JPEG after it. All numbers are drawn
-before any step is applied: kernel, first round, second round. A `share` of 1 and a single number draw nothing.
+In the first round, lens, defocus, blur and chroma shift come before downsampling, sensor, sharpening and JPEG after it.
+All numbers are drawn before any step is applied: kernel, first round, second round. A `share` of 1 and a single number
+draw nothing.
 """
 
 from __future__ import annotations
@@ -25,10 +26,20 @@ from typing import Any, Protocol, TypeAlias, cast
 import numpy as np
 
 from wsisr.config import parse_table, read_toml
-from wsisr.dataset.degradation_steps import Blur, Jpeg, Lens, PatchScale, Random, Sensor, Sharpening
+from wsisr.dataset.degradation_steps import (
+    Blur,
+    ChromaShift,
+    Defocus,
+    Jpeg,
+    Lens,
+    PatchScale,
+    Random,
+    Sensor,
+    Sharpening,
+)
 from wsisr.dataset.optics import average_light
 from wsisr.dataset.records import ParameterValue
-from wsisr.errors import ConfigError
+from wsisr.errors import ConfigError, ConfigNotFoundError
 from wsisr.imaging.pixels import FilterName, Rgb, shrink_image
 
 DrawnNumbers: TypeAlias = dict[str, ParameterValue]
@@ -36,7 +47,7 @@ DrawnNumbers: TypeAlias = dict[str, ParameterValue]
 
 DEGRADATION_KERNELS = ("area", "bicubic", "lanczos", "light")
 
-BEFORE, AFTER = ("lens", "blur"), ("sensor", "sharpening", "jpeg")
+BEFORE, AFTER = ("lens", "defocus", "blur", "chroma_shift"), ("sensor", "sharpening", "jpeg")
 """Steps before and after downsampling."""
 
 
@@ -56,7 +67,9 @@ class DegradationRound:
     """Consecutive steps; steps that are None are left out."""
 
     lens: Lens | None = None
+    defocus: Defocus | None = None
     blur: Blur | None = None
+    chroma_shift: ChromaShift | None = None
     sensor: Sensor | None = None
     sharpening: Sharpening | None = None
     jpeg: Jpeg | None = None
@@ -145,6 +158,38 @@ CAPTURE = Degradation(
     second=DegradationRound(jpeg=Jpeg((50, 95)), share=0.3),
 )
 """A capture by an objective and a camera of lower resolution: the default of simulated pairs."""
+
+
+ARCHIVE = Degradation(
+    kernels={"area": 0.7, "light": 0.15, "bicubic": 0.15},
+    first=DegradationRound(
+        defocus=Defocus((0.2, 0.8), share=0.2),
+        blur=Blur((0.1, 0.6), share=0.4),
+        chroma_shift=ChromaShift((0.0, 0.5), share=0.2),
+        sensor=Sensor((5_000.0, 50_000.0), (2.0, 20.0), share=0.2),
+        sharpening=Sharpening((20.0, 150.0), (0.6, 1.5), share=0.35),
+        jpeg=Jpeg((30, 95), ("4:2:0", "4:2:0", "4:4:4"), share=0.9),
+    ),
+    second=DegradationRound(jpeg=Jpeg((30, 95), ("4:2:0", "4:2:0", "4:4:4")), share=0.25),
+)
+"""Slides as archives hold them: of any scanner's focus and sharpening, stored as JPEG once or twice.
+
+docs/training.md has a table of it. The papers tell none of this: steps, ranges and shares are ours.
+"""
+
+DEGRADATION_PRESETS = {"scan": SCAN, "capture": CAPTURE, "archive": ARCHIVE}
+"""Degradations that have a name, in recipes and on the command line."""
+
+
+def choose_degradation(name: str, folder: Path = Path()) -> Degradation:
+    """Return the preset of that name, or read the TOML file; its path starts at the folder. Raises `ConfigError`."""
+    if name in DEGRADATION_PRESETS:
+        return DEGRADATION_PRESETS[name]
+    if not Path(name).suffix:
+        raise ConfigNotFoundError(
+            f"no degradation is called {name!r}; known: {', '.join(DEGRADATION_PRESETS)}, or a TOML file"
+        )
+    return read_degradation(folder / name)
 
 
 def read_degradation(path: Path) -> Degradation:

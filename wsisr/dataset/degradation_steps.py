@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 from PIL import Image, ImageFilter
 
 from wsisr.config import FloatRange, IntRange
@@ -24,6 +25,12 @@ StepNumbers: TypeAlias = Mapping[str, Any]
 
 MAX_NA = 0.95
 """Largest numerical aperture of a dry objective."""
+
+LEAST_SIGMA_PX = 0.1
+"""Standard deviation of a blur below which no pixel changes: a neighbour's weight is below 1e-10."""
+
+FilterWeights: TypeAlias = npt.NDArray[np.float32]
+"""(2r+1, 2r+1), of sum 1."""
 
 JPEG_SUBSAMPLINGS = ("4:2:0", "4:2:2", "4:4:4")
 
@@ -67,7 +74,7 @@ class Lens:
 
 @dataclass(frozen=True, slots=True)
 class Blur:
-    """A Gaussian blur of sRGB values, which Pillow approximates by boxes: for defocus and unknown causes."""
+    """A Gaussian blur of sRGB values, for unknown causes."""
 
     sigma_px: FloatRange = (0.0, 0.6)
     """Standard deviation in px of the low resolution."""
@@ -81,9 +88,58 @@ class Blur:
         return {"sigma_px": _draw_uniform(self.sigma_px, random)}
 
     def apply(self, image: Rgb, patch_scale: PatchScale, drawn: StepNumbers, _random: Random) -> Rgb:
-        return np.asarray(
-            Image.fromarray(image).filter(ImageFilter.GaussianBlur(drawn["sigma_px"] * patch_scale.scale))
-        )
+        sigma_px = drawn["sigma_px"] * patch_scale.scale
+        if sigma_px < LEAST_SIGMA_PX:
+            return image
+        import cv2  # noqa: PLC0415 - as in wsisr.imaging.pixels
+
+        return np.asarray(cv2.GaussianBlur(image, (0, 0), sigma_px, borderType=cv2.BORDER_REFLECT))
+
+
+@dataclass(frozen=True, slots=True)
+class Defocus:
+    """A disc of confusion, as of tissue above or below the focal plane by geometric optics, on sRGB values."""
+
+    radius_px: FloatRange = (0.0, 0.8)
+    """Radius of the disc in px of the low resolution."""
+    share: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.radius_px[0] <= self.radius_px[1] <= 16:
+            raise ConfigError("radius_px must be from 0 to 16")
+
+    def draw(self, random: Random, _patch_scale: PatchScale) -> StepNumbers:
+        return {"radius_px": _draw_uniform(self.radius_px, random)}
+
+    def apply(self, image: Rgb, patch_scale: PatchScale, drawn: StepNumbers, _random: Random) -> Rgb:
+        return _filter_image(image, _make_disc(drawn["radius_px"] * patch_scale.scale))
+
+
+@dataclass(frozen=True, slots=True)
+class ChromaShift:
+    """Red and blue that lie elsewhere than green: lateral colour of a lens, or channels captured one by one."""
+
+    shift_px: FloatRange = (0.0, 0.5)
+    """Distance of red and of blue, each in a direction of its own, from green, in px of the low resolution."""
+    share: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.shift_px[0] <= self.shift_px[1] <= 16:
+            raise ConfigError("shift_px must be from 0 to 16")
+
+    def draw(self, random: Random, _patch_scale: PatchScale) -> StepNumbers:
+        numbers: dict[str, float] = {}
+        for name in ("red", "blue"):
+            distance, angle = _draw_uniform(self.shift_px, random), random.uniform(0, 2 * np.pi)
+            numbers |= {f"{name}_x": float(distance * np.cos(angle)), f"{name}_y": float(distance * np.sin(angle))}
+        return numbers
+
+    def apply(self, image: Rgb, patch_scale: PatchScale, drawn: StepNumbers, _random: Random) -> Rgb:
+        shifted = image.copy()
+        for channel, name in ((0, "red"), (2, "blue")):
+            x, y = (drawn[f"{name}_{axis}"] * patch_scale.scale for axis in "xy")
+            shifted[..., channel] = _filter_image(np.ascontiguousarray(image[..., channel]), _make_shift(x, y))
+        return shifted
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,3 +220,27 @@ class Jpeg:
 
 def _draw_uniform(ends: FloatRange, random: Random) -> float:
     return float(random.uniform(*ends)) if ends[0] < ends[1] else ends[0]
+
+
+def _make_disc(radius_px: float) -> FilterWeights:
+    """Return a disc; a pixel that its edge cuts counts by about the part inside."""
+    reach = int(np.ceil(radius_px))
+    offsets = np.arange(-reach, reach + 1)
+    inside = np.clip(radius_px + 0.5 - np.hypot(offsets[:, None], offsets), 0, 1)
+    return np.asarray(inside / inside.sum(), np.float32)
+
+
+def _make_shift(x: float, y: float) -> FilterWeights:
+    """Return the filter that moves an image by x px to the right and y px down, interpolated linearly."""
+    reach = int(np.ceil(max(abs(x), abs(y))))
+    offsets = np.arange(-reach, reach + 1)
+    # A filter's weight at an offset is that of the pixel from there, so what moves right comes from the left.
+    across, down = (np.clip(1 - np.abs(offsets + shift), 0, 1) for shift in (x, y))
+    return np.outer(down, across).astype(np.float32)
+
+
+def _filter_image(image: npt.NDArray[np.uint8], weights: FilterWeights) -> npt.NDArray[np.uint8]:
+    """Filter (h, w, 3) or (h, w), mirrored at the edges."""
+    import cv2  # noqa: PLC0415
+
+    return np.asarray(cv2.filter2D(image, -1, weights, borderType=cv2.BORDER_REFLECT), np.uint8)

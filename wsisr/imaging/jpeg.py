@@ -1,4 +1,4 @@
-"""JPEG recompression that hides a slide's own compression from the magnification classifier.
+"""JPEG recompression, as slides are stored, and to hide their own compression from the magnification classifier.
 
 Levels of one slide are often stored at different JPEG qualities, which a classifier recognises more easily than tissue.
 So its input is always recompressed: in training at a random quality drawn from one range for all magnifications, in use
@@ -17,6 +17,9 @@ from wsisr.imaging.pixels import Rgb
 JPEG_QUALITIES = (40, 75)
 """Lowest and highest: below the qualities at which slides are usually stored, above those that destroy texture."""
 
+SLIDE_QUALITY = 75
+"""JPEG quality of input that stands for a slide as it is stored: the default of libjpeg."""
+
 _GRID_SHIFT_PX = 4
 """Half a JPEG block: as far from the old grid as possible."""
 
@@ -26,6 +29,11 @@ def recompress_jpeg(image: Rgb, quality: int, subsampling: str = "4:2:0") -> Rgb
     file = BytesIO()
     Image.fromarray(image).save(file, "JPEG", quality=quality, subsampling=subsampling)
     return np.asarray(Image.open(file))
+
+
+def store_as_slide(image: Rgb) -> Rgb:
+    """Return (h, w, 3) as a slide in an archive shows it: after JPEG of quality 75 with 4:2:0."""
+    return recompress_jpeg(image, SLIDE_QUALITY)
 
 
 def recompress_at_random_quality(crop: Rgb, random: np.random.Generator) -> Rgb:

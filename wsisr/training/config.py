@@ -13,10 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from wsisr.config import describe_unknown_key, parse_table, read_toml
-from wsisr.dataset.degradation import CAPTURE, Degradation, DegradationRound, read_degradation
+from wsisr.dataset.degradation import ARCHIVE, CAPTURE, Degradation, DegradationRound, choose_degradation
 from wsisr.errors import ConfigError, ModelError
 from wsisr.imaging.metrics import SSIM_RADIUS_PX
 from wsisr.models.spec import CLASSIFYING_FAMILY, SCALES, ModelSpec
+from wsisr.training.pixel_size_variation import PixelSizeVariation
+from wsisr.training.stain_augmentation import StainVariation
 
 MIN_DISCRIMINATOR_PX = 16
 MIN_PERCEPTUAL_PX = 16
@@ -33,13 +35,27 @@ UNDIGESTED_KEYS = (
 )
 """Tables and keys that change nothing in how weights move."""
 
-TRAINING_KERNELS = ("area", "bicubic", "lanczos", "stored", "pyramid", "scan", "degraded")
+ADDED_STEPS = ("defocus", "chroma_shift")
+"""Steps of a degradation that came after the first runs were begun: left out of a digest where they are None."""
+
+TRAINING_KERNELS = ("area", "bicubic", "lanczos", "stored", "pyramid", "scan", "archive", "degraded")
 """How the low resolution is made. `stored` takes the dataset's own: the slide's coarser level, the coarser capture, or
-the simulated image; `pyramid` is its older name. `scan` is a blur and a JPEG, `degraded` is what the table
-`data.degradation` describes."""
+the simulated image; `pyramid` is its older name. `scan` and `archive` are presets of `wsisr.dataset.degradation`,
+`degraded` is what the table `data.degradation` describes."""
 
 PYRAMID_KERNELS = {"area": 0.4, "bicubic": 0.4, "pyramid": 0.2}
 CAPTURE_KERNELS = {"stored": 1.0}
+
+DATA_PRESETS: dict[str, dict[str, Any]] = {
+    "archive": {
+        "kernels": {"archive": 0.55, "area": 0.15, "bicubic": 0.15, "stored": 0.15},
+        "stain_jitter": 0.2,
+        "stain": {"density": [0.1, 1.5], "density_share": 0.5, "mixing": 0.15},
+        "pixel_size": {"largest_factor": 2.0, "share": 0.5},
+    },
+}
+"""Values of the table `data` by the name that its key `preset` gives; keys that the table has itself replace them.
+`archive` is for slides as archives hold them. All numbers are ours."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,11 +97,15 @@ class DataConfig:
     `CAPTURE_KERNELS` for captured or simulated pairs, whose stored low resolution is what the dataset is for."""
     stain_jitter: float = 0.0
     """Largest change of a colour channel's optical density, as a logarithm: 0.1 is 10 % up or down."""
+    stain: StainVariation | None = None
+    """Stains of other strength and colour, in the truth and the input alike."""
+    pixel_size: PixelSizeVariation | None = None
+    """Pixel sizes between those of the slides' levels."""
     truth: DegradationRound | None = None
     """Degradation of the high resolution, for its `share` of the samples, before the low resolution is made from it:
     scanners other than those of the dataset blur, sharpen and compress differently."""
     degradation: Degradation | None = None
-    """What the kernel `degraded` does, as a table or the name of a TOML file; `CAPTURE` by default."""
+    """What the kernel `degraded` does, as a table, or as the name of a preset or TOML file; `CAPTURE` by default."""
     processes: int = 0
     """Processes that make batches; with 0, threads do."""
     magnifications: tuple[float, ...] = ()
@@ -200,16 +220,26 @@ class TrainConfig:
         values["data"]["kernels"] = self.data.kernels or PYRAMID_KERNELS
         del values["result"], values["data"]["degradation"]
         # Keys that were added later are left out at their default, so that runs begun before can resume.
-        if self.data.truth is None:
-            del values["data"]["truth"]
+        for key in ("truth", "stain", "pixel_size"):
+            if values["data"][key] is None:
+                del values["data"][key]
         if not self.network.fold:
             del values["network"]["fold"]
         if start_digests:
             values["start"] = list(start_digests)
         if "degraded" in values["data"]["kernels"]:
             values["degradation"] = asdict(self.data.degradation or CAPTURE)
+        if "archive" in values["data"]["kernels"]:
+            values["archive"] = asdict(ARCHIVE)
+        values = _without_added_steps(values)
         # Keys are not sorted: the order of the kernels decides which kernel a random number selects.
         return hashlib.sha256(json.dumps(values).encode()).hexdigest()
+
+
+def _without_added_steps(values: dict[str, Any]) -> dict[str, Any]:
+    """Return nested values without those of `ADDED_STEPS` that are None."""
+    nested = {key: _without_added_steps(value) if isinstance(value, dict) else value for key, value in values.items()}
+    return {key: value for key, value in nested.items() if key not in ADDED_STEPS or value is not None}
 
 
 CONFIG_TABLES: dict[str, type] = {
@@ -239,8 +269,8 @@ def parse_train_config(values: dict[str, Any], where: str, folder: Path) -> Trai
     for key in sorted(set(values) - set(known)):  # before a table counts as missing whose name is mistyped
         raise ConfigError(f"{where}: {describe_unknown_key(key, known)}")
     data = values.get("data")
-    if isinstance(data, dict) and isinstance(data.get("degradation"), str):
-        values = values | {"data": data | {"degradation": read_degradation(folder / data["degradation"])}}
+    if isinstance(data, dict):
+        values = values | {"data": resolve_data_names(data, f"{where} [data]", folder)}
     tables: dict[str, Any] = {}
     for name, kind in CONFIG_TABLES.items():
         table = values.get(name, {} if name in OPTIONAL_TABLES else None)
@@ -251,6 +281,18 @@ def parse_train_config(values: dict[str, Any], where: str, folder: Path) -> Trai
     for message in _find_faults(config):
         raise ConfigError(f"{where}: {message}")
     return config
+
+
+def resolve_data_names(data: dict[str, Any], where: str, folder: Path) -> dict[str, Any]:
+    """Return the table with the values of its preset, and with the degradation that it names."""
+    name = data.get("preset")
+    if name is not None and name not in DATA_PRESETS:
+        raise ConfigError(f"{where}: unknown preset {name!r}; known: {', '.join(DATA_PRESETS)}")
+    preset = {} if name is None else DATA_PRESETS[name]
+    values = preset | {key: value for key, value in data.items() if key != "preset"}
+    if isinstance(values.get("degradation"), str):
+        values["degradation"] = choose_degradation(values["degradation"], folder)
+    return values
 
 
 def _find_faults(config: TrainConfig) -> Iterator[str]:

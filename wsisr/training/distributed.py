@@ -4,12 +4,26 @@ from __future__ import annotations
 
 import logging
 import os
+from typing import Any
 
 import torch
 from lightning_fabric import Fabric
+from lightning_fabric.plugins.precision import MixedPrecision
 
 from wsisr.errors import ConfigError
 from wsisr.models.backends.device import has_fast_bf16
+
+
+class ExactInputPrecision(MixedPrecision):
+    """Autocast that leaves a network's inputs in fp32, as in inference; the first convolution rounds what it is given.
+
+    Fabric's own rounds them to bf16 before, by half a grey level near white, and with them the bicubic enlargement and
+    the gate, which are computed in fp32; see findings/.
+    """
+
+    def convert_input(self, data: Any) -> Any:
+        """Return the inputs as they are."""
+        return data
 
 
 def launch_fabric(device: torch.device, batch: int, parts: int) -> Fabric:
@@ -29,8 +43,7 @@ def launch_fabric(device: torch.device, batch: int, parts: int) -> Fabric:
         devices=local if world > 1 or device.type == "cpu" else [device.index or 0],
         num_nodes=world // local,
         strategy="ddp" if world > 1 else "auto",
-        # Rounds a network's inputs to bf16, too, by half a grey level near white; see findings/.
-        precision="bf16-mixed" if has_fast_bf16(device) else "32-true",
+        plugins=[ExactInputPrecision("bf16-mixed", device.type)] if has_fast_bf16(device) else None,
     )
     fabric.launch()
     return fabric

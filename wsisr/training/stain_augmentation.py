@@ -1,28 +1,66 @@
-"""Stain augmentation: the optical density of each colour channel times a random factor near 1.
+"""Stain augmentation: optical densities of a patch are changed, of both images of a pair alike.
 
-Stains add up in optical density, so glass stays glass. Per channel rather than per stain, because the stains of a slide
-are not known here: this project's choice.
+Stains add up in optical density, so glass stays glass. Per colour channel rather than per stain, because the stains of
+a slide are not known here: this project's choice, as are all ranges.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import TypeAlias
+
 import numpy as np
 import numpy.typing as npt
 
+from wsisr.config import FloatRange
+from wsisr.errors import ConfigError
 from wsisr.imaging.pixels import Rgb
 
-StainTable = npt.NDArray[np.uint8]
-"""(256, 3): lookup table from each value of each channel to its new value."""
+DensityMatrix: TypeAlias = npt.NDArray[np.float32]
+"""(3, 3): old densities of red, green and blue, as a column, to the new ones."""
+
+_DENSITY = -np.log((np.arange(256) + 1) / 256)
+"""Optical density (natural logarithm) of each value: 0 for white, finite for black."""
 
 
-def draw_stain_table(strength: float, random: np.random.Generator) -> StainTable:
-    """Return a table that multiplies each channel's density by a random factor from exp(-strength) to exp(strength)."""
-    factors = np.exp(random.uniform(-strength, strength, 3))
-    density = -np.log((np.arange(256)[:, None] + 1) / 256)  # 0 for white, finite for black
-    table: StainTable = np.rint(256 * np.exp(-density * factors) - 1).clip(0, 255).astype(np.uint8)
-    return table
+@dataclass(frozen=True, slots=True)
+class StainVariation:
+    """Stains of other strength and colour: faded, dark, or of another laboratory's dyes."""
+
+    density: FloatRange = (0.1, 1.5)
+    """Factor of all densities, drawn uniformly as a logarithm: 0.1 has faded to next to nothing, 1.5 is dark."""
+    density_share: float = 0.5
+    """Share of the samples whose density is changed."""
+    mixing: float = 0.0
+    """Largest share of another channel's density that is mixed into a channel's, or taken from it, which turns the
+    directions of stains. Grey stays grey."""
+
+    def __post_init__(self) -> None:
+        if not 0 < self.density[0] <= self.density[1] <= 4:
+            raise ConfigError("density must be above 0 and at most 4")
+        if not (0 <= self.density_share <= 1 and 0 <= self.mixing <= 0.5):
+            raise ConfigError("density_share must be from 0 to 1, mixing from 0 to 0.5")
+
+    def draw(self, random: np.random.Generator) -> DensityMatrix:
+        """Draw the change of one sample."""
+        low, high = np.log(self.density)
+        factor = np.exp(random.uniform(low, high)) if random.random() < self.density_share else 1.0
+        others = random.uniform(-self.mixing, self.mixing, (3, 3)) * (1 - np.eye(3))
+        return np.asarray(factor * (np.diag(1 - others.sum(axis=1)) + others), np.float32)
 
 
-def apply_stain_table(image: Rgb, table: StainTable | None) -> Rgb:
-    """(h, w, 3) to (h, w, 3) through the table; unchanged without one."""
-    return image if table is None else np.stack([table[image[..., c], c] for c in range(3)], axis=-1)
+def draw_channel_factors(strength: float, random: np.random.Generator) -> DensityMatrix:
+    """Return a diagonal matrix whose factors, a random one a channel, are from exp(-strength) to exp(strength)."""
+    return np.diag(np.exp(random.uniform(-strength, strength, 3))).astype(np.float32)
+
+
+def change_densities(image: Rgb, matrix: DensityMatrix) -> Rgb:
+    """(h, w, 3) to (h, w, 3) with other optical densities, rounded to 8 bits."""
+    if np.array_equal(matrix, np.diag(np.diag(matrix))):
+        tables = np.rint(256 * np.exp(-_DENSITY * np.diag(matrix)[:, None]) - 1).clip(0, 255).astype(np.uint8)
+        return np.stack([table[image[..., channel]] for channel, table in enumerate(tables)], axis=-1)
+    import cv2  # noqa: PLC0415 - as in wsisr.imaging.pixels
+
+    densities = cv2.transform(cv2.LUT(image, _DENSITY.astype(np.float32)[None]), matrix)
+    light = np.asarray(cv2.exp(np.negative(densities)))
+    return np.asarray(np.rint(light * 256 - 1).clip(0, 255), np.uint8)

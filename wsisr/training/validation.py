@@ -1,7 +1,7 @@
 """Validation: the scores by which the best weights of a run are chosen.
 
-Patches of pyramids are shrunk by area mean and by bicubic, and enlarged again. Captured and simulated pairs are scored
-with their stored low resolution, whose degradation the network is meant to undo.
+Patches of pyramids are shrunk by area mean, with and without a JPEG after it, and by bicubic, and enlarged again.
+Captured and simulated pairs are scored with their stored low resolution, whose degradation the network should undo.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ from wsisr.dataset.patch_selection import FLAT_CONTRAST
 from wsisr.dataset.reader import PatchStore
 from wsisr.dataset.records import PatchRecord
 from wsisr.errors import DatasetError
-from wsisr.imaging.jpeg import recompress_for_classifier
+from wsisr.imaging.jpeg import recompress_for_classifier, store_as_slide
 from wsisr.imaging.metrics import UNSCORED_BORDER_PX, mean_squared_error, psnr_from_error
 from wsisr.imaging.pixels import FilterName, Rgb, enlarge_image, shrink_image
 from wsisr.imaging.texture import compare_texture
 from wsisr.models.architectures.mmsrnet import MMSRNet
 from wsisr.models.backends.device import has_fast_bf16
 
-VALIDATION_KERNELS: tuple[FilterName, ...] = ("area", "bicubic")
-"""Kernels with which patches of pyramids are shrunk."""
+LowResolutionSource: TypeAlias = FilterName | Literal["as-stored", "stored"]
+"""Source of the low resolution: a kernel, the area mean stored as JPEG, or the dataset's own image."""
 
-LowResolutionSource: TypeAlias = FilterName | Literal["stored"]
-"""Source of the low resolution: a kernel, or the dataset's own image."""
+PYRAMID_SOURCES: tuple[LowResolutionSource, ...] = ("as-stored", "area", "bicubic")
+"""Sources for patches of pyramids."""
 
 SelectionGoal: TypeAlias = Literal["gain", "texture", "accuracy"]
 """The score that chooses the best weights: PSNR gain; texture with an adversary; accuracy if only a branch learns."""
@@ -131,12 +131,15 @@ class Validation:
         return np.concatenate(rows)
 
     def _list_sources(self, slide: str) -> tuple[LowResolutionSource, ...]:
-        return VALIDATION_KERNELS if self.records_by_slide[slide][0].kind == "pyramid" else ("stored",)
+        return PYRAMID_SOURCES if self.records_by_slide[slide][0].kind == "pyramid" else ("stored",)
 
     def _make_lows(self, slide: str, source: LowResolutionSource) -> list[Rgb]:
         if source == "stored":
             return [self.store.read_low(record) for record in self.records_by_slide[slide]]
-        return [shrink_image(high, self.scale, source) for high in self.highs_by_slide[slide]]
+        highs = self.highs_by_slide[slide]
+        if source == "as-stored":
+            return [store_as_slide(shrink_image(high, self.scale, "area")) for high in highs]
+        return [shrink_image(high, self.scale, source) for high in highs]
 
     @cached_property
     def _bicubic_errors(self) -> dict[tuple[str, LowResolutionSource], float]:

@@ -1,8 +1,9 @@
 """How fast patches come beside how fast they are learned: `python -m tests.bench patch_loading DATASET`.
 
 First each codec of a store: patches/s of both images of a pair, decoded, and kB of a pair. Then batches of training by
-kernel, patches/s; then steps of masrgan (0.4 M parameters, 48 px, batch 16), patches/s, on a GPU if there is one. All
-on one thread of the CPU. Loading runs in a thread beside the steps: it holds nothing up where its number is larger.
+kernel and, in brackets, by preset, patches/s; then steps of masrgan (0.4 M parameters, 48 px, batch 16), patches/s, on
+a GPU if there is one. All on one thread of the CPU. Loading runs in a thread beside the steps: it holds nothing up
+where its number is larger.
 """
 
 from __future__ import annotations
@@ -15,16 +16,24 @@ from pathlib import Path
 
 import torch
 
+from wsisr.config import parse_table
 from wsisr.dataset.codecs import PATCH_CODECS, decode_patch
 from wsisr.dataset.reader import PatchStore
 from wsisr.dataset.records import PatchRecord
-from wsisr.training.config import DataConfig, NetworkConfig, ScheduleConfig, TrainConfig
+from wsisr.training.config import (
+    DATA_PRESETS,
+    DataConfig,
+    NetworkConfig,
+    ScheduleConfig,
+    TrainConfig,
+    resolve_data_names,
+)
 from wsisr.training.distributed import launch_fabric
 from wsisr.training.sampler import BatchSampler
 from wsisr.training.trainer import Trainer
 
 SCALE, BATCH = 2, 16
-KERNELS = ("stored", "area", "bicubic", "scan", "degraded")
+KERNELS = ("stored", "area", "bicubic", "scan", "archive", "degraded")
 
 
 def per_second(count: int, work: Callable[[], object]) -> float:
@@ -48,9 +57,9 @@ def stored(store: PatchStore, records: list[PatchRecord], codec: str) -> str:
     return f"{codec:10} {per_second(len(records), read):12.0f} {size:10.1f}"
 
 
-def batched(dataset: Path, kernel: str, steps: int) -> str:
-    batches = BatchSampler(DataConfig(dataset, batch=BATCH, kernels={kernel: 1.0}), SCALE, 0)
-    return f"{kernel:10} {per_second(steps * BATCH, lambda: list(map(batches.make_batch, range(steps)))):12.0f}"
+def batched(name: str, data: DataConfig, steps: int) -> str:
+    batches = BatchSampler(data, SCALE, 0)
+    return f"{name:10} {per_second(steps * BATCH, lambda: list(map(batches.make_batch, range(steps)))):12.0f}"
 
 
 def learned(dataset: Path, steps: int) -> str:
@@ -82,7 +91,11 @@ def main() -> None:
         sys.stdout.write(f"{stored(store, few, codec)}\n")
     sys.stdout.write(f"\n{'kernel':10} {'patches/s':>12}\n")
     for kernel in KERNELS:
-        sys.stdout.write(f"{batched(asked.dataset, kernel, asked.steps)}\n")
+        data = DataConfig(asked.dataset, batch=BATCH, kernels={kernel: 1.0})
+        sys.stdout.write(f"{batched(kernel, data, asked.steps)}\n")
+    for name in DATA_PRESETS:
+        table = resolve_data_names({"preset": name, "dataset": str(asked.dataset), "batch": BATCH}, name, Path())
+        sys.stdout.write(f"{batched(f'({name})', parse_table(DataConfig, table, name, Path()), asked.steps)}\n")
     sys.stdout.write(f"\n{'training':10} {'patches/s':>12}\n{learned(asked.dataset, asked.steps)}\n")
 
 
