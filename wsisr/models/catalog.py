@@ -59,6 +59,12 @@ def _list_shipped_files() -> list[Path]:
     return sorted(find_weights_folder().glob("*.safetensors"))
 
 
+def list_weights_files(model: str | Path | None) -> list[Path]:
+    """Return the weights files that a model may mean: the file at a path, else all that ship."""
+    shipped = _list_shipped_files()
+    return shipped if model is None or str(model) in {path.stem for path in shipped} else [Path(model)]
+
+
 def read_model(path: Path) -> Model:
     """Read the header of a weights file, shipped or not. Raises `ModelError`."""
     return Model(path.stem, path, read_model_spec(path))

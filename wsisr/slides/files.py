@@ -12,6 +12,7 @@ from threading import Event
 from typing import NamedTuple
 
 from wsisr.errors import SlideError
+from wsisr.files import has_dicom_suffix, is_dicom
 from wsisr.slides.slide import SlideInfo
 
 _PIECE_BYTES = 2**20
@@ -57,6 +58,16 @@ def list_files_at(path: Path, series: str | None = None) -> tuple[Path, ...]:
         return tuple(sorted({file for file in candidates if file.is_file()}, key=lambda file: file.as_posix()))
     except OSError as error:
         raise _make_file_error(path, error) from error
+
+
+def list_candidate_files(path: Path) -> tuple[Path, ...]:
+    """List all files that a slide may consist of, without opening it: of DICOM, all files in its folder.
+
+    Raises `OSError` or `SlideError` where they cannot be listed.
+    """
+    if path.is_file() and (has_dicom_suffix(path) or is_dicom(path)):
+        return tuple(sorted(file for file in path.parent.iterdir() if file.is_file()))
+    return list_files_at(path)
 
 
 def fingerprint_files(files: Iterable[Path]) -> str:

@@ -138,6 +138,11 @@ class PartFolder:
 _ADVICE = "repeat the command of that run, or start again with --overwrite"
 
 
+def list_work_folders(output: Path, parent: Path | None = None) -> list[Path]:
+    """Return where work on an output may lie: beside it, and in `parent` if given. Raises `OSError`."""
+    return [_folder_path(output, folder) for folder in dict.fromkeys((output.parent, parent or output.parent))]
+
+
 def _folder_path(output: Path, parent: Path) -> Path:
     """Return the work folder of an output.
 
