@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -31,3 +32,12 @@ def shared_slides() -> Path:
     if not SHARED_SLIDES.is_dir():
         pytest.skip(f"no {SHARED_SLIDES}")
     return SHARED_SLIDES
+
+
+@pytest.fixture(autouse=True, scope="session")
+def cache_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder of the tests' own for what wsisr remembers between runs, also of the processes that tests start."""
+    folder = tmp_path_factory.mktemp("cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("WSISR_CACHE_DIR", str(folder))
+        yield folder

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+from datetime import datetime
 from pathlib import Path
 from threading import Event
 
@@ -16,7 +18,9 @@ from typer.testing import CliRunner, Result
 from tests.support.disks import make_readable_folder, run_as_nobody
 from tests.support.samples import make_noise, write_tiff
 from wsisr.cli.app import app
-from wsisr.cli.batch import BatchItem, check_report_path, run_batch, select_shard, write_batch_report
+from wsisr.cli.batch import BatchItem, BatchRun, run_batch, select_shard
+from wsisr.cli.cohort import SlideEnlargement
+from wsisr.cli.run_report import RunReport
 from wsisr.errors import OutputError
 from wsisr.imaging.geometry import Size
 
@@ -196,7 +200,7 @@ def test_the_report_of_a_stopped_run_tells_where_it_stopped(slides: list[Path], 
         return {"state": "done"}
 
     with pytest.raises(typer.Exit):
-        run_batch(jobs_of(slides), stopping_at_b, Event(), tmp_path / "run.json")
+        run_batch(run_of(slides, tmp_path / "run.json"), stopping_at_b, Event())
     assert states(tmp_path / "run.json") == ["done", "stopped"]
 
 
@@ -210,7 +214,7 @@ def test_no_slide_is_begun_after_a_wish_to_stop_that_came_too_late_for_the_one_b
         return {"state": "done"}
 
     with pytest.raises(typer.Exit) as left:
-        run_batch(jobs_of(slides), done_nevertheless, stop, tmp_path / "run.json")
+        run_batch(run_of(slides, tmp_path / "run.json"), done_nevertheless, stop)
     assert left.value.exit_code == 130
     assert states(tmp_path / "run.json") == ["done", "stopped"]
 
@@ -221,7 +225,7 @@ def test_a_bug_costs_one_slide_and_keeps_its_traceback(
     def wrong_about_a(item: BatchItem) -> dict[str, str]:
         return {"state": "done"} if item.slide == slides[1] else {"state": str(1 // 0)}
 
-    run_batch(jobs_of(slides), wrong_about_a, Event(), tmp_path / "run.json")
+    run_batch(run_of(slides, tmp_path / "run.json"), wrong_about_a, Event())
     assert states(tmp_path / "run.json") == ["failed", "done"]
     said = capfd.readouterr().err
     assert "in wrong_about_a" in said
@@ -230,12 +234,11 @@ def test_a_bug_costs_one_slide_and_keeps_its_traceback(
 
 def test_a_report_that_cannot_be_written_any_more_stops_no_slide(slides: list[Path], tmp_path: Path) -> None:
     report = tmp_path / "gone" / "run.json"
-    assert [facts["state"] for facts in run_batch(jobs_of(slides), lambda *_: {"state": "done"}, Event(), report)] == [
-        "done",
-        "done",
-    ]
+    run = run_of(slides, report)
+    run_batch(run, lambda _: {"state": "done"}, Event())
+    assert [facts["state"] for facts in run.rows] == ["done", "done"]
     with pytest.raises(OutputError, match=r"run\.json: cannot be written"):
-        write_batch_report(report, [])
+        run.report.write([])
 
 
 def test_the_report_of_one_slide_tells_of_its_failure(tmp_path: Path) -> None:
@@ -304,8 +307,8 @@ def test_namesakes_have_work_folders_of_their_own(slides: list[Path], tmp_path: 
     assert len(list(work.iterdir())) == 2
 
 
-def jobs_of(slides: list[Path]) -> list[BatchItem]:
-    return [BatchItem(slide, slide.with_suffix(".ome.tif")) for slide in slides]
+def run_of(slides: list[Path], report: Path) -> BatchRun:
+    return BatchRun([BatchItem(slide, slide.with_suffix(".ome.tif")) for slide in slides], RunReport(report))
 
 
 def test_a_report_does_not_replace_the_result(slides: list[Path], tmp_path: Path) -> None:
@@ -323,7 +326,7 @@ def test_a_report_does_not_replace_the_result(slides: list[Path], tmp_path: Path
 
 def test_a_report_that_could_not_be_written_is_refused_before_any_work() -> None:
     with make_readable_folder() as folder, run_as_nobody(), pytest.raises(OutputError, match="permission denied"):
-        check_report_path(folder / "run.json", [])
+        RunReport(folder / "run.json").check_path([])
 
 
 def test_one_slide_is_reported_too(slides: list[Path], tmp_path: Path) -> None:
@@ -343,3 +346,63 @@ def test_all_shards_together_take_every_slide_once(slides: list[int], count: int
 def test_an_impossible_shard_is_wrong_usage(shard: str) -> None:
     with pytest.raises(typer.BadParameter):
         select_shard([1, 2], shard)
+
+
+def test_what_is_finished_is_found_without_opening_a_slide(slides: list[Path], tmp_path: Path) -> None:
+    for slide in slides:
+        os.utime(slide, (1_600_000_000, 1_600_000_000))
+    folder, report = tmp_path / "out", tmp_path / "run.json"
+    assert upscaled(*slides, "-o", folder).exit_code == 0
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("wsisr.slides.opening.open_slide", None)
+        patch.setattr("wsisr.upscaling.job.open_slide", None)
+        again = upscaled(*slides, "-o", folder, "--report", report)
+        alone = upscaled(slides[0], "-o", folder / "a.x2.ome.tif")
+    assert (again.exit_code, alone.exit_code) == (0, 0)
+    assert states(report) == ["finished before", "finished before"]
+    assert "2 of 2 slides are finished already" in again.stderr
+    assert "is finished already, of the same source and parameters" in alone.stderr
+
+
+def test_a_report_is_for_programs(slides: list[Path], tmp_path: Path) -> None:
+    bad, report = tmp_path / "bad.tif", tmp_path / "run.json"
+    bad.write_text("dear diary")
+    assert upscaled(*slides, bad, "-o", tmp_path / "out", "--report", report).exit_code == 3
+    document = json.loads(report.read_bytes())
+    run = document["run"]
+    assert (document["schema"], run["exit_code"]) == (2, 3)
+    totals = run["totals"]
+    assert (totals["slides"], totals["states"]) == (3, {"done": 2, "failed": 1})
+    assert totals["pixels"] == 2 * 120 * 100
+    assert totals["bytes"] == sum(path.stat().st_size for path in (tmp_path / "out").iterdir())
+    assert datetime.fromisoformat(run["started"]) <= datetime.fromisoformat(run["written"])
+    assert {"host", "command", "versions", "seconds", "folder"} <= set(run)
+
+
+def test_quiet_keeps_the_table_and_a_log_keeps_everything(slides: list[Path], tmp_path: Path) -> None:
+    log = tmp_path / "run.log"
+    quiet = upscaled(*slides, "-o", tmp_path / "out", "--log", log, "-q")
+    assert quiet.stderr == ""
+    assert "2 slides, 0 failed" in quiet.stdout
+    lines = log.read_text().splitlines()
+    assert all(datetime.fromisoformat(line.split()[0]) for line in lines)
+    assert sum(": done in " in line for line in lines) == 2
+    assert "2 slides, 0 failed" in log.read_text()
+    assert upscaled(*slides, "-o", tmp_path / "out", "--log", log, "-q").exit_code == 0
+    assert log.read_text().splitlines()[: len(lines)] == lines
+    refused = upscaled(*slides, "-o", tmp_path / "out", "--log", slides[0])
+    assert "is no log of wsisr" in str(refused.exception)
+
+
+def test_totals_are_shown_after_ctrl_c_too(slides: list[Path], tmp_path: Path) -> None:
+    def interrupt_at_b(item: BatchItem, *_: object, **__: object) -> dict[str, str]:
+        if item.slide == slides[1]:
+            raise typer.Exit(130)
+        return {"state": "done"}
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(SlideEnlargement, "__call__", lambda _self, item, **_: interrupt_at_b(item))
+        left = upscaled(*slides, "-o", tmp_path / "out", "--report", tmp_path / "run.json")
+    assert left.exit_code == 130
+    assert "1 done, 1 stopped" in left.stdout
+    assert json.loads((tmp_path / "run.json").read_bytes())["run"]["exit_code"] == 130

@@ -16,10 +16,11 @@ from typer.testing import CliRunner, Result
 from tests.support.samples import make_noise, write_tiff
 from wsisr.cli import cohort
 from wsisr.cli.app import app
-from wsisr.cli.batch import BatchItem, ReportRow
+from wsisr.cli.batch import BatchItem
 from wsisr.cli.frontend import STOPPED_MESSAGE, Frontend
 from wsisr.cli.progress import ProgressFormatter
 from wsisr.cli.resources import ParallelResources
+from wsisr.cli.run_report import ReportRow
 from wsisr.imaging.geometry import Size
 from wsisr.parallel.processes import StopFlag, WorkerSlot
 from wsisr.progress import Progress
@@ -112,7 +113,7 @@ def test_two_at_a_time_make_the_same_files_and_a_bad_one_stops_none(
     assert states(folder) == ["failed", "done", "done", "done"]
     assert files(folder) == expected
     assert "4 slides, 1 failed" in done.stdout
-    assert done.stdout.count("consistency error") == 3
+    assert done.stderr.count(": done in ") == 3
     assert done.stderr.count("error: ") == 1
     assert all(line.startswith("wsisr: ") for line in done.stderr.splitlines())
 

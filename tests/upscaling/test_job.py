@@ -36,7 +36,7 @@ Options = dict[str, Any]
 
 BASE: Options = {"scale": 2, "model": "bicubic", "tile_px": 128}
 
-TIMES = ("seconds", "stages", "finished_before")
+TIMES = ("seconds", "stages", "finished_before", "estimate")
 """What differs between two runs of one request, besides the output's name."""
 
 
@@ -171,7 +171,7 @@ def test_both_name_the_output_alike(slide: Path) -> None:
 def test_command_and_library_have_the_same_options_and_defaults() -> None:
     of_command = {name: option.default for name, option in inspect.signature(upscale_command).parameters.items()}
     of_command["verify"] = not of_command.pop("no_verify")
-    for name in ("slides", "jobs", "shard", "report", "quiet"):
+    for name in ("context", "slides", "_config", "print_config", "jobs", "shard", "report", "log", "quiet"):
         del of_command[name]
     of_request = {field.name: field.default for field in fields(wsisr.UpscaleRequest) if field.default is not MISSING}
     assert of_command == of_request

@@ -6,26 +6,24 @@ take slides in parallel (`wsisr.cli.parallel_batch`); `--shard` divides a batch 
 
 from __future__ import annotations
 
-import json
+import time
 import traceback
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
 import typer
 
-from wsisr.cli.console import literal_text, print_message, stderr_console, stdout_console
+from wsisr.cli.batch_table import describe_row
+from wsisr.cli.console import print_message, print_traceback
 from wsisr.cli.exit_codes import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_PARTLY_FAILED
 from wsisr.cli.frontend import STOPPED_MESSAGE
+from wsisr.cli.progress import format_duration
+from wsisr.cli.run_report import ReportRow, RunReport, measure_bytes
 from wsisr.errors import OutputError, WsisrError, describe_error
-from wsisr.files import check_output, translate_disk_errors, write_atomically
 from wsisr.parallel.processes import StopFlag
 from wsisr.progress import format_count
-from wsisr.version import __version__
-
-if TYPE_CHECKING:
-    from rich.table import Table
 
 T = TypeVar("T")
 
@@ -41,11 +39,74 @@ class BatchItem(NamedTuple):
     """Patient or specimen."""
 
 
-ReportRow = dict[str, Any]
-"""A slide's entry in the report: `slide`, `output`, `state`, and figures or an error."""
-
 EnlargeSlide = Callable[[BatchItem], ReportRow]
 """Enlarges a slide. Raises `WsisrError`, or `typer.Exit` after a stop request."""
+
+
+class BatchRun:
+    """The slides of a run and what became of each so far; it tells the terminal and the report."""
+
+    def __init__(self, items: Sequence[BatchItem], report: RunReport | None = None, *, quiet: bool = False) -> None:
+        self.items = items
+        self.report = report or RunReport()
+        self._quiet = quiet
+        self._rows: dict[int, ReportRow] = {}
+        self._began = time.monotonic()
+        self._slide_bytes = [measure_bytes([item.slide]) for item in items]
+        self._measured: set[int] = set()
+        """Slides that this run has worked on."""
+
+    @property
+    def rows(self) -> list[ReportRow]:
+        """The entries so far, in the order of the slides."""
+        return [self._rows[number] for number in sorted(self._rows)]
+
+    @property
+    def pending(self) -> list[int]:
+        """Numbers of the slides without an entry, from 0."""
+        return [number for number in range(len(self.items)) if number not in self._rows]
+
+    @property
+    def is_complete(self) -> bool:
+        return len(self._rows) == len(self.items)
+
+    def describe_position(self, number: int) -> str:
+        """Return `3 of 12`."""
+        return f"{number + 1} of {len(self.items)}"
+
+    def add_finished(self, number: int, row: ReportRow) -> None:
+        """Add the entry of a slide that was found finished before anything was loaded."""
+        self._rows[number] = row
+
+    def begin(self) -> None:
+        """Begin the work: from now on time counts, and the report is kept up to date."""
+        self._began = time.monotonic()
+        self.report.try_write(self.rows)
+
+    def add(self, number: int, row: ReportRow) -> None:
+        """Add the entry of a slide, say so in a line, and update the report."""
+        self._rows[number] = row
+        self._measured.add(number)
+        if row["state"] != "failed":  # whose error is a line already
+            line = f"[{number + 1}/{len(self.items)}] {self.items[number].slide.name}: {describe_row(row)}"
+            print_message(line + self._describe_rest(), quiet=self._quiet)
+        self.report.try_write(self.rows)
+
+    def add_stopped(self, numbers: Sequence[int]) -> None:
+        """Add entries of slides that were begun, and not finished, and update the report."""
+        for number in numbers:
+            self._rows.setdefault(number, report_row(self.items[number], "stopped"))
+        self.report.try_write(self.rows, EXIT_INTERRUPTED)
+
+    def _describe_rest(self) -> str:
+        """Return how long the slides that are left will take, by the bytes that the finished ones have."""
+        left = self.pending
+        done_bytes = sum(self._slide_bytes[number] for number in self._measured)
+        if not left or not done_bytes:
+            return ""
+        left_bytes = sum(self._slide_bytes[number] for number in left)
+        seconds = (time.monotonic() - self._began) / done_bytes * left_bytes
+        return f"; {format_count(len(left), 'slide')} left, about {format_duration(seconds)}"
 
 
 def select_shard(slides: Sequence[T], shard: str | None) -> Sequence[T]:
@@ -92,41 +153,36 @@ def refuse_shared_outputs(items: Sequence[BatchItem]) -> None:
         )
 
 
-def run_batch(
-    items: Sequence[BatchItem], enlarge: EnlargeSlide, stop: StopFlag, report: Path | None = None
-) -> list[ReportRow]:
-    """Enlarge slides one after the other and return their report entries.
+def run_batch(run: BatchRun, enlarge: EnlargeSlide, stop: StopFlag) -> None:
+    """Enlarge the slides of a run that have no entry yet, one after the other.
 
     An error is printed and reported, and stops no other slide. The report is up to date after each slide, and when
     the run stops, which exits as an interrupted program.
     """
-    rows: list[ReportRow] = []
-    try_write_report(report, rows)
-    for number, item in enumerate(items, 1):
+    run.begin()
+    for number in run.pending:
         try:
             if stop.is_set():
                 print_message(STOPPED_MESSAGE)
                 raise typer.Exit(EXIT_INTERRUPTED)
-            rows.append(attempt_item(item, enlarge, f"{number} of {len(items)}"))
+            row = attempt_item(run.items[number], enlarge, run.describe_position(number))
         except typer.Exit:
-            try_write_report(report, [*rows, report_row(item, "stopped")])
-            print_message(f"{len(rows)} of {len(items)} slides were through")
+            run.add_stopped([number])
             raise
-        try_write_report(report, rows)
-    return rows
+        run.add(number, row)
 
 
-def run_single(item: BatchItem, enlarge: EnlargeSlide, report: Path | None = None) -> ReportRow:
+def run_single(item: BatchItem, enlarge: EnlargeSlide, report: RunReport) -> ReportRow:
     """Enlarge the only slide of a run. An error or a stop is reported, too, and raised."""
     try:
-        row = enlarge(item)
+        row = report_row(item) | enlarge(item)
     except (typer.Exit, KeyboardInterrupt):
-        try_write_report(report, [report_row(item, "stopped")])
+        report.try_write([report_row(item, "stopped")], EXIT_INTERRUPTED)
         raise
     except Exception as error:
-        try_write_report(report, [report_row(item, "failed", error=str(error))])
+        report.try_write([report_row(item, "failed", error=str(error))], EXIT_FAILED)
         raise
-    write_batch_report(report, [row])
+    report.write([row], find_exit_code([row]))
     return row
 
 
@@ -142,7 +198,7 @@ def attempt_item(item: BatchItem, enlarge: EnlargeSlide, position: str) -> Repor
     except typer.Exit:
         raise
     except Exception as error:  # noqa: BLE001 - printed with its traceback, and reported
-        stderr_console.print(traceback.format_exc(), soft_wrap=True, highlight=False)
+        print_traceback(traceback.format_exc())
         reason = f"{type(error).__name__}: {describe_error(error)}"
         return report_failure(item, f"{item.slide}: a bug of wsisr's, whose traceback is above ({reason})", position)
 
@@ -160,68 +216,7 @@ def report_row(item: BatchItem, state: str | None = None, **more: str) -> Report
     return row | ({"state": state} if state else {}) | more
 
 
-def check_report_path(report: Path | None, results: Iterable[Path]) -> None:
-    """Raise `OutputError` if a report would replace one of the results to come, or a file that is no report."""
-    if report is None:
-        return
-    with translate_disk_errors(report):
-        if report.resolve() in {result.resolve() for result in results}:
-            raise OutputError(f"{report}: is to be a result of this run too; give the report another name")
-        check_output(report, overwrite=True)
-        try:
-            is_report = not report.exists() or "wsisr" in json.loads(report.read_bytes())
-        except (ValueError, TypeError):
-            is_report = False
-    if not is_report:
-        raise OutputError(f"{report}: exists and is no report of wsisr; choose another name")
-
-
-def try_write_report(report: Path | None, rows: Sequence[ReportRow]) -> None:
-    """Write the report while slides are left; print an error as a warning, for it must not stop them."""
-    try:
-        write_batch_report(report, rows)
-    except OutputError as error:
-        print_message(f"warning: {error}")
-
-
-def write_batch_report(report: Path | None, rows: Sequence[ReportRow]) -> None:
-    """Write or replace the JSON report as a whole; its keys are stable. Raises `OutputError`."""
-    if report is not None:
-        write_atomically(report, [json.dumps({"wsisr": __version__, "slides": rows}, indent=2).encode() + b"\n"])
-
-
-def finish_batch(rows: Sequence[ReportRow], *, quiet: bool) -> None:
-    """Print a table of the slides, unless quiet, and exit with a code if something failed."""
-    if not quiet:
-        stdout_console.print(batch_table(rows))
-    exit_unless_complete(rows)
-
-
-def exit_unless_complete(rows: Sequence[ReportRow]) -> None:
-    """Exit with a code of its own if a slide failed, or could not be decoded everywhere."""
-    if count_failures(rows) or any("unreadable" in row for row in rows):
-        raise typer.Exit(EXIT_PARTLY_FAILED)
-
-
-def count_failures(rows: Sequence[ReportRow]) -> int:
-    return sum(row["state"] == "failed" for row in rows)
-
-
-def batch_table(rows: Sequence[ReportRow]) -> Table:
-    """Return a table with a row for each slide."""
-    from rich.table import Table
-
-    from wsisr.cli.progress import format_duration
-
-    title = f"{format_count(len(rows), 'slide')}, {count_failures(rows)} failed"
-    table = Table(title=literal_text(title), title_justify="left")
-    for name in ("slide", "state", "time", "result"):
-        table.add_column(name, overflow="fold")
-    for row in rows:
-        time = format_duration(row["seconds"]) if "seconds" in row else ""
-        result = row["error"] if "error" in row else row["output"]
-        if "unreadable" in row:
-            result += f" (not all of the slide could be decoded: {row['unreadable']})"
-        cells: tuple[str, ...] = (Path(row["slide"]).name, row["state"], time, result)
-        table.add_row(*(literal_text(cell) for cell in cells))
-    return table
+def find_exit_code(rows: Sequence[ReportRow]) -> int:
+    """Return a code of its own if a slide failed, or could not be decoded everywhere."""
+    failed = any(row["state"] == "failed" or "unreadable" in row for row in rows)
+    return EXIT_PARTLY_FAILED if failed else 0

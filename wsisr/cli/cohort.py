@@ -2,25 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import typer
 
 from wsisr.cli import batch
-from wsisr.cli.batch import BatchItem, ReportRow
-from wsisr.cli.console import print_message
+from wsisr.cli.batch import BatchItem, BatchRun
+from wsisr.cli.batch_table import build_batch_table
+from wsisr.cli.cache_folder import find_index_folder
+from wsisr.cli.console import log_writers, print_message, stdout_console, write_log
 from wsisr.cli.frontend import INTERRUPTED_MESSAGE, Frontend, TerminalFrontend
+from wsisr.cli.log_file import open_log
 from wsisr.cli.output_paths import create_output_folder, output_path_for
 from wsisr.cli.resources import ParallelResources
+from wsisr.cli.run_report import ReportRow, RunReport
 from wsisr.cli.selection import report_as_usage_error
 from wsisr.progress import format_count
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from wsisr.parallel.processes import WorkerSlot
     from wsisr.slides.listing import SlideEntry
+    from wsisr.upscaling.finished_index import FinishedIndex
+    from wsisr.upscaling.report import UpscaleReport
     from wsisr.upscaling.request import UpscaleRequest
+
+SAME_ADVICE = "of the same source and parameters; --overwrite makes it anew"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,40 +49,90 @@ class RunOptions:
     shard: str | None
     report: Path | None
     quiet: bool
+    log: Path | None = None
+    configuration: Mapping[str, Any] = field(default_factory=dict)
+    """All options of the run by their names, for the report."""
 
 
 def run_upscale(entries: Sequence[SlideEntry], request: UpscaleRequest, options: RunOptions) -> None:
     """Enlarge slides as requested, and exit with the run's code. Raises `WsisrError`."""
-    if options.several:
-        _run_batch(entries, request, options)
-    else:
-        _run_single(entries[0], request, options)
+    with open_log(options.log):
+        if options.several:
+            _run_batch(entries, request, options)
+        else:
+            _run_single(entries[0], request, options)
 
 
 def _run_single(entry: SlideEntry, request: UpscaleRequest, options: RunOptions) -> None:
     item = BatchItem(entry.path, request.output_path)
-    batch.check_report_path(options.report, [item.output, *filter(None, [request.mask_path])])
-    if not options.quiet and item.slide.exists():
-        print_message(f"{item.slide}: the result is to be {item.output.absolute()}")
-    enlargement = SlideEnlargement(request, ParallelResources(1, (request.device,)), options.quiet)
-    rows = [batch.run_single(item, partial(enlargement, frontend=TerminalFrontend()), options.report)]
-    batch.exit_unless_complete(rows)
+    report = RunReport(options.report, options.configuration)
+    report.check_path([item.output, *filter(None, [request.mask_path])])
+    if item.slide.exists():
+        print_message(f"{item.slide}: the result is to be {item.output.absolute()}", quiet=options.quiet)
+    row = find_finished_row(open_index(), request, item)
+    if row:
+        print_message(f"{item.output}: is finished already, {SAME_ADVICE}")
+        report.write([row], batch.find_exit_code([row]))
+    else:
+        enlargement = SlideEnlargement(request, ParallelResources(1, (request.device,)), options.quiet)
+        row = batch.run_single(item, partial(enlargement, frontend=TerminalFrontend()), report)
+    _exit_with(batch.find_exit_code([row]))
 
 
 def _run_batch(entries: Sequence[SlideEntry], request: UpscaleRequest, options: RunOptions) -> None:
     items = plan_items(entries, request, options.folder)
     batch.refuse_shared_outputs(items)
-    batch.check_report_path(options.report, [item.output for item in items])
+    report = RunReport(options.report, options.configuration)
+    report.check_path(item.output for item in items)
     items = list(batch.select_shard(items, options.shard))
-    if not options.quiet:
-        print_message(_describe_run(items, options.folder))
+    report.slide_count = len(items)
+    print_message(_describe_run(items, options.folder), quiet=options.quiet)
     if options.folder:
         create_output_folder(options.folder)
-    model = None if request.model is None else str(request.model)
-    resources = ParallelResources.from_options(options.jobs, len(items), request.device, model)
-    rows = enlarge_slides(SlideEnlargement(request, resources, options.quiet), items, options.report)
-    batch.write_batch_report(options.report, rows)
-    batch.finish_batch(rows, quiet=options.quiet)
+    run = BatchRun(items, report, quiet=options.quiet)
+    find_finished_slides(run, request)
+    try:
+        if run.pending:
+            enlarge_slides(run, request, options)
+    finally:  # also after Ctrl-C
+        print_table(build_batch_table(run.rows, len(items)))
+    exit_code = batch.find_exit_code(run.rows)
+    report.write(run.rows, exit_code)
+    _exit_with(exit_code)
+
+
+def _exit_with(code: int) -> None:
+    if code:
+        raise typer.Exit(code)
+
+
+def find_finished_slides(run: BatchRun, request: UpscaleRequest) -> None:
+    """Add the entries of slides whose results are certainly finished; no slide and no network is opened for it."""
+    index = open_index()
+    for number, item in enumerate(run.items):
+        row = find_finished_row(index, specify_request(request, item), item)
+        if row:
+            run.add_finished(number, row)
+    found = len(run.items) - len(run.pending)
+    if found:
+        verb = "is" if found == 1 else "are"
+        print_message(f"{found} of {format_count(len(run.items), 'slide')} {verb} finished already, {SAME_ADVICE}")
+
+
+def open_index() -> FinishedIndex:
+    """Open the index of finished results in the user's cache folder."""
+    from wsisr.upscaling.finished_index import FinishedIndex
+
+    return FinishedIndex(find_index_folder())
+
+
+def find_finished_row(index: FinishedIndex, request: UpscaleRequest, item: BatchItem) -> ReportRow | None:
+    """Return the report entry of a slide whose result is certainly finished; None where only a run can tell."""
+    entry = index.find(request)
+    if entry is None:
+        return None
+    row = batch.report_row(item, "finished before")
+    return row | ({"unreadable": entry.unreadable} if entry.unreadable else {})
 
 
 def plan_items(entries: Sequence[SlideEntry], request: UpscaleRequest, folder: Path | None) -> list[BatchItem]:
@@ -104,25 +168,56 @@ class SlideEnlargement:
     request: UpscaleRequest
     resources: ParallelResources
     quiet: bool
+    brief: bool = False
+    """Whether the slide is one of many."""
 
     def __call__(self, item: BatchItem, frontend: Frontend, slot: WorkerSlot | None = None) -> ReportRow:
         """Enlarge a slide and return its entry in the report. A worker takes its share of devices and memory."""
         from wsisr.cli.job_display import show_job
 
-        request = specify_request(self.request, item)
+        requested = request = specify_request(self.request, item)
         if slot is not None:
             memory = request.memory / self.resources.slides_per_device
             request = replace(request, device=self.resources.device_for(slot.number), memory=memory)
-        return show_job(request, frontend, quiet=self.quiet).to_json()
+        with record_finished(requested) as finished:
+            report = show_job(request, frontend, quiet=self.quiet, brief=self.brief)
+            finished.append(report)
+        return report.to_json()
 
 
-def enlarge_slides(enlargement: SlideEnlargement, items: Sequence[BatchItem], report: Path | None) -> list[ReportRow]:
-    """Enlarge slides one after the other, or in parallel where the resources allow; return their report entries."""
-    if enlargement.resources.slides_at_once > 1:
+@contextmanager
+def record_finished(request: UpscaleRequest) -> Iterator[list[UpscaleReport]]:
+    """Context: a report that is appended inside is remembered, so that the next run finds the result at once."""
+    from wsisr.upscaling.finished_index import try_describe_slide
+
+    began, before = time.time(), try_describe_slide(request.slide_path)
+    reports: list[UpscaleReport] = []
+    yield reports
+    for report in reports:
+        if report.state in ("done", "finished before") and not request.dry_run:
+            open_index().add(request, before, began, report.unreadable)
+
+
+def enlarge_slides(run: BatchRun, request: UpscaleRequest, options: RunOptions) -> None:
+    """Enlarge the slides that are not finished, one after the other, or in parallel where the resources allow."""
+    model = None if request.model is None else str(request.model)
+    resources = ParallelResources.from_options(options.jobs, len(run.pending), request.device, model)
+    enlargement = SlideEnlargement(request, resources, options.quiet, brief=True)
+    if resources.slides_at_once > 1:
         from wsisr.cli.parallel_batch import run_parallel_batch
 
-        return run_parallel_batch(items, enlargement, enlargement.resources.slides_at_once, report)
+        run_parallel_batch(run, enlargement, resources.slides_at_once)
+        return
     from wsisr.cli.shutdown import catch_stop_signals
 
     with catch_stop_signals(end_message=INTERRUPTED_MESSAGE) as stop:
-        return batch.run_batch(items, partial(enlargement, frontend=TerminalFrontend(stop)), stop, report)
+        batch.run_batch(run, partial(enlargement, frontend=TerminalFrontend(stop)), stop)
+
+
+def print_table(table: Table) -> None:
+    """Print a table on stdout, and into the log of the run."""
+    stdout_console.print(table)
+    if log_writers:
+        with stdout_console.capture() as text:
+            stdout_console.print(table)
+        write_log(text.get())

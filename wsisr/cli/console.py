@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import IO, Any, TextIO, TypeVar
 
 from rich.console import Console, ConsoleOptions, RenderableType
@@ -66,9 +66,31 @@ def literal_text(value: str, style: str = "", **settings: Any) -> Text:
     return Text(escape_controls(value), style=style, **settings)
 
 
-def print_message(message: str) -> None:
-    """Print `wsisr: MESSAGE` on stderr as exactly one line, whatever its length and the characters of paths in it."""
-    stderr_console.print(f"wsisr: {escape_controls(message)}", soft_wrap=True, highlight=False)
+log_writers: list[Callable[[str], None]] = []
+"""What gets the text of every message besides the terminal: the log file of a run."""
+
+
+def print_message(message: str, *, quiet: bool = False) -> None:
+    """Print `wsisr: MESSAGE` on stderr as exactly one line, whatever its length and the characters of paths in it.
+
+    If quiet, it goes only to the log.
+    """
+    line = f"wsisr: {escape_controls(message)}"
+    write_log(line)
+    if not quiet:
+        stderr_console.print(line, soft_wrap=True, highlight=False)
+
+
+def print_traceback(text: str) -> None:
+    """Print the traceback of a bug on stderr."""
+    write_log(text)
+    stderr_console.print(text, soft_wrap=True, highlight=False)
+
+
+def write_log(text: str) -> None:
+    """Write lines to the log of the run, if there is one."""
+    for write_lines in log_writers:
+        write_lines(text)
 
 
 def print_line(text: str) -> None:

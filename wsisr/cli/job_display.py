@@ -23,12 +23,13 @@ if TYPE_CHECKING:
     from wsisr.upscaling.request import UpscaleRequest
 
 
-def show_job(request: UpscaleRequest, frontend: Frontend, *, quiet: bool) -> UpscaleReport:
+def show_job(request: UpscaleRequest, frontend: Frontend, *, quiet: bool, brief: bool = False) -> UpscaleReport:
     """Run a job to its end, show its events, and return its report.
 
-    Exits as an interrupted program once a stop is requested. Raises `WsisrError`.
+    `brief` is for one slide of many: the batch's table says what a panel would. Exits as an interrupted program once a
+    stop is requested. Raises `WsisrError`.
     """
-    display = JobDisplay(request, frontend, quiet=quiet)
+    display = JobDisplay(request, frontend, quiet=quiet, brief=brief)
     with closing(run_request(request)) as events:
         for event in events:
             display.show(event)
@@ -42,11 +43,12 @@ def show_job(request: UpscaleRequest, frontend: Frontend, *, quiet: bool) -> Ups
 class JobDisplay:
     """Where the events of one job are shown."""
 
-    def __init__(self, request: UpscaleRequest, frontend: Frontend, *, quiet: bool) -> None:
+    def __init__(self, request: UpscaleRequest, frontend: Frontend, *, quiet: bool, brief: bool = False) -> None:
         self.finished: Finished | None = None
         self._request = request
         self._frontend = frontend
         self._quiet = quiet
+        self._brief = brief
 
     def show(self, event: JobEvent) -> None:
         """Print what a line is enough for. `quiet` leaves warnings and what was found finished."""
@@ -74,9 +76,9 @@ class JobDisplay:
 
     def print_result(self, finished: Finished) -> None:
         """Print the panel of a dry run, or unless quiet that of a result."""
-        if finished.report.state == "planned":
+        if finished.report.state == "planned" and not self._brief:
             stdout_console.print(dry_run_panel(finished.plan, finished.report, self._request.work_path))
-        if finished.report.state == "done" and not self._quiet:
+        if finished.report.state == "done" and not (self._quiet or self._brief):
             stdout_console.print(result_panel(finished.plan, finished.report))
 
     def _take_steps(self, events: Iterator[JobEvent], stop: StopFlag) -> Iterator[Progress]:

@@ -8,16 +8,16 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 import typer
 
-from wsisr.cli.batch import BatchItem, ReportRow, attempt_item, report_failure, report_row, try_write_report
+from wsisr.cli.batch import BatchItem, BatchRun, attempt_item, report_failure
 from wsisr.cli.console import print_message, stderr_console, stdout_console
 from wsisr.cli.exit_codes import EXIT_INTERRUPTED
 from wsisr.cli.frontend import INTERRUPTED_MESSAGE, STOPPED_MESSAGE, Frontend
 from wsisr.cli.progress import ProgressFormatter, create_progress_bars, describe_steps, show_progress
+from wsisr.cli.run_report import ReportRow
 from wsisr.cli.shutdown import catch_stop_signals
 from wsisr.cli.streams import allow_lost_output, guard_streams
 from wsisr.parallel.processes import (
@@ -62,55 +62,48 @@ class ProgressMessage:
     text: str
 
 
-def run_parallel_batch(
-    items: Sequence[BatchItem], enlarge: SlideEnlarger, workers: int, report: Path | None = None
-) -> list[ReportRow]:
-    """Enlarge slides, `workers` at a time, and return their report entries in the order of the slides.
+def run_parallel_batch(run: BatchRun, enlarge: SlideEnlarger, workers: int) -> None:
+    """Enlarge the slides of a run that have no entry yet, `workers` at a time.
 
     An error is printed and reported, and stops no other slide; the report is up to date after each slide. Exits as an
     interrupted program once a stop is requested, after the tiles in hand.
     """
-    done: dict[int, ReportRow] = {}
-    begun: dict[int, ReportRow] = {}
-    try_write_report(report, [])
-    display = _BatchDisplay([item.slide.name for item in items])
-    task = _WorkerTask(enlarge, len(items), stderr_console.is_terminal)
+    begun: dict[int, None] = {}
+    run.begin()
+    numbers = run.pending
+    display = _BatchDisplay([run.items[number].slide.name for number in numbers])
+    task = _WorkerTask(enlarge, len(run.items), stderr_console.is_terminal)
     with (
         display.show_bars(),
         catch_stop_signals(end_message=INTERRUPTED_MESSAGE) as stop,
-        closing(run_in_processes(task, list(enumerate(items, 1)), workers)) as events,
+        closing(run_in_processes(task, [(number, run.items[number]) for number in numbers], workers)) as events,
     ):
         for event in events:
-            row = _row_of_finished_job(event, items)
+            row = _row_of_finished_job(event, run, numbers)
             if row is not None and event is not None:
                 display.remove_bar(event.job)
-                done[event.job] = row
-                try_write_report(report, _in_order(done))
+                run.add(numbers[event.job], row)
             if isinstance(event, Message):
-                begun[event.job] = report_row(items[event.job], "stopped")
+                begun[numbers[event.job]] = None
                 display.show(event)
             if stop.is_set():
                 break
-    if len(done) < len(items):
-        try_write_report(report, _in_order(begun | done))
+    if not run.is_complete:
+        run.add_stopped(list(begun))
         print_message(STOPPED_MESSAGE)
         raise typer.Exit(EXIT_INTERRUPTED)
-    return _in_order(done)
 
 
-def _in_order(rows: dict[int, ReportRow]) -> list[ReportRow]:
-    return [rows[number] for number in sorted(rows)]
-
-
-def _row_of_finished_job(event: WorkerEvent[ReportRow], items: Sequence[BatchItem]) -> ReportRow | None:
+def _row_of_finished_job(event: WorkerEvent[ReportRow], run: BatchRun, numbers: Sequence[int]) -> ReportRow | None:
     """Return the report entry of the slide that an event ends; None for any other event."""
     if isinstance(event, JobDone):
         return event.result
     if isinstance(event, WorkerDied):
-        item = items[event.job]
+        number = numbers[event.job]
+        item = run.items[number]
         advice = "fewer --jobs or less --memory may help; the same command goes on from what is finished"
         error = f"{item.slide}: its process was ended from outside ({event.reason}); {advice}"
-        return report_failure(item, error, f"{event.job + 1} of {len(items)}")
+        return report_failure(item, error, run.describe_position(number))
     return None
 
 
@@ -183,7 +176,7 @@ class _WorkerTask:
         stderr_console.file = _MessageStream(channel, to_stdout=False)
         stdout_console.file = _MessageStream(channel, to_stdout=True)
         enlarge = partial(self.enlarge, frontend=_WorkerFrontend(channel, self.bars), slot=channel.slot)
-        return attempt_item(item, enlarge, f"{number} of {self.total}")
+        return attempt_item(item, enlarge, f"{number + 1} of {self.total}")
 
 
 class _WorkerFrontend:

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from wsisr.cli.console import print_line
 from wsisr.cli.options import (
     BATCH_AND_MACHINES,
     BOX,
@@ -28,13 +29,16 @@ from wsisr.cli.options import (
     slide_argument,
 )
 from wsisr.cli.resources import check_jobs_option
+from wsisr.cli.run_config import apply_config, describe_configuration, format_configuration
 from wsisr.cli.selection import parse_numbers, report_as_usage_error
 from wsisr.cli.slide_words import SLIDES_HELP
 from wsisr.cli.streams import allow_lost_output
+from wsisr.errors import OptionError
 
 
 def upscale_command(
-    slides: Annotated[list[Path], slide_argument(SLIDES_HELP, metavar="SLIDE")],
+    context: typer.Context,
+    slides: Annotated[list[Path] | None, slide_argument(SLIDES_HELP, metavar="SLIDE")] = None,
     scale: Annotated[int | None, typer.Option(metavar="2|4", help="Enlarge 2 or 4 times along each axis.")] = None,
     target_mpp: Annotated[
         float | None, typer.Option(metavar=UM_PER_PX, help="Or to this pixel size (0.25 is 40x).")
@@ -208,6 +212,20 @@ def upscale_command(
             help="Write the tissue of the whole slide, in white, as a picture that --tissue accepts.",
         ),
     ] = None,
+    _config: Annotated[
+        Path | None,
+        typer.Option(
+            "--config",
+            metavar="FILE.toml",
+            is_eager=True,
+            callback=apply_config,
+            rich_help_panel=BATCH_AND_MACHINES,
+            help="Take options from this file; the command line wins.",
+        ),
+    ] = None,
+    print_config: Annotated[
+        bool, flag("--print-config", "Print all options as such a file, and do nothing.", BATCH_AND_MACHINES)
+    ] = False,
     jobs: Annotated[
         str,
         typer.Option(
@@ -230,6 +248,14 @@ def upscale_command(
             metavar="FILE.json",
             rich_help_panel=BATCH_AND_MACHINES,
             help="Write what became of each slide as JSON, updated after each.",
+        ),
+    ] = None,
+    log: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            rich_help_panel=BATCH_AND_MACHINES,
+            help="Append every message to this file, with the time, also with --quiet.",
         ),
     ] = None,
     memory: Annotated[
@@ -255,7 +281,7 @@ def upscale_command(
     keep_work: Annotated[bool, flag("--keep-work", "Keep the work folder when the output is finished.", RUN)] = False,
     quiet: Annotated[
         bool,
-        typer.Option("--quiet", "-q", metavar="", rich_help_panel=RUN, help="Print only warnings and errors."),
+        typer.Option("--quiet", "-q", metavar="", rich_help_panel=RUN, help="Print warnings, errors and tables only."),
     ] = False,
 ) -> None:
     """Upscale slides into new pyramidal files."""
@@ -264,6 +290,12 @@ def upscale_command(
     from wsisr.cli.slide_words import list_given_slides
     from wsisr.upscaling.request import UpscaleRequest
 
+    if print_config:
+        for line in format_configuration(context):
+            print_line(line)
+        return
+    if not slides:
+        raise OptionError("SLIDE is missing; wsisr upscale --help explains it")
     if not dry_run:
         allow_lost_output()
     check_jobs_option(jobs)
@@ -315,4 +347,5 @@ def upscale_command(
             dry_run=dry_run,
         )
     folder = Path(output) if several and output is not None else None
-    run_upscale(listed.entries, request, RunOptions(several, folder, jobs, shard, report, quiet))
+    configuration = describe_configuration(context)
+    run_upscale(listed.entries, request, RunOptions(several, folder, jobs, shard, report, quiet, log, configuration))

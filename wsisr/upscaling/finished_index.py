@@ -119,9 +119,9 @@ class FinishedIndex:
             text = ""
             with suppress(OSError):
                 text = path.read_text(encoding="ascii", errors="replace")
-            pairs = [line.split(" ", 1) for line in text.splitlines() if " " in line]
-            lines = {name: rest for name, rest in pairs}
-            if len(pairs) > 2 * len(lines) + _STALE_LINES:
+            parts = [line.partition(" ") for line in text.splitlines()]
+            lines = {name: rest for name, _, rest in parts}
+            if len(parts) > 2 * len(lines) + _STALE_LINES:
                 with suppress(WsisrError):
                     write_atomically(path, (f"{name} {rest}\n".encode() for name, rest in lines.items()))
             self._lines[folder] = lines
@@ -145,6 +145,14 @@ def describe_slide_state(slide: Path) -> SlideState:
     return SlideState(digest, max(stat.st_mtime for _, stat in stats))
 
 
+def try_describe_slide(slide: Path) -> SlideState | None:
+    """Return the state of a slide's files; None where they cannot be looked at, which a run will report."""
+    try:
+        return describe_slide_state(slide)
+    except SlideError:
+        return None
+
+
 def _make_line(request: UpscaleRequest, state: SlideState, unreadable: str | None) -> str:
     output = request.output_path
     marker = select_layout(output, request.layout_name).marker
@@ -166,14 +174,14 @@ def _describe_request(request: UpscaleRequest) -> Iterator[str]:
             yield f"{item.name}={getattr(request, item.name)!r}"
     if request.model is None or str(request.model) not in FILTER_MODELS:
         for path in list_weights_files(request.model):
-            yield f"{path.name}={_hash_file_once(path, path.stat().st_mtime_ns)}"
+            yield f"{path.name}={_hash_file_once(path, _describe_stat(path.stat()))}"
     if str(request.tissue) not in ("auto", "none"):
         path = Path(request.tissue)
-        yield f"tissue={_hash_file_once(path, path.stat().st_mtime_ns)}"
+        yield f"tissue={_hash_file_once(path, _describe_stat(path.stat()))}"
 
 
 @cache
-def _hash_file_once(path: Path, _changed_ns: int) -> str:
+def _hash_file_once(path: Path, _state: str) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

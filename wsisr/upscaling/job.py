@@ -15,7 +15,7 @@ from typing import Protocol, TypeAlias
 from PIL import Image
 
 from wsisr.errors import OutputError
-from wsisr.files import refuse_source
+from wsisr.files import count_file_bytes, refuse_source
 from wsisr.imaging.geometry import Size
 from wsisr.models.back_projection import ConsistentUpscaler
 from wsisr.models.magnification import MagnificationClassifier
@@ -266,6 +266,7 @@ def _run_engine(request: UpscaleRequest, plan: UpscalePlan) -> Iterator[JobEvent
         seconds=time.monotonic() - began,
         finished_before=finished_before,
         stage_seconds=dict(plan.times.seconds),
+        output_bytes=count_file_bytes(output),
         quality=quality,
         metadata=read_metadata(output),
     )

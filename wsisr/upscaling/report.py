@@ -83,6 +83,8 @@ class UpscaleReport:
     seconds: float = 0.0
     finished_before: float = 0.0
     """Share of the result's pixels, 0 to 1, that an earlier run had finished."""
+    output_bytes: int | None = None
+    """Size of the finished output; None unless this run made it."""
     stage_seconds: Mapping[str, float] = field(default_factory=dict)
     """Working time of each stage; stages run in parallel, so their sum may exceed `seconds`."""
     quality: QualityFigures | None = None
@@ -130,7 +132,7 @@ class UpscaleReport:
         """Return the slide's entry in a JSON report; its keys are stable."""
         entry: dict[str, Any] = {"slide": str(self.slide), "output": str(self.output), "state": self.state}
         if self.state == "planned":
-            return entry
+            return entry | self._describe_plan_json()
         if self.state == "finished before":
             return entry | ({UNREADABLE_KEY: self.unreadable} if self.unreadable else {})
         figures = {
@@ -141,6 +143,7 @@ class UpscaleReport:
             "width": self.size.width,
             "height": self.size.height,
             "mpp": self.mpp,
+            "bytes": self.output_bytes,
             "skipped": round(self.skipped_share, 4),
             "tile_px": self.tile_px,
             "waste": round(self.overlap_overhead, 4),
@@ -148,6 +151,13 @@ class UpscaleReport:
         }
         quality = _quality_json(self.quality) if self.quality else {}
         return entry | figures | quality | self.findings | {"note": dict(self.metadata)}
+
+    def _describe_plan_json(self) -> dict[str, Any]:
+        planned = {"width": self.size.width, "height": self.size.height, "mpp": self.mpp, "skipped": self.skipped_share}
+        if self.estimate is None:
+            return planned
+        estimate = {"seconds": self.estimate.seconds, "bytes": self.estimate.output_bytes}
+        return planned | {"estimate": estimate | {"disk": self.estimate.disk_bytes}}
 
 
 def _quality_json(quality: QualityFigures) -> dict[str, Any]:

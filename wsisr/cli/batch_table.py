@@ -1,0 +1,78 @@
+"""Tables of a batch: a row for each slide and the totals, after a run and after a dry run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from wsisr.cli.console import literal_text
+from wsisr.cli.progress import format_duration
+from wsisr.cli.run_report import ReportRow, sum_rows
+from wsisr.progress import format_count
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+
+def describe_row(row: ReportRow) -> str:
+    """Return what became of a slide on one line: `done in 42 s, 105 Mpx, 2.50 Mpx/s`."""
+    if row["state"] != "done" or "width" not in row:
+        return str(row["state"])
+    pixels, seconds = row["width"] * row["height"] / 1e6, row["seconds"]
+    rate = pixels * (1 - row["finished_before"]) / max(seconds, 0.1)
+    return f"done in {format_duration(seconds)}, {pixels:.3g} Mpx, {rate:.3g} Mpx/s"
+
+
+def build_batch_table(rows: Sequence[ReportRow], slide_count: int) -> Table:
+    """Return a table with a row for each slide that was begun or found finished, and the totals of the run."""
+    from wsisr.cli.summary import format_bytes
+
+    totals = sum_rows(rows, slide_count)
+    failed = totals["states"].get("failed", 0)
+    table = _create_table(
+        f"{format_count(slide_count, 'slide')}, {failed} failed", ("slide", "state", "time", "Mpx", "size", "result")
+    )
+    for row in rows:
+        _add_row(
+            table,
+            Path(row["slide"]).name,
+            row["state"],
+            format_duration(row["seconds"]) if "seconds" in row else "",
+            f"{row['width'] * row['height'] / 1e6:.3g}" if "width" in row else "",
+            format_bytes(row["bytes"]) if "bytes" in row else "",
+            _describe_result(row),
+        )
+    states = totals["states"] | ({"not begun": slide_count - len(rows)} if len(rows) < slide_count else {})
+    table.add_section()
+    _add_row(
+        table,
+        "all",
+        ", ".join(f"{count} {state}" for state, count in states.items()),
+        format_duration(totals["seconds"]),
+        f"{totals['pixels'] / 1e6:.3g}",
+        format_bytes(totals["bytes"]),
+        "",
+    )
+    return table
+
+
+def _describe_result(row: ReportRow) -> str:
+    result = str(row["error"] if "error" in row else row["output"])
+    if "unreadable" in row:
+        result += f" (not all of the slide could be decoded: {row['unreadable']})"
+    return result
+
+
+def _create_table(title: str, names: Sequence[str]) -> Table:
+    from rich.table import Table
+
+    table = Table(title=literal_text(title), title_justify="left")
+    for name in names:
+        numeric = name in ("time", "Mpx", "size", "disk")
+        table.add_column(name, overflow="fold", no_wrap=numeric, justify="right" if numeric else "left")
+    return table
+
+
+def _add_row(table: Table, *cells: str) -> None:
+    table.add_row(*(literal_text(cell) for cell in cells))
