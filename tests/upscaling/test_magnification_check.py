@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from tests.support.networks import make_small_network, make_small_spec
 from tests.support.samples import InMemorySlide, make_noise
@@ -21,7 +22,13 @@ from wsisr.models.spec import ModelSpec
 from wsisr.models.weights import save_weights
 from wsisr.slides.region import SlideRegion
 from wsisr.tissue import TissueMap, make_full_map
-from wsisr.upscaling.magnification_check import WINDOW_COUNT, WINDOW_PX, check_magnification, choose_windows
+from wsisr.upscaling.magnification_check import (
+    WINDOW_COUNT,
+    WINDOW_PX,
+    check_magnification,
+    choose_windows,
+    is_contradicted,
+)
 
 
 class Opinion:
@@ -53,6 +60,36 @@ def test_what_looks_otherwise_is_said_with_numbers() -> None:
     assert warning == (
         "the tissue looks like 10x (95 % likely), its 0.5 um/px stand for 20x (1 %); if the pitch is wrong, give --mpp"
     )
+
+
+class Opinions(Opinion):
+    """Sees something else in each window, and counts them."""
+
+    def __init__(self, shares: NDArray[np.float64]) -> None:
+        self.windows, self.count = shares, 0
+
+    def __call__(self, tiles: RgbBatch) -> ClassProbabilities:
+        seen = self.windows[self.count : self.count + len(tiles)]
+        self.count += len(tiles)
+        return np.asarray(seen.mean(axis=0))
+
+
+@settings(max_examples=30)
+@given(seed=st.integers(0, 10**6), sureness=st.floats(0.05, 50), leading=st.integers(0, 2))
+def test_the_answer_is_that_of_all_windows_though_few_are_mostly_enough(
+    seed: int, sureness: float, leading: int
+) -> None:
+    weights = np.ones(3) + sureness * (np.arange(3) == leading)
+    opinions = Opinions(np.random.default_rng(seed).dirichlet(weights, WINDOW_COUNT))
+    warning = check_magnification(source(0.5), make_full_map(), opinions)
+    assert (warning is not None) == is_contradicted(opinions.windows.mean(axis=0), 2)
+    assert (opinions.count == WINDOW_COUNT) >= (warning is not None)
+
+
+def test_one_window_is_enough_where_its_magnification_is_clear() -> None:
+    opinions = Opinions(np.tile([0.05, 0.05, 0.9], (WINDOW_COUNT, 1)))
+    assert check_magnification(source(0.5), make_full_map(), opinions) is None
+    assert opinions.count == 1
 
 
 @pytest.mark.parametrize("mpp", [None, 0.25, 8.0])

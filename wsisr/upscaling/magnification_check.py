@@ -36,10 +36,16 @@ def check_magnification(region: SlideRegion, tissue: TissueMap, classifier: Magn
     text, and a finished file counts as the same only if its text is.
     """
     expected = None if region.mpp is None else classifier.spec.magnification_class(region.mpp)
-    windows = [] if expected is None else read_windows(region, tissue)
-    if expected is None or not windows:
+    boxes = [] if expected is None else choose_windows(region, tissue)
+    if expected is None or len(boxes) < WINDOW_COUNT:
         return None
-    probabilities = classifier(np.stack(windows))
+    total = np.zeros(len(classifier.spec.magnifications))
+    for box in boxes:
+        total += classifier(np.stack([_read_window(region, box)]))
+        # The remaining windows can only add to it: mostly the first one or two decide.
+        if total[expected] >= WINDOW_COUNT * _doubt_limit(len(total)):
+            return None
+    probabilities = total / WINDOW_COUNT
     if not is_contradicted(probabilities, expected):
         return None
     leading, magnifications = int(probabilities.argmax()), classifier.spec.magnifications
@@ -52,14 +58,22 @@ def check_magnification(region: SlideRegion, tissue: TissueMap, classifier: Magn
 
 def is_contradicted(probabilities: ClassProbabilities, expected: int) -> bool:
     """Return whether the classifier rules out the expected magnification, given by its index."""
-    least = CONTRADICTED_BELOW.get(len(probabilities), min(CONTRADICTED_BELOW.values()))
-    return int(probabilities.argmax()) != expected and bool(probabilities[expected] < least)
+    return int(probabilities.argmax()) != expected and bool(probabilities[expected] < _doubt_limit(len(probabilities)))
+
+
+def _doubt_limit(magnification_count: int) -> float:
+    """Return the probability from which on the recorded magnification is not doubted."""
+    return CONTRADICTED_BELOW.get(magnification_count, min(CONTRADICTED_BELOW.values()))
 
 
 def read_windows(region: SlideRegion, tissue: TissueMap) -> list[Rgb]:
     """Read the windows to classify, all with the same JPEG compression; none if the tissue has too few."""
     boxes = choose_windows(region, tissue)
-    return [recompress_for_classifier(region.read(box)) for box in boxes] if len(boxes) == WINDOW_COUNT else []
+    return [_read_window(region, box) for box in boxes] if len(boxes) == WINDOW_COUNT else []
+
+
+def _read_window(region: SlideRegion, box: Box) -> Rgb:
+    return recompress_for_classifier(region.read(box))
 
 
 def choose_windows(region: SlideRegion, tissue: TissueMap) -> list[Box]:
