@@ -14,12 +14,16 @@ from pathlib import Path
 from types import UnionType
 from typing import Any, TypeAlias, TypeVar, get_args, get_type_hints
 
-from wsisr.errors import ConfigError, ConfigNotFoundError
+from wsisr.bounds import MAX_TOML_BYTES
+from wsisr.errors import ConfigError, ConfigNotFoundError, describe_error
 
 T = TypeVar("T")
 
 FloatRange: TypeAlias = tuple[float, float]
 """Lowest and highest value, between which a number is drawn; in a file, one number stands for both."""
+
+_WHOLE_LIMIT = 2**63
+"""Whole numbers from here on are none that a computer counts with."""
 
 IntRange: TypeAlias = tuple[int, int]
 """The same with whole numbers."""
@@ -29,12 +33,17 @@ def read_toml(path: Path) -> dict[str, Any]:
     """Read a TOML file. Raises `ConfigError` if it cannot be read or is not TOML."""
     try:
         with path.open("rb") as file:
-            return tomllib.load(file)
+            content = file.read(MAX_TOML_BYTES + 1)
+        if len(content) > MAX_TOML_BYTES:
+            raise ConfigError(f"{path}: larger than {MAX_TOML_BYTES // 1024} KiB; give a recipe in TOML")
+        return tomllib.loads(content.decode())
     except OSError as error:
         error_type = ConfigNotFoundError if isinstance(error, FileNotFoundError) else ConfigError
         raise error_type(f"{path}: cannot be read ({error.strerror}); give a TOML file") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: not a TOML file ({error})") from error
+    except ValueError as error:  # TOML's own error, no text, or a number of thousands of digits
+        raise ConfigError(f"{path}: not a TOML file ({describe_error(error)}); correct it") from error
+    except RecursionError as error:
+        raise ConfigError(f"{path}: its lists or tables are nested too deeply; correct it") from error
 
 
 def parse_table(cls: type[T], values: dict[str, Any], where: str, folder: Path) -> T:
@@ -84,20 +93,25 @@ def _parse_value(value: Any, hint: Any, where: str, folder: Path) -> Any:
 
 
 def _refuse_wrong_type(value: Any, hint: Any, where: str) -> None:
-    whole = isinstance(value, int) and not isinstance(value, bool)
+    whole = isinstance(value, int) and not isinstance(value, bool) and abs(value) < _WHOLE_LIMIT
     if hint is bool and not isinstance(value, bool):
-        raise ConfigError(f"{where} = {value!r} is not true or false")
+        raise ConfigError(f"{where} = {_shorten(value)} is not true or false")
     if hint is int and not whole:
-        raise ConfigError(f"{where} = {value!r} is not a whole number")
+        raise ConfigError(f"{where} = {_shorten(value)} is not a whole number")
     if hint is float and not whole and not (isinstance(value, float) and math.isfinite(value)):
-        raise ConfigError(f"{where} = {value!r} is not a number")
+        raise ConfigError(f"{where} = {_shorten(value)} is not a number")
     if hint in (str, Path) and not isinstance(value, str):
-        raise ConfigError(f"{where} = {value!r} is not a text in quotes")
+        raise ConfigError(f"{where} = {_shorten(value)} is not a text in quotes")
     if hint in (tuple[float, ...], tuple[str, ...]) and not isinstance(value, list):
         kind = "numbers" if hint == tuple[float, ...] else "texts in quotes"
-        raise ConfigError(f"{where} = {value!r} is not a list of {kind}")
+        raise ConfigError(f"{where} = {_shorten(value)} is not a list of {kind}")
     if hint == dict[str, float] and not isinstance(value, dict):
-        raise ConfigError(f"{where} = {value!r} is not a table of names and shares")
+        raise ConfigError(f"{where} = {_shorten(value)} is not a table of names and shares")
+
+
+def _shorten(value: Any) -> str:
+    """Return a value as it may stand in a message: text in quotes, of bounded length."""
+    return describe_error(ValueError(repr(value)))
 
 
 def _parse_nested_table(value: Any, kind: type[T], where: str, folder: Path) -> T:
@@ -105,15 +119,15 @@ def _parse_nested_table(value: Any, kind: type[T], where: str, folder: Path) -> 
     if isinstance(value, kind):
         return value
     if not isinstance(value, dict):
-        raise ConfigError(f"{where} = {value!r} is not a table")
+        raise ConfigError(f"{where} = {_shorten(value)} is not a table")
     return parse_table(kind, value, where, folder)
 
 
 def _parse_range(value: Any, kind: type, where: str, folder: Path) -> tuple[Any, Any]:
     ends = value if isinstance(value, list) else [value, value]
     if len(ends) != 2:
-        raise ConfigError(f"{where} = {value!r} is not a range: give its least and its most, or one number")
+        raise ConfigError(f"{where} = {_shorten(value)} is not a range: give its least and its most, or one number")
     least, most = (_parse_value(end, kind, where, folder) for end in ends)
     if least > most:
-        raise ConfigError(f"{where} = {value!r} is not a range: the least comes first")
+        raise ConfigError(f"{where} = {_shorten(value)} is not a range: the least comes first")
     return kind(least), kind(most)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from wsisr.bounds import MAX_FIELD_PX, PICTURE_FORMATS
 from wsisr.dataset.recipe import Recipe
 from wsisr.dataset.slides_and_splits import DatasetSlide, assign_slides
 from wsisr.errors import DatasetError, SlideError, describe_error
@@ -19,11 +21,8 @@ from wsisr.slides import Slide, SlideInfo, open_slide
 from wsisr.slides.listing import SlideEntry, list_slides
 from wsisr.slides.slide import Level, read_on_white
 
-IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp"}
+IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg"}
 """Suffixes that are read as plain images; a TIFF is opened as a slide."""
-
-MAX_IMAGE_PX = 100_000_000
-"""Largest plain image, 300 MB of pixels; anything larger should be a slide."""
 
 _MAGNIFICATION = re.compile(r"(?<![0-9A-Za-z])(\d+(?:\.\d+)?)x(?![0-9A-Za-z])", re.IGNORECASE)
 
@@ -86,11 +85,13 @@ def list_captures(path: Path, recipe: Recipe) -> Sequence[DatasetSlide]:
 
 def _read_pixels(path: Path) -> Rgb:
     try:
-        with Image.open(path) as image:
-            if image.width * image.height > MAX_IMAGE_PX:
+        with warnings.catch_warnings(action="ignore"), Image.open(path, formats=PICTURE_FORMATS) as image:
+            if image.width * image.height > MAX_FIELD_PX:
                 raise SlideError(
                     f"{path}: {image.width} x {image.height} px are too many for a field; store it as a slide"
                 )
             return np.asarray(image.convert("RGB"))
     except (OSError, UnidentifiedImageError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise SlideError(f"{path}: cannot be read as an image ({describe_error(error)}); leave it out") from error
+        raise SlideError(
+            f"{path}: cannot be read as a PNG or JPEG ({describe_error(error)}); leave it out, or convert it to one"
+        ) from error

@@ -8,6 +8,7 @@ import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from wsisr.bounds import MAX_PATCH_PX
 from wsisr.dataset.records import SCALES
 from wsisr.errors import DatasetError
 
@@ -34,10 +35,10 @@ class Recipe:
     """Share of cases that go to validation, by a hash of the case's name."""
 
     def __post_init__(self) -> None:
-        if self.patch_px % max(SCALES) or self.patch_px < MIN_PATCH_PX:
+        if self.patch_px % max(SCALES) or not MIN_PATCH_PX <= self.patch_px <= MAX_PATCH_PX:
             raise DatasetError(
                 f"patches of {self.patch_px} px are not possible; "
-                f"choose a multiple of {max(SCALES)}, at least {MIN_PATCH_PX}"
+                f"choose a multiple of {max(SCALES)} from {MIN_PATCH_PX} to {MAX_PATCH_PX}"
             )
         if not (math.isfinite(self.coarsest_mpp) and self.coarsest_mpp > 0 and self.most_patches > 0):
             raise DatasetError("the coarsest pixel size and the number of patches must be above 0")
@@ -64,7 +65,8 @@ class Recipe:
     def derive_case(self, slide: Path) -> str:
         """Return the patient or specimen of a slide, from its file name."""
         match = re.search(self.case_pattern, slide.name)
-        return (match and match.group(0)) or slide.stem
+        case = (match and match.group(0)) or slide.stem
+        return case.encode("utf-8", "replace").decode()  # a name may be no valid text
 
     def assign_split(self, case: str) -> str:
         """Return `train` or `val`; a case keeps its split when other cases are added."""

@@ -15,6 +15,7 @@ from typing import Annotated, TypeAlias
 import msgspec
 from msgspec import Meta, Struct
 
+from wsisr.bounds import MAX_PATCH_PX
 from wsisr.errors import describe_error
 from wsisr.imaging.geometry import Box
 from wsisr.imaging.units import index_of_nearest_magnification
@@ -29,8 +30,13 @@ SCALES = (2, 4, 8)
 
 MAGNIFICATIONS = (5, 10, 20, 40)
 
-WholeNumber: TypeAlias = Annotated[int, Meta(ge=0)]
-PositiveNumber: TypeAlias = Annotated[int, Meta(ge=1)]
+_LIMIT = 2**62
+"""Beyond every count and every file."""
+
+WholeNumber: TypeAlias = Annotated[int, Meta(ge=0, le=_LIMIT)]
+PositiveNumber: TypeAlias = Annotated[int, Meta(ge=1, le=_LIMIT)]
+Coordinate: TypeAlias = Annotated[int, Meta(ge=-_LIMIT, le=_LIMIT)]
+PatchMpp: TypeAlias = Annotated[float, Meta(gt=0, le=1e6)]
 
 ByteSpan: TypeAlias = tuple[WholeNumber, PositiveNumber]
 """Position of an image in its shard: first byte, number of bytes."""
@@ -54,15 +60,15 @@ class PatchRecord(Struct, frozen=True, forbid_unknown_fields=True):
     """One of `KINDS`."""
     scale: PositiveNumber
     """High-resolution px per low-resolution px, along one axis."""
-    level: int
+    level: WholeNumber
     """Level of the slide from which the high resolution was read."""
-    box: tuple[int, int, int, int]
+    box: tuple[Coordinate, Coordinate, Coordinate, Coordinate]
     """Left, top, right, bottom in level-0 px of the slide at high resolution."""
-    mpp_hr: float
+    mpp_hr: PatchMpp
     """Pixel size of the high resolution, in um/px."""
-    mpp_lr: float
+    mpp_lr: PatchMpp
     """Pixel size of the low resolution, `scale` times that of the high one."""
-    magnification: int | None
+    magnification: WholeNumber | None
     """Nearest of `MAGNIFICATIONS` to the high resolution; None if its pixel size fits none of them."""
     contrast: float
     """Standard deviation of grey at high resolution, in grey levels; low on glass."""
@@ -72,7 +78,7 @@ class PatchRecord(Struct, frozen=True, forbid_unknown_fields=True):
     """Share of the patch that the tissue map calls tissue, 0 to 1."""
     fingerprint: str
     """64 bits in hex, similar for patches that look alike; see `wsisr.dataset.duplicates`."""
-    side: PositiveNumber
+    side: Annotated[int, Meta(ge=1, le=MAX_PATCH_PX)]
     """Side of the high resolution, in px."""
     shard: ShardName
     """Name of the file that holds the pixels."""

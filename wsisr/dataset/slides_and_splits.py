@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from io import StringIO
 from pathlib import Path
 
+from wsisr.bounds import MAX_CASE_TABLE_BYTES
 from wsisr.dataset.recipe import Recipe
 from wsisr.dataset.records import SPLITS
-from wsisr.errors import DatasetError, DatasetNotFoundError, SlideError
+from wsisr.errors import DatasetError, DatasetNotFoundError, SlideError, describe_error
 from wsisr.slides.files import fingerprint_files, list_files_at
 from wsisr.slides.listing import SlideEntry
 
@@ -29,7 +32,11 @@ class DatasetSlide:
     @property
     def name(self) -> str:
         """Name of the slide in the manifest."""
-        return self.stem if self.path.is_dir() else f"{self.stem}{self.path.suffix}"
+        return (
+            self.stem
+            if self.path.is_dir()
+            else f"{self.stem}{self.path.suffix and '.' + _make_safe_name(self.path.suffix[1:])}"
+        )
 
     @property
     def identity(self) -> dict[str, str]:
@@ -58,13 +65,7 @@ def read_case_table(path: Path) -> dict[str, CaseEntry]:
 
     Returns slide name to entry. Raises `DatasetError` if it is not such a CSV or a case is in two splits.
     """
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:  # spreadsheets write a byte order mark
-            rows = list(csv.DictReader(file))
-        entries = {row["slide"]: CaseEntry(row["case"], row.get("split") or None) for row in rows}
-    except (OSError, KeyError, ValueError, csv.Error) as error:
-        error_type = DatasetNotFoundError if isinstance(error, FileNotFoundError) else DatasetError
-        raise error_type(f"{path}: cannot be read as a CSV with the columns slide and case ({error!r})") from error
+    entries = {row["slide"]: CaseEntry(row["case"] or "", row.get("split") or None) for row in _read_case_rows(path)}
     splits: dict[str, str | None] = {}
     for case in entries.values():
         if not case.name or case.split not in (None, *SPLITS):
@@ -72,6 +73,25 @@ def read_case_table(path: Path) -> dict[str, CaseEntry]:
         if splits.setdefault(case.name, case.split) != case.split:
             raise DatasetError(f"{path}: case {case.name} is in two splits; a case belongs to one")
     return entries
+
+
+def _read_case_rows(path: Path) -> list[dict[str, str]]:
+    """Read the rows of a table of cases. Raises `DatasetError`."""
+    try:
+        with path.open("rb") as file:
+            content = file.read(MAX_CASE_TABLE_BYTES + 1)
+        if len(content) > MAX_CASE_TABLE_BYTES:
+            raise ValueError(f"larger than {MAX_CASE_TABLE_BYTES // 2**20} MiB")
+        reader = csv.DictReader(StringIO(content.decode("utf-8-sig"), newline=""))  # spreadsheets write a mark first
+        missing = {"slide", "case"} - set(reader.fieldnames or ())
+        if missing:
+            raise ValueError(f"no column {' or '.join(sorted(missing))}")
+        return list(reader)
+    except (OSError, ValueError, csv.Error) as error:
+        is_missing, is_text = isinstance(error, FileNotFoundError), not isinstance(error, UnicodeDecodeError)
+        reason = describe_error(error) if is_text else "it is no text in UTF-8"
+        line = f"{path}: cannot be read as a CSV with the columns slide and case ({reason}); save it as CSV in UTF-8"
+        raise (DatasetNotFoundError if is_missing else DatasetError)(line) from error
 
 
 def assign_slides_by_table(
@@ -127,11 +147,17 @@ def _drop_repeated(entries: Iterable[SlideEntry]) -> list[SlideEntry]:
     return list(unique.values())
 
 
+def _make_safe_name(name: str) -> str:
+    """Return a name that can name a shard: no leading point, and nothing that is no text or that a system forbids."""
+    readable = name.encode("utf-8", "replace").decode()
+    return re.sub(r"^\.|[/\\\0-\x1f\x7f]", "_", readable) or "_"
+
+
 def _unique_stems(entries: Sequence[SlideEntry]) -> Iterator[str]:
     """Yield a unique stem for each slide, also on file systems that ignore case."""
     taken: set[str] = set()
     for path in (entry.path for entry in entries):
-        file_stem = path.name if path.is_dir() else path.stem
+        file_stem = _make_safe_name(path.name if path.is_dir() else path.stem)
         stem, number = file_stem, 1
         while stem.casefold() in taken:
             number += 1

@@ -6,6 +6,7 @@ import json
 import math
 from dataclasses import asdict, dataclass, fields
 
+from wsisr.bounds import MAX_SPEC_CHARACTERS
 from wsisr.errors import ModelError
 from wsisr.imaging.units import index_of_nearest_magnification
 
@@ -79,13 +80,15 @@ class ModelSpec:
 
     @classmethod
     def from_json(cls, text: str) -> ModelSpec:
-        """Parse and check a spec. Raises `ModelError`, or `RecursionError` for JSON nested too deeply."""
+        """Parse and check a spec. Raises `ModelError`."""
         try:
+            if len(text) > MAX_SPEC_CHARACTERS:
+                raise ValueError("too long")
             values = json.loads(text)
             finest, coarsest = map(float, values.pop("input_mpp"))
             classes = tuple(map(float, values.pop("magnifications", ())))
             return cls(input_mpp=(finest, coarsest), magnifications=classes, **values)
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
+        except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError) as error:
             names = ", ".join(field.name for field in fields(cls))
             raise ModelError(f"model spec is not readable; it holds exactly {names}") from error
 

@@ -36,8 +36,6 @@ def read_model_spec(path: Path) -> ModelSpec:
         return ModelSpec.from_json(text)
     except ModelError as error:
         raise ModelError(f"{path}: {error}") from error
-    except RecursionError as error:
-        raise ModelError(f"{path}: model spec is not readable; its JSON is nested too deeply") from error
 
 
 def is_third_party(path: Path) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import openslide
 
+from wsisr.bounds import MAX_ASSOCIATED_PX
 from wsisr.errors import SlideError, describe_error
 from wsisr.imaging.geometry import Size
 from wsisr.imaging.pixels import Rgb
@@ -12,9 +13,6 @@ from wsisr.slides.readers.openslide import composite_over_white
 from wsisr.slides.readers.tiff import is_tiff, open_tiff
 from wsisr.slides.readers.tiff_segments import DECODING_ERRORS
 from wsisr.slides.slide import SlideInfo
-
-MAX_ASSOCIATED_PX = 2**26
-"""More pixels than any scanner's associated image has; a larger size is a damaged header."""
 
 
 def read_associated_image(info: SlideInfo, name: str) -> Rgb:

@@ -23,6 +23,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TypeAlias
 
+from wsisr.bounds import MAX_ICC_BYTES, MAX_LEVELS, MAX_SLIDE_PX
 from wsisr.errors import SlideError, SlideNotFoundError
 from wsisr.files import is_zarr
 from wsisr.imaging.geometry import Size
@@ -85,7 +86,7 @@ def open_slide(
     file = _resolve_slide_file(Path(path))
     given = None if mpp is None else _require_plausible_mpp(file, mpp)
     state_before = None if file.is_dir() else read_file_state(file)
-    slide = _open_with_best_reader(file, series, lambda info: _resolve_pixel_size(info, given, estimate))
+    slide = _open_with_best_reader(file, series, lambda info: _resolve_pixel_size(_limit(info), given, estimate))
     slide = UnchangedSlide(slide, state_before)
     if series and slide.info.series_number != series:
         slide.close()
@@ -95,6 +96,18 @@ def open_slide(
     if orientation.isdecimal() and int(orientation) in TURNS:
         slide = TurnedSlide(slide, int(orientation))
     return slide if slide.info.pixel_aspect == (1.0, 1.0) else SquarePixelSlide(slide)
+
+
+def _limit(info: SlideInfo) -> SlideInfo:
+    """Return the facts without a colour profile larger than any. Raises `SlideError` for a size that no slide has."""
+    if info.size.pixel_count > MAX_SLIDE_PX or not info.size.pixel_count:
+        raise SlideError(f"{info.path}: claims {info.size} px, which no slide has; the file is damaged, copy it again")
+    if len(info.levels) > MAX_LEVELS:
+        raise SlideError(f"{info.path}: has {len(info.levels)} levels, more than {MAX_LEVELS}; give a slide")
+    if info.icc is None or len(info.icc) <= MAX_ICC_BYTES:
+        return info
+    warning = f"its colour profile of {len(info.icc)} bytes, more than {MAX_ICC_BYTES}, is left out"
+    return replace(info, icc=None, warnings=(*info.warnings, warning))
 
 
 def _open_with_best_reader(

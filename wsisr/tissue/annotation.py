@@ -15,6 +15,7 @@ import warnings
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -23,17 +24,19 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from wsisr.bounds import (
+    MAX_DRAWN_PX,
+    MAX_GEOJSON_BYTES,
+    MAX_GEOJSON_VALUES,
+    MAX_MASK_PX,
+    MAX_OUTLINE_PX,
+    PICTURE_FORMATS,
+)
 from wsisr.errors import ConfigError, ConfigNotFoundError, describe_error
 from wsisr.imaging.geometry import Box, Size
 from wsisr.tissue.map import BoolMask, TissueMap
 
-MAX_GEOJSON_BYTES = 256_000_000
-"""Largest GeoJSON file that is read."""
-
 MASK_ADVICE = "give a picture whose tissue is not black (PNG, JPEG, TIFF), a GeoJSON file, auto or none"
-
-MAX_MASK_PX = 64_000_000
-"""Most pixels of a mask picture, and of the mask that polygons are drawn on."""
 
 MIN_DOWNSAMPLE = 4
 """Least level-0 px per px of the mask that polygons are drawn on."""
@@ -46,8 +49,6 @@ IGNORED_CLASS = "Ignore*"
 
 _GZIP_MAGIC = b"\x1f\x8b"
 _GZIP_WINDOW = 31  # zlib's code for a gzip header and its largest window
-
-Rings = list[npt.NDArray[np.int32]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,8 +116,8 @@ def _load_mask_picture(path: Path) -> BoolMask:
     """Load which pixels of a picture are not black. Raises `ConfigError`."""
     try:
         with (
-            warnings.catch_warnings(action="ignore", category=Image.DecompressionBombWarning),
-            Image.open(path) as picture,
+            warnings.catch_warnings(action="ignore"),  # Pillow warns of a large picture, and of damage that it repairs
+            Image.open(path, formats=PICTURE_FORMATS) as picture,
         ):
             if picture.width * picture.height > MAX_MASK_PX:
                 raise ConfigError(f"{path}: {picture.width} x {picture.height} px is too large; shrink the mask")
@@ -176,15 +177,22 @@ def read_geojson(path: Path, canvas: Canvas) -> TissueMap:
         raise ConfigError(
             f"{path}: is not GeoJSON of polygons ({describe_error(error)}); export it from QuPath"
         ) from error
-    return canvas.choose_map(path, lambda area: _draw_polygons(polygons, (area.left, area.top), factor, shape))
+    try:
+        return canvas.choose_map(path, lambda area: _draw_polygons(polygons, (area.left, area.top), factor, shape))
+    except ValueError as error:
+        raise ConfigError(f"{path}: {error}; merge them, or leave out what is not tissue") from error
 
 
 def _load_json(path: Path) -> Any:
     try:
-        if path.stat().st_size > MAX_GEOJSON_BYTES:
+        with path.open("rb") as file:
+            data = file.read(MAX_GEOJSON_BYTES + 1)
+        if len(data) > MAX_GEOJSON_BYTES:
             raise _make_size_error(path)
-        data = path.read_bytes()
-        return json.loads(_decompress(path, data) if data.startswith(_GZIP_MAGIC) else data)
+        text = _decompress(path, data) if data.startswith(_GZIP_MAGIC) else data
+        if text.count(b",") > MAX_GEOJSON_VALUES:  # before they are parsed: each takes several times its text in memory
+            raise ConfigError(f"{path}: holds more than {MAX_GEOJSON_VALUES} values; leave out what is not tissue")
+        return json.loads(text)
     except OSError as error:
         error_type = ConfigNotFoundError if isinstance(error, FileNotFoundError) else ConfigError
         raise error_type(f"{path}: cannot be read ({error.strerror}); give a GeoJSON file") from error
@@ -220,7 +228,7 @@ class Polygon:
 
 def _parse_polygon(rings: list[Any], ignored: bool) -> Polygon:
     arrays = [np.asarray(ring, np.float64)[:, :2] for ring in rings]
-    if not all(np.isfinite(ring).all() for ring in arrays):
+    if not arrays or not all(ring.shape[1] == 2 and np.isfinite(ring).all() for ring in arrays):
         raise ValueError("a coordinate is not a number")
     return Polygon(arrays, ignored)
 
@@ -249,29 +257,34 @@ def _is_ignored(feature: dict[str, Any]) -> bool:
 
 
 def _draw_polygons(polygons: list[Polygon], origin: tuple[int, int], factor: int, shape: tuple[int, int]) -> BoolMask:
-    """Draw polygons that count from an origin into a mask of the slide, shrunk by a factor."""
+    """Draw polygons that count from an origin into a mask of the slide, shrunk by a factor.
+
+    Their edges count as inside, also those of holes. Raises `ValueError` where drawing would take too long.
+    """
     mask, ignored = np.zeros(shape, np.uint8), np.zeros(shape, np.uint8)
+    height, width = shape
+    rings = [ring for polygon in polygons for ring in polygon.rings]
+    corners = np.floor((np.concatenate(rings) + origin) / factor) if rings else np.zeros((0, 2))
+    _refuse_excessive_drawing(polygons, np.clip(corners, 0, (width, height)))
+    limit = 4 * max(width, height)  # OpenCV takes coordinates of 32 bits
+    placed = iter(np.split(np.clip(corners, -limit, limit).astype(np.int32), np.cumsum([len(ring) for ring in rings])))
     for polygon in polygons:
-        rings = [(ring + origin) / factor for ring in polygon.rings]
-        _draw_polygon(ignored if polygon.ignored else mask, rings)
+        cv2.fillPoly(ignored if polygon.ignored else mask, list(islice(placed, len(polygon.rings))), 1)
     if ignored.any():
         # Its edge stays tissue, for a pixel of the mask there holds some of it.
         mask[cv2.erode(ignored, np.ones((3, 3), np.uint8)) > 0] = 0
     return mask.astype(bool)
 
 
-def _draw_polygon(mask: npt.NDArray[np.uint8], rings: list[npt.NDArray[np.float64]]) -> None:
-    """Draw one polygon into the mask, in place. Its edges count as inside, also those of its holes."""
-    height, width = mask.shape
-    corners = np.concatenate(rings)
-    left, top = np.clip(np.floor(corners.min(axis=0)), 0, (width, height)).astype(int)
-    right, bottom = np.clip(np.ceil(corners.max(axis=0)) + 1, 0, (width, height)).astype(int)
-    if left < right and top < bottom:
-        part = np.zeros((bottom - top, right - left), np.uint8)
-        limit = 4 * max(width, height)  # OpenCV takes coordinates of 32 bits
-        shapes: Rings = [np.clip(np.floor(ring - (left, top)), -limit, limit).astype(np.int32) for ring in rings]
-        cv2.fillPoly(part, shapes, 1)
-        mask[top:bottom, left:right] |= part
+def _refuse_excessive_drawing(polygons: list[Polygon], corners: npt.NDArray[np.float64]) -> None:
+    """Raise `ValueError` where polygons, whose corners are given in px of the mask, lie on each other too often."""
+    sizes = [sum(map(len, polygon.rings)) for polygon in polygons]
+    starts = np.cumsum([0, *sizes])[:-1]
+    if not len(corners):
+        return
+    sides = np.maximum.reduceat(corners, starts) - np.minimum.reduceat(corners, starts) + 1
+    if sides.prod(axis=1).sum() > MAX_DRAWN_PX or np.abs(np.diff(corners, axis=0)).sum() > MAX_OUTLINE_PX:
+        raise ValueError(f"its {len(polygons)} polygons overlap too often to be drawn")
 
 
 def _make_tissue_map(mask: BoolMask, path: Path) -> TissueMap:

@@ -12,6 +12,7 @@ import torch
 from tests.models.contract import UpscalerContract
 from tests.support.networks import make_small_network, make_small_spec
 from tests.support.samples import make_noise, upscale_pixels
+from wsisr.bounds import MAX_ONNX_BYTES
 from wsisr.errors import DeviceError, ModelError, OutputError
 from wsisr.imaging.geometry import Size
 from wsisr.models.catalog import find_model
@@ -24,7 +25,7 @@ from wsisr.upscaling.plan import UpscaleOptions, training_range_warning
 onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
 
-from wsisr.models.backends.onnx_file import MAX_FILE_BYTES, RECEPTIVE_FIELD_KEY, read_onnx  # noqa: E402
+from wsisr.models.backends.onnx_file import RECEPTIVE_FIELD_KEY, read_onnx  # noqa: E402
 
 SPEC = ModelSpec("masrgan", 2, 8, 1, 5, (0.5, 1))
 TILES = np.stack([make_noise(Size(20, 15), seed) for seed in range(3)])
@@ -175,7 +176,7 @@ def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
 def test_a_file_without_end_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "huge.onnx"
     with path.open("wb") as file:
-        file.truncate(MAX_FILE_BYTES + 1)  # sparse
+        file.truncate(MAX_ONNX_BYTES + 1)  # sparse
     with pytest.raises(ModelError, match="larger than"):
         load_upscaler(path, scale=2)
 

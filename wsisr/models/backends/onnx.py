@@ -136,8 +136,9 @@ def create_session(file: OnnxFile, device: str) -> Any:
     if device not in ("auto", "cpu"):
         # Without this, ONNX Runtime computes on the CPU if CUDA does not work, and says nothing.
         options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
+    options.add_session_config_entry("session.load_model_format", "ONNX")  # it has one of its own, which is not checked
     try:
-        session = onnxruntime.InferenceSession(file.content, options, providers=wanted)
+        session = _start_session(file, options, wanted, may_fall_back=device == "auto")
     except ONNX_RUNTIME_ERRORS as error:
         where = "" if device in ("auto", "cpu") else f" on {device}"
         raise ModelError(f"{file.path}: ONNX Runtime cannot run it{where}: {describe_error(error)}") from error
@@ -145,6 +146,22 @@ def create_session(file: OnnxFile, device: str) -> Any:
         actual = session.get_providers()[0]
         raise DeviceError(f"ONNX Runtime computes on {actual} instead of {device}; choose another --device")
     return session
+
+
+def _start_session(
+    file: OnnxFile, options: Any, providers: list[tuple[str, dict[str, int]]], *, may_fall_back: bool = False
+) -> Any:
+    """Start a session with the first providers that work: a driver may be missing. ONNX Runtime would print that."""
+    try:
+        return onnxruntime.InferenceSession(
+            file.content, options, providers=providers, enable_fallback=0, read_config_from_model=0
+        )
+    except UnicodeDecodeError as error:  # its message repeats a name in the file
+        raise ModelError(f"{file.path}: holds names that are no text; export it again") from error
+    except RuntimeError:
+        if not may_fall_back or len(providers) < 2:
+            raise
+        return _start_session(file, options, providers[-1:])
 
 
 def _select_providers(device: str) -> list[tuple[str, dict[str, int]]]:

@@ -6,12 +6,13 @@ size is limited, it may not refer to other files, and it can run only the operat
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from wsisr.bounds import MAX_ONNX_BYTES, MAX_RECEPTIVE_FIELD_PX
 from wsisr.errors import ModelError, ModelNotFoundError, describe_error
+from wsisr.models.backends.onnx_checks import refuse_excessive_claims, refuse_other_files
 from wsisr.models.spec import ModelSpec
 from wsisr.models.weights_header import SPEC_KEY
 
@@ -20,9 +21,6 @@ RECEPTIVE_FIELD_KEY = "wsisr.context"
 
 WEIGHTS_KEY = "wsisr.weights.sha256"
 """Metadata key of the digest of the weights file that was exported."""
-
-MAX_FILE_BYTES = 512 << 20
-MAX_RECEPTIVE_FIELD = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,28 +39,28 @@ def read_onnx(path: Path) -> OnnxFile:
     """Read and check a file. Raises `ModelError` if it is no ONNX file, is too large, or refers to other files."""
     content = _read_content(path)
     model = _parse_model(path, content)
-    if any(_is_external(tensor) for tensor in _iterate_tensors(model.graph)):
-        raise ModelError(f"{path}: stores tensors in other files; export it again as one file")
     metadata = {entry.key: entry.value for entry in model.metadata_props}
-    if SPEC_KEY not in metadata:
-        return OnnxFile(path, content, None, 0)
     try:
+        refuse_other_files(model)
+        refuse_excessive_claims(model)
+        if SPEC_KEY not in metadata:
+            return OnnxFile(path, content, None, 0)
         return OnnxFile(path, content, ModelSpec.from_json(metadata[SPEC_KEY]), _parse_receptive_field(metadata))
-    except (ModelError, RecursionError) as error:
-        raise ModelError(f"{path}: {describe_error(error)}") from error
+    except ModelError as error:
+        raise ModelError(f"{path}: {error}") from error
 
 
 def _read_content(path: Path) -> bytes:
     try:
         with path.open("rb") as file:
-            content = file.read(MAX_FILE_BYTES + 1)
+            content = file.read(MAX_ONNX_BYTES + 1)
     except OSError as error:
         error_type = ModelNotFoundError if isinstance(error, FileNotFoundError) else ModelError
         raise error_type(
             f"{path}: cannot be read ({error.strerror or describe_error(error)}); give another file"
         ) from error
-    if len(content) > MAX_FILE_BYTES:
-        raise ModelError(f"{path}: larger than {MAX_FILE_BYTES >> 20} MiB; give a smaller network")
+    if len(content) > MAX_ONNX_BYTES:
+        raise ModelError(f"{path}: larger than {MAX_ONNX_BYTES >> 20} MiB; give a smaller network")
     return content
 
 
@@ -76,25 +74,9 @@ def _parse_model(path: Path, content: bytes) -> Any:
         raise ModelError(f"{path}: not a whole ONNX file; copy it again") from error
 
 
-def _iterate_tensors(graph: Any) -> Iterator[Any]:
-    """Yield every tensor of a graph, also those in the attributes of its nodes."""
-    yield from graph.initializer
-    yield from (part for sparse in graph.sparse_initializer for part in (sparse.values, sparse.indices))
-    for attribute in (attribute for node in graph.node for attribute in node.attribute):
-        yield attribute.t
-        yield from attribute.tensors
-        for inner in (attribute.g, *attribute.graphs):
-            if inner.node or inner.initializer:
-                yield from _iterate_tensors(inner)
-
-
-def _is_external(tensor: Any) -> bool:
-    return bool(tensor.external_data) or tensor.data_location == tensor.EXTERNAL
-
-
 def _parse_receptive_field(metadata: dict[str, str]) -> int:
     """Read a whole number of pixels. Nine digits at most are converted before the comparison: the text may be long."""
     text = metadata.get(RECEPTIVE_FIELD_KEY, "")
-    if not text.isdecimal() or not int(text[:9]) <= MAX_RECEPTIVE_FIELD:
-        raise ModelError(f"its receptive field is not a number of px up to {MAX_RECEPTIVE_FIELD}; export it again")
+    if not text.isdecimal() or not int(text[:9]) <= MAX_RECEPTIVE_FIELD_PX:
+        raise ModelError(f"its receptive field is not a number of px up to {MAX_RECEPTIVE_FIELD_PX}; export it again")
     return int(text)

@@ -13,6 +13,7 @@ from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
+from wsisr.bounds import MAX_DICOM_FILES
 from wsisr.errors import SlideError
 from wsisr.files import is_dicom
 from wsisr.imaging.geometry import Size
@@ -20,9 +21,6 @@ from wsisr.slides.level_geometry import LevelRecord
 from wsisr.slides.pixel_size import PixelSize, derive_pixel_size
 from wsisr.slides.readers.dicom_header import DicomHeader, read_dicom_header
 from wsisr.slides.slide import SlideInfo
-
-_MAX_FILES = 100_000
-"""Files of a folder that are looked at: a slide in concatenations of one frame each has fewer."""
 
 _MAX_SEARCHED_FOLDERS, _MAX_LOOKED_AT = 1000, 20
 """Folders below a given one that are searched for DICOM files, and files of each that are looked at."""
@@ -99,7 +97,7 @@ def complete_dicom_facts(info: SlideInfo) -> SlideInfo:
 
 def _read_headers(folder: Path) -> Iterator[tuple[Path, DicomHeader | None]]:
     """Yield each DICOM file of a folder, by name, with its header; None for one that cannot be read."""
-    for path in sorted(islice(folder.iterdir(), _MAX_FILES)):
+    for path in sorted(islice(folder.iterdir(), MAX_DICOM_FILES)):
         with suppress(OSError):  # a file beside the slide that may not be read is none of it
             if is_dicom(path):
                 yield path, read_dicom_header(path)

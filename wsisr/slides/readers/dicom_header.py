@@ -11,16 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from wsisr.bounds import MAX_DICOM_DEPTH, MAX_DICOM_ELEMENTS, MAX_DICOM_NOTE_BYTES, MAX_DICOM_VALUE_BYTES
 from wsisr.files import is_dicom
 from wsisr.imaging.geometry import Size
 from wsisr.slides.pixel_size import parse_number
 
 WHOLE_SLIDE_CLASS = "1.2.840.10008.5.1.4.1.1.77.1.6"
 """SOP class of a VL Whole Slide Microscopy Image."""
-
-_MAX_ELEMENTS = 100_000
-_MAX_DEPTH = 16
-_MAX_VALUE_BYTES, _MAX_NOTE_BYTES = 4096, 2**24
 
 _FIRST_ELEMENT = 132
 """Bytes of the preamble and the magic before the first element."""
@@ -106,7 +103,7 @@ def read_dicom_header(path: Path) -> DicomHeader | None:
 
     Raises `OSError` where the file cannot be read.
     """
-    values = _read_values(path, _VALUES)
+    values = _read_values(path, _VALUES, MAX_DICOM_VALUE_BYTES)
     header = None if values is None else _make_header(values)
     return header if header and header.sop_class else None
 
@@ -116,13 +113,11 @@ def read_dicom_note(path: Path) -> bytes:
 
     Raises `OSError` where the file cannot be read.
     """
-    values = _read_values(path, _NOTE_VALUES, _MAX_NOTE_BYTES) or {}
+    values = _read_values(path, _NOTE_VALUES, MAX_DICOM_NOTE_BYTES) or {}
     return values.get((_NOTE,), b"") if _decode_text(values.get((_CREATOR,), b"")) == NOTE_CREATOR else b""
 
 
-def _read_values(
-    path: Path, wanted: frozenset[_Path], max_value_bytes: int = _MAX_VALUE_BYTES
-) -> Mapping[_Path, bytes] | None:
+def _read_values(path: Path, wanted: frozenset[_Path], max_value_bytes: int) -> Mapping[_Path, bytes] | None:
     """Read the wanted elements of a file, as far as it has them; None where it is damaged or no DICOM."""
     if not is_dicom(path):
         return None
@@ -191,7 +186,7 @@ class _HeaderParser:
 
     def _read_sequence(self, path: _Path, length: int) -> None:
         """Read the first item of a sequence and skip the others; all of them are skipped in one that is not kept."""
-        if len(path) > _MAX_DEPTH:
+        if len(path) > MAX_DICOM_DEPTH:
             raise _HeaderError("sequences within sequences")
         end = self._file_bytes if length == _UNDEFINED else self._file.tell() + length
         is_first = True
@@ -215,7 +210,7 @@ class _HeaderParser:
 
     def _read_tag(self) -> int:
         self._elements += 1
-        if self._elements > _MAX_ELEMENTS:
+        if self._elements > MAX_DICOM_ELEMENTS:
             raise _HeaderError("too many elements")
         return (self._read_number("<H") << 16) | self._read_number("<H")
 

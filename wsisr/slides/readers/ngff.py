@@ -14,15 +14,12 @@ from itertools import count, islice, takewhile
 from pathlib import Path
 from typing import Any
 
+from wsisr.bounds import MAX_LEVELS, MAX_ZARR_ARRAY_METADATA_BYTES, MAX_ZARR_METADATA_BYTES
 from wsisr.files import is_zarr
 from wsisr.imaging.units import is_unknown_unit, parse_length_unit
 from wsisr.slides.pixel_size import parse_number
 from wsisr.slides.readers.zarr_array import ZarrArrayError
 
-MAX_IMAGES = 1000
-"""Most images of one OME-Zarr that are listed; further ones are ignored."""
-
-_MAX_METADATA_BYTES = 16 * 2**20
 _MAX_VERSION_CHARACTERS = 40
 
 _OLD_AXES = "tczyx"
@@ -64,7 +61,10 @@ class ZarrImage:
     @property
     def level_folders(self) -> list[Path]:
         """The folder of each level. Raises `ZarrArrayError` where a path leads elsewhere."""
-        return [_join_level_path(self.folder, dataset["path"]) for dataset in self.multiscale["datasets"]]
+        datasets = self.multiscale["datasets"]
+        if len(datasets) > MAX_LEVELS:
+            raise ZarrArrayError(f"{len(datasets)} levels, more than {MAX_LEVELS},")
+        return [_join_level_path(self.folder, dataset["path"]) for dataset in datasets]
 
     @property
     def axis_mpp(self) -> tuple[float | None, float | None]:
@@ -123,15 +123,16 @@ def find_images(folder: Path) -> Iterator[ZarrImage]:
         _refuse_group(folder)
 
 
-def read_metadata_json(file: Path) -> dict[str, Any]:
+def read_metadata_json(file: Path, max_bytes: int = MAX_ZARR_METADATA_BYTES) -> dict[str, Any]:
     """Read a file of metadata. Raises `ZarrArrayError` where it is larger than any of an image."""
-    if file.stat().st_size > _MAX_METADATA_BYTES:
-        raise ZarrArrayError(f"metadata of {file.stat().st_size} bytes")
+    if file.stat().st_size > max_bytes:
+        raise ZarrArrayError(f"metadata of {file.stat().st_size} bytes, more than {max_bytes},")
     return dict(json.loads(file.read_bytes()))
 
 
 def read_array_metadata(folder: Path) -> dict[str, Any]:
-    return read_metadata_json(folder / ("zarr.json" if (folder / "zarr.json").is_file() else ".zarray"))
+    file = folder / ("zarr.json" if (folder / "zarr.json").is_file() else ".zarray")
+    return read_metadata_json(file, MAX_ZARR_ARRAY_METADATA_BYTES)
 
 
 def _list_images_in_group(group: Path, group_name: str = "") -> Iterator[ZarrImage]:

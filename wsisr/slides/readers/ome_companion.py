@@ -9,7 +9,8 @@ from pathlib import Path
 
 import tifffile
 
-from wsisr.slides.readers.ome_xml import MAX_XML_CHARACTERS, find_companion_name
+from wsisr.bounds import MAX_XML_CHARACTERS
+from wsisr.slides.readers.ome_xml import find_companion_name
 
 _TIFF_SUFFIXES = (".tif", ".tiff", ".btf")
 

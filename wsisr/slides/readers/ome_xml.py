@@ -5,18 +5,21 @@ The image is the one of the slide's size; of several, the one whose first plane 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from xml.etree import ElementTree
 
+from wsisr.bounds import MAX_OME_PLANES, MAX_XML_CHARACTERS, MAX_XML_TAGS
 from wsisr.imaging.geometry import Size
 from wsisr.imaging.units import is_unknown_unit, parse_length_unit
 from wsisr.slides.pixel_size import PixelSize, derive_pixel_size, parse_number
 
-MAX_XML_CHARACTERS = 64 * 2**20
-
 _DEFAULT_UNIT = "µm"
 """Unit of physical sizes that name none, by the schema."""
+
+_BLOCK_COUNTS = ("IFD", "PlaneCount", "NumPlanes", "FirstZ", "FirstC", "FirstT")
+"""Attributes of TiffData that count planes."""
 
 _PRIMARY_OF_NAME = {"red": 0, "r": 0, "green": 1, "g": 1, "blue": 2, "b": 2}
 _PRIMARY_OF_COLOUR = {0xFF0000: 0, 0x00FF00: 1, 0x0000FF: 2}
@@ -47,9 +50,35 @@ class ImagePlace:
     """The file's own UUID, as OME-XML refers to it; None where it stands in that OME-XML."""
 
 
-def is_safe_xml(text: str) -> bool:
-    """Whether a document is of bounded length and declares no entities, by which a short text can swell to any size."""
-    return len(text) <= MAX_XML_CHARACTERS and "<!DOCTYPE" not in text and "<!ENTITY" not in text
+def describe_excess(text: str) -> str:
+    """Return in words what a document claims beyond the bounds, for any library that parses it; empty where nothing.
+
+    A text that is no XML passes. Entities are refused, by which a short text can swell to any size.
+    """
+    excess = _describe_excessive_text(text)
+    root = _parse_document(text) if "<" in text else None
+    planes = 0 if root is None else max(_list_claimed_planes(root), default=0)
+    return f"counts {planes:.4g} planes, more than {MAX_OME_PLANES}" if planes > MAX_OME_PLANES else excess
+
+
+def _describe_excessive_text(text: str) -> str:
+    if len(text) > MAX_XML_CHARACTERS:
+        return f"has more than {MAX_XML_CHARACTERS} characters"
+    if "<!DOCTYPE" in text or "<!ENTITY" in text:
+        return "declares XML entities"
+    return f"has more than {MAX_XML_TAGS} XML tags" if text.count("<") > MAX_XML_TAGS else ""
+
+
+def _list_claimed_planes(root: ElementTree.Element) -> Iterator[float]:
+    """Yield all counts of planes in OME-XML; for them tifffile makes lists before it looks for any plane."""
+    for pixels in root.iterfind(".//{*}Pixels"):
+        yield math.prod(max(1.0, parse_number(pixels.get(f"Size{axis}")) or 1) for axis in "ZCT")
+        for block in pixels.iterfind("{*}TiffData"):
+            yield from (parse_number(block.get(name)) or 0 for name in _BLOCK_COUNTS)
+    for along in root.iter():
+        if along.tag[:-1].endswith("Along") and "Start" in along.keys():
+            start, end, step = (parse_number(along.get(name)) for name in ("Start", "End", "Step"))
+            yield abs((end or 0) - (start or 0)) / abs(step or 1)
 
 
 def parse_ome_facts(xml: str, size: Size, place: ImagePlace = ImagePlace()) -> OmeFacts:
@@ -97,7 +126,7 @@ def parse_uuid(xml: str) -> str | None:
 
 
 def _parse_document(xml: str) -> ElementTree.Element | None:
-    if not is_safe_xml(xml):
+    if _describe_excessive_text(xml):
         return None
     try:
         return ElementTree.fromstring(xml)

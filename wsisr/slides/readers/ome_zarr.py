@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from wsisr.bounds import MAX_SERIES, MAX_XML_CHARACTERS
 from wsisr.errors import SlideError, describe_error
 from wsisr.files import find_outermost_zarr, is_zarr
 from wsisr.imaging.geometry import Box, Size
@@ -19,8 +20,8 @@ from wsisr.imaging.pixels import Rgb
 from wsisr.parallel.threads import ThreadTeam
 from wsisr.slides.level_geometry import LevelRecord
 from wsisr.slides.pixel_size import check_unit, derive_pixel_size, parse_number
-from wsisr.slides.readers.ngff import MAX_IMAGES, ZarrImage, find_images, read_array_metadata, read_metadata_json
-from wsisr.slides.readers.ome_xml import MAX_XML_CHARACTERS, parse_ome_facts
+from wsisr.slides.readers.ngff import ZarrImage, find_images, read_array_metadata, read_metadata_json
+from wsisr.slides.readers.ome_xml import parse_ome_facts
 from wsisr.slides.readers.tiled_level import TiledLevel
 from wsisr.slides.readers.zarr_array import ChunkedArray, ZarrArrayError, parse_array
 from wsisr.slides.readers.zarr_integrity import StoredCounts, adopt_stored_names
@@ -106,7 +107,7 @@ def open_zarr(path: Path, series: int | None = None) -> tuple[SlideInfo, tuple[Z
     """
     with _translate_errors(path):
         _refuse_single_array(path)
-        images = list(islice(find_images(path), MAX_IMAGES))
+        images = list(islice(find_images(path), MAX_SERIES))
         if not images:
             raise ValueError("no image")
         all_series = tuple(_make_series(image) for image in images)

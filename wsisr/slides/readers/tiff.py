@@ -21,7 +21,7 @@ from wsisr.imaging.pixels import Rgb
 from wsisr.parallel.threads import ThreadTeam
 from wsisr.slides.level_geometry import LevelRecord
 from wsisr.slides.pixel_size import PixelSize, check_unit, convert_resolution_to_mpp, derive_pixel_size
-from wsisr.slides.readers.ome_xml import OmeFacts, is_safe_xml
+from wsisr.slides.readers.ome_xml import OmeFacts, describe_excess
 from wsisr.slides.readers.tiff_description import parse_description
 from wsisr.slides.readers.tiff_segments import (
     DECODING_ERRORS,
@@ -38,6 +38,7 @@ from wsisr.slides.readers.tiff_segments import (
     reshape_raw_rows,
 )
 from wsisr.slides.readers.tiff_series import TiffSeries, list_tiff_series, read_ome_facts
+from wsisr.slides.readers.tiff_structure import refuse_excessive_structure
 from wsisr.slides.series import ImageSeries, choose_series, describe_default_choice
 from wsisr.slides.slide import Level, Slide, SlideInfo, compute_downsamples, make_read_error
 
@@ -228,14 +229,28 @@ def read_tiff_image(path: Path, series: int | None = None) -> TiffImage:
         )
 
 
+class _SlideTiff(tifffile.TiffFile):
+    """A TIFF without the kinds that are no slides: tifffile would look for their other files, and believe their counts."""
+
+    is_lsm = is_mmstack = is_ndtiff = is_fluoview = is_stk = is_sis = is_avs = is_eer = is_scanimage = is_nih = False
+    is_mdgel = False
+
+
 @contextmanager
 def open_tiff(path: Path) -> Iterator[Any]:
-    """Context: an open `tifffile.TiffFile`; whatever error parsing it raises inside becomes a `DamagedTiffError`."""
+    """Context: an open `tifffile.TiffFile`; whatever error parsing it raises inside becomes a `DamagedTiffError`.
+
+    Raises `SlideError` where it claims more than any slide has.
+    """
+    refuse_excessive_structure(path)
     try:
         # The XML of an OME-TIFF may name other files, which are none of the user's choice.
-        with tifffile.TiffFile(path, _multifile=False) as tiff:
-            if not len(tiff.pages) or not is_safe_xml(tiff.pages.first.description):
-                raise ValueError("no image" if not len(tiff.pages) else "its description is no plain text or XML")
+        with _SlideTiff(path, _multifile=False) as tiff:
+            if not len(tiff.pages):
+                raise ValueError("no image")
+            excess = describe_excess(tiff.pages.first.description)
+            if excess:
+                raise SlideError(f"{path}: its description {excess}; give a slide as its scanner wrote it")
             yield tiff
     except _PARSING_ERRORS as error:
         raise DamagedTiffError(f"{path}: a damaged TIFF ({describe_error(error)}); copy it again") from error

@@ -6,11 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from wsisr.bounds import MAX_DESCRIPTION_CHARACTERS
 from wsisr.imaging.units import is_unknown_unit, parse_length_unit
 from wsisr.slides.pixel_size import PixelSize, derive_pixel_size, parse_number
-
-_MAX_CHARACTERS = 2**20
-"""More than any such description has."""
 
 _IMAGEJ = "ImageJ="
 
@@ -41,7 +39,7 @@ class DescribedFacts:
 
 def parse_description(description: str) -> DescribedFacts:
     """Parse a description. Aperio's keys count wherever they stand: exports of crops and converters keep them."""
-    if len(description) > _MAX_CHARACTERS:
+    if len(description) > MAX_DESCRIPTION_CHARACTERS:
         return DescribedFacts()
     if description.startswith(_IMAGEJ):
         unit = _parse_entries(description, "\n").get("unit", "")

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import tifffile
 
+from wsisr.bounds import MAX_CACHED_ROW_BYTES, MAX_TIFF_SEGMENT_BYTES
 from wsisr.imaging.geometry import Size
 from wsisr.slides.readers.image_codecs import IMAGE_CODECS, ExpectedImage, ImageSizeError
 from wsisr.slides.readers.tiled_level import TiledLevel
@@ -25,12 +26,6 @@ Samples: TypeAlias = npt.NDArray[np.uint8]
 
 SegmentDecoder: TypeAlias = Callable[[bytes, int], Samples]
 """Decodes (stored bytes, index of the stored segment)."""
-
-MAX_SEGMENT_BYTES = 256 * 2**20
-"""Bytes that one compressed segment may decode to: more than any slide needs, less than a small machine has."""
-
-MAX_CACHED_ROW_BYTES = 768 * 2**20
-"""Limit in bytes for the strips that a row of boxes touches, all of which are cached."""
 
 _ROW_PX = 1024
 """Largest height of a row of boxes for which strips are cached."""
@@ -156,7 +151,8 @@ def _explain_page(page: Any, samples: int) -> str | None:
         f"is compressed with codec {page.compression:d}": page.compression not in _CODECS,
         "is YCbCr without JPEG": page.photometric == _YCBCR and page.compression not in (_JPEG, *IMAGE_CODECS),
         f"lists {len(page.dataoffsets)} of {_count_segments(page)} segments": contradiction is not None,
-        f"is compressed in segments of {segment} px": segment.pixel_count * 3 > MAX_SEGMENT_BYTES and not _is_raw(page),
+        f"is compressed in segments of {segment} px": segment.pixel_count * 3 > MAX_TIFF_SEGMENT_BYTES
+        and not _is_raw(page),
         f"is compressed in strips that are {segment.width} px wide": not _is_row_cacheable(page, segment),
     }
     return next((reason for reason, holds in reasons.items() if holds), None)
@@ -170,7 +166,7 @@ def _count_segments(page: Any) -> int:
 
 def has_oversized_tiles(page: Any) -> bool:
     """Whether a page's tiles are larger than any scanner's: for such tiles OpenSlide runs out of memory and aborts."""
-    return bool(page.is_tiled) and _read_segment_size(page).pixel_count * 3 > MAX_SEGMENT_BYTES
+    return bool(page.is_tiled) and _read_segment_size(page).pixel_count * 3 > MAX_TIFF_SEGMENT_BYTES
 
 
 def reshape_raw_rows(data: bytes, width: int, samples: int) -> Samples:

@@ -14,6 +14,8 @@ from typing import Any
 
 import numpy as np
 
+from wsisr.bounds import MAX_SERIES
+from wsisr.errors import SlideError
 from wsisr.imaging.geometry import Size
 from wsisr.slides.readers.ome_companion import load_ome_xml
 from wsisr.slides.readers.ome_xml import (
@@ -67,6 +69,8 @@ class TiffSeries:
 
 def list_tiff_series(path: Path, tiff: Any) -> list[TiffSeries]:
     """List the images of an open `tifffile.TiffFile`."""
+    if len(tiff.series) > MAX_SERIES:
+        raise SlideError(f"{path}: holds {len(tiff.series)} images, more than {MAX_SERIES}; give the file of a slide")
     images = [_make_series(path, tiff, series) for series in tiff.series]
     unmarked = [image for image in images if image.kind in _UNTOLD_KINDS and not image.refusal]
     others = [image for image in images if image not in unmarked]

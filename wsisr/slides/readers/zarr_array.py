@@ -24,11 +24,9 @@ import imagecodecs
 import numpy as np
 import numpy.typing as npt
 
+from wsisr.bounds import MAX_ZARR_CHUNK_BYTES
 from wsisr.errors import describe_error
 from wsisr.imaging.pixels import WHITE
-
-MAX_CHUNK_BYTES = 64 * 2**20
-"""Bytes that one chunk may decode to: more than any slide needs, less than a small machine has."""
 
 ChunkDecoder: TypeAlias = Callable[[bytes], bytes]
 ChunkIndex: TypeAlias = tuple[int, ...]
@@ -153,7 +151,7 @@ class ChunkedArray:
                 offset, count = np.frombuffer(opened.read(16), "<u8").tolist() or (0, 0)
             if offset == count == MISSING_CHUNK:
                 return None
-            if offset + count > file_bytes or count > 2 * MAX_CHUNK_BYTES:
+            if offset + count > file_bytes or count > 2 * MAX_ZARR_CHUNK_BYTES:
                 raise ValueError(f"{count} stored bytes in a file of {file_bytes}")
             opened.seek(offset)
             return opened.read(count)
@@ -274,7 +272,7 @@ def _parse_sizes(numbers: Sequence[Any]) -> tuple[int, ...]:
 def _parse_chunk_shape(numbers: Sequence[Any]) -> tuple[int, ...]:
     """Return the shape of a chunk that is small enough to be decoded."""
     chunk_shape = _parse_sizes(numbers)
-    is_bounded = 0 < math.prod(chunk_shape) <= MAX_CHUNK_BYTES
+    is_bounded = 0 < math.prod(chunk_shape) <= MAX_ZARR_CHUNK_BYTES
     _require(is_bounded, f"chunks of {' x '.join(map(str, chunk_shape))}")
     return chunk_shape
 
@@ -289,4 +287,4 @@ def _parse_fill_value(value: Any) -> int | None:
 
 def _require(condition: bool, problem: str) -> None:
     if not condition:
-        raise ZarrArrayError(problem)
+        raise ZarrArrayError(describe_error(ValueError(problem)))  # it may repeat a text of any length

@@ -13,6 +13,7 @@ import google_crc32c
 import numpy as np
 import numpy.typing as npt
 
+from wsisr.bounds import MAX_ZARR_FILES
 from wsisr.errors import describe_error
 from wsisr.slides.readers.zarr_array import (
     MISSING_CHUNK,
@@ -23,9 +24,6 @@ from wsisr.slides.readers.zarr_array import (
     ZarrArrayError,
     list_file_namings,
 )
-
-MAX_FILES = 10**7
-"""Most files of one array that are looked for: more than a slide has in chunks of 64 px, and listed in seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +83,7 @@ def find_damaged_indexes(array: ChunkedArray) -> Iterator[ChunkIndex]:
 
 
 def find_missing_files(array: ChunkedArray) -> Iterator[ChunkIndex]:
-    """Yield the index of each file that does not exist. Raises `ZarrArrayError` for more than `MAX_FILES` files."""
+    """Yield the index of each file that does not exist. Raises `ZarrArrayError` for more than `MAX_ZARR_FILES` files."""
     return _find_unlisted_files(array, _list_files(array.folder))
 
 
@@ -100,7 +98,7 @@ def read_shard_index(array: ChunkedArray, shard: ChunkIndex) -> npt.NDArray[np.u
 
 
 def _find_unlisted_files(array: ChunkedArray, existing: set[str]) -> Iterator[ChunkIndex]:
-    if math.prod(array.file_grid) > MAX_FILES:
+    if math.prod(array.file_grid) > MAX_ZARR_FILES:
         raise ZarrArrayError(f"an array of {math.prod(array.file_grid)} files")
     return (index for index in np.ndindex(array.file_grid) if array.file_name_of(index) not in existing)
 
