@@ -1,6 +1,6 @@
 """Bounds on what a file may claim, whatever its size: a small file can ask for any memory and any time.
 
-Each is far above what real files hold. Whatever is beyond one is refused with a line that names it, or ignored where the
+Each is far above what real files hold. Whatever is beyond one is refused with a line that names it, or ignored if its
 docstring says so. They are listed, with those of the libraries, in docs/inputs.md; `tests/test_bounds.py` takes a file
 below and one above each.
 """
@@ -74,6 +74,12 @@ MAX_ZARR_METADATA_BYTES = 16 * MIB
 
 MAX_ZARR_ARRAY_METADATA_BYTES = 64 * 1024
 """Bytes of the metadata of one of its arrays."""
+
+MAX_CZI_BLOCKS = 400_000
+"""Blocks that a CZI may list: a large slide in tiles of 512 px has a tenth of that."""
+
+MAX_CZI_BLOCK_PX = 2**26
+"""Pixels of one block of a CZI: four times as many as the camera of a slide scanner has."""
 
 MAX_MASK_PX = 64_000_000
 """Pixels of a mask picture, and of the mask that polygons are drawn on."""

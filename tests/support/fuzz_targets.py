@@ -8,7 +8,6 @@ import struct
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any, NamedTuple
@@ -39,6 +38,9 @@ MAX_READ_PX = 300_000
 """Pixels of a level up to which it is read as a whole; of others only corners and the middle."""
 
 _READ_PX = 96
+
+_DAMAGED_BEFORE = (ValueError, LookupError, ArithmeticError, TypeError, RecursionError, struct.error)
+"""What mutations raise where an earlier one has left nothing that they could change."""
 
 MAX_LINE = 700
 """Characters of a refusal besides the file's name."""
@@ -79,9 +81,7 @@ class FuzzTarget:
         mutations = (replace_json_value, replace_json_value, replace_numbers_in_text) if is_json else self.mutations
         for _ in range(random.choice((1, 1, 1, 2, 3))):
             mutate = random.choice(mutations)
-            with suppress(
-                ValueError, LookupError, ArithmeticError, TypeError, RecursionError, struct.error
-            ):  # damage of damage
+            with suppress(*_DAMAGED_BEFORE):
                 data = mutate(data, random)
         return data
 
@@ -91,11 +91,10 @@ def _write_tiffs(folder: Path) -> Sequence[Path]:
     aperio = (
         "Aperio Image Library v11.2.1\n200x150 [0,0 200x150] (64x64) JPEG/RGB Q=70|AppMag = 20|MPP = 0.5|Date = 1/2/20"
     )
-    pages = [(LEVELS[0], None), (LEVELS[1], aperio.replace("\n", "\nthumbnail "))]
     with tifffile.TiffWriter(folder / "aperio.svs") as writer:
         options: dict[str, Any] = {"photometric": "rgb", "metadata": None, "compression": "jpeg"}
         writer.write(LEVELS[0], description=aperio, tile=(64, 64), iccprofile=icc, **options)
-        writer.write(pages[1][0], description=aperio, rowsperstrip=16, **options)
+        writer.write(LEVELS[1], description=aperio, rowsperstrip=16, **options)
         writer.write(make_noise(Size(40, 40)), description="Aperio\nlabel 40x40", subfiletype=1, compression="lzw",
                      photometric="rgb", metadata=None)  # fmt: skip
     resolution: dict[str, Any] = {"resolution": (20_000, 20_000), "resolutionunit": "CENTIMETER"}
@@ -202,7 +201,7 @@ def _read_associated_images(slide: Slide) -> None:
 def _write_geojson(folder: Path) -> Sequence[Path]:
     ring = [[10, 10], [150, 12.5], [140, 100], [10, 10]]
     hole = [[30, 30], [40, 30], [40, 40], [30, 30]]
-    features = [
+    features: list[Any] = [
         {"type": "Feature", "id": "a", "geometry": {"type": "Polygon", "coordinates": [ring, hole]},
          "properties": {"objectType": "annotation", "classification": {"name": "Tumor", "color": [1, 2, 3]}}},
         {"type": "Feature", "geometry": {"type": "MultiPolygon", "coordinates": [[ring], [hole]]},
@@ -226,7 +225,7 @@ def _write_masks(folder: Path) -> Sequence[Path]:
         ("colour.jpg", mask, {}),
         ("colour.tif", mask, {"compression": "tiff_lzw"}),
     ):
-        picture.save(folder / name, **options)  # type: ignore[arg-type]
+        picture.save(folder / name, **options)
     return sorted(folder.iterdir())
 
 
@@ -240,7 +239,7 @@ def _exercise_marks(path: Path) -> None:
             tissue.mask_cells(Size(200, 150), Box(0, 0, 200, 150), 16)
 
 
-def _write_onnx_files(folder: Path) -> Sequence[Path]:
+def write_onnx_files(folder: Path) -> Sequence[Path]:
     import onnx
     from onnx import helper
 
@@ -335,7 +334,7 @@ TARGETS = {
     "dicom": FuzzTarget(_write_dicoms, exercise_slide),
     "geojson": FuzzTarget(_write_geojson, _exercise_marks, text_suffixes=(".json", ".geojson")),
     "masks": FuzzTarget(_write_masks, _exercise_marks),
-    "onnx": FuzzTarget(_write_onnx_files, _exercise_model),
+    "onnx": FuzzTarget(write_onnx_files, _exercise_model),
     "weights": FuzzTarget(_write_weights, _exercise_model, (*ANY_BYTES, replace_numbers_in_text)),
     "recipes": FuzzTarget(_write_recipes, _exercise_recipe, (*ANY_BYTES, *[replace_numbers_in_text] * 3)),
     "datasets": FuzzTarget(_write_datasets, _exercise_dataset, text_suffixes=(".json", ".jsonl")),

@@ -7,7 +7,7 @@ import re
 import struct
 from collections.abc import Callable, Iterator
 from random import Random
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 Mutation: TypeAlias = Callable[[bytes, Random], bytes]
 """Content of a file to damaged content; the same for the same state of the random numbers."""
@@ -63,7 +63,7 @@ def replace_words(data: bytes, random: Random) -> bytes:
     """Overwrite a number of 1 to 8 bytes, in either byte order, by one that programs stumble over."""
     size = random.choice((1, 2, 4, 8))
     at = min(_choose_place(len(data), random), max(0, len(data) - size))
-    number = random.choice(_NUMBERS) % 2 ** (8 * size)
+    number: int = random.choice(_NUMBERS) % 2 ** (8 * size)
     return data[:at] + number.to_bytes(size, random.choice(("little", "big"))) + data[at + size :]
 
 
@@ -102,7 +102,7 @@ def replace_tiff_field(data: bytes, random: Random) -> bytes:
     value_at = at + 4 + size
     if count * _TYPE_BYTES.get(kind, 1) > size:
         value_at = int(struct.unpack_from(f"{form}{'Q' if is_big else 'I'}", data, value_at)[0])
-    order = "little" if form == "<" else "big"
+    order: Literal["little", "big"] = "little" if form == "<" else "big"
     step = _TYPE_BYTES.get(kind, 1)
     places = {
         "type": (at + 2, 2),
@@ -113,9 +113,9 @@ def replace_tiff_field(data: bytes, random: Random) -> bytes:
     place, length = places[random.choice(("type", "count", "offset", "value", "value", "value"))]
     if place + length > len(data):
         return flip_bytes(data, random)
-    old = int.from_bytes(data[place : place + length], order)  # type: ignore[arg-type]
-    number = random.choice((*_NUMBERS, old + 1, old - 1, old * 2, old // 2, random.randrange(1, 20)))
-    stored = (number % 2 ** (8 * length)).to_bytes(length, order)  # type: ignore[arg-type]
+    old = int.from_bytes(data[place : place + length], order)
+    number: int = random.choice((*_NUMBERS, old + 1, old - 1, old * 2, old // 2, random.randrange(1, 20)))
+    stored = (number % int(2 ** (8 * length))).to_bytes(length, order)
     return data[:place] + stored + data[place + length :]
 
 

@@ -32,11 +32,8 @@ class DatasetSlide:
     @property
     def name(self) -> str:
         """Name of the slide in the manifest."""
-        return (
-            self.stem
-            if self.path.is_dir()
-            else f"{self.stem}{self.path.suffix and '.' + _make_safe_name(self.path.suffix[1:])}"
-        )
+        suffix = "" if self.path.is_dir() else self.path.suffix.replace("\\", "_")
+        return f"{self.stem}{suffix}".encode("utf-8", "replace").decode()
 
     @property
     def identity(self) -> dict[str, str]:

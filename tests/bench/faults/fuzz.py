@@ -10,6 +10,7 @@ same seed gives the same files in the same order.
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import os
 import resource
@@ -26,23 +27,15 @@ from tempfile import TemporaryDirectory
 
 from rich import print as show
 
-import cv2  # noqa: F401 - what is imported here is not imported in each process
-import onnxruntime  # noqa: F401
-import torch  # noqa: F401
-
-import wsisr.cli.info
-import wsisr.dataset.report.contents
-import wsisr.models.loading
-import wsisr.tissue.annotation
-import wsisr.training.stages
-import wsisr.models.backends.onnx
-import wsisr.models.backends.torch
 from tests.support.fuzz_targets import TARGETS, judge_mutant, make_samples, write_mutant
 
 LIMIT_S = 10.0
 LIMIT_BYTES = 10**9
 _ADDRESS_BYTES = 6 * 2**30
 """Addresses that a process may ask for beyond what it has, so that this machine survives what is looked for."""
+
+_IMPORTED = ("cli.info", "dataset.report.contents", "models.backends.onnx", "tissue.annotation", "training.stages")
+"""Modules of wsisr that the processes need, each imported once."""
 
 _KEPT_EACH = 5
 """Damaged files that are kept of each kind of fault."""
@@ -56,6 +49,8 @@ def main() -> None:
     parser.add_argument("--keep", type=Path, help="folder for the files that show a fault")
     parser.add_argument("--json", type=Path)
     asked = parser.parse_args()
+    for module in _IMPORTED:
+        importlib.import_module(f"wsisr.{module}")
     warnings.simplefilter("error")
     facts = {name: _fuzz_format(name, asked.minutes * 60, asked.seed, asked.keep) for name in asked.format or TARGETS}
     show(facts)

@@ -30,13 +30,13 @@ from tests.support.czi import (
     write_czi_pyramid,
 )
 from tests.support.samples import make_noise, make_noise_levels
+from wsisr.bounds import MAX_CZI_BLOCKS
 from wsisr.errors import SlideError
 from wsisr.imaging.geometry import Box, Size
 from wsisr.imaging.pixels import Rgb
 from wsisr.slides import open_slide
 from wsisr.slides.associated import read_associated_image
 from wsisr.slides.readers.czi import CziSlide
-from wsisr.slides.readers.czi_container import MAX_BLOCKS
 from wsisr.slides.scanner import identify_scanner, parse_scan_date
 
 LEVELS = make_noise_levels(Size(221, 180), Size(111, 90), Size(56, 45))
@@ -260,7 +260,7 @@ def change(path: Path, position: int, data: bytes) -> Path:
         (lambda _: 32 + 52, bytes(8), "recording was not finished"),
         (lambda _: 32 + 52, struct.pack("<q", 2**62), "there is no byte|too early"),
         (lambda _: 32 + 52, struct.pack("<q", 64), "no ZISRAWDIRECTORY at byte 64"),
-        (find_directory, struct.pack("<i", MAX_BLOCKS + 1), f"lists {MAX_BLOCKS + 1} blocks"),
+        (find_directory, struct.pack("<i", MAX_CZI_BLOCKS + 1), f"lists {MAX_CZI_BLOCKS + 1} blocks"),
         (find_directory, struct.pack("<i", 300), "cut off|damaged"),
         (lambda content: find_directory(content) + 128 + 18, struct.pack("<i", 2), "codec 2"),
         (lambda content: find_directory(content) + 128 + 32 + 16, struct.pack("<i", 2**30), "finest level|larger than"),

@@ -90,7 +90,7 @@ def _count_bytes(message: Any) -> int:
     """Return the bytes of an array, or of the array that a type describes; 0 for other messages, and where unknown."""
     kind = message.DESCRIPTOR.name
     if kind == "TensorProto":
-        return math.prod(message.dims) * _VALUE_BYTES
+        return int(math.prod(message.dims)) * _VALUE_BYTES
     if kind == "TensorShapeProto":
-        return math.prod(side.dim_value for side in message.dim) * _VALUE_BYTES
+        return int(math.prod(side.dim_value for side in message.dim)) * _VALUE_BYTES
     return 0

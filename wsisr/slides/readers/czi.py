@@ -17,6 +17,7 @@ from xml.etree import ElementTree
 import imagecodecs
 import numpy as np
 
+from wsisr.bounds import MAX_CZI_BLOCK_PX
 from wsisr.errors import SlideError
 from wsisr.imaging.geometry import Box, Size
 from wsisr.imaging.pixels import WHITE, Rgb
@@ -32,9 +33,6 @@ from wsisr.slides.slide import Level, Slide, SlideInfo, make_read_error, read_on
 
 CACHE_BYTES = 64 * 2**20
 """Decoded blocks cached per slide, as neighbouring boxes touch the same ones; never fewer than are decoded at once."""
-
-MAX_BLOCK_PX = 2**26
-"""Pixels of one block: four times as many as the camera of a slide scanner has."""
 
 _MAX_JPEG_XR_TAGS = 64
 """Tags in the header of a JPEG XR; cameras write a dozen."""
@@ -149,7 +147,7 @@ def _explain_refusal(scene: CziScene) -> str:
     unknown = next((block.codec for block in blocks if block.codec not in CODECS), None)
     if unknown is not None:
         return f"stores pixels in CZI codec {unknown}, which is not read; export the slide as OME-TIFF"
-    if max(block.stored.pixel_count for block in blocks) > MAX_BLOCK_PX:
+    if max(block.stored.pixel_count for block in blocks) > MAX_CZI_BLOCK_PX:
         return "has blocks larger than any camera's; the file is damaged, copy it again"
     return ""
 

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from wsisr.bounds import MAX_CZI_BLOCKS, MAX_XML_CHARACTERS
 from wsisr.imaging.geometry import Box, Size
-from wsisr.slides.readers.ome_xml import MAX_XML_CHARACTERS
 
 _MAGIC = b"ZISRAWFILE"
 _BLOCK_ID, _DIRECTORY_ID, _METADATA_ID = b"ZISRAWSUBBLOCK", b"ZISRAWDIRECTORY", b"ZISRAWMETADATA"
@@ -31,9 +31,6 @@ _BLOCK_HEADER = struct.Struct("<iiq")
 """Bytes of a block's own metadata, of its attachment, and of its pixels."""
 
 _DIRECTORY_HEAD_BYTES, _METADATA_HEAD_BYTES, _BLOCK_HEAD_BYTES = 128, 256, 256
-
-MAX_BLOCKS = 400_000
-"""Blocks that a directory may list: a large slide in tiles of 512 px has a tenth of that."""
 
 _MAX_DIMENSIONS = 16
 """Dimensions of a block; the format knows eleven."""
@@ -126,8 +123,8 @@ class CziFile:
 def read_czi_contents(path: Path) -> CziContents:
     """Read the directory and the metadata of a file.
 
-    Memory: some 500 bytes a block, at most `MAX_BLOCKS`. Raises `CziError` where the file contradicts the format, and
-    `OSError` where it cannot be read.
+    Memory: some 500 bytes a block, at most `MAX_CZI_BLOCKS`. Raises `CziError` where the file contradicts the format,
+    and `OSError` where it cannot be read.
     """
     file = CziFile(path)
     try:
@@ -145,7 +142,7 @@ def read_czi_contents(path: Path) -> CziContents:
 def _read_directory(file: CziFile, position: int) -> Iterator[CziBlock]:
     start, used = file.find_segment(position, _DIRECTORY_ID)
     (count,) = struct.unpack("<i", file.read(start, 4))
-    if not 0 < count <= MAX_BLOCKS:
+    if not 0 < count <= MAX_CZI_BLOCKS:
         raise CziError(f"its directory lists {count} blocks")
     most = count * (_ENTRY.size + _MAX_DIMENSIONS * _DIMENSION.size)
     entries = file.read(start + _DIRECTORY_HEAD_BYTES, max(0, min(most, used - _DIRECTORY_HEAD_BYTES)))

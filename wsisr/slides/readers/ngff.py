@@ -123,8 +123,12 @@ def find_images(folder: Path) -> Iterator[ZarrImage]:
         _refuse_group(folder)
 
 
-def read_metadata_json(file: Path, max_bytes: int = MAX_ZARR_METADATA_BYTES) -> dict[str, Any]:
+def read_metadata_json(file: Path) -> dict[str, Any]:
     """Read a file of metadata. Raises `ZarrArrayError` where it is larger than any of an image."""
+    return _read_json(file, MAX_ZARR_METADATA_BYTES)
+
+
+def _read_json(file: Path, max_bytes: int) -> dict[str, Any]:
     if file.stat().st_size > max_bytes:
         raise ZarrArrayError(f"metadata of {file.stat().st_size} bytes, more than {max_bytes},")
     return dict(json.loads(file.read_bytes()))
@@ -132,7 +136,7 @@ def read_metadata_json(file: Path, max_bytes: int = MAX_ZARR_METADATA_BYTES) -> 
 
 def read_array_metadata(folder: Path) -> dict[str, Any]:
     file = folder / ("zarr.json" if (folder / "zarr.json").is_file() else ".zarray")
-    return read_metadata_json(file, MAX_ZARR_ARRAY_METADATA_BYTES)
+    return _read_json(file, MAX_ZARR_ARRAY_METADATA_BYTES)
 
 
 def _list_images_in_group(group: Path, group_name: str = "") -> Iterator[ZarrImage]:

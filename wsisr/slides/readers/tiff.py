@@ -229,8 +229,8 @@ def read_tiff_image(path: Path, series: int | None = None) -> TiffImage:
         )
 
 
-class _SlideTiff(tifffile.TiffFile):
-    """A TIFF without the kinds that are no slides: tifffile would look for their other files, and believe their counts."""
+class _SlideTiff(tifffile.TiffFile):  # type: ignore[misc] # final, and no other way turns kinds off
+    """A TIFF without the kinds that are no slides: tifffile looks for their other files, and believes their counts."""
 
     is_lsm = is_mmstack = is_ndtiff = is_fluoview = is_stk = is_sis = is_avs = is_eer = is_scanimage = is_nih = False
     is_mdgel = False

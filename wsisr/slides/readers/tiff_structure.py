@@ -26,13 +26,14 @@ _MAX_TAGS = 4096
 class _Tag(NamedTuple):
     code: int
     kind: int
-    count: int
+    length: int
+    """Number of its values."""
     value_at: int
     """Where in the file its value begins."""
 
     @property
     def value_bytes(self) -> int:
-        return self.count * _TYPE_BYTES.get(self.kind, 0)
+        return self.length * _TYPE_BYTES.get(self.kind, 0)
 
 
 def refuse_excessive_structure(path: Path) -> None:
@@ -118,7 +119,7 @@ class _Walk:
         if tag.kind not in _OFFSET_TYPES:
             return
         width = _TYPE_BYTES[tag.kind]
-        for number in range(min(tag.count, MAX_TIFF_PAGES + 1)):
+        for number in range(min(tag.length, MAX_TIFF_PAGES + 1)):
             offset = self._read_number("Q" if width == 8 else "I", tag.value_at + number * width)
             if offset is None:
                 return

@@ -83,7 +83,7 @@ def find_damaged_indexes(array: ChunkedArray) -> Iterator[ChunkIndex]:
 
 
 def find_missing_files(array: ChunkedArray) -> Iterator[ChunkIndex]:
-    """Yield the index of each file that does not exist. Raises `ZarrArrayError` for more than `MAX_ZARR_FILES` files."""
+    """Yield the index of each file that does not exist. Raises `ZarrArrayError` for more than `MAX_ZARR_FILES`."""
     return _find_unlisted_files(array, _list_files(array.folder))
 
 
