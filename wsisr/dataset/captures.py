@@ -92,6 +92,4 @@ def _read_pixels(path: Path) -> Rgb:
                 )
             return np.asarray(image.convert("RGB"))
     except (OSError, UnidentifiedImageError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise SlideError(
-            f"{path}: cannot be read as a PNG or JPEG ({describe_error(error)}); leave it out, or convert it to one"
-        ) from error
+        raise SlideError(f"{path}: cannot be read as an image ({describe_error(error)}); leave it out") from error

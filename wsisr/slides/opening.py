@@ -46,13 +46,13 @@ from wsisr.slides.readers.openslide import OpenSlideSlide, detect_vendor, read_o
 from wsisr.slides.readers.tiff import (
     GENERIC_TIFF,
     ORIENTATION_PROPERTY,
-    DamagedTiffError,
     TiffImage,
     TiffSlide,
     is_tiff,
     read_tiff_image,
 )
 from wsisr.slides.readers.tiff_segments import TiffLevel
+from wsisr.slides.readers.tiff_structure import DamagedTiffError
 from wsisr.slides.slide import Slide, SlideInfo
 from wsisr.slides.unrecognised import describe_unrecognised_file, refuse_olympus_vsi
 from wsisr.slides.wrappers.aligned_levels import align_levels

@@ -38,7 +38,7 @@ from wsisr.slides.readers.tiff_segments import (
     reshape_raw_rows,
 )
 from wsisr.slides.readers.tiff_series import TiffSeries, list_tiff_series, read_ome_facts
-from wsisr.slides.readers.tiff_structure import refuse_excessive_structure
+from wsisr.slides.readers.tiff_structure import DamagedTiffError, refuse_excessive_structure
 from wsisr.slides.series import ImageSeries, choose_series, describe_default_choice
 from wsisr.slides.slide import Level, Slide, SlideInfo, compute_downsamples, make_read_error
 
@@ -87,10 +87,6 @@ _PARSING_ERRORS = (
 
 # tifffile logs every oddity of a file; without a handler Python would print them between our own lines.
 logging.getLogger("tifffile").addHandler(logging.NullHandler())
-
-
-class DamagedTiffError(SlideError):
-    """tifffile cannot parse a TIFF; OpenSlide still may."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,7 +236,7 @@ class _SlideTiff(tifffile.TiffFile):  # type: ignore[misc] # final, and no other
 def open_tiff(path: Path) -> Iterator[Any]:
     """Context: an open `tifffile.TiffFile`; whatever error parsing it raises inside becomes a `DamagedTiffError`.
 
-    Raises `SlideError` where it claims more than any slide has.
+    The same is raised where it claims more than any slide has.
     """
     refuse_excessive_structure(path)
     try:
@@ -250,7 +246,7 @@ def open_tiff(path: Path) -> Iterator[Any]:
                 raise ValueError("no image")
             excess = describe_excess(tiff.pages.first.description)
             if excess:
-                raise SlideError(f"{path}: its description {excess}; give a slide as its scanner wrote it")
+                raise DamagedTiffError(f"{path}: its description {excess}; give a slide as its scanner wrote it")
             yield tiff
     except _PARSING_ERRORS as error:
         raise DamagedTiffError(f"{path}: a damaged TIFF ({describe_error(error)}); copy it again") from error

@@ -23,6 +23,10 @@ _MAX_TAGS = 4096
 """Tags of a directory; tifffile reads no more either."""
 
 
+class DamagedTiffError(SlideError):
+    """tifffile cannot parse a TIFF, or must not; OpenSlide still may."""
+
+
 class _Tag(NamedTuple):
     code: int
     kind: int
@@ -37,7 +41,7 @@ class _Tag(NamedTuple):
 
 
 def refuse_excessive_structure(path: Path) -> None:
-    """Raise `SlideError` where a TIFF has more directories, or more bytes in their tags, than any slide.
+    """Raise `DamagedTiffError` where a TIFF has more directories, or more bytes in their tags, than any slide.
 
     A file that is cut off or no TIFF passes: the libraries say what is wrong with it.
     """
@@ -135,5 +139,5 @@ class _Walk:
     def _unpack(self, kind: str, data: bytes) -> int:
         return int(struct.unpack(f"{self._form}{kind}", data)[0])
 
-    def _make_error(self, problem: str) -> SlideError:
-        return SlideError(f"{self._path}: {problem}, as no slide has; the file is damaged, copy it again")
+    def _make_error(self, problem: str) -> DamagedTiffError:
+        return DamagedTiffError(f"{self._path}: {problem}, as no slide has; the file is damaged, copy it again")
