@@ -304,6 +304,7 @@ CASES = {
 ELSEWHERE = {
     *("MAX_ICC_BYTES", "MAX_DESCRIPTION_CHARACTERS", "MAX_PATCH_PX"),  # the tests below
     *("MAX_DICOM_ELEMENTS", "MAX_DICOM_DEPTH", "MAX_DICOM_VALUE_BYTES", "MAX_DICOM_FILES"),
+    "MAX_DICOM_NOTE_BYTES",  # tests/writing/layouts
     *("MAX_CZI_BLOCKS", "MAX_CZI_BLOCK_PX"),  # tests/slides/readers/test_czi.py
     "MAX_ONNX_BYTES",  # tests/models/backends/test_onnx.py
 }
