@@ -12,10 +12,15 @@ from wsisr.imaging.pixels import Rgb
 from wsisr.imaging.tiling import TileGrid, Tiling
 from wsisr.models.upscaler import Resampling
 
-sizes = st.builds(Size, st.integers(1, 90), st.integers(1, 90))
+sizes = st.builds(Size, st.integers(1, 48), st.integers(1, 48))
 tilings = st.integers(1, 40).flatmap(
     lambda step: st.builds(
-        Tiling, st.just(step), st.integers(0, 12), st.integers(0, step), st.sampled_from([1, 2, 7, 16])
+        Tiling,
+        st.just(step),
+        st.integers(0, 12),
+        st.integers(0, step),
+        st.sampled_from([1, 2, 7, 16]),
+        st.sampled_from([1, 2, 4]),
     )
 )
 
@@ -52,7 +57,7 @@ def test_input_boxes_stay_inside_the_image_and_contain_their_blend_box(size: Siz
 
 
 @given(sizes, tilings, st.integers(0, 99))
-def test_around_a_tile_the_halo_is_read_and_only_the_width_is_rounded_up(
+def test_around_a_tile_the_halo_is_read_and_little_more(
     size: Size, tiling: Tiling, around: int
 ) -> None:
     readable = Box.from_size(size).expand(around)
@@ -60,15 +65,26 @@ def test_around_a_tile_the_halo_is_read_and_only_the_width_is_rounded_up(
         needed = tile.blend_box.expand(tiling.halo_px).intersection(readable)
         assert readable.contains(tile.input_box)
         assert tile.input_box.contains(needed)
-        assert tile.input_box.rows == needed.rows
-        assert tile.input_box.width < needed.width + tiling.width_multiple
+        assert tile.input_box.bottom == needed.bottom
+        assert tile.input_box.height < needed.height + tiling.cell_px
+        assert tile.input_box.width < needed.width + tiling.width_multiple + 2 * (tiling.cell_px - 1)
 
 
 @given(sizes, tilings, st.integers(0, 99))
-def test_input_boxes_are_a_multiple_wide_or_as_wide_as_the_image(size: Size, tiling: Tiling, around: int) -> None:
+def test_input_boxes_are_a_multiple_wide_unless_the_image_ends(size: Size, tiling: Tiling, around: int) -> None:
     readable = Box.from_size(size).expand(around)
     for tile in TileGrid(size, tiling, readable):
-        assert tile.input_box.width % tiling.width_multiple == 0 or tile.input_box.columns == readable.columns
+        box = tile.input_box
+        ends = box.columns == readable.columns or (tiling.cell_px > 1 and box.right == readable.right)
+        assert box.width % tiling.width_multiple == 0 or ends
+
+
+@given(sizes, tilings, st.integers(0, 99))
+def test_input_boxes_begin_on_a_cell_of_what_can_be_read(size: Size, tiling: Tiling, around: int) -> None:
+    readable = Box.from_size(size).expand(around)
+    for tile in TileGrid(size, tiling, readable):
+        inside = tile.input_box.relative_to(readable)
+        assert inside.left % tiling.cell_px == inside.top % tiling.cell_px == 0
 
 
 @given(st.integers(1, 50), st.integers(0, 200), st.integers(0, 60))

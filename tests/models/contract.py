@@ -82,6 +82,7 @@ class UpscalerContract:
         """The core is the middle 7 x 5 px of an image that goes on for some px beyond the halo."""
         radius, scale = upscaler.info.receptive_field, upscaler.info.scale
         width, height = 7 + 2 * radius, 5 + 2 * radius
+        left, top = (margin * upscaler.info.cell_px for margin in (left, top))
         image = make_noise(Size(left + width + right, top + height + bottom))
         tile = image[top : top + height, left : left + width]
         enlarged, whole = upscaler(tile[None]), upscaler(image[None])

@@ -37,10 +37,14 @@ class Sampling:
         if self.limit_px < 1:
             raise ConfigError(f"a limit of {self.limit_px} px leaves nothing to evaluate; give 1 or more")
 
-    def choose_blocks(self, low: Size, scale: int, halo_px: int) -> list[EvaluationBlock]:
-        """Return the blocks to measure of an image of that size, each with a halo that ends at the image's edge."""
-        cores = _list_cores(low, self.block_px)
-        blocks = [EvaluationBlock(core, _expand_core(core, low, self.block_px, halo_px)) for core in cores]
+    def choose_blocks(self, low: Size, scale: int, halo_px: int, cell_px: int = 1) -> list[EvaluationBlock]:
+        """Return the blocks to measure of an image of that size, each with a halo that ends at the image's edge.
+
+        Input boxes begin on multiples of `cell_px`.
+        """
+        cores, whole = _list_cores(low, self.block_px), Box.from_size(low)
+        input_boxes = (_expand_core(core, low, self.block_px, halo_px).align_to(cell_px, whole) for core in cores)
+        blocks = list(map(EvaluationBlock, cores, input_boxes))
         if (low * scale).pixel_count <= self.limit_px:
             return blocks
         count = max(1, self.limit_px // (self.block_px * scale) ** 2)

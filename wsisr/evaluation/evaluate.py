@@ -63,7 +63,8 @@ def evaluate_level(
     scale, low_size = pair.scale, pair.low_size
     upscalers: tuple[Upscaler, ...] = (upscaler, Resampling("bicubic", scale), BackProjection(scale))
     halo_px = max(each.info.receptive_field for each in upscalers) + ssim_halo_px(scale)
-    blocks, scores = sampling.choose_blocks(low_size, scale, halo_px), ScoreAccumulator(len(upscalers))
+    blocks = sampling.choose_blocks(low_size, scale, halo_px, upscaler.info.cell_px)
+    scores = ScoreAccumulator(len(upscalers))
     yield Progress("evaluate", 0, len(blocks))
     for done, block in enumerate(blocks, 1):
         truth = pair.read_block(block)

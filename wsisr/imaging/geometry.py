@@ -67,6 +67,11 @@ class Box:
         left = max(self.left - missing + right - self.right, within.left)
         return Box(left, self.top, right, self.bottom)
 
+    def align_to(self, multiple: int, within: Box) -> Box:
+        """Return the box with its left and top edge moved outwards to a multiple, counted from those of `within`."""
+        left, top = self.left - (self.left - within.left) % multiple, self.top - (self.top - within.top) % multiple
+        return Box(left, top, self.right, self.bottom)
+
     def relative_to(self, other: Box) -> Box:
         """Return the same pixels in the coordinates of another box, whose top left corner is the origin."""
         return self.translate(-other.left, -other.top)

@@ -25,24 +25,34 @@ class Tiling:
     """Width of the strip in which two neighbours are blended; at most `core_px`."""
     width_multiple: int = 1
     """Input boxes are widened to a multiple of it, as far as the image extends."""
+    cell_px: int = 1
+    """Input boxes begin on multiples of it, counted from the edge of what can be read; see `UpscalerInfo.cell_px`."""
 
     def __post_init__(self) -> None:
-        if self.core_px < 1 or self.halo_px < 0 or not 0 <= self.feather_px <= self.core_px or self.width_multiple < 1:
+        lengths = self.core_px, self.width_multiple, self.cell_px
+        if min(lengths) < 1 or self.halo_px < 0 or not 0 <= self.feather_px <= self.core_px:
             raise ValueError(f"{self} cannot tile anything")
 
     @classmethod
-    def from_overlap(cls, core_px: int, overlap_px: int, receptive_field: int, width_multiple: int = 1) -> Tiling:
+    def from_overlap(
+        cls, core_px: int, overlap_px: int, receptive_field: int, *, width_multiple: int = 1, cell_px: int = 1
+    ) -> Tiling:
         """Return the tiling whose neighbouring input boxes overlap by `overlap_px`.
 
         If the overlap covers the receptive field, both sides of a seam are computed from the same pixels: no blending
         is needed, and less than `overlap_px` may be read. Otherwise half of the overlap is blended.
         """
         if overlap_px >= 2 * receptive_field:
-            return cls(core_px, halo_px=receptive_field, width_multiple=width_multiple)
+            return cls(core_px, halo_px=receptive_field, width_multiple=width_multiple, cell_px=cell_px)
         feather = min(overlap_px // 2, core_px)
         if (overlap_px - feather) % 2:  # the rest is halo, the same on both sides
             feather += 1 if feather < core_px else -1
-        return cls(core_px, (overlap_px - feather) // 2, feather, width_multiple)
+        return cls(core_px, (overlap_px - feather) // 2, feather, width_multiple, cell_px)
+
+    def fit_input_box(self, box: Box, readable: Box) -> Box:
+        """Return the box widened to the lengths that input boxes have, within what can be read."""
+        widened = box.align_to(self.cell_px, readable).widen_to_multiple(self.width_multiple, readable)
+        return widened.align_to(self.cell_px, readable)  # at the right edge it may have been widened to the left
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,9 +103,7 @@ class TileGrid:
             row=row,
             core=Box(left, top, left + step, top + step).intersection(whole),
             blend_box=reach,
-            input_box=reach.expand(margin)
-            .intersection(readable)
-            .widen_to_multiple(self.tiling.width_multiple, readable),
+            input_box=self.tiling.fit_input_box(reach.expand(margin).intersection(readable), readable),
         )
 
     @property

@@ -22,6 +22,9 @@ DEVICE_KINDS = ("auto", "cpu", "cuda", "tensorrt")
 CLASSIFYING_FAMILY = "mmsrnet"
 """The family of networks that classify magnifications."""
 
+HALF_RESOLUTION_FAMILY = "half"
+"""The family of networks whose features are computed for cells of 2 x 2 input pixels."""
+
 MAX_CLASSES = 16
 
 
@@ -61,6 +64,11 @@ class ModelSpec:
         finest, coarsest = self.input_mpp
         if not (math.isfinite(coarsest) and 0 < finest <= coarsest):
             raise ModelError(f"model spec: input_mpp = {finest:g} to {coarsest:g} um/px is no range of pixel sizes")
+
+    @property
+    def cell_px(self) -> int:
+        """Side of the squares of input pixels that the network computes together; see `UpscalerInfo.cell_px`."""
+        return 2 if HALF_RESOLUTION_FAMILY in (self.family, self.trunk) else 1
 
     def mpp_misfit(self, mpp: float | None) -> float:
         """Return how far a pixel size is outside the trained range, as a factor minus 1; 0 inside it or if unknown."""

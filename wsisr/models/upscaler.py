@@ -53,6 +53,9 @@ class UpscalerInfo:
     """Whether a GPU computes; tiles are larger there."""
     weights: Weights | None = None
     """None for a filter."""
+    cell_px: int = 1
+    """Side of the squares of input pixels that are computed together. Where tiles begin on multiples of it, counted
+    from the image's corner, no pixel depends on the tiles."""
 
     def __str__(self) -> str:
         """Return the name and, if weights were blended, with which and how far."""

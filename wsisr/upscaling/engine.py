@@ -208,7 +208,7 @@ def _enlarge_crop(plan: UpscalePlan, tile_input: TileInput) -> Rgb:
     """Enlarge the part of an input that its cells need; the rest of the result is white and is painted over later."""
     tile, pixels = tile_input.tile, tile_input.pixels
     needed = plan.background.crop_needed(tile, tile_input.network_cells)
-    needed = needed.widen_to_multiple(plan.grid.tiling.width_multiple, tile.input_box)
+    needed = plan.grid.tiling.fit_input_box(needed, tile.input_box)
     crop = needed.relative_to(tile.input_box)
     enlarged: Rgb = _call_upscaler(plan.upscaler, [tile], pixels[None, crop.rows, crop.columns])[0]
     if needed == tile.input_box:

@@ -84,6 +84,7 @@ class WorkUnit:
         """Bytes of the input of a tile that no border cuts."""
         tiling, image = self.grid.tiling, self.grid.image
         side = tiling.core_px + tiling.feather_px + 2 * tiling.halo_px
+        side += tiling.cell_px - 1
         widened = side + tiling.width_multiple - 1
         return 3 * min(widened, image.width + 2 * tiling.halo_px) * min(side, image.height + 2 * tiling.halo_px)
 

@@ -173,8 +173,8 @@ def _choose_work_unit(region: SlideRegion, upscaler: Upscaler, options: UpscaleO
         raise OutputError("--overlap-px must be at least 0 and --batch at least 1")
     largest_px = GPU_TILE_PX if info.on_gpu else DEFAULT_TILE_PX
     sides = range(largest_px, 0, -cell_px) if tile_px is None else (tile_px,)
-    width_multiple = WIDTH_UNIT if info.weights else 1
-    tilings = (Tiling.from_overlap(side, overlap_px, info.receptive_field, width_multiple) for side in sides)
+    lengths = {"width_multiple": WIDTH_UNIT if info.weights else 1, "cell_px": info.cell_px}
+    tilings = (Tiling.from_overlap(side, overlap_px, info.receptive_field, **lengths) for side in sides)
     grids = (TileGrid(region.size, tiling, region.readable_box) for tiling in tilings)
     workers = NETWORK_WORKERS if info.weights else FILTER_WORKERS
     units = (

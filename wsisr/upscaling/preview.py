@@ -68,6 +68,7 @@ def save_png(picture: Image.Image, output: Path, *, overwrite: bool = False) -> 
 def _enlarge_region(region: SlideRegion, upscaler: Upscaler) -> Rgb:
     area = Box.from_size(region.size)
     input_box = area.expand(upscaler.info.receptive_field).intersection(region.readable_box)
+    input_box = input_box.align_to(upscaler.info.cell_px, region.readable_box)
     core = area.relative_to(input_box) * upscaler.info.scale
     enlarged: Rgb = upscaler(region.read(input_box)[None])[0][core.rows, core.columns]
     return enlarged

@@ -116,6 +116,10 @@ def receptive_field_of(network: nn.Module) -> int:
     return int(network.receptive_field)  # type: ignore[arg-type]
 
 
+def cell_px_of(network: nn.Module) -> int:
+    return int(network.cell_px)  # type: ignore[arg-type]
+
+
 def scale_of(network: nn.Module) -> int:
     return int(network.scale)  # type: ignore[arg-type]
 
@@ -171,7 +175,9 @@ def test_the_context_is_no_larger_than_needed(source: Source) -> None:
     """A margin too wide would be paid for with every tile."""
     network = load_any_network(source)
     context, scale = receptive_field_of(network), scale_of(network)
-    side, middle = 2 * context + 1, slice(context * scale, (context + 1) * scale)
+    cell_px = cell_px_of(network)
+    # Of two pixels in the middle that belong to neighbouring cells, one looks further to the left, one to the right.
+    side, middle = 2 * context + cell_px, slice(context * scale, (context + cell_px) * scale)
     x = make_picture(side, side).requires_grad_()
     network(x)[..., middle, middle].sum().backward()
     assert x.grad is not None
@@ -184,9 +190,10 @@ def test_the_context_is_no_larger_than_needed(source: Source) -> None:
 def test_a_tile_with_its_context_gives_the_pixels_of_the_whole(source: Source) -> None:
     network = load_any_network(source)
     context, scale = receptive_field_of(network), scale_of(network)
-    x = make_picture(2 * context + 6, 2 * context + 10)
+    cell_px = cell_px_of(network)
+    x = make_picture(2 * context + 5 * cell_px + 1, 2 * context + 9 * cell_px + 1)
     whole = run(network, x)
-    for top, left in ((0, 0), (5, 9)):
+    for top, left in ((0, 0), (5 * cell_px, 9 * cell_px)):
         tile = run(network, x[..., top : top + 2 * context + 1, left : left + 2 * context + 1])
         middle = slice(context * scale, (context + 1) * scale)
         row, column = (context + top) * scale, (context + left) * scale
@@ -198,7 +205,8 @@ def test_a_tile_with_its_context_gives_the_pixels_of_the_whole(source: Source) -
 def test_a_shifted_input_gives_the_shifted_output(source: Source, down: int, right: int) -> None:
     network = load_any_network(source)
     context, scale = receptive_field_of(network), scale_of(network)
-    x, inner = make_picture(2 * context + 8, 2 * context + 8), slice(context * scale, -context * scale)
+    down, right = (distance * cell_px_of(network) for distance in (down, right))
+    x, inner = make_picture(2 * context + 14, 2 * context + 14), slice(context * scale, -context * scale)
     moved = run(network, x[..., down:, right:])[..., inner, inner]
     kept = run(network, x)[..., inner, inner][..., down * scale :, right * scale :]
     assert (kept - moved).abs().max() < 1e-5

@@ -8,13 +8,14 @@ from torch import nn
 from wsisr.errors import ModelError
 from wsisr.models.architectures.attention import ChannelAttention, NoAttention, SequentialAttention, SpatialAttention
 from wsisr.models.architectures.edsr import EDSR
+from wsisr.models.architectures.half_resolution import HalfResolution
 from wsisr.models.architectures.masrgan import MASRGAN
 from wsisr.models.architectures.mmsrnet import MMSRNet
 from wsisr.models.architectures.rcan import RCAN
 from wsisr.models.architectures.span import SPAN
 from wsisr.models.architectures.srresnet import SRResNet
 from wsisr.models.architectures.trunk import Trunk
-from wsisr.models.spec import ModelSpec
+from wsisr.models.spec import HALF_RESOLUTION_FAMILY, ModelSpec
 
 TRUNKS: dict[str, Callable[[ModelSpec], Trunk]] = {
     "masrgan": MASRGAN,
@@ -22,6 +23,7 @@ TRUNKS: dict[str, Callable[[ModelSpec], Trunk]] = {
     "masrgan-channel": partial(MASRGAN, attention=ChannelAttention),
     "masrgan-spatial": partial(MASRGAN, attention=SpatialAttention),
     "masrgan-sequential": partial(MASRGAN, attention=SequentialAttention),
+    HALF_RESOLUTION_FAMILY: HalfResolution,
     "srresnet": SRResNet,
     "edsr": EDSR,
     "rcan": RCAN,

@@ -41,7 +41,7 @@ class MMSRNet(nn.Module):
     def __init__(self, spec: ModelSpec, trunk: Trunk) -> None:
         super().__init__()
         self.scale, self.receptive_field, self.is_local = trunk.scale, trunk.receptive_field, trunk.is_local
-        self.spec = spec
+        self.spec, self.cell_px = spec, trunk.cell_px
         self.trunk = trunk
         self.branch = MagnificationBranch(spec.channels, len(spec.magnifications))
 

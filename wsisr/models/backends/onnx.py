@@ -67,6 +67,7 @@ class OnnxUpscaler:
             hardware=f"on {provider} in ONNX Runtime",
             on_gpu=provider != "CPU",
             weights=Weights(file.spec, sha256),
+            cell_px=file.spec.cell_px if file.spec else 1,
         )
         self.warnings: list[str] = list(self._initial_warnings)
         for shape in PROBE_SHAPES:

@@ -42,6 +42,7 @@ class TorchUpscaler:
             hardware=f"on {device.type} in {precision}",
             on_gpu=device.type != "cpu",
             weights=weights,
+            cell_px=int(getattr(network, "cell_px", 1)),
         )
         self._initial_warnings = (*initial_warnings, *([] if network.is_local else [_NOT_LOCAL.format(name)]))
         self.warnings: list[str] = list(self._initial_warnings)
