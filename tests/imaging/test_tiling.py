@@ -57,9 +57,7 @@ def test_input_boxes_stay_inside_the_image_and_contain_their_blend_box(size: Siz
 
 
 @given(sizes, tilings, st.integers(0, 99))
-def test_around_a_tile_the_halo_is_read_and_little_more(
-    size: Size, tiling: Tiling, around: int
-) -> None:
+def test_around_a_tile_the_halo_is_read_and_little_more(size: Size, tiling: Tiling, around: int) -> None:
     readable = Box.from_size(size).expand(around)
     for tile in TileGrid(size, tiling, readable):
         needed = tile.blend_box.expand(tiling.halo_px).intersection(readable)

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from tests.support.networks import GLOBAL, LOCAL, make_small_network
-from tests.support.samples import upscale_pixels
+from tests.support.samples import InMemorySlide, upscale_pixels
 from wsisr.imaging.geometry import Box
 from wsisr.imaging.pixels import Rgb
 from wsisr.models.backends.torch import TorchUpscaler
@@ -20,12 +20,15 @@ from wsisr.models.catalog import list_shipped_models
 from wsisr.models.loading import load_upscaler
 from wsisr.models.upscaler import Upscaler
 from wsisr.slides import open_slide
-from wsisr.upscaling.plan import UpscaleOptions
+from wsisr.slides.region import SlideRegion
+from wsisr.upscaling.engine import enlarge_blocks
+from wsisr.upscaling.plan import UpscaleOptions, plan_upscaling
 
 REGION = Box(330, 1000, 330 + 640, 1000 + 400)
 """Tissue and glass; in px of level 0."""
 
-SHIFT_X, SHIFT_Y = 37, 51
+SHIFT_X, SHIFT_Y = 38, 50
+"""Multiples of the cells that some networks compute together."""
 
 
 @pytest.fixture(scope="module")
@@ -89,6 +92,19 @@ def upscale_with_two_tilings(family: str, real: Rgb) -> tuple[Rgb, Rgb]:
 def test_every_local_family_keeps_the_law(real: Rgb, family: str) -> None:
     assert largest_difference(*upscale_with_two_tilings(family, real)) <= 1
     assert make_upscaler(family).warnings == []
+
+
+@pytest.mark.parametrize("family", ["half", "span"])
+def test_a_region_at_an_odd_place_shows_what_the_whole_slide_shows(real: Rgb, family: str) -> None:
+    slide, upscaler = InMemorySlide(real[:200, 400:720]), make_upscaler(family)
+    whole = upscaler(slide.pixels[None])[0]
+    region = SlideRegion(slide, 0).crop_to_area(Box(37, 51, 221, 180))
+    result = np.zeros_like(whole)
+    for box, block in enlarge_blocks(plan_upscaling(region, upscaler, UpscaleOptions(tile_px=128))):
+        place = box.translate(37 * 2, 51 * 2)
+        result[place.rows, place.columns] = block
+    area = np.s_[51 * 2 : 180 * 2, 37 * 2 : 221 * 2]
+    assert largest_difference(result[area], whole[area]) <= 1
 
 
 @pytest.mark.parametrize("family", GLOBAL)

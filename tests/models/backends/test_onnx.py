@@ -44,6 +44,21 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+def test_a_network_of_cells_is_exported_for_any_size(tmp_path: Path) -> None:
+    pytest.importorskip("onnxscript")
+    from wsisr.models.onnx_export import export_onnx
+
+    network, spec = make_small_network("half"), make_small_spec("half")
+    save_weights(tmp_path / "half.safetensors", spec, network.state_dict())
+    export_onnx(find_model(str(tmp_path / "half.safetensors")), tmp_path / "half.onnx")
+    upscaler = load_upscaler(tmp_path / "half.onnx", scale=2, device="cpu")
+    assert upscaler.info.cell_px == 2
+    in_torch = load_upscaler(tmp_path / "half.safetensors", scale=2, device="cpu", precision="fp32")
+    for side in (20, 21, 33):
+        tile = make_noise(Size(side, 26 - side % 2))[None]
+        assert np.abs(upscaler(tile).astype(int) - in_torch(tile)).max() <= 1
+
+
 def write_onnx(path: Path, nodes: list[Any] | None = None, shape: tuple[str | int, ...] = ANY, **metadata: str) -> Path:
     """A small file: nearest neighbour unless told otherwise, with the metadata of a sound one unless told otherwise."""
     nodes = nodes or [

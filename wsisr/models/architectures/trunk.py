@@ -93,7 +93,8 @@ def compute_detail_gate(x: Tensor) -> Tensor:
     for _ in range(GATE_RADIUS):
         power = _sum_three(_sum_three(power, 3), 2)
     noise = NOISE_POWER * 3 ** (2 * GATE_RADIUS)
-    return 1 - noise / power.clamp(min=noise)
+    gate: Tensor = 1 - noise / power.clamp(min=noise)
+    return gate
 
 
 def _sum_three(x: Tensor, axis: int) -> Tensor:
