@@ -14,17 +14,15 @@ from PIL import Image, ImageDraw, ImageFont
 
 from wsisr.imaging.geometry import Size
 from wsisr.imaging.pixels import Rgb
-from wsisr.writing.layouts.tiff_tags import build_pixel_fields
-from wsisr.writing.layouts.tiff_writer import TiffDraft, TiffField, long_field, short_field
+from wsisr.writing.layouts.tiff_tags import build_jpeg_fields, build_pixel_fields
+from wsisr.writing.layouts.tiff_writer import TiffDraft, TiffField, long_field
 from wsisr.writing.spec import PyramidSpec
 
 LABEL_SIZE = Size(420, 420)
 """In px, about the size of a scanner's label image."""
 
 _LZW, _JPEG, _ROWS_PER_STRIP = 5, 7, 278
-_PHOTOMETRIC, _YCBCR, _SUBSAMPLING = 262, 6, 530
-
-_JPEG_QUALITY = 90
+_JPEG_QUALITY, _JPEG_SUBSAMPLING = 90, "444"
 
 
 def build_associated_images(spec: PyramidSpec) -> Mapping[str, Rgb]:
@@ -53,9 +51,13 @@ def add_jpeg_image(draft: TiffDraft, pixels: Rgb, fields: dict[int, TiffField]) 
     """Write an image as one JPEG strip, as Aperio does with thumbnails; opentile 0.22 reads these in nothing else."""
     size = Size(pixels.shape[1], pixels.shape[0])
     encoded = imagecodecs.jpeg8_encode(
-        np.ascontiguousarray(pixels), level=_JPEG_QUALITY, colorspace="rgb", outcolorspace="ycbcr", subsampling="444"
+        np.ascontiguousarray(pixels),
+        level=_JPEG_QUALITY,
+        colorspace="rgb",
+        outcolorspace="ycbcr",
+        subsampling=_JPEG_SUBSAMPLING,
     )
-    colours = {_PHOTOMETRIC: short_field(_YCBCR), _SUBSAMPLING: short_field(1, 1)}
+    colours = build_jpeg_fields(_JPEG_SUBSAMPLING)
     strip = {_ROWS_PER_STRIP: long_field(size.height)}
     draft.add_strip_image(build_pixel_fields(size, _JPEG) | colours | strip | fields, bytes(encoded))
 

@@ -18,6 +18,7 @@ from wsisr.writing.layouts.tiff_writer import (
 from wsisr.writing.spec import PyramidSpec
 
 _ICC = 34675
+_PHOTOMETRIC, _SUBSAMPLING = 262, 530
 _RGB, _YCBCR = 2, 6
 
 
@@ -39,11 +40,22 @@ def build_level_fields(spec: PyramidSpec, size: Size, number: int) -> dict[int, 
     if spec.codec.compression_method.has_predictor:
         fields[317] = short_field(2)
     if spec.codec.method == "jpeg":
-        fields |= {262: short_field(_YCBCR), 530: short_field(*SUBSAMPLINGS[spec.codec.subsampling])}
+        fields |= build_jpeg_fields(spec.codec.subsampling)
     if spec.mpp is not None:
         per_cm = rational_field(1e4 / (spec.mpp * 2**number))
         fields |= {282: per_cm, 283: per_cm, 296: short_field(3)}
     return fields
+
+
+def build_jpeg_fields(subsampling: str) -> dict[int, TiffField]:
+    """Return the fields that say how colours are stored in JPEG.
+
+    Without subsampling there is no tag 530. Where it says (1, 1), Bio-Formats 7.3.1 converts decoded pixels to RGB once
+    more, with colours far off; other readers find the factors in each JPEG itself, as libtiff does by design.
+    """
+    factors = SUBSAMPLINGS[subsampling]
+    tag = {} if factors == (1, 1) else {_SUBSAMPLING: short_field(*factors)}
+    return {_PHOTOMETRIC: short_field(_YCBCR), **tag}
 
 
 def build_pixel_fields(size: Size, compression: int) -> dict[int, TiffField]:
