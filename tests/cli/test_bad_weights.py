@@ -140,5 +140,5 @@ def test_a_good_checkpoint_survives_every_mistake(folder: Path, capsys: pytest.C
     assert "was trained on a dataset of other patches" in refused(train(folder, "run", dataset="others"), capsys)
     assert {path.name: path.read_bytes() for path in (folder / "run").iterdir() if path.is_file()} == before
     (folder / "run" / "checkpoint.pt").write_bytes(before["checkpoint.pt"][:500])
-    assert "not a complete checkpoint of this version; remove it" in refused(train(folder, "run"), capsys)
+    assert "not the checkpoint that was saved, by its checksum" in refused(train(folder, "run"), capsys)
     assert (folder / "run" / "best.safetensors").read_bytes() == before["best.safetensors"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 import json
 import os
 import pickle
@@ -14,6 +16,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import given as draw
+from hypothesis import settings
+from hypothesis import strategies as st
 from lightning_fabric import Fabric
 from torch import Tensor
 
@@ -192,17 +197,36 @@ def test_a_damaged_checkpoint_is_refused_in_one_line_and_not_executed(
 ) -> None:
     content, path = (whole / CHECKPOINT_FILE).read_bytes(), tmp_path / CHECKPOINT_FILE
     trap = pickle.dumps(Trap(tmp_path / "trapped"))
+    archive = io.BytesIO()
+    torch.save({"digest": Trap(tmp_path / "trapped")}, archive)
     for damaged in (b"", b"text", content[: len(content) // 2], content[:-10], trap, pickle.dumps({"step": 5})):
         path.write_bytes(damaged)
-        with pytest.raises(
-            ModelError, match="not a complete checkpoint of this version; remove it to start again"
-        ) as error:
+        with pytest.raises(ModelError, match=r"by its checksum: .* put back a copy, or remove it to start") as error:
             TrainingRun(config(dataset), tmp_path, CPU)
         assert "\n" not in str(error.value)
-    torch.save({"digest": Trap(tmp_path / "trapped")}, path)
-    with pytest.raises(ModelError, match="not a complete checkpoint"):
-        TrainingRun(config(dataset), tmp_path, CPU)
+    for signed in (b"", b"text", trap, archive.getvalue()):
+        path.write_bytes(signed + hashlib.sha256(signed).digest())
+        with pytest.raises(ModelError, match="not a complete checkpoint of this version; remove it to start again"):
+            TrainingRun(config(dataset), tmp_path, CPU)
     assert sorted(entry.name for entry in tmp_path.iterdir()) == [CHECKPOINT_FILE]
+
+
+@settings(max_examples=30)
+@draw(data=st.data())
+def test_a_flipped_bit_anywhere_in_a_checkpoint_is_one_line(
+    whole: Path, tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    content = bytearray((whole / CHECKPOINT_FILE).read_bytes())
+    content[data.draw(st.integers(0, len(content) - 1))] ^= 1 << data.draw(st.integers(0, 7))
+    folder = tmp_path_factory.mktemp("flipped")
+    (folder / CHECKPOINT_FILE).write_bytes(content)
+    with pytest.raises(ModelError, match="not the checkpoint that was saved, by its checksum") as error:
+        load_checkpoint(folder / CHECKPOINT_FILE, CheckpointKey("", ""), CPU)
+    assert "\n" not in str(error.value)
+
+
+def test_torch_opens_a_checkpoint_with_its_checksum_behind_it(whole: Path) -> None:
+    assert torch.load(whole / CHECKPOINT_FILE, weights_only=True)["step"] == STEPS
 
 
 def test_a_disk_full_while_saving_keeps_the_old_checkpoint(dataset: Path, tmp_path: Path, whole: Path) -> None:
@@ -232,13 +256,39 @@ def test_a_disk_full_within_a_run_is_one_line_and_the_run_goes_on_later(
 
 def test_a_loss_that_is_no_number_is_one_line_and_the_checkpoint_stays_good(dataset: Path, tmp_path: Path) -> None:
     given = config(dataset, learning_rate=1e30, warm_up=0, save_every=1)
-    with pytest.raises(ModelError, match=r"(loss is not finite in|weights are not finite after) step \d+; ") as error:
+    words = r"(loss is not finite in|weights are not finite after) step \d+; |loss has exploded: in step \d+"
+    with pytest.raises(ModelError, match=words) as error:
         finish(given, tmp_path)
     assert "lower learning_rate" in str(error.value)
     checkpoint = tmp_path / CHECKPOINT_FILE
     if checkpoint.exists():
         run = TrainingRun(given, tmp_path, CPU)
         assert all(tensor.isfinite().all() for tensor in run.trainer.network.state_dict().values())
+
+
+def test_a_loss_that_explodes_stops_the_run_and_the_checkpoint_is_one_from_before(
+    dataset: Path, tmp_path: Path
+) -> None:
+    given = config(dataset, learning_rate=1e-4, warm_up=0, save_every=1, validate_every=100)
+    given = replace(given, schedule=replace(given.schedule, steps=40))
+    run, losses = TrainingRun(given, tmp_path, CPU), []
+
+    def ruin_weights_after_step_10() -> None:
+        for report in run:
+            losses.append(report.loss)
+            if report.step == 10:
+                with torch.no_grad():
+                    for parameter in run.trainer.network.parameters():
+                        parameter.mul_(10)
+
+    with pytest.raises(ModelError, match=r"loss has exploded: in step \d+ its median over 9 steps is") as error:
+        ruin_weights_after_step_10()
+    assert "checkpoint.pt is unchanged; lower learning_rate" in str(error.value)
+    assert 10 < len(losses) < 20
+    assert max(losses) > 100 * max(losses[:10])
+    resumed = TrainingRun(given, tmp_path, CPU)
+    assert resumed.step == 10
+    assert next(iter(resumed)).loss < 2 * max(losses[:10])
 
 
 def test_weights_that_are_no_numbers_never_replace_a_checkpoint(dataset: Path, tmp_path: Path) -> None:
@@ -282,7 +332,7 @@ def test_a_warm_start_of_another_scale_is_warned_about(dataset: Path, tmp_path: 
 
 
 def test_a_start_that_no_step_is_better_than_is_what_is_kept(dataset: Path, tmp_path: Path, whole: Path) -> None:
-    given = config(dataset, learning_rate=0.3, warm_up=0)
+    given = config(dataset, learning_rate=0.03, warm_up=0)
     given = replace(given, network=replace(given.network, warm_start=(whole / LAST_WEIGHTS_FILE,)))
     run = TrainingRun(given, tmp_path / "run", CPU)
     list(run)

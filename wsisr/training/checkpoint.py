@@ -1,7 +1,12 @@
-"""Checkpoints: everything that a run needs to resume exactly, in one file that is written atomically."""
+"""Checkpoints: everything that a run needs to resume exactly, in one file that is written atomically.
+
+The file is what torch.save writes, followed by the SHA-256 of that: torch does not check the checksums of its archives,
+and a flipped bit in a weight would be trained on.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import io
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,8 +16,11 @@ import torch
 
 from wsisr.errors import ConfigError, ModelError
 from wsisr.files import write_atomically
+from wsisr.training.loss_watch import LossWatch
 from wsisr.training.safe_load import TORCH_LOAD_ERRORS
 from wsisr.training.trainer import TrainingState
+
+_DIGEST_BYTES = hashlib.sha256().digest_size
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +40,7 @@ class Checkpoint:
     step: int
     best_score: float
     """Highest validation score so far; see `ValidationScores.score`."""
+    losses: LossWatch
     state: TrainingState
 
 
@@ -49,23 +58,27 @@ def save_checkpoint(path: Path, key: CheckpointKey, checkpoint: Checkpoint) -> N
         "dataset": key.dataset_digest,
         "step": checkpoint.step,
         "best": checkpoint.best_score,
+        "losses": checkpoint.losses.export_values(),
     }
     buffer = io.BytesIO()  # torch.save to a file does not report a full disk apart from other errors
     torch.save(header | {"state": values}, buffer)
-    write_atomically(path, [buffer.getvalue()])
+    write_atomically(path, [buffer.getvalue(), hashlib.sha256(buffer.getbuffer()).digest()])
 
 
 def load_checkpoint(path: Path, key: CheckpointKey, device: torch.device) -> Checkpoint:
-    """Read a checkpoint, its tensors on `device`. Nothing in the file is executed.
+    """Read a checkpoint, its tensors on `device`. Nothing in the file is executed. Memory: twice the file.
 
-    Raises `ModelError` if it cannot be read, `ConfigError` if it belongs to another run.
+    Raises `ModelError` if it cannot be read or contradicts its checksum, `ConfigError` if it belongs to another run.
     """
     try:
-        if not is_zipfile(path):  # torch.load would try its formats from before torch 1.6
+        archive = _read_archive(path)
+        if not is_zipfile(archive):  # torch.load would try its formats from before torch 1.6
             raise EOFError("not a zip archive")
-        values = torch.load(path, map_location=device, weights_only=True)
+        archive.seek(0)
+        values = torch.load(archive, map_location=device, weights_only=True)
         stored_key = CheckpointKey(values.pop("digest"), values.pop("dataset"))
-        checkpoint = Checkpoint(values.pop("step"), values.pop("best"), TrainingState(**values.pop("state")))
+        losses = LossWatch.restore(values.pop("losses"))
+        checkpoint = Checkpoint(values.pop("step"), values.pop("best"), losses, TrainingState(**values.pop("state")))
     except TORCH_LOAD_ERRORS as error:
         raise ModelError(f"{path}: not a complete checkpoint of this version; remove it to start again") from error
     if stored_key.config_digest != key.config_digest:
@@ -75,7 +88,17 @@ def load_checkpoint(path: Path, key: CheckpointKey, device: torch.device) -> Che
     return checkpoint
 
 
+def _read_archive(path: Path) -> io.BytesIO:
+    """Return the content without its checksum. Raises `ModelError` if the two contradict each other."""
+    content = path.read_bytes()
+    archive, digest = content[:-_DIGEST_BYTES], content[-_DIGEST_BYTES:]
+    if hashlib.sha256(archive).digest() != digest:
+        advice = "it is damaged, cut off or of another version; put back a copy, or remove it to start again"
+        raise ModelError(f"{path}: not the checkpoint that was saved, by its checksum: {advice}")
+    return io.BytesIO(archive)
+
+
 def divergence_advice(checkpoint: Path) -> str:
-    """Return what to do after a loss or weights that are not finite."""
+    """Return what to do after a loss or weights that are not finite, or have grown too large."""
     unchanged = f"{checkpoint} is unchanged; " if checkpoint.exists() else ""
     return f"{unchanged}lower learning_rate and start again in another folder"

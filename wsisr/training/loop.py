@@ -22,9 +22,10 @@ from wsisr.training.config import TrainConfig
 from wsisr.training.cuda_graphs import GraphedCall, find_cuda_graph_obstacle
 from wsisr.training.distributed import launch_fabric
 from wsisr.training.loading import load_batches
+from wsisr.training.loss_watch import WINDOW_STEPS, LossWatch
 from wsisr.training.pictures import draw_learning_curve, save_picture
 from wsisr.training.sampler import Batch, BatchSampler
-from wsisr.training.trainer import DISCRIMINATOR_TERM, LossTerms, Trainer
+from wsisr.training.trainer import ADVERSARIAL_TERMS, DISCRIMINATOR_TERM, LossTerms, Trainer
 from wsisr.training.validation import SelectionGoal, Validation, ValidationScores
 
 CHECKPOINT_FILE = "checkpoint.pt"
@@ -79,7 +80,7 @@ class TrainingRun:
         self.sampler = BatchSampler(config.data, config.network.scale, config.seed, with_branch_input=classified)
         self.validation = Validation(self.sampler.store, config.network.scale)
         self.spec = self._build_spec()
-        self.step, self.best_score = 0, float("-inf")
+        self.step, self.best_score, self.losses = 0, float("-inf"), LossWatch()
         self.fabric = launch_fabric(device, config.data.batch, config.schedule.accumulate)
         self.device = self.fabric.device
         obstacle = find_cuda_graph_obstacle(config, self.device, self.fabric.world_size)
@@ -103,7 +104,8 @@ class TrainingRun:
             metrics_log.rewind_metrics(folder / METRICS_FILE, self.step if self.resumed else -1)
 
     def __iter__(self) -> Iterator[StepReport]:
-        """Run the remaining steps. Raises `ModelError` on a loss that is not finite; the checkpoint stays valid.
+        """Run the remaining steps. Raises `ModelError` on a loss that is not finite, or has exploded (see `LossWatch`);
+        the checkpoint is then one from before.
 
         A warm start is validated first, and stays the best until a step scores higher.
         """
@@ -125,6 +127,7 @@ class TrainingRun:
                     )
                 self.step += 1
                 is_last = self.step == self.steps
+                self._watch_losses(terms, is_last=is_last)
                 scores = self._validate(loss) if is_last or self.step % schedule.validate_every == 0 else None
                 # Weights before the checkpoint: killed between the two, a run repeats steps and writes the same again.
                 if is_last:
@@ -158,12 +161,15 @@ class TrainingRun:
         return self.folder / result_file(self.config)
 
     def save(self) -> None:
-        """Write the checkpoint of the last step; the run also does so itself, every `save_every` steps."""
-        if self.is_main_process:
+        """Write the checkpoint of the last step; the run also does so itself, every `save_every` steps.
+
+        The older one stays while the loss is so large that it may be exploding.
+        """
+        if self.is_main_process and not self.losses.is_suspect:
             save_checkpoint(
                 self._checkpoint_path,
                 self._checkpoint_key,
-                Checkpoint(self.step, self.best_score, self.trainer.export_state()),
+                Checkpoint(self.step, self.best_score, self.losses, self.trainer.export_state()),
             )
 
     @property
@@ -173,6 +179,16 @@ class TrainingRun:
     @property
     def _checkpoint_key(self) -> CheckpointKey:
         return CheckpointKey(self._digest, self.sampler.store.digest)
+
+    def _watch_losses(self, terms: LossTerms, *, is_last: bool) -> None:
+        """Raise `ModelError` if the loss has exploded; after the last step, also if it is about to."""
+        self.losses.add(sum(term for name, term in terms.items() if name not in ADVERSARIAL_TERMS))
+        if self.losses.has_exploded or (is_last and self.losses.is_suspect):
+            raise ModelError(
+                f"loss has exploded: in step {self.step} its median over {WINDOW_STEPS} steps is "
+                f"{self.losses.median:.3g}, after {self.losses.lowest:.3g} at its lowest; "
+                f"{divergence_advice(self._checkpoint_path)}"
+            )
 
     def _validate(self, loss: float | None) -> ValidationScores:
         """Score the moving average, save it if it is the best so far, log its metrics and draw its samples."""
@@ -241,7 +257,7 @@ class TrainingRun:
             self.trainer.load_state(checkpoint.state)
         except (RuntimeError, ValueError, KeyError) as error:
             raise ModelError(f"{self._checkpoint_path}: does not fit the network; remove it to start again") from error
-        self.step, self.best_score = checkpoint.step, checkpoint.best_score
+        self.step, self.best_score, self.losses = checkpoint.step, checkpoint.best_score, checkpoint.losses
 
 
 def result_file(config: TrainConfig) -> str:

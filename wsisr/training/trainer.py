@@ -34,6 +34,9 @@ from wsisr.training.sampler import Batch
 DISCRIMINATOR_TERM = "discriminator"
 """Key of the discriminator's own loss among the terms; the network does not minimise it."""
 
+ADVERSARIAL_TERMS = ("adversarial", DISCRIMINATOR_TERM)
+"""Keys of the losses that measure the network against the discriminator, which changes with every step."""
+
 LossTerms = dict[str, float]
 """Maps the name of each loss to its value times its weight."""
 
