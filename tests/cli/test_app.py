@@ -12,6 +12,7 @@ from textwrap import dedent
 import pytest
 from typer.testing import CliRunner
 
+from tests.support.pairs import write_slide
 from wsisr import __version__
 from wsisr.cli.app import app, print_errors_as_lines
 from wsisr.cli.console import FILE_COLUMNS, console_width, print_message
@@ -69,6 +70,38 @@ def test_help_loads_no_heavy_library() -> None:
     )
     assert done.returncode == 0
     assert not set(done.stderr.split()) & {"torch", "onnxruntime", "openslide", "tifffile", "zarr", "PIL", "numpy"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "heavy"),
+    [
+        ("upscale SLIDE --scale 2 -o OUT.tif", "torch"),
+        ("preview SLIDE --region 0,0,64,64 -o OUT.png", "numpy"),
+        ("evaluate SLIDE --scale 2", "numpy"),
+        ("train SLIDE -o OUT", "torch"),
+        ("build-dataset simulated SLIDE -o OUT", "numpy"),
+    ],
+)
+def test_the_first_line_comes_before_what_takes_seconds_to_load(arguments: str, heavy: str, tmp_path: Path) -> None:
+    words = arguments.replace("SLIDE", str(write_slide(tmp_path / "a.tif"))).replace("OUT", str(tmp_path / "out"))
+    done = run_script(
+        f"""
+        import sys
+
+        class Stopping:
+            def find_spec(self, name, *_):
+                if name == {heavy!r}:
+                    raise SystemExit(99)
+
+        from wsisr.__main__ import main
+        sys.meta_path.insert(0, Stopping())
+        sys.argv = ["wsisr", *{words.split()!r}]
+        main()
+        """
+    )
+    assert done.returncode == 99, done.stderr
+    assert done.stderr.startswith("wsisr: ")
+    assert done.stderr.count("\n") == 1
 
 
 def test_version_is_the_package_version() -> None:

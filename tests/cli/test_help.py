@@ -20,7 +20,7 @@ from typer.testing import CliRunner
 
 from tests.support.pairs import write_slide
 from tests.support.samples import REPOSITORY
-from wsisr.cli.app import app
+from wsisr.cli.app import app, print_errors_as_lines
 from wsisr.cli.exit_codes import EXIT_CODES, EXIT_USAGE
 
 COLUMNS, ROWS = 80, 24
@@ -152,13 +152,16 @@ def test_progress_and_summary_look_right_in_80_columns_without_colours(tmp_path:
         "build-dataset pack none -o pairs",
     ],
 )
-def test_a_name_that_does_not_exist_is_one_line_and_a_usage_error(arguments: str, tmp_path: Path) -> None:
+def test_a_name_that_does_not_exist_is_one_line_and_a_usage_error(
+    arguments: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
     slide = write_slide(tmp_path / "slide.tif")
-    command = [sys.executable, "-m", "wsisr", *arguments.replace("SLIDE", slide.name).split()]
-    environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
-    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == EXIT_USAGE, done.stderr
-    (line,) = (line for line in done.stderr.splitlines() if "the result is to be" not in line)
+    with pytest.raises(SystemExit) as ended, print_errors_as_lines():
+        app(arguments.replace("SLIDE", slide.name).split(), prog_name="wsisr")
+    shown = capsys.readouterr().err
+    assert ended.value.code == EXIT_USAGE, shown
+    (line,) = (line for line in shown.splitlines() if " is to be " not in line)
     assert line.startswith("wsisr: error: none") or "no model is called 'none'" in line
     assert [path.name for path in tmp_path.iterdir()] == ["slide.tif"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 
 import pytest
@@ -43,6 +43,9 @@ class StoppingFrontend:
             assert formatter(step, 1.0)
             self.stop.set()
             yield step
+
+    def show_preparation(self, _text: str) -> AbstractContextManager[None]:
+        return nullcontext()
 
 
 def test_signals_are_caught_until_the_tiles_in_hand_are_done(tmp_path: Path) -> None:

@@ -37,6 +37,9 @@ class Fated:
     def catch_stop_signals(self) -> AbstractContextManager[StopFlag]:
         return self.frontend.catch_stop_signals()
 
+    def show_preparation(self, text: str) -> AbstractContextManager[None]:
+        return self.frontend.show_preparation(text)
+
     def show_progress(self, steps: Iterable[Progress], formatter: ProgressFormatter) -> Iterator[Progress]:
         for number, step in enumerate(self.frontend.show_progress(steps, formatter)):
             if number == 1:

@@ -65,7 +65,8 @@ def test_a_run_ends_by_saying_where_the_best_weights_are(recipe: Path) -> None:
     )
     assert best.is_file()
     lines = done.stderr.splitlines()
-    assert re.fullmatch(r"wsisr: .*run: \d+ trainable parameters, 6 steps, 2 slides, on cpu", lines[0])
+    assert lines[0] == f"wsisr: {recipe}: the run is to be {recipe.parent / 'run'}"
+    assert re.fullmatch(r"wsisr: .*run: \d+ trainable parameters, 6 steps, 2 slides, on cpu", lines[1])
     assert re.fullmatch(
         r"wsisr: train: 100 %, step 6/6, .* steps/s, loss 0\.\d{4}, [+-]\d+\.\d\d dB, 0 s left", lines[-1]
     )
@@ -141,6 +142,7 @@ def test_ctrl_c_saves_the_step_in_hand_and_the_same_command_goes_on(tmp_path: Pa
             command, cwd=REPOSITORY, env=os.environ | {"OMP_NUM_THREADS": "1"}, stderr=subprocess.PIPE, text=True
         ) as process:
             assert process.stderr is not None
+            assert "the run is to be" in process.stderr.readline()
             first = process.stderr.readline()
             process.send_signal(signal.SIGINT)
             rest = process.stderr.read()

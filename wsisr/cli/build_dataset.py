@@ -20,6 +20,7 @@ from wsisr.cli.datasets import (
     SlidesArgument,
     ValidationOption,
     ValShareOption,
+    announce_dataset,
     build_and_show,
     dataset_info_command,
     dataset_report_command,
@@ -55,6 +56,7 @@ def build_pyramid_pairs(
     quiet: QuietOption = False,
 ) -> None:
     """Make pairs from the levels of slides: a coarser level is the low resolution of a finer one."""
+    announce_dataset(output, slides, quiet=quiet)
     from wsisr.dataset.builder import BuildOptions, DatasetBuilder
     from wsisr.dataset.pyramid import plan_pyramid_dataset
     from wsisr.dataset.recipe import Recipe

@@ -13,6 +13,7 @@ from wsisr.cli.datasets import (
     DatasetOverwriteOption,
     PatchPxOption,
     ValShareOption,
+    announce_dataset,
     build_and_show,
     print_dataset_summary,
     require_existing,
@@ -37,6 +38,7 @@ def build_captured_pairs(
     quiet: QuietOption = False,
 ) -> None:
     """Make pairs from two captures of one specimen, registered field by field; fields that do not fit are counted."""
+    announce_dataset(output, [low, high], quiet=quiet)
     from wsisr.dataset.builder import BuildOptions, DatasetBuilder
     from wsisr.dataset.captured import CaptureSet, plan_captured_dataset
     from wsisr.dataset.captures import list_captures

@@ -12,6 +12,7 @@ import typer
 from wsisr.cli.console import literal_text, print_json, print_line, print_message, stdout_console
 from wsisr.cli.exit_codes import EXIT_PARTLY_FAILED
 from wsisr.cli.options import UM_PER_PX, flag
+from wsisr.cli.progress import print_first_line
 from wsisr.cli.slide_words import SLIDES_HELP
 from wsisr.errors import DatasetNotFoundError
 from wsisr.progress import format_count
@@ -65,6 +66,11 @@ CasePatternOption = Annotated[
     str, typer.Option(metavar="REGEX", help="Part of a file name that names the patient or specimen.")
 ]
 DatasetOverwriteOption = Annotated[bool, flag("--overwrite", "Replace a dataset, finished or not.")]
+
+
+def announce_dataset(folder: Path, inputs: Sequence[Path], *, quiet: bool) -> None:
+    """Print the first line of a command that builds a dataset, before its heavy imports."""
+    print_first_line(f"the dataset is to be {folder}", *inputs, quiet=quiet)
 
 
 def build_and_show(builder: DatasetBuilder, *, quiet: bool) -> None:

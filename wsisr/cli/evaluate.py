@@ -99,9 +99,12 @@ def evaluate_command(
 ) -> None:
     """Measure a model against bicubic on slides."""
     from wsisr.cli.console import relay_warnings, stdout_console
-    from wsisr.cli.progress import show_progress
+    from wsisr.cli.progress import print_first_line, show_preparation, show_progress
     from wsisr.cli.selection import check_device_option, check_scale_option
     from wsisr.cli.slide_words import list_given_slides
+
+    name = model or "the shipped model"
+    print_first_line(f"{name} at x{scale} is measured against bicubic; the levels are the truth", *slides, quiet=quiet)
     from wsisr.evaluation import Sampling, measure_flat_images
     from wsisr.files import check_output, check_suffix
     from wsisr.models.back_projection import ConsistentUpscaler
@@ -121,10 +124,11 @@ def evaluate_command(
     kernels = choose_filters(kernel)
     images = list(_list_levels(listed.entries, series, level or [0], all_levels))
     cases = [EvaluationCase(*image, filter_name, quality) for image in images for filter_name in kernels]
-    upscaler = load_upscaler(model, scale=scale, device=device)
-    upscaler = ConsistentUpscaler(upscaler) if consistency else upscaler
+    with show_preparation("loads the model", quiet=quiet):
+        upscaler = load_upscaler(model, scale=scale, device=device)
+        upscaler = ConsistentUpscaler(upscaler) if consistency else upscaler
+        probes = measure_flat_images(upscaler, kernels)
     rows: list[ScoreRow] = []
-    probes = measure_flat_images(upscaler, kernels)
     sampling = Sampling(limit_px=limit_px)
     steps = _evaluate_cases(cases, upscaler, sampling, rows)
     for _ in show_progress(relay_warnings(steps, upscaler.warnings), _format_pace, quiet=quiet):
@@ -166,6 +170,7 @@ def _evaluate_cases(
     from wsisr.slides import open_slide
 
     total = STEPS_PER_ROW * len(jobs)
+    yield Progress("evaluate", 0, total)
     for number, job in enumerate(jobs):
         with open_slide(job.slide.path, job.slide.mpp, series=job.series) as slide:
             for step in evaluated(slide, upscaler, job.level, job.kernel, sampling, job.quality):

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Protocol
 
-from wsisr.cli.progress import ProgressFormatter, show_progress
+from wsisr.cli.progress import ProgressFormatter, show_preparation, show_progress
 from wsisr.cli.shutdown import catch_stop_signals
 from wsisr.parallel.processes import StopFlag
 
@@ -28,6 +28,10 @@ class Frontend(Protocol):
         """Yield the same steps, and show them as they pass."""
         ...
 
+    def show_preparation(self, text: str) -> AbstractContextManager[None]:
+        """Context of work before the first step, whose end is not known."""
+        ...
+
 
 class TerminalFrontend:
     """The terminal of this process."""
@@ -41,3 +45,6 @@ class TerminalFrontend:
 
     def show_progress(self, steps: Iterable[Progress], formatter: ProgressFormatter) -> Iterator[Progress]:
         return show_progress(steps, formatter)
+
+    def show_preparation(self, text: str) -> AbstractContextManager[None]:
+        return show_preparation(text)

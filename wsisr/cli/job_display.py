@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from typing import TYPE_CHECKING
 
 import typer
@@ -30,10 +30,13 @@ def show_job(request: UpscaleRequest, frontend: Frontend, *, quiet: bool, brief:
     stop is requested. Raises `WsisrError`.
     """
     display = JobDisplay(request, frontend, quiet=quiet, brief=brief)
-    with closing(run_request(request)) as events:
+    with closing(run_request(request)) as events, ExitStack() as preparation:
+        if not quiet:
+            preparation.enter_context(frontend.show_preparation("loads the model, looks at the slide"))
         for event in events:
             display.show(event)
             if isinstance(event, Started):
+                preparation.close()
                 display.show_tiles(events, event)
     assert display.finished is not None
     display.print_result(display.finished)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager, nullcontext
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
@@ -192,6 +192,9 @@ class _WorkerFrontend:
 
     def show_progress(self, steps: Iterable[Progress], formatter: ProgressFormatter) -> Iterator[Progress]:
         return self._send_progress(steps, formatter) if self._bars else show_progress(steps, formatter)
+
+    def show_preparation(self, _text: str) -> AbstractContextManager[None]:
+        return nullcontext()
 
     def _send_progress(self, steps: Iterable[Progress], formatter: ProgressFormatter) -> Iterator[Progress]:
         sent = 0.0

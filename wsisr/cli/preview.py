@@ -46,6 +46,9 @@ def preview_command(
 ) -> None:
     """Picture one region as scanned, by bicubic and by a model."""
     from wsisr.cli.console import print_message, print_warnings
+    from wsisr.cli.progress import print_first_line, show_preparation
+
+    print_first_line(f"{slide}: the picture is to be {output}", slide)
     from wsisr.files import check_output, check_suffix, refuse_source
     from wsisr.models.back_projection import ConsistentUpscaler
     from wsisr.models.catalog import choose_default_scale
@@ -69,10 +72,12 @@ def preview_command(
         check_output(output, overwrite=overwrite)
         source = selection.select_region(opened)
         scale = scale or choose_default_scale(source.mpp, model)
-        upscaler = load_upscaler(model, scale=scale, device=device, mpp=source.mpp, perception=perception)
+        with show_preparation("loads the model"):
+            upscaler = load_upscaler(model, scale=scale, device=device, mpp=source.mpp, perception=perception)
         upscaler = ConsistentUpscaler(upscaler) if consistency else upscaler
         print_warnings((*source.warnings, *filter(None, [training_range_warning(upscaler, source.mpp)])))
-        save_png(draw_comparison(source, upscaler), output, overwrite=overwrite)
+        with show_preparation("enlarges the region"):
+            save_png(draw_comparison(source, upscaler), output, overwrite=overwrite)
         print_warnings(upscaler.warnings)
         print_message(f"{output}: written, enlarged by {scale}")
         if source.mpp and not reference_region(source, scale):

@@ -1,9 +1,15 @@
-"""Progress of a long job: a bar on a terminal, a line every 30 s in a log, nothing if quiet."""
+"""Progress of a long job: a bar on a terminal, a line every 30 s in a log, nothing if quiet.
+
+Rich is imported when a bar is drawn: a command's first line comes before all that takes time to load.
+"""
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from wsisr.cli.console import print_message, stderr_console
@@ -22,6 +28,23 @@ LINE_EVERY_S = 30.0
 
 SHORT_S = 0.1
 """A stage that has run for less shows no rate."""
+
+
+def print_first_line(text: str, *inputs: Path, quiet: bool = False) -> None:
+    """Print what a command is going to do, before its heavy imports; nothing where an input is missing."""
+    if not quiet and all(os.path.lexists(path) for path in inputs):
+        print_message(text)
+
+
+@contextmanager
+def show_preparation(text: str, *, quiet: bool = False) -> Iterator[None]:
+    """Context of work of unknown length, such as loading a network: a moving bar on a terminal, and then nothing."""
+    if quiet or not stderr_console.is_terminal:
+        yield
+        return
+    with create_progress_bars(transient=True) as bars:
+        bars.add_task("prepare", total=None, text=text)
+        yield
 
 
 def show_progress(
@@ -63,19 +86,23 @@ def describe_steps(steps: Iterable[Progress], formatter: ProgressFormatter) -> I
         yield step, formatter(step, now - began)
 
 
-def create_progress_bars(*, redirect_stdout: bool = True) -> Bars:
-    """Return a display on stderr that has no bar yet. It may take stdout, too: results appear above the bars."""
-    from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
+def create_progress_bars(*, redirect_stdout: bool = True, transient: bool = False) -> Bars:
+    """Return a display on stderr that has no bar yet. It may take stdout, too: results appear above the bars.
+
+    A transient display vanishes at its end.
+    """
+    from rich.progress import BarColumn, SpinnerColumn, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as Bars
 
     columns = (
+        SpinnerColumn("line"),  # turns although a first tile takes long
         TextColumn("{task.description:>10}", markup=False),
         BarColumn(),
         TextColumn("{task.percentage:>3.0f}%"),
         TextColumn("{task.fields[text]}"),
         TimeRemainingColumn(),
     )
-    return Bars(*columns, console=stderr_console, redirect_stdout=redirect_stdout)
+    return Bars(*columns, console=stderr_console, redirect_stdout=redirect_stdout, transient=transient)
 
 
 def _show_bar(steps: Iterable[Progress], formatter: ProgressFormatter) -> Iterator[Progress]:

@@ -17,6 +17,7 @@ from wsisr.cli.datasets import (
     SlidesArgument,
     ValidationOption,
     ValShareOption,
+    announce_dataset,
     build_and_show,
     print_dataset_summary,
     require_existing,
@@ -51,6 +52,7 @@ def build_simulated_pairs(
     quiet: QuietOption = False,
 ) -> None:
     """Make pairs whose low resolution is simulated from the high one: optics, noise, sharpening and JPEG, on record."""
+    announce_dataset(output, slides, quiet=quiet)
     from wsisr.dataset.builder import BuildOptions, DatasetBuilder
     from wsisr.dataset.degradation import choose_degradation
     from wsisr.dataset.recipe import Recipe

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,13 +43,17 @@ def train_command(
     quiet: QuietOption = False,
 ) -> None:
     """Train a network, or resume a run that was stopped."""
-    import torch
-
     from wsisr.cli.console import print_line, print_message
-    from wsisr.models.backends.device import select_device
-    from wsisr.training.stages import read_recipe
+    from wsisr.cli.progress import print_first_line, show_preparation
 
     allow_lost_output()
+    is_first_process = os.environ.get("RANK", "0") == "0"  # as torchrun numbers them; the rest says nothing
+    print_first_line(f"{config}: the run is to be {output}", config, quiet=quiet or not is_first_process)
+    with show_preparation("loads PyTorch", quiet=quiet or not is_first_process):
+        import torch
+
+        from wsisr.models.backends.device import select_device
+        from wsisr.training.stages import read_recipe
     if threads is not None:
         torch.set_num_threads(threads)
     with catch_stop_signals() as stop:
@@ -117,6 +122,8 @@ def train_until_stopped(
     from wsisr.progress import Progress
 
     start = run.step
+    if not run.is_finished:
+        yield Progress("train", 0, run.steps - start)
     for report in run:
         status_line.update(report)
         if board:
@@ -144,5 +151,7 @@ class StatusLine:
 
     def format(self, progress: Progress, seconds: float) -> str:
         """Return `step 1200/3400, 2.1 steps/s, loss 0.0123, +1.52 dB`; the gain is that of the last validation."""
+        if self.loss is None:
+            return ""  # before the first step
         gain = "" if self.gain is None else f", {self.gain:+.2f} dB"
-        return f"{self.position}, {progress.done / max(seconds, 1e-9):.2g} steps/s, loss {self.loss or 0:.4f}{gain}"
+        return f"{self.position}, {progress.done / max(seconds, 1e-9):.2g} steps/s, loss {self.loss:.4f}{gain}"
