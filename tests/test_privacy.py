@@ -30,6 +30,9 @@ SECRET = "S24-0815-Mustermann"
 LEVELS = [make_noise(Size(256, 256)), make_noise(Size(128, 128), 1)]
 LABEL = make_noise(Size(90, 60), 7)
 OUTPUTS = ["a.ome.tif", "a.svs", "a.ome.zarr"]
+DICOM = "a.dcm"
+"""Of a DICOM slide it has the patient, unless the result is to be deidentified; of others nothing."""
+
 BICUBIC = Resampling("bicubic", 2)
 
 # DocumentName, Make, Model, PageName, Software, Artist, HostComputer, XMP, Copyright, IPTC, Photoshop, MakerNote.
@@ -167,7 +170,7 @@ def test_no_word_of_a_slide_is_in_a_result_or_its_work_folder(tmp_path: Path, na
     slide = SLIDES[name](tmp_path / SECRET / name)
     assert shows(slide, SECRET)
     with open_slide(slide, mpp=0.5) as opened:
-        for output in OUTPUTS:
+        for output in (*OUTPUTS, DICOM):
             (tmp_path / output).parent.mkdir(exist_ok=True)
             made(opened, tmp_path / output)
             assert not shows(tmp_path / output, SECRET)
@@ -225,8 +228,10 @@ def test_a_patients_name_in_dicom_is_not_copied(tmp_path: Path, shared_slides: P
     slide.write_bytes(data[:at] + planted + data[at:])
     with open_slide(slide, mpp=0.5) as opened:
         assert SECRET in str(opened.info.properties)
-        for output in OUTPUTS:
-            assert not shows(made(opened, tmp_path / output, Box(0, 0, 120, 100)), SECRET)
+        for output in (*OUTPUTS, DICOM):
+            options = UpscaleOptions(deidentify=output == DICOM)
+            assert not shows(made(opened, tmp_path / output, Box(0, 0, 120, 100), options), SECRET)
+        assert shows(made(opened, tmp_path / "patient.dcm", Box(0, 0, 120, 100)), SECRET)
 
 
 def _patient(data: bytes) -> int:

@@ -5,6 +5,8 @@ A DICOM slide tells it; for slides of other formats a stand-in of empty fields a
 
 from __future__ import annotations
 
+import struct
+import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from io import BytesIO
@@ -12,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from pydicom import Dataset, config
-from pydicom.errors import InvalidDicomError
+from pydicom.errors import BytesLengthException, InvalidDicomError
 from pydicom.filereader import read_partial
 
 from wsisr.errors import SlideError, describe_error
@@ -26,8 +28,11 @@ _MAX_HEADER_BYTES = 2**25
 
 _FIRST_FUNCTIONAL_GROUP = 0x52009229
 
-_HEADER_ERRORS = (InvalidDicomError, EOFError, ValueError, TypeError, KeyError, AttributeError, NotImplementedError)
-"""Errors that pydicom has been seen to raise for damaged headers, beside `RecursionError`."""
+_HEADER_ERRORS = (
+    *(InvalidDicomError, EOFError, ValueError, TypeError, LookupError, AttributeError),
+    *(ArithmeticError, RuntimeError, BytesLengthException, struct.error, MemoryError),
+)
+"""Errors that pydicom raises for damaged headers."""
 
 _PATIENT_GROUPS = (0x0010, 0x0012)
 """Patient, and clinical trial; all of their elements are carried over."""
@@ -107,7 +112,8 @@ def read_dicom_context(info: SlideInfo, level: int) -> DicomContext:
     if not files:
         raise SlideError(f"{info.path}: its header cannot be read; copy the slide again")
     base = max(files, key=lambda path: _count_pixels(files[path]))
-    with config.disable_value_validation():  # what other writers left is carried over as it is
+    # What other writers left is carried over as it is; pydicom would warn of values of a wrong form, and show them.
+    with warnings.catch_warnings(action="ignore"), config.disable_value_validation():
         return _make_context(base, _list_instances(files.values(), info, level))
 
 
@@ -127,7 +133,7 @@ def _make_context(path: Path, instances: tuple[str, ...]) -> DicomContext:
             series=str(header.get("SeriesInstanceUID", "")),
             instances=instances,
         )
-    except (*_HEADER_ERRORS, RecursionError) as error:
+    except _HEADER_ERRORS as error:
         raise SlideError(f"{path}: its header is damaged ({describe_error(error)}); copy the slide again") from error
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 from collections import deque
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ from typing import Any
 import numpy as np
 import openslide
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from pydicom import Dataset, dcmread
 from pydicom.encaps import generate_frames
 from typer.testing import CliRunner
@@ -25,6 +28,7 @@ from wsisr.cli.app import app
 from wsisr.errors import OutputError, SlideError
 from wsisr.imaging.geometry import Box, Size
 from wsisr.slides import open_slide
+from wsisr.slides.dicom_context import read_dicom_context
 from wsisr.upscaling.provenance import refuse_derived
 from wsisr.writing import Codec, PyramidSpec, PyramidWriter, read_metadata
 from wsisr.writing.layouts import dicom_frames
@@ -65,6 +69,11 @@ def codec(request: pytest.FixtureRequest) -> Codec:
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory, codec: Codec) -> Path:
     return write(tmp_path_factory.mktemp("dicom") / "a.dcm", replace(SPEC, codec=codec))
+
+
+@pytest.fixture(scope="module")
+def damaged(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write(tmp_path_factory.mktemp("damaged") / "a.dcm")
 
 
 @pytest.fixture(scope="module")
@@ -226,6 +235,39 @@ def test_damage_is_found(tmp_path: Path, change: str, found: str) -> None:
     folder = write(tmp_path / "a.dcm")
     damage(folder, "level-1.dcm", change)
     assert found in find_faults(folder)
+
+
+def describe_outcome(call: Callable[[], object]) -> str:
+    """Return what a call gives, or its error, as text."""
+    try:
+        return repr(call())
+    except SlideError as error:
+        return str(error)
+
+
+def break_file(path: Path, data: st.DataObject) -> None:
+    """Insert, replace or cut off bytes of a header."""
+    content = path.read_bytes()
+    place, planted = data.draw(st.integers(132, 3000), "place"), data.draw(st.binary(min_size=1, max_size=8), "bytes")
+    replaced, end = data.draw(st.sampled_from([0, len(planted)]), "replaced"), data.draw(st.sampled_from([None, 3100]))
+    path.write_bytes((content[:place] + planted + content[place + replaced :])[:end])
+
+
+@settings(max_examples=12, deadline=None)
+@given(data=st.data())
+def test_damage_of_any_kind_is_a_finding_or_one_line(damaged: Path, source: Path, data: st.DataObject) -> None:
+    with open_slide(source) as slide:
+        info = slide.info
+    for path, use in [
+        (damaged / "level-0.dcm", lambda: list(verify_pyramid(damaged))),
+        (source / "0.dcm", lambda: read_dicom_context(info, 0)),
+    ]:
+        whole = path.read_bytes()
+        break_file(path, data)
+        try:
+            assert "\n" not in describe_outcome(use)
+        finally:
+            path.write_bytes(whole)
 
 
 def test_a_damaged_note_is_one_line(tmp_path: Path) -> None:

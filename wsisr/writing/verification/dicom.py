@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import struct
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from pathlib import Path
-from typing import Self
 
 import imagecodecs
 import numpy as np
-from pydicom import Dataset, dcmread
+from pydicom import config, dcmread
 from pydicom.encaps import get_frame, parse_basic_offsets
-from pydicom.errors import InvalidDicomError
+from pydicom.errors import BytesLengthException, InvalidDicomError
 from pydicom.uid import JPEGBaseline8Bit
 
 from wsisr.errors import SlideError, describe_error
@@ -29,7 +29,7 @@ from wsisr.writing.verification.readers_agree import RELATIVE_TOLERANCE, ReaderC
 
 _DICOM_ERRORS = (
     *(OSError, InvalidDicomError, EOFError, ValueError, TypeError, LookupError, AttributeError),
-    *(ArithmeticError, RuntimeError, NotImplementedError),
+    *(ArithmeticError, RuntimeError, BytesLengthException, struct.error, MemoryError),
 )
 """Errors that pydicom has been seen to raise for damaged files, and imagecodecs for damaged frames."""
 
@@ -51,7 +51,7 @@ def check_dicom(path: Path, expected: Expectation) -> Iterator[Finding]:
         levels = _open_levels(file)
         yield _check_frames(levels)
         yield _check_placement(levels)
-        tile_sizes = tuple(Size(level.grid.tile_px, level.header.Rows) for level in levels)
+        tile_sizes = tuple(level.frame_size for level in levels)
         openslide_info = read_openslide_info(file)
         if openslide_info is None:
             raise SlideError(f"{path}: OpenSlide does not know it")
@@ -63,42 +63,26 @@ def check_dicom(path: Path, expected: Expectation) -> Iterator[Finding]:
         raise SlideError(f"{path}: a damaged DICOM slide ({describe_error(error)})") from error
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class StoredLevel:
     """A level as its file states it."""
 
     path: Path
-    header: Dataset
+    grid: LevelGrid
+    frame_size: Size
+    frame_count: int
+    spacing_mm: tuple[float, float]
+    """Distance of rows, then of columns."""
+    origin_mm: tuple[float, float]
+    image_type: tuple[str, ...]
+    is_jpeg: bool
+    """Whether the frames are JPEG; otherwise they are JPEG 2000."""
+    objective: float | None
+    icc: bytes | None
+    extended_offsets: tuple[bytes, bytes] | None
+    """Offsets and lengths in the Extended Offset Table; None where the Basic one holds them."""
     pixels_at: int
     """Byte at which the pixel data begin, with the item of the Basic Offset Table."""
-
-    @classmethod
-    def read(cls, path: Path) -> Self:
-        with path.open("rb") as file:
-            header = dcmread(file, stop_before_pixels=True)
-            return cls(path, header, file.tell() + _PIXEL_DATA_HEAD_BYTES)
-
-    @cached_property
-    def grid(self) -> LevelGrid:
-        header = self.header
-        return LevelGrid(Size(header.TotalPixelMatrixColumns, header.TotalPixelMatrixRows), header.Columns)
-
-    @property
-    def spacing_mm(self) -> tuple[float, float]:
-        """Distance of rows, then of columns."""
-        down, across = self.header.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0].PixelSpacing
-        return float(down), float(across)
-
-    @property
-    def origin_mm(self) -> tuple[float, float]:
-        origin = self.header.TotalPixelMatrixOriginSequence[0]
-        return float(origin.XOffsetInSlideCoordinateSystem), float(origin.YOffsetInSlideCoordinateSystem)
-
-    @property
-    def extended_offsets(self) -> tuple[bytes, bytes] | None:
-        if "ExtendedOffsetTable" not in self.header:
-            return None
-        return self.header.ExtendedOffsetTable, self.header.ExtendedOffsetTableLengths
 
     def list_frame_offsets(self) -> list[int]:
         """Return where each frame begins, in bytes after the Basic Offset Table."""
@@ -113,10 +97,34 @@ class StoredLevel:
         with self.path.open("rb") as file:
             file.seek(self.pixels_at)
             frame = get_frame(file, tile, extended_offsets=self.extended_offsets)
-        is_jpeg = self.header.file_meta.TransferSyntaxUID == JPEGBaseline8Bit
-        pixels: Rgb = imagecodecs.jpeg8_decode(frame) if is_jpeg else imagecodecs.jpeg2k_decode(frame)
+        pixels: Rgb = imagecodecs.jpeg8_decode(frame) if self.is_jpeg else imagecodecs.jpeg2k_decode(frame)
         size = self.grid.tile_box(tile).size
         return pixels[: size.height, : size.width]
+
+
+def read_stored_level(path: Path) -> StoredLevel:
+    """Read what a file states of its level. Raises what pydicom raises for damaged files."""
+    # pydicom warns of values of a wrong form, and shows them; here they are found by comparison.
+    with path.open("rb") as file, warnings.catch_warnings(action="ignore"), config.disable_value_validation():
+        header = dcmread(file, stop_before_pixels=True)
+        optical_path, origin = header.OpticalPathSequence[0], header.TotalPixelMatrixOriginSequence[0]
+        rows, columns = header.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0].PixelSpacing
+        power, offsets = optical_path.get("ObjectiveLensPower"), header.get("ExtendedOffsetTable")
+        size = Size(int(header.TotalPixelMatrixColumns), int(header.TotalPixelMatrixRows))
+        return StoredLevel(
+            path=path,
+            grid=LevelGrid(size, int(header.Columns)),
+            frame_size=Size(int(header.Columns), int(header.Rows)),
+            frame_count=int(header.NumberOfFrames),
+            spacing_mm=(float(rows), float(columns)),
+            origin_mm=(float(origin.XOffsetInSlideCoordinateSystem), float(origin.YOffsetInSlideCoordinateSystem)),
+            image_type=tuple(header.ImageType),
+            is_jpeg=header.file_meta.TransferSyntaxUID == JPEGBaseline8Bit,
+            objective=None if power is None else float(power),
+            icc=optical_path.get("ICCProfile"),
+            extended_offsets=(offsets, header.ExtendedOffsetTableLengths) if offsets else None,
+            pixels_at=file.tell() + _PIXEL_DATA_HEAD_BYTES,
+        )
 
 
 class PydicomSlide(Slide):
@@ -125,18 +133,15 @@ class PydicomSlide(Slide):
     def __init__(self, path: Path, levels: Sequence[StoredLevel]) -> None:
         self._levels = levels
         self._closed = False
-        header = levels[0].header
-        optical_path = header.OpticalPathSequence[0]
         sizes = [level.grid.size for level in levels]
-        power = optical_path.get("ObjectiveLensPower")
         self._info = SlideInfo(
             path=path,
             reader="pydicom",
             vendor="dicom",
             levels=tuple(Level(*each) for each in zip(sizes, compute_downsamples(sizes), strict=True)),
             mpp=levels[0].spacing_mm[1] * 1000,
-            objective=None if power is None else float(power),
-            icc=optical_path.get("ICCProfile"),
+            objective=levels[0].objective,
+            icc=levels[0].icc,
             associated={},
             properties={},
         )
@@ -161,7 +166,7 @@ def _open_levels(file: Path) -> list[StoredLevel]:
     header = read_dicom_header(file)
     if header is None:
         raise SlideError(f"{file}: its header is damaged; copy it again")
-    levels = [StoredLevel.read(path) for path in list_level_files(file.parent, header.series)]
+    levels = [read_stored_level(path) for path in list_level_files(file.parent, header.series)]
     return sorted(levels, key=lambda level: -level.grid.size.pixel_count)
 
 
@@ -170,7 +175,7 @@ def _check_frames(levels: Sequence[StoredLevel]) -> Finding:
     missing, misplaced, cut = 0, 0, 0
     for level in levels:
         offsets, file_size = level.list_frame_offsets(), level.path.stat().st_size
-        missing += abs(level.grid.tile_count - len(offsets)) + abs(level.grid.tile_count - level.header.NumberOfFrames)
+        missing += abs(level.grid.tile_count - len(offsets)) + abs(level.grid.tile_count - level.frame_count)
         steps = np.diff([*offsets, file_size - level.pixels_at])
         misplaced += int(np.count_nonzero(steps <= 0))
         cut += _read_end(level.path) != _PIXEL_DATA_END
@@ -191,8 +196,8 @@ def _check_placement(levels: Sequence[StoredLevel]) -> Finding:
     for number, level in enumerate(levels):
         ratios = (own / first / 2**number for own, first in zip(level.spacing_mm, base.spacing_mm, strict=True))
         shifts = (abs(own - first) for own, first in zip(level.origin_mm, base.origin_mm, strict=True))
-        kind = ["DERIVED", "PRIMARY", "VOLUME", "RESAMPLED" if number else "NONE"]
+        kind = ("DERIVED", "PRIMARY", "VOLUME", "RESAMPLED" if number else "NONE")
         good &= all(abs(ratio - 1) < RELATIVE_TOLERANCE for ratio in ratios)
-        good &= max(shifts) < _PLACE_TOLERANCE_MM and list(level.header.ImageType) == kind
+        good &= max(shifts) < _PLACE_TOLERANCE_MM and level.image_type == kind
     words = "levels are each half as fine, of one corner on the glass, and marked as derived and resampled"
     return Finding("places", good, f"{words}: {good}")
