@@ -87,7 +87,7 @@ def test_one_slide_that_is_finished_is_left_alone_as_many_are(slides: list[Path]
     same = (slides[0], "-o", output, "--save-mask", mask, "--report", report)
     assert upscaled(*same).exit_code == 0
     before = output.read_bytes(), output.stat().st_mtime_ns
-    again, otherwise, dry = upscaled(*same), upscaled(*same, model="lanczos"), upscaled(*same, "--dry-run")
+    otherwise, again, dry = upscaled(*same, model="lanczos"), upscaled(*same), upscaled(*same, "--dry-run")
     assert (again.exit_code, dry.exit_code, states(report)) == (0, 0, ["finished before"])
     assert "is finished already" in again.stderr
     assert "is finished already" in dry.stderr
@@ -406,3 +406,23 @@ def test_totals_are_shown_after_ctrl_c_too(slides: list[Path], tmp_path: Path) -
     assert left.exit_code == 130
     assert "1 done, 1 stopped" in left.stdout
     assert json.loads((tmp_path / "run.json").read_bytes())["run"]["exit_code"] == 130
+
+
+def test_a_dry_run_is_one_table_and_creates_nothing(slides: list[Path], tmp_path: Path) -> None:
+    assert upscaled(slides[0], "-o", tmp_path / "done").exit_code == 0
+    bad = tmp_path / "bad.tif"
+    bad.write_text("dear diary")
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
+    new = upscaled(
+        *slides, bad, "-o", tmp_path / "new", "--dry-run", "--report", tmp_path / "r.json", "--log", tmp_path / "l"
+    )
+    assert new.exit_code == 3
+    assert "2 planned, 0 finished before, 1 refused" in new.stdout
+    assert f"{bad}: " in new.stdout
+    assert new.stdout.count("dry run") == 1
+    assert str(tmp_path / "new" / "a.x2.ome.tif") in new.stdout
+    assert "are free in" in new.stderr
+    half = upscaled(*slides, "-o", tmp_path / "done", "--dry-run")
+    assert "1 planned, 1 finished before, 0 refused" in half.stdout
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
+    assert isinstance(upscaled(*slides, "-o", tmp_path / "no" / "folder", "--dry-run").exception, OutputError)

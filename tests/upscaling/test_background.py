@@ -138,7 +138,7 @@ def test_the_share_without_tissue_is_one_of_area_and_what_is_busy_one_of_what_is
     tissue = marked(flags).mask.mean()
     assert plan.background.skipped_share == pytest.approx(1 - tissue)
     assert plan.grid.input_pixel_count == SIZE.pixel_count
-    assert plan.network_share == pytest.approx(tissue)
+    assert plan.network_pixel_count == pytest.approx(tissue * SIZE.pixel_count)
 
 
 def test_the_note_tells_the_share_only_where_there_is_one() -> None:

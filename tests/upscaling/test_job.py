@@ -36,7 +36,7 @@ Options = dict[str, Any]
 
 BASE: Options = {"scale": 2, "model": "bicubic", "tile_px": 128}
 
-TIMES = ("seconds", "stages", "finished_before", "estimate")
+TIMES = ("seconds", "stages", "finished_before")
 """What differs between two runs of one request, besides the output's name."""
 
 
@@ -110,11 +110,10 @@ def test_command_and_library_give_the_same_bytes_and_report(
 
 def test_a_dry_run_plans_the_same_and_writes_nothing(slide: Path, tmp_path: Path) -> None:
     output, options = tmp_path / "out.tif", BASE | {"dry_run": True}
-    done = run_command(slide, output, options)
     before = sorted(tmp_path.iterdir())
+    done = run_command(slide, output, options)
     report = wsisr.upscale_slide(str(slide), output=str(output), **options)
     assert sorted(tmp_path.iterdir()) == before
-    assert read_command_report(output) == without_times(report.to_json())
     assert report.state == "planned"
     assert report.estimate is not None
     assert "dry run: nothing was written" in done.stdout

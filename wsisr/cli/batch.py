@@ -87,7 +87,7 @@ class BatchRun:
         """Add the entry of a slide, say so in a line, and update the report."""
         self._rows[number] = row
         self._measured.add(number)
-        if row["state"] != "failed":  # whose error is a line already
+        if row["state"] not in ("failed", "planned"):  # an error is a line already, and a plan a row
             line = f"[{number + 1}/{len(self.items)}] {self.items[number].slide.name}: {describe_row(row)}"
             print_message(line + self._describe_rest(), quiet=self._quiet)
         self.report.try_write(self.rows)

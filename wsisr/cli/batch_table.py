@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -55,6 +56,50 @@ def build_batch_table(rows: Sequence[ReportRow], slide_count: int) -> Table:
         "",
     )
     return table
+
+
+def build_plan_table(rows: Sequence[ReportRow]) -> Table:
+    """Return a table of a dry run: what each slide would take, why it would be refused, and the sums."""
+    from wsisr.cli.summary import format_bytes
+
+    planned = [row for row in rows if row["state"] == "planned"]
+    refused = sum(row["state"] == "failed" for row in rows)
+    finished = len(rows) - len(planned) - refused
+    table = _create_table("dry run: nothing was written", ("slide", "state", "time", "Mpx", "size", "result"))
+    for row in rows:
+        estimate = row.get("estimate", {})
+        _add_row(
+            table,
+            Path(row["slide"]).name,
+            "refused" if row["state"] == "failed" else row["state"],
+            format_duration(estimate["seconds"]) if estimate else "",
+            f"{row['width'] * row['height'] / 1e6:.3g}" if "width" in row else "",
+            format_bytes(estimate["bytes"]) if estimate else "",
+            _describe_result(row),
+        )
+    table.add_section()
+    _add_row(
+        table,
+        "all",
+        f"{len(planned)} planned, {finished} finished before, {refused} refused",
+        format_duration(sum(row["estimate"]["seconds"] for row in planned)),
+        f"{sum(row['width'] * row['height'] for row in planned) / 1e6:.3g}",
+        format_bytes(sum(row["estimate"]["bytes"] for row in planned)),
+        "about, on an otherwise idle machine",
+    )
+    return table
+
+
+def describe_plan_disk(rows: Sequence[ReportRow], folder: Path) -> str:
+    """Return the disk space that a run needs, with the work on its largest slide, and what is free."""
+    from wsisr.cli.summary import format_bytes
+
+    estimates = [row["estimate"] for row in rows if row["state"] == "planned"]
+    results = sum(estimate["bytes"] for estimate in estimates)
+    needed = results + max((estimate["disk"] - estimate["bytes"] for estimate in estimates), default=0)
+    free = shutil.disk_usage(folder).free
+    warning = "warning: too little disk space: " if needed > free else ""
+    return f"{warning}about {format_bytes(needed)} of disk space are needed, {format_bytes(free)} are free in {folder}"
 
 
 def _describe_result(row: ReportRow) -> str:

@@ -14,12 +14,12 @@ import typer
 
 from wsisr.cli import batch
 from wsisr.cli.batch import BatchItem, BatchRun
-from wsisr.cli.batch_table import build_batch_table
+from wsisr.cli.batch_table import build_batch_table, build_plan_table, describe_plan_disk
 from wsisr.cli.cache_folder import find_index_folder
 from wsisr.cli.console import log_writers, print_message, stdout_console, write_log
 from wsisr.cli.frontend import INTERRUPTED_MESSAGE, Frontend, TerminalFrontend
 from wsisr.cli.log_file import open_log
-from wsisr.cli.output_paths import create_output_folder, output_path_for
+from wsisr.cli.output_paths import check_output_folder, create_output_folder, output_path_for
 from wsisr.cli.resources import ParallelResources
 from wsisr.cli.run_report import ReportRow, RunReport
 from wsisr.cli.selection import report_as_usage_error
@@ -56,7 +56,7 @@ class RunOptions:
 
 def run_upscale(entries: Sequence[SlideEntry], request: UpscaleRequest, options: RunOptions) -> None:
     """Enlarge slides as requested, and exit with the run's code. Raises `WsisrError`."""
-    with open_log(options.log):
+    with open_log(None if request.dry_run else options.log):
         if options.several:
             _run_batch(entries, request, options)
         else:
@@ -65,7 +65,9 @@ def run_upscale(entries: Sequence[SlideEntry], request: UpscaleRequest, options:
 
 def _run_single(entry: SlideEntry, request: UpscaleRequest, options: RunOptions) -> None:
     item = BatchItem(entry.path, request.output_path)
-    report = RunReport(options.report, options.configuration)
+    report = RunReport(None if request.dry_run else options.report, options.configuration)
+    if request.dry_run:
+        _announce_dry_run(options)
     report.check_path([item.output, *filter(None, [request.mask_path])])
     if item.slide.exists():
         print_message(f"{item.slide}: the result is to be {item.output.absolute()}", quiet=options.quiet)
@@ -82,14 +84,17 @@ def _run_single(entry: SlideEntry, request: UpscaleRequest, options: RunOptions)
 def _run_batch(entries: Sequence[SlideEntry], request: UpscaleRequest, options: RunOptions) -> None:
     items = plan_items(entries, request, options.folder)
     batch.refuse_shared_outputs(items)
-    report = RunReport(options.report, options.configuration)
+    report = RunReport(None if request.dry_run else options.report, options.configuration)
     report.check_path(item.output for item in items)
     items = list(batch.select_shard(items, options.shard))
     report.slide_count = len(items)
     print_message(_describe_run(items, options.folder), quiet=options.quiet)
+    run = BatchRun(items, report, quiet=options.quiet)
+    if request.dry_run:
+        _plan_batch(run, request, options)
+        return
     if options.folder:
         create_output_folder(options.folder)
-    run = BatchRun(items, report, quiet=options.quiet)
     find_finished_slides(run, request)
     try:
         if run.pending:
@@ -99,6 +104,37 @@ def _run_batch(entries: Sequence[SlideEntry], request: UpscaleRequest, options: 
     exit_code = batch.find_exit_code(run.rows)
     report.write(run.rows, exit_code)
     _exit_with(exit_code)
+
+
+def _plan_batch(run: BatchRun, request: UpscaleRequest, options: RunOptions) -> None:
+    """Print what a run would do with each slide, and the sums; create nothing."""
+    from wsisr.cli.shutdown import catch_stop_signals
+
+    _announce_dry_run(options)
+    if options.folder:
+        check_output_folder(options.folder)
+    find_finished_slides(run, request)
+    resources = ParallelResources(1, (request.device,))
+    plan = SlideEnlargement(request, resources, quiet=True, brief=True)
+
+    def plan_slide(item: BatchItem) -> ReportRow:
+        # A missing folder of results cannot be tried out; the folder that it is to lie in stands for it.
+        folder = item.output.parent
+        stand_in = item.output if folder.is_dir() else folder.with_name(f"{folder.name}.{item.output.name}")
+        row = plan(item._replace(output=stand_in), frontend=TerminalFrontend(stop))
+        return row | {"output": str(item.output)}
+
+    with catch_stop_signals(end_message=INTERRUPTED_MESSAGE) as stop:
+        batch.run_batch(run, plan_slide, stop)
+    disk = options.folder or run.items[0].output.parent if run.items else Path()
+    print_table(build_plan_table(run.rows))
+    print_message(describe_plan_disk(run.rows, disk if disk.is_dir() else disk.parent))
+    _exit_with(batch.find_exit_code(run.rows))
+
+
+def _announce_dry_run(options: RunOptions) -> None:
+    if options.report:
+        print_message(f"{options.report}: a dry run writes nothing, no report either")
 
 
 def _exit_with(code: int) -> None:

@@ -54,6 +54,13 @@ def output_path_for(folder: Path | None, entry: SlideEntry, ending: str) -> Path
 
 def create_output_folder(folder: Path) -> None:
     """Create a folder for several results if it is missing. Raises `OutputError` if the name is that of one result."""
+    check_output_folder(folder)
+    with translate_disk_errors(folder):
+        folder.mkdir(exist_ok=True)
+
+
+def check_output_folder(folder: Path) -> None:
+    """Raise `OutputError` if a folder for several results could not be created, or the name is that of one result."""
     from wsisr.writing.layouts.catalog import LAYOUTS
 
     result = _describe_result(folder) if folder.is_dir() else None
@@ -61,5 +68,5 @@ def create_output_folder(folder: Path) -> None:
         raise OutputError(f"{folder}: is {result}, not a folder for several results; choose another name")
     if not folder.is_dir() and any(folder.suffix.lower() in layout.suffixes for layout in LAYOUTS.values()):
         raise OutputError(f"{folder}: is a name for one result, not for several slides; give a folder")
-    with translate_disk_errors(folder):
-        folder.mkdir(exist_ok=True)
+    if not folder.parent.is_dir():
+        raise OutputError(f"{folder}: there is no folder {folder.parent}; create it first")

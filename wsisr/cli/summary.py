@@ -42,7 +42,7 @@ def dry_run_panel(plan: UpscalePlan, report: UpscaleReport, work_dir: Path | Non
             **plan_rows(plan),
             "tiles": describe_tiles(plan),
             "memory": f"at most {format_bytes(plan.work_unit.total_bytes)}{network}",
-            "time": f"about {format_duration(estimate.seconds)}, at the speed of this moment",
+            "time": f"about {format_duration(estimate.seconds)} on an otherwise idle machine",
             "output": f"{output}, about {format_bytes(estimate.output_bytes)}{taken}",
             "disk": describe_disk_space(estimate.disk_bytes, output.parent, work_dir or output.parent),
         },

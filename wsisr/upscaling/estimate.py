@@ -1,23 +1,38 @@
-"""What an upscaling will take, measured on a few samples of the slide before it starts."""
+"""What an upscaling will take, measured on a few samples of the slide before it starts.
+
+On a CPU the processor's time is measured and divided by the cores, which is what the run takes on an idle machine: time
+on the clock would be that of whatever else the machine does in these moments. On a GPU it is time on the clock.
+"""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
+from wsisr.imaging.bicubic import enlarge_bicubic
 from wsisr.imaging.geometry import Box
 from wsisr.imaging.pixels import Rgb
+from wsisr.models.upscaler import Upscaler, UpscalerInfo
+from wsisr.parallel.cpu import count_usable_cores
 from wsisr.upscaling.plan import UpscalePlan
-
-SAMPLE_PX = 192
-"""Side of a sample, in input px."""
 
 SAMPLE_COUNT = 4
 
+SAMPLED_SHARE = 1 / 50
+"""Share of the pixels to come that goes through the network for the estimate."""
+
+LEAST_SAMPLE_PX, LARGEST_SAMPLE_PX = 64, 512
+"""Side of a sample, in input px."""
+
 PYRAMID_RATIO = 4 / 3
 """Pixels of a whole pyramid per pixel of its level 0."""
+
+STORING_RATIO = 6
+"""Processor time of all that follows the network (quality, encoding, levels, digest, check), in that of encoding."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,31 +40,81 @@ class RunEstimate:
     """What a run is expected to take, from samples on the slide's diagonal."""
 
     seconds: float
-    """Time for reading and the network, overlap included."""
+    """Time of the whole run on an idle machine, but for loading the network."""
     output_bytes: int
     disk_bytes: int
     """Needed while the run goes on: encoded tiles and the file assembled from them."""
 
 
-def estimate_run(plan: UpscalePlan) -> RunEstimate:
-    """Enlarge a few samples and time them; the first is enlarged once more before, to warm up."""
-    region, upscaler, grid = plan.region, plan.upscaler, plan.grid
+@dataclass(frozen=True, slots=True)
+class _Sample:
+    """One sample: what it took, in seconds an input pixel, and what it is stored in."""
+
+    read_s: float
+    encode_s: float
+    output_bytes: float
+    """Bytes an output pixel."""
+
+
+_network_paces: dict[UpscalerInfo, float] = {}
+"""Seconds an input pixel of each upscaler that was measured: the slides of a batch measure it once."""
+
+
+def estimate_run(plan: UpscalePlan, planning_s: float = 0.0) -> RunEstimate:
+    """Enlarge a few samples and time them; `planning_s` is what the run will take before its first tile."""
     boxes = _sample_boxes(plan)
-    upscaler(region.read(boxes[0])[None])
-    began = time.perf_counter()
-    outputs = [upscaler(region.read(box)[None]) for box in boxes]
-    seconds = time.perf_counter() - began
-    sample_pixels = sum(box.size.pixel_count for box in boxes)
-    bytes_per_pixel = float(np.mean([_measure_bytes_per_pixel(output[0], plan) for output in outputs]))
+    network_pace = _measure_network_pace(plan, boxes)
+    samples = [_measure_sample(plan, box) for box in boxes]
+    read_s, encode_s, bytes_per_pixel = (
+        float(np.mean([getattr(sample, name) for sample in samples])) for name in ("read_s", "encode_s", "output_bytes")
+    )
+    pixels = plan.region.size.pixel_count
+    network_s = network_pace * plan.network_pixel_count
+    other_s = (read_s * plan.grid.input_pixel_count + encode_s * STORING_RATIO * pixels) / count_usable_cores()
+    on_gpu = plan.upscaler.info.on_gpu
+    seconds = max(network_s, other_s) if on_gpu else network_s + other_s
     output_bytes = round(bytes_per_pixel * plan.output.size.pixel_count * PYRAMID_RATIO)
-    seconds *= grid.input_pixel_count * plan.network_share / sample_pixels
-    return RunEstimate(seconds, output_bytes, 2 * output_bytes)
+    return RunEstimate(planning_s + seconds, output_bytes, 2 * output_bytes)
+
+
+def _measure_network_pace(plan: UpscalePlan, boxes: list[Box]) -> float:
+    """Return the seconds that an input pixel takes in the network; the first call is not counted, but warms it up."""
+    upscaler = plan.upscaler
+    if upscaler.info not in _network_paces:
+        pixels = [plan.region.read(box)[None] for box in boxes]
+        upscaler(pixels[0])
+        seconds = [_measure(partial(upscaler, image), upscaler) / image[0, ..., 0].size for image in pixels]
+        _network_paces[upscaler.info] = float(np.median(seconds))
+    return _network_paces[upscaler.info]
+
+
+def _measure(work: Callable[[], object], upscaler: Upscaler) -> float:
+    """Return the seconds that work takes on an idle machine, where it uses all cores or the GPU."""
+    clock = time.perf_counter if upscaler.info.on_gpu else time.process_time
+    began = clock()
+    work()
+    return (clock() - began) / (1 if upscaler.info.on_gpu else count_usable_cores())
+
+
+def _measure_sample(plan: UpscalePlan, box: Box) -> _Sample:
+    """Read and encode a sample; bicubic stands for the network, and is stored in nearly as many bytes."""
+    began = time.thread_time()
+    pixels = plan.region.read(box)
+    read_s = time.thread_time() - began
+    enlarged = enlarge_bicubic(pixels, plan.scale) if plan.scale > 1 else pixels
+    began = time.thread_time()
+    bytes_per_pixel = _measure_bytes_per_pixel(enlarged, plan)
+    encode_s = time.thread_time() - began
+    side = min(plan.output.tile_px, *enlarged.shape[:2])
+    return _Sample(read_s / box.size.pixel_count, encode_s / side**2 * plan.scale**2, bytes_per_pixel)
 
 
 def _sample_boxes(plan: UpscalePlan) -> list[Box]:
     """Return boxes in input px, evenly spaced on the diagonal."""
     size = plan.region.size
-    width, height = min(SAMPLE_PX, size.width), min(SAMPLE_PX, size.height)
+    side = round((plan.network_pixel_count * SAMPLED_SHARE / SAMPLE_COUNT) ** 0.5)
+    side = min(max(side, LEAST_SAMPLE_PX), LARGEST_SAMPLE_PX)
+    width, height = min(side, size.width), min(side, size.height)
     shares = np.linspace(0.2, 0.8, SAMPLE_COUNT)
     corners = [(round(share * (size.width - width)), round(share * (size.height - height))) for share in shares]
     return [Box(left, top, left + width, top + height) for left, top in corners]

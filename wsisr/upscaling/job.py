@@ -124,7 +124,7 @@ def run_job(request: UpscaleRequest, models: ModelLoader) -> Generator[JobEvent,
 
 
 def _yield_events(request: UpscaleRequest, models: ModelLoader) -> Generator[JobEvent, None, None]:
-    output, replaceable = request.output_path, request.overwrite or request.dry_run
+    output, replaceable, began = request.output_path, request.overwrite or request.dry_run, time.process_time()
     with open_slide(request.slide_path, request.mpp, estimate=True, series=request.series) as slide:
         if not request.allow_derived:
             refuse_derived(request.slide_path)
@@ -141,7 +141,8 @@ def _yield_events(request: UpscaleRequest, models: ModelLoader) -> Generator[Job
         check_output_names(request, overwrite=replaceable)
         yield from _describe_plan(request, plan)
         if request.dry_run:
-            yield Finished(plan, UpscaleReport.from_plan(request, plan, "planned", estimate=estimate_run(plan)))
+            estimate = estimate_run(plan, time.process_time() - began)
+            yield Finished(plan, UpscaleReport.from_plan(request, plan, "planned", estimate=estimate))
         else:
             yield from _run_engine(request, plan)
 

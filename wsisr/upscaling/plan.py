@@ -109,11 +109,14 @@ class UpscalePlan:
         return self.grid.input_pixel_count / self.grid.image.pixel_count - 1
 
     @property
-    def network_share(self) -> float:
-        """Share of the pixels read, 0 to 1, that lies in tiles with tissue, which need the network."""
-        mask = self.background
-        pixel_counts = (tile.input_box.size.pixel_count for tile in self.grid if mask.tissue_in(tile.blend_box).any())
-        return sum(pixel_counts) / self.grid.input_pixel_count
+    def network_pixel_count(self) -> int:
+        """Pixels read that go through the network: of each tile with tissue the part that the tissue depends on."""
+        mask, count = self.background, 0
+        for tile in self.grid:
+            cells = mask.tissue_in(tile.blend_box)
+            if cells.any():
+                count += mask.crop_needed(tile, cells).size.pixel_count
+        return count
 
     def work_folder(self, parent: Path | None = None, *, keep: bool = False) -> WorkFolder:
         """Return where a run keeps its finished tiles, so that the same run resumes from them after a stop."""
