@@ -14,9 +14,10 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from tests.support.samples import make_noise_levels, write_generic_pyramid
-from wsisr.cli.evaluate import _build_score_table, evaluate_command
+from wsisr.cli.evaluate import evaluate_command
+from wsisr.cli.score_tables import build_score_table
 from wsisr.errors import OutputError, SlideError
-from wsisr.evaluation import ScoreRow
+from wsisr.evaluation import EvaluationInput, ScoreRow
 from wsisr.evaluation import evaluate_level as measure
 from wsisr.imaging.geometry import Size
 from wsisr.models.upscaler import Resampling
@@ -46,19 +47,20 @@ def shown(*arguments: str | Path, exit_code: int = 0) -> str:
 
 def test_a_row_for_each_slide_and_kernel_then_mean_and_worst(slides: list[Path]) -> None:
     text = shown(*slides, "--quiet")
-    words = ["[a].tif", "b.tif", "1>0.5", "mean", "worst", "white 255"]
+    words = ["[a].tif", "b.tif", "1>0.5", "gain by input", "worst", "white 255"]
     assert [word for word in words if word not in text] == []
-    assert text.count("b.tif") == 2
-    assert text.count("[a].tif") == 3
+    assert text.count("b.tif") == 3
+    assert text.count("[a].tif") == 3 + 1 + 3  # rows, the worst of all, the worst on each input
+    assert text.index("as stored") < text.index("area")
 
 
 def test_no_number_is_cut_on_a_terminal_of_80_columns(slides: list[Path]) -> None:
     upscaler = Resampling("lanczos", 2)
     with open_slide(slides[0]) as slide:
-        *_, row = measure(slide, upscaler, 0, "bicubic")
+        *_, row = measure(slide, upscaler, 0, EvaluationInput("bicubic"))
     assert isinstance(row, ScoreRow)
     terminal = Console(width=80, file=StringIO())
-    terminal.print(_build_score_table([replace(row, mpp_lr=1.012, mpp_hr=0.506)], upscaler))
+    terminal.print(build_score_table([replace(row, mpp_lr=1.012, mpp_hr=0.506)], upscaler))
     assert isinstance(terminal.file, StringIO)
     text = terminal.file.getvalue()
     assert "…" not in text
@@ -67,7 +69,7 @@ def test_no_number_is_cut_on_a_terminal_of_80_columns(slides: list[Path]) -> Non
 
 def test_json_holds_the_rows_of_all_levels_and_kernels(slides: list[Path], tmp_path: Path) -> None:
     file = tmp_path / "scores.json"
-    shown(slides[0], "--all-levels", "--kernel", "area", "--kernel", "lanczos", "--json", file)
+    shown(slides[0], "--all-levels", "--no-as-stored", "--kernel", "area", "--kernel", "lanczos", "--json", file)
     facts = json.loads(file.read_text(encoding="utf-8"))
     assert (facts["model"], facts["scale"]) == ("bicubic", 2)
     rows = [(row["level"], row["mpp_hr"], row["kernel"], row["gain"]) for row in facts["rows"]]
@@ -79,8 +81,21 @@ def test_json_holds_the_rows_of_all_levels_and_kernels(slides: list[Path], tmp_p
 def test_the_jpeg_quality_of_the_input_is_shown(slides: list[Path], tmp_path: Path) -> None:
     file = tmp_path / "scores.json"
     text = shown(slides[0], "--quality", "70", "--json", file, "--quiet")
-    assert text.count("JPEG 70") == 3
-    assert [row["quality"] for row in json.loads(file.read_text())["rows"]] == [70, 70]
+    assert "area, JPEG 70" in text
+    assert [row["quality"] for row in json.loads(file.read_text())["rows"]] == [75, 70, 70]
+
+
+def test_rows_are_added_for_densities_pixel_sizes_and_stored_levels(slides: list[Path], tmp_path: Path) -> None:
+    file = tmp_path / "scores.json"
+    options = ["--kernel", "area", "--densities", "--pixel-sizes", "--limit-px", "1", "--quiet", "--json", str(file)]
+    with pytest.raises(SlideError, match="levels 0 and 1 show different things"):
+        shown(slides[0], *options, "--real-levels")
+    assert not file.exists()
+    shown(slides[0], *options, "--case-pattern", ".")
+    rows = json.loads(file.read_text())["rows"]
+    assert [row["density"] for row in rows] == [1, 1, 1.5, 0.5, 0.3, 0.15, 1, 1, 1]
+    assert [row["coarsening"] for row in rows[-3:]] == pytest.approx([2**0.25, 2**0.5, 2**0.75])
+    assert {row["case"] for row in rows} == {"["}
 
 
 def test_a_json_file_is_replaced_only_if_allowed(slides: list[Path], tmp_path: Path) -> None:

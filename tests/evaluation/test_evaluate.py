@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -10,15 +10,29 @@ import pytest
 
 from tests.support.samples import make_noise, write_generic_pyramid
 from wsisr.errors import SlideError
-from wsisr.evaluation import BackProjection, FlatScores, Sampling, ScoreRow, evaluate_level, list_levels_to_evaluate
-from wsisr.imaging.geometry import Size
+from wsisr.evaluation import (
+    AS_STORED,
+    BackProjection,
+    EvaluationInput,
+    FlatScores,
+    Sampling,
+    ScoreRow,
+    evaluate_level,
+    list_levels_to_evaluate,
+    list_stored_inputs,
+)
+from wsisr.evaluation.level_shift import measure_level_shift
+from wsisr.evaluation.pairs import LevelPair
+from wsisr.imaging.density import scale_density
+from wsisr.imaging.geometry import Box, Size
 from wsisr.imaging.jpeg import recompress_jpeg
 from wsisr.imaging.metrics import compute_psnr, compute_ssim
-from wsisr.imaging.pixels import FilterName, Rgb, RgbBatch, halve_image, resize_image, shrink_image
+from wsisr.imaging.pixels import FilterName, Rgb, RgbBatch, average_blocks, halve_image, resize_image, shrink_image
+from wsisr.imaging.resampling import ResampledGrid
 from wsisr.imaging.texture import compare_texture
 from wsisr.models.upscaler import Resampling, Upscaler, UpscalerInfo
 from wsisr.progress import Progress
-from wsisr.slides import open_slide
+from wsisr.slides import Slide, open_slide
 
 
 @dataclass(frozen=True)
@@ -62,7 +76,14 @@ def evaluate_to_row(
     quality: int | None = None,
 ) -> ScoreRow:
     with open_slide(path) as slide:
-        *steps, last = evaluate_level(slide, upscaler, level, kernel, sampling or Sampling(), quality)
+        source = EvaluationInput(kernel, quality)
+        return evaluate_source(slide, upscaler, source, level, sampling)
+
+
+def evaluate_source(
+    slide: Slide, upscaler: Upscaler, source: EvaluationInput, level: int = 0, sampling: Sampling | None = None
+) -> ScoreRow:
+    *steps, last = evaluate_level(slide, upscaler, level, source, sampling or Sampling())
     assert all(isinstance(step, Progress) for step in steps)
     assert isinstance(last, ScoreRow)
     return last
@@ -108,7 +129,7 @@ def test_an_input_stored_as_jpeg_scores_as_the_whole_image_stored_at_once(
     seen = recompress_jpeg(low, 60)
     upscalers: list[Upscaler] = [Resampling("lanczos", scale), Resampling("bicubic", scale), BackProjection(scale)]
     found = evaluate_to_row(path, upscalers[0], "bicubic", sampling=Sampling(block_px), quality=60)
-    assert found.quality == 60
+    assert found.source.quality == 60
     for upscaler, scores in zip(upscalers, (found.model, found.bicubic, found.back_projection), strict=True):
         output = upscaler(seen[None].copy())[0]
         assert scores.psnr == compute_psnr(inside(output), inside(high))
@@ -172,7 +193,7 @@ def test_repeating_pixels_is_perfectly_consistent_and_worse_than_bicubic(path: P
 
 def test_a_row_says_what_was_measured(path: Path) -> None:
     found = evaluate_to_row(path, Repeat(2), "area", level=1)
-    assert (found.slide, found.level, found.kernel) == (path, 1, "area")
+    assert (found.slide, found.level, found.source) == (path, 1, EvaluationInput("area"))
     assert found.mpp_hr == pytest.approx(0.5, rel=1e-2)
     assert found.mpp_lr == pytest.approx(1.0, rel=1e-2)
     # Level 1 is 266 x 199 px, of which 266 x 198 are a multiple of the scale.
@@ -181,7 +202,7 @@ def test_a_row_says_what_was_measured(path: Path) -> None:
 
 def test_the_blocks_are_counted_to_the_end(path: Path) -> None:
     with open_slide(path) as slide:
-        *counts, _ = evaluate_level(slide, Repeat(2), 0, "area", Sampling(128))
+        *counts, _ = evaluate_level(slide, Repeat(2), 0, EvaluationInput(), Sampling(128))
     assert counts == [Progress("evaluate", done, 6) for done in range(7)]
 
 
@@ -222,3 +243,56 @@ def test_all_levels_are_those_large_enough(path: Path, tmp_path: Path) -> None:
     large = write_generic_pyramid(tmp_path / "large.tif", levels)
     with open_slide(large) as slide:
         assert list_levels_to_evaluate(slide.info) == [0, 1]
+
+
+def test_a_faded_truth_scores_as_a_slide_that_has_faded(path: Path, tmp_path: Path) -> None:
+    faded = write_generic_pyramid(tmp_path / "faded.tif", [scale_density(make_picture(), 0.3)])
+    with open_slide(path) as slide, open_slide(faded) as other:
+        found = evaluate_source(slide, Repeat(2), replace(AS_STORED, density=0.3), sampling=Sampling(64))
+        expected = evaluate_source(other, Repeat(2), AS_STORED)
+    assert [found.model.psnr, found.bicubic.psnr] == [expected.model.psnr, expected.bicubic.psnr]
+    assert found.flat == expected.flat
+
+
+def test_a_pixel_size_between_levels_scores_as_a_slide_of_that_pixel_size(path: Path, tmp_path: Path) -> None:
+    picture, factor = make_picture(), 2**0.25
+    grid = ResampledGrid(Size(531, 397), (factor, factor))
+    coarser = grid.read(Box.from_size(grid.size), lambda box: picture[box.rows, box.columns])
+    written = write_generic_pyramid(tmp_path / "coarser.tif", [coarser])
+    with open_slide(path) as slide, open_slide(written) as other:
+        found = evaluate_source(slide, Repeat(4), EvaluationInput(coarsening=factor), sampling=Sampling(64))
+        expected = evaluate_source(other, Repeat(4), EvaluationInput())
+    assert [found.model.psnr, found.bicubic.psnr] == [expected.model.psnr, expected.bicubic.psnr]
+    assert found.pixels == expected.pixels
+    assert found.mpp_hr == pytest.approx(0.25 * factor, rel=1e-2)
+
+
+@pytest.mark.parametrize("shift", [(0, 0), (3, 1), (-2, 2), (-5, -1)])
+@pytest.mark.parametrize("ratio", [2, 4])
+def test_a_stored_level_is_compared_where_it_lies(tmp_path: Path, ratio: int, shift: tuple[int, int]) -> None:
+    """The area mean of its truth is the level itself, but for what is rounded in between."""
+    scene = resize_image(make_noise(Size(100, 80)), 400, 320, "bicubic")
+    top, left = 8 + shift[1], 8 + shift[0]
+    stored = shrink_image(scene[top : top + 288, left : left + 368], ratio, "area")
+    file = write_generic_pyramid(tmp_path / "moved.tif", [scene[8:296, 8:376], stored])
+    with open_slide(file) as slide:
+        assert list_stored_inputs(slide.info, 2) == [1]
+        assert measure_level_shift(slide, 1, ratio) == shift
+        pair = LevelPair.from_slide(slide, 0, 2, EvaluationInput(None, stored_level=1))
+        for block in Sampling(64).choose_blocks(pair.low_size, 2, 3)[-2:]:
+            truth = pair.read_block(block)
+            differences = np.abs(average_blocks(truth.high, 2).astype(int) - truth.low)
+            assert differences.max() <= (ratio > 2)
+
+
+def test_a_level_that_shows_something_else_is_no_input(tmp_path: Path) -> None:
+    file = write_generic_pyramid(tmp_path / "a.tif", [make_noise(Size(400, 400)), make_noise(Size(200, 200), 1)])
+    with open_slide(file) as slide, pytest.raises(SlideError, match="levels 0 and 1 show different things"):
+        evaluate_source(slide, Repeat(2), EvaluationInput(None, stored_level=1))
+
+
+def test_stored_levels_that_are_no_multiple_of_the_scale_are_no_inputs(tmp_path: Path) -> None:
+    sizes = [Size(768, 768), Size(384, 384), Size(256, 256), Size(192, 192), Size(60, 60)]
+    file = write_generic_pyramid(tmp_path / "a.tif", [make_noise(size) for size in sizes])
+    with open_slide(file) as slide:
+        assert (list_stored_inputs(slide.info, 2), list_stored_inputs(slide.info, 4)) == ([1, 3], [3])

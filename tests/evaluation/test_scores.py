@@ -6,17 +6,22 @@ import json
 import math
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from wsisr.evaluation import (
+    AS_STORED,
+    EvaluationInput,
     FlatScores,
     ScoreRow,
     Scores,
     build_json_report,
     compute_gain,
+    list_inputs,
     measure_flat_images,
     summarise_rows,
 )
+from wsisr.evaluation.confidence import mean_interval, student_t
 from wsisr.imaging.pixels import FilterName
 from wsisr.imaging.texture import TextureComparison
 from wsisr.models.upscaler import Resampling
@@ -29,7 +34,7 @@ def make_row(slide: str, kernel: FilterName, model: float, flat: FlatScores | No
         level=0,
         mpp_lr=1.0,
         mpp_hr=0.25,
-        kernel=kernel,
+        source=EvaluationInput(kernel),
         pixels=100,
         level_pixels=200,
         model=Scores(model, 0.9, 0.5, TextureComparison(0.25, (0.75, 1.0))),
@@ -59,6 +64,7 @@ def test_a_summary_holds_means_over_rows_and_the_worst() -> None:
     told = summarise_rows(ROWS)
     assert (told.rows, told.gain, told.back_projection_gain) == (4, 1.75, 0.5)
     assert told.kernel_gains == {"area": 1.25, "bicubic": 2.25}
+    assert [item.label for item in told.inputs] == ["area", "bicubic"]
     assert told.worst == ROWS[0]
     assert (told.worst_slide, told.worst_slide_gain) == (Path("folder/b.svs"), 1.5)
     assert told.flat_gain == -31
@@ -80,11 +86,16 @@ def test_json_has_stable_keys_and_no_value_that_json_lacks() -> None:
     assert list(facts) == ["border_px", "rows", "flat_probe", "summary"]
     assert facts["rows"][3] == {
         "slide": "b.svs",
+        "case": "b",
         "level": 0,
         "mpp_lr": 1.0,
         "mpp_hr": 0.25,
+        "input": "bicubic",
         "kernel": "bicubic",
         "quality": None,
+        "density": 1.0,
+        "coarsening": 1.0,
+        "input_level": None,
         "pixels": 100,
         "level_pixels": 200,
         "gain": 1.5,
@@ -102,5 +113,55 @@ def test_json_has_stable_keys_and_no_value_that_json_lacks() -> None:
         "gain": 0.0,
         "largest_error": 0,
     }
-    assert facts["summary"]["worst_row"] == {"slide": "a.svs", "level": 0, "kernel": "area", "gain": 1.0}
+    worst = {"slide": "a.svs", "level": 0, "input": "area", "gain": 1.0}
+    assert facts["summary"]["worst_row"] == worst | {"kernel": "area"}
+    assert facts["summary"]["inputs"][0] == {
+        "input": "area",
+        "rows": 2,
+        "cases": 2,
+        "gain": 1.25,
+        "interval_95": pytest.approx([1.25 - 12.7062 * 0.25, 1.25 + 12.7062 * 0.25]),
+        "back_projection_gain": 0.5,
+        "worst_row": worst,
+        "flat_gain": None,
+    }
     assert facts["summary"]["worst_slide"] == {"slide": "b.svs", "gain": 1.5}
+
+
+def test_slides_of_one_case_count_once_in_an_interval() -> None:
+    rows = [make_row(name, "area", model) for name, model in (("a_1.svs", 31.0), ("a_2.svs", 32.0), ("b.svs", 32.0))]
+    (found,) = summarise_rows(rows).inputs
+    assert (found.rows, found.cases, found.gain) == (3, 2, 1.75)
+    (each,) = summarise_rows(rows, lambda slide: slide.stem).inputs
+    assert each.cases == 3
+    assert each.gain == pytest.approx(5 / 3)
+    (alone,) = summarise_rows(rows[:2]).inputs
+    assert (alone.gain, alone.interval) == (1.5, None)
+
+
+def test_as_stored_comes_first_and_no_two_inputs_are_alike() -> None:
+    assert list_inputs(["area", "bicubic"]) == [AS_STORED, EvaluationInput("area"), EvaluationInput("bicubic")]
+    assert list_inputs(["area"], 75) == [AS_STORED]
+    assert list_inputs(["bicubic"], 50, as_stored=False) == [EvaluationInput("bicubic", 50)]
+    every = list_inputs(["area", "bicubic"], 50, densities=True, pixel_sizes=True)
+    labels = [source.label for source in every]
+    assert labels[:4] == ["as stored", "area, JPEG 50", "bicubic, JPEG 50", "as stored, density 1.5"]
+    assert labels[-1] == "as stored, 1.68 coarser"
+    assert len(set(labels)) == len(every) == 10
+
+
+@pytest.mark.parametrize("freedom", [1, 2, 3, 10, 30, 31, 60, 500])
+def test_student_t_leaves_a_fortieth_above_it(freedom: int) -> None:
+    """By Simpson's rule on the density, which is even."""
+    t = np.linspace(0, student_t(freedom), 20001)
+    constant = math.exp(math.lgamma((freedom + 1) / 2) - math.lgamma(freedom / 2)) / math.sqrt(freedom * math.pi)
+    density = constant * (1 + t**2 / freedom) ** (-(freedom + 1) / 2)
+    inner = (density[0] + 4 * density[1::2].sum() + 2 * density[2:-1:2].sum() + density[-1]) * (t[1] - t[0]) / 3
+    assert inner == pytest.approx(0.475, abs=2e-5)
+
+
+def test_an_interval_is_that_of_a_textbook() -> None:
+    assert mean_interval([1.0]) is None
+    assert mean_interval([1.0, 2.0, 3.0, 4.0]) == pytest.approx(
+        (2.5 - 3.1824 * 0.645497, 2.5 + 3.1824 * 0.645497), rel=1e-4
+    )

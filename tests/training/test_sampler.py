@@ -19,13 +19,14 @@ from wsisr.dataset.degradation import DegradationRound
 from wsisr.dataset.degradation_steps import Jpeg
 from wsisr.dataset.reader import PatchStore
 from wsisr.errors import ConfigError, DatasetError
+from wsisr.imaging.density import change_densities
 from wsisr.imaging.geometry import Size
 from wsisr.imaging.pixels import Rgb, average_blocks, shrink_image
 from wsisr.training.config import DataConfig
 from wsisr.training.crops import Crop
 from wsisr.training.pixel_size_variation import PixelSizeVariation
 from wsisr.training.sampler import BatchSampler
-from wsisr.training.stain_augmentation import StainVariation, change_densities, draw_channel_factors
+from wsisr.training.stain_augmentation import StainVariation, draw_channel_factors
 
 STEPS = st.integers(0, 10**6)
 SAMPLES = st.integers(0, 64)

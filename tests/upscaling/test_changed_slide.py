@@ -16,7 +16,7 @@ from tests.support.pairs import RECIPE, make_builder, write_slide
 from tests.support.samples import make_noise, write_ome_zarr, write_tiff
 from wsisr.dataset.builder import StopSignal, build_part
 from wsisr.errors import OutputError, SlideError
-from wsisr.evaluation.evaluate import evaluate_level
+from wsisr.evaluation import EvaluationInput, evaluate_level
 from wsisr.imaging.geometry import Box, Size
 from wsisr.imaging.pixels import RgbBatch
 from wsisr.models.upscaler import Resampling
@@ -144,7 +144,9 @@ def test_no_preview_evaluation_or_pair_is_made_of_a_slide_that_changes(tmp_path:
         )
     path = write_slide(tmp_path / "evaluate.ome.tif")
     with open_slide(path) as slide, pytest.raises(SlideError, match=WORDS):
-        deque(evaluate_level(slide, HarmingUpscaler("bicubic", 2, harming=Harming(path, change)), 0, "area"), 0)
+        deque(
+            evaluate_level(slide, HarmingUpscaler("bicubic", 2, harming=Harming(path, change)), 0, EvaluationInput()), 0
+        )
     path = write_slide(tmp_path / "pairs.ome.tif")
     (job,) = make_builder(tmp_path / "dataset", [path], recipe=RECIPE).plan.jobs
     (tmp_path / "dataset").mkdir()

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
+from wsisr.cli.datasets import CasePatternOption
 from wsisr.cli.options import (
     AllowDerivedOption,
     ConsistencyOption,
@@ -18,12 +19,11 @@ from wsisr.cli.options import (
     flag,
     slide_argument,
 )
+from wsisr.cli.score_tables import build_probe_table, build_score_table, build_summary_table
 from wsisr.cli.slide_words import SLIDES_HELP
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
-    from wsisr.evaluation import FlatProbe, Sampling, ScoreRow
+    from wsisr.evaluation import EvaluationInput, Sampling, ScoreRow
     from wsisr.imaging.pixels import FilterName
     from wsisr.models.upscaler import Upscaler
     from wsisr.progress import Progress
@@ -42,13 +42,12 @@ class KernelName(StrEnum):
 
 
 class EvaluationCase(NamedTuple):
-    """A level to evaluate on, and how its low-resolution input is made: one row of the score table."""
+    """A level to evaluate on, and how truth and input are made of it: one row of the score table."""
 
     slide: SlideEntry
     series: int | None
     level: int
-    kernel: FilterName
-    quality: int | None
+    source: EvaluationInput
 
 
 def evaluate_command(
@@ -67,14 +66,29 @@ def evaluate_command(
         list[KernelName] | None,
         typer.Option(
             metavar="area|bicubic|lanczos",
-            help="Filter that makes the input; may be repeated. By default area and bicubic.",
+            help="Filter that makes further inputs; may be repeated. By default area and bicubic.",
         ),
     ] = None,
+    as_stored: Annotated[
+        bool,
+        flag("--as-stored/--no-as-stored", "First an input as archives hold it: area mean, then JPEG 75 (4:2:0)."),
+    ] = True,
+    densities: Annotated[
+        bool, flag("--densities", "Also the first input darker (optical density x 1.5) and faded (x 0.5, 0.3, 0.15).")
+    ] = False,
+    pixel_sizes: Annotated[
+        bool, flag("--pixel-sizes", "Also the first input at pixel sizes between levels, in steps of 2^(1/4).")
+    ] = False,
+    real_levels: Annotated[
+        bool,
+        flag("--real-levels", "Also coarser levels that the slide itself holds, against level 0, registered."),
+    ] = False,
+    case_pattern: CasePatternOption = r"^[^_.]+",
     quality: Annotated[
         int | None,
         typer.Option(
             metavar="Q",
-            help="Store the input as JPEG (4:2:0) of this quality first, as a scanner would. By default not.",
+            help="Store the inputs of --kernel as JPEG (4:2:0) of this quality. By default not.",
             min=1,
             max=100,
         ),
@@ -105,7 +119,8 @@ def evaluate_command(
 
     name = model or "the shipped model"
     print_first_line(f"{name} at x{scale} is measured against bicubic; the levels are the truth", *slides, quiet=quiet)
-    from wsisr.evaluation import Sampling, measure_flat_images
+    from wsisr.dataset.recipe import Recipe
+    from wsisr.evaluation import Sampling, build_json_report, list_inputs, measure_flat_images
     from wsisr.files import check_output, check_suffix
     from wsisr.models.back_projection import ConsistentUpscaler
     from wsisr.models.loading import load_upscaler
@@ -121,9 +136,14 @@ def evaluate_command(
     listed = list_given_slides(slides, results=allow_derived)
     for slide in () if allow_derived else listed.paths:
         refuse_derived(slide)
+    derive_case = Recipe(case_pattern=case_pattern).derive_case
     kernels = choose_filters(kernel)
     images = list(_list_levels(listed.entries, series, level or [0], all_levels))
-    cases = [EvaluationCase(*image, filter_name, quality) for image in images for filter_name in kernels]
+    inputs = list_inputs(kernels, quality, as_stored=as_stored, densities=densities, pixel_sizes=pixel_sizes)
+    cases = [EvaluationCase(*image, source) for image in images for source in inputs]
+    if real_levels:
+        cases += _list_real_levels(listed.entries, series, scale)
+        cases.sort(key=lambda case: listed.entries.index(case.slide))
     with show_preparation("loads the model", quiet=quiet):
         upscaler = load_upscaler(model, scale=scale, device=device)
         upscaler = ConsistentUpscaler(upscaler) if consistency else upscaler
@@ -133,10 +153,12 @@ def evaluate_command(
     steps = _evaluate_cases(cases, upscaler, sampling, rows)
     for _ in show_progress(relay_warnings(steps, upscaler.warnings), _format_pace, quiet=quiet):
         pass
-    stdout_console.print(_build_score_table(rows, upscaler), _build_probe_table(probes))
+    summary = build_summary_table(rows, derive_case)
+    stdout_console.print(build_score_table(rows, upscaler), summary, build_probe_table(probes))
     _print_sampling(rows, sampling.block_px * scale)
     if json_file:
-        _write_scores(json_file, upscaler, (rows, probes), overwrite=overwrite)
+        report = build_json_report(rows, probes, derive_case)
+        _write_scores(json_file, upscaler, report, overwrite=overwrite)
 
 
 def choose_filters(names: Sequence[KernelName] | None) -> list[FilterName]:
@@ -160,6 +182,21 @@ def _list_levels(
                 yield entry, series, level
 
 
+def _list_real_levels(slides: Sequence[SlideEntry], series: int | None, scale: int) -> Iterator[EvaluationCase]:
+    """Yield a case for each level that is an input; says which slides have none."""
+    from wsisr.cli.console import print_message
+    from wsisr.evaluation import EvaluationInput, list_stored_inputs
+    from wsisr.slides import open_slide
+
+    for entry in slides:
+        with open_slide(entry.path, entry.mpp, series=series) as slide:
+            levels = list_stored_inputs(slide.info, scale)
+        if not levels:
+            print_message(f"{entry.path}: has no level that is a multiple of {scale} coarser than level 0")
+        for level in levels:
+            yield EvaluationCase(entry, series, 0, EvaluationInput(kernel=None, stored_level=level))
+
+
 def _evaluate_cases(
     jobs: Sequence[EvaluationCase], upscaler: Upscaler, sampling: Sampling, rows: list[ScoreRow]
 ) -> Iterator[Progress]:
@@ -173,7 +210,7 @@ def _evaluate_cases(
     yield Progress("evaluate", 0, total)
     for number, job in enumerate(jobs):
         with open_slide(job.slide.path, job.slide.mpp, series=job.series) as slide:
-            for step in evaluated(slide, upscaler, job.level, job.kernel, sampling, job.quality):
+            for step in evaluated(slide, upscaler, job.level, job.source, sampling):
                 if isinstance(step, ScoreRow):
                     rows.append(step)
                 else:
@@ -187,113 +224,20 @@ def _format_pace(progress: Progress, seconds: float) -> str:
 def _print_sampling(rows: Sequence[ScoreRow], block_px: int) -> None:
     from wsisr.cli.console import print_message
 
-    for row in rows:
+    first_of_level = {(row.slide, row.level): row for row in reversed(rows)}
+    for row in reversed(first_of_level.values()):
         if row.pixels < row.level_pixels:
             share = f"{row.pixels / 1e6:.3g} of {row.level_pixels / 1e6:.3g} Mpx, in blocks of {block_px} px squared,"
-            image = f"{row.slide}: level {row.level}, {row.kernel}"
+            image = f"{row.slide}: level {row.level}"
             print_message(f"{image}: {share} stand for the level; --limit-px sets how much")
 
 
-def _build_score_table(rows: Sequence[ScoreRow], upscaler: Upscaler) -> Table:
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table
-
-    from wsisr.cli.console import literal_text
-    from wsisr.evaluation import summarise_rows
-
-    name, scale = upscaler.info.name, upscaler.info.scale
-    title = f"{name} x{scale}: above bicubic; texture is a distance from the truth's, bicubic's>model's"
-    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, show_edge=False, padding=0)
-    table.add_column("slide", overflow="fold", min_width=10)
-    table.add_column("input>truth\num/px", no_wrap=True)
-    table.add_column("input", no_wrap=True)
-    for name in ("bicubic\ndB", "back-\nproj.", "model", "SSIM", "texture", "input\nerror", "flat"):
-        table.add_column(name, justify="right", no_wrap=True)
-    for row in rows:
-        table.add_row(literal_text(row.slide.name), _format_pixel_sizes(row), _format_input(row), *_format_scores(row))
-    mean = summarise_rows(rows)
-    table.add_section()
-    table.add_row(
-        "mean (flat: lowest)",
-        "",
-        "",
-        "",
-        _format_gain(mean.back_projection_gain),
-        _format_gain(mean.gain),
-        f"{mean.model_ssim - mean.bicubic_ssim:+.3f}",
-        _format_change(mean.bicubic_texture, mean.model_texture),
-        f"{mean.consistency_error:.2f}",
-        _format_gain(mean.flat_gain),
-        style="bold",
-    )
-    worst = mean.worst
-    table.add_row(
-        literal_text(f"worst: {worst.slide.name}"),
-        _format_pixel_sizes(worst),
-        _format_input(worst),
-        *_format_scores(worst),
-        style="bold",
-    )
-    return table
-
-
-def _format_input(row: ScoreRow) -> str:
-    return f"{row.kernel}\nJPEG {row.quality}" if row.quality else row.kernel
-
-
-def _format_scores(row: ScoreRow) -> list[str]:
-    """Return the columns after the input."""
-    before, after = (scores.texture.distance if scores.texture else None for scores in (row.bicubic, row.model))
-    return [
-        f"{row.bicubic.psnr:.2f}",
-        _format_gain(row.back_projection_gain),
-        _format_gain(row.gain),
-        f"{row.model.ssim - row.bicubic.ssim:+.3f}",
-        _format_change(before, after),
-        f"{row.model.consistency_error:.2f}",
-        _format_gain(row.flat.gain if row.flat else None),
-    ]
-
-
-def _build_probe_table(probes: Sequence[FlatProbe]) -> Table:
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table
-
-    table = Table(title="made-up flat images", title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
-    table.add_column("image")
-    table.add_column("input")
-    for name in ("bicubic dB", "model gain", "largest error"):
-        table.add_column(name, justify="right")
-    for probe in probes:
-        error = f"{probe.largest_error} grey"
-        table.add_row(probe.name, probe.kernel, f"{probe.bicubic_psnr:.2f}", _format_gain(probe.gain), error)
-    return table
-
-
-def _format_pixel_sizes(row: ScoreRow) -> str:
-    if row.mpp_lr is None or row.mpp_hr is None:
-        return f"unknown, level {row.level}"
-    return f"{row.mpp_lr:.3g}>{row.mpp_hr:.3g}"
-
-
-def _format_gain(gain: float | None) -> str:
-    return "-" if gain is None else f"{gain:+.2f}"
-
-
-def _format_change(before: float | None, after: float | None) -> str:
-    """Return bicubic's distance and the model's, as `0.31>0.12`."""
-    return "-" if before is None or after is None else f"{before:.2f}>{after:.2f}"
-
-
-def _write_scores(
-    path: Path, upscaler: Upscaler, found: tuple[Sequence[ScoreRow], Sequence[FlatProbe]], *, overwrite: bool
-) -> None:
+def _write_scores(path: Path, upscaler: Upscaler, report: dict[str, Any], *, overwrite: bool) -> None:
     """Write the scores as JSON, whole or not at all."""
     import json
 
-    from wsisr.evaluation import build_json_report
     from wsisr.files import write_atomically
 
-    facts = {"model": upscaler.info.name, "scale": upscaler.info.scale} | build_json_report(*found)
+    facts = {"model": upscaler.info.name, "scale": upscaler.info.scale} | report
     text = json.dumps(facts, indent=2, allow_nan=False) + "\n"
     write_atomically(path, [text.encode()], overwrite=overwrite)

@@ -3,14 +3,27 @@
 from wsisr.evaluation.blocks import Sampling
 from wsisr.evaluation.evaluate import evaluate_level, list_levels_to_evaluate
 from wsisr.evaluation.flat_images import FlatProbe, measure_flat_images
+from wsisr.evaluation.inputs import AS_STORED, EvaluationInput, list_inputs
+from wsisr.evaluation.level_shift import list_stored_inputs
 from wsisr.evaluation.report import build_json_report
-from wsisr.evaluation.scores import FlatScores, ScoreRow, Scores, ScoreSummary, compute_gain, summarise_rows
+from wsisr.evaluation.scores import (
+    FlatScores,
+    InputSummary,
+    ScoreRow,
+    Scores,
+    ScoreSummary,
+    compute_gain,
+    summarise_rows,
+)
 from wsisr.models.back_projection import BackProjection
 
 __all__ = [
+    "AS_STORED",
     "BackProjection",
+    "EvaluationInput",
     "FlatProbe",
     "FlatScores",
+    "InputSummary",
     "Sampling",
     "ScoreRow",
     "ScoreSummary",
@@ -18,7 +31,9 @@ __all__ = [
     "build_json_report",
     "compute_gain",
     "evaluate_level",
+    "list_inputs",
     "list_levels_to_evaluate",
+    "list_stored_inputs",
     "measure_flat_images",
     "summarise_rows",
 ]

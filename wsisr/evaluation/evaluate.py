@@ -3,32 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Self, TypeAlias
+from typing import TypeAlias
 
-from wsisr.errors import SlideError
-from wsisr.evaluation.accumulators import ScoreAccumulator, TruthBlock
-from wsisr.evaluation.blocks import (
-    FILTER_RADIUS_PX,
-    EvaluationBlock,
-    Sampling,
-    expand_to_jpeg_blocks,
-    find_score_boxes,
-    grow_box,
-    ssim_halo_px,
-)
+from wsisr.evaluation.accumulators import ScoreAccumulator
+from wsisr.evaluation.blocks import Sampling, grow_box, ssim_halo_px
+from wsisr.evaluation.inputs import EvaluationInput
+from wsisr.evaluation.pairs import LevelPair
 from wsisr.evaluation.scores import ScoreRow
-from wsisr.imaging.geometry import Box, Size
-from wsisr.imaging.jpeg import recompress_jpeg
-from wsisr.imaging.metrics import SSIM_RADIUS_PX, UNSCORED_BORDER_PX
-from wsisr.imaging.pixels import FilterName, Rgb, shrink_image
+from wsisr.imaging.geometry import Box
+from wsisr.imaging.metrics import UNSCORED_BORDER_PX
 from wsisr.models.back_projection import BackProjection
 from wsisr.models.upscaler import Resampling, Upscaler
 from wsisr.progress import Progress
 from wsisr.slides import Slide, SlideInfo
-
-MIN_SIDE_PX = 2 * (UNSCORED_BORDER_PX + SSIM_RADIUS_PX) + 1
-"""Shorter side of the smallest image in which one SSIM window fits inside the unscored border."""
 
 WORTHWHILE_SIDE_PX = 256
 """Shorter side of the smallest level that --all-levels includes."""
@@ -48,18 +35,17 @@ def evaluate_level(
     slide: Slide,
     upscaler: Upscaler,
     level: int,
-    kernel: FilterName,
+    source: EvaluationInput,
     sampling: Sampling = _DEFAULT_SAMPLING,
-    quality: int | None = None,
 ) -> EvaluationSteps:
     """Measure a level block by block. Yields the number of measured blocks; the last item is the level's row.
 
-    The truth is the level, cropped at right and bottom to a multiple of the upscaler's scale. The input is the truth
-    shrunk with `kernel`, and then compressed as JPEG (4:2:0) of `quality` 1 to 100, if one is given. Pillow's bicubic
-    and back-projection are measured beside the upscaler. Memory is that of one block.
+    The truth is the level, cropped at right and bottom to a multiple of the upscaler's scale; `source` says what is
+    done to it and what the input is. Pillow's bicubic and back-projection are measured beside the upscaler. Memory is
+    that of one block.
     Raises `SlideError` if the slide lacks the level, or the level is too small or cannot be read.
     """
-    pair = _LevelPair.from_slide(slide, level, upscaler.info.scale, kernel, quality)
+    pair = LevelPair.from_slide(slide, level, upscaler.info.scale, source)
     scale, low_size = pair.scale, pair.low_size
     upscalers: tuple[Upscaler, ...] = (upscaler, Resampling("bicubic", scale), BackProjection(scale))
     halo_px = max(each.info.receptive_field for each in upscalers) + ssim_halo_px(scale)
@@ -74,64 +60,19 @@ def evaluate_level(
     yield _build_row(pair, scores)
 
 
-@dataclass(frozen=True, slots=True)
-class _LevelPair:
-    """A level of a slide as the truth, and the input that is made from it."""
-
-    slide: Slide
-    level: int
-    scale: int
-    kernel: FilterName
-    low_size: Size
-    """Size of the input; the truth is `scale` times as large."""
-    quality: int | None
-
-    @classmethod
-    def from_slide(cls, slide: Slide, level: int, scale: int, kernel: FilterName, quality: int | None) -> Self:
-        """Raises `SlideError` if the slide lacks the level or the level is too small."""
-        size = slide.info.get_level(level).size
-        low_size = Size(size.width // scale, size.height // scale)
-        if min(low_size.width, low_size.height) * scale < MIN_SIDE_PX:
-            raise SlideError(
-                f"{slide.info.path}: level {level} is {size} px, too small to be evaluated at x{scale}; "
-                f"take a level of at least {-(-MIN_SIDE_PX // scale) * scale} px on each side"
-            )
-        return cls(slide, level, scale, kernel, low_size, quality)
-
-    def read_block(self, block: EvaluationBlock) -> TruthBlock:
-        """Read a block of the truth and make its input, equal to the same part of the whole level's input."""
-        input_box = block.input_box
-        # The filters and the JPEG mix in pixels from beyond the input box.
-        needed = expand_to_jpeg_blocks(input_box) if self.quality else grow_box(input_box, FILTER_RADIUS_PX)
-        needed = needed.intersection(Box.from_size(self.low_size))
-        high = self.slide.read(needed * self.scale, self.level)
-        low_part = input_box.relative_to(needed)
-        high_part = low_part * self.scale
-        # A copy, because Pillow's pixels are read-only, which torch warns of.
-        low = self._make_input(high)[low_part.rows, low_part.columns].copy()
-        boxes = find_score_boxes(block, self.low_size, self.scale)
-        return TruthBlock.from_images(low, high[high_part.rows, high_part.columns], boxes)
-
-    def _make_input(self, high: Rgb) -> Rgb:
-        low = shrink_image(high, self.scale, self.kernel)
-        return recompress_jpeg(low, self.quality) if self.quality else low
-
-
-def _build_row(pair: _LevelPair, scores: ScoreAccumulator) -> ScoreRow:
-    info, level = pair.slide.info, pair.level
+def _build_row(pair: LevelPair, scores: ScoreAccumulator) -> ScoreRow:
     model, bicubic, back_projection = scores.compute_scores()
-    mpp = info.level_mpp(level)
+    mpp = pair.truth.mpp
     return ScoreRow(
-        slide=info.path,
-        level=level,
+        slide=pair.truth.slide.info.path,
+        level=pair.truth.level,
         mpp_lr=None if mpp is None else mpp * pair.scale,
         mpp_hr=mpp,
-        kernel=pair.kernel,
+        source=pair.source,
         pixels=scores.pixel_count,
         level_pixels=grow_box(Box.from_size(pair.low_size * pair.scale), -UNSCORED_BORDER_PX).size.pixel_count,
         model=model,
         bicubic=bicubic,
         back_projection=back_projection,
         flat=scores.compare_flat_cells(0, 1),
-        quality=pair.quality,
     )

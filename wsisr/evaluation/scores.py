@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 from typing import TypeVar
 
-from wsisr.imaging.pixels import FilterName
+from wsisr.dataset.recipe import Recipe
+from wsisr.evaluation.confidence import mean_interval
+from wsisr.evaluation.inputs import EvaluationInput
 from wsisr.imaging.texture import TextureComparison
 
 Item = TypeVar("Item")
@@ -51,7 +53,7 @@ class FlatScores:
 
 @dataclass(frozen=True, slots=True)
 class ScoreRow:
-    """One level of one slide, shrunk with one kernel and enlarged again."""
+    """One level of one slide, and one input, enlarged again."""
 
     slide: Path
     level: int
@@ -60,8 +62,8 @@ class ScoreRow:
     """Pixel size of the input in um/px; None if the slide does not record it."""
     mpp_hr: float | None
     """Pixel size of the truth in um/px."""
-    kernel: FilterName
-    """Filter that made the input."""
+    source: EvaluationInput
+    """How truth and input are made."""
     pixels: int
     """Number of high-resolution px that were compared."""
     level_pixels: int
@@ -71,8 +73,6 @@ class ScoreRow:
     back_projection: Scores
     flat: FlatScores | None
     """None if the level has no flat cell."""
-    quality: int | None = None
-    """JPEG quality to which the input was compressed; None if it was not."""
 
     @property
     def gain(self) -> float:
@@ -86,14 +86,35 @@ class ScoreRow:
 
 
 @dataclass(frozen=True, slots=True)
+class InputSummary:
+    """The gain on one input. Rows are averaged over each case, cases have equal weight."""
+
+    label: str
+    rows: int
+    cases: int
+    gain: float
+    """Mean over cases, in dB above bicubic."""
+    interval: tuple[float, float] | None
+    """Its 95 % interval over cases, see `wsisr.evaluation.confidence`; None for one case."""
+    back_projection_gain: float
+    """Mean over cases."""
+    worst: ScoreRow
+    """The row with the lowest gain."""
+    flat_gain: float | None
+    """The lowest gain on flat cells of any row; None if no row has flat cells."""
+
+
+@dataclass(frozen=True, slots=True)
 class ScoreSummary:
     """Means and extremes over rows of equal weight. Gains are in dB above bicubic."""
 
     rows: int
     gain: float
     back_projection_gain: float
-    kernel_gains: dict[FilterName, float]
-    """Mean gain over the rows of each kernel."""
+    kernel_gains: dict[str, float]
+    """Mean gain over the rows of each input, by its label."""
+    inputs: tuple[InputSummary, ...]
+    """The gain on each input, in the order of the rows."""
     model_ssim: float
     bicubic_ssim: float
     consistency_error: float
@@ -115,26 +136,56 @@ def compute_gain(psnr: float, baseline: float) -> float:
     return min(psnr, CEILING_DB) - min(baseline, CEILING_DB)
 
 
-def summarise_rows(rows: Sequence[ScoreRow]) -> ScoreSummary:
+def derive_file_case(slide: Path) -> str:
+    """Return the case of a slide as datasets do by default: the name up to the first `_` or `.`."""
+    return Recipe().derive_case(slide)
+
+
+def summarise_rows(rows: Sequence[ScoreRow], derive_case: Callable[[Path], str] = derive_file_case) -> ScoreSummary:
     """Summarise one or more rows."""
-    slides, kernels = _list_distinct(row.slide for row in rows), _list_distinct(row.kernel for row in rows)
+    slides, labels = _list_distinct(row.slide for row in rows), _list_distinct(row.source.label for row in rows)
     slide_gains = {slide: _mean_gain(row for row in rows if row.slide == slide) for slide in slides}
     worst_slide = min(slide_gains, key=slide_gains.__getitem__)
     return ScoreSummary(
         rows=len(rows),
         gain=_mean_gain(rows),
         back_projection_gain=fmean(row.back_projection_gain for row in rows),
-        kernel_gains={kernel: _mean_gain(row for row in rows if row.kernel == kernel) for kernel in kernels},
+        kernel_gains={label: _mean_gain(row for row in rows if row.source.label == label) for label in labels},
+        inputs=tuple(
+            _summarise_input([row for row in rows if row.source.label == label], derive_case) for label in labels
+        ),
         model_ssim=fmean(row.model.ssim for row in rows),
         bicubic_ssim=fmean(row.bicubic.ssim for row in rows),
         consistency_error=fmean(row.model.consistency_error for row in rows),
         worst=min(rows, key=lambda row: row.gain),
         worst_slide=worst_slide,
         worst_slide_gain=slide_gains[worst_slide],
-        flat_gain=min((row.flat.gain for row in rows if row.flat), default=None),
+        flat_gain=_lowest_flat_gain(rows),
         model_texture=_mean_texture(row.model for row in rows),
         bicubic_texture=_mean_texture(row.bicubic for row in rows),
     )
+
+
+def _summarise_input(rows: Sequence[ScoreRow], derive_case: Callable[[Path], str]) -> InputSummary:
+    """Summarise the rows of one input."""
+    cases: dict[str, list[ScoreRow]] = {}
+    for row in rows:
+        cases.setdefault(derive_case(row.slide), []).append(row)
+    gains = [_mean_gain(of_case) for of_case in cases.values()]
+    return InputSummary(
+        label=rows[0].source.label,
+        rows=len(rows),
+        cases=len(cases),
+        gain=fmean(gains),
+        interval=mean_interval(gains),
+        back_projection_gain=fmean(fmean(row.back_projection_gain for row in of_case) for of_case in cases.values()),
+        worst=min(rows, key=lambda row: row.gain),
+        flat_gain=_lowest_flat_gain(rows),
+    )
+
+
+def _lowest_flat_gain(rows: Sequence[ScoreRow]) -> float | None:
+    return min((row.flat.gain for row in rows if row.flat), default=None)
 
 
 def _mean_gain(rows: Iterable[ScoreRow]) -> float:

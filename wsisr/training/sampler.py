@@ -14,12 +14,13 @@ from wsisr.dataset.degradation import ARCHIVE, CAPTURE, SCAN, Degradation
 from wsisr.dataset.reader import PatchStore
 from wsisr.dataset.records import PatchRecord
 from wsisr.errors import ConfigError, DatasetError
+from wsisr.imaging.density import DensityMatrix, change_densities
 from wsisr.imaging.jpeg import recompress_at_random_quality
 from wsisr.imaging.pixels import FilterName, Rgb, shrink_image, shrink_to_size
 from wsisr.imaging.units import index_of_nearest_magnification
 from wsisr.training.config import CAPTURE_KERNELS, PYRAMID_KERNELS, DataConfig
 from wsisr.training.crops import Crop
-from wsisr.training.stain_augmentation import DensityMatrix, change_densities, draw_channel_factors
+from wsisr.training.stain_augmentation import draw_channel_factors
 
 VARIATION_STREAM = 2
 """Last number of the seed of stain and pixel size; 1 is that of the branch's input."""

@@ -7,20 +7,12 @@ a slide are not known here: this project's choice, as are all ranges.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 
 from wsisr.config import FloatRange
 from wsisr.errors import ConfigError
-from wsisr.imaging.pixels import Rgb
-
-DensityMatrix: TypeAlias = npt.NDArray[np.float32]
-"""(3, 3): old densities of red, green and blue, as a column, to the new ones."""
-
-_DENSITY = -np.log((np.arange(256) + 1) / 256)
-"""Optical density (natural logarithm) of each value: 0 for white, finite for black."""
+from wsisr.imaging.density import DensityMatrix
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,15 +44,3 @@ class StainVariation:
 def draw_channel_factors(strength: float, random: np.random.Generator) -> DensityMatrix:
     """Return a diagonal matrix whose factors, a random one a channel, are from exp(-strength) to exp(strength)."""
     return np.diag(np.exp(random.uniform(-strength, strength, 3))).astype(np.float32)
-
-
-def change_densities(image: Rgb, matrix: DensityMatrix) -> Rgb:
-    """(h, w, 3) to (h, w, 3) with other optical densities, rounded to 8 bits."""
-    if np.array_equal(matrix, np.diag(np.diag(matrix))):
-        tables = np.rint(256 * np.exp(-_DENSITY * np.diag(matrix)[:, None]) - 1).clip(0, 255).astype(np.uint8)
-        return np.stack([table[image[..., channel]] for channel, table in enumerate(tables)], axis=-1)
-    import cv2  # noqa: PLC0415 - as in wsisr.imaging.pixels
-
-    densities = cv2.transform(cv2.LUT(image, _DENSITY.astype(np.float32)[None]), matrix)
-    light = np.asarray(cv2.exp(np.negative(densities)))
-    return np.asarray(np.rint(light * 256 - 1).clip(0, 255), np.uint8)
