@@ -87,7 +87,7 @@ def test_the_jpeg_quality_of_the_input_is_shown(slides: list[Path], tmp_path: Pa
 
 def test_rows_are_added_for_densities_pixel_sizes_and_stored_levels(slides: list[Path], tmp_path: Path) -> None:
     file = tmp_path / "scores.json"
-    options = ["--kernel", "area", "--densities", "--pixel-sizes", "--limit-px", "1", "--quiet", "--json", str(file)]
+    options = ["--level", "1", "--kernel", "area", "--densities", "--pixel-sizes", "--quiet", "--json", str(file)]
     with pytest.raises(SlideError, match="levels 0 and 1 show different things"):
         shown(slides[0], *options, "--real-levels")
     assert not file.exists()
@@ -101,7 +101,8 @@ def test_rows_are_added_for_densities_pixel_sizes_and_stored_levels(slides: list
 def test_a_json_file_is_replaced_only_if_allowed(slides: list[Path], tmp_path: Path) -> None:
     file = tmp_path / "scores.json"
     file.write_text("mine")
-    arguments: list[str | Path] = [slides[0], "--level", "1", "--kernel", "area", "--quiet", "--json", file]
+    options = ["--level", "1", "--kernel", "area", "--no-as-stored", "--quiet", "--json", str(file)]
+    arguments: list[str | Path] = [slides[0], *options]
     with pytest.raises(OutputError, match="exists already"):
         shown(*arguments)
     assert file.read_text() == "mine"
