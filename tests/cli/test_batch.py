@@ -186,11 +186,45 @@ def test_no_folder_for_many_gets_the_name_of_a_result(slides: list[Path], tmp_pa
 
 def test_a_report_replaces_nothing_but_a_report(slides: list[Path], tmp_path: Path) -> None:
     precious = tmp_path / "thesis.json"
-    precious.write_text("[]")
-    assert upscaled(*slides, "--report", precious).exit_code == 1
-    assert precious.read_text() == "[]"
+    for content in ("[]", "text", '["wsisr", "slides"]', '"wsisr slides"', '{"wsisr": "0.1.0", "recipe": {}}'):
+        precious.write_text(content)
+        refused = upscaled(*slides, "--report", precious)
+        assert "exists and is no report of wsisr" in str(refused.exception)
+        assert precious.read_text() == content
     for _ in range(2):
         assert upscaled(*slides, "--report", tmp_path / "run.json").exit_code == 0
+
+
+def test_shards_do_not_replace_each_others_report(slides: list[Path], tmp_path: Path) -> None:
+    report = tmp_path / "run.json"
+    first = (*slides, "--report", report, "--shard", "1/2")
+    assert upscaled(*first).exit_code == 0
+    before = report.read_bytes()
+    refused = upscaled(*slides, "--report", report, "--shard", "2/2")
+    assert "is the report of shard 1/2, and this is shard 2/2; give each shard a report of its own" in str(
+        refused.exception
+    )
+    assert report.read_bytes() == before
+    assert not slides[1].with_name("b.x2.ome.tif").exists()
+    assert upscaled(*first).exit_code == 0
+    assert states(report) == ["finished before"]
+
+
+@pytest.mark.parametrize("exists", [True, False])
+def test_of_two_runs_at_a_time_the_first_keeps_the_report(tmp_path: Path, exists: bool) -> None:
+    path = tmp_path / "run.json"
+    if exists:
+        RunReport(path).write([])
+    first, second = RunReport(path), RunReport(path)
+    for report in (first, second):
+        report.check_path([])
+    first.write([])
+    with pytest.raises(
+        OutputError, match=r"run.json: the run of \d.* on .* writes it, too, and keeps it; give each run"
+    ):
+        second.write([])
+    first.write([{"state": "done"}])
+    assert states(path) == ["done"]
 
 
 def test_the_report_of_a_stopped_run_tells_where_it_stopped(slides: list[Path], tmp_path: Path) -> None:

@@ -88,6 +88,7 @@ def _run_batch(entries: Sequence[SlideEntry], request: UpscaleRequest, options: 
     report.check_path(item.output for item in items)
     items = list(batch.select_shard(items, options.shard))
     report.slide_count = len(items)
+    report.write([])  # so that a run that was given the same report is refused before it works for hours
     print_message(_describe_run(items, options.folder), quiet=options.quiet)
     run = BatchRun(items, report, quiet=options.quiet)
     if request.dry_run:

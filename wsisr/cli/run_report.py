@@ -28,22 +28,32 @@ SCHEMA = 2
 
 REPORTED_PACKAGES = ("torch", "numpy", "openslide-python", "openslide-bin", "tifffile", "imagecodecs", "zarr")
 
+IDENTIFYING_KEYS = ("started", "host", "process", "shard")
+"""Keys under `run` that tell one run from another."""
+
 ReportRow = dict[str, Any]
 """A slide's entry in the report: `slide`, `output`, `state`, and figures or an error."""
 
 
 @dataclass(slots=True)
 class RunReport:
-    """The report of one run. Without a path it is collected, and not written."""
+    """The report of one run. Without a path it is collected, and not written.
+
+    It replaces the report that was there at its beginning, and no other file: two runs that are given one path would
+    replace each other's entries, so the second is refused.
+    """
 
     path: Path | None = None
     configuration: Mapping[str, Any] = field(default_factory=dict)
     """Options of the run by their names, as `--config` takes them."""
     slide_count: int = 1
     started: datetime = field(default_factory=lambda: datetime.now(UTC))
+    _earlier: Mapping[str, Any] | None = None
+    """What the report that was there, and may be replaced, says of its run."""
 
     def check_path(self, results: Iterable[Path]) -> None:
-        """Raise `OutputError` if the report would replace one of the results to come, or a file that is no report."""
+        """Raise `OutputError` if the report would replace one of the results to come, a file that is no report, or the
+        report of another shard."""
         report = self.path
         if report is None:
             return
@@ -51,23 +61,32 @@ class RunReport:
             if report.resolve() in {result.resolve() for result in results}:
                 raise OutputError(f"{report}: is to be a result of this run too; give the report another name")
             check_output(report, overwrite=True)
-            try:
-                is_report = not report.exists() or "wsisr" in json.loads(report.read_bytes())
-            except (ValueError, TypeError):
-                is_report = False
-        if not is_report:
-            raise OutputError(f"{report}: exists and is no report of wsisr; choose another name")
+            earlier = read_run_of_report(report)
+        earlier_shard, shard = (dict(run or {}).get("shard") for run in (earlier, self.configuration))
+        if shard and earlier_shard and shard != earlier_shard:
+            advice = "give each shard a report of its own"
+            raise OutputError(f"{report}: is the report of shard {earlier_shard}, and this is shard {shard}; {advice}")
+        self._earlier = earlier
 
     def write(self, rows: Sequence[ReportRow], exit_code: int | None = None) -> None:
-        """Write or replace the report as a whole. Raises `OutputError`."""
+        """Write or replace the report as a whole.
+
+        Raises `OutputError`, also if another program or run has written its file since this run began.
+        """
         if self.path is not None:
+            exists = self._refuse_other_writer(self.path)
             report = {
                 "wsisr": __version__,
                 "schema": SCHEMA,
                 "run": self._describe_run(rows, exit_code),
                 "slides": rows,
             }
-            write_atomically(self.path, [json.dumps(report, indent=2, allow_nan=False).encode() + b"\n"])
+            content = json.dumps(report, indent=2, allow_nan=False).encode() + b"\n"
+            try:
+                write_atomically(self.path, [content], overwrite=exists)
+            except OutputError:
+                self._refuse_other_writer(self.path)  # which came in between
+                raise
 
     def try_write(self, rows: Sequence[ReportRow], exit_code: int | None = None) -> None:
         """Write the report while slides are left; print an error as a warning, for it must not stop them."""
@@ -76,20 +95,53 @@ class RunReport:
         except OutputError as error:
             print_message(f"warning: {error}")
 
+    def _refuse_other_writer(self, path: Path) -> bool:
+        """Raise `OutputError` if the file is no report that this run may replace; return whether there is one."""
+        with translate_disk_errors(path):
+            current = read_run_of_report(path)
+        if current is not None and current not in (self._identify_run(), self._earlier):
+            writer = f"the run of {current.get('started', 'another time')} on {current.get('host', 'another machine')}"
+            raise OutputError(f"{path}: {writer} writes it, too, and keeps it; give each run a report of its own")
+        return current is not None
+
+    def _identify_run(self) -> dict[str, Any]:
+        return {
+            "started": self.started.isoformat(),
+            "host": socket.gethostname(),
+            "process": os.getpid(),
+            "shard": self.configuration.get("shard"),
+        }
+
     def _describe_run(self, rows: Sequence[ReportRow], exit_code: int | None) -> dict[str, Any]:
         now = datetime.now(UTC)
         return {
-            "started": self.started.isoformat(timespec="seconds"),
-            "written": now.isoformat(timespec="seconds"),
+            **self._identify_run(),
+            "written": now.isoformat(),
             "seconds": round((now - self.started).total_seconds(), 1),
             "exit_code": exit_code,
-            "host": socket.gethostname(),
             "folder": str(Path.cwd()),
             "command": sys.argv,
             "configuration": dict(self.configuration),
             "versions": describe_versions(),
             "totals": sum_rows(rows, self.slide_count),
         }
+
+
+def read_run_of_report(path: Path) -> dict[str, Any] | None:
+    """Return what a report says of its run, as far as that tells it from others; None if there is no such file.
+
+    Raises `OutputError` for a file that is no report, `OSError` for disk errors.
+    """
+    try:
+        report = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except ValueError:
+        report = None
+    run = report.get("run", {}) if isinstance(report, dict) and {"wsisr", "slides"} <= report.keys() else None
+    if not isinstance(run, dict):
+        raise OutputError(f"{path}: exists and is no report of wsisr; choose another name")
+    return {key: run.get(key) for key in IDENTIFYING_KEYS}
 
 
 def describe_versions() -> dict[str, str | None]:
