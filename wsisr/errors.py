@@ -5,7 +5,9 @@ Foreign errors are translated where the foreign library is called, with `raise .
 Any other exception is a bug and keeps its traceback.
 """
 
-from collections.abc import Collection
+import errno
+import os
+from collections.abc import Collection, Iterator
 
 
 class WsisrError(Exception):
@@ -50,6 +52,10 @@ class ConfigError(WsisrError):
     """A configuration holds an unknown key or an impossible value."""
 
 
+class ShortageError(WsisrError):
+    """This process or machine has run short of threads or open files; nothing is said of the input."""
+
+
 class NotFoundError(WsisrError):
     """A name that the user gave does not exist. The command line exits as for any other usage error."""
 
@@ -74,6 +80,37 @@ def describe_error(error: BaseException) -> str:
     """Return the message of a foreign error on one line of at most 200 characters."""
     words = " ".join(str(error).split()) or type(error).__name__
     return words if len(words) <= 200 else words[:199] + "…"
+
+
+_SHORTAGES = {
+    errno.EMFILE: "too many files are open in this process; raise the limit (ulimit -n) or give a smaller --jobs",
+    errno.ENFILE: "too many files are open on this machine; end other programs, then repeat",
+    errno.EAGAIN: "no more threads can be started; raise the limit (ulimit -u), or end other programs, then repeat",
+    errno.ENOMEM: "this machine has no memory left; end other programs, then repeat",
+}
+_NO_THREAD = "can't start new thread"
+"""Words of the `RuntimeError` that Python raises where the system starts no thread."""
+
+
+def describe_shortage(error: BaseException) -> str | None:
+    """Return in words what this process or machine has run short of, if that caused an error; else None.
+
+    Libraries take it for a fault of the file that they read.
+    """
+    for cause in _iterate_causes(error):
+        if isinstance(cause, RuntimeError) and _NO_THREAD in str(cause):
+            return _SHORTAGES[errno.EAGAIN]
+        for number, words in _SHORTAGES.items():
+            is_named = not isinstance(cause, WsisrError) and str(cause).endswith(os.strerror(number))
+            if is_named or (isinstance(cause, OSError) and cause.errno == number):
+                return words
+    return None
+
+
+def _iterate_causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
 
 
 def check_choice(option: str, value: str, choices: Collection[str]) -> None:

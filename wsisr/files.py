@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -21,6 +22,8 @@ _ADVICE = {
     errno.EPERM: "choose a folder that you may write to",
     errno.EROFS: "choose a folder that you may write to",
     errno.ENAMETOOLONG: "choose a shorter name",
+    errno.EMFILE: "raise the limit of open files (ulimit -n)",
+    errno.ENFILE: "end other programs that have files open",
     errno.ENOLCK: "this disk does not support file locks; choose another folder",
     errno.ENOTSUP: "this disk does not support file locks; choose another folder",
     errno.ENOSYS: "this disk does not support file locks; choose another folder",
@@ -115,6 +118,16 @@ def refuse_source(output: Path, slide: Path) -> None:
 def is_zarr(folder: Path) -> bool:
     """Whether a folder is a zarr group or array, of version 2 or 3."""
     return any((folder / name).is_file() for name in ("zarr.json", ".zgroup", ".zattrs", ".zarray"))
+
+
+def describe_special_file(path: Path) -> str:
+    """Return in words what a path is that is neither a file nor a folder; empty for those, and where nothing is."""
+    try:
+        mode = path.stat().st_mode
+    except OSError:
+        return ""
+    kinds = {stat.S_ISFIFO: "a pipe", stat.S_ISSOCK: "a socket", stat.S_ISCHR: "a device", stat.S_ISBLK: "a device"}
+    return next((words for is_kind, words in kinds.items() if is_kind(mode)), "")
 
 
 def has_dicom_suffix(path: Path) -> bool:

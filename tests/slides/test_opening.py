@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import tifffile
 
-from tests.support.formats import make_blobs
+from tests.support.formats import make_blobs, write_philips
 from tests.support.samples import (
     SHARED_SLIDES,
     make_noise,
@@ -148,6 +148,56 @@ def test_more_tiles_than_the_header_needs_are_a_warning(tmp_path: Path, tag: str
     path = write_tampered(tmp_path / "a.tif", tag, value, compression="jpeg", tile=(32, 32))
     with open_slide(path) as slide:
         assert "its tables list" in slide.info.warnings[0]
+
+
+@pytest.mark.parametrize("tag", ["ImageLength", "ImageWidth"])
+def test_a_philips_header_that_needs_more_tiles_than_are_listed_is_refused(tmp_path: Path, tag: str) -> None:
+    path = write_philips(tmp_path / "a.tiff", [make_blobs(Size(side, side)) for side in (128, 64)])
+    change_tag(path, tag, 256)
+    assert "its tables list" in refusal(path)
+
+
+def change_tag(path: Path, name: str, *values: int) -> None:
+    with tifffile.TiffFile(path, mode="r+") as tiff:
+        tiff.pages.first.tags[name].overwrite(values[0] if len(values) == 1 else values)
+
+
+@pytest.mark.parametrize("compression", [None, "lzw", "jpeg", "zlib"])
+@pytest.mark.parametrize("layout", [{"tile": (32, 32)}, {"rowsperstrip": 16}])
+def test_tiles_that_begin_in_the_header_are_refused(
+    tmp_path: Path, compression: str | None, layout: dict[str, Any]
+) -> None:
+    path = write_tiff(tmp_path / "a.tif", make_noise(SMALL), compression=compression, **layout)
+    name = "TileOffsets" if "tile" in layout else "StripOffsets"
+    with tifffile.TiffFile(path) as tiff:
+        offsets = tiff.pages.first.dataoffsets
+    change_tag(path, name, *offsets[:2], 4, *offsets[3:])
+    assert "1 of its" in refusal(path)
+
+
+@pytest.mark.parametrize("compression", [None, "lzw", "zlib", "packbits", "zstd", "jpeg"])
+@pytest.mark.parametrize(
+    ("layout", "tag"), [({"tile": (64, 64)}, "TileLength"), ({"rowsperstrip": 64}, "RowsPerStrip")]
+)
+def test_segments_that_are_longer_than_the_header_says_are_not_shown_in_part(
+    tmp_path: Path, compression: str | None, layout: dict[str, Any], tag: str
+) -> None:
+    """The number of segments fits, so half of the rows of each would be left out."""
+    path = write_tiff(tmp_path / "a.tif", make_noise(Size(64, 128)), compression=compression, **layout)
+    change_tag(path, tag, 32)
+    change_tag(path, "ImageLength", 64)
+    with pytest.raises(SlideError), open_slide(path) as slide:
+        slide.read(Box(0, 0, 64, 64), 0)
+
+
+@pytest.mark.parametrize("compression", [None, "jpeg", "zlib"])
+def test_tiles_beyond_the_end_of_the_file_are_no_black_part(tmp_path: Path, compression: str | None) -> None:
+    path = write_tiff(tmp_path / "a.tif", make_noise(SMALL), compression=compression, tile=(32, 32))
+    with tifffile.TiffFile(path) as tiff:
+        offsets = tiff.pages.first.dataoffsets
+    change_tag(path, "TileOffsets", *offsets[:-1], 10**8)
+    with pytest.raises(SlideError, match=r"too early|Short read"), open_slide(path) as slide:
+        slide.read(Box(0, 0, 100, 80), 0)
 
 
 @pytest.mark.parametrize("compression", ["jpeg", "webp", "jpeg2000", "jpegxl", "zlib"])

@@ -27,6 +27,7 @@ from wsisr.dataset.slide_facts import JsonObject, SlideFacts
 from wsisr.errors import DatasetError, OutputError, WsisrError
 from wsisr.files import check_output, publish_output, remove_path, translate_disk_errors, write_atomically
 from wsisr.parallel.processes import HEARTBEAT_S, Channel, JobDone, StopFlag, WorkerDied, run_in_processes
+from wsisr.parallel.threads import translate_shortage
 from wsisr.progress import Progress
 from wsisr.version import __version__
 from wsisr.writing.workdir.folder import DATASET_FOLDER, PartFolder
@@ -250,7 +251,8 @@ def _run_in_thread(jobs: Sequence[DatasetJob], dataset: Path) -> Iterator[Finish
     pool = ThreadPoolExecutor(1)
     try:
         for job in jobs:
-            future = pool.submit(build_part, job, dataset, StopSignal(event))
+            with translate_shortage():
+                future = pool.submit(build_part, job, dataset, StopSignal(event))
             while not wait([future], HEARTBEAT_S).done:
                 yield None
             yield FinishedJob(job, future.result())

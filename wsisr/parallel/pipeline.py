@@ -13,6 +13,7 @@ from typing import TypeVar
 from threadpoolctl import threadpool_limits
 
 from wsisr.parallel.cpu import count_usable_cores
+from wsisr.parallel.threads import translate_shortage
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -49,7 +50,8 @@ def prefetch(items: Iterable[T], depth: int = 2) -> Generator[T, None, None]:
             waiting.put(_END)
 
     thread = threading.Thread(target=produce, name="wsisr-prefetch", daemon=True)
-    thread.start()
+    with translate_shortage():
+        thread.start()
     try:
         while (item := waiting.get()) is not _END:
             if isinstance(item, _Failure):
@@ -90,7 +92,9 @@ def _submit_all(pool: ThreadPoolExecutor, function: Callable[[T], R], items: Ite
     """Yield a future for each item. An error of the items becomes the last future, after the results before it."""
     try:
         for item in items:
-            yield pool.submit(function, item)
+            with translate_shortage():
+                future = pool.submit(function, item)
+            yield future
     except Exception as error:  # noqa: BLE001 - passed on and raised in its place
         failed: Future[R] = Future()
         failed.set_exception(error)

@@ -5,11 +5,26 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from threading import Condition
 from typing import TypeVar
 
+from wsisr.errors import ShortageError, describe_shortage
 from wsisr.parallel.cpu import count_usable_cores
 
 T = TypeVar("T")
+
+
+@contextmanager
+def translate_shortage() -> Iterator[None]:
+    """Context: raise `ShortageError` where the system starts no thread."""
+    try:
+        yield
+    except RuntimeError as error:
+        shortage = describe_shortage(error)
+        if shortage:
+            raise ShortageError(shortage) from error
+        raise
 
 
 class ThreadTeam:
@@ -22,18 +37,18 @@ class ThreadTeam:
     def for_each(self, function: Callable[[T], object], items: Iterable[T]) -> None:
         """Call the function on each item, in any order; return when all are done.
 
-        If it fails on one, items not yet started are dropped, and the error is raised once no thread is working.
+        Where the system starts no thread, those that run do the work, at least the calling one. If the function fails
+        on an item, items not yet started are dropped, and the error is raised once no thread is working.
         """
-        all_items = list(items)
-        remaining = iter(all_items)
-        helpers = [self._pool.submit(_process_remaining, function, remaining) for _ in all_items[1 : 1 + self._helpers]]
-        try:
-            _process_remaining(function, remaining)
-        finally:
-            # A helper that has not started by now would find no items.
-            errors = [helper.exception() for helper in helpers if not helper.cancel()]
-        for error in filter(None, errors):
-            raise error
+        call = _Call(function, items)
+        helpers = []
+        with suppress(RuntimeError):
+            for _ in range(min(call.item_count - 1, self._helpers)):
+                helpers.append(self._pool.submit(call.process_items))
+        call.process_items()
+        for helper in helpers:
+            helper.cancel()  # one that has not started by now would find no items
+        call.wait()
 
     def close(self) -> None:
         """End the threads; later calls run in the calling thread alone."""
@@ -41,11 +56,38 @@ class ThreadTeam:
         self._pool.shutdown(cancel_futures=True)
 
 
-def _process_remaining(work: Callable[[T], object], remaining: Iterator[T]) -> None:
-    """Process items until none remain; on an error, take all that remain from the other threads."""
-    try:
-        for item in remaining:
-            work(item)
-    except BaseException:
-        deque(remaining, 0)
-        raise
+class _Call:
+    """The items of one call, which any number of threads take from.
+
+    Who works is counted here, as `submit` may raise an error and yet leave its work for a thread that runs.
+    """
+
+    def __init__(self, function: Callable[[T], object], items: Iterable[T]) -> None:
+        all_items = list(items)
+        self.item_count = len(all_items)
+        self._function, self._remaining = function, iter(all_items)
+        self._working = 0
+        self._changed = Condition()
+        self._error: BaseException | None = None
+
+    def process_items(self) -> None:
+        """Process items until none remain; on an error, take all that remain from the other threads."""
+        with self._changed:
+            self._working += 1
+        try:
+            for item in self._remaining:
+                self._function(item)
+        except BaseException as error:  # noqa: BLE001 - raised by `wait`, in the calling thread
+            deque(self._remaining, 0)
+            self._error = self._error or error
+        finally:
+            with self._changed:
+                self._working -= 1
+                self._changed.notify_all()
+
+    def wait(self) -> None:
+        """Wait until no thread is working, and raise the first error."""
+        with self._changed:
+            self._changed.wait_for(lambda: not self._working)
+        if self._error is not None:
+            raise self._error

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from wsisr.errors import SlideError
 from wsisr.files import has_dicom_suffix, is_dicom
+from wsisr.parallel.threads import translate_shortage
 from wsisr.slides.slide import SlideInfo
 
 _PIECE_BYTES = 2**20
@@ -115,7 +116,9 @@ def hash_in_background(
 
     with ThreadPoolExecutor(1, "wsisr-digest") as pool:
         try:
-            yield pool.submit(hash_files)
+            with translate_shortage():
+                future = pool.submit(hash_files)
+            yield future
         finally:
             stop.set()
 

@@ -18,14 +18,15 @@ is a TIFF of a preview only, and refused.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TypeAlias
 
 from wsisr.bounds import MAX_ICC_BYTES, MAX_LEVELS, MAX_SLIDE_PX
-from wsisr.errors import SlideError, SlideNotFoundError
-from wsisr.files import is_zarr
+from wsisr.errors import SlideError, SlideNotFoundError, WsisrError, describe_shortage
+from wsisr.files import describe_special_file, is_zarr
 from wsisr.imaging.geometry import Size
 from wsisr.slides.files import read_file_state
 from wsisr.slides.level_geometry import LevelRecord
@@ -71,6 +72,10 @@ OTHER_COLOURS_WARNING = "the header and the JPEG tiles say different things abou
 _TILES_ARE_THE_IMAGE = ("aperio", GENERIC_TIFF)
 """Vendors whose image is its tiles side by side; others store tiles that overlap, or several scans on one canvas."""
 
+_CHECKED_VENDORS = (None, *_TILES_ARE_THE_IMAGE, "philips")
+"""Vendors whose headers must agree with their tables; of the others OpenSlide finds out when it reads. It shows white
+where a Philips slide has no tile, so that a table that is too short is not seen."""
+
 
 def open_slide(
     path: Path | str, mpp: float | None = None, *, estimate: bool = False, series: int | None = None
@@ -83,7 +88,26 @@ def open_slide(
     largest. A slide whose files change or go after this raises `SlideError` when it is read.
     Raises `SlideError` where the file is missing, damaged, of no known format, or not 8-bit RGB.
     """
-    file = _resolve_slide_file(Path(path))
+    with _tell_shortage(Path(path)):
+        return _open_slide(Path(path), mpp, estimate, series)
+
+
+@contextmanager
+def _tell_shortage(path: Path) -> Iterator[None]:
+    """Context: where the machine is short of something, whatever a library makes of it, that is the error."""
+    try:
+        yield
+    except (WsisrError, OSError, RuntimeError) as error:
+        shortage = describe_shortage(error)
+        if shortage:
+            raise SlideError(f"{path}: cannot be opened: {shortage}") from error
+        if isinstance(error, OSError):
+            raise SlideError(f"{path}: cannot be opened ({error.strerror}); look after its disk") from error
+        raise
+
+
+def _open_slide(path: Path, mpp: float | None, estimate: bool, series: int | None) -> Slide:
+    file = _resolve_slide_file(path)
     given = None if mpp is None else _require_plausible_mpp(file, mpp)
     state_before = None if file.is_dir() else read_file_state(file)
     slide = _open_with_best_reader(file, series, lambda info: _resolve_pixel_size(_limit(info), given, estimate))
@@ -166,12 +190,17 @@ def _resolve_slide_file(path: Path) -> Path:
         raise SlideError(f"{path}: wsisr reads no remote slides; copy it to this machine")
     if is_zarr(path):
         return path
+    special = describe_special_file(path)
+    if special:
+        raise SlideError(f"{path}: is {special}, and slides are read in any order; copy it into a file")
     try:
         file = find_dicom_file(path) if path.is_dir() else path
         with file.open("rb") as opened:
             if opened.read(1):
                 return file
     except OSError as error:
+        if describe_shortage(error):
+            raise
         error_type = SlideNotFoundError if isinstance(error, FileNotFoundError) else SlideError
         raise error_type(f"{path}: cannot be opened ({error.strerror}); give the path of a slide") from error
     raise SlideError(f"{path}: the file is empty; copy it again")
@@ -200,7 +229,7 @@ def _choose_reader(path: Path, series: int | None) -> tuple[SlideInfo, TiffLevel
             raise
         return openslide_info, ()
     are_tiles_the_image = vendor in (None, *_TILES_ARE_THE_IMAGE)
-    if are_tiles_the_image and tiff_image.contradiction and tiff_image.contradiction.lacks_segments:
+    if vendor in _CHECKED_VENDORS and tiff_image.contradiction and tiff_image.contradiction.is_fatal:
         raise SlideError(f"{path}: {tiff_image.contradiction.words}; the file is damaged, copy it again")
     info, levels = _choose_reader_for_tiff(path, tiff_image, vendor, series)
     return (_add_warnings(info, tiff_image) if are_tiles_the_image else info), levels

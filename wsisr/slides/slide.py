@@ -10,7 +10,7 @@ from typing import Protocol, Self
 
 import numpy as np
 
-from wsisr.errors import SlideError, describe_error
+from wsisr.errors import SlideError, describe_error, describe_shortage
 from wsisr.imaging.geometry import Box, Size
 from wsisr.imaging.pixels import WHITE, Rgb
 from wsisr.slides.level_geometry import LevelRecord
@@ -179,8 +179,11 @@ def compute_downsamples(sizes: list[Size]) -> list[float]:
 
 
 def make_read_error(path: Path, level: int, box: Box, error: BaseException) -> SlideError:
-    """Return the error to raise for a box that cannot be read; an `UndecodableError` unless the disk failed."""
+    """Return the error to raise for a box that cannot be read; an `UndecodableError` unless disk or machine failed."""
     where = f"level {level}, x {box.left}, y {box.top}, {box.size} px"
+    shortage = describe_shortage(error)
+    if shortage:
+        return SlideError(f"{path}: {where} cannot be read: {shortage}")
     if isinstance(error, OSError):
         return SlideError(f"{path}: {where} cannot be read ({describe_error(error)}); look after its disk, then repeat")
     return UndecodableError(

@@ -8,7 +8,7 @@ from pathlib import Path
 import tifffile
 
 from wsisr.errors import SlideError, SlideNotFoundError, describe_error
-from wsisr.files import is_dicom, is_zarr
+from wsisr.files import describe_special_file, is_dicom, is_zarr
 from wsisr.writing.layouts import aperio, ome_xml, ome_zarr
 from wsisr.writing.layouts.dicom_note import read_dicom_metadata
 
@@ -28,6 +28,9 @@ def read_metadata(path: Path) -> dict[str, str]:
         return ome_zarr.read_ome_zarr_metadata(path)
     if path.is_dir() or is_dicom(path):
         return read_dicom_metadata(path)
+    special = describe_special_file(path)
+    if special:
+        raise SlideError(f"{path}: is {special}; give a file that wsisr wrote")
     try:
         with tifffile.TiffFile(path) as tiff:
             description = tiff.pages.first.description

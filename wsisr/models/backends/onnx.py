@@ -99,7 +99,8 @@ class OnnxUpscaler:
         shape = (count, 3, height * self.info.scale, width * self.info.scale)
         if enlarged.shape != shape:
             raise ModelError(f"{self.info.name} gives {enlarged.shape} where {shape} is due; export it again")
-        return (enlarged - black) / (white - black) * np.float32(255)
+        with np.errstate(over="ignore"):  # infinity is no pixel, which the caller sees
+            return (enlarged - black) / (white - black) * np.float32(255)
 
 
 class OnnxNetwork:

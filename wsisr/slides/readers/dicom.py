@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
 from wsisr.bounds import MAX_DICOM_FILES
-from wsisr.errors import SlideError
+from wsisr.errors import SlideError, describe_shortage
 from wsisr.files import is_dicom
 from wsisr.imaging.geometry import Size
 from wsisr.slides.level_geometry import LevelRecord
@@ -98,9 +97,13 @@ def complete_dicom_facts(info: SlideInfo) -> SlideInfo:
 def _read_headers(folder: Path) -> Iterator[tuple[Path, DicomHeader | None]]:
     """Yield each DICOM file of a folder, by name, with its header; None for one that cannot be read."""
     for path in sorted(islice(folder.iterdir(), MAX_DICOM_FILES)):
-        with suppress(OSError):  # a file beside the slide that may not be read is none of it
+        try:
             if is_dicom(path):
                 yield path, read_dicom_header(path)
+        except OSError as error:
+            if describe_shortage(error):
+                raise
+            # a file beside the slide that may not be read is none of it
 
 
 def _describe_slides(slides: Mapping[str, Sequence[Path]], headers: Mapping[Path, DicomHeader | None]) -> str:

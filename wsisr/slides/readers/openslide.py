@@ -125,7 +125,7 @@ def _open_handle(path: Path) -> openslide.OpenSlide:
 
 def _make_refusal_error(path: Path, error: Exception) -> SlideError:
     reason = describe_error(error).replace(f"Reading {path}: ", "").replace(f" {path}", "")
-    return SlideError(f"{path}: OpenSlide refuses it ({reason}); give a whole slide of 8-bit RGB")
+    return SlideError(f"{path}: OpenSlide refuses it ({reason}); copy it again, or give a whole slide of 8-bit RGB")
 
 
 def _build_info(path: Path, handle: openslide.OpenSlide, series: int | None) -> SlideInfo:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +18,7 @@ import tifffile
 from wsisr.bounds import MAX_CACHED_ROW_BYTES, MAX_TIFF_SEGMENT_BYTES
 from wsisr.imaging.geometry import Size
 from wsisr.slides.readers.image_codecs import IMAGE_CODECS, ExpectedImage, ImageSizeError
+from wsisr.slides.readers.tiff_contradictions import count_segments, find_contradiction, read_segment_size
 from wsisr.slides.readers.tiled_level import TiledLevel
 from wsisr.slides.wrappers.ycbcr import convert_ycbcr_to_rgb, is_jfif, is_rgb_jpeg
 
@@ -47,6 +48,8 @@ _JPEG_HEAD_BYTES = 2**16
 # JPEG's start-of-frame markers; 0xC4, 0xC8 and 0xCC among them mean something else.
 _START_OF_FRAME = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _END_OF_IMAGE = b"\xff\xd9"
+_BLOCK_PX = 16
+"""Largest side of JPEG's blocks."""
 
 
 class DamagedSegmentError(Exception):
@@ -94,7 +97,7 @@ def load_tiff_level(pages: PageGroup) -> TiffLevel:
         offsets, counts = (*offsets, *other.dataoffsets), (*counts, *other.databytecounts)
     return TiffLevel(
         size=Size(page.imagewidth, page.imagelength),
-        segment_size=_read_segment_size(page),
+        segment_size=read_segment_size(page),
         byte_offsets=offsets,
         byte_counts=counts,
         decode_segment=_make_decoder(pages),
@@ -105,24 +108,6 @@ def load_tiff_level(pages: PageGroup) -> TiffLevel:
 def explain_undecodable(pages: PageGroup) -> str | None:
     """Return in words why an 8-bit RGB level cannot be decoded here; None where it can."""
     return next((reason for reason in (_explain_page(page, 3 // len(pages)) for page in pages) if reason), None)
-
-
-class Contradiction(NamedTuple):
-    """A header and a table of segments that do not go together."""
-
-    words: str
-    lacks_segments: bool
-    """Whether the table is too short; one that is too long may still be right in its beginning."""
-
-
-def find_contradiction(page: Any) -> Contradiction | None:
-    """Return how the header of a page contradicts its tables of segments; None where it does not."""
-    expected = _count_segments(page)
-    for listed in (page.dataoffsets, page.databytecounts):
-        if len(listed) != expected:
-            words = f"its header needs {expected} tiles or strips, its tables list {len(listed)}"
-            return Contradiction(words, len(listed) < expected)
-    return None
 
 
 def contradicts_in_colour(page: Any) -> bool:
@@ -144,13 +129,13 @@ def is_read_by_openslide(pages: PageGroup) -> bool:
 
 
 def _explain_page(page: Any, samples: int) -> str | None:
-    segment, contradiction = _read_segment_size(page), find_contradiction(page)
+    segment, contradiction = read_segment_size(page), find_contradiction(page)
     reasons = {
         "has an alpha channel": page.samplesperpixel != samples,
         "is a volume": page.imagedepth != 1 or page.tiledepth > 1,
         f"is compressed with codec {page.compression:d}": page.compression not in _CODECS,
         "is YCbCr without JPEG": page.photometric == _YCBCR and page.compression not in (_JPEG, *IMAGE_CODECS),
-        f"lists {len(page.dataoffsets)} of {_count_segments(page)} segments": contradiction is not None,
+        f"lists {len(page.dataoffsets)} of {count_segments(page)} segments": contradiction is not None,
         f"is compressed in segments of {segment} px": segment.pixel_count * 3 > MAX_TIFF_SEGMENT_BYTES
         and not _is_raw(page),
         f"is compressed in strips that are {segment.width} px wide": not _is_row_cacheable(page, segment),
@@ -158,26 +143,14 @@ def _explain_page(page: Any, samples: int) -> str | None:
     return next((reason for reason, holds in reasons.items() if holds), None)
 
 
-def _count_segments(page: Any) -> int:
-    """Return how many segments the size in the header needs."""
-    segment, planes = _read_segment_size(page), page.samplesperpixel if page.planarconfig == _SEPARATE else 1
-    return int(-(-page.imagewidth // segment.width) * -(-page.imagelength // segment.height) * planes)
-
-
 def has_oversized_tiles(page: Any) -> bool:
     """Whether a page's tiles are larger than any scanner's: for such tiles OpenSlide runs out of memory and aborts."""
-    return bool(page.is_tiled) and _read_segment_size(page).pixel_count * 3 > MAX_TIFF_SEGMENT_BYTES
+    return bool(page.is_tiled) and read_segment_size(page).pixel_count * 3 > MAX_TIFF_SEGMENT_BYTES
 
 
 def reshape_raw_rows(data: bytes, width: int, samples: int) -> Samples:
     """Reshape the stored bytes of whole rows to (h, width, samples)."""
     return np.frombuffer(data, np.uint8).reshape(-1, width, samples)
-
-
-def _read_segment_size(page: Any) -> Size:
-    if page.is_tiled:
-        return Size(max(page.tilewidth, 1), max(page.tilelength, 1))
-    return Size(page.imagewidth, max(min(page.rowsperstrip, page.imagelength), 1))
 
 
 def _strips_per_box_row(height: int, strip: int) -> int:
@@ -203,7 +176,7 @@ def _make_decoder(pages: PageGroup) -> SegmentDecoder | None:
 
 
 def _make_page_decoder(page: Any) -> SegmentDecoder:
-    decode, tables, segment = page.decode, page.jpegtables, _read_segment_size(page)
+    decode, tables, segment = page.decode, page.jpegtables, read_segment_size(page)
     samples = 1 if page.planarconfig == _SEPARATE else page.samplesperpixel
     visible = _make_visible_size(page, segment)
     decode_image = IMAGE_CODECS.get(page.compression)
@@ -250,7 +223,8 @@ def _require_complete_jpeg(data: bytes, segment: Size, visible: Size) -> bytes:
     """
     frame = _parse_jpeg_size(data)
     # Some encoders pad rows and columns to whole blocks.
-    if frame is None or frame.width > segment.width + 15 or frame.height > segment.height + 15:
+    whole = [-(-side // _BLOCK_PX) * _BLOCK_PX for side in (segment.width, segment.height)]
+    if frame is None or frame.width > whole[0] or frame.height > whole[1]:
         raise DamagedSegmentError(f"a JPEG of {frame or 'no size'} where {segment} px are expected")
     if frame.width < visible.width or frame.height < visible.height:
         raise DamagedSegmentError(f"a JPEG of {frame} where {visible} px are seen")

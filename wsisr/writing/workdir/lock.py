@@ -16,6 +16,7 @@ from pathlib import Path
 from threading import Event, Thread
 
 from wsisr.errors import OutputError
+from wsisr.parallel.threads import translate_shortage
 
 HEARTBEAT_S = 20.0
 
@@ -50,7 +51,8 @@ class FolderLock:
             raise
         self._released = Event()
         self._heartbeat = Thread(target=self._send_heartbeats, name="wsisr-lease", daemon=True)
-        self._heartbeat.start()
+        with translate_shortage():
+            self._heartbeat.start()
 
     @property
     def is_stale(self) -> bool:
