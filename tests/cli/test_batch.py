@@ -460,3 +460,19 @@ def test_a_dry_run_is_one_table_and_creates_nothing(slides: list[Path], tmp_path
     assert "1 planned, 1 finished before, 0 refused" in half.stdout
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
     assert isinstance(upscaled(*slides, "-o", tmp_path / "no" / "folder", "--dry-run").exception, OutputError)
+
+
+def test_results_of_staged_slides_are_the_same_and_name_the_slides(slides: list[Path], tmp_path: Path) -> None:
+    stage, report, bad = tmp_path / "fast", tmp_path / "run.json", tmp_path / "bad.tif"
+    stage.mkdir()
+    bad.write_text("dear diary")
+    words = (*slides, bad, "--report", report, "-o")
+    assert upscaled(*words, tmp_path / "plain").exit_code == 3
+    staged = upscaled(*words, tmp_path / "staged", "--stage", stage)
+    assert staged.exit_code == 3
+    for name in ("a.x2.ome.tif", "b.x2.ome.tif"):
+        assert (tmp_path / "staged" / name).read_bytes() == (tmp_path / "plain" / name).read_bytes()
+    rows = json.loads(report.read_bytes())["slides"]
+    assert [row["slide"] for row in rows] == [str(slides[0]), str(slides[1]), str(bad)]
+    assert str(stage) not in staged.stderr + staged.stdout + json.dumps(rows)
+    assert list(stage.iterdir()) == []

@@ -170,7 +170,19 @@ def test_both_name_the_output_alike(slide: Path) -> None:
 def test_command_and_library_have_the_same_options_and_defaults() -> None:
     of_command = {name: option.default for name, option in inspect.signature(upscale_command).parameters.items()}
     of_command["verify"] = not of_command.pop("no_verify")
-    for name in ("context", "slides", "_config", "print_config", "jobs", "shard", "report", "log", "quiet"):
+    for name in (
+        "context",
+        "slides",
+        "_config",
+        "print_config",
+        "jobs",
+        "shard",
+        "report",
+        "log",
+        "stage",
+        "stage_limit",
+        "quiet",
+    ):
         del of_command[name]
     of_request = {field.name: field.default for field in fields(wsisr.UpscaleRequest) if field.default is not MISSING}
     assert of_command == of_request

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from wsisr.cli import batch
-from wsisr.cli.batch import BatchItem, BatchRun
+from wsisr.cli.batch import BatchItem, BatchRun, EnlargeSlide
 from wsisr.cli.batch_table import build_batch_table, build_plan_table, describe_plan_disk
 from wsisr.cli.cache_folder import find_index_folder
 from wsisr.cli.console import log_writers, print_message, stdout_console, write_log
@@ -23,6 +23,7 @@ from wsisr.cli.output_paths import check_output_folder, create_output_folder, ou
 from wsisr.cli.resources import ParallelResources
 from wsisr.cli.run_report import ReportRow, RunReport
 from wsisr.cli.selection import report_as_usage_error
+from wsisr.errors import OptionError, SlideError, WsisrError
 from wsisr.progress import format_count
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
     from wsisr.parallel.processes import WorkerSlot
     from wsisr.slides.listing import SlideEntry
+    from wsisr.slides.staging import SlideStage
     from wsisr.upscaling.finished_index import FinishedIndex
     from wsisr.upscaling.report import UpscaleReport
     from wsisr.upscaling.request import UpscaleRequest
@@ -50,6 +52,10 @@ class RunOptions:
     report: Path | None
     quiet: bool
     log: Path | None = None
+    stage: Path | None = None
+    """Folder for copies of the next slides; None reads slides where they lie."""
+    stage_limit: float = 50.0
+    """GB that such copies may take together."""
     configuration: Mapping[str, Any] = field(default_factory=dict)
     """All options of the run by their names, for the report."""
 
@@ -77,7 +83,9 @@ def _run_single(entry: SlideEntry, request: UpscaleRequest, options: RunOptions)
         report.write([row], batch.find_exit_code([row]))
     else:
         enlargement = SlideEnlargement(request, ParallelResources(1, (request.device,)), options.quiet)
-        row = batch.run_single(item, partial(enlargement, frontend=TerminalFrontend()), report)
+        enlarge = partial(enlargement, frontend=TerminalFrontend())
+        with open_stage(options, [] if request.dry_run else [item.slide]) as stage:
+            row = batch.run_single(item, partial(enlarge_from_stage, enlarge=enlarge, stage=stage), report)
     _exit_with(batch.find_exit_code([row]))
 
 
@@ -243,12 +251,54 @@ def enlarge_slides(run: BatchRun, request: UpscaleRequest, options: RunOptions) 
     if resources.slides_at_once > 1:
         from wsisr.cli.parallel_batch import run_parallel_batch
 
+        if options.stage:
+            raise OptionError("copies for one slide at a time; give --jobs 1", option="--stage")
         run_parallel_batch(run, enlargement, resources.slides_at_once)
         return
     from wsisr.cli.shutdown import catch_stop_signals
 
-    with catch_stop_signals(end_message=INTERRUPTED_MESSAGE) as stop:
-        batch.run_batch(run, partial(enlargement, frontend=TerminalFrontend(stop)), stop)
+    positions = {run.items[number]: number for number in run.pending}
+    with (
+        catch_stop_signals(end_message=INTERRUPTED_MESSAGE) as stop,
+        open_stage(options, [run.items[number].slide for number in run.pending]) as stage,
+    ):
+
+        def enlarge(item: BatchItem) -> ReportRow:
+            label = f"[{positions[item] + 1}/{len(run.items)}] {item.slide.name}: "
+            return enlarge_from_stage(item, partial(enlargement, frontend=TerminalFrontend(stop, label)), stage)
+
+        batch.run_batch(run, enlarge, stop)
+
+
+@contextmanager
+def open_stage(options: RunOptions, slides: Sequence[Path]) -> Iterator[SlideStage | None]:
+    """Context: the folder in which slides are copied; None if slides are read where they lie."""
+    if options.stage is None or not slides:
+        yield None
+        return
+    from wsisr.slides.staging import SlideStage
+
+    with closing(SlideStage(options.stage, int(options.stage_limit * 1e9), list(dict.fromkeys(slides)))) as stage:
+        yield stage
+
+
+def enlarge_from_stage(item: BatchItem, enlarge: EnlargeSlide, stage: SlideStage | None) -> ReportRow:
+    """Enlarge a slide from its copy, if there is a stage; all that is said names the slide itself."""
+    from wsisr.files import refuse_source
+
+    if stage is None:
+        return enlarge(item)
+    refuse_source(item.output, item.slide)
+    with ExitStack() as held:
+        try:
+            copy = held.enter_context(stage.hold(item.slide))
+        except SlideError as error:
+            print_message(f"warning: {error}; it is read where it lies")
+            return enlarge(item)
+        try:
+            return enlarge(item._replace(slide=copy)) | {"slide": str(item.slide)}
+        except WsisrError as error:
+            raise type(error)(str(error).replace(str(copy), str(item.slide))) from error
 
 
 def print_table(table: Table) -> None:

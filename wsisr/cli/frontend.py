@@ -36,15 +36,19 @@ class Frontend(Protocol):
 class TerminalFrontend:
     """The terminal of this process."""
 
-    def __init__(self, stop: StopFlag | None = None) -> None:
-        """Take a flag that is set elsewhere, as for all slides of a batch, or by default catch signals here."""
+    def __init__(self, stop: StopFlag | None = None, label: str = "") -> None:
+        """Take a flag that is set elsewhere, as for all slides of a batch, or by default catch signals here.
+
+        A label names one slide of many; in a log such a slide says only every 30 s how far it is.
+        """
         self._stop = stop
+        self._label = label
 
     def catch_stop_signals(self) -> AbstractContextManager[StopFlag]:
         return nullcontext(self._stop) if self._stop else catch_stop_signals(end_message=INTERRUPTED_MESSAGE)
 
     def show_progress(self, steps: Iterable[Progress], formatter: ProgressFormatter) -> Iterator[Progress]:
-        return show_progress(steps, formatter)
+        return show_progress(steps, formatter, label=self._label)
 
     def show_preparation(self, text: str) -> AbstractContextManager[None]:
-        return show_preparation(text)
+        return show_preparation(f"{self._label}{text}")

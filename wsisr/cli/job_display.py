@@ -70,9 +70,9 @@ class JobDisplay:
         plan, info = started.plan, started.plan.upscaler.info
         # The tiles in hand are waited for inside, so that a second Ctrl-C need not wait for them.
         with self._frontend.catch_stop_signals() as stop, closing(events):
-            if not self._quiet:
-                sizes = f"{plan.region.size} px to {plan.output.size} px"
-                print_message(f"{info.name}, {info.hardware}: {sizes} in {format_count(len(plan.grid), 'tile')}")
+            sizes = f"{plan.region.size} px to {plan.output.size} px"
+            tiles = format_count(len(plan.grid), "tile")
+            print_message(f"{info.name}, {info.hardware}: {sizes} in {tiles}", quiet=self._quiet or self._brief)
             steps = self._take_steps(events, stop)
             for _ in steps if self._quiet else self._frontend.show_progress(steps, format_pace):
                 pass

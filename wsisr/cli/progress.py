@@ -48,15 +48,15 @@ def show_preparation(text: str, *, quiet: bool = False) -> Iterator[None]:
 
 
 def show_progress(
-    steps: Iterable[Progress], formatter: ProgressFormatter, *, quiet: bool = False
+    steps: Iterable[Progress], formatter: ProgressFormatter, *, quiet: bool = False, label: str = ""
 ) -> Iterator[Progress]:
-    """Yield the same steps, and show them on stderr as they pass."""
+    """Yield the same steps, and show them on stderr as they pass. A label names one job of many."""
     if quiet:
         yield from steps
     elif stderr_console.is_terminal:
-        yield from _show_bar(steps, formatter)
+        yield from _show_bar(steps, formatter, label)
     else:
-        yield from _print_lines(steps, formatter)
+        yield from _print_lines(steps, formatter, label)
 
 
 def format_rate(progress: Progress, seconds: float, noun: str = "") -> str:
@@ -105,26 +105,26 @@ def create_progress_bars(*, redirect_stdout: bool = True, transient: bool = Fals
     return Bars(*columns, console=stderr_console, redirect_stdout=redirect_stdout, transient=transient)
 
 
-def _show_bar(steps: Iterable[Progress], formatter: ProgressFormatter) -> Iterator[Progress]:
-    with create_progress_bars() as bars:
+def _show_bar(steps: Iterable[Progress], formatter: ProgressFormatter, label: str) -> Iterator[Progress]:
+    with create_progress_bars(transient=bool(label)) as bars:
         task, stage = None, ""
         for step, text in describe_steps(steps, formatter):
             if step.stage != stage or task is None:
                 stage = step.stage
-                task = bars.add_task(stage, completed=step.done_before, total=step.total, text="")
+                task = bars.add_task(f"{label}{stage}", completed=step.done_before, total=step.total, text="")
             bars.update(task, completed=step.done, text=text)
             yield step
 
 
-def _print_lines(steps: Iterable[Progress], formatter: ProgressFormatter) -> Iterator[Progress]:
+def _print_lines(steps: Iterable[Progress], formatter: ProgressFormatter, label: str) -> Iterator[Progress]:
     stage, began, printed, now = "", 0.0, 0.0, time.monotonic()
     for step in steps:
         if step.stage != stage:
             stage, began, printed = step.stage, now, now  # a stage began when the one before it ended
         now = time.monotonic()
-        if now - printed >= LINE_EVERY_S or step.done == step.total:
+        if now - printed >= LINE_EVERY_S or (step.done == step.total and not label):
             printed = now
             percent = 100 * step.done // max(step.total, 1)
             left = (now - began) * (step.total - step.done) / max(step.done - step.done_before, 1)
-            print_message(f"{stage}: {percent} %, {formatter(step, now - began)}, {format_duration(left)} left")
+            print_message(f"{label}{stage}: {percent} %, {formatter(step, now - began)}, {format_duration(left)} left")
         yield step

@@ -258,6 +258,20 @@ def upscale_command(
             help="Append every message to this file, with the time, also with --quiet.",
         ),
     ] = None,
+    stage: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            rich_help_panel=BATCH_AND_MACHINES,
+            help="Copy the next slides here, from slow storage, while one is in work. By default read them in place.",
+        ),
+    ] = None,
+    stage_limit: Annotated[
+        float,
+        typer.Option(
+            min=0, metavar="GB", rich_help_panel=BATCH_AND_MACHINES, help="Most that such copies may take together."
+        ),
+    ] = 50.0,
     memory: Annotated[
         float,
         typer.Option(
@@ -348,4 +362,8 @@ def upscale_command(
         )
     folder = Path(output) if several and output is not None else None
     configuration = describe_configuration(context)
-    run_upscale(listed.entries, request, RunOptions(several, folder, jobs, shard, report, quiet, log, configuration))
+    run_upscale(
+        listed.entries,
+        request,
+        RunOptions(several, folder, jobs, shard, report, quiet, log, stage, stage_limit, configuration),
+    )
