@@ -22,7 +22,7 @@ from wsisr.errors import ConfigError, DatasetError
 from wsisr.imaging.density import change_densities
 from wsisr.imaging.geometry import Size
 from wsisr.imaging.pixels import Rgb, average_blocks, shrink_image
-from wsisr.training.config import DataConfig
+from wsisr.training.config import DATA_PRESETS, DataConfig
 from wsisr.training.crops import Crop
 from wsisr.training.pixel_size_variation import PixelSizeVariation
 from wsisr.training.sampler import BatchSampler
@@ -225,6 +225,20 @@ def test_pixel_sizes_lie_between_those_of_the_slides_and_both_sides_show_one_fie
     between = [mpp for mpp in sizes if 0.5 < mpp < 1.51]
     assert len(set(between)) > 15
     assert len(between) == pytest.approx(50, abs=20)
+
+
+@settings(max_examples=10)
+@given(step=STEPS)
+def test_a_batch_of_the_archive_depends_on_seed_and_step_only(dataset: Path, step: int) -> None:
+    table = DATA_PRESETS["archive"]
+    variations = {"stain": StainVariation(mixing=0.15), "pixel_size": PixelSizeVariation(), "stain_jitter": 0.2}
+    one, other = (vary(dataset, kernels=table["kernels"], **variations) for _ in range(2))
+    other.make_batch(step + 1)
+    batch, again = one.make_batch(step), other.make_batch(step)
+    assert torch.equal(batch.low, again.low)
+    assert torch.equal(batch.high, again.high)
+    assert batch.mpp == again.mpp
+    assert batch.low.shape == (3, 3, 8, 8)
 
 
 def test_no_patch_is_shrunk_below_a_crop(dataset: Path) -> None:
