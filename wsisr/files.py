@@ -70,11 +70,11 @@ def write_atomically(path: Path, pieces: Iterable[bytes], *, overwrite: bool = T
                 partial.unlink()  # fails after success, when the file has its final name
 
 
-def check_output(output: Path, *, overwrite: bool, marker: str = "", own_files: str = "*") -> None:
+def check_output(output: Path, *, overwrite: bool, marker: str = "", own_files: tuple[str, ...] = ("*",)) -> None:
     """Raise `OutputError` if an output could not be given its name. It is cheap: call it before any work.
 
     An output folder may replace only a folder of its kind, which contains a file named `marker`, and nothing whose name
-    does not match the pattern `own_files`.
+    matches none of the patterns `own_files`.
     """
     with translate_disk_errors(output):
         if not output.parent.is_dir():
@@ -85,7 +85,7 @@ def check_output(output: Path, *, overwrite: bool, marker: str = "", own_files: 
             raise _make_exists_error(output)
         if marker and os.path.lexists(output) and not (output / marker).is_file():
             raise OutputError(f"{output}: is not a folder with a {marker}, so it is not replaced; choose another name")
-        foreign = [] if own_files == "*" or not output.is_dir() else _list_other_names(output, own_files)
+        foreign = _list_other_names(output, own_files) if marker and output.is_dir() else []
         if foreign:
             raise OutputError(f"{output}: also holds {foreign[0]}, which would be lost; choose another name")
         if not marker and output.exists() and not output.is_file():
@@ -94,8 +94,10 @@ def check_output(output: Path, *, overwrite: bool, marker: str = "", own_files: 
             pass  # permission bits do not tell everything, a trial does; the file has no name, or loses it at once
 
 
-def _list_other_names(folder: Path, pattern: str) -> list[str]:
-    return sorted(path.name for path in folder.iterdir() if not fnmatchcase(path.name, pattern))
+def _list_other_names(folder: Path, patterns: tuple[str, ...]) -> list[str]:
+    """Return the names in a folder that match none of the patterns."""
+    names = sorted(path.name for path in folder.iterdir()) if patterns != ("*",) else []
+    return [name for name in names if not any(fnmatchcase(name, pattern) for pattern in patterns)]
 
 
 def check_suffix(output: Path, suffixes: tuple[str, ...]) -> None:

@@ -253,7 +253,12 @@ def main() -> None:
         }
         for layout, name in DICOMS.items():
             path = Path(folder) / name
-            tell(layout, path, write(path, Codec("jpeg")), {**of_files, "wsidicom": with_wsidicom})
+            tell(
+                layout,
+                path,
+                write(path, Codec("jpeg"), pictures=given.pictures),
+                {**of_files, "wsidicom": with_wsidicom},
+            )
 
 
 if __name__ == "__main__":

@@ -37,6 +37,7 @@ from wsisr.writing.verification import Expectation, describe_faults, verify_pyra
 
 SIZE = Size(200, 120)
 IMAGE = make_blobs(SIZE)
+MACRO = make_blobs(Size(120, 50), 3)
 METADATA = {"derived": "super-resolved", "model": "m", "size": f"{SIZE} px", "mpp": "0.25", "source sha256": "a" * 64}
 SPEC = PyramidSpec(SIZE, 0.25, 64, magnification=40, icc=bytes(500), title="super-resolved x2", metadata=METADATA)
 LOSSLESS = LAYOUTS["dicom"].select_codec("jpeg2000")
@@ -170,6 +171,32 @@ def test_openslide_and_wsidicom_see_the_same_levels_at_the_pixel_size(folder: Pa
         np.testing.assert_allclose(seen.astype(int), other, atol=1)
     if codec == LOSSLESS:
         np.testing.assert_array_equal(first[0], IMAGE)
+
+
+@pytest.fixture(scope="module")
+def with_pictures(tmp_path_factory: pytest.TempPathFactory, codec: Codec) -> Path:
+    pictures = {"label": make_blobs(Size(101, 67)), "macro": MACRO}
+    return write(tmp_path_factory.mktemp("pictures") / "a.dcm", replace(SPEC, codec=codec, associated_images=pictures))
+
+
+def test_label_and_macro_are_instances_of_the_series(with_pictures: Path, codec: Codec) -> None:
+    kinds = {path.name: dcmread(path).ImageType[2] for path in with_pictures.iterdir()}
+    levels = {f"level-{number}.dcm": "VOLUME" for number in range(3)}
+    assert kinds == levels | {"label.dcm": "LABEL", "macro.dcm": "OVERVIEW"}
+    assert find_faults(with_pictures) == set()
+    with openslide.OpenSlide(with_pictures / "level-0.dcm") as slide, WsiDicom.open(with_pictures) as other:
+        assert slide.level_count == len(other.levels) == 3
+        macros = (slide.associated_images["macro"].convert("RGB"), other.read_overview())
+        for macro in macros:
+            largest = 0 if codec == LOSSLESS else 40
+            assert np.abs(np.asarray(macro).astype(int) - MACRO).max() <= largest
+        # The words that say that the image is derived stand below a copied label.
+        assert slide.associated_images["label"].height > 67
+        assert slide.associated_images["label"].size == other.read_label().size
+
+
+def test_a_validator_finds_no_error_in_label_and_macro(with_pictures: Path) -> None:
+    assert [validate(with_pictures / name) for name in ("label.dcm", "macro.dcm")] == [[], []]
 
 
 def test_offsets_beyond_32_bits_are_in_the_extended_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -31,8 +31,8 @@ class Layout:
     """Writes the output by copying encoded tiles; yields how many were copied. Memory: a few tiles."""
     marker: str = ""
     """File that marks a folder as an output of this layout; empty if the output is a file."""
-    own_files: str = "*"
-    """Pattern of the names in such a folder; one that holds any other is not replaced."""
+    own_files: tuple[str, ...] = ("*",)
+    """Patterns of the names in such a folder; one that holds any other is not replaced."""
     requires_mpp: bool = False
     """Whether the layout cannot be written without a pixel size."""
     has_associated_images: bool = True
@@ -111,9 +111,8 @@ LAYOUTS = {
         {"jpeg": "jpeg", "jpeg2000": "jpeg2000-rgb"},
         _write_dicom,
         marker=dicom_note.FIRST_LEVEL_FILE,
-        own_files=dicom_note.LEVEL_FILES,
+        own_files=dicom_note.OWN_FILES,
         requires_mpp=True,
-        has_associated_images=False,
     ),
 }
 

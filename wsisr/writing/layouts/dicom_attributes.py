@@ -11,6 +11,7 @@ from pydicom import Dataset
 from pydicom.sr.codedict import codes
 
 from wsisr.writing.layouts.dicom_instance import (
+    PICTURE_KINDS,
     SHORT_TEXT,
     WHOLE_SLIDE_CLASS_UID,
     InstanceDraft,
@@ -35,6 +36,8 @@ _REQUIRED_EMPTY = (
 _DERIVATION_KEYS = ("derived", "model", "scale", "software")
 """Entries of the metadata that the derivation description repeats."""
 
+_PICTURE_DERIVATION = "copied from the slide and compressed anew; words on the label say what the levels are"
+
 _SCANNER_KEYS = {"scanner maker": "Manufacturer", "scanner model": "ManufacturerModelName"}
 """Entries of the metadata that name the scanner, to elements."""
 
@@ -47,6 +50,10 @@ def build_origin(draft: InstanceDraft) -> Dataset:
     dataset.update(draft.context.shared)
     dataset.update(_build_content_time(str(dataset.AcquisitionDateTime)))
     dataset.update(_build_series(draft))
+    if not draft.is_level:  # what the slide's own label and macro show
+        dataset.BurnedInAnnotation = "YES"
+    if draft.kind == PICTURE_KINDS["label"]:
+        dataset.update(make_dataset(BarcodeValue="", LabelText=""))
     dataset.update(_build_equipment(draft))
     dataset.update(_build_derivation(draft))
     return dataset
@@ -112,7 +119,7 @@ def _build_series(draft: InstanceDraft) -> Dataset:
     return make_dataset(
         SpecificCharacterSet="ISO_IR 192",
         SOPClassUID=WHOLE_SLIDE_CLASS_UID,
-        SOPInstanceUID=draft.uids.make_own(f"level {draft.number}"),
+        SOPInstanceUID=draft.uids.make_own(f"{draft.kind} {draft.number}"),
         Modality="SM",
         SeriesInstanceUID=draft.uids.make_own("series"),
         SeriesNumber=None,
@@ -142,6 +149,8 @@ def _build_equipment(draft: InstanceDraft) -> Dataset:
 
 
 def _build_derivation(draft: InstanceDraft) -> Dataset:
+    if not draft.is_level:
+        return make_dataset(DerivationDescription=_PICTURE_DERIVATION)
     dataset = make_dataset(
         DerivationDescription=describe_derivation(draft.spec),
         DerivationCodeSequence=[make_code_item(codes.DCM.SpatialResampling)],

@@ -34,7 +34,7 @@ _PROFILE_DATE = slice(24, 36)
 
 
 def build_image(draft: InstanceDraft) -> Dataset:
-    """Return the elements that describe the pixels of a level."""
+    """Return the elements that describe the pixels of an instance."""
     dataset = _build_pixels(draft)
     dataset.update(_build_compression(draft))
     dataset.update(_build_placement(draft))
@@ -45,25 +45,25 @@ def build_image(draft: InstanceDraft) -> Dataset:
 
 
 def _build_pixels(draft: InstanceDraft) -> Dataset:
-    grid = draft.grid
+    label_in_image = "NO" if draft.is_level else "YES"
     return make_dataset(
         ImageType=draft.image_type,
         SamplesPerPixel=3,
         PhotometricInterpretation=_PHOTOMETRIC[draft.spec.codec.method],
         PlanarConfiguration=0,
-        NumberOfFrames=grid.tile_count,
-        Rows=grid.tile_px,
-        Columns=grid.tile_px,
+        NumberOfFrames=len(draft.encoded_sizes),
+        Rows=draft.frame_size.height,
+        Columns=draft.frame_size.width,
         BitsAllocated=8,
         BitsStored=8,
         HighBit=7,
         PixelRepresentation=0,
-        TotalPixelMatrixColumns=grid.size.width,
-        TotalPixelMatrixRows=grid.size.height,
+        TotalPixelMatrixColumns=draft.size.width,
+        TotalPixelMatrixRows=draft.size.height,
         TotalPixelMatrixFocalPlanes=1,
         NumberOfOpticalPaths=1,
         VolumetricProperties="VOLUME",
-        SpecimenLabelInImage="NO",
+        SpecimenLabelInImage=label_in_image,
         FocusMethod="AUTO",
         ExtendedDepthOfField="NO",
     )
@@ -74,8 +74,7 @@ def _build_compression(draft: InstanceDraft) -> Dataset:
     method = _LOSSY_METHODS.get(draft.spec.codec.method)
     compressions = list(draft.context.compressions)
     if method:
-        pixel_bytes = 3 * draft.grid.tile_count * draft.grid.tile_px**2
-        compressions.append(LossyCompression(method, pixel_bytes / draft.encoded_bytes))
+        compressions.append(LossyCompression(method, draft.compression_ratio))
     if not compressions:
         return make_dataset(LossyImageCompression="00")
     return make_dataset(
@@ -86,15 +85,20 @@ def _build_compression(draft: InstanceDraft) -> Dataset:
 
 
 def _build_placement(draft: InstanceDraft) -> Dataset:
-    """Return size and place on the glass. All levels begin at the same corner: wsidicom makes no pyramid of others."""
-    position, size = draft.context.position, draft.grid.size
-    return make_dataset(
-        ImagedVolumeWidth=size.width * draft.spacing_mm,
-        ImagedVolumeHeight=size.height * draft.spacing_mm,
-        ImagedVolumeDepth=_THICKNESS_MM,
+    """Return size and place on the glass. All levels begin at the same corner: wsidicom makes no pyramid of others.
+
+    The place of pictures is not known, and neither is their size; DICOM requires the place.
+    """
+    position = draft.context.position if draft.is_level else GlassPosition()
+    dataset = make_dataset(
         TotalPixelMatrixOriginSequence=[_build_origin_item(position)],
         ImageOrientationSlide=[_make_decimal(cosine) for cosine in position.orientation],
     )
+    if draft.is_level:
+        dataset.ImagedVolumeWidth = draft.size.width * draft.spacing_mm
+        dataset.ImagedVolumeHeight = draft.size.height * draft.spacing_mm
+        dataset.ImagedVolumeDepth = _THICKNESS_MM
+    return dataset
 
 
 def _build_origin_item(position: GlassPosition) -> Dataset:
@@ -119,7 +123,7 @@ def _build_optical_path(draft: InstanceDraft) -> Dataset:
     )
     item.update(draft.context.optical_path)
     item.OpticalPathIdentifier = _OPTICAL_PATH
-    item.ICCProfile = draft.spec.icc or make_srgb_profile()
+    item.ICCProfile = (draft.spec.icc if draft.is_level else None) or make_srgb_profile()
     if "ObjectiveLensPower" in item:
         del item.ObjectiveLensPower
     if draft.spec.magnification is not None:
@@ -129,13 +133,16 @@ def _build_optical_path(draft: InstanceDraft) -> Dataset:
 
 def _build_functional_groups(draft: InstanceDraft) -> Dataset:
     """Return what holds of every frame."""
-    spacing = _make_decimal(draft.spacing_mm)
+    measures = Dataset()
+    if draft.is_level:
+        spacing = _make_decimal(draft.spacing_mm)
+        measures = make_dataset(PixelSpacing=[spacing, spacing], SliceThickness=_THICKNESS_MM)
     groups = make_dataset(
-        PixelMeasuresSequence=[make_dataset(PixelSpacing=[spacing, spacing], SliceThickness=_THICKNESS_MM)],
+        PixelMeasuresSequence=[measures],
         WholeSlideMicroscopyImageFrameTypeSequence=[make_dataset(FrameType=draft.image_type)],
         OpticalPathIdentificationSequence=[make_dataset(OpticalPathIdentifier=_OPTICAL_PATH)],
     )
-    if draft.context.instances:
+    if draft.is_level and draft.context.instances:
         derivation = make_dataset(
             DerivationDescription=describe_derivation(draft.spec),
             DerivationCodeSequence=[make_code_item(codes.DCM.SpatialResampling)],

@@ -1,4 +1,4 @@
-"""One level of a DICOM slide before it is written, and the small parts that its attributes are made of."""
+"""One image of a DICOM slide before it is written, and the small parts that its attributes are made of."""
 
 from __future__ import annotations
 
@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import NAMESPACE_OID, uuid5
 
+import numpy as np
+import numpy.typing as npt
 from pydicom import Dataset
 from pydicom.sr.coding import Code
 from pydicom.uid import UID, VLWholeSlideMicroscopyImageStorage
 
+from wsisr.imaging.geometry import Size
 from wsisr.slides.dicom_context import DicomContext
-from wsisr.writing.encoding.grid import LevelGrid
 from wsisr.writing.spec import PyramidSpec
 
 WHOLE_SLIDE_CLASS_UID = VLWholeSlideMicroscopyImageStorage
@@ -21,28 +23,46 @@ LONG_STRING, SHORT_TEXT = 64, 1024
 """Longest texts of the value representations LO and ST, in characters."""
 
 
+LEVEL_KIND, PICTURE_KINDS = "VOLUME", {"label": "LABEL", "macro": "OVERVIEW"}
+"""What an instance shows: a level, or a picture beside the levels, by its name (third value of ImageType)."""
+
+
 @dataclass(frozen=True, slots=True)
 class InstanceDraft:
-    """One level of a pyramid, which becomes one instance."""
+    """A level of a pyramid, or a picture beside it, which becomes one instance."""
 
     spec: PyramidSpec
     context: DicomContext
-    grid: LevelGrid
-    number: int
-    encoded_bytes: int
-    """Bytes of all of its tiles."""
     uids: InstanceUids
+    number: int
+    """Its place in the series, from 0; levels come first, from fine to coarse."""
+    kind: str
+    """`LEVEL_KIND`, or one of `PICTURE_KINDS`."""
+    size: Size
+    frame_size: Size
+    encoded_sizes: npt.NDArray[np.int64]
+    """Bytes of each frame."""
+
+    @property
+    def is_level(self) -> bool:
+        return self.kind == LEVEL_KIND
 
     @property
     def image_type(self) -> list[str]:
         """Level 0 was computed from another image, the coarser levels by halving the finer ones."""
-        return ["DERIVED", "PRIMARY", "VOLUME", "RESAMPLED" if self.number else "NONE"]
+        return ["DERIVED", "PRIMARY", self.kind, "RESAMPLED" if self.is_level and self.number else "NONE"]
 
     @property
     def spacing_mm(self) -> float:
-        """Side of a pixel."""
+        """Side of a pixel of a level."""
+        assert self.is_level
         assert self.spec.mpp is not None, "the layout refuses a specification without a pixel size"
         return self.spec.mpp / 1000 * float(2**self.number)
+
+    @property
+    def compression_ratio(self) -> float:
+        """Bytes of the pixels over those of their code."""
+        return 3 * self.frame_size.pixel_count * len(self.encoded_sizes) / float(self.encoded_sizes.sum())
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,13 @@ from wsisr.slides.readers.dicom_header import read_dicom_note
 LEVEL_FILE = "level-{}.dcm"
 """Name of the file of each level, by number."""
 
-FIRST_LEVEL_FILE, LEVEL_FILES = LEVEL_FILE.format(0), LEVEL_FILE.format("*")
+FIRST_LEVEL_FILE = LEVEL_FILE.format(0)
+
+PICTURE_FILE = "{}.dcm"
+"""Name of the file of the slide's label or macro image, by its name."""
+
+OWN_FILES = (LEVEL_FILE.format("*"), *map(PICTURE_FILE.format, ("label", "macro")))
+"""Patterns of the names of all files of a slide."""
 
 
 def encode_dicom_note(metadata: Mapping[str, str]) -> str:
