@@ -103,7 +103,7 @@ class CompressionMethod:
     has_predictor: bool = False
     """Whether differences between neighbouring pixels of a row are stored (TIFF tag 317)."""
     unsupported_readers: str = ""
-    """Common readers that cannot decode it."""
+    """Common readers that cannot decode it, by `python -m tests.bench readers --codecs`."""
 
 
 def _encode_jpeg(pixels: Rgb, codec: Codec) -> bytes:
@@ -200,11 +200,19 @@ COMPRESSION_METHODS = {
     # No predictor: cuCIM 26.10 crashes on deflate with one, though not on lzw.
     "deflate": CompressionMethod(8, _encode_deflate, _decode_deflate),
     "lzw": CompressionMethod(5, _encode_lzw, _decode_lzw, has_predictor=True),
-    "zstd": CompressionMethod(50000, _encode_zstd, _decode_zstd, has_predictor=True, unsupported_readers="cuCIM"),
-    "webp": CompressionMethod(
-        50001, _encode_webp, _decode_webp, is_lossless=False, unsupported_readers="OpenSlide and Bio-Formats"
+    "zstd": CompressionMethod(
+        50000, _encode_zstd, _decode_zstd, has_predictor=True, unsupported_readers="cuCIM, slideio and pyvips-binary"
     ),
-    "jpeg2000": CompressionMethod(34712, _encode_jpeg2000, _decode_jpeg2000, unsupported_readers="OpenSlide and cuCIM"),
+    "webp": CompressionMethod(
+        50001,
+        _encode_webp,
+        _decode_webp,
+        is_lossless=False,
+        unsupported_readers="OpenSlide, cuCIM, slideio, fastslide and Bio-Formats",
+    ),
+    "jpeg2000": CompressionMethod(
+        34712, _encode_jpeg2000, _decode_jpeg2000, unsupported_readers="OpenSlide, cuCIM and pyvips-binary"
+    ),
     "planar-zstd": CompressionMethod(None, _encode_planar_zstd, _decode_planar_zstd),
     "jpeg2000-rgb": CompressionMethod(None, _encode_jpeg2000_rgb, _decode_jpeg2000),
 }
