@@ -7,12 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from wsisr.evaluation import FlatProbe, measure_flat_images
+from wsisr.evaluation import AS_STORED, EvaluationInput, FlatProbe, measure_flat_images
 from wsisr.evaluation.flat_images import make_flat_images
-from wsisr.imaging.pixels import FilterName, RgbBatch
+from wsisr.imaging.pixels import RgbBatch
 from wsisr.models.upscaler import Resampling, UpscalerInfo
 
-KERNELS: tuple[FilterName, ...] = ("area", "bicubic")
+SOURCES = (AS_STORED, EvaluationInput("area"), EvaluationInput("bicubic"))
 
 
 @dataclass(frozen=True)
@@ -38,23 +38,23 @@ def select_probes(probes: list[FlatProbe], name: str) -> list[FlatProbe]:
 
 @pytest.mark.parametrize("scale", [2, 4])
 def test_bicubic_gains_nothing_on_flat_images(scale: int) -> None:
-    probes = measure_flat_images(Resampling("bicubic", scale), KERNELS)
+    probes = measure_flat_images(Resampling("bicubic", scale), SOURCES)
     assert [probe.gain for probe in probes] == [0] * len(probes)
 
 
-def test_each_image_meets_each_kernel_once() -> None:
-    probes = measure_flat_images(Resampling("bicubic", 2), KERNELS)
-    assert len({(probe.name, probe.kernel) for probe in probes}) == len(probes) == 4 * len(KERNELS)
+def test_each_image_meets_each_input_once() -> None:
+    probes = measure_flat_images(Resampling("bicubic", 2), SOURCES)
+    assert len({(probe.name, probe.source) for probe in probes}) == len(probes) == 4 * len(SOURCES)
 
 
 def test_bicubic_reproduces_white_exactly() -> None:
-    probes = measure_flat_images(Resampling("bicubic", 2), KERNELS)
+    probes = measure_flat_images(Resampling("bicubic", 2), SOURCES)
     white = [*select_probes(probes, "white 255"), *select_probes(probes, "white 250")]
     assert {(probe.bicubic_psnr, probe.largest_error) for probe in white} == {(float("inf"), 0)}
 
 
 def test_speckles_on_white_are_a_loss_and_finite() -> None:
-    for probe in select_probes(measure_flat_images(Speckled(2), KERNELS), "white 255"):
+    for probe in select_probes(measure_flat_images(Speckled(2), SOURCES), "white 255"):
         assert -80 < probe.gain < 0
         assert probe.largest_error == 1
 

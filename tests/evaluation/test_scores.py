@@ -81,7 +81,7 @@ def test_slides_of_one_name_in_two_folders_are_two_slides() -> None:
 
 
 def test_json_has_stable_keys_and_no_value_that_json_lacks() -> None:
-    facts = build_json_report(ROWS, measure_flat_images(Resampling("bicubic", 2), ["area"]))
+    facts = build_json_report(ROWS, measure_flat_images(Resampling("bicubic", 2), [EvaluationInput()]))
     assert json.loads(json.dumps(facts, allow_nan=False)) == facts
     assert list(facts) == ["border_px", "rows", "flat_probe", "summary"]
     assert facts["rows"][3] == {
@@ -107,6 +107,7 @@ def test_json_has_stable_keys_and_no_value_that_json_lacks() -> None:
     }
     assert facts["flat_probe"][0] == {
         "name": "white 255",
+        "input": "area",
         "kernel": "area",
         "model_psnr": None,
         "bicubic_psnr": None,

@@ -147,7 +147,7 @@ def evaluate_command(
     with show_preparation("loads the model", quiet=quiet):
         upscaler = load_upscaler(model, scale=scale, device=device)
         upscaler = ConsistentUpscaler(upscaler) if consistency else upscaler
-        probes = measure_flat_images(upscaler, kernels)
+        probes = measure_flat_images(upscaler, list_inputs(kernels, quality, as_stored=as_stored))
     rows: list[ScoreRow] = []
     sampling = Sampling(limit_px=limit_px)
     steps = _evaluate_cases(cases, upscaler, sampling, rows)

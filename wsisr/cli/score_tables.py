@@ -96,7 +96,7 @@ def build_probe_table(probes: Sequence[FlatProbe]) -> Table:
         table.add_column(name, justify="right")
     for probe in probes:
         error = f"{probe.largest_error} grey"
-        table.add_row(probe.name, probe.kernel, f"{probe.bicubic_psnr:.2f}", _format_gain(probe.gain), error)
+        table.add_row(probe.name, probe.source.label, f"{probe.bicubic_psnr:.2f}", _format_gain(probe.gain), error)
     return table
 
 

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from wsisr.evaluation.inputs import EvaluationInput
 from wsisr.evaluation.scores import compute_gain
 from wsisr.imaging.metrics import UNSCORED_BORDER_PX, compute_psnr
-from wsisr.imaging.pixels import FilterName, Rgb, shrink_image
+from wsisr.imaging.pixels import Rgb
 from wsisr.models.upscaler import Resampling, Upscaler
 
 LOW_PX = 96
@@ -23,11 +24,11 @@ NOISE_SEED = 0
 
 @dataclass(frozen=True, slots=True)
 class FlatProbe:
-    """The errors on one flat image that was shrunk with one kernel and enlarged again."""
+    """The errors on one flat image of which an input was made, and that was enlarged again."""
 
     name: str
-    kernel: FilterName
-    """Filter that made the input."""
+    source: EvaluationInput
+    """How the input was made."""
     model_psnr: float
     """dB inside the unscored border; infinite if nothing differs."""
     bicubic_psnr: float
@@ -40,15 +41,15 @@ class FlatProbe:
         return compute_gain(self.model_psnr, self.bicubic_psnr)
 
 
-def measure_flat_images(upscaler: Upscaler, kernels: Sequence[FilterName]) -> list[FlatProbe]:
-    """Score an upscaler on white, near white, a faint gradient and faint noise, each shrunk with each kernel.
+def measure_flat_images(upscaler: Upscaler, sources: Sequence[EvaluationInput]) -> list[FlatProbe]:
+    """Score an upscaler on white, near white, a faint gradient and faint noise, each as each of the inputs.
 
     There is nothing to gain on flat ground, so a gain below zero is a fault of the model. The upscaler is called once,
     with tiles of 96 px.
     """
     images = make_flat_images(LOW_PX * upscaler.info.scale)
-    cases = [(name, kernel) for name in images for kernel in kernels]
-    lows = np.stack([shrink_image(images[name], upscaler.info.scale, kernel) for name, kernel in cases])
+    cases = [(name, source) for name in images for source in sources]
+    lows = np.stack([source.make_low(images[name], upscaler.info.scale) for name, source in cases])
     outputs, baselines = upscaler(lows), Resampling("bicubic", upscaler.info.scale)(lows)
     return [
         _measure_probe(case, images[case[0]], output, baseline)
@@ -69,12 +70,12 @@ def make_flat_images(side: int) -> dict[str, Rgb]:
     }
 
 
-def _measure_probe(case: tuple[str, FilterName], truth: Rgb, output: Rgb, baseline: Rgb) -> FlatProbe:
+def _measure_probe(case: tuple[str, EvaluationInput], truth: Rgb, output: Rgb, baseline: Rgb) -> FlatProbe:
     inner = slice(UNSCORED_BORDER_PX, -UNSCORED_BORDER_PX)
-    name, kernel = case
+    name, source = case
     return FlatProbe(
         name=name,
-        kernel=kernel,
+        source=source,
         model_psnr=compute_psnr(output[inner, inner], truth[inner, inner]),
         bicubic_psnr=compute_psnr(baseline[inner, inner], truth[inner, inner]),
         largest_error=int(np.abs(output.astype(np.int16) - truth).max()),

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from wsisr.imaging.jpeg import SLIDE_QUALITY
-from wsisr.imaging.pixels import FilterName
+from wsisr.imaging.jpeg import SLIDE_QUALITY, recompress_jpeg
+from wsisr.imaging.pixels import FilterName, Rgb, shrink_image
 
 DENSITIES = (1.5, 0.5, 0.3, 0.15)
 """Factors of the optical density beside 1: a dark slide, and slides that have faded."""
@@ -41,6 +41,13 @@ class EvaluationInput:
         )
         faded = "" if self.density == 1 else f", density {self.density:g}"
         return f"{made}{faded}" if self.coarsening == 1 else f"{made}{faded}, {self.coarsening:.3g} coarser"
+
+    def make_low(self, high: Rgb, scale: int) -> Rgb:
+        """Make the input (h, w, 3) of its truth (h*scale, w*scale, 3). Not for a stored level, which is read."""
+        if self.kernel is None:
+            raise ValueError("a stored level is not made of its truth")
+        low = shrink_image(high, scale, self.kernel)
+        return low if self.quality is None else recompress_jpeg(low, self.quality)
 
 
 AS_STORED = EvaluationInput(quality=SLIDE_QUALITY)

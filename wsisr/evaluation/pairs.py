@@ -18,9 +18,8 @@ from wsisr.evaluation.inputs import EvaluationInput
 from wsisr.evaluation.level_shift import measure_level_shift
 from wsisr.imaging.density import scale_density
 from wsisr.imaging.geometry import Box, Size
-from wsisr.imaging.jpeg import recompress_jpeg
 from wsisr.imaging.metrics import SSIM_RADIUS_PX, UNSCORED_BORDER_PX
-from wsisr.imaging.pixels import Rgb, shrink_image
+from wsisr.imaging.pixels import Rgb
 from wsisr.imaging.resampling import ResampledGrid
 from wsisr.slides import Slide
 
@@ -118,10 +117,5 @@ class LevelPair:
         low_part = input_box.relative_to(needed)
         high_part = low_part * self.scale
         # A copy, because Pillow's pixels are read-only, which torch warns of.
-        low = self._make_input(high)[low_part.rows, low_part.columns].copy()
+        low = self.source.make_low(high, self.scale)[low_part.rows, low_part.columns].copy()
         return TruthBlock.from_images(low, high[high_part.rows, high_part.columns], boxes)
-
-    def _make_input(self, high: Rgb) -> Rgb:
-        assert self.source.kernel is not None
-        low = shrink_image(high, self.scale, self.source.kernel)
-        return recompress_jpeg(low, self.source.quality) if self.source.quality else low

@@ -86,7 +86,8 @@ def _flat_to_json(flat: FlatScores) -> JsonReport:
 def _probe_to_json(probe: FlatProbe) -> JsonReport:
     return {
         "name": probe.name,
-        "kernel": probe.kernel,
+        "input": probe.source.label,
+        "kernel": probe.source.kernel,
         "model_psnr": _finite_or_none(probe.model_psnr),
         "bicubic_psnr": _finite_or_none(probe.bicubic_psnr),
         "gain": probe.gain,

@@ -153,7 +153,7 @@ def by_pixel_size(rows: Sequence[ScoreRow]) -> str:
 
 
 def flat_table(probes: Sequence[FlatProbe]) -> str:
-    lines = [[probe.name, probe.kernel, f"{probe.gain:+.2f}", str(probe.largest_error)] for probe in probes]
+    lines = [[probe.name, probe.source.label, f"{probe.gain:+.2f}", str(probe.largest_error)] for probe in probes]
     return table(["made-up image", "input", "model, dB", "largest error"], lines)
 
 
@@ -161,7 +161,7 @@ def card(model: Model, request: Request) -> tuple[str, dict[str, Any]]:
     """The Markdown and the JSON of a model."""
     upscaler = load_upscaler(model.name, scale=model.spec.scale)
     rows = [row for path in request.slides for row in rows_of(path, upscaler, request.limit_px)]
-    probes = measure_flat_images(upscaler, ["area", "bicubic"])
+    probes = measure_flat_images(upscaler, (AS_STORED, *CLEAN))
     finest = [row for row in rows if row.level == 0]
     sections = {
         "By input, truth is level 0": by_input(finest),
