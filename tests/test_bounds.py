@@ -292,7 +292,7 @@ CASES = {
         lambda path: read_toml(path) or True,
         lambda folder: write_text(folder / "a", "# comment"),
     ),
-    "MAX_CASE_TABLE_BYTES": Case(
+    "MAX_TABLE_BYTES": Case(
         "dataset.slides_and_splits",
         17,
         "larger than",

@@ -114,8 +114,8 @@ MAX_SPEC_CHARACTERS = 64 * 1024
 MAX_TOML_BYTES = 256 * 1024
 """Bytes of a recipe."""
 
-MAX_CASE_TABLE_BYTES = 64 * MIB
-"""Bytes of a CSV table of cases."""
+MAX_TABLE_BYTES = 64 * MIB
+"""Bytes of a table or list of slides."""
 
 MAX_PATCH_PX = 4096
 """Side of a dataset's patches."""

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from tests.slides.contract import SlideContract, SlideSample
 from tests.support.samples import make_noise
@@ -34,6 +35,13 @@ def test_a_magnification_in_a_name_stands_for_a_pixel_size(path: str, mpp: float
 def test_a_torn_image_is_an_error_that_names_it(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(b"\x89PNG\r\n")
     with pytest.raises(SlideError, match=r"a\.png"):
+        open_capture(tmp_path / "a.png")
+
+
+@pytest.mark.parametrize("kind", ["EPS", "BMP", "GIF", "PPM", "WEBP"])
+def test_a_field_is_a_png_or_jpeg_by_its_content(tmp_path: Path, kind: str) -> None:
+    Image.new("RGB", (40, 30)).save(tmp_path / "a.png", kind)
+    with pytest.raises(SlideError, match="cannot be read as an image"):
         open_capture(tmp_path / "a.png")
 
 

@@ -8,8 +8,11 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
+from tests.support.pairs import make_record
 from wsisr.dataset.recipe import Recipe
+from wsisr.dataset.records import parse_manifest
 from wsisr.dataset.slides_and_splits import DatasetSlide, assign_slides, assign_slides_by_table, read_case_table
 from wsisr.errors import DatasetError
 from wsisr.slides.listing import SlideEntry, list_slides
@@ -122,3 +125,21 @@ def test_a_table_that_cannot_be_meant_is_one_line(tmp_path: Path, lines: list[st
 def test_a_table_that_is_not_there_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="cannot be read as a CSV"):
         read_case_table(tmp_path / "none.csv")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"PAR1\xff\xfe" * 50_000, "slide,case\na,b\n".encode("utf-16"), b"slide;case\na;b\n", b"", b'slide,case\n"a'],
+)
+def test_a_table_of_another_type_is_one_short_line(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "cases.csv").write_bytes(content)
+    with pytest.raises(DatasetError, match=r"cannot be read as a CSV|needs a case") as error:
+        read_case_table(tmp_path / "cases.csv")
+    assert len(str(error.value)) < 300 + len(str(tmp_path))
+
+
+@pytest.mark.parametrize("name", [".hidden.svs", "a\\b.svs", ".svs", "a\nb.svs", "..svs", "a.s\\vs", "a\udcff.svs"])
+def test_a_slide_of_any_name_gives_a_shard_that_a_manifest_may_name(tmp_path: Path, name: str) -> None:
+    (slide,) = sources([tmp_path / name])
+    record = replace(make_record("a"), slide=slide.name, case=slide.case, shard=f"{slide.stem}.bin")
+    assert parse_manifest(record.to_json().encode()) == (record,)

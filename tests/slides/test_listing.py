@@ -143,3 +143,17 @@ def test_results_in_folders_are_left_out_and_counted(tmp_path: Path) -> None:
 def test_each_slide_is_listed_once_in_the_order_given(words: list[str]) -> None:
     paths = [path.name for path in list_slides(words).paths]
     assert paths == list(dict.fromkeys(Path(word).name for word in words))
+
+
+@pytest.mark.parametrize(
+    "content", [b"PAR1" + bytes(9000), "path,mpp\na,1\n".encode("utf-16"), b"x" * 9000, b"path,mpp\na," + b"9" * 9000]
+)
+@pytest.mark.parametrize("word", ["slides.csv", "@slides.txt"])
+def test_a_table_or_list_of_another_type_is_one_short_line(tmp_path: Path, content: bytes, word: str) -> None:
+    (tmp_path / word.removeprefix("@")).write_bytes(content)
+    mark = "@" if word.startswith("@") else ""
+    if mark and b"\0" not in content:
+        pytest.skip("any text is a list")
+    with pytest.raises(ConfigError) as error:
+        list_slides([f"{mark}{tmp_path / word.removeprefix('@')}"])
+    assert len(str(error.value)) < 400 + len(str(tmp_path))

@@ -125,6 +125,13 @@ def test_what_qupath_ignores_is_cut_out_of_tissue(tmp_path: Path, classification
     assert cells[:2].all()
 
 
+@pytest.mark.parametrize("kind", ["EPS", "BMP", "GIF", "PPM", "TGA", "WEBP"])
+def test_a_mask_in_a_format_that_may_start_a_program_or_is_rare_is_refused(tmp_path: Path, kind: str) -> None:
+    Image.new("RGB", (40, 30), (255, 255, 255)).save(tmp_path / "mask.png", kind)
+    with pytest.raises(ConfigError, match="is not a mask picture"):
+        find_tissue(InMemorySlide(make_noise(Size(400, 300))), tmp_path / "mask.png")
+
+
 def test_compressed_annotations_are_bounded_and_damage_is_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

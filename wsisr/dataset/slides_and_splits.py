@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
 
-from wsisr.bounds import MAX_CASE_TABLE_BYTES
+from wsisr.bounds import MAX_TABLE_BYTES
 from wsisr.dataset.recipe import Recipe
 from wsisr.dataset.records import SPLITS
 from wsisr.errors import DatasetError, DatasetNotFoundError, SlideError, describe_error
@@ -76,9 +76,9 @@ def _read_case_rows(path: Path) -> list[dict[str, str]]:
     """Read the rows of a table of cases. Raises `DatasetError`."""
     try:
         with path.open("rb") as file:
-            content = file.read(MAX_CASE_TABLE_BYTES + 1)
-        if len(content) > MAX_CASE_TABLE_BYTES:
-            raise ValueError(f"larger than {MAX_CASE_TABLE_BYTES // 2**20} MiB")
+            content = file.read(MAX_TABLE_BYTES + 1)
+        if len(content) > MAX_TABLE_BYTES:
+            raise ValueError(f"larger than {MAX_TABLE_BYTES // 2**20} MiB")
         reader = csv.DictReader(StringIO(content.decode("utf-8-sig"), newline=""))  # spreadsheets write a mark first
         missing = {"slide", "case"} - set(reader.fieldnames or ())
         if missing:

@@ -12,7 +12,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from wsisr.errors import ConfigError, ConfigNotFoundError, SlideError, SlideNotFoundError
+from wsisr.bounds import MAX_TABLE_BYTES
+from wsisr.errors import ConfigError, ConfigNotFoundError, SlideError, SlideNotFoundError, describe_error
 from wsisr.files import has_dicom_suffix, is_dicom, is_zarr
 
 SLIDE_SUFFIXES = {
@@ -233,7 +234,7 @@ def read_slide_table(path: Path) -> SlideTable:
     try:
         columns = [name.strip().lower() for name in reader.fieldnames or ()]
         if "path" not in columns or len(set(columns)) < len(columns):
-            found = ", ".join(columns) or "none"
+            found = describe_error(ValueError(", ".join(columns) or "none"))
             raise ConfigError(f"{path}: its columns are {found}; it needs path and may have mpp, case and output")
         reader.fieldnames = columns
         entries = [_parse_row(row, f"{path}, line {reader.line_num}") for row in reader]
@@ -269,13 +270,21 @@ def _parse_mpp(text: str, where: str) -> float | None:
     except ValueError:
         mpp = math.nan
     if mpp is not None and not 0 < mpp < math.inf:
-        raise ConfigError(f"{where}: mpp {text!r} is no pixel size; give um/px, such as 0.25")
+        raise ConfigError(
+            f"{where}: mpp {describe_error(ValueError(text))!r} is no pixel size; give um/px, such as 0.25"
+        )
     return mpp
 
 
 def _read_text(path: Path, noun: str) -> str:
     try:
-        return path.read_text(encoding="utf-8", errors="surrogateescape")
+        with path.open("rb") as file:
+            content = file.read(MAX_TABLE_BYTES + 1)
     except OSError as error:
         error_type = ConfigNotFoundError if isinstance(error, FileNotFoundError) else ConfigError
         raise error_type(f"{path}: cannot be read as {noun} ({error.strerror})") from error
+    if len(content) > MAX_TABLE_BYTES:
+        raise ConfigError(f"{path}: larger than {MAX_TABLE_BYTES // 2**20} MiB, too large for {noun}; divide it")
+    if b"\0" in content:  # a spreadsheet, Parquet or UTF-16; no path holds such a byte either
+        raise ConfigError(f"{path}: is no text, so it cannot be {noun}; save it as text in UTF-8")
+    return content.decode("utf-8", "surrogateescape")  # as names of files are

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -241,6 +242,87 @@ def test_a_file_that_reaches_for_others_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.onnx").write_bytes(model.SerializeToString())
     with pytest.raises(ModelError, match="other files"):
         load_upscaler(tmp_path / "a.onnx", scale=2)
+
+
+def make_external() -> Any:
+    tensor = onnx.numpy_helper.from_array(np.zeros(1, np.float32), "t")
+    onnx.external_data_helper.set_external_data(tensor, "/etc/hostname")
+    return tensor
+
+
+def make_node_with(name: str, value: Any) -> Any:
+    node = onnx.helper.make_node("Constant", [], ["c"])
+    attribute = node.attribute.add(name=name)
+    field = getattr(attribute, {"value": "t", "values": "tensors", "sparse_value": "sparse_tensor", "body": "g"}[name])
+    if name == "values":
+        field.append(value)
+    else:
+        field.CopyFrom(value)
+    return node
+
+
+def make_graph_with(*nodes: Any, sparse: Any = None) -> Any:
+    return onnx.helper.make_graph(list(nodes), "inner", [], [], sparse_initializer=[sparse] if sparse else None)
+
+
+def make_sparse() -> Any:
+    return onnx.SparseTensorProto(values=make_external(), dims=[1])
+
+
+REFERENCES: dict[str, Callable[[Any], None]] = {
+    "initializer": lambda model: model.graph.initializer.append(make_external()),
+    "sparse initializer": lambda model: model.graph.sparse_initializer.append(make_sparse()),
+    "attribute": lambda model: model.graph.node.append(make_node_with("value", make_external())),
+    "list of an attribute": lambda model: model.graph.node.append(make_node_with("values", make_external())),
+    "sparse attribute": lambda model: model.graph.node.append(make_node_with("sparse_value", make_sparse())),
+    "subgraph": lambda model: model.graph.node.append(
+        make_node_with("body", make_graph_with(make_node_with("body", make_graph_with(sparse=make_sparse()))))
+    ),
+    "function": lambda model: model.functions.append(
+        onnx.FunctionProto(name="f", domain="d", node=[make_node_with("value", make_external())])
+    ),
+    "default of a function": lambda model: model.functions.append(
+        onnx.FunctionProto(name="f", domain="d", attribute_proto=make_node_with("value", make_external()).attribute)
+    ),
+    "training": lambda model: model.training_info.add().algorithm.CopyFrom(make_graph_with(sparse=make_sparse())),
+}
+
+
+@pytest.mark.parametrize("place", REFERENCES)
+def test_tensors_in_other_files_are_refused_wherever_they_are_referred_to(tmp_path: Path, place: str) -> None:
+    model = onnx.ModelProto.FromString(write_onnx(tmp_path / "a.onnx").read_bytes())
+    REFERENCES[place](model)
+    (tmp_path / "a.onnx").write_bytes(model.SerializeToString())
+    with pytest.raises(ModelError, match="stores tensors in other files"):
+        read_onnx(tmp_path / "a.onnx")
+
+
+@pytest.mark.parametrize(
+    ("operator", "domain", "words"),
+    [("EPContext", "com.microsoft", "compiled"), ("Loop", "", "without end"), ("Scan", "", "without end")],
+)
+def test_compiled_code_and_loops_are_refused_also_within_others(
+    tmp_path: Path, operator: str, domain: str, words: str
+) -> None:
+    inner = onnx.helper.make_node(operator, ["x"], ["y"], domain=domain)
+    model = onnx.ModelProto.FromString(write_onnx(tmp_path / "a.onnx").read_bytes())
+    model.graph.node.append(make_node_with("body", make_graph_with(inner)))
+    (tmp_path / "a.onnx").write_bytes(model.SerializeToString())
+    with pytest.raises(ModelError, match=words):
+        read_onnx(tmp_path / "a.onnx")
+
+
+def test_an_array_far_larger_than_the_picture_is_refused_before_it_is_made(tmp_path: Path) -> None:
+    sides = onnx.numpy_helper.from_array(np.array([100_000, 100_000], np.int64))
+    nodes = [
+        onnx.helper.make_node("Constant", [], ["sides"], value=sides),
+        onnx.helper.make_node("ConstantOfShape", ["sides"], ["large"]),
+        onnx.helper.make_node("ReduceMax", ["large"], ["most"], keepdims=0),
+        onnx.helper.make_node("Resize", ["x", "", "factors"], ["z"], mode="nearest"),
+        onnx.helper.make_node("Add", ["z", "most"], ["y"]),
+    ]
+    with pytest.raises(ModelError, match="needs an array of 40 GB for a picture of 64 px"):
+        read_onnx(write_onnx(tmp_path / "a.onnx", nodes))
 
 
 @pytest.mark.parametrize("context", ["", "-1", "1e3", "99999", "9" * 5000])

@@ -53,7 +53,7 @@ def test_dicom_that_lies_about_its_pitch_opens_with_the_pitch_it_claims(shared_s
         ("fluorescence-TRITC.ndpi", "holds a fluorescence image; give a brightfield slide of 8-bit RGB"),
         (
             "dicom-grayscale-refused.dcm",
-            r"OpenSlide refuses it \(Attribute BitsAllocated value 16 != 8\); give a whole",
+            r"OpenSlide refuses it \(Attribute BitsAllocated value 16 != 8\); copy it again",
         ),
     ],
 )
