@@ -10,6 +10,7 @@ import typer
 
 from wsisr.cli.build_dataset import build_dataset_app
 from wsisr.cli.console import print_line, print_message
+from wsisr.cli.doctor import doctor_command
 from wsisr.cli.evaluate import evaluate_command
 from wsisr.cli.exit_codes import EXIT_CODES, EXIT_FAILED, EXIT_USAGE
 from wsisr.cli.export import export_command
@@ -31,6 +32,7 @@ COMMANDS_BY_PANEL: dict[str, dict[str, Callable[..., None]]] = {
         "preview": preview_command,
         "info": info_command,
         "models": models_command,
+        "doctor": doctor_command,
     },
     "Networks": {"train": train_command, "evaluate": evaluate_command, "export": export_command},
 }

@@ -20,7 +20,7 @@ from wsisr.cli.console import log_writers, print_message, stdout_console, write_
 from wsisr.cli.frontend import INTERRUPTED_MESSAGE, Frontend, TerminalFrontend
 from wsisr.cli.log_file import open_log
 from wsisr.cli.output_paths import check_output_folder, create_output_folder, output_path_for
-from wsisr.cli.resources import ParallelResources
+from wsisr.cli.resources import ParallelResources, warn_of_unused_gpu
 from wsisr.cli.run_report import ReportRow, RunReport
 from wsisr.cli.selection import report_as_usage_error
 from wsisr.errors import OptionError, SlideError, WsisrError
@@ -63,6 +63,7 @@ class RunOptions:
 def run_upscale(entries: Sequence[SlideEntry], request: UpscaleRequest, options: RunOptions) -> None:
     """Enlarge slides as requested, and exit with the run's code. Raises `WsisrError`."""
     with open_log(None if request.dry_run else options.log):
+        warn_of_unused_gpu(request.device, None if request.model is None else str(request.model))
         if options.several:
             _run_batch(entries, request, options)
         else:

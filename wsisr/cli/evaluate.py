@@ -114,6 +114,7 @@ def evaluate_command(
     """Measure a model against bicubic on slides."""
     from wsisr.cli.console import relay_warnings, stdout_console
     from wsisr.cli.progress import print_first_line, show_preparation, show_progress
+    from wsisr.cli.resources import warn_of_unused_gpu
     from wsisr.cli.selection import check_device_option, check_scale_option
     from wsisr.cli.slide_words import list_given_slides
 
@@ -128,6 +129,7 @@ def evaluate_command(
 
     check_scale_option(scale)
     check_device_option(device)
+    warn_of_unused_gpu(device, model)
     if level and all_levels:
         raise typer.BadParameter("--level and --all-levels exclude each other")
     if json_file:

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import typer
 
+from wsisr.cli.console import print_warnings
+
 
 @dataclass(frozen=True, slots=True)
 class ParallelResources:
@@ -53,3 +55,14 @@ def check_jobs_option(jobs: str) -> None:
     """Raise `typer.BadParameter`, a usage error, unless `jobs` is `auto` or a number from 1."""
     if jobs != "auto" and (not jobs.isdecimal() or int(jobs) < 1):
         raise typer.BadParameter("give auto or a number from 1", param_hint="--jobs")
+
+
+def warn_of_unused_gpu(device: str, model: str | None = None) -> None:
+    """Print a warning where a network is to run on any device, and a GPU of NVIDIA is there that torch cannot use."""
+    from wsisr.models.catalog import FILTER_MODELS
+    from wsisr.models.torch_build import describe_unused_gpu, read_torch_version
+    from wsisr.parallel.machine import has_nvidia_gpu
+
+    if device == "auto" and model not in FILTER_MODELS:
+        warning = describe_unused_gpu(has_gpu=has_nvidia_gpu(), torch_version=read_torch_version())
+        print_warnings([warning] if warning else [])

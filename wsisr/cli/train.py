@@ -52,11 +52,13 @@ def train_command(
     with show_preparation("loads PyTorch", quiet=quiet or not is_first_process):
         import torch
 
+        from wsisr.cli.resources import warn_of_unused_gpu
         from wsisr.models.backends.device import select_device
         from wsisr.training.stages import read_recipe
     if threads is not None:
         torch.set_num_threads(threads)
     with catch_stop_signals() as stop:
+        warn_of_unused_gpu(device)
         for run in read_recipe(config).open_runs(output, select_device(device)):
             show_run(run, stop, board=board and run.is_main_process, quiet=quiet or not run.is_main_process)
             if not run.is_finished:
