@@ -138,10 +138,10 @@ def _table_rows(facts: Facts) -> Iterator[tuple[str, str]]:
     yield "disk", f"{disk['folder']}: {format_bytes(disk['free'])} free{speed}"
     yield "cache", facts["cache"]
     if facts["speed"]:
-        yield from _speed_rows(facts["speed"], cpu, format_duration(facts["speed"]["typical_slide_seconds"]))
+        yield from _describe_speed(facts["speed"], cpu, format_duration(facts["speed"]["typical_slide_seconds"]))
 
 
-def _speed_rows(speed: Facts, cpu: Facts, duration: str) -> Iterator[tuple[str, str]]:
+def _describe_speed(speed: Facts, cpu: Facts, duration: str) -> Iterator[tuple[str, str]]:
     from wsisr.cli.speed_tests import TYPICAL_SIDE_PX, TYPICAL_TISSUE
 
     pace = f"{speed['output_pixels_per_second'] / 1e6:.3g} Mpx/s of output"

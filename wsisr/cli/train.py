@@ -58,7 +58,8 @@ def train_command(
     if threads is not None:
         torch.set_num_threads(threads)
     with catch_stop_signals() as stop:
-        warn_of_unused_gpu(device)
+        if is_first_process:
+            warn_of_unused_gpu(device)
         for run in read_recipe(config).open_runs(output, select_device(device)):
             show_run(run, stop, board=board and run.is_main_process, quiet=quiet or not run.is_main_process)
             if not run.is_finished:
