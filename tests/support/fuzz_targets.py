@@ -16,12 +16,14 @@ import numpy as np
 import tifffile
 from PIL import Image, ImageCms
 
+from tests.support.czi import JPEG, JPEG_XR, RAW, ZSTD_WITH_HEADER, Block, write_czi, write_czi_pyramid
 from tests.support.dicom import DicomLevel, write_dicom_level
 from tests.support.formats import make_blobs, write_leica, write_philips, write_qptiff, write_trestle
 from tests.support.mutations import (
     Mutation,
     cut_bytes,
     flip_bytes,
+    replace_czi_number,
     replace_json_value,
     replace_numbers_in_text,
     replace_tiff_field,
@@ -148,6 +150,17 @@ def _write_dicoms(folder: Path) -> Sequence[Path]:
         )
     write_dicom_level(folder / "one.dcm", LEVELS[0], DicomLevel(undefined_lengths=True))
     return [folder / "slide", folder / "one.dcm"]
+
+
+def _write_czis(folder: Path) -> Sequence[Path]:
+    scenes = [Block(level, 300 * number, 0, dimensions={"C": 0, "S": number}) for number, level in enumerate(LEVELS)]
+    return [
+        *(
+            write_czi_pyramid(folder / f"{codec}.czi", LEVELS, codec)
+            for codec in (RAW, JPEG, JPEG_XR, ZSTD_WITH_HEADER)
+        ),
+        write_czi(folder / "scenes.czi", scenes),
+    ]
 
 
 def exercise_slide(path: Path) -> None:
@@ -331,6 +344,7 @@ TARGETS = {
     "ome-tiff": FuzzTarget(_write_ome_tiffs, exercise_slide, (*TIFF_DAMAGE, *[replace_numbers_in_text] * 4)),
     "ome-zarr": FuzzTarget(_write_zarrs, exercise_slide, text_suffixes=(".json", ".zarray", ".zattrs", ".zgroup")),
     "dicom": FuzzTarget(_write_dicoms, exercise_slide),
+    "czi": FuzzTarget(_write_czis, exercise_slide, (*ANY_BYTES, replace_czi_number)),
     "geojson": FuzzTarget(_write_geojson, _exercise_marks, text_suffixes=(".json", ".geojson")),
     "masks": FuzzTarget(_write_masks, _exercise_marks),
     "onnx": FuzzTarget(write_onnx_files, _exercise_model),

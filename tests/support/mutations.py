@@ -67,6 +67,14 @@ def replace_words(data: bytes, random: Random) -> bytes:
     return data[:at] + number.to_bytes(size, random.choice(("little", "big"))) + data[at + size :]
 
 
+def replace_czi_number(data: bytes, random: Random) -> bytes:
+    """Overwrite a number of 4 bytes in the head of a segment of a CZI, or in its directory."""
+    segments = [match.start() for match in re.finditer(b"ZISRAW", data)]
+    at = min(random.choice(segments) + random.randrange(16, 420), len(data) - 4)
+    number: int = random.choice(_NUMBERS) % 2**32
+    return data[:at] + number.to_bytes(4, "little") + data[at + 4 :]
+
+
 def replace_numbers_in_text(data: bytes, random: Random) -> bytes:
     """Replace one run of digits, or one quoted word, by another text."""
     places = list(re.finditer(rb"\d+(?:\.\d+)?|\"[^\"]{0,80}\"", data))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import struct
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +10,6 @@ import imagecodecs
 import numpy as np
 import openslide
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from pylibCZIrw import czi
 
 from tests.slides.contract import DamagedSample, DamagedSlideContract, SlideContract, SlideSample
@@ -36,7 +33,6 @@ from wsisr.imaging.geometry import Box, Size
 from wsisr.imaging.pixels import Rgb
 from wsisr.slides import open_slide
 from wsisr.slides.associated import read_associated_image
-from wsisr.slides.readers.czi import CziSlide
 from wsisr.slides.scanner import identify_scanner, parse_scan_date
 
 LEVELS = make_noise_levels(Size(221, 180), Size(111, 90), Size(56, 45))
@@ -277,28 +273,7 @@ def test_a_damaged_container_is_one_line_that_says_what_is_wrong(
     assert "\n" not in str(caught.value)
 
 
-@pytest.fixture(scope="module")
-def mutable(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_czi_pyramid(tmp_path_factory.mktemp("mutable") / "a.czi", LEVELS[1:], ZSTD, side=32)
-
-
-@settings(max_examples=60, deadline=None)
-@given(data=st.data())
-def test_a_mutated_file_opens_or_is_refused(mutable: Path, data: st.DataObject) -> None:
-    content = bytearray(mutable.read_bytes())
-    ids = [at for at in range(0, len(content), 32) if content[at : at + 6] == b"ZISRAW"]
-    for _ in range(data.draw(st.integers(1, 3))):
-        at = data.draw(st.sampled_from(ids)) + data.draw(st.integers(0, 420))
-        piece = data.draw(st.sampled_from([b"\0", b"\xff", b"\x7f", b"\xff\xff\xff\x7f", b"\0\0\0\0", b"\1\0\0\0"]))
-        content[at : at + len(piece)] = piece
-    path = mutable.with_name("mutated.czi")
-    path.write_bytes(content[: data.draw(st.integers(600, len(content)))] if data.draw(st.booleans()) else content)
-    with suppress(SlideError), open_slide(path) as slide:
-        for level in range(len(slide.info.levels)):
-            slide.read(Box(0, 0, 100, 80), level)
-
-
 def test_a_slide_of_another_suffix_is_known_by_its_content(tmp_path: Path) -> None:
     path = write_czi(tmp_path / "a.dat", [Block(LEVELS[0])])
     with open_slide(path) as slide:
-        assert isinstance(slide, CziSlide)
+        assert slide.info.vendor == "zeiss"
