@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from wsisr.errors import SlideError
 from wsisr.slides.lossy_compression import estimate_lossy_compression
 from wsisr.slides.region import SlideRegion
+from wsisr.slides.wrappers.srgb import CONVERTED_TO_SRGB
 
 if TYPE_CHECKING:  # pydicom takes 0.2 s to import
     from wsisr.slides.dicom_context import DicomContext
@@ -40,6 +41,6 @@ def context_metadata(region: SlideRegion, *, deidentify: bool) -> dict[str, str]
     info, metadata = region.slide.info, {}
     if info.vendor == "dicom":
         metadata["identity"] = "left out" if deidentify else "patient, study and specimen as in the slide"
-    if info.icc is None:
+    if info.icc is None and info.colour_handling != CONVERTED_TO_SRGB:
         metadata["colour profile"] = "none in the slide; sRGB is assumed, for DICOM requires one"
     return metadata

@@ -22,13 +22,16 @@ from wsidicom import WsiDicom
 
 from tests.support.dicom import DicomLevel, write_dicom_level
 from tests.support.formats import make_blobs
-from tests.support.samples import write_tiff
+from tests.support.samples import InMemorySlide, write_tiff
 from wsisr import upscale_slide
 from wsisr.cli.app import app
 from wsisr.errors import OutputError, SlideError
 from wsisr.imaging.geometry import Box, Size
 from wsisr.slides import open_slide
 from wsisr.slides.dicom_context import read_dicom_context
+from wsisr.slides.region import SlideRegion
+from wsisr.slides.wrappers.srgb import CONVERTED_TO_SRGB
+from wsisr.upscaling.dicom_output import context_metadata
 from wsisr.upscaling.provenance import refuse_derived
 from wsisr.writing import Codec, PyramidSpec, PyramidWriter, read_metadata
 from wsisr.writing.layouts import dicom_frames
@@ -372,6 +375,22 @@ def test_the_slide_of_another_format_gives_scanner_and_loss(tmp_path: Path) -> N
     assert (instance.LossyImageCompression, instance.LossyImageCompressionMethod) == ("01", "ISO_10918_1")
     assert read_metadata(tmp_path / "a.dcm")["colour profile"].startswith("none in the slide; sRGB is assumed")
     assert instance.OpticalPathSequence[0].ICCProfile[36:40] == b"acsp"
+
+
+@pytest.mark.parametrize(("handling", "is_assumed"), [("as stored", True), (CONVERTED_TO_SRGB, False)])
+def test_a_profile_is_said_to_be_assumed_only_where_it_is(handling: str, is_assumed: bool) -> None:
+    slide = InMemorySlide(IMAGE)
+    slide._info = replace(slide.info, colour_handling=handling)
+    metadata = context_metadata(SlideRegion(slide, 0), deidentify=False)
+    assert ("colour profile" in metadata) == is_assumed
+
+
+@pytest.mark.parametrize("named", ["0.dcm", ""])
+def test_the_folder_of_the_slide_is_not_replaced(source: Path, named: str) -> None:
+    before = sorted(source.iterdir())
+    with pytest.raises(OutputError, match="belongs to the slide"):
+        upscale_slide(source / named, scale=2, model="bicubic", output=source, layout="dicom", overwrite=True)
+    assert sorted(source.iterdir()) == before
 
 
 def invoke(*words: object) -> str:

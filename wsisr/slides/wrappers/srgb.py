@@ -13,6 +13,9 @@ from wsisr.imaging.geometry import Box
 from wsisr.imaging.pixels import WHITE, Rgb
 from wsisr.slides.slide import Slide, SlideInfo, SlideWrapper
 
+CONVERTED_TO_SRGB = "converted from the slide's ICC profile to sRGB"
+"""Colour handling of a converted slide; results store the text."""
+
 
 class SrgbSlide(SlideWrapper):
     """A slide in sRGB; its info has no ICC profile, as nothing is left to convert."""
@@ -20,8 +23,7 @@ class SrgbSlide(SlideWrapper):
     def __init__(self, slide: Slide) -> None:
         """Raises `SlideError` where the slide has no ICC profile, or a damaged one."""
         self._transform = _make_transform(slide.info)
-        colours = "converted from the slide's ICC profile to sRGB"
-        super().__init__(slide, replace(slide.info, icc=None, colour_handling=colours))
+        super().__init__(slide, replace(slide.info, icc=None, colour_handling=CONVERTED_TO_SRGB))
 
     def read(self, box: Box, level: int) -> Rgb:
         pixels = self._slide.read(box, level)
