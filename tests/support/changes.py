@@ -43,3 +43,15 @@ def find_largest_file(slide: Path) -> Path:
     """Return the file of a slide that holds most of its pixels: itself, or of a folder the largest."""
     files = [file for file in slide.rglob("*") if file.is_file()] if slide.is_dir() else [slide]
     return max(files, key=lambda file: file.stat().st_size)
+
+
+def read_tree(folder: Path) -> dict[str, bytes | Path | None]:
+    """Return the content of every file, the target of every link, and None for every folder."""
+    return {
+        str(path.relative_to(folder)): path.readlink()
+        if path.is_symlink()
+        else path.read_bytes()
+        if path.is_file()
+        else None
+        for path in folder.rglob("*")
+    }

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections import deque
 from dataclasses import replace
+from functools import cache
 from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -56,10 +57,13 @@ def picture() -> SlideRegion:
     return SlideRegion(Counting(make_noise(SIZE)), 0)
 
 
-def whole(options: UpscaleOptions, folder: Path) -> bytes:
+@cache
+def whole(*, feathered: bool = False) -> bytes:
     """The file of a run that nothing interrupted."""
-    deque(upscale_region(picture(), UPSCALER, folder / "whole.tif", options=options), 0)
-    return (folder / "whole.tif").read_bytes()
+    with TemporaryDirectory() as folder:
+        output = Path(folder) / "whole.tif"
+        deque(upscale_region(picture(), UPSCALER, output, options=FEATHERED if feathered else EXACT), 0)
+        return output.read_bytes()
 
 
 def die_after(steps: int, output: Path) -> None:
@@ -82,7 +86,7 @@ def test_the_file_is_the_same_wherever_the_run_was_stopped(options: UpscaleOptio
         if not output.exists():
             deque(upscale_region(picture(), UPSCALER, output, options=options), 0)
         assert list(folder.iterdir()) == [output]
-        assert output.read_bytes() == whole(options, folder)
+        assert output.read_bytes() == whole(feathered=options is FEATHERED)
 
 
 @pytest.mark.parametrize("steps", [1, 9, 16, 17, STEPS, STEPS + 1, STEPS + LEVELS])
@@ -97,7 +101,7 @@ def test_the_file_is_the_same_after_a_kill_in_any_phase(tmp_path: Path, steps: i
     in_hand = 1 + 2 * PARALLEL_STORES  # what was stored, but not told of yet, when the process ended
     assert max(0, 16 - steps - in_hand) <= reads <= max(0, 16 - steps)
     assert list(tmp_path.iterdir()) == [output]
-    assert output.read_bytes() == whole(EXACT, tmp_path)
+    assert output.read_bytes() == whole()
 
 
 @pytest.mark.parametrize("size", [5_000, 40_000, 200_000, 400_000])
@@ -107,7 +111,7 @@ def test_after_a_full_disk_the_run_goes_on(tmp_path: Path, size: int) -> None:
         deque(upscale_region(picture(), UPSCALER, output, options=EXACT), 0)
     assert not output.exists()
     deque(upscale_region(picture(), UPSCALER, output, options=EXACT), 0)
-    assert output.read_bytes() == whole(EXACT, tmp_path)
+    assert output.read_bytes() == whole()
 
 
 @pytest.mark.parametrize("read", [1, 2, 9, 16])
@@ -119,7 +123,7 @@ def test_after_a_tile_that_could_not_be_read_only_what_is_missing_is_read(tmp_pa
     again = picture()
     deque(upscale_region(again, UPSCALER, output, options=EXACT), 0)
     assert again.slide.reads == 16 - (read - 1)  # type: ignore[attr-defined]
-    assert output.read_bytes() == whole(EXACT, tmp_path)
+    assert output.read_bytes() == whole()
 
 
 def stopped(output: Path, steps: int = 5) -> Path:
@@ -207,7 +211,7 @@ def test_tiles_of_another_size_go_on_where_that_does_not_show(tmp_path: Path) ->
     output = tmp_path / "a.tif"
     stopped(output)
     deque(upscale_region(picture(), UPSCALER, output, options=UpscaleOptions(256, batch=2)), 0)
-    assert output.read_bytes() == whole(EXACT, tmp_path)
+    assert output.read_bytes() == whole()
 
 
 def test_work_can_lie_elsewhere_and_stay(tmp_path: Path) -> None:

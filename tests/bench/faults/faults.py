@@ -1,12 +1,14 @@
-"""Ends an upscaling in every way it can end, and repeats the command: is the file the same, and what was done twice?
+"""Ends an upscaling in every way it can end, and repeats the command: is the file the same, and all that it says true?
 
-    python -m tests.bench faults SLIDE [--kills 60] [--seed 0] [--side 1280] [--json FILE]
+    python -m tests.bench faults SLIDE [--trials 200] [--seed 0] [--side 512] [--json FILE]
 
-Each life is a process of its own. It is killed (SIGKILL) at its n-th file operation, before it, behind it or in the
-midst of a write, n drawn so that every phase is hit alike; or at a random time; twice in a row now and then. Then on
-disks that are full after each tenth of the work (a tmpfs for root, a limit on files for others), on a slide that is
-damaged, cut short, gone, or on a disk that fails (its descriptors become /proc/self/mem, where reading is EIO).
-After each the same command must give the file of an undisturbed run to the last byte, and measure the same of it.
+Each trial is one fault, in turn: a kill (SIGKILL) at a file operation, before it, behind it or in the midst of a write,
+or at any time; a full disk (a tmpfs for root, a limit on files for others); a slide that is damaged, cut short, gone or
+on a failing disk for a while; a slide whose place another of the same size and date takes, while it is read or between
+two runs; a log that is damaged, cut off or removed, of a slide with places that cannot be decoded; a folder or a link
+that is not ours in the place of the work folder. After each the same command must give the file of an undisturbed run
+of the slide that the file names (by its SHA-256), and report the same of it. Where the slide is not proved to be the
+same any more it may refuse, and must give that file with `--overwrite`.
 """
 
 from __future__ import annotations
@@ -14,338 +16,173 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import resource
 import shutil
-import signal
-import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import numpy as np
+import tifffile
 from rich import print as show
 
-from wsisr.errors import WsisrError
+from tests.bench.faults._life import DONE, TILE_PX, Life
+from tests.bench.faults._trials import FAULTS, MAY_BE_REFUSED, Bench, TrialError, Undisturbed
+from tests.support.samples import write_tiff
 from wsisr.imaging.geometry import Box
-from wsisr.imaging.pixels import RgbBatch
-from wsisr.models.upscaler import Resampling
 from wsisr.slides import open_slide
-from wsisr.slides.region import select_region
-from wsisr.upscaling.engine import upscale_region
-from wsisr.upscaling.plan import UpscaleOptions
-from wsisr.upscaling.quality import QualityMonitor
+from wsisr.writing import read_metadata
 
-TILE_PX = 128
-SCALE = 2
-OPERATIONS = ("open", "pread", "pwrite", "fsync", "link", "rename", "replace", "unlink", "mkdir", "rmdir", "utime")
-PHASES = ("start", "upscale", "pyramid", "assemble", "publish")
-REFUSED, DONE = 1, 0
-
-Trouble = Callable[[str], None]
-"""Is told each line that a life notes."""
-
-
-def no_trouble(_line: str) -> None:
-    """Nothing goes wrong."""
-
-
-@dataclass
-class Life:
-    """Where a life notes what it does: `computed`, each stage, each file operation's number and phase."""
-
-    slide: Path
-    side: int
-    output: Path
-    trouble: Trouble = no_trouble
-    phase: str = "start"
-    operations: list[str] = field(default_factory=list)
-    """Phase of each file operation so far."""
-
-    @property
-    def log(self) -> Path:
-        return self.output.with_suffix(".log")
-
-    def note(self, line: str) -> None:
-        os.write(self._descriptor, f"{line}\n".encode())
-        self.trouble(line)
-
-    def live(self) -> None:
-        """Upscales, to its end or to somebody's."""
-        self._descriptor = os.open(self.log, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
-        upscaler, audit = Noting("lanczos", SCALE), QualityMonitor(SCALE)
-        Noting.life = self
-        with open_slide(self.slide) as opened:
-            source = select_region(opened, area=Box(200, 600, 200 + self.side, 600 + self.side))
-            for step in upscale_region(source, upscaler, self.output, options=UpscaleOptions(TILE_PX, quality=audit)):
-                self.phase = "publish" if (step.stage, step.done) == ("assemble", step.total) else step.stage
-                self.note(step.stage)
-        seams, residual = audit.seams, audit.consistency
-        self.note(
-            f"audit {audit.measured_tiles} {seams.borders} {seams.mean} {seams.worst} "
-            f"{residual.mean} {residual.worst_at}"
-        )
-        self.note("operations " + " ".join(self.operations))
-
-
-class Noting(Resampling):
-    """Notes each tile once it is computed."""
-
-    life: Life
-
-    def __call__(self, tiles: RgbBatch) -> RgbBatch:
-        enlarged = super().__call__(tiles)
-        self.life.note("computed")
-        return enlarged
-
-
-def watched(life: Life, kill_at: int = 0, manner: str = "before") -> None:
-    """From here on file operations are counted; the one of that number, from 1, is the last."""
-    for name in OPERATIONS:
-        setattr(os, name, _counted(getattr(os, name), life, kill_at, manner))
-
-
-def _counted(operation: Callable[..., Any], life: Life, kill_at: int, manner: str) -> Callable[..., Any]:
-    name, write = operation.__name__, os.pwrite
-
-    def counted(*arguments: Any, **options: Any) -> Any:
-        life.operations.append(life.phase)
-        if len(life.operations) != kill_at:
-            return operation(*arguments, **options)
-        life.note(f"killed {life.phase} {manner} {name}")
-        if manner == "torn" and name == "pwrite":
-            write(arguments[0], bytes(arguments[1])[: len(arguments[1]) // 2], arguments[2])
-        elif manner == "after":
-            operation(*arguments, **options)
-        os.kill(os.getpid(), signal.SIGKILL)
-        signal.pause()
-
-    return counted
-
-
-def born(life: Life, before: Callable[[], None] = lambda: None) -> int:
-    """Starts a life and gives its process."""
-    child = os.fork()
-    if child:
-        return child
-    try:
-        before()
-        life.live()
-    except WsisrError as error:
-        life.note(f"error {error}")
-        os._exit(REFUSED)
-    os._exit(DONE)
-
-
-def ended(process: int) -> int:
-    return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
-
-
-def lines(life: Life, first_word: str) -> list[str]:
-    noted = life.log.read_text().splitlines() if life.log.exists() else []
-    return [line for line in noted if line.split()[0] == first_word]
+TORN_TILES = (0, 6, 9)
+"""Tiles of the torn slide that hold no image."""
 
 
 @dataclass
 class Campaign:
-    """All lives are compared with one that was left alone."""
+    """The trials so far, each compared with an undisturbed run of the same slide."""
 
-    slide: Path
-    side: int
     folder: Path
-    random: Random
-    phases: Counter[str] = field(default_factory=Counter)
-    twice: int = 0
-    """Blocks that were computed again."""
-    files: int = 0
-    different: list[str] = field(default_factory=list)
+    bench: Bench
+    expected: dict[str, Undisturbed]
+    """By the SHA-256 of the slide."""
+    trials: Counter[str] = field(default_factory=Counter)
+    kills: int = 0
+    refused: Counter[str] = field(default_factory=Counter)
+    tiles_twice: int = 0
+    problems: list[str] = field(default_factory=list)
 
-    def __post_init__(self) -> None:
-        whole = self.life("whole")
-        began = time.monotonic()
-        assert ended(born(whole, lambda: watched(whole))) == DONE
-        self.seconds = time.monotonic() - began
-        self.content, self.audit = whole.output.read_bytes(), lines(whole, "audit")
-        self.blocks = len(lines(whole, "computed"))
-        self.operations = lines(whole, "operations")[0].split()[1:]
+    def try_fault(self, name: str, number: int) -> None:
+        """Let one fault happen, and judge what the same command makes of it."""
+        self.trials[name] += 1
+        folder = self.folder / f"trial-{number}"
+        (folder / "in").mkdir(parents=True)
+        (folder / "out").mkdir()
+        slide = folder / "in" / "slide.tif"
+        shutil.copy2(self.bench.plain.slide, slide)
+        life = Life(slide, folder / "out" / "a.ome.tif")
+        try:
+            FAULTS[name](self.bench, life)
+            self._repeat_command(name, life)
+            self._judge(life)
+        except TrialError as error:
+            errors = life.read_log("error")
+            self.problems.append(f"{number}, {name}: {error}{'; ' + errors[-1] if errors else ''}")
+        self._count_work(name, life)
+        shutil.rmtree(folder)
 
-    def life(self, name: str, trouble: Trouble = no_trouble) -> Life:
-        folder = self.folder / name
-        folder.mkdir(exist_ok=True)
-        return Life(self.slide, self.side, folder / "a.ome.tif", trouble)
+    def _repeat_command(self, name: str, life: Life) -> None:
+        """Give the same command again; where it is refused, rightly, with `--overwrite`."""
+        if life.output.exists() or Life(life.slide, life.output).run() == DONE:
+            return
+        if name not in MAY_BE_REFUSED:
+            raise TrialError("refused")
+        self.refused[name] += 1
+        if Life(life.slide, life.output, overwrite=True).run() != DONE:
+            raise TrialError("refused with --overwrite, too")
 
-    def go_on(self, life: Life, what: str) -> None:
-        """The same command, left alone; its file must be the one."""
-        again = Life(life.slide, life.side, life.output)
-        code = DONE if life.output.exists() else ended(born(again))
-        self.files += 1
-        if code != DONE or life.output.read_bytes() != self.content:
-            self.different.append(what)
-        elif lines(life, "audit")[-1:] not in ([], self.audit):
-            self.different.append(f"{what}: audit")
-        elif {each.name for each in life.output.parent.iterdir()} - {
-            life.output.name,
-            life.log.name,
-            f"{life.output.name}.wsisr-part",
-        }:
-            self.different.append(f"{what}: left-overs")
-        self.twice += max(0, len(lines(life, "computed")) - self.blocks)
-        shutil.rmtree(life.output.parent)
+    def _judge(self, life: Life) -> None:
+        """Raise `TrialError` if the file, its metadata or the report are not those of an undisturbed run."""
+        expected = self.expected.get(read_metadata(life.output)["source sha256"])
+        if expected is None:
+            raise TrialError("untrue: names a slide that never was")
+        if life.output.read_bytes() != expected.content:
+            same_pixels = np.array_equal(
+                tifffile.imread(life.output), tifffile.imread(expected.slide.with_suffix(".x2"))
+            )
+            raise TrialError("untrue: other metadata" if same_pixels else "changed: other pixels")
+        reports = life.read_log("report")
+        if reports and reports[-1] != expected.report:
+            raise TrialError(f"untrue: reports {reports[-1]}, not {expected.report}")
+        left = {path.name for path in life.output.parent.iterdir()} - {life.output.name}
+        if left and not life.read_log("killed"):  # killed behind the last step, it has no one to clean up
+            raise TrialError(f"left {', '.join(left)}")
 
-    def kill_in(self, phase: str, number: int) -> None:
-        """Once, or a second time while it goes on."""
-        life, manners = self.life(f"kill-{number}"), ("before", "after", "torn")
-        for _ in range(self.random.choice((1, 1, 2))):
-            if life.output.exists():
-                break
-            at = self.random.choice([n for n, each in enumerate(self.operations, 1) if each == phase])
-            manner = self.random.choice(manners)
-            ended(born(life, lambda at=at, manner=manner: watched(life, at, manner)))  # type: ignore[misc]
-        for line in lines(life, "killed"):
-            self.phases[line.split()[1]] += 1
-        self.go_on(life, "; ".join(lines(life, "killed")))
+    def _count_work(self, name: str, life: Life) -> None:
+        if name.startswith("killed"):
+            kills, computed = len(life.read_log("killed")), len(life.read_log("computed"))
+            self.kills += kills
+            self.tiles_twice += max(0, computed - self.bench.plain.tile_count) if kills else 0
 
-    def kill_at_any_time(self, number: int) -> None:
-        life = self.life(f"time-{number}")
-        process = born(life)
-        time.sleep(self.random.uniform(0, self.seconds))
-        os.kill(process, signal.SIGKILL)
-        if ended(process) != DONE:
-            stages = [line for line in life.log.read_text().split("\n") if line in PHASES] if life.log.exists() else []
-            self.phases[stages[-1] if stages else "start"] += 1
-        self.go_on(life, f"a kill at a random time, {number}")
-
-    def full_disk(self, tenth: int) -> None:
-        life = self.life(f"full-{tenth}")
-        with disk_of(len(self.content) * 2 * tenth // 10, life.output.parent) as enlarge:
-            if ended(born(life)) == DONE:
-                self.different.append(f"a disk of {tenth} tenths was large enough")
-            enlarge()
-            self.go_on_in_place(life, f"a disk full after {tenth} tenths")
-
-    def go_on_in_place(self, life: Life, what: str) -> None:
-        copy = self.life(f"{life.output.parent.name}-copy")
-        again = Life(life.slide, life.side, life.output)
-        if ended(born(again)) == DONE:
-            shutil.copy(life.output, copy.output)
-        shutil.copy(life.log, copy.log)
-        self.go_on(copy, what)
-
-    def source_fails(self, name: str, harm: Callable[[Path], None], after: int) -> None:
-        """The slide is harmed once so many blocks are computed, and is whole again, as old as before, afterwards."""
-        slide = self.folder / f"{name}{self.slide.suffix}"
-        shutil.copy2(self.slide, slide)
-        blocks = 0
-
-        def trouble(line: str) -> None:
-            nonlocal blocks
-            blocks += line == "computed"
-            if line == "computed" and blocks == after:
-                harm(slide)
-
-        # the name of a slide is nowhere in the file
-        life = self.life(f"source-{name}", trouble)
-        life.slide = slide
-        code = ended(born(life))
-        told = lines(life, "error")
-        show(f"{name}: exit {code}, {told[-1] if told else 'no error: the open file is still there'}")
-        shutil.copy2(self.slide, slide)
-        self.go_on(life, f"a slide that is {name}")
+    def describe(self) -> dict[str, object]:
+        """Return the figures of all trials."""
+        words = Counter(problem.partition(": ")[2].partition(":")[0] for problem in self.problems)
+        return {
+            "trials": self.trials.total(),
+            "changed": words["changed"],
+            "untrue": words["untrue"],
+            "other problems": self.problems,
+            "trials by fault": dict(self.trials),
+            "refused until --overwrite": dict(self.refused),
+            "kills": self.kills,
+            "tiles of a run": self.bench.plain.tile_count,
+            "tiles computed twice per kill": round(self.tiles_twice / max(self.kills, 1), 2),
+            "file operations of a run": len(self.bench.plain.operations),
+            "seconds of a run": round(self.bench.plain.seconds, 2),
+        }
 
 
-@contextmanager
-def disk_of(size: int, folder: Path) -> Iterator[Callable[[], None]]:
-    """A folder with so many bytes to write; what is given takes the limit away."""
-    mount = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)]
-    mounted = os.geteuid() == 0 and subprocess.run(mount, check=False, capture_output=True).returncode == 0
-    if not mounted:
-        before = resource.getrlimit(resource.RLIMIT_FSIZE)
-        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (size // 2, before[1]))
-        yield lambda: resource.setrlimit(resource.RLIMIT_FSIZE, before)
-        return
-
-    def enlarge() -> None:
-        subprocess.run(["mount", "-o", "remount,size=1g", str(folder)], check=True)
-
-    try:
-        yield enlarge
-    finally:
-        subprocess.run(["umount", str(folder)], check=True)
+def run_undisturbed(slide: Path) -> tuple[str, Undisturbed]:
+    """Upscale a slide without any fault; return the SHA-256 that the file names, and the run."""
+    life = Life(slide, slide.parent / "out" / "a.ome.tif")
+    life.output.parent.mkdir()
+    began = time.monotonic()
+    assert life.run(life.count_operations) == DONE
+    seconds, content = time.monotonic() - began, life.output.read_bytes()
+    digest = read_metadata(life.output)["source sha256"]
+    life.output.rename(slide.with_suffix(".x2"))
+    operations = life.read_log("operations")[0].split()[1:]
+    tile_count = len(life.read_log("computed"))
+    return digest, Undisturbed(slide, content, life.read_log("report")[0], operations, tile_count, seconds)
 
 
-def damage(slide: Path) -> None:
-    """Most of its bytes are zeros; the directory, at the end, is whole."""
-    size = slide.stat().st_size
-    with slide.open("r+b") as file:
-        file.seek(size // 8)
-        file.write(bytes(size * 3 // 4))
-
-
-def cut_short(slide: Path) -> None:
-    os.truncate(slide, slide.stat().st_size // 8)
-
-
-def unreadable(slide: Path) -> None:
-    """Every descriptor of it becomes one whose reading fails."""
-    failing = os.open("/proc/self/mem", os.O_RDONLY)
-    for link in Path("/proc/self/fd").iterdir():
-        with suppress(OSError):
-            if link.readlink() == slide:
-                os.dup2(failing, int(link.name))
-
-
-HARMS: dict[str, Callable[[Path], None]] = {
-    "damaged": damage,
-    "cut short": cut_short,
-    "gone": Path.unlink,
-    "unreadable": unreadable,
-}
+def write_slides(source: Path, side: int, folder: Path) -> tuple[Path, Path, Path]:
+    """Write a part of a slide, the same part upside down in as many bytes, and one with tiles that hold no image."""
+    with open_slide(source) as slide:
+        pixels = slide.read(Box(200, 600, 200 + side, 600 + side), 0)
+    plain, other, torn = (folder / name / "slide.tif" for name in ("plain", "other", "torn"))
+    for path in (plain, other, torn):
+        path.parent.mkdir()
+    tiles: dict[str, Any] = {"tile": (TILE_PX, TILE_PX), "resolution": (20000, 20000), "resolutionunit": "CENTIMETER"}
+    write_tiff(plain, pixels, **tiles)
+    write_tiff(other, pixels[::-1], **tiles)
+    write_tiff(torn, pixels, **tiles, compression="zlib")
+    with tifffile.TiffFile(torn) as tiff:
+        page = tiff.pages.first
+        places = [(page.dataoffsets[tile], page.databytecounts[tile]) for tile in TORN_TILES]
+    with torn.open("r+b") as file:
+        for offset, count in places:
+            file.seek(offset)
+            file.write(bytes(count))
+    os.utime(other, ns=(plain.stat().st_atime_ns, plain.stat().st_mtime_ns))
+    return plain, other, torn
 
 
 def main() -> None:
+    """Run the trials, print their figures, and exit with 1 if one ended otherwise than it may."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("slide", type=Path)
-    parser.add_argument("--kills", type=int, default=60)
+    parser.add_argument("--trials", type=int, default=200)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--side", type=int, default=1280)
+    parser.add_argument("--side", type=int, default=512, help="px of the part of the slide that is upscaled")
+    parser.add_argument("--faults", nargs="+", choices=FAULTS, default=list(FAULTS), help="only these")
     parser.add_argument("--json", type=Path)
-    asked = parser.parse_args()
+    arguments = parser.parse_args()
     with TemporaryDirectory() as name:
-        campaign = Campaign(asked.slide.resolve(), asked.side, Path(name).resolve(), Random(asked.seed))
-        for number in range(asked.kills * 2 // 3):
-            campaign.kill_in(PHASES[number % len(PHASES)], number)
-        for number in range(asked.kills - asked.kills * 2 // 3):
-            campaign.kill_at_any_time(number)
-        twice = campaign.twice
-        for tenth in range(1, 10):
-            campaign.full_disk(tenth)
-        for harmed, harm in HARMS.items():
-            for after in (1, campaign.blocks // 2):
-                campaign.source_fails(harmed, harm, after)
-    kills = campaign.phases.total()
-    facts = {
-        "kills": kills,
-        "kills by phase": dict(campaign.phases),
-        "full disks": 9,
-        "sources that fail": 2 * len(HARMS),
-        "files compared": campaign.files,
-        "different": campaign.different,
-        "seconds of a run": round(campaign.seconds, 2),
-        "blocks of a run": campaign.blocks,
-        "file operations of a run": len(campaign.operations),
-        "blocks done twice per kill": round(twice / kills, 2),
-        "seconds done twice per kill": round(twice / kills * campaign.seconds / campaign.blocks, 3),
-    }
-    show(facts)
-    if asked.json:
-        asked.json.write_text(json.dumps(facts, indent=2))
-    sys.exit(bool(campaign.different))
+        folder = Path(name).resolve()
+        runs = [run_undisturbed(path) for path in write_slides(arguments.slide, arguments.side, folder)]
+        bench = Bench(Random(arguments.seed), *(run for _, run in runs))
+        campaign = Campaign(folder, bench, dict(runs))
+        for number in range(arguments.trials):
+            campaign.try_fault(arguments.faults[number % len(arguments.faults)], number)
+    figures = campaign.describe()
+    show(figures)
+    if arguments.json:
+        arguments.json.write_text(json.dumps(figures, indent=2))
+    sys.exit(bool(campaign.problems))
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from itertools import accumulate
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.support.disks import limit_file_size
@@ -145,6 +145,7 @@ def test_a_tile_journal_of_version_0_counts_as_nothing_done(tmp_path: Path) -> N
 entry_texts = st.lists(st.binary(max_size=20), min_size=1, max_size=5)
 
 
+@settings(max_examples=30)
 @given(entry_texts, entry_texts, st.data())
 def test_tiles_count_as_done_only_while_all_that_was_logged_before_them_is_there(
     path: Path, before: list[bytes], after_loss: list[bytes], data: st.DataObject

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.changes import read_tree
 from wsisr.errors import OutputError
 from wsisr.writing import WorkFolder
 from wsisr.writing.workdir.folder import DATASET_FOLDER, PartFolder
@@ -24,18 +25,6 @@ def output(tmp_path: Path) -> Path:
 @pytest.fixture
 def folder(output: Path) -> Path:
     return output.with_name(f"{output.name}.wsisr-part")
-
-
-def read_tree(folder: Path) -> dict[str, bytes | Path | None]:
-    """Return the content of every file, the target of every link, and None for every folder."""
-    return {
-        str(path.relative_to(folder)): path.readlink()
-        if path.is_symlink()
-        else path.read_bytes()
-        if path.is_file()
-        else None
-        for path in folder.rglob("*")
-    }
 
 
 def leave_work(output: Path) -> None:
