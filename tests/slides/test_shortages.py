@@ -14,10 +14,12 @@ import pytest
 
 from tests.support.dicom import write_dicom_level
 from tests.support.samples import make_noise, write_generic_pyramid, write_ome_zarr, write_tiff
-from wsisr.errors import ShortageError, SlideError
+from wsisr.dataset.captures import open_capture
+from wsisr.errors import ConfigError, ShortageError, SlideError
 from wsisr.imaging.geometry import Box, Size
 from wsisr.parallel.pipeline import parallel_map, prefetch
 from wsisr.slides import open_slide
+from wsisr.tissue.annotation import Canvas, read_mask_picture
 from wsisr.writing import read_metadata
 
 PICTURE = make_noise(Size(200, 150))
@@ -97,6 +99,14 @@ def test_a_pipe_is_no_slide(tmp_path: Path, suffix: str) -> None:
         open_slide(path)
     with pytest.raises(SlideError, match="is a pipe"):
         read_metadata(path)
+
+
+def test_a_pipe_is_no_picture(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.png")
+    with pytest.raises(ConfigError, match="is a pipe"):
+        read_mask_picture(tmp_path / "pipe.png", Canvas(Size(10, 10)))
+    with pytest.raises(SlideError, match="is a pipe"):
+        open_capture(tmp_path / "pipe.png")
 
 
 def test_a_device_is_no_slide() -> None:

@@ -14,6 +14,7 @@ from wsisr.bounds import MAX_FIELD_PX, PICTURE_FORMATS
 from wsisr.dataset.recipe import Recipe
 from wsisr.dataset.slides_and_splits import DatasetSlide, assign_slides
 from wsisr.errors import DatasetError, SlideError, describe_error
+from wsisr.files import describe_special_file
 from wsisr.imaging.geometry import Box, Size
 from wsisr.imaging.pixels import Rgb
 from wsisr.imaging.units import UM_AT_1X
@@ -84,6 +85,9 @@ def list_captures(path: Path, recipe: Recipe) -> Sequence[DatasetSlide]:
 
 
 def _read_pixels(path: Path) -> Rgb:
+    special = describe_special_file(path)
+    if special:
+        raise SlideError(f"{path}: is {special}, and pictures are read in any order; copy it into a file")
     try:
         with warnings.catch_warnings(action="ignore"), Image.open(path, formats=PICTURE_FORMATS) as image:
             if image.width * image.height > MAX_FIELD_PX:

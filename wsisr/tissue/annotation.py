@@ -33,6 +33,7 @@ from wsisr.bounds import (
     PICTURE_FORMATS,
 )
 from wsisr.errors import ConfigError, ConfigNotFoundError, describe_error
+from wsisr.files import describe_special_file
 from wsisr.imaging.geometry import Box, Size
 from wsisr.tissue.map import BoolMask, TissueMap
 
@@ -114,6 +115,9 @@ def read_mask_picture(path: Path, canvas: Canvas) -> TissueMap:
 
 def _load_mask_picture(path: Path) -> BoolMask:
     """Load which pixels of a picture are not black. Raises `ConfigError`."""
+    special = describe_special_file(path)
+    if special:
+        raise ConfigError(f"{path}: is {special}, and pictures are read in any order; copy it into a file")
     try:
         with (
             warnings.catch_warnings(action="ignore"),  # Pillow warns of a large picture, and of damage that it repairs
