@@ -88,10 +88,8 @@ def test_the_jpeg_quality_of_the_input_is_shown(slides: list[Path], tmp_path: Pa
 def test_rows_are_added_for_densities_pixel_sizes_and_stored_levels(slides: list[Path], tmp_path: Path) -> None:
     file = tmp_path / "scores.json"
     options = ["--level", "1", "--kernel", "area", "--densities", "--pixel-sizes", "--quiet", "--json", str(file)]
-    with pytest.raises(SlideError, match="levels 0 and 1 show different things"):
-        shown(slides[0], *options, "--real-levels")
-    assert not file.exists()
-    shown(slides[0], *options, "--case-pattern", ".")
+    text = shown(slides[0], *options, "--real-levels", "--case-pattern", ".")
+    assert "levels 0 and 1 show different things" in " ".join(text.split())
     rows = json.loads(file.read_text())["rows"]
     assert [row["density"] for row in rows] == [1, 1, 1.5, 0.5, 0.3, 0.15, 1, 1, 1]
     assert [row["coarsening"] for row in rows[-3:]] == pytest.approx([2**0.25, 2**0.5, 2**0.75])

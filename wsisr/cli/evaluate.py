@@ -185,18 +185,24 @@ def _list_levels(
 
 
 def _list_real_levels(slides: Sequence[SlideEntry], series: int | None, scale: int) -> Iterator[EvaluationCase]:
-    """Yield a case for each level that is an input; says which slides have none."""
-    from wsisr.cli.console import print_message
-    from wsisr.evaluation import EvaluationInput, list_stored_inputs
+    """Yield a case for each level that is an input; says which slides have none, and which levels are refused."""
+    from wsisr.cli.console import print_message, print_warnings
+    from wsisr.errors import SlideError
+    from wsisr.evaluation import EvaluationInput, list_stored_inputs, measure_level_shift
     from wsisr.slides import open_slide
 
     for entry in slides:
         with open_slide(entry.path, entry.mpp, series=series) as slide:
             levels = list_stored_inputs(slide.info, scale)
-        if not levels:
-            print_message(f"{entry.path}: has no level that is a multiple of {scale} coarser than level 0")
-        for level in levels:
-            yield EvaluationCase(entry, series, 0, EvaluationInput(kernel=None, stored_level=level))
+            if not levels:
+                print_message(f"{entry.path}: has no level that is a multiple of {scale} coarser than level 0")
+            for level in levels:
+                try:
+                    measure_level_shift(slide, level)
+                except SlideError as error:  # before anything is measured that would be lost
+                    print_warnings([str(error)])
+                else:
+                    yield EvaluationCase(entry, series, 0, EvaluationInput(kernel=None, stored_level=level))
 
 
 def _evaluate_cases(

@@ -4,7 +4,7 @@ from wsisr.evaluation.blocks import Sampling
 from wsisr.evaluation.evaluate import evaluate_level, list_levels_to_evaluate
 from wsisr.evaluation.flat_images import FlatProbe, measure_flat_images
 from wsisr.evaluation.inputs import AS_STORED, EvaluationInput, list_inputs
-from wsisr.evaluation.level_shift import list_stored_inputs
+from wsisr.evaluation.level_shift import list_stored_inputs, measure_level_shift
 from wsisr.evaluation.report import build_json_report
 from wsisr.evaluation.scores import (
     FlatScores,
@@ -35,5 +35,6 @@ __all__ = [
     "list_levels_to_evaluate",
     "list_stored_inputs",
     "measure_flat_images",
+    "measure_level_shift",
     "summarise_rows",
 ]

@@ -41,11 +41,12 @@ def list_stored_inputs(info: SlideInfo, scale: int) -> list[int]:
     return found
 
 
-def measure_level_shift(slide: Slide, level: int, ratio: int) -> tuple[int, int]:
-    """Return the px of level 0, x and y, at which a level `ratio` times as coarse begins: the median over fields.
+def measure_level_shift(slide: Slide, level: int) -> tuple[int, int]:
+    """Return the px of level 0, x and y, at which a level begins: the median over fields.
 
     Zero if no field has contrast. Raises `SlideError` if the two levels show different things.
     """
+    ratio = round(slide.info.get_level(level).downsample)
     fields = sorted(_register_fields(slide, level, ratio), key=lambda field: -field[0])[:MEASURED_FIELDS]
     if not fields:
         return 0, 0
@@ -54,7 +55,7 @@ def measure_level_shift(slide: Slide, level: int, ratio: int) -> tuple[int, int]
     if correlation < MIN_CORRELATION:
         raise SlideError(
             f"{slide.info.path}: levels 0 and {level} show different things (correlation {correlation:.2f}); "
-            "leave this slide out"
+            "no row of it"
         )
     dx, dy = (float(np.median([getattr(translation, axis) for translation in found])) for axis in ("dx", "dy"))
     return round(-dx * ratio), round(-dy * ratio)

@@ -92,7 +92,7 @@ class LevelPair:
     def _from_stored_level(cls, slide: Slide, scale: int, source: EvaluationInput, stored: int) -> Self:
         size = slide.info.get_level(stored).size
         ratio = round(slide.info.levels[stored].downsample)
-        shift = measure_level_shift(slide, stored, ratio)
+        shift = measure_level_shift(slide, stored)
         # A truth that would begin outside of level 0 begins a px of the input further in, and so does the input.
         low_origin = (max(0, -(shift[0] // ratio)), max(0, -(shift[1] // ratio)))
         origin = (shift[0] + low_origin[0] * ratio, shift[1] + low_origin[1] * ratio)
