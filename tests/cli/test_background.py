@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -37,7 +38,7 @@ def test_a_white_background_leaves_the_tissue_and_is_told(slide: Path, tmp_path:
     assert upscaled(slide, plain, "--codec", "deflate").exit_code == 0
     done = upscaled(slide, white, "--codec", "deflate", "--background", "white")
     assert done.exit_code == 0
-    assert "without tissue" in done.stdout
+    assert "white elsewhere" in done.stdout
     assert "white there" in read_metadata(white)["background"]
     kept, painted = tifffile.imread(plain, key=0), tifffile.imread(white, key=0)
     np.testing.assert_array_equal(kept[:, :800], painted[:, :800])
@@ -65,10 +66,9 @@ def test_a_mask_belongs_to_one_slide(slide: Path, tmp_path: Path) -> None:
 def test_where_no_tile_is_without_tissue_that_is_said(slide: Path, tmp_path: Path) -> None:
     left, plain = ("--region", "0,0,300,300"), tmp_path / "plain.tif"
     done = upscaled(slide, tmp_path / "white.tif", *left, "--background", "white", "--report", tmp_path / "run.json")
-    assert "every tile of the result may hold tissue" in done.stdout
-    assert "nothing is made white" in done.stdout
+    assert re.search("everywhere, found at .*; nothing is made white", done.stdout)
     assert json.loads((tmp_path / "run.json").read_bytes())["slides"][0]["skipped"] == 0
-    assert "background" not in upscaled(slide, plain, *left).stdout  # of a filter, nobody asked
+    assert "everywhere" not in upscaled(slide, plain, *left).stdout  # of a filter, nobody asked
 
 
 def test_a_mask_shows_the_whole_slide_even_of_a_region(slide: Path, tmp_path: Path) -> None:
@@ -78,3 +78,17 @@ def test_a_mask_shows_the_whole_slide_even_of_a_region(slide: Path, tmp_path: Pa
     assert "tissue of the whole slide" in done.stderr
     assert part.read_bytes() == whole.read_bytes()
     assert upscaled(slide, tmp_path / "3.tif", *region, "--tissue", part).exit_code == 0
+
+
+def test_a_region_without_tissue_has_an_exit_code_of_its_own_whenever_it_was_made(slide: Path, tmp_path: Path) -> None:
+    marks = {"type": "Polygon", "coordinates": [[[0, 0], [40, 0], [40, 40], [0, 40]]]}
+    (tmp_path / "a.geojson").write_text(json.dumps(marks))
+    glass = ("--region", "900,200,300,300", "--background", "white", "--report", tmp_path / "run.json")
+    for tissue, advice in (("auto", "--save-mask FILE.png"), (tmp_path / "a.geojson", "px of level 0")):
+        output = tmp_path / f"{Path(tissue).stem}.tif"
+        for state in ("done", "finished before"):
+            done = upscaled(slide, output, *glass, "--tissue", tissue)
+            assert done.exit_code == 3
+            assert advice in done.stderr
+            (row,) = json.loads((tmp_path / "run.json").read_bytes())["slides"]
+            assert (row["state"], row["no_tissue"]) == (state, True)

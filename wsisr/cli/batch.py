@@ -217,6 +217,6 @@ def report_row(item: BatchItem, state: str | None = None, **more: str) -> Report
 
 
 def find_exit_code(rows: Sequence[ReportRow]) -> int:
-    """Return a code of its own if a slide failed, or could not be decoded everywhere."""
-    failed = any(row["state"] == "failed" or "unreadable" in row for row in rows)
+    """Return a code of its own if a slide failed, could not be decoded everywhere, or shows no tissue."""
+    failed = any(row["state"] == "failed" or "unreadable" in row or "no_tissue" in row for row in rows)
     return EXIT_PARTLY_FAILED if failed else 0

@@ -106,6 +106,8 @@ def _describe_result(row: ReportRow) -> str:
     result = str(row["error"] if "error" in row else row["output"])
     if "unreadable" in row:
         result += f" (not all of the slide could be decoded: {row['unreadable']})"
+    if "no_tissue" in row:
+        result += " (no tissue)"
     return result
 
 

@@ -240,7 +240,7 @@ def record_finished(request: UpscaleRequest) -> Iterator[list[UpscaleReport]]:
     reports: list[UpscaleReport] = []
     yield reports
     for report in reports:
-        if report.state in ("done", "finished before") and not request.dry_run:
+        if report.state in ("done", "finished before") and not (request.dry_run or report.lacks_tissue):
             open_index().add(request, before, began, report.unreadable)
 
 

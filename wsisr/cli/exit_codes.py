@@ -14,7 +14,7 @@ EXIT_CODES = {
     0: "done",
     EXIT_FAILED: "failed, or a check found something wrong",
     EXIT_USAGE: "wrong usage, or a name that does not exist",
-    EXIT_PARTLY_FAILED: "some slides failed or have unreadable parts",
+    EXIT_PARTLY_FAILED: "some slides failed, have unreadable parts or show no tissue",
     EXIT_INTERRUPTED: "interrupted; the same command goes on from there",
     EXIT_READER_LEFT: "nobody read the result to its end, as with | head",
 }

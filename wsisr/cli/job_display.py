@@ -13,6 +13,7 @@ from wsisr.cli.console import print_message, print_warnings, stdout_console
 from wsisr.cli.exit_codes import EXIT_INTERRUPTED
 from wsisr.cli.frontend import STOPPED_MESSAGE, Frontend
 from wsisr.cli.summary import dry_run_panel, format_pace, result_panel
+from wsisr.cli.verdicts import list_doubts
 from wsisr.progress import format_count
 from wsisr.upscaling.job import Advanced, Finished, JobEvent, MaskSaved, Noted, Started, Warned
 
@@ -80,9 +81,16 @@ class JobDisplay:
     def print_result(self, finished: Finished) -> None:
         """Print the panel of a dry run, or unless quiet that of a result."""
         if finished.report.state == "planned" and not self._brief:
-            stdout_console.print(dry_run_panel(finished.plan, finished.report, self._request.work_path))
-        if finished.report.state == "done" and not (self._quiet or self._brief):
-            stdout_console.print(result_panel(finished.plan, finished.report))
+            stdout_console.print(
+                dry_run_panel(finished.plan, finished.report, str(self._request.tissue), self._request.work_path)
+            )
+        if finished.report.state != "done":
+            return
+        if not (self._quiet or self._brief):
+            stdout_console.print(result_panel(finished.plan, finished.report, str(self._request.tissue)))
+        elif finished.report.quality:
+            for doubt in list_doubts(finished.report.quality):
+                print_warnings([f"{finished.report.output}: {doubt}"])
 
     def _take_steps(self, events: Iterator[JobEvent], stop: StopFlag) -> Iterator[Progress]:
         """Yield the progress among the events and show all others."""

@@ -11,8 +11,9 @@ from rich.table import Table
 
 from wsisr.cli.console import literal_text
 from wsisr.cli.progress import format_duration, format_rate
+from wsisr.cli.verdicts import judge_consistency, judge_seams, judge_tissue
 from wsisr.files import count_file_bytes
-from wsisr.writing.encoding.grid import build_level_grids
+from wsisr.progress import format_count
 
 if TYPE_CHECKING:
     from wsisr.progress import Progress
@@ -30,7 +31,7 @@ def format_pace(progress: Progress, seconds: float) -> str:
     return f"{done:.{digits}f}/{total:.{digits}f} Mpx, {rate:.2f} Mpx/s"
 
 
-def dry_run_panel(plan: UpscalePlan, report: UpscaleReport, work_dir: Path | None = None) -> Panel:
+def dry_run_panel(plan: UpscalePlan, report: UpscaleReport, tissue: str, work_dir: Path | None = None) -> Panel:
     """Return what a run would do and take; its work folder may lie on another disk than the output."""
     estimate, output = report.estimate, report.output
     assert estimate is not None
@@ -39,7 +40,7 @@ def dry_run_panel(plan: UpscalePlan, report: UpscaleReport, work_dir: Path | Non
     return make_panel(
         "dry run: nothing was written",
         {
-            **plan_rows(plan),
+            **plan_rows(plan, tissue),
             "tiles": describe_tiles(plan),
             "memory": f"at most {format_bytes(plan.work_unit.total_bytes)}{network}",
             "time": f"about {format_duration(estimate.seconds)} on an otherwise idle machine",
@@ -61,46 +62,36 @@ def describe_disk_space(needed: int, *folders: Path) -> str:
     return f"about {format_bytes(share)}{' on each disk' * several} while running; {free}"
 
 
-def result_panel(plan: UpscalePlan, report: UpscaleReport) -> Panel:
-    """Return what was done, and what was found out on the way."""
+def result_panel(plan: UpscalePlan, report: UpscaleReport, tissue: str) -> Panel:
+    """Return what was done, and what to look at; figures without a verdict are in the JSON report only."""
     share = f"{100 * report.finished_before:.0f} %"
     resumed = f", after {share} that an earlier run had finished" if report.finished_before else ""
     quality = quality_rows(report.quality, plan) if report.quality else {}
     return make_panel(
         str(report.output),
         {
-            **plan_rows(plan),
+            **plan_rows(plan, tissue),
             **quality,
             **report.findings,
-            "levels": str(len(build_level_grids(plan.output.size, plan.output.tile_px))),
-            "tiles": describe_tiles(plan),
-            "time": f"{format_duration(report.seconds)}, {report.rate:.2f} Mpx/s of output{resumed}",
-            "busy": describe_stage_shares(report),
-            "bytes": format_bytes(count_file_bytes(report.output)),
+            "time": f"{format_duration(report.seconds)}{resumed}",
+            "file size": format_bytes(count_file_bytes(report.output)),
         },
     )
 
 
 def quality_rows(quality: QualityFigures, plan: UpscalePlan) -> dict[str, str]:
     """Return the rows about seams, and about how far the result is from its input."""
-    rows, tiles = {}, len(plan.grid)
-    if quality.measured_share < 1:
-        rows["measured"] = f"{round(quality.measured_share * tiles)} of {tiles} tiles"
-    rows["tile borders"] = "none"
-    if quality.seams:
-        worst = "worst {:.3f} at {}, {}".format(quality.seams.worst, *quality.seams.worst_at)
-        rows["tile borders"] = f"{quality.seams.mean:.3f} times as rough as elsewhere, {worst}"
-    errors = quality.consistency
-    worst = "worst tile {:.2f} at {}, {}".format(errors.worst, *errors.worst_at)
-    lossy = "" if plan.output.codec.compression_method.is_lossless else "; before it was stored with loss"
-    rows["consistency error"] = (
-        f"{errors.mean:.2f} grey levels, 99.9 % at most {errors.percentile_99_9}, {worst}{lossy}"
-    )
-    return rows
+    tiles = len(plan.grid)
+    measured = f"{round(quality.measured_share * tiles)} of {format_count(tiles, 'tile')} were measured"
+    return {
+        "seams": judge_seams(quality.seams).text,
+        "consistency": judge_consistency(quality.consistency).text,
+        **({"measured": measured} if quality.measured_share < 1 else {}),
+    }
 
 
-def plan_rows(plan: UpscalePlan) -> dict[str, str]:
-    """Return the rows that are known before and after; that there is no background only if it was looked for."""
+def plan_rows(plan: UpscalePlan, tissue: str) -> dict[str, str]:
+    """Return the rows that are known before and after; about tissue only if it was looked for."""
     mask, region, output = plan.background, plan.region, plan.output
     rows = {
         "model": f"{plan.upscaler.info}, {plan.upscaler.info.hardware}",
@@ -108,7 +99,7 @@ def plan_rows(plan: UpscalePlan) -> dict[str, str]:
         "pixel size": " to ".join(dict.fromkeys(map(format_mpp, (*region.mpp_steps, output.mpp)))),
     }
     if mask.skipped_share or mask.options.white or plan.upscaler.info.weights:
-        rows["background"] = mask.description
+        rows["network" if plan.upscaler.info.weights else "tissue"] = judge_tissue(plan, tissue).text
     return rows
 
 
@@ -122,14 +113,6 @@ def make_panel(title: str, rows: dict[str, str]) -> Panel:
 
 def describe_tiles(plan: UpscalePlan) -> str:
     return f"{len(plan.grid)} of {plan.grid.tiling.core_px} px; overlapping costs {100 * plan.overlap_overhead:.0f} %"
-
-
-def describe_stage_shares(report: UpscaleReport) -> str:
-    """Return how much of the time each stage worked; above 100 % where several threads did."""
-    shares = (
-        f"{stage} {100 * seconds / max(report.seconds, 1e-9):.0f} %" for stage, seconds in report.stage_seconds.items()
-    )
-    return ", ".join(shares) + " of one thread"
 
 
 def format_mpp(mpp: float | None) -> str:

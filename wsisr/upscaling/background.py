@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from hashlib import sha256
+from pathlib import Path
 from typing import TypeAlias
 
 import cv2
@@ -156,3 +157,12 @@ def expand_cells(flags: BoolMask, cell_px: int, image: Rgb) -> BoolMask:
     """Return one flag for each pixel of an image, from one for each cell."""
     height, width = image.shape[:2]
     return flags.repeat(cell_px, axis=0)[:height].repeat(cell_px, axis=1)[:, :width]
+
+
+def advise_on_missing_tissue(choice: Path | str) -> str:
+    """Return what to look at if there is next to no tissue; `choice` is the request's `tissue`."""
+    if choice == "auto":
+        return "does the slide show tissue there? --save-mask FILE.png shows what was found, --tissue none takes all"
+    drawing = ".geojson" in Path(choice).suffixes or Path(choice).suffix == ".json"
+    needs = "are its coordinates px of level 0 (see --tissue-origin)" if drawing else "is its tissue not black"
+    return f"is {choice} of this slide, and {needs}?"

@@ -25,7 +25,7 @@ from wsisr.slides import FaultTolerantSlide, Slide, SrgbSlide, open_slide
 from wsisr.slides.region import SlideRegion
 from wsisr.slides.wrappers.fault_tolerant import BLACK
 from wsisr.tissue import find_tissue, make_full_map
-from wsisr.upscaling.background import BackgroundOptions
+from wsisr.upscaling.background import BackgroundOptions, advise_on_missing_tissue
 from wsisr.upscaling.engine import run_plan
 from wsisr.upscaling.estimate import estimate_run
 from wsisr.upscaling.finished import check_output_names, find_finished_metadata, is_written_by_wsisr
@@ -222,6 +222,7 @@ def _keep_finished(request: UpscaleRequest, plan: UpscalePlan, report: UpscaleRe
             "with --on-error white, or replace it with --overwrite"
         )
     yield Noted(f"{report.output}: is finished already, of the same source and parameters; --overwrite makes it anew")
+    yield from _warn_of_missing_tissue(request, plan)
     if not request.dry_run:
         _work_folder(request, plan).remove_leftovers(report.output)
         mask = request.mask_path
@@ -238,10 +239,15 @@ def _describe_plan(request: UpscaleRequest, plan: UpscalePlan) -> Iterator[JobEv
     notes = plan.region.selection_warnings if plan.scale == 1 else ()
     for text in (*plan.region.warnings, *filter(None, [plan.warning])):
         yield Noted(text) if text in notes else Warned(text)
+    yield from _warn_of_missing_tissue(request, plan)
+
+
+def _warn_of_missing_tissue(request: UpscaleRequest, plan: UpscalePlan) -> Iterator[JobEvent]:
     if not plan.background.tissue.any():
         shown = "all white" if request.background == "white" else "bicubic, without the network"
         looked = "no tissue was found" if request.tissue == "auto" else f"{request.tissue}: marks no tissue"
-        yield Warned(f"{looked} in what is enlarged, so the result is {shown}")
+        advice = advise_on_missing_tissue(request.tissue)
+        yield Warned(f"{looked} in what is enlarged, so the result is {shown}: {advice}")
 
 
 def _run_engine(request: UpscaleRequest, plan: UpscalePlan) -> Iterator[JobEvent]:

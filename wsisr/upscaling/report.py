@@ -119,6 +119,11 @@ class UpscaleReport:
         return self.metadata.get(UNREADABLE_KEY)
 
     @property
+    def lacks_tissue(self) -> bool:
+        """Whether there was no tissue in all of the area, so that nothing of the result is a network's work."""
+        return self.skipped_share == 1
+
+    @property
     def findings(self) -> dict[str, str]:
         """What was found out during the run, as the file records it."""
         return {key: text for key, text in self.metadata.items() if key in FINDING_KEYS}
@@ -134,7 +139,7 @@ class UpscaleReport:
         if self.state == "planned":
             return entry | self._describe_plan_json()
         if self.state == "finished before":
-            return entry | ({UNREADABLE_KEY: self.unreadable} if self.unreadable else {})
+            return entry | ({UNREADABLE_KEY: self.unreadable} if self.unreadable else {}) | self._tissue_json()
         figures = {
             "seconds": round(self.seconds, 1),
             "finished_before": round(self.finished_before, 4),
@@ -150,7 +155,10 @@ class UpscaleReport:
             "stages": {stage: round(seconds, 1) for stage, seconds in self.stage_seconds.items()},
         }
         quality = _quality_json(self.quality) if self.quality else {}
-        return entry | figures | quality | self.findings | {"note": dict(self.metadata)}
+        return entry | figures | quality | self.findings | self._tissue_json() | {"note": dict(self.metadata)}
+
+    def _tissue_json(self) -> dict[str, bool]:
+        return {"no_tissue": True} if self.lacks_tissue else {}
 
     def _describe_plan_json(self) -> dict[str, Any]:
         planned = {"width": self.size.width, "height": self.size.height, "mpp": self.mpp, "skipped": self.skipped_share}
