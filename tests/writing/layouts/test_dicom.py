@@ -187,6 +187,8 @@ def test_label_and_macro_are_instances_of_the_series(with_pictures: Path, codec:
     levels = {f"level-{number}.dcm": "VOLUME" for number in range(3)}
     assert kinds == levels | {"label.dcm": "LABEL", "macro.dcm": "OVERVIEW"}
     assert find_faults(with_pictures) == set()
+    with open_slide(with_pictures) as opened:
+        assert (opened.info.path.name, opened.info.associated["macro"]) == ("level-0.dcm", Size(120, 50))
     with openslide.OpenSlide(with_pictures / "level-0.dcm") as slide, WsiDicom.open(with_pictures) as other:
         assert slide.level_count == len(other.levels) == 3
         macros = (slide.associated_images["macro"].convert("RGB"), other.read_overview())

@@ -34,7 +34,7 @@ _SQUARE_TOLERANCE = 0.02
 
 
 def find_dicom_file(folder: Path) -> Path:
-    """Return the first file, by name, of the DICOM slide in a folder; the names are free, as in archives.
+    """Return the first level, by name, of the DICOM slide in a folder; the names are free, as in archives.
 
     Raises `SlideError` where the folder holds no slide, or several: each series is one. `OSError` where it cannot be
     read.
@@ -49,7 +49,8 @@ def find_dicom_file(folder: Path) -> Path:
     if len(slides) > 1:
         raise SlideError(f"{folder}: {_describe_slides(slides, files)}")
     if slides:
-        return next(iter(slides.values()))[0]
+        paths = next(iter(slides.values()))
+        return next((path for path in paths if _is_level(files[path])), paths[0])
     _refuse_outer_folder(folder, files)
     unknown = [path for path, header in files.items() if header is None]
     if unknown:  # OpenSlide may know better, and says what is wrong
@@ -59,6 +60,10 @@ def find_dicom_file(folder: Path) -> Path:
         f"{folder}: its DICOM files are no whole-slide images (modality {', '.join(kinds[:_MAX_NAMED])}); "
         "give the folder of a slide"
     )
+
+
+def _is_level(header: DicomHeader | None) -> bool:
+    return header is not None and header.is_level
 
 
 def _refuse_outer_folder(folder: Path, files: Mapping[Path, DicomHeader | None]) -> None:
