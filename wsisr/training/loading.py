@@ -9,6 +9,7 @@ from contextlib import closing
 from functools import cached_property
 from typing import Any
 
+import cv2
 import torch
 from torch.utils.data import DataLoader, Dataset
 
@@ -84,3 +85,4 @@ def _prepare_process(_number: int) -> None:
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_IGN)
     torch.set_num_threads(1)
+    cv2.setNumThreads(1)
