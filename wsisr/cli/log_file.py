@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -34,12 +34,14 @@ def open_log(path: Path | None) -> Iterator[None]:
 
     def write_lines(text: str) -> None:
         now = datetime.now(UTC).isoformat(timespec="seconds")
-        file.writelines(f"{now} {line}\n" for line in text.splitlines())
-        file.flush()
+        with suppress(OSError):  # a full disk costs lines of the log, but no slide
+            file.writelines(f"{now} {line}\n" for line in text.splitlines())
+            file.flush()
 
-    with file:
-        console.log_writers.append(write_lines)
-        try:
-            yield
-        finally:
-            console.log_writers.remove(write_lines)
+    console.log_writers.append(write_lines)
+    try:
+        yield
+    finally:
+        console.log_writers.remove(write_lines)
+        with suppress(OSError):
+            file.close()
