@@ -476,3 +476,14 @@ def test_results_of_staged_slides_are_the_same_and_name_the_slides(slides: list[
     assert [row["slide"] for row in rows] == [str(slides[0]), str(slides[1]), str(bad)]
     assert str(stage) not in staged.stderr + staged.stdout + json.dumps(rows)
     assert list(stage.iterdir()) == []
+
+
+def test_previews_of_several_slides_lie_in_a_folder(slides: list[Path], tmp_path: Path) -> None:
+    words = ["preview", f"{tmp_path}/*.tif", "--region", "0,0,20,20", "--scale", "2", "--model", "bicubic", "-o"]
+    done = CliRunner().invoke(app, [*words, str(tmp_path / "looks")])
+    assert done.exit_code == 0
+    pictures = tmp_path / "looks"
+    assert sorted(path.name for path in pictures.iterdir()) == [f"{slide.stem}.png" for slide in slides]
+    again = CliRunner().invoke(app, [*words, str(pictures)])
+    assert again.exit_code == 1
+    assert again.stderr.count("exists already") == 2

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -21,12 +22,19 @@ from wsisr.cli.options import (
     slide_argument,
 )
 from wsisr.cli.selection import check_device_option, parse_numbers, report_as_usage_error
+from wsisr.cli.slide_words import SLIDES_HELP, list_given_slides
+
+if TYPE_CHECKING:
+    from wsisr.cli.batch import BatchItem
+    from wsisr.slides.listing import SlideList
 
 
 def preview_command(
-    slide: Annotated[Path, slide_argument("Slide: a file or folder.", metavar="SLIDE")],
+    slides: Annotated[list[Path], slide_argument(SLIDES_HELP, metavar="SLIDE")],
     region: Annotated[str, typer.Option(metavar=BOX, help="Box to show, in px of level 0.")],
-    output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE.png", help="Picture to write.")],
+    output: Annotated[
+        str, typer.Option("--output", "-o", metavar="FILE.png", help="Picture, or folder for those of several slides.")
+    ],
     scale: Annotated[
         int | None,
         typer.Option(metavar="2|4", help="Enlarge 2 or 4 times. By default what fits the pixel size."),
@@ -45,10 +53,14 @@ def preview_command(
     overwrite: Annotated[bool, flag("--overwrite", "Replace a picture that exists.")] = False,
 ) -> None:
     """Picture one region as scanned, by bicubic and by a model."""
+    from wsisr.cli.batch import check_each_file
     from wsisr.cli.console import print_message, print_warnings
     from wsisr.cli.progress import print_first_line, show_preparation
 
-    print_first_line(f"{slide}: the picture is to be {output}", slide)
+    listed = list_given_slides(slides, results=allow_derived)
+    items = plan_pictures(listed, output)
+    for item in items.values():
+        print_first_line(f"{item.slide}: the picture is to be {item.output}", item.slide)
     from wsisr.files import check_output, check_suffix, refuse_source
     from wsisr.models.back_projection import ConsistentUpscaler
     from wsisr.models.catalog import choose_default_scale
@@ -62,23 +74,51 @@ def preview_command(
     check_device_option(device)
     with report_as_usage_error():
         selection = PixelSelection(scale, level, source_mpp, region=parse_numbers(region, int, "--region"))
-    with open_slide(slide, mpp, estimate=True, series=series) as opened:
-        if not allow_derived:
-            refuse_derived(slide)
-        elif read_derived_metadata(slide):
-            print_warnings([DERIVED_WARNING])
-        check_suffix(output, (".png",))
-        refuse_source(output, slide)
-        check_output(output, overwrite=overwrite)
-        source = selection.select_region(opened)
-        scale = scale or choose_default_scale(source.mpp, model)
-        with show_preparation("loads the model"):
-            upscaler = load_upscaler(model, scale=scale, device=device, mpp=source.mpp, perception=perception)
-        upscaler = ConsistentUpscaler(upscaler) if consistency else upscaler
-        print_warnings((*source.warnings, *filter(None, [training_range_warning(upscaler, source.mpp)])))
-        with show_preparation("enlarges the region"):
-            save_png(draw_comparison(source, upscaler), output, overwrite=overwrite)
-        print_warnings(upscaler.warnings)
-        print_message(f"{output}: written, enlarged by {scale}")
-        if source.mpp and not reference_region(source, scale):
-            print_message(f"no truth beside it: the slide was not scanned at {source.mpp / scale:.4g} um/px")
+
+    def draw(slide: Path) -> bool:
+        item = items[slide]
+        picture = item.output
+        with open_slide(slide, item.mpp or mpp, estimate=True, series=series) as opened:
+            if not allow_derived:
+                refuse_derived(slide)
+            elif read_derived_metadata(slide):
+                print_warnings([DERIVED_WARNING])
+            check_suffix(picture, (".png",))
+            refuse_source(picture, slide)
+            check_output(picture, overwrite=overwrite)
+            source = selection.select_region(opened)
+            factor = scale or choose_default_scale(source.mpp, model)
+            with show_preparation("loads the model"):
+                upscaler = load_upscaler(model, scale=factor, device=device, mpp=source.mpp, perception=perception)
+            upscaler = ConsistentUpscaler(upscaler) if consistency else upscaler
+            print_warnings((*source.warnings, *filter(None, [training_range_warning(upscaler, source.mpp)])))
+            with show_preparation("enlarges the region"):
+                save_png(draw_comparison(source, upscaler), picture, overwrite=overwrite)
+            print_warnings(upscaler.warnings)
+            print_message(f"{picture}: written, enlarged by {factor}")
+            if source.mpp and not reference_region(source, factor):
+                print_message(f"no truth beside it: the slide was not scanned at {source.mpp / factor:.4g} um/px")
+        return True
+
+    check_each_file(list(items), draw)
+
+
+def plan_pictures(listed: SlideList, output: str) -> dict[Path, BatchItem]:
+    """Return each slide with its picture: the output, or for several slides `SLIDE.png` in that folder.
+
+    Raises `OutputError` if two slides would have one picture.
+    """
+    from wsisr.cli.batch import BatchItem, refuse_shared_outputs
+    from wsisr.files import translate_disk_errors
+
+    folder = Path(output)
+    is_folder = not listed.is_single or output.endswith(("/", os.sep)) or folder.is_dir() or not folder.suffix
+    items = {
+        entry.path: BatchItem(entry.path, folder / f"{entry.path.stem}.png" if is_folder else folder, entry.mpp)
+        for entry in listed.entries
+    }
+    refuse_shared_outputs(list(items.values()))
+    if is_folder:
+        with translate_disk_errors(folder):
+            folder.mkdir(exist_ok=True)
+    return items
