@@ -21,6 +21,12 @@ from wsisr.parallel.cpu import count_usable_cores
 from wsisr.upscaling.plan import UpscalePlan
 
 SAMPLE_COUNT = 4
+"""Samples of a slide; of one below `SMALL_PX`, one."""
+
+SMALL_PX = 1_000_000
+
+FIXED_S = 0.03
+"""Processor time of any run, however small, for files, folders and threads (`tests.bench cohort`)."""
 
 SAMPLED_SHARE = 1 / 50
 """Share of the pixels to come that goes through the network for the estimate."""
@@ -74,7 +80,7 @@ def estimate_run(plan: UpscalePlan, planning_s: float = 0.0) -> RunEstimate:
     on_gpu = plan.upscaler.info.on_gpu
     seconds = max(network_s, other_s) if on_gpu else network_s + other_s
     output_bytes = round(bytes_per_pixel * plan.output.size.pixel_count * PYRAMID_RATIO)
-    return RunEstimate(planning_s + seconds, output_bytes, 2 * output_bytes)
+    return RunEstimate(planning_s + FIXED_S + seconds, output_bytes, 2 * output_bytes)
 
 
 def _measure_network_pace(plan: UpscalePlan, boxes: list[Box]) -> float:
@@ -115,7 +121,7 @@ def _sample_boxes(plan: UpscalePlan) -> list[Box]:
     side = round((plan.network_pixel_count * SAMPLED_SHARE / SAMPLE_COUNT) ** 0.5)
     side = min(max(side, LEAST_SAMPLE_PX), LARGEST_SAMPLE_PX)
     width, height = min(side, size.width), min(side, size.height)
-    shares = np.linspace(0.2, 0.8, SAMPLE_COUNT)
+    shares = np.linspace(0.2, 0.8, SAMPLE_COUNT) if size.pixel_count >= SMALL_PX else (0.5,)
     corners = [(round(share * (size.width - width)), round(share * (size.height - height))) for share in shares]
     return [Box(left, top, left + width, top + height) for left, top in corners]
 
