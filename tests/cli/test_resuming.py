@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 import pytest
+import tifffile
 from PIL import Image, ImageCms
 from typer.testing import CliRunner, Result
 
@@ -15,6 +16,7 @@ from tests.support.samples import make_noise, write_tiff
 from wsisr.cli.app import app
 from wsisr.errors import OutputError
 from wsisr.imaging.geometry import Size
+from wsisr.writing import read_metadata
 
 BASE = {"--scale": "2", "--model": "bicubic", "--tile-px": "128"}
 
@@ -104,6 +106,28 @@ def test_a_run_that_goes_on_says_from_where_and_rates_only_itself(folder: Path) 
     fresh = run(folder, report | {"--overwrite": ""})
     assert "earlier run" not in fresh.stderr + fresh.stdout
     assert json.loads((folder / "run.json").read_bytes())["slides"][0]["finished_before"] == 0
+
+
+@pytest.mark.parametrize("loss", ["removed", "damaged"])
+def test_white_places_stay_in_report_and_exit_code_where_a_stopped_runs_log_is_lost(tmp_path: Path, loss: str) -> None:
+    slide = write_tiff(tmp_path / "slide.tif", make_noise(Size(500, 400)), tile=(128, 128), compression="zlib")
+    with tifffile.TiffFile(slide) as tiff:
+        offset = tiff.pages.first.dataoffsets[0]
+    content = bytearray(slide.read_bytes())
+    content[offset : offset + 1000] = bytes(1000)
+    slide.write_bytes(content)
+    options = {"--mpp": "0.5", "--on-error": "white", "--report": str(tmp_path / "run.json")}
+    with limit_file_size(400_000):
+        assert isinstance(run(tmp_path, options).exception, OutputError)
+    log = tmp_path / "out.tif.wsisr-part" / "diary"
+    assert b"hole" in log.read_bytes()
+    if loss == "removed":
+        log.unlink()
+    else:
+        log.write_bytes(log.read_bytes().replace(b"hole", b"HOLE"))
+    assert run(tmp_path, options).exit_code == 3
+    (row,) = json.loads((tmp_path / "run.json").read_bytes())["slides"]
+    assert row["unreadable"] == read_metadata(tmp_path / "out.tif")["unreadable"] != ""
 
 
 def test_a_run_that_was_stopped_before_its_last_step_says_so_too(folder: Path) -> None:

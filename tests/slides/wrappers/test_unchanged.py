@@ -9,6 +9,7 @@ import pytest
 
 from tests.slides.contract import SlideContract, SlideSample
 from tests.support.changes import SLIDE_CHANGES, SlideChange, find_largest_file
+from tests.support.dicom import write_dicom_level
 from tests.support.formats import write_leica
 from tests.support.samples import make_noise_levels, write_generic_pyramid, write_ome_zarr
 from wsisr.errors import SlideError
@@ -29,13 +30,18 @@ class TestUnchangedSlide(SlideContract):
         return SlideSample(lambda: UnchangedSlide(open_slide(path, mpp=0.5)), LEVELS)
 
 
-@pytest.fixture(params=["tifffile", "openslide", "zarr", "zarr in many files"])
+@pytest.fixture(params=["tifffile", "openslide", "dicom", "zarr", "zarr in many files"])
 def slide(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Slide]:
     match request.param:
         case "tifffile":
             path = write_generic_pyramid(tmp_path / "a.tif", LEVELS)
         case "openslide":
             path = write_leica(tmp_path / "a.scn", LEVELS)
+        case "dicom":
+            path = tmp_path / "study"
+            path.mkdir()
+            for number, pixels in enumerate(LEVELS):
+                write_dicom_level(path / f"{number}.dcm", pixels)
         case "zarr":
             path = write_ome_zarr(tmp_path / "a.zarr", LEVELS, "0.5")
         case _:
@@ -48,7 +54,8 @@ def slide(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Slide]:
 def test_a_slide_that_changes_is_an_error_of_one_line(slide: Slide, change: SlideChange) -> None:
     slide.read(BOX, 0)
     slide.check_unchanged()
-    change(find_largest_file(slide.info.path))
+    is_study = slide.info.vendor == "dicom"
+    change(find_largest_file(slide.info.path.parent if is_study else slide.info.path))
     with pytest.raises(SlideError, match=WORDS):
         slide.check_unchanged()
     for reading in (slide, FaultTolerantSlide(slide)) if slide.is_checked_per_read else ():
