@@ -144,3 +144,12 @@ def test_a_slide_is_done_though_its_log_is_lost(redirection: str, tmp_path: Path
     command = f"wsisr upscale {slide.name} --scale 2 --model bicubic -o o.tif {redirection}"
     assert run_in_shell(command, tmp_path) == (0, "")
     assert {path.name for path in tmp_path.iterdir()} == {"a.tif", "o.tif"}
+
+
+def test_scores_are_written_though_their_table_cannot_be_printed(tmp_path: Path) -> None:
+    slide = write_slide(tmp_path / "a.tif")
+    command = f"wsisr evaluate {slide.name} --scale 2 --model bicubic --json scores.json -q > /dev/full"
+    code, complaint = run_in_shell(command, tmp_path)
+    assert code == EXIT_FAILED
+    assert complaint.startswith("wsisr: error: the result could not be written to the standard output")
+    assert json.loads((tmp_path / "scores.json").read_bytes())["model"] == "bicubic"

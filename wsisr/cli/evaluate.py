@@ -155,12 +155,12 @@ def evaluate_command(
     steps = _evaluate_cases(cases, upscaler, sampling, rows)
     for _ in show_progress(relay_warnings(steps, upscaler.warnings), _format_pace, quiet=quiet):
         pass
+    if json_file:  # first: nobody may read the tables, or there may be no room for them
+        report = build_json_report(rows, probes, derive_case)
+        _write_scores(json_file, upscaler, report, overwrite=overwrite)
     summary = build_summary_table(rows, derive_case)
     stdout_console.print(build_score_table(rows, upscaler), summary, build_probe_table(probes))
     _print_sampling(rows, sampling.block_px * scale)
-    if json_file:
-        report = build_json_report(rows, probes, derive_case)
-        _write_scores(json_file, upscaler, report, overwrite=overwrite)
 
 
 def choose_filters(names: Sequence[KernelName] | None) -> list[FilterName]:

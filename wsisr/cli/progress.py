@@ -98,8 +98,8 @@ def create_progress_bars(*, redirect_stdout: bool = True, transient: bool = Fals
         SpinnerColumn("line"),  # turns although a first tile takes long
         TextColumn("{task.description:>10}", markup=False),
         BarColumn(),
-        TextColumn("{task.percentage:>3.0f}%"),
-        TextColumn("{task.fields[text]}"),
+        TextColumn("{task.percentage:>3.0f}%", markup=False),
+        TextColumn("{task.fields[text]}", markup=False),
         TimeRemainingColumn(),
     )
     return Bars(*columns, console=stderr_console, redirect_stdout=redirect_stdout, transient=transient)
