@@ -37,7 +37,7 @@ MAX_TIFF_SEGMENT_BYTES = 256 * MIB
 """Bytes that one compressed tile or strip may decode to."""
 
 MAX_CACHED_ROW_BYTES = 768 * MIB
-"""Bytes of the strips that a row of boxes touches, all of which are cached."""
+"""Bytes of the strips, or the blocks of a CZI, that a row of boxes touches and that are cached."""
 
 MAX_XML_CHARACTERS = 16 * MIB
 """Characters of OME-XML."""

@@ -33,6 +33,7 @@ from wsisr.imaging.geometry import Box, Size
 from wsisr.imaging.pixels import Rgb
 from wsisr.slides import open_slide
 from wsisr.slides.associated import read_associated_image
+from wsisr.slides.readers.czi import CACHE_BYTES, CziSlide, open_czi
 from wsisr.slides.scanner import identify_scanner, parse_scan_date
 
 LEVELS = make_noise_levels(Size(221, 180), Size(111, 90), Size(56, 45))
@@ -271,6 +272,17 @@ def test_a_damaged_container_is_one_line_that_says_what_is_wrong(
         open_slide(path)
     assert str(caught.value).startswith(f"{path}: ")
     assert "\n" not in str(caught.value)
+
+
+def test_a_row_of_boxes_decodes_each_block_once(tmp_path: Path) -> None:
+    blocks = [Block(np.full((600, 600, 3), 7, np.uint8), left, 0, codec=ZSTD) for left in range(0, 39000, 600)]
+    info, levels = open_czi(write_czi(tmp_path / "a.czi", blocks))
+    assert len(blocks) * 600 * 600 * 3 > CACHE_BYTES
+    with CziSlide(info, levels) as slide:
+        for top in (0, 300):
+            for left in range(0, info.size.width, 900):
+                slide.read(Box(left, top, left + 900, top + 300), 0)
+        assert slide._decode_cached.cache_info().misses == len(blocks)
 
 
 def test_a_slide_of_another_suffix_is_known_by_its_content(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from xml.etree import ElementTree
 import imagecodecs
 import numpy as np
 
-from wsisr.bounds import MAX_CZI_BLOCK_PX
+from wsisr.bounds import MAX_CACHED_ROW_BYTES, MAX_CZI_BLOCK_PX
 from wsisr.errors import SlideError
 from wsisr.imaging.geometry import Box, Size
 from wsisr.imaging.pixels import WHITE, Rgb
@@ -32,7 +32,11 @@ from wsisr.slides.series import ImageSeries, choose_series, describe_default_cho
 from wsisr.slides.slide import Level, Slide, SlideInfo, make_read_error, read_on_white
 
 CACHE_BYTES = 64 * 2**20
-"""Decoded blocks cached per slide, as neighbouring boxes touch the same ones; never fewer than are decoded at once."""
+"""Decoded blocks cached per slide, as neighbouring boxes touch the same ones; more where a row of boxes does."""
+
+_ROW_PX = 1024
+"""Height of a row of boxes whose blocks are cached for the next row: of cameras' large images each would otherwise be
+decoded several times. They stay within `MAX_CACHED_ROW_BYTES`."""
 
 _MAX_JPEG_XR_TAGS = 64
 """Tags in the header of a JPEG XR; cameras write a dozen."""
@@ -50,7 +54,9 @@ class CziSlide(Slide):
         self._info, self._levels = info, levels
         largest = max(block.stored.pixel_count for level in levels for block in level.blocks) * 3
         self._threads = max(1, min(MAX_THREADS, DECODING_BYTES // largest))
-        self._decode_cached = lru_cache(maxsize=max(self._threads, CACHE_BYTES // largest))(self._decode)
+        row_blocks = max(level.count_blocks_in_row(_ROW_PX) for level in levels)
+        cached = max(self._threads, CACHE_BYTES // largest, min(row_blocks, MAX_CACHED_ROW_BYTES // largest))
+        self._decode_cached = lru_cache(maxsize=cached)(self._decode)
         self._team = ThreadTeam(self._threads, "wsisr-decode")
         self._file = CziFile(info.path)
 

@@ -57,6 +57,11 @@ class CziLevel:
         touches = (left < box.right) & (right > box.left) & (top < box.bottom) & (bottom > box.top)
         return [int(index) for index in np.flatnonzero(touches)]
 
+    def count_blocks_in_row(self, height: int) -> int:
+        """Return how many blocks a box of that height touches that goes across the middle of the level."""
+        top = max(0, self.size.height // 2 - height // 2)
+        return len(self.find_blocks(Box(0, top, self.size.width, top + height)))
+
     def get_place(self, index: int) -> Box:
         return Box(*map(int, self.places[index]))
 
