@@ -5,6 +5,7 @@ A DICOM slide tells it; for slides of other formats a stand-in of empty fields a
 
 from __future__ import annotations
 
+import re
 import struct
 import warnings
 from collections.abc import Iterable, Iterator
@@ -28,8 +29,10 @@ _MAX_HEADER_BYTES = 2**25
 
 _FIRST_FUNCTIONAL_GROUP = 0x52009229
 
+_MAX_CODE_LENGTH, _MAX_NUMBER = 16, 1e9
+
 _HEADER_ERRORS = (
-    *(InvalidDicomError, EOFError, ValueError, TypeError, LookupError, AttributeError),
+    *(InvalidDicomError, OSError, EOFError, ValueError, TypeError, LookupError, AttributeError),
     *(ArithmeticError, RuntimeError, BytesLengthException, struct.error, MemoryError),
 )
 """Errors that pydicom raises for damaged headers."""
@@ -118,9 +121,9 @@ def read_dicom_context(info: SlideInfo, level: int) -> DicomContext:
 
 
 def _make_context(path: Path, instances: tuple[str, ...]) -> DicomContext:
+    with path.open("rb") as file:
+        head = BytesIO(file.read(_MAX_HEADER_BYTES))
     try:
-        with path.open("rb") as file:
-            head = BytesIO(file.read(_MAX_HEADER_BYTES))
         header: Dataset = read_partial(head, stop_when=lambda tag, *_: tag >= _FIRST_FUNCTIONAL_GROUP)
         header.decode()
         optical_paths = header.get("OpticalPathSequence") or [Dataset()]
@@ -130,8 +133,8 @@ def _make_context(path: Path, instances: tuple[str, ...]) -> DicomContext:
             shared=_pick_elements(header, [*_list_patient_keywords(header), *_CARRIED]),
             equipment=_pick_elements(header, _EQUIPMENT),
             optical_path=_drop_profile(optical_paths[0]),
-            series=str(header.get("SeriesInstanceUID", "")),
-            instances=instances,
+            series=_require_uid(str(header.get("SeriesInstanceUID", ""))),
+            instances=tuple(map(_require_uid, instances)),
         )
     except _HEADER_ERRORS as error:
         raise SlideError(f"{path}: its header is damaged ({describe_error(error)}); copy the slide again") from error
@@ -152,17 +155,36 @@ def _read_position(header: Dataset) -> GlassPosition:
     position = GlassPosition()
     origins, orientation = header.get("TotalPixelMatrixOriginSequence"), header.get("ImageOrientationSlide")
     if orientation is not None and len(orientation) == len(position.orientation):
-        position = replace(position, orientation=tuple(map(float, orientation)))
+        position = replace(position, orientation=tuple(map(_parse_finite, orientation)))
     if not origins or "XOffsetInSlideCoordinateSystem" not in origins[0]:
         return position
-    x_mm, y_mm = (float(origins[0][f"{axis}OffsetInSlideCoordinateSystem"].value) for axis in "XY")
+    x_mm, y_mm = (_parse_finite(origins[0][f"{axis}OffsetInSlideCoordinateSystem"].value) for axis in "XY")
     z_um = origins[0].get("ZOffsetInSlideCoordinateSystem")
-    return replace(position, x_mm=x_mm, y_mm=y_mm, z_um=None if z_um is None else float(z_um))
+    return replace(position, x_mm=x_mm, y_mm=y_mm, z_um=None if z_um is None else _parse_finite(z_um))
 
 
 def _list_compressions(header: Dataset) -> Iterator[LossyCompression]:
     methods, ratios = (_list_values(header.get(f"LossyImageCompression{name}")) for name in ("Method", "Ratio"))
-    return (LossyCompression(str(method), float(ratio)) for method, ratio in zip(methods, ratios, strict=False))
+    pairs = zip(methods, ratios, strict=False)
+    return (LossyCompression(_clean_code(str(method)), _parse_finite(ratio)) for method, ratio in pairs)
+
+
+def _clean_code(text: str) -> str:
+    """Return a text with the characters and the length that a defined term may have."""
+    return re.sub("[^A-Z0-9_ ]", "_", text.upper())[:_MAX_CODE_LENGTH]
+
+
+def _parse_finite(value: Any) -> float:
+    number = float(value)
+    if not abs(number) < _MAX_NUMBER:
+        raise ValueError(f"{number:g} is no length, direction or ratio")
+    return number
+
+
+def _require_uid(text: str) -> str:
+    if not re.fullmatch(r"[0-9.]{1,64}", text):
+        raise ValueError("a UID of other characters than digits and dots")
+    return text
 
 
 def _list_values(value: Any) -> list[Any]:

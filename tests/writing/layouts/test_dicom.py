@@ -15,7 +15,7 @@ import openslide
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pydicom import Dataset, dcmread
+from pydicom import Dataset, config, dcmread
 from pydicom.encaps import generate_frames
 from typer.testing import CliRunner
 from wsidicom import WsiDicom
@@ -345,6 +345,28 @@ def test_the_attributes_of_a_dicom_slide_are_carried_over(source: Path, carried:
     assert derived.ContributingEquipmentSequence[0].Manufacturer == "Hamamatsu"
     assert derived.LossyImageCompressionMethod == ["ISO_10918_1"] * 2
     assert derived.LossyImageCompressionRatio[0] == 7.5
+
+
+def test_what_a_slide_states_wrongly_is_written_without_a_warning_or_refused_in_one_line(
+    source: Path, tmp_path: Path
+) -> None:
+    options: dict[str, Any] = {"scale": 2, "model": "bicubic", "region": (20, 40, 64, 64)}
+    folder = shutil.copytree(source, tmp_path / "slide")
+    with config.disable_value_validation():
+        for path in folder.iterdir():
+            dataset = dcmread(path)
+            dataset.LossyImageCompressionMethod, dataset.AcquisitionDateTime = "jpeg\x1b[31m", "20201391"
+            dataset.save_as(path)
+    upscale_slide(folder, output=tmp_path / "a.dcm", **options)
+    instance = dcmread(tmp_path / "a.dcm" / "level-0.dcm")
+    assert instance.LossyImageCompressionMethod[0] == "JPEG__31M"
+    assert instance.ContentDate == "19700101"
+    for path in folder.iterdir():
+        content = path.read_bytes()
+        path.write_bytes(content.replace(b"\x2a\x07DS\x02\x0011", b"\x2a\x07DS\x02\x00na"))
+    with pytest.raises(SlideError, match="its header is damaged") as error:
+        upscale_slide(folder, output=tmp_path / "b.dcm", **options)
+    assert "\n" not in str(error.value)
 
 
 def test_the_region_lies_where_it_does_on_the_glass(carried: Path) -> None:

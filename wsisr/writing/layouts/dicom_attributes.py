@@ -6,6 +6,8 @@ The equipment is the program that made the image; the scanner is a contributing 
 from __future__ import annotations
 
 import re
+from contextlib import suppress
+from datetime import datetime
 
 from pydicom import Dataset
 from pydicom.sr.codedict import codes
@@ -109,9 +111,11 @@ def _build_acquisition(spec: PyramidSpec) -> Dataset:
 
 def _build_content_time(acquisition: str) -> Dataset:
     """Return the time of the content: that of the scan, for with that of its making no result would equal another."""
-    time = re.match(r"(\d{8})(\d{6})?", acquisition) or re.match(r"(\d{8})(\d{6})", _UNKNOWN_TIME)
-    assert time
-    return make_dataset(ContentDate=time[1], ContentTime=time[2] or "000000")
+    for text, form in ((acquisition[:14], "%Y%m%d%H%M%S"), (acquisition[:8], "%Y%m%d")):
+        with suppress(ValueError):
+            time = datetime.strptime(text, form)
+            return make_dataset(ContentDate=f"{time:%Y%m%d}", ContentTime=f"{time:%H%M%S}")
+    return make_dataset(ContentDate=_UNKNOWN_TIME[:8], ContentTime=_UNKNOWN_TIME[8:])
 
 
 def _build_series(draft: InstanceDraft) -> Dataset:
