@@ -76,7 +76,7 @@ def test_help_loads_no_heavy_library() -> None:
     ("arguments", "heavy"),
     [
         ("upscale SLIDE --scale 2 -o OUT.tif", "torch"),
-        ("preview SLIDE --region 0,0,64,64 -o OUT.png", "numpy"),
+        ("preview SLIDE --region 0,0,64,64 -o OUT.png", "torch"),
         ("evaluate SLIDE --scale 2", "numpy"),
         ("train SLIDE -o OUT", "torch"),
         ("build-dataset simulated SLIDE -o OUT", "numpy"),
