@@ -134,11 +134,13 @@ def _plan_batch(run: BatchRun, request: UpscaleRequest, options: RunOptions) -> 
         row = plan(item._replace(output=stand_in), frontend=TerminalFrontend(stop))
         return row | {"output": str(item.output)}
 
-    with catch_stop_signals(end_message=INTERRUPTED_MESSAGE) as stop:
-        batch.run_batch(run, plan_slide, stop)
-    disk = options.folder or run.items[0].output.parent if run.items else Path()
-    print_table(build_plan_table(run.rows))
-    print_message(describe_plan_disk(run.rows, disk if disk.is_dir() else disk.parent))
+    try:
+        with catch_stop_signals(end_message=INTERRUPTED_MESSAGE) as stop:
+            batch.run_batch(run, plan_slide, stop)
+    finally:  # also after Ctrl-C
+        print_table(build_plan_table([row for row in run.rows if row["state"] != "stopped"]))
+    folder = options.folder or (run.items[0].output.parent if run.items else Path())
+    print_message(describe_plan_disk(run.rows, folder if folder.is_dir() else folder.parent))
     _exit_with(batch.find_exit_code(run.rows))
 
 
