@@ -99,13 +99,15 @@ class BatchRun:
         self.report.try_write(self.rows, EXIT_INTERRUPTED)
 
     def _describe_rest(self) -> str:
-        """Return how long the slides that are left will take, by the bytes that the finished ones have."""
-        left = self.pending
-        done_bytes = sum(self._slide_bytes[number] for number in self._measured)
-        if not left or not done_bytes:
+        """Return how long the slides that are left will take, by the bytes of those that this run has made."""
+        left, made = self.pending, [number for number in self._measured if "seconds" in self._rows[number]]
+        made_bytes = sum(self._slide_bytes[number] for number in made)
+        if not left or not made_bytes:
             return ""
+        # Slides beside each other take less than the sum of their times; of one at a time, loading is no part.
+        worked = sum(self._rows[number]["seconds"] for number in made)
         left_bytes = sum(self._slide_bytes[number] for number in left)
-        seconds = (time.monotonic() - self._began) / done_bytes * left_bytes
+        seconds = min(time.monotonic() - self._began, worked) / made_bytes * left_bytes
         return f"; {format_count(len(left), 'slide')} left, about {format_duration(seconds)}"
 
 

@@ -21,9 +21,6 @@ from wsisr.parallel.cpu import count_usable_cores
 from wsisr.upscaling.plan import UpscalePlan
 
 SAMPLE_COUNT = 4
-"""Samples of a slide; of one below `SMALL_PX`, one."""
-
-SMALL_PX = 1_000_000
 
 FIXED_S = 0.03
 """Processor time of any run, however small, for files, folders and threads (`tests.bench cohort`)."""
@@ -32,7 +29,7 @@ SAMPLED_SHARE = 1 / 50
 """Share of the pixels to come that goes through the network for the estimate."""
 
 LEAST_SAMPLE_PX, LARGEST_SAMPLE_PX = 64, 512
-"""Side of a sample, in input px."""
+"""Side of a sample for the network, in input px; those for reading and encoding are a stored tile."""
 
 PYRAMID_RATIO = 4 / 3
 """Pixels of a whole pyramid per pixel of its level 0."""
@@ -68,9 +65,8 @@ _network_paces: dict[UpscalerInfo, float] = {}
 
 def estimate_run(plan: UpscalePlan, planning_s: float = 0.0) -> RunEstimate:
     """Enlarge a few samples and time them; `planning_s` is what the run will take before its first tile."""
-    boxes = _sample_boxes(plan)
-    network_pace = _measure_network_pace(plan, boxes)
-    samples = [_measure_sample(plan, box) for box in boxes]
+    network_pace = _measure_network_pace(plan)
+    samples = [_measure_sample(plan, box) for box in _sample_boxes(plan, -(-plan.output.tile_px // plan.scale))]
     read_s, encode_s, bytes_per_pixel = (
         float(np.mean([getattr(sample, name) for sample in samples])) for name in ("read_s", "encode_s", "output_bytes")
     )
@@ -83,10 +79,12 @@ def estimate_run(plan: UpscalePlan, planning_s: float = 0.0) -> RunEstimate:
     return RunEstimate(planning_s + FIXED_S + seconds, output_bytes, 2 * output_bytes)
 
 
-def _measure_network_pace(plan: UpscalePlan, boxes: list[Box]) -> float:
+def _measure_network_pace(plan: UpscalePlan) -> float:
     """Return the seconds that an input pixel takes in the network; the first call is not counted, but warms it up."""
     upscaler = plan.upscaler
     if upscaler.info not in _network_paces:
+        side = round((plan.network_pixel_count * SAMPLED_SHARE / SAMPLE_COUNT) ** 0.5)
+        boxes = _sample_boxes(plan, min(max(side, LEAST_SAMPLE_PX), LARGEST_SAMPLE_PX))
         pixels = [plan.region.read(box)[None] for box in boxes]
         upscaler(pixels[0])
         seconds = [_measure(partial(upscaler, image), upscaler) / image[0, ..., 0].size for image in pixels]
@@ -115,13 +113,11 @@ def _measure_sample(plan: UpscalePlan, box: Box) -> _Sample:
     return _Sample(read_s / box.size.pixel_count, encode_s / side**2 * plan.scale**2, bytes_per_pixel)
 
 
-def _sample_boxes(plan: UpscalePlan) -> list[Box]:
+def _sample_boxes(plan: UpscalePlan, side: int) -> list[Box]:
     """Return boxes in input px, evenly spaced on the diagonal."""
     size = plan.region.size
-    side = round((plan.network_pixel_count * SAMPLED_SHARE / SAMPLE_COUNT) ** 0.5)
-    side = min(max(side, LEAST_SAMPLE_PX), LARGEST_SAMPLE_PX)
     width, height = min(side, size.width), min(side, size.height)
-    shares = np.linspace(0.2, 0.8, SAMPLE_COUNT) if size.pixel_count >= SMALL_PX else (0.5,)
+    shares = np.linspace(0.2, 0.8, SAMPLE_COUNT)
     corners = [(round(share * (size.width - width)), round(share * (size.height - height))) for share in shares]
     return [Box(left, top, left + width, top + height) for left, top in corners]
 
