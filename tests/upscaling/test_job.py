@@ -169,7 +169,8 @@ def test_both_name_the_output_alike(slide: Path) -> None:
 
 def test_command_and_library_have_the_same_options_and_defaults() -> None:
     of_command = {name: option.default for name, option in inspect.signature(upscale_command).parameters.items()}
-    of_command["verify"] = not of_command.pop("no_verify")
+    for name in ("verify", "guard"):
+        of_command[name] = not of_command.pop(f"no_{name}")
     for name in (
         "context",
         "slides",

@@ -14,6 +14,7 @@ from wsisr.cli.options import (
     AllowDerivedOption,
     ConsistencyOption,
     DeviceOption,
+    NoGuardOption,
     QuietOption,
     SeriesOption,
     flag,
@@ -104,6 +105,7 @@ def evaluate_command(
     ] = 64_000_000,
     device: DeviceOption = "auto",
     consistency: ConsistencyOption = False,
+    no_guard: NoGuardOption = False,
     json_file: Annotated[
         Path | None, typer.Option("--json", metavar="FILE.json", help="Write the scores as JSON, too.")
     ] = None,
@@ -123,7 +125,7 @@ def evaluate_command(
     from wsisr.dataset.recipe import Recipe
     from wsisr.evaluation import Sampling, build_json_report, list_inputs, measure_flat_images
     from wsisr.files import check_output, check_suffix
-    from wsisr.models.back_projection import ConsistentUpscaler
+    from wsisr.models.corrections import add_corrections
     from wsisr.models.loading import load_upscaler
     from wsisr.upscaling.provenance import refuse_derived
 
@@ -148,7 +150,7 @@ def evaluate_command(
         cases.sort(key=lambda case: listed.entries.index(case.slide))
     with show_preparation("loads the model", quiet=quiet):
         upscaler = load_upscaler(model, scale=scale, device=device)
-        upscaler = ConsistentUpscaler(upscaler) if consistency else upscaler
+        upscaler = add_corrections(upscaler, guard=not no_guard, consistency=consistency)
         probes = measure_flat_images(upscaler, list_inputs(kernels, quality, as_stored=as_stored))
     rows: list[ScoreRow] = []
     sampling = Sampling(limit_px=limit_px)

@@ -105,6 +105,15 @@ ConsistencyOption: TypeAlias = Annotated[
     ),
 ]
 
+NoGuardOption: TypeAlias = Annotated[
+    bool,
+    flag(
+        "--no-guard",
+        "Show the network's pixels even where they contradict the slide; without it, bicubic is shown there.",
+        MODEL,
+    ),
+]
+
 QuietOption: TypeAlias = Annotated[
     bool, typer.Option("--quiet", "-q", metavar="", help="Print only warnings and errors.")
 ]

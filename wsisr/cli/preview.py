@@ -15,6 +15,7 @@ from wsisr.cli.options import (
     DeviceOption,
     LevelOption,
     MppOption,
+    NoGuardOption,
     PerceptionOption,
     SeriesOption,
     SourceMppOption,
@@ -49,6 +50,7 @@ def preview_command(
     device: DeviceOption = "auto",
     perception: PerceptionOption = 0.0,
     consistency: ConsistencyOption = False,
+    no_guard: NoGuardOption = False,
     allow_derived: AllowDerivedOption = False,
     overwrite: Annotated[bool, flag("--overwrite", "Replace a picture that exists.")] = False,
 ) -> None:
@@ -62,8 +64,8 @@ def preview_command(
     for item in items.values():
         print_first_line(f"{item.slide}: the picture is to be {item.output}", item.slide)
     from wsisr.files import check_output, check_suffix, refuse_source
-    from wsisr.models.back_projection import ConsistentUpscaler
     from wsisr.models.catalog import choose_default_scale
+    from wsisr.models.corrections import add_corrections
     from wsisr.models.loading import load_upscaler
     from wsisr.slides import open_slide
     from wsisr.upscaling.plan import training_range_warning
@@ -90,7 +92,7 @@ def preview_command(
             factor = scale or choose_default_scale(source.mpp, model)
             with show_preparation("loads the model"):
                 upscaler = load_upscaler(model, scale=factor, device=device, mpp=source.mpp, perception=perception)
-            upscaler = ConsistentUpscaler(upscaler) if consistency else upscaler
+            upscaler = add_corrections(upscaler, guard=not no_guard, consistency=consistency)
             print_warnings((*source.warnings, *filter(None, [training_range_warning(upscaler, source.mpp)])))
             with show_preparation("enlarges the region"):
                 save_png(draw_comparison(source, upscaler), picture, overwrite=overwrite)

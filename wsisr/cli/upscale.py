@@ -22,6 +22,7 @@ from wsisr.cli.options import (
     DeviceOption,
     LevelOption,
     MppOption,
+    NoGuardOption,
     PerceptionOption,
     SeriesOption,
     SourceMppOption,
@@ -111,6 +112,7 @@ def upscale_command(
     ] = "auto",
     perception: PerceptionOption = 0.0,
     consistency: ConsistencyOption = False,
+    no_guard: NoGuardOption = False,
     tile_px: Annotated[
         int | None,
         typer.Option(
@@ -335,6 +337,7 @@ def upscale_command(
             precision=precision,
             perception=perception,
             consistency=consistency,
+            guard=not no_guard,
             tile_px=tile_px,
             overlap_px=overlap_px,
             batch=batch,

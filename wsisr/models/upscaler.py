@@ -56,6 +56,8 @@ class UpscalerInfo:
     cell_px: int = 1
     """Side of the squares of input pixels that are computed together. Where tiles begin on multiples of it, counted
     from the image's corner, no pixel depends on the tiles."""
+    is_guarded: bool = False
+    """Whether bicubic is shown where the network contradicts its input; see `wsisr.models.guard`."""
 
     def __str__(self) -> str:
         """Return the name and, if weights were blended, with which and how far."""

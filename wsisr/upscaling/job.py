@@ -17,7 +17,7 @@ from PIL import Image
 from wsisr.errors import OutputError
 from wsisr.files import count_file_bytes, refuse_source
 from wsisr.imaging.geometry import Size
-from wsisr.models.back_projection import ConsistentUpscaler
+from wsisr.models.corrections import add_corrections
 from wsisr.models.magnification import MagnificationClassifier
 from wsisr.models.upscaler import Unchanged, Upscaler
 from wsisr.progress import Progress
@@ -182,7 +182,7 @@ def _load_upscaler(request: UpscaleRequest, scale_plan: ScalePlan, models: Model
         mpp=scale_plan.region.mpp,
         perception=request.perception,
     )
-    return ConsistentUpscaler(upscaler) if request.consistency else upscaler
+    return add_corrections(upscaler, guard=request.guard, consistency=request.consistency)
 
 
 def _find_background(request: UpscaleRequest, slide: Slide, *, needs_network: bool) -> BackgroundOptions:

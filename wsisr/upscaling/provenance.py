@@ -16,6 +16,9 @@ from wsisr.slides.unreadable import UnreadableRegion, describe_unreadable_region
 from wsisr.version import __version__
 from wsisr.writing import Codec, read_metadata
 
+GUARD_DESCRIPTION = "bicubic where the network contradicts its input"
+"""What a result records of the guard; files hold it."""
+
 SOURCE_KEY = "source sha256"
 """Key of the slide's digest, which is known once all of the slide has been read."""
 
@@ -51,6 +54,7 @@ def provenance_metadata(region: SlideRegion, upscaler: Upscaler, codec: Codec, *
         **region.build_metadata(),
         **identify_scanner(slide.vendor, slide.properties),
         **({"perception": f"{blend}, sha256 {blend.sha256}"} if blend else {}),
+        **({"guard": GUARD_DESCRIPTION} if info.is_guarded else {}),
     } | ({"scan date": date} if date else {})
 
 

@@ -59,6 +59,8 @@ class UpscaleRequest:
     """0 for least error, up to 1 for crisp, by the model's GAN variant."""
     consistency: bool = False
     """Correct the result until its area mean is the input, noise and compression included."""
+    guard: bool = True
+    """Show bicubic where the network contradicts what the slide shows."""
     tile_px: int | None = None
     """Input px that a tile completes, along one axis; what memory allows by default."""
     overlap_px: int | None = None
