@@ -3,7 +3,7 @@
 On input unlike its training a network can drop pale structures, shift a colour or draw a pattern that is not there.
 The input itself tells: averaged back to the input's pixels, an enlargement must show what the input shows. Only what is
 wider than a few pixels is compared, so that noise and compression may be taken off. Limits and windows are this
-project's choice, by measurement (`python -m tests.bench guard`).
+project's choice, by measurement (`wsisr evaluate --densities`, with and without `--no-guard`).
 """
 
 from __future__ import annotations
