@@ -217,11 +217,27 @@ def test_exit_codes_are_listed_by_help_and_explained_in_the_docs() -> None:
         assert f"| {code} |" in page
 
 
-def test_completion_knows_the_commands() -> None:
-    environment = os.environ | {"_WSISR_COMPLETE": "complete_bash", "COMP_WORDS": "wsisr ver", "COMP_CWORD": "1"}
-    command = [sys.executable, "-m", "wsisr"]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    assert done.stdout.split() == ["verify"]
+@pytest.mark.parametrize(
+    ("typed", "proposed"),
+    [
+        ("wsisr ver", ["verify"]),
+        ("wsisr upscale --code", ["--codec"]),
+        ("wsisr upscale --icc ", ["keep", "srgb"]),
+        ("wsisr upscale --tissue ", ["auto", "none"]),
+        ("wsisr evaluate --kernel a", ["area"]),
+        ("wsisr preview --model mmsrnet-x2", ["mmsrnet-x2", "mmsrnet-x2-gan"]),
+    ],
+)
+def test_completion_knows_commands_options_and_values(
+    typed: str, proposed: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = typed.split(" ")
+    monkeypatch.setenv("_WSISR_COMPLETE", "complete_bash")
+    monkeypatch.setenv("COMP_WORDS", typed)
+    monkeypatch.setenv("COMP_CWORD", str(len(words) - 1))
+    with pytest.raises(SystemExit):
+        app(prog_name="wsisr")
+    assert sorted(capsys.readouterr().out.split()) == proposed
 
 
 def test_models_as_json_hold_what_the_table_shows() -> None:

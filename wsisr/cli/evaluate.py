@@ -17,7 +17,9 @@ from wsisr.cli.options import (
     NoGuardOption,
     QuietOption,
     SeriesOption,
+    choice_option,
     flag,
+    model_option,
     slide_argument,
 )
 from wsisr.cli.score_tables import build_probe_table, build_score_table, build_summary_table
@@ -53,10 +55,10 @@ class EvaluationCase(NamedTuple):
 
 def evaluate_command(
     slides: Annotated[list[Path], slide_argument(SLIDES_HELP, metavar="SLIDE")],
-    scale: Annotated[int, typer.Option(metavar="2|4", help="Enlarge 2 or 4 times along each axis.")],
+    scale: Annotated[int, choice_option("2|4", help="Enlarge 2 or 4 times along each axis.")],
     model: Annotated[
         str | None,
-        typer.Option(metavar="NAME|FILE", help="Model, weights file, bicubic or lanczos. By default the shipped one."),
+        model_option("Model, weights file, bicubic or lanczos. By default the shipped one."),
     ] = None,
     level: Annotated[
         list[int] | None, typer.Option(metavar="N", help="Level that is the truth; may be repeated. By default 0.")
@@ -65,8 +67,8 @@ def evaluate_command(
     series: SeriesOption = None,
     kernel: Annotated[
         list[KernelName] | None,
-        typer.Option(
-            metavar="area|bicubic|lanczos",
+        choice_option(
+            "area|bicubic|lanczos",
             help="Filter that makes further inputs; may be repeated. By default area and bicubic.",
         ),
     ] = None,

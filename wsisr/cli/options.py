@@ -35,6 +35,28 @@ def flag(name: str, help_text: str, panel: str | None = None) -> Any:
     return typer.Option(name, help=help_text, metavar="", rich_help_panel=panel)
 
 
+def choice_option(choices: str, **settings: Any) -> Any:
+    """An option with a few values, `keep|srgb`, which help shows and the shell completes; capitals are placeholders."""
+    words = [word for word in choices.split("|") if not word.startswith(("FILE", "N"))]
+
+    def complete(incomplete: str) -> list[str]:
+        return [word for word in words if word.startswith(incomplete)]
+
+    return typer.Option(metavar=choices, autocompletion=complete, **settings)
+
+
+def model_option(help_text: str) -> Any:
+    """An option for a model, whose names the shell completes."""
+    return typer.Option(metavar="NAME|FILE", autocompletion=complete_model, help=help_text)
+
+
+def complete_model(incomplete: str) -> list[str]:
+    """Return the names of models that begin so."""
+    from wsisr.models.catalog import list_model_names
+
+    return [name for name in list_model_names() if name.startswith(incomplete)]
+
+
 SeriesOption: TypeAlias = Annotated[
     int | None,
     typer.Option(
@@ -71,8 +93,8 @@ SourceMppOption: TypeAlias = Annotated[
 
 DeviceOption: TypeAlias = Annotated[
     str,
-    typer.Option(
-        metavar="auto|cpu|cuda",
+    choice_option(
+        "auto|cpu|cuda",
         show_default=False,
         help="auto is a GPU, else the CPU; cuda:1 and tensorrt (for ONNX) work, too.",
     ),
@@ -80,8 +102,8 @@ DeviceOption: TypeAlias = Annotated[
 
 TrainDeviceOption: TypeAlias = Annotated[
     str,
-    typer.Option(
-        metavar="auto|cpu|cuda", show_default=False, help="auto is a GPU, else the CPU; cuda:1 is one of several GPUs."
+    choice_option(
+        "auto|cpu|cuda", show_default=False, help="auto is a GPU, else the CPU; cuda:1 is one of several GPUs."
     ),
 ]
 

@@ -10,7 +10,7 @@ import typer
 
 from wsisr.cli.console import stdout_console
 from wsisr.cli.datasets import DatasetOutputOption, build_pairs_table
-from wsisr.cli.options import QuietOption, flag
+from wsisr.cli.options import QuietOption, choice_option, flag
 
 if TYPE_CHECKING:
     from wsisr.progress import Progress
@@ -31,8 +31,8 @@ def pack_command(
     limit_mb: Annotated[float, typer.Option(metavar="MB", help="Most that all files take together.", min=0)] = 45.0,
     codec: Annotated[
         PackCodec,
-        typer.Option(
-            metavar="jpeg|webp|png|raw",
+        choice_option(
+            "jpeg|webp|png|raw",
             help="jpeg, of quality 95, fits the most patches; webp, png and raw are lossless.",
         ),
     ] = PackCodec.jpeg,

@@ -19,7 +19,9 @@ from wsisr.cli.options import (
     PerceptionOption,
     SeriesOption,
     SourceMppOption,
+    choice_option,
     flag,
+    model_option,
     slide_argument,
 )
 from wsisr.cli.selection import check_device_option, parse_numbers, report_as_usage_error
@@ -38,15 +40,13 @@ def preview_command(
     ],
     scale: Annotated[
         int | None,
-        typer.Option(metavar="2|4", help="Enlarge 2 or 4 times. By default what fits the pixel size."),
+        choice_option("2|4", help="Enlarge 2 or 4 times. By default what fits the pixel size."),
     ] = None,
     series: SeriesOption = None,
     level: LevelOption = None,
     source_mpp: SourceMppOption = None,
     mpp: MppOption = None,
-    model: Annotated[
-        str | None, typer.Option(metavar="NAME|FILE", help="Model; by default the best that fits.")
-    ] = None,
+    model: Annotated[str | None, model_option("Model; by default the best that fits.")] = None,
     device: DeviceOption = "auto",
     perception: PerceptionOption = 0.0,
     consistency: ConsistencyOption = False,

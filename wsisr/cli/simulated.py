@@ -22,7 +22,7 @@ from wsisr.cli.datasets import (
     print_dataset_summary,
     require_existing,
 )
-from wsisr.cli.options import AllowDerivedOption, QuietOption
+from wsisr.cli.options import AllowDerivedOption, QuietOption, choice_option
 from wsisr.cli.slide_words import list_given_slides
 
 
@@ -31,13 +31,13 @@ def build_simulated_pairs(
     output: DatasetOutputOption,
     degradation: Annotated[
         str,
-        typer.Option(
-            metavar="capture|scan|archive|FILE.toml",
+        choice_option(
+            "capture|scan|archive|FILE.toml",
             help="Blur, noise, sharpening and JPEG to simulate. By default those of a weaker objective, capture.",
         ),
     ] = "capture",
     scale: Annotated[
-        list[int] | None, typer.Option(metavar="2|4|8", help="Scale; may be repeated. By default 2 and 4.")
+        list[int] | None, choice_option("2|4|8", help="Scale; may be repeated. By default 2 and 4.")
     ] = None,
     seed: Annotated[int, typer.Option(metavar="N", help="Seed of the random numbers.", min=0)] = 0,
     validation: ValidationOption = None,

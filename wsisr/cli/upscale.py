@@ -26,7 +26,9 @@ from wsisr.cli.options import (
     PerceptionOption,
     SeriesOption,
     SourceMppOption,
+    choice_option,
     flag,
+    model_option,
     slide_argument,
 )
 from wsisr.cli.resources import check_jobs_option
@@ -40,7 +42,7 @@ from wsisr.errors import OptionError
 def upscale_command(
     context: typer.Context,
     slides: Annotated[list[Path] | None, slide_argument(SLIDES_HELP, metavar="SLIDE")] = None,
-    scale: Annotated[int | None, typer.Option(metavar="2|4", help="Enlarge 2 or 4 times along each axis.")] = None,
+    scale: Annotated[int | None, choice_option("2|4", help="Enlarge 2 or 4 times along each axis.")] = None,
     target_mpp: Annotated[
         float | None, typer.Option(metavar=UM_PER_PX, help="Or to this pixel size (0.25 is 40x).")
     ] = None,
@@ -55,14 +57,12 @@ def upscale_command(
     ] = None,
     region: Annotated[str | None, typer.Option(metavar=BOX, help="Only this box, in px of level 0.")] = None,
     mpp: MppOption = None,
-    model: Annotated[
-        str | None, typer.Option(metavar="NAME|FILE", help="Model; by default one trained on this pixel size.")
-    ] = None,
+    model: Annotated[str | None, model_option("Model; by default one trained on this pixel size.")] = None,
     device: DeviceOption = "auto",
     tissue: Annotated[
         str,
-        typer.Option(
-            metavar="auto|none|FILE",
+        choice_option(
+            "auto|none|FILE",
             show_default=False,
             help="Use the network on tissue, everywhere (none), or inside a mask or GeoJSON.",
         ),
@@ -72,16 +72,16 @@ def upscale_command(
     series: SeriesOption = None,
     icc: Annotated[
         str,
-        typer.Option(
-            metavar="keep|srgb",
+        choice_option(
+            "keep|srgb",
             rich_help_panel=INPUT,
             help="Keep the slide's colours and embed its profile, or convert the colours to sRGB.",
         ),
     ] = "keep",
     on_error: Annotated[
         str,
-        typer.Option(
-            metavar="stop|white",
+        choice_option(
+            "stop|white",
             rich_help_panel=INPUT,
             help="If part of a slide cannot be decoded, stop, or fill it with white and exit with code 3.",
         ),
@@ -104,8 +104,8 @@ def upscale_command(
     ] = False,
     precision: Annotated[
         str,
-        typer.Option(
-            metavar="auto|bf16|fp16|fp32",
+        choice_option(
+            "auto|bf16|fp16|fp32",
             rich_help_panel=MODEL,
             help="Number format of the network. auto is bf16 where it is fast, else fp16 on a GPU and fp32 on a CPU.",
         ),
@@ -161,8 +161,8 @@ def upscale_command(
     ] = 90,
     subsampling: Annotated[
         str,
-        typer.Option(
-            metavar="444|420",
+        choice_option(
+            "444|420",
             rich_help_panel=OUTPUT,
             help="JPEG colour resolution: one value for each pixel (444), or one for four (420).",
         ),
@@ -192,16 +192,16 @@ def upscale_command(
     ] = False,
     tissue_origin: Annotated[
         str,
-        typer.Option(
-            metavar="auto|canvas|bounds",
+        choice_option(
+            "auto|canvas|bounds",
             rich_help_panel=TISSUE,
             help="Where a --tissue FILE counts from: the slide's canvas, or the corner of what was scanned.",
         ),
     ] = "auto",
     background: Annotated[
         str,
-        typer.Option(
-            metavar="keep|white",
+        choice_option(
+            "keep|white",
             rich_help_panel=TISSUE,
             help="Outside tissue, enlarge what was scanned by bicubic, or write white.",
         ),
@@ -230,8 +230,8 @@ def upscale_command(
     ] = False,
     jobs: Annotated[
         str,
-        typer.Option(
-            metavar="auto|N",
+        choice_option(
+            "auto|N",
             rich_help_panel=BATCH_AND_MACHINES,
             help="Slides at a time; they share the cores and --memory. auto is one for each GPU, or one on a CPU.",
         ),

@@ -55,6 +55,11 @@ def list_shipped_models() -> list[Model]:
     return [read_model(path) for path in _list_shipped_files()]
 
 
+def list_model_names() -> list[str]:
+    """Return what `--model` takes by name: the filters and the shipped models. No file is read."""
+    return [*FILTER_MODELS, *(path.stem for path in _list_shipped_files())]
+
+
 def _list_shipped_files() -> list[Path]:
     return sorted(find_weights_folder().glob("*.safetensors"))
 
