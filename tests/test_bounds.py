@@ -224,6 +224,9 @@ CASES = {
         "strips that are 64 px wide",
         lambda folder: write_tiff(folder / "a.tif", SMALL, compression="zlib", rowsperstrip=16),
     ),
+    "MAX_DICOM_FRAMES": case_of_slide(
+        "readers.dicom", 1, "counts 1 frames", lambda folder: write_dicom_level(folder / "a.dcm", SMALL)
+    ),
     "MAX_XML_CHARACTERS": Case(
         "slides.readers.ome_xml",
         8,
@@ -337,9 +340,11 @@ def test_every_bound_is_tested_and_stands_in_the_docs() -> None:
     assert [name for name, value in list_bounds().items() if f"| `{name}` | {value:,} |" not in table] == []
 
 
+LARGE_TILES = DicomLevel(more={(0x00280010, "US"): 65535, (0x00280011, "US"): 65535})
 BOMBS: dict[str, tuple[str, Callable[[Path], Path]]] = {
     "a circle of directories": ("back to itself", lambda path: write_chain(path, 150, is_circle=True)),
     "one value for many tags": ("MiB", lambda path: write_shared_value(path, 100, 2**20)),
+    "large tiles of DICOM": ("larger than any scanner's", lambda path: write_dicom_level(path, SMALL, LARGE_TILES)),
     "many planes": ("planes", lambda path: write_ome(path, 'PlaneCount="1"', 'PlaneCount="1000000000"')),
     "many sizes": ("planes", lambda path: write_ome(path, 'SizeT="1"', 'SizeT="1000000000"')),
     "many labels": (

@@ -34,7 +34,7 @@ MAX_TIFF_TAG_BYTES = 64 * MIB
 """Bytes of all values of a TIFF's tags together: tables of four million tiles."""
 
 MAX_TIFF_SEGMENT_BYTES = 256 * MIB
-"""Bytes that one compressed tile or strip may decode to."""
+"""Bytes that one compressed tile or strip may decode to, in DICOM too."""
 
 MAX_CACHED_ROW_BYTES = 768 * MIB
 """Bytes of the strips, or the blocks of a CZI, that a row of boxes touches and that are cached."""
@@ -59,6 +59,9 @@ MAX_DICOM_VALUE_BYTES = 4096
 
 MAX_DICOM_NOTE_BYTES = 16 * MIB
 """Bytes of the metadata that wsisr writes into DICOM; what follows is ignored."""
+
+MAX_DICOM_FRAMES = 10_000_000
+"""Frames that a DICOM file may count."""
 
 MAX_DICOM_FILES = 100_000
 """Files of a folder that are looked at for DICOM; further ones are ignored."""
@@ -111,7 +114,7 @@ MAX_RECEPTIVE_FIELD_PX = 4096
 MAX_SPEC_CHARACTERS = 64 * 1024
 """Characters of the model spec in a weights file or an ONNX file."""
 
-MAX_TOML_BYTES = 256 * 1024
+MAX_TOML_BYTES = 32 * 1024
 """Bytes of a recipe."""
 
 MAX_TABLE_BYTES = 64 * MIB

@@ -70,7 +70,9 @@ def parse_table(cls: type[T], values: dict[str, Any], where: str, folder: Path) 
 def describe_unknown_key(key: str, known: Collection[str]) -> str:
     """Return that a key is unknown, all known ones, and the most similar of them."""
     similar = get_close_matches(key, known, n=1)
-    return f"unknown key {key!r}; known: {', '.join(known)}{f'; did you mean {similar[0]!r}?' if similar else ''}"
+    return (
+        f"unknown key {_shorten(key)}; known: {', '.join(known)}{f'; did you mean {similar[0]!r}?' if similar else ''}"
+    )
 
 
 def _parse_value(value: Any, hint: Any, where: str, folder: Path) -> Any:

@@ -70,7 +70,7 @@ class FuzzTarget:
             return
         shutil.copytree(sample, mutant)
         files = sorted(path for path in mutant.rglob("*") if path.is_file())
-        for path in random.choices(files, k=random.choice((1, 1, 2))):
+        for path in random.sample(files, k=min(len(files), random.choice((1, 1, 2)))):
             content = self._mutate(path, random)
             if random.random() < 0.05:
                 path.unlink(missing_ok=True)

@@ -135,7 +135,7 @@ def test_a_whole_number_may_stand_for_a_fraction(tmp_path: Path) -> None:
         ("loss", {"features": "a.safetensors"}, "`features` needs the perceptual loss"),
         ("adversary", {"channels": 0}, "the adversary needs 1 to 1024 channels"),
         ("schedule", {"steps": 0}, "steps, validate_every and save_every must be at least 1"),
-        ("schedule", {"steps": 10**400}, "schedule"),
+        ("schedule", {"steps": 10**400}, "is not a whole number"),
         ("schedule", {"save_every": 0}, "steps, validate_every and save_every must be at least 1"),
         ("schedule", {"learning_rate": 0}, "learning_rate must be above 0"),
         ("schedule", {"learning_rate": float("nan")}, "learning_rate = nan is not a number"),
@@ -145,10 +145,7 @@ def test_a_whole_number_may_stand_for_a_fraction(tmp_path: Path) -> None:
 )
 def test_what_cannot_be_meant_is_one_line(tmp_path: Path, table: str, values: dict[str, Any], reason: str) -> None:
     path = write_recipe(tmp_path / "run.toml", GOOD | {table: GOOD.get(table, {}) | values})
-    if values == {"steps": 10**400}:
-        assert read_train_config(path).schedule.steps == 10**400
-    else:
-        assert reason in read_refusal(path)
+    assert reason in read_refusal(path)
 
 
 def test_a_branch_learns_without_pixels_only_on_a_trunk_at_rest(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
-from wsisr.bounds import MAX_DICOM_FILES
+from wsisr.bounds import MAX_DICOM_FILES, MAX_DICOM_FRAMES, MAX_TIFF_SEGMENT_BYTES
 from wsisr.errors import SlideError, describe_shortage
 from wsisr.files import is_dicom
 from wsisr.imaging.geometry import Size
@@ -97,6 +97,22 @@ def complete_dicom_facts(info: SlideInfo) -> SlideInfo:
     if pixel_size.mpp is not None:
         info = replace(info, mpp=pixel_size.mpp, pixel_aspect=pixel_size.pixel_aspect)
     return replace(info, level_records=records)
+
+
+def refuse_excessive_tiles(path: Path) -> None:
+    """Raise `SlideError` where tiles of a file's series are larger, or more, than any scanner's: OpenSlide asks for
+    memory for them, and ends the process where there is not enough.
+
+    Raises `OSError` where its folder cannot be read.
+    """
+    header = read_dicom_header(path)
+    headers = [found for _, found in _read_headers(path.parent) if found and header and found.series == header.series]
+    tile = max((found.tile for found in headers if found.tile), key=lambda size: size.pixel_count, default=Size(0, 0))
+    if tile.pixel_count * 3 > MAX_TIFF_SEGMENT_BYTES:
+        raise SlideError(f"{path}: its tiles of {tile} px are larger than any scanner's; copy the slide again")
+    frames = max((found.frames for found in headers), default=0)
+    if frames > MAX_DICOM_FRAMES:
+        raise SlideError(f"{path}: counts {frames:.4g} frames, more than any scanner takes; copy the slide again")
 
 
 def _read_headers(folder: Path) -> Iterator[tuple[Path, DicomHeader | None]]:

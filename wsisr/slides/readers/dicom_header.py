@@ -39,6 +39,7 @@ _SYNTAX = 0x00020010
 _IMAGE_TYPE, _SOP_CLASS, _INSTANCE, _MODALITY, _SERIES = 0x00080008, 0x00080016, 0x00080018, 0x00080060, 0x0020000E
 _CREATOR, _NOTE = (NOTE_GROUP << 16) | 0x0010, (NOTE_GROUP << 16) | 0x1000 | NOTE_ELEMENT
 _ROWS, _COLUMNS, _SPACING = 0x00280010, 0x00280011, 0x00280030
+_FRAMES = 0x00280008
 _VOLUME_WIDTH, _VOLUME_HEIGHT, _MATRIX_COLUMNS, _MATRIX_ROWS = 0x00480001, 0x00480002, 0x00480006, 0x00480007
 _ORIGINS, _X_OFFSET, _Y_OFFSET = 0x00480008, 0x0040072A, 0x0040073A
 _MEASURES, _SHARED_GROUPS, _FRAME_GROUPS = 0x00289110, 0x52009229, 0x52009230
@@ -48,6 +49,7 @@ _Path = tuple[int, ...]
 _VALUES: frozenset[_Path] = frozenset(
     [
         *((tag,) for tag in (_IMAGE_TYPE, _SOP_CLASS, _INSTANCE, _MODALITY, _SERIES, _ROWS, _COLUMNS, _SPACING)),
+        (_FRAMES,),
         *((tag,) for tag in (_VOLUME_WIDTH, _VOLUME_HEIGHT, _MATRIX_COLUMNS, _MATRIX_ROWS)),
         *((_ORIGINS, tag) for tag in (_X_OFFSET, _Y_OFFSET)),
         *((groups, _MEASURES, _SPACING) for groups in (_SHARED_GROUPS, _FRAME_GROUPS)),
@@ -80,6 +82,8 @@ class DicomHeader:
     """Width and height of the imaged area in mm."""
     origin: tuple[float, float] | None
     """Where the first pixel lies on the glass, in mm."""
+    frames: float
+    """Frames that it counts; 0 where it does not say."""
 
     @property
     def is_whole_slide(self) -> bool:
@@ -261,6 +265,7 @@ def _make_header(values: Mapping[_Path, bytes]) -> DicomHeader:
         # DICOM names the distance of rows, along y, first.
         spacing=None if rows_and_columns is None else (rows_and_columns[1], rows_and_columns[0]),
         volume=_unpack_volume(values),
+        frames=parse_number(text(_FRAMES)) or 0.0,
         origin=_parse_pair(*(_decode_text(values.get((_ORIGINS, tag), b"")) for tag in (_X_OFFSET, _Y_OFFSET))),
     )
 

@@ -15,7 +15,7 @@ from wsisr.errors import SlideError, describe_error
 from wsisr.imaging.geometry import Box, Size
 from wsisr.imaging.pixels import Rgb
 from wsisr.slides.pixel_size import derive_pixel_size, parse_number
-from wsisr.slides.readers.dicom import complete_dicom_facts
+from wsisr.slides.readers.dicom import complete_dicom_facts, refuse_excessive_tiles
 from wsisr.slides.series import ImageSeries, choose_series
 from wsisr.slides.slide import Level, Slide, SlideInfo, make_read_error, read_on_white
 
@@ -97,8 +97,11 @@ def read_openslide_info(path: Path, series: int | None = None) -> SlideInfo | No
     Where several regions of the glass were scanned, `series` is the number of the one that counts as scanned; by
     default all do. Raises `SlideError` where OpenSlide recognises the format and refuses the file.
     """
-    if detect_vendor(path) is None:
+    vendor = detect_vendor(path)
+    if vendor is None:
         return None
+    if vendor == "dicom":
+        refuse_excessive_tiles(path)
     with _open_handle(path) as handle:
         try:
             info = _build_info(path, handle, series)

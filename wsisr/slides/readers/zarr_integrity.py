@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -24,6 +25,8 @@ from wsisr.slides.readers.zarr_array import (
     ZarrArrayError,
     list_file_namings,
 )
+
+_NUMBER = re.compile("[0-9]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,19 +49,19 @@ def adopt_stored_names(array: ChunkedArray) -> tuple[ChunkedArray, StoredCounts]
     Copies and converters lose the record: zarr 2 leaves the separator out where it is a point, and programs that store
     chunks in nested folders have done the same.
     """
-    existing = _list_files(array.folder)
-    missing_files = set(_find_unlisted_files(array, existing))
-    for naming in list_file_namings() if missing_files else ():
+    existing, expected_files = _list_files(array.folder), _count_expected_files(array)
+    stored_files = _find_stored_files(array, existing)
+    for naming in list_file_namings() if len(stored_files) < expected_files else ():
         other = replace(array, file_name_of=naming)
-        missing_by_other = set(_find_unlisted_files(other, existing))
-        if len(missing_by_other) < len(missing_files):
-            array, missing_files = other, missing_by_other
+        stored_by_other = _find_stored_files(other, existing)
+        if len(stored_by_other) > len(stored_files):
+            array, stored_files = other, stored_by_other
     counts_chunks = array.shard_layout and array.fill_value is None
     return array, StoredCounts(
-        math.prod(array.file_grid),
-        len(missing_files),
-        _count_missing_chunks(array, missing_files) if counts_chunks else 0,
-        is_empty=not _is_anything_stored(array, missing_files),
+        expected_files,
+        expected_files - len(stored_files),
+        _count_missing_chunks(array, stored_files) if counts_chunks else 0,
+        is_empty=not _is_anything_stored(array, stored_files),
     )
 
 
@@ -84,7 +87,9 @@ def find_damaged_indexes(array: ChunkedArray) -> Iterator[ChunkIndex]:
 
 def find_missing_files(array: ChunkedArray) -> Iterator[ChunkIndex]:
     """Yield the index of each file that does not exist. Raises `ZarrArrayError` for more than `MAX_ZARR_FILES`."""
-    return _find_unlisted_files(array, _list_files(array.folder))
+    _count_expected_files(array)
+    existing = _list_files(array.folder)
+    return (index for index in np.ndindex(array.file_grid) if array.file_name_of(index) not in existing)
 
 
 def read_shard_index(array: ChunkedArray, shard: ChunkIndex) -> npt.NDArray[np.uint64]:
@@ -97,16 +102,29 @@ def read_shard_index(array: ChunkedArray, shard: ChunkIndex) -> npt.NDArray[np.u
     return entries[_mask_within_array(array, shard)]
 
 
-def _find_unlisted_files(array: ChunkedArray, existing: set[str]) -> Iterator[ChunkIndex]:
-    if math.prod(array.file_grid) > MAX_ZARR_FILES:
-        raise ZarrArrayError(f"an array of {math.prod(array.file_grid)} files")
-    return (index for index in np.ndindex(array.file_grid) if array.file_name_of(index) not in existing)
+def _count_expected_files(array: ChunkedArray) -> int:
+    """Return how many files a complete array has. Raises `ZarrArrayError` for more than `MAX_ZARR_FILES`."""
+    files = math.prod(array.file_grid)
+    if files > MAX_ZARR_FILES:
+        raise ZarrArrayError(f"an array of {files} files")
+    return files
 
 
-def _is_anything_stored(array: ChunkedArray, missing_files: set[ChunkIndex]) -> bool:
+def _find_stored_files(array: ChunkedArray, existing: set[str]) -> set[ChunkIndex]:
+    """Return the index of each existing file of the array: time is that of the files, not of what the array claims."""
+    indices = {name: tuple(map(int, _NUMBER.findall(name))) for name in existing}
+    return {
+        index
+        for name, index in indices.items()
+        if len(index) == len(array.file_grid)
+        and all(number < count for number, count in zip(index, array.file_grid, strict=True))
+        and array.file_name_of(index) == name
+    }
+
+
+def _is_anything_stored(array: ChunkedArray, stored_files: set[ChunkIndex]) -> bool:
     """Whether a file exists that stores at least one chunk."""
-    existing = (index for index in np.ndindex(array.file_grid) if index not in missing_files)
-    return any(array.shard_layout is None or _stores_chunks(array, index) for index in existing)
+    return any(array.shard_layout is None or _stores_chunks(array, index) for index in sorted(stored_files))
 
 
 def _stores_chunks(array: ChunkedArray, shard: ChunkIndex) -> bool:
@@ -117,12 +135,10 @@ def _stores_chunks(array: ChunkedArray, shard: ChunkIndex) -> bool:
         return True
 
 
-def _count_missing_chunks(array: ChunkedArray, missing_files: set[ChunkIndex]) -> int:
+def _count_missing_chunks(array: ChunkedArray, stored_files: set[ChunkIndex]) -> int:
     """Count the chunks that the existing shards do not store."""
     missing_chunks = 0
-    for shard in np.ndindex(array.file_grid):
-        if shard in missing_files:
-            continue
+    for shard in stored_files:
         with suppress(ZarrArrayError):  # reading a box there raises an error that names it
             missing_chunks += int((read_shard_index(array, shard)[:, 0] == MISSING_CHUNK).sum())
     return missing_chunks
