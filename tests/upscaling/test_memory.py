@@ -16,7 +16,7 @@ from wsisr.models.upscaler import Resampling
 from wsisr.slides.region import SlideRegion
 from wsisr.upscaling.engine import enlarge_blocks
 from wsisr.upscaling.memory import FIXED_BYTES, GB
-from wsisr.upscaling.plan import DEFAULT_TILE_PX, UpscaleOptions, plan_upscaling
+from wsisr.upscaling.plan import DEFAULT_TILE_PX, UpscaleOptions, _equal_side, plan_upscaling
 
 SMALL, LARGE = (
     SlideRegion(InMemorySlide(make_noise(Size(700, 500))), 0),
@@ -53,9 +53,20 @@ def test_tiles_are_the_largest_that_the_budget_has_room_for(memory_gb: float, ba
     load = plan_upscaling(LARGE, UPSCALER, UpscaleOptions(batch=batch, memory_gb=memory_gb)).work_unit
     assert load.total_bytes <= memory_gb * GB
     side = load.grid.tiling.core_px
-    if side < DEFAULT_TILE_PX:
+    if side < _equal_side(LARGE.size, DEFAULT_TILE_PX, 128):
         with pytest.raises(OutputError, match="--memory"):
             plan_upscaling(LARGE, UPSCALER, UpscaleOptions(side + 128, batch=batch, memory_gb=memory_gb))
+
+
+@given(st.builds(Size, st.integers(1, 5000), st.integers(1, 5000)), st.sampled_from([64, 128]))
+def test_tiles_are_about_equal_and_as_few_as_of_the_largest_size(size: Size, cell_px: int) -> None:
+    side = _equal_side(size, DEFAULT_TILE_PX, cell_px)
+    assert side % cell_px == 0
+    assert side <= DEFAULT_TILE_PX
+    by_axis = [(length, -(-length // side)) for length in (size.width, size.height)]
+    assert [count for _, count in by_axis] == [-(-length // DEFAULT_TILE_PX) for length, _ in by_axis]
+    # Along one axis, no smaller side would do.
+    assert any((side - cell_px) * count < length for length, count in by_axis)
 
 
 @pytest.mark.parametrize(

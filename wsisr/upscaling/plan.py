@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from wsisr.errors import OutputError, SlideError
+from wsisr.imaging.geometry import Size
 from wsisr.imaging.pixels import CUBIC_RADIUS
 from wsisr.imaging.tiling import TileGrid, Tiling
-from wsisr.models.upscaler import Upscaler
+from wsisr.models.upscaler import Upscaler, UpscalerInfo
 from wsisr.parallel.cpu import count_usable_cores
 from wsisr.parallel.timing import StageTimes
 from wsisr.slides.associated import read_associated_image
@@ -28,7 +29,22 @@ STORED_TILE_PX = 256
 """Side of a tile of the written file; the same whatever the tiling, so that the file is too."""
 
 DEFAULT_TILE_PX = 1024
-"""Input px. From 384 to 1536 px a network computes at one rate (`tests.bench runtimes`); only the overlap differs."""
+"""Input px, at most. From 384 to 1536 px a network computes at one rate (`tests.bench runtimes`); only the overlap
+differs, and the memory."""
+
+CPU_FEATURE_BYTES = 30_000_000
+"""Bytes of one map of a network's features, for the tile that a CPU computes: the heap holds two dozen of them, for two
+tiles at a time (`tests.bench memory`)."""
+
+BYTES_PER_FEATURE = 2
+"""Bytes of a feature in half precision."""
+
+THIRD_PARTY_CHANNELS = 64
+"""Features at each pixel of a network that does not tell."""
+
+RADII_PER_TILE = 28
+"""Receptive fields within the side of a CPU network's tile, at least, up to `DEFAULT_TILE_PX`: a seventh is computed
+twice."""
 
 WIDTH_UNIT = 16
 """Input px. On a CPU, bf16 convolutions (oneDNN 3.12, AMX) take a tenth longer on most other widths, and twice as long
@@ -174,7 +190,7 @@ def _choose_work_unit(region: SlideRegion, upscaler: Upscaler, options: UpscaleO
     overlap_px = 2 * max(info.receptive_field, CUBIC_RADIUS) if overlap_px is None else overlap_px
     if overlap_px < 0 or options.batch < 1:
         raise OutputError("--overlap-px must be at least 0 and --batch at least 1")
-    largest_px = GPU_TILE_PX if info.on_gpu else DEFAULT_TILE_PX
+    largest_px = _equal_side(region.size, _largest_side(info), cell_px)
     sides = range(largest_px, 0, -cell_px) if tile_px is None else (tile_px,)
     lengths = {"width_multiple": WIDTH_UNIT if info.weights else 1, "cell_px": info.cell_px}
     tilings = (Tiling.from_overlap(side, overlap_px, info.receptive_field, **lengths) for side in sides)
@@ -188,6 +204,24 @@ def _choose_work_unit(region: SlideRegion, upscaler: Upscaler, options: UpscaleO
         for depth in QUEUE_DEPTHS
     )
     return largest_within_budget((unit.with_resampling(region) for unit in units), options.memory_gb)
+
+
+def _largest_side(info: UpscalerInfo) -> int:
+    """Return the side of the largest tile, in input px, where none is asked for."""
+    if info.on_gpu:
+        return GPU_TILE_PX
+    if info.weights is None:
+        return DEFAULT_TILE_PX
+    channels = info.weights.spec.channels if info.weights.spec else THIRD_PARTY_CHANNELS
+    pixels = CPU_FEATURE_BYTES * info.cell_px**2 // (channels * BYTES_PER_FEATURE)
+    return min(DEFAULT_TILE_PX, max(math.isqrt(pixels), RADII_PER_TILE * info.receptive_field))
+
+
+def _equal_side(size: Size, largest_px: int, cell_px: int) -> int:
+    """Return the smallest side, in whole cells, that makes no more tiles than the largest: none is much narrower."""
+    whole_cells = max(1, largest_px // cell_px) * cell_px
+    counts = ((length, -(-length // whole_cells)) for length in (size.width, size.height))
+    return max(-(-length // (count * cell_px)) * cell_px for length, count in counts)
 
 
 def training_range_warning(upscaler: Upscaler, mpp: float | None) -> str | None:

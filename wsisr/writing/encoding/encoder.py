@@ -57,23 +57,27 @@ class LocalEncoder:
 
     def __init__(self, codec: Codec, tile_px: int) -> None:
         self.codec, self.tile_px = codec, tile_px
-        self._tiles: list[Rgb] = []
+        self._halved: list[Rgb] = []
 
     def encode_tiles(self, tiles: Iterable[Rgb]) -> list[bytes]:
-        self._tiles = list(tiles)
-        return [self.codec.encode(tile, self.tile_px) for tile in self._tiles]
+        encoded, self._halved = [], []
+        for tile in tiles:
+            pixels = np.ascontiguousarray(tile)
+            encoded.append(self.codec.encode(pixels, self.tile_px))
+            self._halved.append(halve_image(pixels))  # while the processor's cache holds them
+        return encoded
 
     def encode_coarser(self, tiles: Iterable[CoarserTile]) -> list[bytes]:
         return self.encode_tiles([self._compose_tile(tile) for tile in tiles])
 
     def halve_tiles(self, indices: Sequence[int]) -> list[bytes]:
-        return [halve_image(self._tiles[index]).tobytes() for index in indices]
+        return [self._halved[index].tobytes() for index in indices]
 
     def _compose_tile(self, tile: CoarserTile) -> Rgb:
         pixels = np.empty((tile.height, tile.width, 3), np.uint8)
         for left, top, width, height, halved in tile.finer_tiles:
             pixels[top : top + height, left : left + width] = (
-                halve_image(self._tiles[halved])
+                self._halved[halved]
                 if isinstance(halved, int)
                 else np.frombuffer(halved, np.uint8).reshape(height, width, 3)
             )
