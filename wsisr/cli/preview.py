@@ -24,6 +24,7 @@ from wsisr.cli.options import (
     model_option,
     slide_argument,
 )
+from wsisr.cli.resources import warn_of_unused_gpu
 from wsisr.cli.selection import check_device_option, parse_numbers, report_as_usage_error
 from wsisr.cli.slide_words import SLIDES_HELP, list_given_slides
 
@@ -74,6 +75,7 @@ def preview_command(
     from wsisr.upscaling.selection import PixelSelection
 
     check_device_option(device)
+    warn_of_unused_gpu(device, model)
     with report_as_usage_error():
         selection = PixelSelection(scale, level, source_mpp, region=parse_numbers(region, int, "--region"))
 
