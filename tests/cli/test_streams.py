@@ -22,7 +22,7 @@ from tests.support.samples import REPOSITORY
 from wsisr.cli.console import EscapingConsole, literal_text, print_json, print_line, print_message
 from wsisr.cli.control_characters import escape_controls
 from wsisr.cli.exit_codes import EXIT_FAILED, EXIT_READER_LEFT, EXIT_USAGE
-from wsisr.cli.streams import SafeStream
+from wsisr.cli.streams import SafeStream, print_library_warning
 
 STEERING = [
     "\x1b[2J",
@@ -99,6 +99,12 @@ def test_what_libraries_print_is_escaped_and_what_rich_draws_is_not(monkeypatch:
     assert is_harmless(written.getvalue().replace("\n", ""))
     stream.rich_proxied_file.write("\x1b[2K")
     assert written.getvalue().endswith("\x1b[2K")
+
+
+def test_a_warning_of_a_library_is_one_line_that_names_it(capsys: pytest.CaptureFixture[str]) -> None:
+    warning = UserWarning("The tag \x1b[31m\nis odd.")
+    print_library_warning(warning, UserWarning, "/usr/lib/site-packages/tifffile/tifffile.py", 7)
+    assert capsys.readouterr().err == "wsisr: warning from tifffile: The tag \\u001b[31m is odd.\n"
 
 
 def run_in_shell(command: str, folder: Path) -> tuple[int, str]:

@@ -11,12 +11,16 @@ from __future__ import annotations
 import errno
 import os
 import sys
+import warnings
 from collections.abc import Callable, Iterable
 from io import StringIO, TextIOWrapper
+from pathlib import Path
 from typing import TextIO
 
+from wsisr.cli.console import print_message
 from wsisr.cli.control_characters import escape_controls
 from wsisr.cli.exit_codes import EXIT_FAILED, EXIT_READER_LEFT
+from wsisr.errors import describe_error
 
 LostOutput = Callable[[OSError], None]
 """Called with the error of a write. May raise `SystemExit`."""
@@ -98,7 +102,11 @@ def allow_lost_output() -> None:
 
 
 def guard_streams() -> None:
-    """Put a `SafeStream` in place of stdout and of stderr. For a process of its own, never inside a library call."""
+    """Put a `SafeStream` in place of stdout and of stderr, and print warnings of libraries as one line each.
+
+    For a process of its own, never inside a library call.
+    """
+    warnings.showwarning = print_library_warning  # type: ignore[assignment]  # takes any further arguments
     for descriptor, name, on_lost in ((STDOUT, "stdout", _standard_output.lose), (STDERR, "stderr", _ignore)):
         stream = getattr(sys, name)
         if stream is None:
@@ -107,6 +115,16 @@ def guard_streams() -> None:
             stream.reconfigure(errors="backslashreplace")  # the encoding may lack a letter of a slide's name
         if not isinstance(stream, SafeStream):
             setattr(sys, name, SafeStream(stream or _ClosedStream(), on_lost))
+
+
+def print_library_warning(
+    message: Warning | str, category: type[Warning], filename: str, *_: object, **_more: object
+) -> None:
+    """Print a warning as `warnings.showwarning` gets it: on one line that names the library, without its code."""
+    parts = Path(filename).parts
+    library = parts[parts.index("site-packages") + 1] if "site-packages" in parts else category.__name__
+    words = describe_error(message) if isinstance(message, Warning) else message
+    print_message(f"warning from {library.removesuffix('.py')}: {words}")
 
 
 def release_streams() -> None:
