@@ -106,7 +106,7 @@ def guard_streams() -> None:
 
     For a process of its own, never inside a library call.
     """
-    warnings.showwarning = print_library_warning  # type: ignore[assignment]  # takes any further arguments
+    warnings.showwarning = print_library_warning
     for descriptor, name, on_lost in ((STDOUT, "stdout", _standard_output.lose), (STDERR, "stderr", _ignore)):
         stream = getattr(sys, name)
         if stream is None:
