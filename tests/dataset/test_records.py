@@ -21,7 +21,7 @@ def test_a_magnification_is_that_of_its_pixel_size() -> None:
         *(("level", 10**400), ("level", -1), ("box", [0, 0, 10**400, 64]), ("box", "0 0 64 64"), ("mpp_hr", -1.0)),
         *(("mpp_lr", 0), ("mpp_lr", 1e300), ("magnification", 10**400), ("scale", "2"), ("side", 0), ("images", {})),
         *(("images", {"hr": [0, 10**400], "lr": [0, 1]}), ("shard", ".a.bin"), ("shard", "a\\b"), ("parameters", [[]])),
-        ("slide", None),
+        *(("slide", None), ("contrast", -1.0), ("focus", 1e300), ("tissue", -0.5), ("shift", [0, 1e300])),
     ],
 )
 def test_a_row_with_a_value_that_cannot_be_is_named_with_its_key(key: str, value: object) -> None:

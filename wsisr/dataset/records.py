@@ -37,6 +37,8 @@ WholeNumber: TypeAlias = Annotated[int, Meta(ge=0, le=_LIMIT)]
 PositiveNumber: TypeAlias = Annotated[int, Meta(ge=1, le=_LIMIT)]
 Coordinate: TypeAlias = Annotated[int, Meta(ge=-_LIMIT, le=_LIMIT)]
 PatchMpp: TypeAlias = Annotated[float, Meta(gt=0, le=1e6)]
+Measure: TypeAlias = Annotated[float, Meta(ge=0, le=1e6)]
+Shift: TypeAlias = Annotated[float, Meta(ge=-1e6, le=1e6)]
 
 ByteSpan: TypeAlias = tuple[WholeNumber, PositiveNumber]
 """Position of an image in its shard: first byte, number of bytes."""
@@ -70,11 +72,11 @@ class PatchRecord(Struct, frozen=True, forbid_unknown_fields=True):
     """Pixel size of the low resolution, `scale` times that of the high one."""
     magnification: WholeNumber | None
     """Nearest of `MAGNIFICATIONS` to the high resolution; None if its pixel size fits none of them."""
-    contrast: float
+    contrast: Measure
     """Standard deviation of grey at high resolution, in grey levels; low on glass."""
-    focus: float
+    focus: Measure
     """See `wsisr.dataset.patch_quality.measure_focus`; 0 for a patch without any detail."""
-    tissue: float
+    tissue: Measure
     """Share of the patch that the tissue map calls tissue, 0 to 1."""
     fingerprint: str
     """64 bits in hex, similar for patches that look alike; see `wsisr.dataset.duplicates`."""
@@ -86,10 +88,10 @@ class PatchRecord(Struct, frozen=True, forbid_unknown_fields=True):
     """`hr`, `lr` and further images of a kind (`hr-raw`: before colour matching); see `PatchStore.read_image`."""
     codec: str = "raw"
     """Encoding of the images: one of `wsisr.dataset.codecs.PATCH_CODECS`."""
-    shift: tuple[float, float] | None = None
+    shift: tuple[Shift, Shift] | None = None
     """x and y in px of the finer capture: registered position of the patch minus its position by the map of the whole
     captures. None if the pair was not registered."""
-    residual: float | None = None
+    residual: Measure | None = None
     """Expected registration error, in high-resolution px."""
     parameters: Mapping[str, ParameterValue] = msgspec.field(default_factory=dict)
     """Parameters of the simulation or the capture that produced the low resolution."""

@@ -35,7 +35,7 @@ def render_histogram(histogram: Histogram) -> Markup:
     return render_template(
         "histogram.html",
         histogram=histogram,
-        bar_heights=[float(height) for height in counts / counts.max()],
+        bar_heights=[float(height) for height in counts / max(1, counts.max())],
         end=end,
         median=median,
         percentile_95=percentile_95,
