@@ -12,6 +12,7 @@ import wsisr
 
 TYPES = {
     "Advanced",
+    "ArrayRequest",
     "Box",
     "Finished",
     "MaskSaved",
@@ -25,12 +26,14 @@ TYPES = {
     "UpscaleOptions",
     "UpscaleReport",
     "UpscaleRequest",
+    "UpscaleWarning",
     "Upscaler",
     "Warned",
     "WsisrError",
 }
 
 FUNCTIONS = {
+    "enlarge",
     "iterate_upscale",
     "load_upscaler",
     "open_slide",
@@ -92,6 +95,6 @@ def test_geometry_needs_no_library() -> None:
     assert not loaded_after("from wsisr import Box, Size, WsisrError") & {"torch", "openslide", "numpy"}
 
 
-@pytest.mark.parametrize("name", ["open_slide", "upscale_slide", "iterate_upscale", "UpscaleRequest"])
+@pytest.mark.parametrize("name", ["open_slide", "upscale_slide", "enlarge", "iterate_upscale", "UpscaleRequest"])
 def test_slides_and_the_main_job_need_no_torch_before_a_network_is_loaded(name: str) -> None:
     assert not loaded_after(f"from wsisr import {name}") & {"torch", "onnxruntime", "rich", "typer"}

@@ -7,6 +7,7 @@ from wsisr.version import __version__
 
 __all__ = [
     "Advanced",
+    "ArrayRequest",
     "Box",
     "Finished",
     "MaskSaved",
@@ -20,10 +21,12 @@ __all__ = [
     "UpscaleOptions",
     "UpscaleReport",
     "UpscaleRequest",
+    "UpscaleWarning",
     "Upscaler",
     "Warned",
     "WsisrError",
     "__version__",
+    "enlarge",
     "iterate_upscale",
     "load_upscaler",
     "open_slide",
@@ -33,7 +36,7 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
-    from wsisr.api import iterate_upscale, upscale_slide
+    from wsisr.api import UpscaleWarning, enlarge, iterate_upscale, upscale_slide
     from wsisr.errors import WsisrError
     from wsisr.imaging.geometry import Box, Size
     from wsisr.models.loading import load_upscaler
@@ -42,6 +45,7 @@ if TYPE_CHECKING:
     from wsisr.slides import open_slide
     from wsisr.slides.region import SlideRegion, select_region
     from wsisr.slides.slide import Slide, SlideInfo
+    from wsisr.upscaling.array import ArrayRequest
     from wsisr.upscaling.engine import upscale_region
     from wsisr.upscaling.job import Advanced, Finished, MaskSaved, Noted, Started, Warned
     from wsisr.upscaling.plan import UpscaleOptions
@@ -51,6 +55,7 @@ else:
     # Type checkers read the imports above. When it runs, `import wsisr` loads nothing, torch least of all.
     _HOME = {
         "Advanced": "wsisr.upscaling.job",
+        "ArrayRequest": "wsisr.upscaling.array",
         "Box": "wsisr.imaging.geometry",
         "Finished": "wsisr.upscaling.job",
         "MaskSaved": "wsisr.upscaling.job",
@@ -64,9 +69,11 @@ else:
         "UpscaleOptions": "wsisr.upscaling.plan",
         "UpscaleReport": "wsisr.upscaling.report",
         "UpscaleRequest": "wsisr.upscaling.request",
+        "UpscaleWarning": "wsisr.api",
         "Upscaler": "wsisr.models.upscaler",
         "Warned": "wsisr.upscaling.job",
         "WsisrError": "wsisr.errors",
+        "enlarge": "wsisr.api",
         "iterate_upscale": "wsisr.api",
         "load_upscaler": "wsisr.models.loading",
         "open_slide": "wsisr.slides",

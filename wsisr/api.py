@@ -2,27 +2,35 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Generator
 from contextlib import closing
 from functools import update_wrapper
 from inspect import signature
 from typing import ParamSpec, TypeVar
 
+from wsisr.imaging.pixels import Rgb
 from wsisr.models import loading
+from wsisr.upscaling.array import ArrayRequest, enlarge_array
 from wsisr.upscaling.job import Finished, JobEvent, run_job
 from wsisr.upscaling.report import UpscaleReport
 from wsisr.upscaling.request import UpscaleRequest
 
 P = ParamSpec("P")
 R = TypeVar("R")
+Q = TypeVar("Q")
+
+
+class UpscaleWarning(UserWarning):
+    """Something about a result that its reader must know, where there is no report to hold it."""
 
 
 def _takes_options_of(
-    make_request: Callable[P, UpscaleRequest],
-) -> Callable[[Callable[[UpscaleRequest], R]], Callable[P, R]]:
+    make_request: Callable[P, Q],
+) -> Callable[[Callable[[Q], R]], Callable[P, R]]:
     """Give a function of a request the parameters of that request, so that they are declared once."""
 
-    def decorate(function: Callable[[UpscaleRequest], R]) -> Callable[P, R]:
+    def decorate(function: Callable[[Q], R]) -> Callable[P, R]:
         def call(*args: P.args, **kwargs: P.kwargs) -> R:
             return function(make_request(*args, **kwargs))
 
@@ -60,3 +68,22 @@ def upscale_slide(request: UpscaleRequest) -> UpscaleReport:
     """
     with closing(run_request(request)) as events:
         return next(event.report for event in events if isinstance(event, Finished))
+
+
+@_takes_options_of(ArrayRequest)
+def enlarge(request: ArrayRequest) -> Rgb:
+    """Enlarge an array, (h, w, 3) uint8 sRGB to (h*scale, w*scale, 3), as `upscale_slide` would enlarge a slide of it.
+
+    `mpp` is the pixel size of the array in um/px and must be given; `ArrayRequest` documents all options. What the
+    reader of the result must know is a Python warning, an `UpscaleWarning`. Raises `WsisrError`, with what is wrong in
+    one line.
+    """
+    steps = enlarge_array(request, loading)
+    while True:
+        try:
+            warned = next(steps)
+        except StopIteration as finished:
+            result: Rgb = finished.value
+            return result
+        # The caller of `enlarge`, for which the decorator's `call` stands in between.
+        warnings.warn(warned.text, UpscaleWarning, stacklevel=3)

@@ -131,7 +131,7 @@ def _yield_events(request: UpscaleRequest, models: ModelLoader) -> Generator[Job
         refuse_source(output, request.slide_path)
         # A file that wsisr wrote may be just what is requested, which only a plan can tell.
         check_output_names(request, overwrite=replaceable or is_written_by_wsisr(output))
-        plan = _make_plan(request, slide, models)
+        plan = plan_request(request, slide, models)
         requested, info = plan.output.metadata, plan.region.slide.info
         finished = {} if request.overwrite else find_finished_metadata(output, requested, info)
         if finished:
@@ -139,7 +139,7 @@ def _yield_events(request: UpscaleRequest, models: ModelLoader) -> Generator[Job
             yield from _keep_finished(request, plan, report)
             return
         check_output_names(request, overwrite=replaceable)
-        yield from _describe_plan(request, plan)
+        yield from describe_plan(request, plan)
         if request.dry_run:
             estimate = estimate_run(plan, time.process_time() - began)
             yield Finished(plan, UpscaleReport.from_plan(request, plan, "planned", estimate=estimate))
@@ -147,7 +147,7 @@ def _yield_events(request: UpscaleRequest, models: ModelLoader) -> Generator[Job
             yield from _run_engine(request, plan)
 
 
-def _make_plan(request: UpscaleRequest, slide: Slide, models: ModelLoader) -> UpscalePlan:
+def plan_request(request: UpscaleRequest, slide: Slide, models: ModelLoader) -> UpscalePlan:
     """Choose the pixels, load the model, look for tissue, check the magnification and plan the output."""
     readable = FaultTolerantSlide(slide) if request.on_error == "white" else slide
     scale_plan = request.selection.plan_scale(SrgbSlide(readable) if request.icc == "srgb" else readable)
@@ -231,7 +231,7 @@ def _keep_finished(request: UpscaleRequest, plan: UpscalePlan, report: UpscaleRe
     yield Finished(plan, report)
 
 
-def _describe_plan(request: UpscaleRequest, plan: UpscalePlan) -> Iterator[JobEvent]:
+def describe_plan(request: UpscaleRequest, plan: UpscalePlan) -> Iterator[JobEvent]:
     """Yield what the reader of the result must know before the run."""
     for name in plan.output.associated_images:
         yield Warned(f"the slide's {name} image is copied; look whether it shows names, numbers or barcodes")
