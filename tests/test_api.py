@@ -18,6 +18,7 @@ TYPES = {
     "MaskSaved",
     "ModelSpec",
     "Noted",
+    "PreviewRequest",
     "Size",
     "Slide",
     "SlideInfo",
@@ -37,6 +38,7 @@ FUNCTIONS = {
     "iterate_upscale",
     "load_upscaler",
     "open_slide",
+    "preview_slide",
     "select_region",
     "upscale_region",
     "upscale_slide",
@@ -95,6 +97,8 @@ def test_geometry_needs_no_library() -> None:
     assert not loaded_after("from wsisr import Box, Size, WsisrError") & {"torch", "openslide", "numpy"}
 
 
-@pytest.mark.parametrize("name", ["open_slide", "upscale_slide", "enlarge", "iterate_upscale", "UpscaleRequest"])
+@pytest.mark.parametrize(
+    "name", ["open_slide", "upscale_slide", "enlarge", "preview_slide", "iterate_upscale", "UpscaleRequest"]
+)
 def test_slides_and_the_main_job_need_no_torch_before_a_network_is_loaded(name: str) -> None:
     assert not loaded_after(f"from wsisr import {name}") & {"torch", "onnxruntime", "rich", "typer"}

@@ -13,6 +13,7 @@ __all__ = [
     "MaskSaved",
     "ModelSpec",
     "Noted",
+    "PreviewRequest",
     "Size",
     "Slide",
     "SlideInfo",
@@ -30,13 +31,14 @@ __all__ = [
     "iterate_upscale",
     "load_upscaler",
     "open_slide",
+    "preview_slide",
     "select_region",
     "upscale_region",
     "upscale_slide",
 ]
 
 if TYPE_CHECKING:
-    from wsisr.api import UpscaleWarning, enlarge, iterate_upscale, upscale_slide
+    from wsisr.api import UpscaleWarning, enlarge, iterate_upscale, preview_slide, upscale_slide
     from wsisr.errors import WsisrError
     from wsisr.imaging.geometry import Box, Size
     from wsisr.models.loading import load_upscaler
@@ -49,6 +51,7 @@ if TYPE_CHECKING:
     from wsisr.upscaling.engine import upscale_region
     from wsisr.upscaling.job import Advanced, Finished, MaskSaved, Noted, Started, Warned
     from wsisr.upscaling.plan import UpscaleOptions
+    from wsisr.upscaling.preview_request import PreviewRequest
     from wsisr.upscaling.report import UpscaleReport
     from wsisr.upscaling.request import UpscaleRequest
 else:
@@ -61,6 +64,7 @@ else:
         "MaskSaved": "wsisr.upscaling.job",
         "ModelSpec": "wsisr.models.spec",
         "Noted": "wsisr.upscaling.job",
+        "PreviewRequest": "wsisr.upscaling.preview_request",
         "Size": "wsisr.imaging.geometry",
         "Slide": "wsisr.slides.slide",
         "SlideInfo": "wsisr.slides.slide",
@@ -77,6 +81,7 @@ else:
         "iterate_upscale": "wsisr.api",
         "load_upscaler": "wsisr.models.loading",
         "open_slide": "wsisr.slides",
+        "preview_slide": "wsisr.api",
         "select_region": "wsisr.slides.region",
         "upscale_region": "wsisr.upscaling.engine",
         "upscale_slide": "wsisr.api",

@@ -7,14 +7,20 @@ from collections.abc import Callable, Generator
 from contextlib import closing
 from functools import update_wrapper
 from inspect import signature
-from typing import ParamSpec, TypeVar
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from wsisr.imaging.pixels import Rgb
 from wsisr.models import loading
+from wsisr.slides import open_slide
 from wsisr.upscaling.array import ArrayRequest, enlarge_array
 from wsisr.upscaling.job import Finished, JobEvent, run_job
+from wsisr.upscaling.preview import draw_comparison
+from wsisr.upscaling.preview_request import PreviewRequest, plan_preview
 from wsisr.upscaling.report import UpscaleReport
 from wsisr.upscaling.request import UpscaleRequest
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -85,5 +91,25 @@ def enlarge(request: ArrayRequest) -> Rgb:
         except StopIteration as finished:
             result: Rgb = finished.value
             return result
-        # The caller of `enlarge`, for which the decorator's `call` stands in between.
-        warnings.warn(warned.text, UpscaleWarning, stacklevel=3)
+        _warn(warned.text)
+
+
+@_takes_options_of(PreviewRequest)
+def preview_slide(request: PreviewRequest) -> Image.Image:
+    """Draw a region of a slide as scanned, by bicubic and by a model, with the truth beside it where the slide has it.
+
+    Takes a slide and the options of `wsisr preview`, all of which `PreviewRequest` documents. The picture is the one
+    that the command writes; a notebook shows it, and `picture.save("look.png")` keeps it. What its viewer must know is
+    a Python warning, an `UpscaleWarning`. Raises `WsisrError`, with what is wrong in one line.
+    """
+    with open_slide(request.slide_path, request.mpp, estimate=True, series=request.series) as slide:
+        plan = plan_preview(request, slide, loading)
+        picture = draw_comparison(plan.region, plan.upscaler)
+    for text in (*plan.warnings, *plan.upscaler.warnings):
+        _warn(text)
+    return picture
+
+
+def _warn(text: str) -> None:
+    """Warn at the line that called the public function, from which the decorator's `call` and this are two steps."""
+    warnings.warn(text, UpscaleWarning, stacklevel=4)

@@ -65,40 +65,49 @@ def preview_command(
     for item in items.values():
         print_first_line(f"{item.slide}: the picture is to be {item.output}", item.slide)
     from wsisr.files import check_output, check_suffix, refuse_source
-    from wsisr.models.catalog import choose_default_scale
-    from wsisr.models.corrections import add_corrections
-    from wsisr.models.loading import load_upscaler
+    from wsisr.models import loading
     from wsisr.slides import open_slide
-    from wsisr.upscaling.plan import training_range_warning
     from wsisr.upscaling.preview import draw_comparison, reference_region, save_png
-    from wsisr.upscaling.provenance import DERIVED_WARNING, read_derived_metadata, refuse_derived
-    from wsisr.upscaling.selection import PixelSelection
+    from wsisr.upscaling.preview_request import PreviewRequest, plan_preview
 
     check_device_option(device)
     warn_of_unused_gpu(device, model)
     with report_as_usage_error():
-        selection = PixelSelection(scale, level, source_mpp, region=parse_numbers(region, int, "--region"))
+        box = parse_numbers(region, int, "--region")
+
+    def make_request(item: BatchItem) -> PreviewRequest:
+        with report_as_usage_error():
+            return PreviewRequest(
+                item.slide,
+                region=box,
+                scale=scale,
+                series=series,
+                level=level,
+                source_mpp=source_mpp,
+                mpp=item.mpp or mpp,
+                model=model,
+                device=device,
+                perception=perception,
+                consistency=consistency,
+                guard=not no_guard,
+                allow_derived=allow_derived,
+            )
+
+    requests = {item.slide: make_request(item) for item in items.values()}
 
     def draw(slide: Path) -> bool:
-        item = items[slide]
-        picture = item.output
-        with open_slide(slide, item.mpp or mpp, estimate=True, series=series) as opened:
-            if not allow_derived:
-                refuse_derived(slide)
-            elif read_derived_metadata(slide):
-                print_warnings([DERIVED_WARNING])
+        request, picture = requests[slide], items[slide].output
+        with open_slide(slide, request.mpp, estimate=True, series=series) as opened:
             check_suffix(picture, (".png",))
             refuse_source(picture, slide)
             check_output(picture, overwrite=overwrite)
-            source = selection.select_region(opened)
-            factor = scale or choose_default_scale(source.mpp, model)
             with show_preparation("loads the model"):
-                upscaler = load_upscaler(model, scale=factor, device=device, mpp=source.mpp, perception=perception)
-            upscaler = add_corrections(upscaler, guard=not no_guard, consistency=consistency)
-            print_warnings((*source.warnings, *filter(None, [training_range_warning(upscaler, source.mpp)])))
+                plan = plan_preview(request, opened, loading)
+            print_warnings(plan.warnings)
             with show_preparation("enlarges the region"):
-                save_png(draw_comparison(source, upscaler), picture, overwrite=overwrite)
-            print_warnings(upscaler.warnings)
+                save_png(draw_comparison(plan.region, plan.upscaler), picture, overwrite=overwrite)
+            print_warnings(plan.upscaler.warnings)
+            source, factor = plan.region, plan.upscaler.info.scale
             print_message(f"{picture}: written, enlarged by {factor}")
             if source.mpp and not reference_region(source, factor):
                 print_message(f"no truth beside it: the slide was not scanned at {source.mpp / factor:.4g} um/px")
