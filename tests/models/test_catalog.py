@@ -96,5 +96,5 @@ def test_a_shipped_twin_lies_a_part_of_the_way_from_its_model(model: Model) -> N
 def test_a_typo_is_answered_with_names_like_it_and_anything_else_with_all() -> None:
     with pytest.raises(ModelError, match=r"no model is called 'mmsrnet-2x'; similar names: .*mmsrnet-x2, .*or give"):
         find_model("mmsrnet-2x")
-    with pytest.raises(ModelError, match=r"; choose from bicubic, lanczos, .*, or give a"):
+    with pytest.raises(ModelError, match=r"; choose from masrgan-x2-best, .*, or give a"):
         find_model("x")
