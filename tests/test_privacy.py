@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 import tifffile
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from tests.support.czi import Block, describe_czi, write_czi
 from tests.support.formats import write_leica, write_philips, write_qptiff, write_trestle
@@ -120,6 +122,16 @@ def zeiss(path: Path) -> Path:
     return write_czi(path, [Block(LEVELS[0]), Block(LEVELS[1], downsample=2)], metadata)
 
 
+def picture(path: Path) -> Path:
+    """Words in EXIF, XMP and comments of a PNG or JPEG."""
+    exif, texts = Image.Exif(), PngInfo()
+    exif[271] = exif[270] = SECRET  # maker and description
+    texts.add_text("Author", SECRET)
+    options = {"pnginfo": texts} if path.suffix == ".png" else {"comment": SECRET, "xmp": SECRET.encode()}
+    Image.fromarray(LEVELS[0]).save(path, exif=exif, **options)
+    return path
+
+
 SLIDES: dict[str, Callable[[Path], Path]] = {
     f"{SECRET}.svs": aperio,
     f"{SECRET}.tif": plain,
@@ -130,6 +142,8 @@ SLIDES: dict[str, Callable[[Path], Path]] = {
     f"{SECRET}.tiff": described(write_philips, '<Attribute Name="PIM_DP_SC', PHILIPS),
     f"{SECRET}.qptiff": described(write_qptiff, "<Objective>", f"<SlideID>{SECRET}</SlideID>"),
     f"{SECRET}.czi": zeiss,
+    f"{SECRET}.png": picture,
+    f"{SECRET}.jpg": picture,
     f"{SECRET}.trestle.tif": described(write_trestle, "Objective", f"Patient={SECRET};"),
 }
 
@@ -140,7 +154,7 @@ def everything(output: Path) -> Iterator[bytes]:
         yield file.name.encode()
         if file.is_file():
             yield file.read_bytes()
-    if output.is_file() and output.suffix not in (".json", ".czi"):
+    if output.is_file() and output.suffix not in (".json", ".czi", ".png", ".jpg"):
         with tifffile.TiffFile(output) as tiff:
             yield from (page.asarray().tobytes() for page in tiff.pages if not page.aspage().is_tiled)
 

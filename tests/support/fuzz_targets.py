@@ -229,6 +229,21 @@ def _write_geojson(folder: Path) -> Sequence[Path]:
     return [folder / "qupath.geojson", folder / "list.geojson", folder / "geometries.json"]
 
 
+def _write_pictures(folder: Path) -> Sequence[Path]:
+    picture, exif = Image.fromarray(LEVELS[1]), Image.Exif()
+    exif[274] = 6
+    icc = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    opaque = picture.convert("RGBA")
+    for name, image, options in (
+        ("plain.png", picture, {"exif": exif, "icc_profile": icc}),
+        ("opaque.png", opaque, {}),
+        ("plain.jpg", picture, {"exif": exif, "icc_profile": icc}),
+        ("progressive.jpg", picture, {"progressive": True}),
+    ):
+        image.save(folder / name, **options)
+    return sorted(folder.iterdir())
+
+
 def _write_masks(folder: Path) -> Sequence[Path]:
     mask = Image.fromarray(make_noise(Size(100, 75)) // 128 * 255)
     for name, picture, options in (
@@ -345,6 +360,7 @@ TARGETS = {
     "ome-zarr": FuzzTarget(_write_zarrs, exercise_slide, text_suffixes=(".json", ".zarray", ".zattrs", ".zgroup")),
     "dicom": FuzzTarget(_write_dicoms, exercise_slide),
     "czi": FuzzTarget(_write_czis, exercise_slide, (*ANY_BYTES, replace_czi_number)),
+    "pictures": FuzzTarget(_write_pictures, exercise_slide),
     "geojson": FuzzTarget(_write_geojson, _exercise_marks, text_suffixes=(".json", ".geojson")),
     "masks": FuzzTarget(_write_masks, _exercise_marks),
     "onnx": FuzzTarget(write_onnx_files, _exercise_model),

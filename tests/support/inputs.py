@@ -10,6 +10,7 @@ import imagecodecs
 import numpy as np
 import pyvips
 import zarr
+from PIL import Image
 from pylibCZIrw import czi
 
 from tests.support.czi import JPEG_XR, ZSTD, write_czi_pyramid
@@ -47,7 +48,8 @@ class Input:
     """Returns the path of the slide, written into an empty folder if it is synthetic."""
     sizes: tuple[Size, ...] = SIZES
     """Sizes of the scanned area at the first levels."""
-    mpp: float = 0.5
+    mpp: float | None = 0.5
+    """Pixel size of level 0 in um/px; None where it has to be given."""
     other_reader: str = "libvips"
     read_independently: Independent = lambda path, _, level: read_vips_page(path, level)
     refusal: str = ""
@@ -95,6 +97,15 @@ def _find_scanned_box(info: SlideInfo, level: int) -> Box:
     factor = info.levels[level].downsample
     edges = (info.bounds.left, info.bounds.top, info.bounds.right, info.bounds.bottom)
     return Box(*(round(edge / factor) for edge in edges))
+
+
+def write_picture(path: Path) -> Path:
+    Image.fromarray(LEVELS[0]).save(path)
+    return path
+
+
+def read_vips_picture(path: Path) -> Rgb:
+    return _to_rgb(pyvips.Image.new_from_file(str(path)))
 
 
 def read_vips_page(path: Path, page: int) -> Rgb:
@@ -203,6 +214,22 @@ INPUTS = (
         mpp=0.25,
         other_reader="libCZI",
         read_independently=read_with_libczi,
+    ),
+    Input(
+        "PNG",
+        "synthetic",
+        lambda folder: write_picture(folder / "a.png"),
+        SIZES[:1],
+        mpp=None,
+        read_independently=lambda path, _, __: read_vips_picture(path),
+    ),
+    Input(
+        "JPEG",
+        "synthetic",
+        lambda folder: write_picture(folder / "a.jpg"),
+        SIZES[:1],
+        mpp=None,
+        read_independently=lambda path, _, __: read_vips_picture(path),
     ),
     Input("pyramid TIFF", "synthetic", lambda folder: write_generic_pyramid(folder / "a.tif", LEVELS, **CM)),
     Input(

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 
 from wsisr.slides.files import list_slide_files
+from wsisr.slides.readers.picture import PNG
 from wsisr.slides.readers.tiff import is_tiff, open_tiff
 from wsisr.slides.slide import SlideInfo
 
@@ -47,6 +48,8 @@ def estimate_lossy_compression(info: SlideInfo) -> LossyCompression | None:
 def _find_method(info: SlideInfo) -> str | None:
     if info.path.is_dir() or not info.path.exists():
         return None  # OME-Zarr, whose codecs that wsisr reads lose nothing, or a slide in memory
+    if info.vendor == PNG:
+        return None
     if not is_tiff(info.path):
         return _JPEG  # what else OpenSlide reads is made of JPEG, with few exceptions
     with open_tiff(info.path) as tiff:

@@ -12,7 +12,7 @@ Facts come from the library that knows the format best, pixels from the one that
   fast.
 
 A folder is an OME-Zarr or a DICOM slide. Zeiss CZI is read from its blocks, as OpenSlide lacks JPEG XR; an Olympus VSI
-is a TIFF of a preview only, and refused.
+is a TIFF of a preview only, and refused. A PNG or JPEG is a field of a microscope, and decoded as a whole.
 """
 
 from __future__ import annotations
@@ -39,11 +39,13 @@ from wsisr.slides.pixel_size import (
     estimate_mpp,
     is_plausible_mpp,
 )
+from wsisr.slides.readers.array import ArraySlide
 from wsisr.slides.readers.czi import CziSlide, open_czi
 from wsisr.slides.readers.czi_container import is_czi
 from wsisr.slides.readers.dicom import find_dicom_file
 from wsisr.slides.readers.ome_zarr import ZarrSlide, open_zarr, select_stored_levels
 from wsisr.slides.readers.openslide import OpenSlideSlide, detect_vendor, read_openslide_info
+from wsisr.slides.readers.picture import detect_picture, read_picture
 from wsisr.slides.readers.tiff import (
     GENERIC_TIFF,
     ORIENTATION_PROPERTY,
@@ -144,6 +146,10 @@ def _open_with_best_reader(
     if is_czi(file):
         info, czi_levels = open_czi(file, series)
         return CziSlide(settle_pixel_size(info), czi_levels)
+    picture = detect_picture(file)
+    if picture:
+        info, pixels = read_picture(file, picture)
+        return ArraySlide(settle_pixel_size(info), pixels)
     info, tiff_levels = _choose_reader(file, series)
     if tiff_levels:
         return TiffSlide(settle_pixel_size(info), tiff_levels)

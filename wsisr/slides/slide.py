@@ -33,9 +33,11 @@ class SlideInfo:
 
     path: Path
     reader: str
-    """Library that reads the pixels: `openslide`, `tifffile`, or `imagecodecs` for OME-Zarr."""
+    """Library that reads the pixels: `openslide`, `tifffile`, `imagecodecs` for OME-Zarr and CZI, `pillow` for PNG and
+    JPEG, `numpy` for an array."""
     vendor: str
-    """Format, by OpenSlide's names; `ome` for OME-TIFF, `ome-zarr`, `generic-tiff` for a TIFF of no known scanner."""
+    """Format, by OpenSlide's names; `ome` for OME-TIFF, `ome-zarr`, `generic-tiff` for a TIFF of no known scanner, and
+    `png`, `jpeg` and `array`."""
     levels: tuple[Level, ...]
     mpp: float | None
     """Pixel size of level 0 in um/px; None where the file records none, or an implausible one (see `pixel_size`)."""

@@ -17,7 +17,7 @@ from tests.support.inputs import INPUTS, Examination, Input, examine_input
 def cells(each: Input, found: Examination) -> list[str]:
     if found.info is None:
         return [each.name, each.sample, f"refused: {found.refusal}", "", "", ""]
-    read = [found.info.reader, str(len(found.sizes)), f"{found.info.mpp:.4g}"]
+    read = [found.info.reader, str(len(found.sizes)), f"{found.info.mpp:.4g}" if found.info.mpp else "by --mpp"]
     return [each.name, each.sample, *read, f"{found.error}, against {each.other_reader}"]
 
 
