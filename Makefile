@@ -16,6 +16,7 @@ TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 
 VENV := .venv
 BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install -qq
 CONSTRAINTS := .ci/constraints.txt
 TORCH := $(shell sed -n '/^torch==/p' $(CONSTRAINTS))
 INSTALLED := $(VENV)/installed
@@ -64,15 +65,19 @@ data: $(SLIDE)
 
 # The slide outlives a new installation, so only its absence brings it anew.
 $(SLIDE): | $(INSTALLED)
-	$(BIN)/python tests/support/fetch_slide.py $@
+	@echo 'Fetches a slide, 1.8 MB: $(SLIDE)'
+	@$(BIN)/python tests/support/fetch_slide.py $@
 
 # torch comes first and alone: once it is there, pip is content with it and looks for no other build.
+# pip says nothing but errors, after which make stops: a newcomer is to see the steps.
 $(INSTALLED): pyproject.toml $(CONSTRAINTS)
 	@$(PYTHON) -c 'import sys; sys.exit("wsisr needs Python 3.11 or newer" if sys.version_info < (3, 11) else 0)'
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --no-deps '$(TORCH)+cpu' 2>/dev/null \
-	|| $(BIN)/python -m pip install --no-deps --index-url $(TORCH_INDEX) '$(TORCH)'
-	$(BIN)/python -m pip install -c $(CONSTRAINTS) -e '.[cpu,dev]'
+	@echo 'Installs into $(VENV), once: about 1.7 GB, which take a minute or several'
+	@$(PYTHON) -m venv $(VENV)
+	@echo '  $(TORCH), the build for CPUs'
+	@$(PIP) --no-deps '$(TORCH)+cpu' 2>/dev/null || $(PIP) --no-deps --index-url $(TORCH_INDEX) '$(TORCH)'
+	@echo '  wsisr and the other libraries that it needs'
+	@$(PIP) -c $(CONSTRAINTS) -e '.[cpu,dev]'
 	@touch $@
 
 clean:

