@@ -23,7 +23,6 @@ from tests.support.pairs import make_record
 from tests.support.samples import REPOSITORY, make_noise, write_ome_zarr, write_tiff
 from wsisr import bounds
 from wsisr.config import read_toml
-from wsisr.dataset.captures import open_capture
 from wsisr.dataset.recipe import Recipe
 from wsisr.dataset.records import parse_manifest
 from wsisr.dataset.slides_and_splits import read_case_table
@@ -117,6 +116,11 @@ def write_text(path: Path, text: str) -> Path:
 
 def write_bits(path: Path) -> Path:
     Image.new("1", (40, 40), 1).save(path, "PNG")
+    return path
+
+
+def write_field(path: Path) -> Path:
+    Image.fromarray(SMALL).save(path)
     return path
 
 
@@ -272,8 +276,8 @@ CASES = {
         lambda path: read_mask_picture(path, CANVAS),
         lambda folder: write_bits(folder / "a.png"),
     ),
-    "MAX_FIELD_PX": Case(
-        "dataset.captures", 1600, "too many", open_capture, lambda folder: write_bits(folder / "a.png")
+    "MAX_FIELD_PX": case_of_slide(
+        "readers.picture", 64 * 48, "too many pixels", lambda folder: write_field(folder / "a.png")
     ),
     "MAX_GEOJSON_BYTES": case_of_marks(len(GEOJSON), "is larger than"),
     "MAX_GEOJSON_VALUES": case_of_marks(GEOJSON.count(","), "more than 9 values"),

@@ -124,5 +124,5 @@ MAX_PATCH_PX = 4096
 """Side of a dataset's patches."""
 
 PICTURE_FORMATS = ("PNG", "JPEG", "TIFF")
-"""Formats of masks and fields, by Pillow's names. Of its many others some start another program (EPS), and few are
-written by microscopes or annotation tools."""
+"""Formats of masks, by Pillow's names. Of its many others some start another program (EPS), and few are written by
+annotation tools."""

@@ -13,10 +13,10 @@ from tests.support.captures import ScanPair, make_tissue, render_scans, write_ca
 from tests.support.disks import limit_file_size
 from wsisr.cli.build_dataset import build_dataset_app
 from wsisr.dataset.alignment import NoCommonTissueError, align_captures
-from wsisr.dataset.captures import ImageSlide
 from wsisr.dataset.reader import PatchStore
 from wsisr.errors import DatasetError, OutputError, WsisrError
 from wsisr.imaging.geometry import Box
+from wsisr.slides.readers.array import open_array
 
 RATIO = 2
 PATCH_PX = 64
@@ -68,7 +68,7 @@ def test_two_whole_files_are_found_without_hints_however_they_lie(tmp_path: Path
 def test_captures_of_other_specimens_are_refused(captures: ScanPair) -> None:
     other = render_scans(make_tissue(22, 900), RATIO, np.random.default_rng(1))
     with pytest.raises(NoCommonTissueError):
-        align_captures(ImageSlide(Path("low"), captures.low, 1.0), ImageSlide(Path("high"), other.high, 1.0 / RATIO))
+        align_captures(open_array(captures.low, 1.0), open_array(other.high, 1.0 / RATIO))
 
 
 def test_the_command_writes_pairs_that_lie_on_each_other(
@@ -114,7 +114,7 @@ def test_bad_input_is_one_line(tmp_path: Path, captures: ScanPair) -> None:
         run_captured(other, bare, *output, "--mpp", "0.5", "0.5")
     (tmp_path / "folder").mkdir()
     (tmp_path / "folder" / "torn_20x.png").write_bytes(b"no image")
-    with pytest.raises(DatasetError, match="cannot be read as an image"):
+    with pytest.raises(DatasetError, match="not a slide"):
         run_captured(bare, tmp_path / "folder", *output)
     assert not (tmp_path / "d").exists()
 
@@ -164,7 +164,7 @@ def test_an_image_that_cannot_be_read_stops_no_other(field_folders: tuple[Path, 
     done = run_captured(*field_folders, "-o", tmp_path / "d")
     assert done.exit_code == 3
     assert [line for line in done.stderr.splitlines() if "error" in line] == [
-        f"wsisr: error: {tmp_path / '20x' / 'a.png'}: cannot be read as an image "
-        "(cannot identify image file '{0}'); leave it out (2 slides in all)".format(tmp_path / "20x" / "a.png")
+        f"wsisr: error: {tmp_path / '20x' / 'a.png'}: not a slide, or in a format that neither OpenSlide nor tifffile "
+        "reads; check the file (2 slides in all)"
     ]
     assert {record.slide for record in PatchStore(tmp_path / "d").records} == {"b.png"}

@@ -156,15 +156,6 @@ def test_whatever_else_is_refused_in_a_line(tmp_path: Path, name: str) -> None:
     assert "\n" not in str(caught.value)
 
 
-def test_a_picture_may_have_as_many_pixels_as_the_bound_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = write_picture(tmp_path / "a.png")
-    monkeypatch.setattr("wsisr.slides.readers.picture.MAX_FIELD_PX", SMALL.size // 3)
-    np.testing.assert_array_equal(read_all(path), SMALL)
-    monkeypatch.setattr("wsisr.slides.readers.picture.MAX_FIELD_PX", SMALL.size // 3 - 1)
-    with pytest.raises(SlideError, match="more than 1,199"):
-        open_slide(path)
-
-
 def test_a_picture_is_enlarged_into_a_pyramid(tmp_path: Path) -> None:
     path = write_picture(tmp_path / "field.png")
     with pytest.raises(SlideError, match="--mpp"):
