@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import pytest
@@ -115,6 +116,15 @@ def test_a_table_that_cannot_be_meant_is_an_error_with_its_line(tmp_path: Path, 
         list_slides([table])
     assert str(error.value).startswith(f"{table}")
     assert message in str(error.value)
+
+
+def test_pictures_of_a_folder_are_taken_by_a_pattern(tmp_path: Path) -> None:
+    for name in ("a.png", "b.JPG", "c.txt"):
+        (tmp_path / name).touch()
+    with pytest.raises(SlideError, match="no slide in this folder; to take its pictures, give ") as refused:
+        list_slides([tmp_path])
+    advice = shlex.split(str(refused.value).partition("pictures, give ")[2])
+    assert list_slides(advice).paths == [tmp_path / "b.JPG", tmp_path / "a.png"]
 
 
 def test_what_is_missing_is_named(tmp_path: Path) -> None:

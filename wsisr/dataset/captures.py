@@ -11,10 +11,7 @@ from wsisr.dataset.slides_and_splits import DatasetSlide, assign_slides
 from wsisr.errors import DatasetError
 from wsisr.imaging.units import UM_AT_1X
 from wsisr.slides import Slide, open_slide
-from wsisr.slides.listing import SlideEntry, list_slides
-
-IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg"}
-"""Suffixes that are read as plain images; a TIFF is opened as a slide."""
+from wsisr.slides.listing import PICTURE_SUFFIXES, SlideEntry, list_slides
 
 _MAGNIFICATION = re.compile(r"(?<![0-9A-Za-z])(\d+(?:\.\d+)?)x(?![0-9A-Za-z])", re.IGNORECASE)
 
@@ -24,7 +21,7 @@ def open_capture(path: Path, mpp: float | None = None) -> Slide:
 
     Raises `SlideError` if it cannot be read as either.
     """
-    if path.suffix.lower() in IMAGE_SUFFIXES:  # these record no pixel size, and are decoded when they are opened
+    if path.suffix.lower() in PICTURE_SUFFIXES:  # these record no pixel size, and are decoded when they are opened
         return open_slide(path, mpp or pixel_size_from_name(path))
     slide = open_slide(path, mpp)
     if slide.info.mpp is not None or (mpp_from_name := pixel_size_from_name(path)) is None:
@@ -46,7 +43,7 @@ def list_captures(path: Path, recipe: Recipe) -> Sequence[DatasetSlide]:
     """List the plain images of a folder, else its slides; a file is itself. Raises `DatasetError` if there is none."""
     try:
         files = path.iterdir() if path.is_dir() else [path]
-        images = sorted(file for file in files if file.suffix.lower() in IMAGE_SUFFIXES)
+        images = sorted(file for file in files if file.suffix.lower() in PICTURE_SUFFIXES)
     except OSError as error:
         raise DatasetError(f"{path}: cannot be looked into ({error.strerror}); give other captures") from error
     return assign_slides(map(SlideEntry, images) if images else list_slides([path]).entries, [], recipe)

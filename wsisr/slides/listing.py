@@ -32,6 +32,9 @@ SLIDE_SUFFIXES = {
 }
 """Suffixes that count as slides within a folder; a slide given by its own path may have any name."""
 
+PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg")
+"""Suffixes of plain pictures. Within a folder they do not count as slides: most are thumbnails."""
+
 LIST_MARK = "@"
 """First character of the name of a list: `@slides.txt`."""
 
@@ -170,7 +173,7 @@ class _Scan:
         slides = self._list_folder(path)
         if not slides:
             results = ", only results of wsisr" if self.left_out else ""
-            raise SlideError(f"{path}: no slide in this folder{results}; give slides, or a folder that holds them")
+            raise SlideError(f"{path}: no slide in this folder{results}; {_advise_on_folder(path)}")
         return slides
 
     def _list_folder(self, folder: Path) -> list[Path]:
@@ -246,6 +249,14 @@ def read_slide_table(path: Path) -> SlideTable:
         tuple(replace(entry, path=path.parent / entry.path) for entry in entries),
         tuple(name for name in columns if name not in TABLE_COLUMNS),
     )
+
+
+def _advise_on_folder(folder: Path) -> str:
+    """Return what to give instead of a folder that holds no slides."""
+    with _translate_errors(folder):
+        suffixes = {path.suffix for path in folder.iterdir() if path.suffix.lower() in PICTURE_SUFFIXES}
+    pictures = " ".join(f"'{folder}/*{suffix}'" for suffix in sorted(suffixes))
+    return f"to take its pictures, give {pictures}" if pictures else "give slides, or a folder that holds them"
 
 
 def _parse_row(row: Mapping[str | Any, Any], where: str) -> SlideEntry:
