@@ -336,3 +336,11 @@ def test_marks_count_from_where_the_request_says(tmp_path: Path, origin: str, co
     wsisr.upscale_slide(slide, tissue_origin=origin, save_mask=tmp_path / "mask.png", **options)
     rows, columns = np.nonzero(np.asarray(Image.open(tmp_path / "mask.png")))
     assert (rows.min() * 4, columns.min() * 4) == (corner, corner)
+
+
+def test_a_result_in_another_precision_is_not_what_was_requested(cmu_slide: Path, tmp_path: Path) -> None:
+    options: dict[str, Any] = {"scale": 2, "region": (900, 1200, 64, 64), "output": tmp_path / "a.tif"}
+    wsisr.upscale_slide(cmu_slide, **options, precision="fp32")
+    wsisr.upscale_slide(cmu_slide, **options, precision="fp32")  # is finished already
+    with pytest.raises(OutputError, match=r"exists already.*computed: on cpu in fp32, not on cpu in bf16"):
+        wsisr.upscale_slide(cmu_slide, **options, precision="bf16")

@@ -15,17 +15,21 @@ from wsisr.upscaling.request import UpscaleRequest
 from wsisr.writing.layouts.catalog import select_layout
 
 
-def find_finished_metadata(output: Path, requested: Mapping[str, str], info: SlideInfo) -> Mapping[str, str]:
+def find_finished_metadata(
+    output: Path, requested: Mapping[str, str], info: SlideInfo, *, compares_hardware: bool = False
+) -> Mapping[str, str]:
     """Return the metadata of an output that was made of the same slide with the same options; empty if there is none.
+
+    Device and precision are compared where the request names one; by default any will do.
 
     Raises `OutputError` for a file that wsisr made otherwise. A file of another program is not finished; that it may
     not be replaced is checked elsewhere.
     """
     finished = read_derived_metadata(output) if output.exists() else {}
-    difference = describe_difference(finished, requested) if finished else None
+    difference = describe_difference(finished, requested, compares_hardware=compares_hardware) if finished else None
     if finished and not difference:  # only now, because it reads all of the slide
         digest = digest_metadata(hash_slide(info, Event()))
-        difference = describe_difference(finished, {**requested, **digest})
+        difference = describe_difference(finished, {**requested, **digest}, compares_hardware=compares_hardware)
     if difference:
         advice = "choose another name, or replace it with --overwrite"
         raise OutputError(f"{output}: exists already, from another slide or other options ({difference}); {advice}")

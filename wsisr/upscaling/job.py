@@ -6,7 +6,7 @@ Nothing is printed here, and no signal is caught, so the same job runs in a term
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -133,7 +133,10 @@ def _yield_events(request: UpscaleRequest, models: ModelLoader) -> Generator[Job
         check_output_names(request, overwrite=replaceable or is_written_by_wsisr(output))
         plan = plan_request(request, slide, models)
         requested, info = plan.output.metadata, plan.region.slide.info
-        finished = {} if request.overwrite else find_finished_metadata(output, requested, info)
+        names_hardware = (request.device, request.precision) != ("auto", "auto")
+        finished: Mapping[str, str] = {}
+        if not request.overwrite:
+            finished = find_finished_metadata(output, requested, info, compares_hardware=names_hardware)
         if finished:
             report = UpscaleReport.from_plan(request, plan, "finished before", metadata=finished)
             yield from _keep_finished(request, plan, report)

@@ -28,7 +28,10 @@ UNREADABLE_KEY = "unreadable"
 FINDING_KEYS = ("remarks", UNREADABLE_KEY)
 """Keys of what is found out while a region is enlarged."""
 
-_IGNORED_KEYS = {"software", "computed", *FINDING_KEYS}
+HARDWARE_KEY = "computed"
+"""Key of the device and the precision of the computation."""
+
+_IGNORED_KEYS = {"software", HARDWARE_KEY, *FINDING_KEYS}
 """Keys that are not known before a run, or do not say what was requested."""
 
 
@@ -46,7 +49,7 @@ def provenance_metadata(region: SlideRegion, upscaler: Upscaler, codec: Codec, *
         "software": f"wsisr {__version__}",
         "model": info.name,
         "weights sha256": info.weights.sha256 if info.weights else "none",
-        "computed": info.hardware,
+        HARDWARE_KEY: info.hardware,
         "scale": str(info.scale),
         "size": f"{region.size * info.scale} px",
         "mpp": "unknown" if region.mpp is None else f"{region.mpp / info.scale:.10g}",
@@ -98,13 +101,16 @@ DERIVED_WARNING = "the slide was itself written by wsisr: its detail is an estim
 """What a result records of its source, if that is no scan; no word of it is the slide's own."""
 
 
-def describe_difference(finished: Mapping[str, str], requested: Mapping[str, str]) -> str | None:
+def describe_difference(
+    finished: Mapping[str, str], requested: Mapping[str, str], *, compares_hardware: bool = False
+) -> str | None:
     """Return the first difference between the metadata of a finished file and of what is requested; None if alike.
 
-    The slide's digest is compared only if it is among what is requested.
+    The slide's digest is compared only if it is among what is requested, device and precision only if that is wanted.
     """
+    ignored = _IGNORED_KEYS - ({HARDWARE_KEY} if compares_hardware else set())
     for key in (*requested, *finished):
         unknown = key == SOURCE_KEY and key not in requested
-        if not unknown and key not in _IGNORED_KEYS and finished.get(key) != requested.get(key):
+        if not unknown and key not in ignored and finished.get(key) != requested.get(key):
             return f"{key}: {finished.get(key, 'none')}, not {requested.get(key, 'none')}"
     return None
