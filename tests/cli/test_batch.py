@@ -21,7 +21,7 @@ from wsisr.cli.app import app
 from wsisr.cli.batch import BatchItem, BatchRun, run_batch, select_shard
 from wsisr.cli.cohort import SlideEnlargement
 from wsisr.cli.run_report import RunReport
-from wsisr.errors import OutputError
+from wsisr.errors import OutputError, WsisrError
 from wsisr.imaging.geometry import Size
 
 PITCHED = {"resolution": (20000, 20000), "resolutionunit": "CENTIMETER", "photometric": "rgb", "metadata": None}
@@ -169,6 +169,43 @@ def test_a_table_gives_pixel_size_case_and_output(tmp_path: Path) -> None:
     first, second = json.loads(report.read_bytes())["slides"]
     assert (first["output"], first["mpp"], first["case"]) == (str(tmp_path / "out" / "first.x2.ome.tif"), 0.2, "P1")
     assert (second["output"], second["mpp"], second["case"]) == (str(tmp_path / "out" / "second.svs"), 0.25, "P2")
+
+
+@pytest.mark.usefixtures("slides")
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ("a.tif,\na.tif,../../evil.ome.tif", "line 3: output ../../evil.ome.tif is outside "),
+        ("a.tif,in/../../evil", "line 2: output in/../../evil is outside "),
+        ("a.tif,x.png", "line 2: "),
+        ("a.tif,..", "line 2: output .. is a folder"),
+        ("a.tif,same\na.tif,same.x2.ome.tif", "line 2 and "),
+    ],
+)
+def test_an_output_of_a_table_that_cannot_be_meant_is_refused_by_its_line(
+    tmp_path: Path, rows: str, message: str
+) -> None:
+    table = tmp_path / "cohort.csv"
+    table.write_text(f"path,output\n{rows}\n")
+    refused = upscaled(table, "-o", tmp_path / "out")
+    assert isinstance(refused.exception, WsisrError)
+    assert f"{table}, {message}" in str(refused.exception)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.usefixtures("slides")
+def test_a_pixel_size_of_a_table_before_that_of_the_command_is_said(tmp_path: Path) -> None:
+    table = tmp_path / "cohort.csv"
+    table.write_text("path,mpp\na.tif,0.4\nb.tif,\n")
+    planned = upscaled(table, "-o", tmp_path / "out", "--mpp", "0.5", "--dry-run")
+    assert planned.stderr.count("warning: the mpp of the table, not the 0.5 of --mpp, counts for 1 slide;") == 1
+    assert "warning: the mpp" not in upscaled(table, "-o", tmp_path / "out", "--dry-run").stderr
+
+
+def test_copies_are_for_one_slide_at_a_time(tmp_path: Path) -> None:
+    refused = upscaled(tmp_path / "none.svs", "--stage", tmp_path, "--jobs", 2)
+    assert refused.exit_code == 2
+    assert "give --jobs 1" in refused.stderr
 
 
 def test_a_slide_that_is_given_twice_is_one(slides: list[Path], tmp_path: Path) -> None:

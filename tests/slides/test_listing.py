@@ -118,6 +118,22 @@ def test_a_table_that_cannot_be_meant_is_an_error_with_its_line(tmp_path: Path, 
     assert message in str(error.value)
 
 
+def test_rows_of_one_slide_and_output_that_differ_are_refused_with_both_lines(tmp_path: Path) -> None:
+    same = write_lines(tmp_path / "same.csv", "path,mpp,case", "a.svs,0.5,A", "./a.svs,0.50,A")
+    assert list_slides([same]).entries == (SlideEntry(tmp_path / "a.svs", 0.5, "A"),)
+    for first, second, values in (
+        ("a.svs,0.5,,x.tif", "a.svs,0.25,,./x.tif", ("mpp 0.5", "mpp 0.25")),
+        ("a.svs,,A,", "a.svs,,,", ("case A", "case none")),
+    ):
+        table = write_lines(tmp_path / "two.csv", "path,mpp,case,output", first, "b.svs,,,", second)
+        with pytest.raises(ConfigError) as error:
+            list_slides([table])
+        for line, value in zip((2, 4), values, strict=True):
+            assert f"{value} ({table}, line {line})" in str(error.value)
+    outputs = write_lines(tmp_path / "two.csv", "path,mpp,output", "a.svs,0.5,x", "a.svs,0.25,y")
+    assert len(list_slides([outputs]).entries) == 2
+
+
 def test_pictures_of_a_folder_are_taken_by_a_pattern(tmp_path: Path) -> None:
     for name in ("a.png", "b.JPG", "c.txt"):
         (tmp_path / name).touch()

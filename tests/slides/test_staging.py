@@ -74,3 +74,6 @@ def test_a_slide_that_is_too_large_or_missing_does_not_stop_the_next(slides: lis
 def test_a_stage_must_be_a_folder(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="create it first"):
         SlideStage(tmp_path / "none", 1, [])
+    (tmp_path / "file").touch()
+    with pytest.raises(OutputError, match="is no folder for copies of slides; give a folder"):
+        SlideStage(tmp_path / "file", 1, [])

@@ -19,11 +19,16 @@ from wsisr.cli.cache_folder import find_index_folder
 from wsisr.cli.console import log_writers, print_message, stdout_console, write_log
 from wsisr.cli.frontend import INTERRUPTED_MESSAGE, Frontend, TerminalFrontend
 from wsisr.cli.log_file import open_log
-from wsisr.cli.output_paths import check_output_folder, create_output_folder, output_path_for
+from wsisr.cli.output_paths import (
+    check_output_folder,
+    create_output_folder,
+    output_path_for,
+    refuse_rows_of_one_output,
+)
 from wsisr.cli.resources import ParallelResources, warn_of_unused_gpu
 from wsisr.cli.run_report import ReportRow, RunReport
 from wsisr.cli.selection import report_as_usage_error
-from wsisr.errors import OptionError, SlideError, WsisrError
+from wsisr.errors import OptionError, OutputError, SlideError, WsisrError
 from wsisr.progress import format_count
 
 if TYPE_CHECKING:
@@ -90,7 +95,18 @@ def _run_single(entry: SlideEntry, request: UpscaleRequest, options: RunOptions)
     _exit_with(batch.find_exit_code([row]))
 
 
+def warn_of_table_mpp(entries: Sequence[SlideEntry], mpp: float | None) -> None:
+    """Print a warning where tables give other pixel sizes than `--mpp`: theirs count."""
+    others = [entry for entry in entries if mpp is not None and entry.mpp not in (None, mpp)]
+    if others:
+        counts = f"not the {mpp:g} of --mpp, counts for {format_count(len(others), 'slide')}"
+        print_message(
+            f"warning: the mpp of the table, {counts}; the first is {others[0].path}, {others[0].mpp:g} um/px"
+        )
+
+
 def _run_batch(entries: Sequence[SlideEntry], request: UpscaleRequest, options: RunOptions) -> None:
+    warn_of_table_mpp(entries, request.mpp)
     items = plan_items(entries, request, options.folder)
     batch.refuse_shared_outputs(items)
     report = RunReport(None if request.dry_run else options.report, options.configuration)
@@ -184,14 +200,19 @@ def find_finished_row(index: FinishedIndex, request: UpscaleRequest, item: Batch
 
 
 def plan_items(entries: Sequence[SlideEntry], request: UpscaleRequest, folder: Path | None) -> list[BatchItem]:
-    """Name the output of each slide. Raises `OptionError` or `OutputError` for an output that cannot be requested."""
+    """Name the output of each slide. Raises `WsisrError` for an output that cannot be requested, or that a slide has
+    twice."""
     items = [
         BatchItem(entry.path, output_path_for(folder, entry, request.output_ending), entry.mpp, entry.case)
         for entry in entries
     ]
+    refuse_rows_of_one_output(entries, [item.output for item in items])
     with report_as_usage_error():
-        for item in items:
-            specify_request(request, item)
+        for item, entry in zip(items, entries, strict=True):
+            try:
+                specify_request(request, item)
+            except OutputError as error:
+                raise OutputError(f"{entry.origin}: {error}" if entry.origin else str(error)) from error
     return items
 
 

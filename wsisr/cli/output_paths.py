@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from wsisr.errors import OutputError
+from wsisr.errors import ConfigError, OutputError
 from wsisr.files import is_zarr, translate_disk_errors
 
 if TYPE_CHECKING:
@@ -39,17 +40,34 @@ def _describe_result(folder: Path) -> str | None:
 def output_path_for(folder: Path | None, entry: SlideEntry, ending: str) -> Path:
     """Return the output path of one slide of several: in the folder, or without one beside the slide.
 
-    A table may name it; without a suffix that stands for a layout, the name gets the ending.
+    A table may name it; a name without a suffix gets the ending. Raises `ConfigError`, with the line of the table, for
+    a relative name that leads out of the folder.
     """
     from wsisr.upscaling.request import default_output_path
-    from wsisr.writing.layouts.catalog import LAYOUTS
 
     if entry.output is None:
         path = default_output_path(entry.path, ending)
         return folder / path.name if folder else path
-    is_complete = any(entry.output.suffix.lower() in layout.suffixes for layout in LAYOUTS.values())
-    name = entry.output if is_complete else entry.output.with_name(f"{entry.output.name}.{ending}")
+    if entry.output.name in ("", ".."):
+        raise ConfigError(f"{entry.origin}: output {entry.output} is a folder; give the name of a result")
+    if folder and not entry.output.is_absolute() and Path(os.path.normpath(entry.output)).parts[0] == "..":
+        raise ConfigError(
+            f"{entry.origin}: output {entry.output} is outside {folder}, where the results go; give a name in it, or a "
+            "path from the root"
+        )
+    name = entry.output if entry.output.suffix else entry.output.with_name(f"{entry.output.name}.{ending}")
     return (folder or entry.path.parent) / name
+
+
+def refuse_rows_of_one_output(entries: Sequence[SlideEntry], outputs: Sequence[Path]) -> None:
+    """Raise `ConfigError` if one slide is listed twice with one output, under whatever names."""
+    first: dict[tuple[str, str], SlideEntry] = {}
+    for entry, output in zip(entries, outputs, strict=True):
+        key = os.path.abspath(entry.path), os.path.abspath(output)  # noqa: PTH100 - follows no links
+        other = first.setdefault(key, entry)
+        if other is not entry:
+            origins = " and ".join(each.origin or "a slide outside the table" for each in (other, entry))
+            raise ConfigError(f"{output}: is the output of {entry.path} in {origins}; leave one out")
 
 
 def create_output_folder(folder: Path) -> None:

@@ -51,10 +51,12 @@ def list_devices(device: str, model: str | None) -> tuple[str, ...]:
     return tuple(f"{kind}:{number}" for number in range(device_count())) or (device,)
 
 
-def check_jobs_option(jobs: str) -> None:
-    """Raise `typer.BadParameter`, a usage error, unless `jobs` is `auto` or a number from 1."""
+def check_jobs_option(jobs: str, *, staged: bool = False) -> None:
+    """Raise `typer.BadParameter`, a usage error, unless `jobs` is `auto` or a number from 1; 1 with `--stage`."""
     if jobs != "auto" and (not jobs.isdecimal() or int(jobs) < 1):
         raise typer.BadParameter("give auto or a number from 1", param_hint="--jobs")
+    if staged and jobs != "auto" and int(jobs) > 1:
+        raise typer.BadParameter("copies for one slide at a time; give --jobs 1", param_hint="--stage")
 
 
 def warn_of_unused_gpu(device: str, model: str | None = None) -> None:

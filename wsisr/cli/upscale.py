@@ -314,7 +314,7 @@ def upscale_command(
         raise OptionError("SLIDE is missing; wsisr upscale --help explains it")
     if not dry_run:
         allow_lost_output()
-    check_jobs_option(jobs)
+    check_jobs_option(jobs, staged=stage is not None)
     listed = list_given_slides(slides, results=allow_derived)
     several = not listed.is_single or shard is not None or (output is not None and is_output_folder(output, layout))
     if several and (save_mask or tissue not in ("auto", "none")):

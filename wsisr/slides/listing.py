@@ -8,7 +8,7 @@ import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +58,8 @@ class SlideEntry:
     """Patient or specimen."""
     output: Path | None = None
     """Name or path of the slide's result."""
+    origin: str = field(default="", compare=False)
+    """Table and line that say it, as `slides.csv, line 2`; empty outside tables."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,17 +88,31 @@ def list_slides(words: Iterable[str | Path], is_result: Callable[[Path], bool] |
     OME-Zarr is one slide. Slides of folders and patterns for which `is_result` is True are left out.
 
     Raises `SlideError` for a folder without slides, `SlideNotFoundError` for a pattern without matches, and
-    `ConfigError` for a list or table that cannot be read. That a slide exists is not checked.
+    `ConfigError` for a list or table that cannot be read, and for a slide with two pixel sizes or cases but one output.
+    That a slide exists is not checked.
     """
     texts = [str(word) for word in words]
     scan = _Scan(is_result or (lambda _path: False))
     entries = [entry for text in texts for entry in scan.expand(text, Path())]
     unique: dict[tuple[str, Path | None], SlideEntry] = {}
     for entry in entries:
-        unique.setdefault((os.path.abspath(entry.path), entry.output), entry)  # noqa: PTH100 - follows no links
+        first = unique.setdefault((os.path.abspath(entry.path), entry.output), entry)  # noqa: PTH100 - follows no links
+        if (first.mpp, first.case) != (entry.mpp, entry.case):
+            raise ConfigError(_describe_contradiction(first, entry))
     is_single = len(texts) == 1 and _is_path_of_slide(texts[0])
     left_out, unused_columns = tuple(dict.fromkeys(scan.left_out)), tuple(dict.fromkeys(scan.unused_columns))
     return SlideList(tuple(unique.values()), is_single, left_out, unused_columns)
+
+
+def _describe_contradiction(first: SlideEntry, entry: SlideEntry) -> str:
+    """Describe two entries of one slide and one output that differ in pixel size or case."""
+    noun = "case" if first.mpp == entry.mpp else "mpp"
+    value, other = (describe_error(ValueError(getattr(each, noun) or "none")) for each in (first, entry))
+    origin, other_origin = (each.origin or "outside the table" for each in (first, entry))
+    return (
+        f"{entry.path}: has the {noun} {value} ({origin}) and the {noun} {other} ({other_origin}), but one output; "
+        "leave one out, or name an output for each in the column output"
+    )
 
 
 def is_slide_folder(folder: Path) -> bool:
@@ -272,6 +288,7 @@ def _parse_row(row: Mapping[str | Any, Any], where: str) -> SlideEntry:
         _parse_mpp(cells.get("mpp", ""), where),
         cells.get("case") or None,
         Path(output) if output else None,
+        where,
     )
 
 

@@ -31,9 +31,10 @@ class SlideStage:
     """
 
     def __init__(self, folder: Path, limit_bytes: int, slides: Sequence[Path]) -> None:
-        """Begin to copy the first slides. Raises `OutputError` if there is no such folder."""
+        """Begin to copy the first slides. Raises `OutputError` if it is no folder."""
         if not folder.is_dir():
-            raise OutputError(f"{folder}: no folder for copies of slides; create it first")
+            advice = "give a folder" if os.path.lexists(folder) else "create it first"
+            raise OutputError(f"{folder}: is no folder for copies of slides; {advice}")
         self._folder = folder
         self._limit_bytes = limit_bytes
         self._used_bytes = 0
