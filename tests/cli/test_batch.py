@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 from datetime import datetime
 from pathlib import Path
 from threading import Event
@@ -21,6 +22,7 @@ from wsisr.cli.app import app
 from wsisr.cli.batch import BatchItem, BatchRun, run_batch, select_shard
 from wsisr.cli.cohort import SlideEnlargement
 from wsisr.cli.run_report import RunReport
+from wsisr.cli.usage import find_error_code
 from wsisr.errors import OutputError, WsisrError
 from wsisr.imaging.geometry import Size
 
@@ -524,3 +526,53 @@ def test_previews_of_several_slides_lie_in_a_folder(slides: list[Path], tmp_path
     again = CliRunner().invoke(app, [*words, str(pictures)])
     assert again.exit_code == 1
     assert again.stderr.count("exists already") == 2
+
+
+def put_report(path: Path, **run: object) -> None:
+    """Write the report of a run at work, of the process that started this one."""
+    facts = {"started": "2026-01-01", "host": socket.gethostname(), "process": os.getppid() or 1, "exit_code": None}
+    path.write_text(json.dumps({"wsisr": "1", "slides": [], "run": facts | run}))
+
+
+def test_the_report_of_a_run_at_work_is_refused_and_any_other_replaced(tmp_path: Path) -> None:
+    path = tmp_path / "run.json"
+    for at_work in ({}, {"host": "elsewhere"}):
+        put_report(path, **at_work)
+        with pytest.raises(OutputError, match=r"run.json: is the report of a run at work, the run of 2026.*remove the"):
+            RunReport(path).check_path([])
+    put_report(path, host="elsewhere")
+    os.utime(path, (0, 0))
+    RunReport(path).check_path([])
+    # In 1970 no process of this machine had begun: the number is that of another one now.
+    put_report(path)
+    os.utime(path, (0, 0))
+    RunReport(path).check_path([])
+    for ended in ({"exit_code": 3}, {"process": 2**22 + 1}, {"process": 2**70}, {"process": "x"}):
+        put_report(path, **ended)
+        RunReport(path).check_path([])
+
+
+def test_a_run_whose_report_is_taken_reports_beside_it(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    path, report = tmp_path / "run.json", RunReport(tmp_path / "run.json")
+    report.write([])
+    put_report(path)
+    (tmp_path / "run.1.json").write_text("precious")
+    taken = path.read_bytes()
+    report.try_write([])
+    report.write_somewhere([{"state": "done"}], 0)
+    assert states(tmp_path / "run.2.json") == ["done"]
+    assert (path.read_bytes(), (tmp_path / "run.1.json").read_text()) == (taken, "precious")
+    assert capfd.readouterr().err.count("its report is now") == 1
+
+
+@pytest.mark.parametrize(
+    ("count", "stage", "model", "code"),
+    [(2, ["--stage", "nowhere"], "bicubic", 1), (1, ["--stage", "nowhere"], "bicubic", 1), (1, [], "nomodel", 2)],
+)
+def test_a_report_has_the_exit_code_of_an_error(
+    slides: list[Path], tmp_path: Path, count: int, stage: list[str], model: str, code: int
+) -> None:
+    report = tmp_path / "run.json"
+    failed = upscaled(*slides[:count], *stage, "--report", report, model=model)
+    assert isinstance(failed.exception, WsisrError)
+    assert find_error_code(failed.exception) == json.loads(report.read_bytes())["run"]["exit_code"] == code

@@ -12,7 +12,7 @@ from wsisr.cli.build_dataset import build_dataset_app
 from wsisr.cli.console import print_line, print_message
 from wsisr.cli.doctor import doctor_command
 from wsisr.cli.evaluate import evaluate_command
-from wsisr.cli.exit_codes import EXIT_CODES, EXIT_FAILED, EXIT_USAGE
+from wsisr.cli.exit_codes import EXIT_CODES
 from wsisr.cli.export import export_command
 from wsisr.cli.info import info_command
 from wsisr.cli.models import models_command
@@ -20,9 +20,9 @@ from wsisr.cli.preview import preview_command
 from wsisr.cli.streams import guard_streams, release_streams
 from wsisr.cli.train import train_command
 from wsisr.cli.upscale import upscale_command
-from wsisr.cli.usage import WsisrCommand, WsisrGroup
+from wsisr.cli.usage import WsisrCommand, WsisrGroup, find_error_code
 from wsisr.cli.verify import verify_command
-from wsisr.errors import NotFoundError, OptionError, WsisrError
+from wsisr.errors import WsisrError
 from wsisr.version import __version__
 
 COMMANDS_BY_PANEL: dict[str, dict[str, Callable[..., None]]] = {
@@ -78,7 +78,7 @@ def print_errors_as_lines() -> Iterator[None]:
         yield
     except WsisrError as error:
         print_message(f"error: {error}")
-        raise SystemExit(EXIT_USAGE if isinstance(error, NotFoundError | OptionError) else EXIT_FAILED) from None
+        raise SystemExit(find_error_code(error)) from None
 
 
 def run_command_line() -> None:

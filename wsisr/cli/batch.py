@@ -21,6 +21,7 @@ from wsisr.cli.exit_codes import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_PARTLY_FAIL
 from wsisr.cli.frontend import STOPPED_MESSAGE
 from wsisr.cli.progress import format_duration
 from wsisr.cli.run_report import ReportRow, RunReport, measure_bytes
+from wsisr.cli.usage import find_error_code
 from wsisr.errors import OutputError, WsisrError, describe_error
 from wsisr.parallel.processes import StopFlag
 from wsisr.progress import format_count
@@ -182,9 +183,9 @@ def run_single(item: BatchItem, enlarge: EnlargeSlide, report: RunReport) -> Rep
         report.try_write([report_row(item, "stopped")], EXIT_INTERRUPTED)
         raise
     except Exception as error:
-        report.try_write([report_row(item, "failed", error=str(error))], EXIT_FAILED)
+        report.try_write([report_row(item, "failed", error=str(error))], find_error_code(error))
         raise
-    report.write([row], find_exit_code([row]))
+    report.write_somewhere([row], find_exit_code([row]))
     return row
 
 

@@ -81,17 +81,22 @@ def _run_single(entry: SlideEntry, request: UpscaleRequest, options: RunOptions)
     if request.dry_run:
         _announce_dry_run(options)
     report.check_path([item.output, *filter(None, [request.mask_path])])
+    report.write([])  # so that a run that was given the same report is refused before it works for hours
     if item.slide.exists():
         print_message(f"{item.slide}: the result is to be {item.output.absolute()}", quiet=options.quiet)
     row = find_finished_row(open_index(), request, item)
     if row:
         print_message(f"{item.output}: is finished already, {SAME_ADVICE}")
-        report.write([row], batch.find_exit_code([row]))
+        report.write_somewhere([row], batch.find_exit_code([row]))
     else:
         enlargement = SlideEnlargement(request, ParallelResources(1, (request.device,)), options.quiet)
         enlarge = partial(enlargement, frontend=TerminalFrontend())
-        with open_stage(options, [] if request.dry_run else [item.slide]) as stage:
-            row = batch.run_single(item, partial(enlarge_from_stage, enlarge=enlarge, stage=stage), report)
+
+        def enlarge_staged(item: BatchItem) -> ReportRow:
+            with open_stage(options, [] if request.dry_run else [item.slide]) as stage:
+                return enlarge_from_stage(item, enlarge, stage)
+
+        row = batch.run_single(item, enlarge_staged, report)
     _exit_with(batch.find_exit_code([row]))
 
 
@@ -119,6 +124,15 @@ def _run_batch(entries: Sequence[SlideEntry], request: UpscaleRequest, options: 
     if request.dry_run:
         _plan_batch(run, request, options)
         return
+    with report.write_at_error(lambda: run.rows):
+        _make_missing_slides(run, request, options)
+    exit_code = batch.find_exit_code(run.rows)
+    report.write_somewhere(run.rows, exit_code)
+    _exit_with(exit_code)
+
+
+def _make_missing_slides(run: BatchRun, request: UpscaleRequest, options: RunOptions) -> None:
+    """Enlarge the slides whose results are not finished, and print the table of all."""
     if options.folder:
         create_output_folder(options.folder)
     find_finished_slides(run, request)
@@ -126,10 +140,7 @@ def _run_batch(entries: Sequence[SlideEntry], request: UpscaleRequest, options: 
         if run.pending:
             enlarge_slides(run, request, options)
     finally:  # also after Ctrl-C
-        print_table(build_batch_table(run.rows, len(items)))
-    exit_code = batch.find_exit_code(run.rows)
-    report.write(run.rows, exit_code)
-    _exit_with(exit_code)
+        print_table(build_batch_table(run.rows, len(run.items)))
 
 
 def _plan_batch(run: BatchRun, request: UpscaleRequest, options: RunOptions) -> None:

@@ -11,14 +11,18 @@ import platform
 import socket
 import sys
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 from wsisr.cli.console import print_message
+from wsisr.cli.run_process import is_at_work
+from wsisr.cli.usage import find_error_code
 from wsisr.errors import OutputError
 from wsisr.files import check_output, translate_disk_errors, write_atomically
 from wsisr.version import __version__
@@ -27,6 +31,11 @@ SCHEMA = 2
 """Version of the keys. Reports of version 1 have no key `schema`."""
 
 REPORTED_PACKAGES = ("torch", "numpy", "openslide-python", "openslide-bin", "tifffile", "imagecodecs", "zarr")
+
+
+class ReportTakenError(OutputError):
+    """Another run or program has written the file under the report's name."""
+
 
 IDENTIFYING_KEYS = ("started", "host", "process", "shard")
 """Keys under `run` that tell one run from another."""
@@ -40,7 +49,8 @@ class RunReport:
     """The report of one run. Without a path it is collected, and not written.
 
     It replaces the report that was there at its beginning, and no other file: two runs that are given one path would
-    replace each other's entries, so the second is refused.
+    replace each other's entries, so the second is refused. A run whose report is taken nevertheless goes on with a
+    report beside it.
     """
 
     path: Path | None = None
@@ -53,7 +63,7 @@ class RunReport:
 
     def check_path(self, results: Iterable[Path]) -> None:
         """Raise `OutputError` if the report would replace one of the results to come, a file that is no report, or the
-        report of another shard."""
+        report of another shard or of a run at work."""
         report = self.path
         if report is None:
             return
@@ -66,6 +76,8 @@ class RunReport:
         if shard and earlier_shard and shard != earlier_shard:
             advice = "give each shard a report of its own"
             raise OutputError(f"{report}: is the report of shard {earlier_shard}, and this is shard {shard}; {advice}")
+        if earlier is not None:
+            _refuse_run_at_work(report, earlier)
         self._earlier = earlier
 
     def write(self, rows: Sequence[ReportRow], exit_code: int | None = None) -> None:
@@ -91,17 +103,40 @@ class RunReport:
     def try_write(self, rows: Sequence[ReportRow], exit_code: int | None = None) -> None:
         """Write the report while slides are left; print an error as a warning, for it must not stop them."""
         try:
-            self.write(rows, exit_code)
+            self.write_somewhere(rows, exit_code)
         except OutputError as error:
             print_message(f"warning: {error}")
+
+    def write_somewhere(self, rows: Sequence[ReportRow], exit_code: int | None = None) -> None:
+        """Write the report, beside its file and with a warning where another run has taken that meanwhile.
+
+        Raises `OutputError` where nothing can be written.
+        """
+        while self.path is not None:
+            try:
+                self.write(rows, exit_code)
+                return
+            except ReportTakenError as error:
+                taken, self.path = self.path, find_free_name(self.path)
+                self._earlier = None
+                print_message(f"warning: {taken}: is no longer this run's ({error}); its report is now {self.path}")
+
+    @contextmanager
+    def write_at_error(self, list_rows: Callable[[], Sequence[ReportRow]]) -> Iterator[None]:
+        """Context: an error inside that ends the run is in the report, as the exit code that it leads to."""
+        try:
+            yield
+        except BaseException as error:
+            self.try_write(list_rows(), find_error_code(error))
+            raise
 
     def _refuse_other_writer(self, path: Path) -> bool:
         """Raise `OutputError` if the file is no report that this run may replace; return whether there is one."""
         with translate_disk_errors(path):
             current = read_run_of_report(path)
         if current is not None and current not in (self._identify_run(), self._earlier):
-            writer = f"the run of {current.get('started', 'another time')} on {current.get('host', 'another machine')}"
-            raise OutputError(f"{path}: {writer} writes it, too, and keeps it; give each run a report of its own")
+            advice = "give each run a report of its own"
+            raise ReportTakenError(f"{path}: {_describe_writer(current)} writes it, too, and keeps it; {advice}")
         return current is not None
 
     def _identify_run(self) -> dict[str, Any]:
@@ -140,8 +175,31 @@ def read_run_of_report(path: Path) -> dict[str, Any] | None:
         report = None
     run = report.get("run", {}) if isinstance(report, dict) and {"wsisr", "slides"} <= report.keys() else None
     if not isinstance(run, dict):
-        raise OutputError(f"{path}: exists and is no report of wsisr; choose another name")
+        raise ReportTakenError(f"{path}: exists and is no report of wsisr; choose another name")
     return {key: run.get(key) for key in IDENTIFYING_KEYS}
+
+
+def _refuse_run_at_work(path: Path, earlier: Mapping[str, Any]) -> None:
+    """Raise `OutputError` if the run of a report is still at work, or may be."""
+    with translate_disk_errors(path):
+        try:
+            run, written = json.loads(path.read_bytes()).get("run", {}), path.stat().st_mtime
+        except FileNotFoundError:
+            return
+    if run.get("exit_code") is None and is_at_work(run.get("host"), run.get("process"), written):
+        advice = "give this run another report; if that run has been killed, remove the file first"
+        writer = f"{_describe_writer(earlier)} (process {run.get('process')})"
+        raise OutputError(f"{path}: is the report of a run at work, {writer}; {advice}")
+
+
+def _describe_writer(run: Mapping[str, Any]) -> str:
+    return f"the run of {run.get('started') or 'another time'} on {run.get('host') or 'another machine'}"
+
+
+def find_free_name(path: Path) -> Path:
+    """Return the first of `run.1.json`, `run.2.json` and so on that does not exist, for `run.json`."""
+    names = (path.with_name(f"{path.stem}.{number}{path.suffix}") for number in count(1))
+    return next(name for name in names if not name.exists())
 
 
 def describe_versions() -> dict[str, str | None]:

@@ -13,8 +13,8 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from wsisr.cli.console import print_message, stderr_console
-from wsisr.cli.exit_codes import EXIT_INTERRUPTED, EXIT_USAGE
-from wsisr.errors import OptionError
+from wsisr.cli.exit_codes import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE
+from wsisr.errors import NotFoundError, OptionError
 
 UsageError: Any = typer.BadParameter.__mro__[1]
 """Root of what Typer raises for wrong usage. Typer gives it no public name."""
@@ -84,6 +84,15 @@ class WsisrGroup(TyperGroup):
         if Path(name).exists():
             advice = f"to enlarge this file: wsisr upscale {name} --scale 2"
         raise OptionError(f"there is no command {name}; {advice}")
+
+
+def find_error_code(error: BaseException) -> int:
+    """Return the exit code of a command that an error ends."""
+    if isinstance(error, typer.Exit):
+        return error.exit_code
+    if isinstance(error, KeyboardInterrupt):
+        return EXIT_INTERRUPTED
+    return EXIT_USAGE if isinstance(error, UsageError | NotFoundError | OptionError) else EXIT_FAILED
 
 
 def hide_types(params: Sequence[Any]) -> Sequence[Any]:
