@@ -344,3 +344,17 @@ def test_a_result_in_another_precision_is_not_what_was_requested(cmu_slide: Path
     wsisr.upscale_slide(cmu_slide, **options, precision="fp32")  # is finished already
     with pytest.raises(OutputError, match=r"exists already.*computed: on cpu in fp32, not on cpu in bf16"):
         wsisr.upscale_slide(cmu_slide, **options, precision="bf16")
+
+
+def test_the_library_replaces_no_scan_and_no_mask_that_is_given(slide: Path, tmp_path: Path) -> None:
+    mask, scan = tmp_path / "mask.png", write_tiff(tmp_path / "scan.tif", make_noise(Size(60, 50)), **PITCHED)
+    Image.new("L", (50, 40), 255).save(mask)
+    before = mask.read_bytes(), scan.read_bytes()
+    for options, words in (
+        ({"output": scan}, "wsisr did not write it"),
+        ({"save_mask": mask, "tissue": mask}, "is the mask that tissue is taken from"),
+        ({"work_dir": tmp_path / "none", "dry_run": True}, "no folder for work in progress"),
+    ):
+        with pytest.raises(OutputError, match=words):
+            wsisr.upscale_slide(slide, **(BASE | {"output": tmp_path / "out.tif", "overwrite": True} | options))
+    assert (mask.read_bytes(), scan.read_bytes()) == before

@@ -6,6 +6,7 @@ take slides in parallel (`wsisr.cli.parallel_batch`); `--shard` divides a batch 
 
 from __future__ import annotations
 
+import os
 import time
 import traceback
 from collections.abc import Callable, Sequence
@@ -145,8 +146,10 @@ def _check_file(file: Path, check: Callable[[Path], bool]) -> bool:
 
 def refuse_shared_outputs(items: Sequence[BatchItem]) -> None:
     """Raise `OutputError` if two slides would have one output."""
-    slides: dict[Path, Path] = {}
-    shared = [(other, item) for item in items if (other := slides.setdefault(item.output, item.slide)) != item.slide]
+    slides: dict[str, Path] = {}
+    outputs = [os.path.realpath(item.output) for item in items]  # under whatever names and links
+    others = [slides.setdefault(output, item.slide) for output, item in zip(outputs, items, strict=True)]
+    shared = [(other, item) for other, item in zip(others, items, strict=True) if other != item.slide]
     if shared:
         other, item = shared[0]
         more = f" (and {format_count(len(shared) - 1, 'other slide')} likewise)" if len(shared) > 1 else ""

@@ -26,6 +26,7 @@ from wsisr.cli.output_paths import (
     refuse_rows_of_one_output,
 )
 from wsisr.cli.resources import ParallelResources, warn_of_unused_gpu
+from wsisr.cli.run_paths import check_run_folders, check_run_paths
 from wsisr.cli.run_report import ReportRow, RunReport
 from wsisr.cli.selection import report_as_usage_error
 from wsisr.errors import OptionError, OutputError, SlideError, WsisrError
@@ -67,6 +68,13 @@ class RunOptions:
 
 def run_upscale(entries: Sequence[SlideEntry], request: UpscaleRequest, options: RunOptions) -> None:
     """Enlarge slides as requested, and exit with the run's code. Raises `WsisrError`."""
+    single = [BatchItem(entries[0].path, request.output_path)]
+    items = plan_items(entries, request, options.folder) if options.several else single
+    if request.dry_run:  # a run itself finds out where it can be reported
+        check_run_folders({"work in progress": request.work_path, "copies of slides": options.stage})
+    with report_as_usage_error():
+        files = {"--save-mask": request.mask_path, "--report": options.report, "--log": options.log}
+        check_run_paths(items, request, files)
     with open_log(None if request.dry_run else options.log):
         warn_of_unused_gpu(request.device, None if request.model is None else str(request.model))
         if options.several:

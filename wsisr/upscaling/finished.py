@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from threading import Event
 
-from wsisr.errors import OutputError
-from wsisr.files import check_output, check_suffix, translate_disk_errors
-from wsisr.slides import SlideInfo
+from wsisr.errors import OutputError, WsisrError
+from wsisr.files import check_output, check_suffix, refuse_source, translate_disk_errors
+from wsisr.slides import SlideInfo, open_slide
 from wsisr.slides.files import hash_slide
 from wsisr.upscaling.provenance import describe_difference, digest_metadata, read_derived_metadata
 from wsisr.upscaling.request import UpscaleRequest
+from wsisr.writing import WorkFolder, read_metadata
 from wsisr.writing.layouts.catalog import select_layout
 
 
@@ -42,10 +45,34 @@ def is_written_by_wsisr(output: Path) -> bool:
         return (output.is_file() or output.is_dir()) and bool(read_derived_metadata(output))
 
 
+def refuse_foreign_slide(output: Path) -> None:
+    """Raise `OutputError` if there is a slide of another program at an output: it may be somebody's only scan."""
+    if os.path.lexists(output) and not is_written_by_wsisr(output) and _is_slide(output):
+        advice = "wsisr never replaces such a slide; choose another name, or remove it by hand"
+        raise OutputError(f"{output}: exists already, and wsisr did not write it; {advice}")
+
+
+def _is_slide(path: Path) -> bool:
+    """Return whether a path can be opened as a slide, is at least a TIFF, OME-Zarr or DICOM, or may not be read."""
+    if path.exists() and not os.access(path, os.R_OK):
+        return True
+    with suppress(WsisrError):
+        read_metadata(path)
+        return True
+    with suppress(WsisrError), open_slide(path, estimate=True):
+        return True
+    return False
+
+
 def check_output_names(request: UpscaleRequest, *, overwrite: bool) -> None:
-    """Raise `OutputError` if the output or the mask could not get its name."""
+    """Raise `OutputError` if the output or the mask could not get its name, or the folder for work is missing."""
     output, mask = request.output_path, request.mask_path
+    WorkFolder(parent=request.work_path)  # which looks for the folder
     if mask:
+        refuse_source(mask, request.slide_path)
+        given = Path(request.tissue)
+        if mask.exists() and given.exists() and mask.samefile(given):
+            raise OutputError(f"{mask}: is the mask that tissue is taken from; give the new one another name")
         check_suffix(mask, (".png",))
         check_output(mask, overwrite=overwrite)
     select_layout(output, request.layout_name).check_output(output, overwrite=overwrite)

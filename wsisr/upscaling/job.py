@@ -28,7 +28,12 @@ from wsisr.tissue import find_tissue, make_full_map
 from wsisr.upscaling.background import BackgroundOptions, advise_on_missing_tissue
 from wsisr.upscaling.engine import run_plan
 from wsisr.upscaling.estimate import estimate_run
-from wsisr.upscaling.finished import check_output_names, find_finished_metadata, is_written_by_wsisr
+from wsisr.upscaling.finished import (
+    check_output_names,
+    find_finished_metadata,
+    is_written_by_wsisr,
+    refuse_foreign_slide,
+)
 from wsisr.upscaling.magnification_check import check_magnification
 from wsisr.upscaling.plan import UpscaleOptions, UpscalePlan, plan_upscaling
 from wsisr.upscaling.preview import save_png
@@ -129,6 +134,7 @@ def _yield_events(request: UpscaleRequest, models: ModelLoader) -> Generator[Job
         if not request.allow_derived:
             refuse_derived(request.slide_path)
         refuse_source(output, request.slide_path)
+        refuse_foreign_slide(output)
         # A file that wsisr wrote may be just what is requested, which only a plan can tell.
         check_output_names(request, overwrite=replaceable or is_written_by_wsisr(output))
         plan = plan_request(request, slide, models)

@@ -160,6 +160,9 @@ def _claim_folder(folder: Path, output: Path, own_folders: tuple[str, ...]) -> F
             raise OutputError(
                 f"{folder}: is a link, which wsisr does not follow; remove it (--work-dir moves the work)"
             )
+        if folder.exists() and not folder.is_dir():
+            advice = "move it away, or choose another name for the output"
+            raise OutputError(f"{folder}: is a file where the folder for work in progress is to be; {advice}")
         folder.mkdir(exist_ok=True)
         names = _list_names(folder)
         if not _is_work_folder(folder, names):
