@@ -6,6 +6,7 @@ import json
 import os
 import re
 import socket
+from contextlib import closing
 from datetime import datetime
 from pathlib import Path
 from threading import Event
@@ -17,15 +18,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner, Result
 
+from tests.support.changes import overwrite_in_place
 from tests.support.disks import make_readable_folder, run_as_nobody
 from tests.support.samples import make_noise, write_tiff
 from wsisr.cli.app import app
 from wsisr.cli.batch import BatchItem, BatchRun, run_batch, select_shard
-from wsisr.cli.cohort import SlideEnlargement
-from wsisr.cli.run_report import RunReport
+from wsisr.cli.cohort import SlideEnlargement, enlarge_from_stage
+from wsisr.cli.frontend import TerminalFrontend
+from wsisr.cli.resources import ParallelResources
+from wsisr.cli.run_report import ReportRow, RunReport
 from wsisr.cli.usage import find_error_code
-from wsisr.errors import OutputError, WsisrError
+from wsisr.errors import OutputError, SlideError, WsisrError
 from wsisr.imaging.geometry import Size
+from wsisr.slides.staging import SlideStage
+from wsisr.upscaling.request import UpscaleRequest
 
 PITCHED = {"resolution": (20000, 20000), "resolutionunit": "CENTIMETER", "photometric": "rgb", "metadata": None}
 
@@ -518,6 +524,23 @@ def test_results_of_staged_slides_are_the_same_and_name_the_slides(slides: list[
     assert [row["slide"] for row in rows] == [str(slides[0]), str(slides[1]), str(bad)]
     assert str(stage) not in staged.stderr + staged.stdout + json.dumps(rows)
     assert list(stage.iterdir()) == []
+
+
+def test_no_result_is_made_of_a_copy_whose_slide_has_changed(slides: list[Path], tmp_path: Path) -> None:
+    (tmp_path / "fast").mkdir()
+    request = UpscaleRequest(slides[0], scale=2, model="bicubic")
+    enlargement = SlideEnlargement(request, ParallelResources(1, ("cpu",)), quiet=True)
+
+    def change_and_enlarge(item: BatchItem) -> ReportRow:
+        overwrite_in_place(slides[0])
+        return enlargement(item, TerminalFrontend())
+
+    item = BatchItem(slides[0], tmp_path / "out.tif")
+    with closing(SlideStage(tmp_path / "fast", 10**6, slides[:1])) as stage:
+        with pytest.raises(SlideError) as error:
+            enlarge_from_stage(item, change_and_enlarge, stage)
+        assert str(error.value).startswith(f"{slides[0]}: has changed since it was opened; ")
+    assert not item.output.exists()
 
 
 def test_previews_of_several_slides_lie_in_a_folder(slides: list[Path], tmp_path: Path) -> None:

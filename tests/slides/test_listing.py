@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wsisr.errors import ConfigError, ConfigNotFoundError, SlideError, SlideNotFoundError
-from wsisr.slides.listing import SlideEntry, list_slides
+from wsisr.slides.listing import STAGE_PREFIX, SlideEntry, list_slides
 
 
 def touch_files(folder: Path, *names: str) -> list[Path]:
@@ -28,8 +28,11 @@ def write_lines(path: Path, *lines: str) -> Path:
 
 def test_a_folder_stands_for_the_slides_in_it_and_its_folders_by_name(tmp_path: Path) -> None:
     slides = touch_files(tmp_path, "a.SVS", "b.tif", "c.ndpi", "inside/deeper/d.svs", "z.svs")
-    touch_files(tmp_path, "notes.txt", "._a.svs", ".hidden/e.svs", "a.x2.ome.tif.wsisr-part/level.tif")
+    stage = f"{STAGE_PREFIX}0123456789abcdef"
+    touch_files(tmp_path, "notes.txt", "._a.svs", ".hidden/e.svs", "a.x2.ome.tif.wsisr-part/e.svs", f"{stage}/a.svs")
     assert list_slides([tmp_path]).paths == slides
+    assert list_slides([tmp_path / "**" / "*.svs"]).paths == [path for path in slides if path.suffix == ".svs"]
+    assert list_slides([tmp_path / stage / "*.svs"]).paths == [tmp_path / stage / "a.svs"]
 
 
 def test_a_folder_of_dicom_files_is_one_slide(tmp_path: Path) -> None:

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import os
+import shutil
+import subprocess
+import sys
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from tests.support.changes import SLIDE_CHANGES, SlideChange
+from tests.support.samples import make_noise, write_tiff
 from wsisr.errors import OutputError, SlideError
+from wsisr.imaging.geometry import Box, Size
+from wsisr.slides import open_slide
+from wsisr.slides.listing import STAGE_PREFIX, list_slides
 from wsisr.slides.staging import SlideStage
 
 
@@ -26,7 +34,8 @@ def slides(tmp_path: Path) -> list[Path]:
 
 
 def list_files(folder: Path) -> list[Path]:
-    return [path for path in folder.rglob("*") if path.is_file()]
+    """List the copies, without the marks and locks of their folders."""
+    return [path for path in folder.rglob("*") if path.is_file() and path.suffix not in (".json", ".lock")]
 
 
 def test_each_copy_equals_its_slide_and_is_removed(slides: list[Path], tmp_path: Path) -> None:
@@ -49,15 +58,44 @@ def test_what_is_not_used_is_removed_too(slides: list[Path], tmp_path: Path) -> 
     assert list((tmp_path / "fast").iterdir()) == []
 
 
-def test_what_a_killed_run_left_is_replaced(slides: list[Path], tmp_path: Path) -> None:
-    stage = SlideStage(tmp_path / "fast", 30, slides[:1])
-    with closing(stage), stage.hold(slides[0]) as copy:
-        left = copy
-    left.parent.mkdir()
-    left.write_bytes(b"half")
-    with closing(SlideStage(tmp_path / "fast", 30, slides[:1])) as again, again.hold(slides[0]) as copy:
-        assert copy == left
-        assert copy.read_bytes() == slides[0].read_bytes()
+def test_what_a_killed_run_left_is_removed_and_nothing_else(slides: list[Path], tmp_path: Path) -> None:
+    fast, away = tmp_path / "fast", tmp_path / "away"
+    script = (
+        "import os, sys; from pathlib import Path; from wsisr.slides.staging import SlideStage\n"
+        "with SlideStage(Path(sys.argv[1]), 30, [Path(sys.argv[2])]).hold(Path(sys.argv[2])): os.kill(os.getpid(), 9)"
+    )
+    subprocess.run([sys.executable, "-c", script, fast, slides[0]], check=False)
+    (left,) = (path for path in fast.iterdir() if path.is_dir())
+    assert list_slides([fast.parent]).paths == slides
+    foreign = fast / f"{STAGE_PREFIX}{'0' * 16}"
+    foreign.mkdir()
+    shutil.copytree(left, away)
+    link = fast / f"{STAGE_PREFIX}{'1' * 16}"
+    link.symlink_to(away)
+    with closing(SlideStage(fast, 30, slides[2:])) as living, living.hold(slides[2]) as copy:
+        assert not left.exists()
+        refused = pytest.raises(SlideError, match="another run is at work with its copy")
+        with closing(SlideStage(fast, 30, slides[2:])) as other, refused, other.hold(slides[2]):
+            pass
+        assert copy.exists()
+    assert sorted(fast.iterdir()) == [foreign, link]
+    assert len(list(away.iterdir())) == 2
+
+
+@pytest.mark.parametrize("change", SLIDE_CHANGES.values(), ids=SLIDE_CHANGES)
+def test_a_slide_that_is_no_longer_what_was_copied_is_an_error(tmp_path: Path, change: SlideChange) -> None:
+    slide = write_tiff(tmp_path / "a.tif", make_noise(Size(40, 30)), tile=(16, 16))
+    (tmp_path / "fast").mkdir()
+    with closing(SlideStage(tmp_path / "fast", 10**6, [slide])) as stage, stage.hold(slide) as copy:
+        with open_slide(copy, mpp=0.5) as opened:
+            opened.read(Box.from_size(Size(40, 30)), 0)
+            opened.check_unchanged()
+            change(slide)
+            with pytest.raises(SlideError, match=r"has (changed|been removed) since it was opened; "):
+                opened.check_unchanged()
+        if slide.exists():
+            with open_slide(copy, mpp=0.5) as late, pytest.raises(SlideError, match="has changed since"):
+                late.read(Box.from_size(Size(40, 30)), 0)
 
 
 def test_a_slide_that_is_too_large_or_missing_does_not_stop_the_next(slides: list[Path], tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import csv
 import glob
 import math
 import os
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -45,6 +46,11 @@ TABLE_COLUMNS = ("path", "mpp", "case", "output")
 
 WORK_FOLDER_SUFFIX = ".wsisr-part"
 """End of the names of folders that hold unfinished work, which are never looked into."""
+
+STAGE_PREFIX = "wsisr-stage-"
+"""Beginning of the names of the folders of copies of slides (`wsisr.slides.staging`), which are none either."""
+
+_STAGE_NAME = re.compile(re.escape(STAGE_PREFIX) + "[0-9a-f]{16}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +108,11 @@ def list_slides(words: Iterable[str | Path], is_result: Callable[[Path], bool] |
     is_single = len(texts) == 1 and _is_path_of_slide(texts[0])
     left_out, unused_columns = tuple(dict.fromkeys(scan.left_out)), tuple(dict.fromkeys(scan.unused_columns))
     return SlideList(tuple(unique.values()), is_single, left_out, unused_columns)
+
+
+def is_stage_folder(path: Path) -> bool:
+    """Return whether a path is a folder of copies by its name; a link is none."""
+    return _STAGE_NAME.fullmatch(path.name) is not None and path.is_dir() and not path.is_symlink()
 
 
 def _describe_contradiction(first: SlideEntry, entry: SlideEntry) -> str:
@@ -174,8 +185,11 @@ class _Scan:
         matches = sorted(folder / name for name in glob.glob(pattern, root_dir=folder, recursive=True))  # noqa: PTH207
         if not matches:
             raise SlideNotFoundError(f"{folder / pattern}: no file has such a name; give other slides")
+        named = (folder / pattern).parent.parts
         for path in matches:
-            if _is_part_of_work(path) or _is_companion(path):
+            if any(_is_part_of_work(part) for part in (path, *path.parents) if part.name not in named) or _is_companion(
+                path
+            ):
                 continue
             if path.is_dir() and not is_slide_folder(path):
                 yield from map(SlideEntry, self._list_folder(path))
@@ -227,7 +241,7 @@ def _translate_errors(path: Path) -> Iterator[None]:
 
 
 def _is_part_of_work(path: Path) -> bool:
-    return path.name.endswith(WORK_FOLDER_SUFFIX)
+    return path.name.endswith(WORK_FOLDER_SUFFIX) or is_stage_folder(path)
 
 
 def _is_companion(path: Path) -> bool:

@@ -16,12 +16,12 @@ from io import FileIO
 from pathlib import Path
 
 from wsisr.errors import OutputError, SlideError
-from wsisr.slides.files import list_candidate_files
+from wsisr.slides.files import list_candidate_files, read_file_state
+from wsisr.slides.listing import STAGE_PREFIX
+from wsisr.slides.stage_lock import StageLock, remove_stale_copies
+from wsisr.slides.wrappers.unchanged import Originals, watch_originals
 
 _PIECE_BYTES = 2**22
-
-STAGE_PREFIX = "wsisr-stage-"
-"""Beginning of the names of the folders of copies, one for each slide, within the folder that the user gives."""
 
 
 class SlideStage:
@@ -31,16 +31,23 @@ class SlideStage:
     """
 
     def __init__(self, folder: Path, limit_bytes: int, slides: Sequence[Path]) -> None:
-        """Begin to copy the first slides. Raises `OutputError` if it is no folder."""
+        """Begin to copy the first slides; what killed runs left is removed before.
+
+        Raises `OutputError` if it is no folder.
+        """
         if not folder.is_dir():
             advice = "give a folder" if os.path.lexists(folder) else "create it first"
             raise OutputError(f"{folder}: is no folder for copies of slides; {advice}")
+        remove_stale_copies(folder)
+        self._lock = StageLock(folder)
         self._folder = folder
         self._limit_bytes = limit_bytes
         self._used_bytes = 0
         self._reserved_bytes: dict[Path, int] = {}
         self._room = threading.Condition()
         self._stopped = False
+        self._originals: dict[Path, Originals] = {}
+        """Of each slide that is copied: its files, and their states before."""
         self._pool = ThreadPoolExecutor(1, "wsisr-stage")
         self._copies: dict[Path, Future[Path]] = {slide: self._pool.submit(self._copy, slide) for slide in slides}
 
@@ -48,10 +55,13 @@ class SlideStage:
     def hold(self, slide: Path) -> Iterator[Path]:
         """Context: the path of a slide's verified copy, which is removed afterwards.
 
-        Slides must be taken in the order in which they were given. Raises `SlideError` if the slide cannot be copied.
+        Slides must be taken in the order in which they were given. A copy that is opened inside raises `SlideError`
+        once the slide itself is no longer what was copied. Raises `SlideError` if the slide cannot be copied.
         """
         try:
-            yield self._copies[slide].result()
+            copy = self._copies[slide].result()
+            with watch_originals(self._originals[slide]):
+                yield copy
         finally:
             self._remove(slide)
 
@@ -62,12 +72,18 @@ class SlideStage:
             self._room.notify_all()
         self._pool.shutdown(wait=True, cancel_futures=True)
         for slide in self._copies:
+            self._remove_copy(slide)
+        self._lock.release()
+
+    def _remove_copy(self, slide: Path) -> None:
+        """Remove a copy, unless it is another run's."""
+        target = self._folder_of(slide)
+        if not self._lock.is_held_by_other(target):
             with suppress(OSError):
-                shutil.rmtree(self._folder_of(slide))
+                shutil.rmtree(target)
 
     def _remove(self, slide: Path) -> None:
-        with suppress(OSError):
-            shutil.rmtree(self._folder_of(slide))
+        self._remove_copy(slide)
         with self._room:
             self._used_bytes -= self._reserved_bytes.pop(slide, 0)
             self._room.notify_all()
@@ -87,10 +103,18 @@ class SlideStage:
             self._reserved_bytes[slide] = size
         target = self._folder_of(slide)
         try:
+            if self._lock.is_held_by_other(target):
+                raise SlideError(f"{slide}: another run is at work with its copy in {target}")
             if target.exists():
                 shutil.rmtree(target)
-            for file in list_candidate_files(slide):
-                self._copy_file(file, target / os.path.relpath(file, slide.parent))
+            target.mkdir()
+            self._lock.mark(target)
+            files = {target / os.path.relpath(file, slide.parent): file for file in list_candidate_files(slide)}
+            inside = {folder for path in files for folder in path.parents if folder.is_relative_to(target / slide.name)}
+            sources = files | {folder: slide.parent / folder.relative_to(target) for folder in inside}
+            self._originals[slide] = {copy: (source, read_file_state(source)) for copy, source in sources.items()}
+            for copy, source in files.items():
+                self._copy_file(source, copy)
         except OSError as error:
             raise SlideError(f"{slide}: cannot be copied to {target} ({error.strerror})") from error
         return target / slide.name

@@ -7,8 +7,12 @@ pixels of both. So the state of all files is compared behind every read, and onc
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from threading import Lock
+from types import MappingProxyType
 
 from wsisr.errors import SlideError
 from wsisr.imaging.geometry import Box
@@ -23,6 +27,22 @@ all are looked at every `CHECK_EVERY_S` seconds only."""
 CHECK_EVERY_S = 10.0
 
 
+Originals = Mapping[Path, tuple[Path, FileState | None]]
+"""Files of a copy, each with the file that it was copied from and that file's state before."""
+
+_originals: ContextVar[Originals] = ContextVar("originals", default=MappingProxyType({}))
+
+
+@contextmanager
+def watch_originals(originals: Originals) -> Iterator[None]:
+    """Context: a slide that is opened from a copy inside raises `SlideError`, too, if what was copied has changed."""
+    token = _originals.set(originals)
+    try:
+        yield
+    finally:
+        _originals.reset(token)
+
+
 class UnchangedSlide(SlideWrapper):
     """A slide that raises `SlideError` once one of its files is no longer what it was when the slide was opened."""
 
@@ -30,6 +50,7 @@ class UnchangedSlide(SlideWrapper):
         """`state_before` is that of the file at the slide's path before its header was read; None for a folder."""
         super().__init__(slide)
         self._state_before = state_before
+        self._copied_from = _originals.get()
         self._states: dict[Path, FileState | None] = {}
         self._last_check = 0.0
         self._lock = Lock()
@@ -41,8 +62,10 @@ class UnchangedSlide(SlideWrapper):
         except SlideError:
             self.check_unchanged()  # which explains why the box cannot be read
             raise
-        if self.is_checked_per_read or time.monotonic() - self._last_check >= CHECK_EVERY_S:
+        if time.monotonic() - self._last_check >= CHECK_EVERY_S:
             self.check_unchanged()
+        elif self.is_checked_per_read:
+            self._compare_states(self._states)
         return pixels
 
     @property
@@ -52,11 +75,16 @@ class UnchangedSlide(SlideWrapper):
 
     def check_unchanged(self) -> None:
         self._note_states()
-        changed = next((path for path, state in read_file_states(self._states) if state != self._states[path]), None)
         self._last_check = time.monotonic()
+        self._compare_states(self._states)
+        self._compare_states(dict(self._copied_from[path] for path in self._states if path in self._copied_from))
+
+    def _compare_states(self, states: Mapping[Path, FileState | None]) -> None:
+        changed = next((path for path, state in read_file_states(states) if state != states[path]), None)
         if changed is not None:
             action = "has changed" if changed.exists() else "has been removed"
-            where = "" if changed == self.info.path else f" ({changed.name})"
+            original, _ = self._copied_from.get(self.info.path, (None, None))
+            where = "" if changed in (self.info.path, original) else f" ({changed.name})"
             raise SlideError(
                 f"{self.info.path}: {action} since it was opened{where}; repeat the command when it is complete"
             )
