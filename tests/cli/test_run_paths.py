@@ -52,6 +52,15 @@ def test_no_result_of_a_batch_replaces_another_slide_of_it(slide: Path, tmp_path
     assert scan.read_bytes() == before
 
 
+def test_a_result_that_a_shell_gives_as_a_slide_stops_no_other(slide: Path, tmp_path: Path) -> None:
+    assert upscaled(slide, "--layout", "aperio").exit_code == 0
+    result = tmp_path / "a.x2.svs"
+    again = upscaled(slide, result, "--layout", "aperio")
+    assert again.exit_code == 3
+    assert f"{result}: wsisr wrote it" in again.stderr
+    assert "replace the slide" in refused(slide, result, "--layout", "aperio", "--allow-derived")
+
+
 def test_no_result_that_a_table_names_replaces_a_slide(slide: Path, tmp_path: Path) -> None:
     (tmp_path / "p").mkdir()
     scan, table = write_slide(tmp_path / "p" / "s.svs"), tmp_path / "cohort.csv"

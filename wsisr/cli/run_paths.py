@@ -1,4 +1,4 @@
-"""Paths of a run: nothing that it writes may be, replace or lie inside anything that it reads. No file is opened."""
+"""Paths of a run: nothing that it writes may be, replace or lie inside anything that it reads."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def check_run_paths(items: Sequence[BatchItem], request: UpscaleRequest, files: 
     for item in items:
         with translate_disk_errors(item.output):
             replaced = inputs.find(item.output) or inputs.find_in(item.output)
-        if replaced:
+        if replaced and not _is_refused_as_derived(item.output, request):
             is_own = replaced == _describe_slide(item.slide)
             what = "belongs to the slide" if is_own else f"the result of {item.slide} would replace {replaced}"
             raise OptionError(f"{item.output}: {what}; give the result another name or folder")
@@ -97,6 +97,16 @@ def _check_file_of_run(option: str, file: Path, inputs: InputPaths, written: dic
         what = f"belongs to {words}, which this run reads" if words else taken
         raise OptionError(f"{file}: {what}; choose another name", option=option)
     written[real] = f"is the file of {option} too"
+
+
+def _is_refused_as_derived(output: Path, request: UpscaleRequest) -> bool:
+    """Return whether an output is a result of an earlier run, which shells give as a slide for `*.svs`.
+
+    It is then refused as a slide by itself, and stops no other.
+    """
+    from wsisr.upscaling.finished import is_written_by_wsisr
+
+    return not request.allow_derived and output.is_file() and is_written_by_wsisr(output)
 
 
 def _list_inputs(items: Sequence[BatchItem], request: UpscaleRequest) -> Iterator[tuple[Path, str]]:
