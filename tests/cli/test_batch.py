@@ -11,6 +11,7 @@ from datetime import datetime
 from pathlib import Path
 from threading import Event
 
+import numpy as np
 import pytest
 import tifffile
 import typer
@@ -28,7 +29,7 @@ from wsisr.cli.frontend import TerminalFrontend
 from wsisr.cli.resources import ParallelResources
 from wsisr.cli.run_report import ReportRow, RunReport
 from wsisr.cli.usage import find_error_code
-from wsisr.errors import OutputError, SlideError, WsisrError
+from wsisr.errors import NotFoundError, OutputError, SlideError, WsisrError
 from wsisr.imaging.geometry import Size
 from wsisr.slides.staging import SlideStage
 from wsisr.upscaling.request import UpscaleRequest
@@ -602,3 +603,56 @@ def test_a_report_has_the_exit_code_of_an_error(
     failed = upscaled(*slides[:count], *stage, "--report", report, model=model)
     assert isinstance(failed.exception, WsisrError)
     assert find_error_code(failed.exception) == json.loads(report.read_bytes())["run"]["exit_code"] == code
+
+
+@pytest.mark.parametrize(
+    ("words", "model", "message"),
+    [
+        ([], "nomodel", "no model is called 'nomodel'"),
+        ([], "no.onnx", "no.onnx: no such file"),
+        ([], "no.safetensors", "no.safetensors: no such weights file"),
+        ([], "masrgan-x4", "--model: masrgan-x4 enlarges by 4, not by 2"),
+        (["--tile-px", "100"], "bicubic", "--tile-px: must be a multiple of 128 at scale 2, not 100"),
+        (["--perception", "0.5"], "bicubic", "--perception: bicubic has no GAN variant"),
+        (["--memory", "0.1"], "bicubic", "--memory: 0.1 GB is too little for any slide"),
+        (["--memory", "0.2", "--jobs", "2"], "bicubic", "more than 0.256 for 2 slides at a time"),
+        (["--mpp", "0"], "bicubic", "--mpp: no slide has pixels of 0 um"),
+        (["--mpp", "-1"], "bicubic", "--mpp: no slide has pixels of -1 um"),
+        (["--device", "cuda:99"], "masrgan-x2", "--device: cuda:99 is missing"),
+        (["--device", "cuda"], "bicubic", "--device: bicubic runs on the CPU only"),
+    ],
+)
+@pytest.mark.parametrize("dry", [False, True])
+def test_what_no_slide_can_change_ends_a_batch_before_the_first(
+    slides: list[Path], tmp_path: Path, words: list[str], model: str, message: str, dry: bool
+) -> None:
+    if dry and "--jobs" in words:
+        return
+    folder, report = tmp_path / "out", tmp_path / "run.json"
+    more = ["--dry-run"] if dry else ["--report", report]
+    ended = upscaled(*slides, *words, *more, "-o", folder, model=model)
+    if isinstance(ended.exception, SystemExit):  # the group has printed it
+        assert (ended.exit_code, ended.stderr.count("error: "), message in ended.stderr) == (2, 1, True)
+    else:
+        assert isinstance(ended.exception, NotFoundError)
+        assert message in str(ended.exception)
+        assert "error: " not in ended.stderr
+    assert ended.stdout == "" or dry
+    assert not folder.exists()
+    if not dry:
+        assert json.loads(report.read_bytes())["run"]["exit_code"] == 2
+
+
+def test_a_warning_names_its_slide_once(slides: list[Path], tmp_path: Path) -> None:
+    log, pale = tmp_path / "run.log", tmp_path / "pale.tif"
+    words = ("-o", tmp_path / "out", "--mpp", 15, "--log", log)
+    write_tiff(pale, np.full((50, 60, 3), 255, np.uint8), **PITCHED)
+    done = upscaled(*slides, pale, *words, "--device", "cpu", model="masrgan-x2")
+    for said in (done.stderr, log.read_text()):
+        warned = [line for line in said.splitlines() if "warning: " in line]
+        assert {name for name in ("a", "b", "pale") for line in warned if f"] {name}.tif: " in line} == {
+            "a",
+            "b",
+            "pale",
+        }
+        assert all(line.count(".tif") == 1 for line in warned)

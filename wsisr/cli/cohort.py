@@ -25,6 +25,7 @@ from wsisr.cli.output_paths import (
     output_path_for,
     refuse_rows_of_one_output,
 )
+from wsisr.cli.request_check import check_batch_request
 from wsisr.cli.resources import ParallelResources, warn_of_unused_gpu
 from wsisr.cli.run_paths import check_run_folders, check_run_paths
 from wsisr.cli.run_report import ReportRow, RunReport
@@ -142,11 +143,14 @@ def _run_batch(entries: Sequence[SlideEntry], request: UpscaleRequest, options: 
 def _make_missing_slides(run: BatchRun, request: UpscaleRequest, options: RunOptions) -> None:
     """Enlarge the slides whose results are not finished, and print the table of all."""
     if options.folder:
-        create_output_folder(options.folder)
+        check_output_folder(options.folder)
     find_finished_slides(run, request)
+    resources = choose_resources(run, request, options)
+    if options.folder:
+        create_output_folder(options.folder)
     try:
         if run.pending:
-            enlarge_slides(run, request, options)
+            enlarge_slides(run, request, options, resources)
     finally:  # also after Ctrl-C
         print_table(build_batch_table(run.rows, len(run.items)))
 
@@ -160,13 +164,17 @@ def _plan_batch(run: BatchRun, request: UpscaleRequest, options: RunOptions) -> 
         check_output_folder(options.folder)
     find_finished_slides(run, request)
     resources = ParallelResources(1, (request.device,))
+    if run.pending:
+        check_batch_request(request)
     plan = SlideEnlargement(request, resources, quiet=True, brief=True)
+
+    labels = label_items(run.items)
 
     def plan_slide(item: BatchItem) -> ReportRow:
         # A missing folder of results cannot be tried out; the folder that it is to lie in stands for it.
         folder = item.output.parent
         stand_in = item.output if folder.is_dir() else folder.with_name(f"{folder.name}.{item.output.name}")
-        row = plan(item._replace(output=stand_in), frontend=TerminalFrontend(stop))
+        row = plan(item._replace(output=stand_in), frontend=TerminalFrontend(stop, labels[item]))
         return row | {"output": str(item.output)}
 
     try:
@@ -286,10 +294,27 @@ def record_finished(request: UpscaleRequest) -> Iterator[list[UpscaleReport]]:
             open_index().add(request, before, began, report.unreadable)
 
 
-def enlarge_slides(run: BatchRun, request: UpscaleRequest, options: RunOptions) -> None:
-    """Enlarge the slides that are not finished, one after the other, or in parallel where the resources allow."""
+def label_items(items: Sequence[BatchItem]) -> dict[BatchItem, str]:
+    """Return what the messages about each slide begin with: `[3/12] slide.svs: `."""
+    return {item: f"[{number}/{len(items)}] {item.slide.name}: " for number, item in enumerate(items, 1)}
+
+
+def choose_resources(run: BatchRun, request: UpscaleRequest, options: RunOptions) -> ParallelResources:
+    """Return how the slides that are not finished share the machine.
+
+    Raises `OptionError` or `ModelNotFoundError` if none of them could be enlarged as requested.
+    """
     model = None if request.model is None else str(request.model)
+    if run.pending:
+        check_batch_request(request)
     resources = ParallelResources.from_options(options.jobs, len(run.pending), request.device, model)
+    if resources.slides_per_device > 1:
+        check_batch_request(request, resources.slides_per_device)
+    return resources
+
+
+def enlarge_slides(run: BatchRun, request: UpscaleRequest, options: RunOptions, resources: ParallelResources) -> None:
+    """Enlarge the slides that are not finished, one after the other, or in parallel where the resources allow."""
     enlargement = SlideEnlargement(request, resources, options.quiet, brief=True)
     if resources.slides_at_once > 1:
         from wsisr.cli.parallel_batch import run_parallel_batch
@@ -300,15 +325,15 @@ def enlarge_slides(run: BatchRun, request: UpscaleRequest, options: RunOptions) 
         return
     from wsisr.cli.shutdown import catch_stop_signals
 
-    positions = {run.items[number]: number for number in run.pending}
+    labels = label_items(run.items)
     with (
         catch_stop_signals(end_message=INTERRUPTED_MESSAGE) as stop,
         open_stage(options, [run.items[number].slide for number in run.pending]) as stage,
     ):
 
         def enlarge(item: BatchItem) -> ReportRow:
-            label = f"[{positions[item] + 1}/{len(run.items)}] {item.slide.name}: "
-            return enlarge_from_stage(item, partial(enlargement, frontend=TerminalFrontend(stop, label)), stage)
+            frontend = TerminalFrontend(stop, labels[item])
+            return enlarge_from_stage(item, partial(enlargement, frontend=frontend), stage)
 
         batch.run_batch(run, enlarge, stop)
 

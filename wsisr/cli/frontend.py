@@ -20,6 +20,9 @@ INTERRUPTED_MESSAGE = "interrupted at once; what is finished is kept, and the sa
 class Frontend(Protocol):
     """What the job of one slide knows of the terminal, in this process or in another one."""
 
+    label: str
+    """Begins the messages about one slide of many; empty where they need no name, or get it elsewhere."""
+
     def catch_stop_signals(self) -> AbstractContextManager[StopFlag]:
         """Context that gives the flag which says to stop."""
         ...
@@ -42,13 +45,13 @@ class TerminalFrontend:
         A label names one slide of many; in a log such a slide says only every 30 s how far it is.
         """
         self._stop = stop
-        self._label = label
+        self.label = label
 
     def catch_stop_signals(self) -> AbstractContextManager[StopFlag]:
         return nullcontext(self._stop) if self._stop else catch_stop_signals(end_message=INTERRUPTED_MESSAGE)
 
     def show_progress(self, steps: Iterable[Progress], formatter: ProgressFormatter) -> Iterator[Progress]:
-        return show_progress(steps, formatter, label=self._label)
+        return show_progress(steps, formatter, label=self.label)
 
     def show_preparation(self, text: str) -> AbstractContextManager[None]:
-        return show_preparation(f"{self._label}{text}")
+        return show_preparation(f"{self.label}{text}")

@@ -57,9 +57,9 @@ class JobDisplay:
     def show(self, event: JobEvent) -> None:
         """Print what a line is enough for. `quiet` leaves warnings and what was found finished."""
         if isinstance(event, Warned):
-            print_warnings([event.text])
+            print_warnings([self._name_slide(event.text)])
         elif isinstance(event, Noted):
-            print_message(event.text)
+            print_message(self._name_slide(event.text))
         elif isinstance(event, Finished):
             self.finished = event
         elif isinstance(event, MaskSaved) and not self._quiet:
@@ -91,6 +91,13 @@ class JobDisplay:
         elif finished.report.quality:
             for doubt in list_doubts(finished.report.quality):
                 print_warnings([f"{finished.report.output}: {doubt}"])
+
+    def _name_slide(self, text: str) -> str:
+        """Return a text that names the slide, if it is one of many, or its result."""
+        if str(self._request.output_path) in text:
+            return text
+        label = self._frontend.label
+        return f"{label}{text.removeprefix(f'{self._request.slide_path}: ')}" if label else text
 
     def _take_steps(self, events: Iterator[JobEvent], stop: StopFlag) -> Iterator[Progress]:
         """Yield the progress among the events and show all others."""

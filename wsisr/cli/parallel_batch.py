@@ -180,7 +180,9 @@ class _WorkerTask:
 
 
 class _WorkerFrontend:
-    """A frontend whose terminal belongs to another process."""
+    """A frontend whose terminal belongs to another process, which names the slide."""
+
+    label = ""
 
     def __init__(self, channel: Channel, bars: bool) -> None:
         self._channel = channel

@@ -55,7 +55,7 @@ def load_upscaler(
     if model is not None and Path(model).suffix.lower() == ".onnx":
         _refuse_perception(str(model), perception)
         return _load_onnx_file(Path(model), scale, device, precision)
-    if _is_third_party_file(model):
+    if is_third_party_file(model):
         _refuse_perception(str(model), perception)
         path = Path(str(model))
         third_party = _load_third_party_upscaler(path, hash_file(path), device, precision)
@@ -101,7 +101,7 @@ def _load_network(path: Path, _digest: str, device: torch.device) -> nn.Module:
     return network.to(device)
 
 
-def _is_third_party_file(model: str | Path | None) -> bool:
+def is_third_party_file(model: str | Path | None) -> bool:
     path = Path(model or "")
     return path.suffix == ".safetensors" and path.is_file() and is_third_party(path)
 
@@ -126,7 +126,7 @@ def load_magnification_classifier(
     It computes in fp32, with the model's own weights whatever the perception. An upscaler with perception 0 on the same
     device shares its network.
     """
-    if model is not None and (Path(model).suffix.lower() == ".onnx" or _is_third_party_file(model)):
+    if model is not None and (Path(model).suffix.lower() == ".onnx" or is_third_party_file(model)):
         return None
     chosen = resolve_model(model, scale, mpp)
     if chosen is None or chosen.spec.family != CLASSIFYING_FAMILY:

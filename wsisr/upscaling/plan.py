@@ -140,6 +140,11 @@ class UpscalePlan:
         return WorkFolder(identity, parent, keep, identify_source(self.region.slide.info))
 
 
+def find_cell_side(scale: int) -> int:
+    """Return the side, in input px, of what every tile is a multiple of: it completes whole stored tiles."""
+    return STORED_TILE_PX // math.gcd(scale, STORED_TILE_PX)
+
+
 def plan_upscaling(region: SlideRegion, upscaler: Upscaler, options: UpscaleOptions) -> UpscalePlan:
     """Decide tiles and output of an upscaling.
 
@@ -149,7 +154,7 @@ def plan_upscaling(region: SlideRegion, upscaler: Upscaler, options: UpscaleOpti
     if region.mpp is None:
         raise SlideError(f"{region.slide.info.path}: pixel size is not recorded; give it in um/px (--mpp)")
     info, scale = upscaler.info, upscaler.info.scale
-    cell_px = STORED_TILE_PX // math.gcd(scale, STORED_TILE_PX)
+    cell_px = find_cell_side(scale)
     unit = _choose_work_unit(region, upscaler, options, cell_px)
     background = BackgroundMask.from_tissue(region, cell_px, info.receptive_field, options.background)
     warning = training_range_warning(upscaler, region.mpp)

@@ -132,7 +132,7 @@ def create_session(file: OnnxFile, device: str) -> Any:
 
     Raises `DeviceError` rather than computing on another device, `ModelError` if ONNX Runtime cannot run the file.
     """
-    wanted = _select_providers(device)
+    wanted = select_providers(device)
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4  # errors are raised, too
     if device not in ("auto", "cpu"):
@@ -166,7 +166,7 @@ def _start_session(
         return _start_session(file, options, providers[-1:])
 
 
-def _select_providers(device: str) -> list[tuple[str, dict[str, int]]]:
+def select_providers(device: str) -> list[tuple[str, dict[str, int]]]:
     """Return the execution providers for a device, with their options. Raises `DeviceError` if there are none."""
     kind, _, number = device.partition(":")
     present = onnxruntime.get_available_providers()
