@@ -166,6 +166,8 @@ def test_results_in_folders_are_left_out_and_counted(tmp_path: Path) -> None:
         listed = list_slides([word], lambda path: path == result)
         assert (listed.paths, listed.left_out) == ([slide], (result,))
     assert list_slides([result], lambda path: path == result).paths == [result]
+    with pytest.raises(SlideError, match="matches no slide, only results"):
+        list_slides([tmp_path / "*.ome.tif"], lambda path: path == result)
 
 
 @given(words=st.lists(st.sampled_from(["a.svs", "./a.svs", "b.tif", "x/../b.tif"])))

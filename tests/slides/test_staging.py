@@ -18,6 +18,7 @@ from wsisr.imaging.geometry import Box, Size
 from wsisr.slides import open_slide
 from wsisr.slides.listing import STAGE_PREFIX, list_slides
 from wsisr.slides.staging import SlideStage
+from wsisr.upscaling.run_identity import identify_source
 
 
 @pytest.fixture
@@ -80,6 +81,18 @@ def test_what_a_killed_run_left_is_removed_and_nothing_else(slides: list[Path], 
         assert copy.exists()
     assert sorted(fast.iterdir()) == [foreign, link]
     assert len(list(away.iterdir())) == 2
+
+
+def test_two_copies_of_a_slide_are_the_same_source_to_a_run_that_resumes(tmp_path: Path) -> None:
+    slide = write_tiff(tmp_path / "a.tif", make_noise(Size(40, 30)), tile=(16, 16))
+    with open_slide(slide, mpp=0.5) as opened:
+        states = {identify_source(opened.info).state}
+    for name in ("fast", "faster"):
+        (tmp_path / name).mkdir()
+        stage = SlideStage(tmp_path / name, 10**6, [slide])
+        with closing(stage), stage.hold(slide) as copy, open_slide(copy, mpp=0.5) as opened:
+            states.add(identify_source(opened.info).state)
+    assert len(states) == 1
 
 
 @pytest.mark.parametrize("change", SLIDE_CHANGES.values(), ids=SLIDE_CHANGES)

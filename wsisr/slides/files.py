@@ -95,9 +95,9 @@ def read_file_state(file: Path) -> FileState | None:
     return FileState(stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
 
 
-def fingerprint_states(files: Iterable[Path]) -> str:
+def fingerprint_states(states: Iterable[tuple[Path, FileState | None]]) -> str:
     """Return 16 hexadecimal digits that change with the state of any of the files."""
-    lines = (f"{file.resolve()}: {state}\n" for file, state in read_file_states(files))
+    lines = (f"{file.resolve()}: {state}\n" for file, state in states)
     return _hash_pieces(line.encode("utf-8", "surrogateescape") for line in lines)[:16]
 
 

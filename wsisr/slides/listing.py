@@ -185,16 +185,24 @@ class _Scan:
         matches = sorted(folder / name for name in glob.glob(pattern, root_dir=folder, recursive=True))  # noqa: PTH207
         if not matches:
             raise SlideNotFoundError(f"{folder / pattern}: no file has such a name; give other slides")
-        named = (folder / pattern).parent.parts
+        slides = list(self._select_matches(matches, (folder / pattern).parent.parts))
+        if not slides:
+            raise SlideError(
+                f"{folder / pattern}: matches no slide, only results, unfinished work or folders; give slides"
+            )
+        yield from map(SlideEntry, slides)
+
+    def _select_matches(self, matches: Sequence[Path], named: Sequence[str]) -> Iterator[Path]:
+        """Yield the slides among the matches of a pattern; work is looked into where the pattern names its folder."""
         for path in matches:
             if any(_is_part_of_work(part) for part in (path, *path.parents) if part.name not in named) or _is_companion(
                 path
             ):
                 continue
             if path.is_dir() and not is_slide_folder(path):
-                yield from map(SlideEntry, self._list_folder(path))
+                yield from self._list_folder(path)
             elif self._keep(path):
-                yield SlideEntry(path)
+                yield path
 
     def _expand_path(self, path: Path) -> Sequence[Path]:
         with _translate_errors(path):

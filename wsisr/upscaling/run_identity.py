@@ -10,6 +10,7 @@ from wsisr.models.upscaler import Upscaler
 from wsisr.slides import SlideInfo
 from wsisr.slides.files import fingerprint_files, fingerprint_states, hash_slide, list_slide_files
 from wsisr.slides.region import SlideRegion
+from wsisr.slides.wrappers.unchanged import read_original_states
 from wsisr.writing import PyramidSpec, RunIdentity, RunSource
 
 
@@ -18,9 +19,11 @@ def run_identity(
 ) -> RunIdentity:
     """Return names and values. The tiling is among them only where it shows: with less overlap than is exact."""
     crop, info = region.crop, upscaler.info
+    # A copy is as old as the run that made it; a run that resumes has another one of the same slide.
+    originals = (file for file, _ in read_original_states(list_slide_files(region.slide.info)))
     identity = {
         # No path: names of slides name patients.
-        "slide (path, age and size)": fingerprint_files(list_slide_files(region.slide.info)),
+        "slide (path, age and size)": fingerprint_files(originals),
         "source level": str(region.level),
         "source factor": repr(region.resampling_factor),
         "source part": f"{crop.size} px at {crop.left}, {crop.top}" if crop else "all of it",
@@ -40,7 +43,7 @@ def run_identity(
 
 def identify_source(info: SlideInfo) -> RunSource:
     """Return the state of the slide's files, and what proves that it is the same slide if only that differs."""
-    state = fingerprint_states(list_slide_files(info, folders=True))
+    state = fingerprint_states(read_original_states(list_slide_files(info, folders=True)))
     return RunSource(state, lambda: hash_slide(info, Event()))
 
 

@@ -7,7 +7,7 @@ pixels of both. So the state of all files is compared behind every read, and onc
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
@@ -17,7 +17,7 @@ from types import MappingProxyType
 from wsisr.errors import SlideError
 from wsisr.imaging.geometry import Box
 from wsisr.imaging.pixels import Rgb
-from wsisr.slides.files import FileState, list_slide_files, read_file_states
+from wsisr.slides.files import FileState, list_slide_files, read_file_state, read_file_states
 from wsisr.slides.slide import Slide, SlideWrapper
 
 MOST_FILES_PER_READ = 64
@@ -41,6 +41,12 @@ def watch_originals(originals: Originals) -> Iterator[None]:
         yield
     finally:
         _originals.reset(token)
+
+
+def read_original_states(files: Iterable[Path]) -> Iterator[tuple[Path, FileState | None]]:
+    """Yield each file with its state; for a file of a watched copy, what it was copied from, and its state before."""
+    originals = _originals.get()
+    return (originals.get(file) or (file, read_file_state(file)) for file in files)
 
 
 class UnchangedSlide(SlideWrapper):
