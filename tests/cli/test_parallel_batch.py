@@ -32,7 +32,7 @@ class Fated:
     """A frontend where something happens to the process once a slide is begun, and nothing of it is finished."""
 
     def __init__(self, frontend: Frontend) -> None:
-        self.frontend = frontend
+        self.frontend, self.label = frontend, frontend.label
 
     def catch_stop_signals(self) -> AbstractContextManager[StopFlag]:
         return self.frontend.catch_stop_signals()
