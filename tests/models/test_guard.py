@@ -94,7 +94,7 @@ def test_a_shipped_default_is_hardly_touched_on_the_tissue_it_knows(tissue: Rgb,
     assert shares.mean() < 0.08
     guarded = GuardedUpscaler(upscaler)
     guarded(tissue[None])
-    assert guarded.warnings == ()
+    assert guarded.warnings == []
 
 
 def test_grain_on_glass_may_be_taken_off() -> None:
@@ -107,3 +107,15 @@ def test_tiles_do_not_show(tissue: Rgb) -> None:
     pixels, upscaler = np.tile(fade(tissue, 0.3), (2, 3, 1)), GuardedUpscaler(Distorting(0.6))
     whole = upscaler(pixels[None])[0].astype(int)
     assert np.abs(upscale_pixels(pixels, upscaler, UpscaleOptions(tile_px=128, batch=2)) - whole).max() <= 1
+
+
+def test_a_warning_never_moves_one_that_was_shown_before(tissue: Rgb) -> None:
+    flat = Distorting(0.0)
+    guarded = GuardedUpscaler(flat)
+    warnings = guarded.warnings
+    guarded(tissue[None])
+    first = list(warnings)
+    flat.warnings = ("of the network",)
+    guarded(tissue[None])
+    assert len(first) == 1
+    assert warnings == [*first, "of the network"]

@@ -53,7 +53,7 @@ class GuardedUpscaler:
     def __init__(self, upscaler: Upscaler) -> None:
         self.upscaler = upscaler
         self._lock = Lock()
-        self._own_warnings: tuple[str, ...] = ()
+        self.warnings: list[str] = list(upscaler.warnings)
 
     @property
     def info(self) -> UpscalerInfo:
@@ -62,13 +62,10 @@ class GuardedUpscaler:
         radius = max(info.receptive_field, CUBIC_RADIUS) + GUARD_RADIUS
         return replace(info, receptive_field=radius, is_guarded=True)
 
-    @property
-    def warnings(self) -> Sequence[str]:
-        return (*self.upscaler.warnings, *self._own_warnings)
-
     def __call__(self, tiles: RgbBatch) -> RgbBatch:
         """(n, h, w, 3) sRGB to (n, h*scale, w*scale, 3) sRGB."""
         enlarged = self.upscaler(tiles)
+        self._add_warnings(self.upscaler.warnings)
         return np.stack([self._guard_image(low, high) for low, high in zip(tiles, enlarged, strict=True)])
 
     def _guard_image(self, low: Rgb, high: Rgb) -> Rgb:
@@ -85,8 +82,12 @@ class GuardedUpscaler:
             f"{self.upscaler.info.name} contradicts the slide in places, where the guard shows bicubic instead: "
             "the stain may be paler or darker than what the network knows; look there before you trust the result"
         )
+        self._add_warnings([text])
+
+    def _add_warnings(self, texts: Sequence[str]) -> None:
+        """Add what is new at the end: readers know by the number of warnings which of them they have shown."""
         with self._lock:
-            self._own_warnings = (text,)
+            self.warnings += [text for text in texts if text not in self.warnings]
 
 
 def measure_contradiction(low: Rgb, high: Rgb) -> PixelMap:
