@@ -14,6 +14,7 @@ from wsisr.models.catalog import (
     choose_default_among,
     choose_default_model,
     choose_default_scale,
+    derive_model_name,
     describe_purpose,
     find_model,
     list_shipped_models,
@@ -98,3 +99,24 @@ def test_a_typo_is_answered_with_names_like_it_and_anything_else_with_all() -> N
         find_model("mmsrnet-2x")
     with pytest.raises(ModelError, match=r"; choose from masrgan-x2-best, .*, or give a"):
         find_model("x")
+
+
+@pytest.mark.parametrize(
+    ("file", "name"),
+    [
+        ("mine/best.safetensors", "mine"),
+        ("mine/last.safetensors", "mine-last"),
+        ("mine/stage-2/best.safetensors", "mine-stage-2"),
+        ("mine/other.safetensors", "other"),
+    ],
+)
+def test_weights_of_a_training_are_called_as_its_run_until_they_are_moved_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file: str, name: str
+) -> None:
+    path = tmp_path / file
+    path.parent.mkdir(parents=True)
+    assert derive_model_name(path) == path.stem
+    (path.parent / "metrics.jsonl").touch()
+    assert derive_model_name(path) == name
+    monkeypatch.chdir(path.parent)
+    assert derive_model_name(Path(path.name)) == name

@@ -15,6 +15,7 @@ from tests.support.samples import REPOSITORY
 from wsisr.dataset.degradation import Degradation, DegradationRound
 from wsisr.dataset.degradation_steps import Jpeg
 from wsisr.errors import ConfigError
+from wsisr.models.catalog import find_weights_folder
 from wsisr.training.config import DATA_PRESETS, PYRAMID_KERNELS, TrainConfig, read_train_config
 from wsisr.training.pixel_size_variation import PixelSizeVariation
 from wsisr.training.stages import read_recipe
@@ -296,3 +297,22 @@ def test_a_run_that_was_begun_before_a_choice_was_there_goes_on(tmp_path: Path) 
         read_tables(tmp_path).compute_digest()
         == read_tables(tmp_path, change_table("data", kernels=PYRAMID_KERNELS)).compute_digest()
     )
+
+
+def test_weights_are_given_by_the_name_of_a_shipped_model_or_by_path(tmp_path: Path) -> None:
+    named = read_tables(tmp_path, change_table("network", warm_start="mmsrnet-x2"))
+    assert named.network.warm_start == (find_weights_folder() / "mmsrnet-x2.safetensors",)
+    both = read_tables(tmp_path, change_table("network", warm_start=["masrgan-x2", "own.safetensors"]))
+    assert [path.name for path in both.network.warm_start] == ["masrgan-x2.safetensors", "own.safetensors"]
+    assert both.network.warm_start[1].parent == tmp_path.resolve()
+    features = read_tables(tmp_path, GOOD | {"loss": {"perceptual": 0.1, "features": "mmsrnet-x2"}}).loss.features
+    assert features == named.network.warm_start[0]
+
+
+def test_a_name_that_no_model_has_is_refused_with_the_names_there_are(tmp_path: Path) -> None:
+    refusal = read_refusal(write_recipe(tmp_path / "run.toml", change_table("network", warm_start="mmsrnet-2x")))
+    assert "[network]: warm_start: no model is called 'mmsrnet-2x'; similar names: " in refusal
+    refusal = read_refusal(write_recipe(tmp_path / "run.toml", change_table("network", warm_start=["x"])))
+    assert "choose from masrgan-x2-best, " in refusal
+    (tmp_path / "x").touch()  # a file of that name is no slip of the pen: what is in it is said later
+    assert read_tables(tmp_path, change_table("network", warm_start="x")).network.warm_start == (tmp_path / "x",)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from wsisr.training.pictures import LINE, PANEL_SIZE_PX, draw_learning_curve, save_picture
+from wsisr.training.pictures import INK, LINE, PANEL_SIZE_PX, PAPER, add_captions, draw_learning_curve, save_picture
 
 
 def test_a_curve_has_a_panel_for_all_that_was_noted_and_a_line_that_rises_with_it() -> None:
@@ -25,3 +25,16 @@ def test_a_picture_comes_back_as_it_was(tmp_path: Path, name: str) -> None:
     drawn = draw_learning_curve([{"step": 1, "loss": 0.5}])
     save_picture(tmp_path / name, drawn)
     assert np.array_equal(np.asarray(Image.open(tmp_path / name)), drawn)
+
+
+def test_captions_stand_above_the_columns_that_they_name_and_change_no_pixel_of_them() -> None:
+    strip = np.full((8, 4 * 64, 3), 7, np.uint8)
+    drawn = add_captions(strip, ("input", "bicubic", "model", "truth"), "step 400: +1.52 dB over bicubic")
+    head, below = drawn[:-8], drawn[-8:]
+    assert np.array_equal(below, strip)
+    assert head.min(axis=(0, 1)).tolist() == list(INK)
+    for column in np.split(head[head.shape[0] // 2 :], 4, axis=1):
+        assert 0.02 < (column != PAPER).any(axis=2).mean() < 0.5
+        assert (column[:, -4:] == PAPER).all()  # no name runs into the next
+    bare = add_captions(strip, ("", "bicubic", "", "truth"), "")[:-8]
+    assert (np.split(bare, 4, axis=1)[0] == PAPER).all()

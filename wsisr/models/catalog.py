@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -16,6 +17,12 @@ FILTER_MODELS = ("bicubic", "lanczos")
 
 PICKLE_SUFFIXES = (".pth", ".pt", ".ckpt", ".bin", ".pkl")
 """Suffixes of files that hold pickled weights."""
+
+RUN_WEIGHTS = ("best", "last")
+"""Stems of the weights files in the folder of a training run."""
+
+RUN_LOG = "metrics.jsonl"
+"""The log of a training run, by which its folder is known."""
 
 GAN_SUFFIX = "-gan"
 """Suffix of the name of a GAN variant: the same network, trained further with the adversarial loss to look crisp."""
@@ -72,7 +79,37 @@ def list_weights_files(model: str | Path | None) -> list[Path]:
 
 def read_model(path: Path) -> Model:
     """Read the header of a weights file, shipped or not. Raises `ModelError`."""
-    return Model(path.stem, path, read_model_spec(path))
+    return Model(derive_model_name(path), path, read_model_spec(path))
+
+
+def derive_model_name(path: Path) -> str:
+    """Return the name of a weights file's model: the file's, or that of the training run in whose folder it lies.
+
+    `runs/mine/best.safetensors` is `mine`, `runs/mine/stage-2/last.safetensors` is `mine-stage-2-last`. Moved out of
+    the folder of its run, a file is called as it is named.
+    """
+    if path.stem not in RUN_WEIGHTS or not path.with_name(RUN_LOG).is_file():
+        return path.stem
+    folder = path.resolve().parent
+    is_stage = re.fullmatch(r"stage-\d+", folder.name) is not None
+    words = [folder.parent.name, folder.name] if is_stage else [folder.name]
+    return "-".join([*filter(None, words), *(["last"] if path.stem == "last" else [])])
+
+
+def locate_weights(word: str, folder: Path) -> Path:
+    """Return the file of a shipped model by its name, else the path that `word` is, relative to `folder`.
+
+    Raises `ModelNotFoundError`, which lists the names, for a word that is neither such a name nor a file.
+    """
+    shipped = {path.stem: path for path in _list_shipped_files()}
+    path = (folder / word).resolve()
+    if word in shipped:
+        return shipped[word]
+    if Path(word).name == word and not Path(word).suffix and not path.is_file():
+        similar = get_close_matches(word, shipped)
+        names = f"similar names: {', '.join(similar)}" if similar else f"choose from {', '.join(shipped)}"
+        raise ModelNotFoundError(f"no model is called {word!r}; {names}, or give a .safetensors file")
+    return path
 
 
 def find_model(model: str | Path, accepted_files: str = ".safetensors", other_names: Sequence[str] = ()) -> Model:

@@ -14,8 +14,9 @@ from typing import Any
 
 from wsisr.config import describe_unknown_key, parse_table, read_toml
 from wsisr.dataset.degradation import ARCHIVE, CAPTURE, Degradation, DegradationRound, choose_degradation
-from wsisr.errors import ConfigError, ModelError
+from wsisr.errors import ConfigError, ModelError, ModelNotFoundError
 from wsisr.imaging.metrics import SSIM_RADIUS_PX
+from wsisr.models.catalog import RUN_WEIGHTS, locate_weights
 from wsisr.models.spec import CLASSIFYING_FAMILY, SCALES, ModelSpec
 from wsisr.training.pixel_size_variation import PixelSizeVariation
 from wsisr.training.stain_augmentation import StainVariation
@@ -23,7 +24,9 @@ from wsisr.training.stain_augmentation import StainVariation
 MIN_DISCRIMINATOR_PX = 16
 MIN_PERCEPTUAL_PX = 16
 DISCRIMINATOR_NAMES = ("unet", "vgg")
-RESULT_WEIGHTS = ("best", "last")
+
+WEIGHTS_KEYS = (("network", "warm_start"), ("loss", "features"))
+"""Tables and keys that take weights files, and shipped models by name."""
 
 UNDIGESTED_KEYS = (
     ("data", "dataset"),
@@ -72,8 +75,8 @@ class NetworkConfig:
     magnifications: tuple[float, ...] = ()
     """For `mmsrnet`: the classes of its branch, such as [5, 10, 20]; 10 stands for an input of 1 um/px."""
     warm_start: tuple[Path, ...] = ()
-    """Weights files to start from: tensors whose name and shape fit are copied, such as those of a smaller scale or of
-    the trunk alone. Several files start from the mean of their weights."""
+    """Weights files, or names of shipped models, to start from: tensors whose name and shape fit are copied, such as
+    those of a smaller scale or of the trunk alone. Several files start from the mean of their weights."""
     fold: bool = False
     """Fold the attention of `warm_start`, weights of a `masrgan`, into the convolutions of this network, a
     `masrgan-none`; see `wsisr.training.folding`."""
@@ -271,6 +274,7 @@ def parse_train_config(values: dict[str, Any], where: str, folder: Path) -> Trai
     data = values.get("data")
     if isinstance(data, dict):
         values = values | {"data": resolve_data_names(data, f"{where} [data]", folder)}
+    values = values | _locate_named_weights(values, where, folder)
     tables: dict[str, Any] = {}
     for name, kind in CONFIG_TABLES.items():
         table = values.get(name, {} if name in OPTIONAL_TABLES else None)
@@ -295,6 +299,25 @@ def resolve_data_names(data: dict[str, Any], where: str, folder: Path) -> dict[s
     return values
 
 
+def _locate_named_weights(values: dict[str, Any], where: str, folder: Path) -> dict[str, Any]:
+    """Return the tables that name weights, with the path in place of each name of a shipped model."""
+    located: dict[str, Any] = {}
+    for table, key in WEIGHTS_KEYS:
+        content = values.get(table)
+        if not isinstance(content, dict):
+            continue
+        words = content.get(key)
+        listed = words if isinstance(words, list) else [words]
+        if words is None or not all(isinstance(word, str) for word in listed):
+            continue  # what is wrong with it is said where it is parsed
+        try:
+            paths = [str(locate_weights(word, folder)) for word in listed]
+        except ModelNotFoundError as error:
+            raise ConfigError(f"{where} [{table}]: {key}: {error}") from error
+        located[table] = content | {key: paths if isinstance(words, list) else paths[0]}
+    return located
+
+
 def _find_faults(config: TrainConfig) -> Iterator[str]:
     """Yield a message for each value that is invalid although its type is right."""
     data = config.data
@@ -307,8 +330,8 @@ def _find_faults(config: TrainConfig) -> Iterator[str]:
         yield "patch_px and batch must be at least 1, processes at least 0"
     if config.network.fold and not config.network.warm_start:
         yield "fold needs a warm_start, whose attention is folded"
-    if config.result.weights not in RESULT_WEIGHTS:
-        yield f"weights = {config.result.weights} is not one of {', '.join(RESULT_WEIGHTS)}"
+    if config.result.weights not in RUN_WEIGHTS:
+        yield f"weights = {config.result.weights} is not one of {', '.join(RUN_WEIGHTS)}"
     if not 0 <= data.stain_jitter <= 1:
         yield "stain_jitter must be from 0 to 1"
     yield from _find_schedule_faults(config)

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from wsisr.errors import ConfigError, ModelError
 from wsisr.files import translate_disk_errors, write_atomically
+from wsisr.models.catalog import RUN_LOG
 from wsisr.models.spec import ModelSpec
 from wsisr.models.weights import build_network, save_weights
 from wsisr.training import metrics_log
@@ -23,15 +24,15 @@ from wsisr.training.cuda_graphs import GraphedCall, find_cuda_graph_obstacle
 from wsisr.training.distributed import launch_fabric
 from wsisr.training.loading import load_batches
 from wsisr.training.loss_watch import WINDOW_STEPS, LossWatch
-from wsisr.training.pictures import draw_learning_curve, save_picture
+from wsisr.training.pictures import add_captions, draw_learning_curve, save_picture
 from wsisr.training.sampler import Batch, BatchSampler
 from wsisr.training.trainer import ADVERSARIAL_TERMS, DISCRIMINATOR_TERM, LossTerms, Trainer
-from wsisr.training.validation import SelectionGoal, Validation, ValidationScores
+from wsisr.training.validation import COMPARISON_COLUMNS, SelectionGoal, Validation, ValidationScores
 
 CHECKPOINT_FILE = "checkpoint.pt"
 BEST_WEIGHTS_FILE = "best.safetensors"
 LAST_WEIGHTS_FILE = "last.safetensors"
-METRICS_FILE = "metrics.jsonl"
+METRICS_FILE = RUN_LOG
 
 SAMPLES_FOLDER = "samples"
 CURVE_FILE = "curve.png"
@@ -202,10 +203,10 @@ class TrainingRun:
             if is_best:
                 self._save_average(BEST_WEIGHTS_FILE)
             metrics_log.append_metrics(self.folder / METRICS_FILE, _build_metrics_entry(self.step, loss, scores))
-            save_picture(
-                self.folder / SAMPLES_FOLDER / f"step-{self.step:07}.png",
-                self.validation.draw_comparison(network, self.device),
-            )
+            title = f"step {self.step}: {scores.gain_db:+.2f} dB over bicubic"
+            sample = self.validation.draw_comparison(network, self.device)
+            path = self.folder / SAMPLES_FOLDER / f"step-{self.step:07}.png"
+            save_picture(path, add_captions(sample, COMPARISON_COLUMNS, title))
         return scores
 
     def _save_last_weights(self) -> None:

@@ -7,7 +7,7 @@ from io import BytesIO
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFont
 
 from wsisr.files import translate_disk_errors, write_atomically
 from wsisr.imaging.pixels import Rgb
@@ -17,6 +17,9 @@ PANEL_SIZE_PX = (640, 240)
 """Width and height of one panel of the curve, in px."""
 
 PANEL_MARGIN_PX = 48
+
+CAPTION_LINE_PX = 18
+"""Height of a line of captions; its letters are two thirds of that, so that a word fits on 64 px."""
 
 INK, LINE, PAPER = (40, 40, 40), (30, 90, 180), (255, 255, 255)
 
@@ -36,6 +39,17 @@ def save_picture(path: Path, image: Rgb) -> None:
     with translate_disk_errors(path):
         path.parent.mkdir(exist_ok=True)
     write_atomically(path, [file.getvalue()])
+
+
+def add_captions(image: Rgb, columns: Sequence[str], title: str) -> Rgb:
+    """Put a title and the names of columns of equal width above a picture: (h, w, 3) to (h + 36, w, 3)."""
+    width = image.shape[1]
+    head = Image.new("RGB", (width, 2 * CAPTION_LINE_PX), PAPER)
+    draw, font = ImageDraw.Draw(head), ImageFont.load_default(size=CAPTION_LINE_PX * 2 // 3)
+    draw.text((4, 1), title, INK, font)
+    for number, name in enumerate(columns):
+        draw.text((4 + number * width // len(columns), CAPTION_LINE_PX), name, INK, font)
+    return np.concatenate([np.asarray(head), image])
 
 
 def draw_learning_curve(entries: Sequence[MetricsEntry]) -> Rgb:

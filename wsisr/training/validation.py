@@ -38,6 +38,9 @@ SelectionGoal: TypeAlias = Literal["gain", "texture", "accuracy"]
 
 COMPARISON_ROWS = 6
 
+COMPARISON_COLUMNS = ("input", "bicubic", "model", "truth")
+"""What each column of `Validation.draw_comparison` shows."""
+
 VALIDATION_PATCHES_PER_SLIDE = 12
 """Approximate number of scored patches a slide; more if its number of patches is not a multiple of this."""
 
@@ -120,7 +123,7 @@ class Validation:
         return fmean(fmean(class_hits) for class_hits in hits.values()) if hits else None
 
     def draw_comparison(self, network: nn.Module, device: torch.device) -> Rgb:
-        """Draw a row for each of a few slides: low resolution with its pixels as squares, bicubic, network, truth."""
+        """Draw a row for each of a few slides; its columns are `COMPARISON_COLUMNS`, the input's pixels as squares."""
         rows = []
         for slide, highs in list(self.highs_by_slide.items())[:COMPARISON_ROWS]:
             middle = len(highs) // 2
