@@ -306,9 +306,9 @@ def _locate_named_weights(values: dict[str, Any], where: str, folder: Path) -> d
         content = values.get(table)
         if not isinstance(content, dict):
             continue
-        words = content.get(key)
-        listed = words if isinstance(words, list) else [words]
-        if words is None or not all(isinstance(word, str) for word in listed):
+        words: Any = content.get(key)
+        listed: list[Any] = words if isinstance(words, list) else [words]
+        if not all(isinstance(word, str) for word in listed):
             continue  # what is wrong with it is said where it is parsed
         try:
             paths = [str(locate_weights(word, folder)) for word in listed]
