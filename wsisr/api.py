@@ -14,7 +14,6 @@ from wsisr.models import loading
 from wsisr.slides import open_slide
 from wsisr.upscaling.array import ArrayRequest, enlarge_array
 from wsisr.upscaling.job import Finished, JobEvent, run_job
-from wsisr.upscaling.preview import draw_comparison
 from wsisr.upscaling.preview_request import PreviewRequest, plan_preview
 from wsisr.upscaling.report import UpscaleReport
 from wsisr.upscaling.request import UpscaleRequest
@@ -96,7 +95,7 @@ def enlarge(request: ArrayRequest) -> Rgb:
 
 @_takes_options_of(PreviewRequest)
 def preview_slide(request: PreviewRequest) -> Image.Image:
-    """Draw a region of a slide as scanned, by bicubic and by a model, with the truth beside it where the slide has it.
+    """Draw regions of a slide as scanned, by bicubic and by a model, with the truth beside it where the slide has it.
 
     Takes a slide and the options of `wsisr preview`, all of which `PreviewRequest` documents. The picture is the one
     that the command writes; a notebook shows it, and `picture.save("look.png")` keeps it. What its viewer must know is
@@ -104,7 +103,7 @@ def preview_slide(request: PreviewRequest) -> Image.Image:
     """
     with open_slide(request.slide_path, request.mpp, estimate=True, series=request.series) as slide:
         plan = plan_preview(request, slide, loading)
-        picture = draw_comparison(plan.region, plan.upscaler)
+        picture = plan.draw()
     for text in (*plan.warnings, *plan.upscaler.warnings):
         _warn(text)
     return picture

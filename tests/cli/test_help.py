@@ -111,7 +111,7 @@ def test_h_is_help() -> None:
         assert runner.invoke(app, [*command, "-h"]).output == runner.invoke(app, [*command, "--help"]).output
 
 
-@pytest.mark.parametrize("arguments", ["upscale --help", "models", "info SLIDE", "preview SLIDE"])
+@pytest.mark.parametrize("arguments", ["upscale --help", "models", "info SLIDE", "preview --zoom 3"])
 def test_a_terminal_of_80_columns_without_colours_looks_right(arguments: str, tmp_path: Path) -> None:
     slide = write_slide(tmp_path / "slide.tif")
     shown = run_in_terminal(*arguments.replace("SLIDE", str(slide)).split())

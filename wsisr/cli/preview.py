@@ -1,4 +1,4 @@
-"""`wsisr preview`: a before/after picture of one region."""
+"""`wsisr preview`: a before/after picture of one region or several."""
 
 from __future__ import annotations
 
@@ -31,18 +31,37 @@ from wsisr.cli.slide_words import SLIDES_HELP, list_given_slides
 if TYPE_CHECKING:
     from wsisr.cli.batch import BatchItem
     from wsisr.slides.listing import SlideList
+    from wsisr.slides.region import SlideRegion
 
 
 def preview_command(
     slides: Annotated[list[Path], slide_argument(SLIDES_HELP, metavar="SLIDE")],
-    region: Annotated[str, typer.Option(metavar=BOX, help="Box to show, in px of level 0.")],
+    region: Annotated[
+        list[str] | None,
+        typer.Option(metavar=BOX, help="Box to show, in px of level 0; may be repeated. By default on the tissue."),
+    ] = None,
     output: Annotated[
-        str, typer.Option("--output", "-o", metavar="FILE.png", help="Picture, or folder for those of several slides.")
-    ],
+        str | None,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FILE.png",
+            help="Picture, or folder for those of several slides. By default beside the slide, as SLIDE.preview.png.",
+        ),
+    ] = None,
     scale: Annotated[
         int | None,
         choice_option("2|4", help="Enlarge 2 or 4 times. By default what fits the pixel size."),
     ] = None,
+    truth: Annotated[
+        bool, flag("--truth", "Start from the slide shrunk by the scale, so that the truth stands beside the result.")
+    ] = False,
+    zoom: Annotated[
+        int, typer.Option(min=1, max=16, metavar="N", help="Show each pixel of the result N times along each axis.")
+    ] = 1,
+    count: Annotated[
+        int, typer.Option(min=1, max=12, metavar="N", help="Regions to find on the tissue, without --region.")
+    ] = 1,
     series: SeriesOption = None,
     level: LevelOption = None,
     source_mpp: SourceMppOption = None,
@@ -55,7 +74,7 @@ def preview_command(
     allow_derived: AllowDerivedOption = False,
     overwrite: Annotated[bool, flag("--overwrite", "Replace a picture that exists.")] = False,
 ) -> None:
-    """Picture one region as scanned, by bicubic and by a model."""
+    """Picture regions as scanned, by bicubic and by a model."""
     from wsisr.cli.batch import check_each_file
     from wsisr.cli.console import print_message, print_warnings
     from wsisr.cli.progress import print_first_line, show_preparation
@@ -67,23 +86,26 @@ def preview_command(
     from wsisr.files import check_output, check_suffix, refuse_source
     from wsisr.models import loading
     from wsisr.slides import open_slide
-    from wsisr.upscaling.preview import draw_comparison, reference_region, save_png
+    from wsisr.upscaling.preview import reference_region, save_png
     from wsisr.upscaling.preview_request import PreviewRequest, plan_preview
 
     check_device_option(device)
     warn_of_unused_gpu(device, model)
     with report_as_usage_error():
-        box = parse_numbers(region, int, "--region")
+        boxes = [parse_numbers(box, int, "--region") for box in region] if region else None
 
     def make_request(item: BatchItem) -> PreviewRequest:
         with report_as_usage_error():
             return PreviewRequest(
                 item.slide,
-                region=box,
+                region=boxes,
                 scale=scale,
                 series=series,
                 level=level,
                 source_mpp=source_mpp,
+                truth=truth,
+                zoom=zoom,
+                count=count,
                 mpp=item.mpp or mpp,
                 model=model,
                 device=device,
@@ -101,29 +123,48 @@ def preview_command(
             check_suffix(picture, (".png",))
             refuse_source(picture, slide)
             check_output(picture, overwrite=overwrite)
-            with show_preparation("loads the model"):
+            with show_preparation("loads the model, looks for tissue"):
                 plan = plan_preview(request, opened, loading)
             print_warnings(plan.warnings)
+            if boxes is None:
+                print_message(f"shows {' and '.join(map(describe_place, plan.regions))}")
             with show_preparation("enlarges the region"):
-                save_png(draw_comparison(plan.region, plan.upscaler), picture, overwrite=overwrite)
+                save_png(plan.draw(), picture, overwrite=overwrite)
             print_warnings(plan.upscaler.warnings)
-            source, factor = plan.region, plan.upscaler.info.scale
+            source, factor = plan.regions[0], plan.upscaler.info.scale
             print_message(f"{picture}: written, enlarged by {factor}")
             if source.mpp and not reference_region(source, factor):
-                print_message(f"no truth beside it: the slide was not scanned at {source.mpp / factor:.4g} um/px")
+                print_message(
+                    f"no truth beside it: the slide was not scanned at {source.mpp / factor:.4g} um/px; --truth starts "
+                    "one step coarser"
+                )
         return True
 
     check_each_file(list(items), draw)
 
 
-def plan_pictures(listed: SlideList, output: str) -> dict[Path, BatchItem]:
-    """Return each slide with its picture: the output, or for several slides `SLIDE.png` in that folder.
+def describe_place(region: SlideRegion) -> str:
+    """Return the option that shows a region again: `--region 512,1024,320,256`."""
+    left, top, right, bottom = map(round, region.level0_extent)
+    return f"--region {left},{top},{right - left},{bottom - top}"
+
+
+def plan_pictures(listed: SlideList, output: str | None) -> dict[Path, BatchItem]:
+    """Return each slide with its picture: the output, or for several slides `SLIDE.png` in that folder; without an
+    output `SLIDE.preview.png` beside each.
 
     Raises `OutputError` if two slides would have one picture.
     """
     from wsisr.cli.batch import BatchItem, refuse_shared_outputs
     from wsisr.files import translate_disk_errors
+    from wsisr.upscaling.request import default_output_path
 
+    if output is None:
+        beside = [
+            BatchItem(entry.path, default_output_path(entry.path, "preview.png"), entry.mpp) for entry in listed.entries
+        ]
+        refuse_shared_outputs(beside)
+        return {item.slide: item for item in beside}
     folder = Path(output)
     is_folder = not listed.is_single or output.endswith(("/", os.sep)) or folder.is_dir() or not folder.suffix
     items = {

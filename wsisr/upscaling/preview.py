@@ -1,4 +1,4 @@
-"""A quick look before the long run: one region as scanned, by a filter, by a network, and a reference if there is one.
+"""A quick look before the long run: regions as scanned, by a filter, by a network, and a reference if there is one.
 
 There is a reference where the slide was scanned finer than the region: the only picture that shows what was invented.
 """
@@ -6,6 +6,7 @@ There is a reference where the slide was scanned finer than the region: the only
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
 
@@ -21,7 +22,13 @@ from wsisr.slides.region import SlideRegion, is_fine_enough, select_region
 from wsisr.upscaling.provenance import read_derived_metadata
 
 LARGEST_PANEL_PIXELS = 2048 * 2048
-"""Output pixels of one panel at most: a preview is held in memory."""
+"""Pixels of one panel at most: a preview is held in memory."""
+
+LARGEST_SHEET_PIXELS = 4 * LARGEST_PANEL_PIXELS
+"""Pixels that the panels of one kind may have together, where a sheet shows several regions."""
+
+LARGEST_ZOOM = 16
+"""Pixels of the picture along one axis, at most, that show one of a result."""
 
 GAP_PX = 24
 CAPTION_PX = 30
@@ -29,33 +36,67 @@ CAPTION_PX = 30
 INK, PAPER, MARK = (32, 32, 32), (255, 255, 255), (220, 40, 40)
 
 
-def draw_comparison(region: SlideRegion, upscaler: Upscaler) -> Image.Image:
+def draw_sheet(regions: Sequence[SlideRegion], upscaler: Upscaler, zoom: int = 1) -> Image.Image:
+    """Draw a comparison for each region, one below the other.
+
+    Raises `SlideError` if a region or all of them together are too large for a preview.
+    """
+    pixels = sum(region.size.pixel_count for region in regions) * (upscaler.info.scale * zoom) ** 2
+    for region in regions:
+        _check_region_size(region, upscaler.info.scale * zoom)
+    if pixels > LARGEST_SHEET_PIXELS:
+        raise SlideError(
+            f"{len(regions)} regions of such sizes are too large for one preview; give fewer, or smaller ones"
+        )
+    rows = [draw_comparison(region, upscaler, zoom) for region in regions]
+    if len(rows) == 1:
+        return rows[0]
+    sheet = Image.new("RGB", (max(row.width for row in rows), sum(row.height for row in rows)), PAPER)
+    top = 0
+    for row in rows:
+        sheet.paste(row, (0, top))
+        top += row.height
+    return sheet
+
+
+def draw_comparison(region: SlideRegion, upscaler: Upscaler, zoom: int = 1) -> Image.Image:
     """Draw an overview with the region marked, then the region as scanned, by bicubic, by the upscaler, and the
-    reference if there is one.
+    reference if there is one; `zoom` px of the picture along each axis show one of the result.
 
     The upscaler also sees its receptive field around the region, so its panel shows the same as the whole slide's
     result does there. Raises `SlideError` for a region that is too large, and for a slide that changes meanwhile.
     """
     info, scale = upscaler.info, upscaler.info.scale
-    side = math.isqrt(LARGEST_PANEL_PIXELS) // scale
-    if region.size.pixel_count * scale**2 > LARGEST_PANEL_PIXELS:
-        raise SlideError(f"a region of {region.size} px is too large for a preview; at x{scale} {side} x {side} px fit")
+    _check_region_size(region, scale * zoom)
     low = region.read(Box.from_size(region.size))
-    nearest = low.repeat(scale, axis=0).repeat(scale, axis=1)
     network = f"{info}, an estimate" if info.weights else str(info)
     is_derived = bool(read_derived_metadata(region.slide.info.path))
     panels = {
-        "where": _draw_overview(region, nearest.shape[0]),
-        _caption(_region_caption(region, is_derived), region.mpp): nearest,
-        _caption("bicubic", region.mpp, scale): enlarge_image(low, scale, "bicubic"),
-        _caption(network, region.mpp, scale): _enlarge_region(region, upscaler),
+        _caption(_region_caption(region, is_derived), region.mpp): _repeat_pixels(low, scale * zoom),
+        _caption("bicubic", region.mpp, scale): _repeat_pixels(enlarge_image(low, scale, "bicubic"), zoom),
+        _caption(network, region.mpp, scale): _repeat_pixels(_enlarge_region(region, upscaler), zoom),
     }
     reference = reference_region(region, scale)
     if reference:
         name = "wsisr's own result" if is_derived else "the slide itself"
-        panels[_caption(name, reference.mpp)] = reference.read(Box.from_size(reference.size))
+        truth = reference.read(Box.from_size(reference.size))
+        panels[_caption(name, reference.mpp)] = _repeat_pixels(truth, zoom)
     region.slide.check_unchanged()
-    return _join_panels(panels)
+    return _join_panels({"where": _draw_overview(region, region.size.height * scale * zoom)} | panels)
+
+
+def _check_region_size(region: SlideRegion, factor: int) -> None:
+    """Raise `SlideError` if a panel that shows each pixel of the region as `factor` px would be too large."""
+    side = math.isqrt(LARGEST_PANEL_PIXELS) // factor
+    if region.size.pixel_count * factor**2 > LARGEST_PANEL_PIXELS:
+        raise SlideError(
+            f"a region of {region.size} px is too large for a preview; {side} x {side} px fit where each is shown as "
+            f"{factor} x {factor}"
+        )
+
+
+def _repeat_pixels(image: Rgb, factor: int) -> Rgb:
+    return image if factor == 1 else image.repeat(factor, axis=0).repeat(factor, axis=1)
 
 
 def save_png(picture: Image.Image, output: Path, *, overwrite: bool = False) -> None:
