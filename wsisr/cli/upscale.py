@@ -142,8 +142,8 @@ def upscale_command(
         typer.Option(
             metavar="NAME",
             rich_help_panel=OUTPUT,
-            help="ome-tiff (.tif), aperio (.svs), ome-zarr (.zarr) or dicom (.dcm, a folder). By default that of the "
-            "output's suffix, else ome-tiff.",
+            help="ome-tiff (.tif), aperio (.svs), ome-zarr (.zarr), dicom (.dcm, a folder) or png (small results). By "
+            "default that of the output's suffix, else ome-tiff.",
         ),
     ] = None,
     codec: Annotated[

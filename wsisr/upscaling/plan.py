@@ -160,6 +160,7 @@ def plan_upscaling(region: SlideRegion, upscaler: Upscaler, options: UpscaleOpti
     warning = training_range_warning(upscaler, region.mpp)
     layout = options.layout or DEFAULT_LAYOUT
     codec = options.codec or LAYOUTS[layout].select_codec()
+    LAYOUTS[layout].check_size(region.size * scale)
     metadata = provenance_metadata(region, upscaler, codec, dated=not options.deidentify) | background.build_metadata()
     if unit.grid.tiling.halo_px < info.receptive_field:
         metadata["overlap"] = f"{options.overlap_px} px, less than the network looks around a pixel"

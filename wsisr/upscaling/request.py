@@ -70,9 +70,9 @@ class UpscaleRequest:
     memory: float = DEFAULT_MEMORY_GB
     """GB that all but the network may hold; tiles get smaller to fit."""
     layout: str | None = None
-    """`ome-tiff`, `aperio`, `ome-zarr` or `dicom`; what the output's suffix stands for by default."""
+    """`ome-tiff`, `aperio`, `ome-zarr`, `dicom` or `png`; what the output's suffix stands for by default."""
     codec: str | None = None
-    """`jpeg` by default, or lossless: `deflate` or `lzw`, in DICOM `jpeg2000`. OME-Zarr is always `zstd`, lossless."""
+    """`jpeg` by default, or lossless: `deflate` or `lzw`, in DICOM `jpeg2000`. OME-Zarr and PNG are lossless."""
     quality: int = 90
     """JPEG quality of the output, 1 to 100."""
     icc: str = "keep"

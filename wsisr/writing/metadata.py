@@ -9,8 +9,10 @@ import tifffile
 
 from wsisr.errors import SlideError, SlideNotFoundError, describe_error
 from wsisr.files import describe_special_file, is_dicom, is_zarr
+from wsisr.slides.readers.picture import PNG, detect_picture
 from wsisr.writing.layouts import aperio, ome_xml, ome_zarr
 from wsisr.writing.layouts.dicom_note import read_dicom_metadata
+from wsisr.writing.layouts.png import read_png_metadata
 
 # tifffile promises only the first two; IndexError and TypeError were seen on files with damaged tags.
 _TIFF_ERRORS = (OSError, tifffile.TiffFileError, IndexError, KeyError, TypeError, ValueError, struct.error)
@@ -20,7 +22,7 @@ _FIRST_DIRECTORY = {b"II*\0": "<4xI", b"MM\0*": ">4xI", b"II+\0": "<8xQ", b"MM\0
 
 
 def read_metadata(path: Path) -> dict[str, str]:
-    """Return the metadata that wsisr wrote into a TIFF, OME-Zarr or DICOM slide; empty if another program wrote it.
+    """Return the metadata that wsisr wrote into a TIFF, PNG, OME-Zarr or DICOM; empty if another program wrote it.
 
     Raises `SlideError` if the path does not exist, or is none of these.
     """
@@ -31,6 +33,8 @@ def read_metadata(path: Path) -> dict[str, str]:
     special = describe_special_file(path)
     if special:
         raise SlideError(f"{path}: is {special}; give a file that wsisr wrote")
+    if path.is_file() and detect_picture(path) == PNG:
+        return read_png_metadata(path)
     try:
         with tifffile.TiffFile(path) as tiff:
             description = tiff.pages.first.description

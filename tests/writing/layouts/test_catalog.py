@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from wsisr.errors import OutputError
 from wsisr.imaging.geometry import Box, Size
 from wsisr.imaging.pixels import Rgb, halve_image
-from wsisr.writing.encoding.codec import SUBSAMPLINGS, Codec
+from wsisr.writing.encoding.codec import SUBSAMPLINGS, TIFF_METHODS, Codec
 from wsisr.writing.encoding.grid import build_level_grids
 from wsisr.writing.layouts import aperio
 from wsisr.writing.layouts.associated_images import draw_label
@@ -21,7 +21,7 @@ from wsisr.writing.layouts.catalog import LAYOUTS, select_layout
 from wsisr.writing.pyramid import PyramidWriter
 from wsisr.writing.spec import PyramidSpec
 
-TIFFS = [name for name, layout in LAYOUTS.items() if not layout.marker]
+TIFFS = [name for name, layout in LAYOUTS.items() if layout.codecs is TIFF_METHODS]
 COMMON_CODECS = [Codec(), Codec(subsampling="444"), Codec("deflate"), Codec("lzw")]
 
 specs = st.builds(
@@ -149,6 +149,7 @@ def test_the_suffix_chooses_the_layout_and_a_name_overrides_it() -> None:
     assert select_layout(Path("a.SVS")) is LAYOUTS["aperio"]
     assert select_layout(Path("a.ome.zarr")) is select_layout(Path("a.zarr/")) is LAYOUTS["ome-zarr"]
     assert select_layout(Path("a.tif"), "aperio") is LAYOUTS["aperio"]
+    assert select_layout(Path("a.png")) is LAYOUTS["png"]
     assert select_layout(Path("a.dcm")) is select_layout(Path("folder"), "dicom") is LAYOUTS["dicom"]
     for name, layout in (("a.jpg", None), ("a.tif", "jpeg")):
         with pytest.raises(OutputError):

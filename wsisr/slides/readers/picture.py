@@ -1,6 +1,7 @@
 """Plain pictures, as a microscope's snapshot: PNG and JPEG as a slide of one level, decoded as a whole through Pillow.
 
-A picture's own density is what a program thought of screens and paper, so none is taken for a pixel size.
+A picture's own density is what a program thought of screens and paper, so none is taken for a pixel size, but of a PNG
+that wsisr wrote.
 """
 
 from __future__ import annotations
@@ -24,6 +25,9 @@ from wsisr.slides.slide import Level, SlideInfo
 PNG, JPEG = "png", "jpeg"
 """Vendors of pictures."""
 
+WSISR_TEXT_KEY = "wsisr"
+"""Keyword of the text chunk that marks a PNG of wsisr's."""
+
 _MAGIC = {b"\x89PNG\r\n\x1a\n": PNG, b"\xff\xd8\xff": JPEG}
 
 _PNG_HEADER = struct.Struct(">16x2I2B")
@@ -34,6 +38,8 @@ _JPEG_COLOURS = {"L": "grey", "RGB": "RGB", "CMYK": "CMYK"}
 """Keys are Pillow's modes."""
 
 _EXIF_ORIENTATION = 274
+
+_UM_PER_INCH = 25_400
 
 _OPAQUE = 255
 
@@ -52,7 +58,7 @@ def detect_picture(path: Path) -> str | None:
 
 
 def read_picture(path: Path, vendor: str) -> tuple[SlideInfo, Rgb]:
-    """Return the facts of a picture without a pixel size, and its pixels as stored, (h, w, 3).
+    """Return the facts of a picture, without a pixel size unless wsisr wrote it, and its pixels as stored, (h, w, 3).
 
     An orientation in EXIF is among the properties, under the name that it has in TIFF; whoever opens the slide turns
     it. Memory: 3 bytes a pixel, while it is opened 7. Raises `SlideError` where it is damaged, not 8-bit RGB, partly
@@ -65,12 +71,13 @@ def read_picture(path: Path, vendor: str) -> tuple[SlideInfo, Rgb]:
         pixels = _copy_pixels(path, picture)
         orientation, doubts = _read_orientation(picture)
         icc = picture.info.get("icc_profile")
+        mpp = _read_own_mpp(picture)
     info = SlideInfo(
         path=path,
         reader="pillow",
         vendor=vendor,
         levels=(Level(Size(pixels.shape[1], pixels.shape[0]), 1.0),),
-        mpp=None,
+        mpp=mpp,
         objective=None,
         icc=icc if isinstance(icc, bytes) and icc else None,
         associated={},
@@ -78,6 +85,12 @@ def read_picture(path: Path, vendor: str) -> tuple[SlideInfo, Rgb]:
         warnings=doubts,
     )
     return info, pixels
+
+
+def _read_own_mpp(picture: Image.Image) -> float | None:
+    """Return the pixel size in um/px of a PNG that wsisr wrote; None for any other picture, and where it has none."""
+    per_inch = picture.info.get("dpi", (0, 0))[0] if WSISR_TEXT_KEY in picture.info else 0
+    return _UM_PER_INCH / per_inch if per_inch else None
 
 
 @contextmanager

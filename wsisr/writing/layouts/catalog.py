@@ -6,10 +6,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from wsisr.bounds import MAX_FIELD_PX
 from wsisr.errors import OutputError
 from wsisr.files import check_output
+from wsisr.imaging.geometry import Size
 from wsisr.writing.encoding.codec import COMPRESSION_METHODS, TIFF_METHODS, Codec
-from wsisr.writing.layouts import aperio, dicom_note, ome_tiff, ome_zarr
+from wsisr.writing.layouts import aperio, dicom_note, ome_tiff, ome_zarr, png
 from wsisr.writing.layouts.pyramid_tiff import PyramidTiff
 from wsisr.writing.spec import PyramidSpec
 from wsisr.writing.workdir.tile_store import TileStore
@@ -37,6 +39,8 @@ class Layout:
     """Whether the layout cannot be written without a pixel size."""
     has_associated_images: bool = True
     """Whether the layout can hold label and macro images."""
+    max_pixels: int | None = None
+    """Most pixels that an image of this layout may have; None if any size can be written and read in tiles."""
     misled_readers: str = ""
     """Common readers that take label and macro images for levels."""
 
@@ -75,6 +79,15 @@ class Layout:
             )
         if self.requires_mpp and spec.mpp is None:
             raise OutputError(f"{self.default_suffix} cannot be written without a pixel size; give it in um/px (--mpp)")
+        self.check_size(spec.size)
+
+    def check_size(self, size: Size) -> None:
+        """Raise `OutputError` for an image that is too large for the layout."""
+        if self.max_pixels is not None and size.pixel_count > self.max_pixels:
+            raise OutputError(
+                f"{self.default_suffix} is for at most {self.max_pixels / 1e6:g} Mpx, and the result has {size} px; "
+                f"write {LAYOUTS[DEFAULT_LAYOUT].default_suffix}"
+            )
 
     def check_output(self, output: Path, *, overwrite: bool) -> None:
         """Raise `OutputError` if an output of this layout could not be given its name; see `wsisr.files`."""
@@ -114,6 +127,9 @@ LAYOUTS = {
         own_files=dicom_note.OWN_FILES,
         requires_mpp=True,
     ),
+    "png": Layout(
+        ".png", (".png",), {"deflate": "deflate"}, png.write_png, has_associated_images=False, max_pixels=MAX_FIELD_PX
+    ),
 }
 
 
@@ -131,8 +147,11 @@ def resolve_layout_name(output: Path, name: str | None = None) -> str:
         if output.suffix.lower() in layout.suffixes:
             return layout_name
     suffixes = " or ".join(suffix for layout in LAYOUTS.values() for suffix in layout.suffixes)
+    is_jpeg = output.suffix.lower() in (".jpg", ".jpeg")
+    why = "JPEG, which would lose detail again, is not written; " if is_jpeg else ""
     raise OutputError(
-        f"{output}: its name must end in {suffixes}, which selects the layout; or give --layout, or an existing folder"
+        f"{output}: {why}its name must end in {suffixes}, which selects the layout; or give --layout, or an existing "
+        "folder"
     )
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from wsisr.errors import SlideError, describe_error
 from wsisr.files import is_dicom, is_zarr
+from wsisr.slides.readers.picture import PNG, detect_picture
 from wsisr.writing import PyramidSpec, read_metadata
 from wsisr.writing.verification.expectation import Expectation, Finding
 from wsisr.writing.verification.tiff import check_tiff
@@ -20,7 +21,7 @@ def verify_pyramid(path: Path, expected: Expectation | None = None) -> Iterator[
     Without `expected` the file may be old, so every chunk of an OME-Zarr is read, for each has a checksum. Of a file
     that has just been written, tiles are sampled: reading all of them may take as long as the network did.
     Damage is a finding; a file without our metadata was written by another program, and is not checked further.
-    Raises `SlideError` if the path is neither TIFF, Zarr nor DICOM. Memory: a few tiles.
+    Raises `SlideError` if the path is neither TIFF, PNG, Zarr nor DICOM. Memory: a few tiles.
     """
     metadata = read_metadata(path)
     if not (metadata or expected):
@@ -37,6 +38,10 @@ def verify_pyramid(path: Path, expected: Expectation | None = None) -> Iterator[
             from wsisr.writing.verification.dicom import check_dicom  # noqa: PLC0415 - pydicom takes 0.2 s to import
 
             yield from check_dicom(path, expectation)
+        elif detect_picture(path) == PNG:
+            from wsisr.writing.verification.png import check_png  # noqa: PLC0415 - few runs write one
+
+            yield from check_png(path, expectation)
         else:
             yield from check_tiff(path, expectation)
     except SlideError as error:
