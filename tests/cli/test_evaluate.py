@@ -96,6 +96,23 @@ def test_rows_are_added_for_densities_pixel_sizes_and_stored_levels(slides: list
     assert {row["case"] for row in rows} == {"["}
 
 
+def test_nuclei_are_in_the_tables_and_in_the_json(slides: list[Path], tmp_path: Path) -> None:
+    file = tmp_path / "scores.json"
+    text = shown(slides[0], "--kernel", "area", "--no-as-stored", "--nuclei", "--all-levels", "--quiet", "--json", file)
+    assert [word for word in ("F1 at 3 um", "gap") if word not in text] == []
+    facts = json.loads(file.read_text())
+    found = facts["rows"][0]["nuclei"]
+    assert found["model"] == found["bicubic"]
+    assert found["truth_count"] > 0
+    assert facts["summary"]["inputs"][0]["nuclei"]["gap_closed"] in (0, None)
+
+
+def test_nuclei_without_a_pixel_size_are_refused_before_anything_is_measured(tmp_path: Path) -> None:
+    unknown = write_generic_pyramid(tmp_path / "unknown.tif", make_noise_levels(Size(300, 300)))
+    with pytest.raises(SlideError, match=r"unknown\.tif: pixel size is not recorded.* leave out --nuclei"):
+        shown(unknown, "--nuclei", "--quiet")
+
+
 def test_a_json_file_is_replaced_only_if_allowed(slides: list[Path], tmp_path: Path) -> None:
     file = tmp_path / "scores.json"
     file.write_text("mine")

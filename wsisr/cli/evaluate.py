@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 import typer
 
 from wsisr.cli.datasets import CasePatternOption
+from wsisr.cli.nuclei_tables import build_nuclei_summary, build_nuclei_table
 from wsisr.cli.options import (
     AllowDerivedOption,
     ConsistencyOption,
@@ -26,7 +27,7 @@ from wsisr.cli.score_tables import build_probe_table, build_score_table, build_s
 from wsisr.cli.slide_words import SLIDES_HELP
 
 if TYPE_CHECKING:
-    from wsisr.evaluation import EvaluationInput, Sampling, ScoreRow
+    from wsisr.evaluation import EvaluationInput, NucleiOptions, Sampling, ScoreRow
     from wsisr.imaging.pixels import FilterName
     from wsisr.models.upscaler import Upscaler
     from wsisr.progress import Progress
@@ -86,6 +87,9 @@ def evaluate_command(
         bool,
         flag("--real-levels", "Also coarser levels that the slide itself holds, against level 0, registered."),
     ] = False,
+    nuclei: Annotated[
+        bool, flag("--nuclei", "Also find the nuclei, and tell how well they agree with the truth's.")
+    ] = False,
     case_pattern: CasePatternOption = r"^[^_.]+",
     quality: Annotated[
         int | None,
@@ -125,7 +129,7 @@ def evaluate_command(
     name = model or "the shipped model"
     print_first_line(f"{name} at x{scale} is measured against bicubic; the levels are the truth", *slides, quiet=quiet)
     from wsisr.dataset.recipe import Recipe
-    from wsisr.evaluation import Sampling, build_json_report, list_inputs, measure_flat_images
+    from wsisr.evaluation import NucleiOptions, Sampling, build_json_report, list_inputs, measure_flat_images
     from wsisr.files import check_output, check_suffix
     from wsisr.models.corrections import add_corrections
     from wsisr.models.loading import load_upscaler
@@ -145,6 +149,8 @@ def evaluate_command(
     derive_case = Recipe(case_pattern=case_pattern).derive_case
     kernels = choose_filters(kernel)
     images = list(_list_levels(listed.entries, series, level or [0], all_levels))
+    if nuclei:
+        _check_nuclei(listed.entries, series)
     inputs = list_inputs(kernels, quality, as_stored=as_stored, densities=densities, pixel_sizes=pixel_sizes)
     cases = [EvaluationCase(*image, source) for image in images for source in inputs]
     if real_levels:
@@ -156,14 +162,15 @@ def evaluate_command(
         probes = measure_flat_images(upscaler, list_inputs(kernels, quality, as_stored=as_stored))
     rows: list[ScoreRow] = []
     sampling = Sampling(limit_px=limit_px)
-    steps = _evaluate_cases(cases, upscaler, sampling, rows)
+    steps = _evaluate_cases(cases, upscaler, sampling, rows, NucleiOptions() if nuclei else None)
     for _ in show_progress(relay_warnings(steps, upscaler.warnings), _format_pace, quiet=quiet):
         pass
     if json_file:  # first: nobody may read the tables, or there may be no room for them
         report = build_json_report(rows, probes, derive_case)
         _write_scores(json_file, upscaler, report, overwrite=overwrite)
-    summary = build_summary_table(rows, derive_case)
-    stdout_console.print(build_score_table(rows, upscaler), summary, build_probe_table(probes))
+    tables = [build_score_table(rows, upscaler), build_summary_table(rows, derive_case), build_probe_table(probes)]
+    nuclei_tables = [build_nuclei_table(rows), build_nuclei_summary(rows, derive_case)] if nuclei else []
+    stdout_console.print(*tables, *nuclei_tables)
     _print_sampling(rows, sampling.block_px * scale)
 
 
@@ -188,6 +195,17 @@ def _list_levels(
                 yield entry, series, level
 
 
+def _check_nuclei(slides: Sequence[SlideEntry], series: int | None) -> None:
+    """Stop before anything is measured if scikit-image or the pixel size of a slide is missing."""
+    from wsisr.evaluation import check_nuclei_extra, check_nuclei_pixel_size
+    from wsisr.slides import open_slide
+
+    check_nuclei_extra()
+    for entry in slides:
+        with open_slide(entry.path, entry.mpp, series=series) as slide:
+            check_nuclei_pixel_size(slide.info)
+
+
 def _list_real_levels(slides: Sequence[SlideEntry], series: int | None, scale: int) -> Iterator[EvaluationCase]:
     """Yield a case for each level that is an input; says which slides have none, and which levels are refused."""
     from wsisr.cli.console import print_message, print_warnings
@@ -210,7 +228,11 @@ def _list_real_levels(slides: Sequence[SlideEntry], series: int | None, scale: i
 
 
 def _evaluate_cases(
-    jobs: Sequence[EvaluationCase], upscaler: Upscaler, sampling: Sampling, rows: list[ScoreRow]
+    jobs: Sequence[EvaluationCase],
+    upscaler: Upscaler,
+    sampling: Sampling,
+    rows: list[ScoreRow],
+    nuclei: NucleiOptions | None,
 ) -> Iterator[Progress]:
     """Evaluate the cases one by one, append a row for each, and yield progress."""
     from wsisr.evaluation import ScoreRow
@@ -222,7 +244,7 @@ def _evaluate_cases(
     yield Progress("evaluate", 0, total)
     for number, job in enumerate(jobs):
         with open_slide(job.slide.path, job.slide.mpp, series=job.series) as slide:
-            for step in evaluated(slide, upscaler, job.level, job.source, sampling):
+            for step in evaluated(slide, upscaler, job.level, job.source, sampling, nuclei):
                 if isinstance(step, ScoreRow):
                     rows.append(step)
                 else:

@@ -5,6 +5,9 @@ from wsisr.evaluation.evaluate import evaluate_level, list_levels_to_evaluate
 from wsisr.evaluation.flat_images import FlatProbe, measure_flat_images
 from wsisr.evaluation.inputs import AS_STORED, EvaluationInput, list_inputs
 from wsisr.evaluation.level_shift import list_stored_inputs, measure_level_shift
+from wsisr.evaluation.nuclei import NucleusSegmenter, check_nuclei_extra
+from wsisr.evaluation.nuclei_accumulator import NucleiOptions, check_nuclei_pixel_size
+from wsisr.evaluation.nuclei_scores import NucleiComparison, NucleiScores, NucleiSummary
 from wsisr.evaluation.report import build_json_report
 from wsisr.evaluation.scores import (
     FlatScores,
@@ -24,11 +27,18 @@ __all__ = [
     "FlatProbe",
     "FlatScores",
     "InputSummary",
+    "NucleiComparison",
+    "NucleiOptions",
+    "NucleiScores",
+    "NucleiSummary",
+    "NucleusSegmenter",
     "Sampling",
     "ScoreRow",
     "ScoreSummary",
     "Scores",
     "build_json_report",
+    "check_nuclei_extra",
+    "check_nuclei_pixel_size",
     "compute_gain",
     "evaluate_level",
     "list_inputs",

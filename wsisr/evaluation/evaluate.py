@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from math import ceil
 from typing import TypeAlias
 
 from wsisr.evaluation.accumulators import ScoreAccumulator
-from wsisr.evaluation.blocks import Sampling, grow_box, ssim_halo_px
+from wsisr.evaluation.blocks import EvaluationBlock, Sampling, grow_box, ssim_halo_px
 from wsisr.evaluation.inputs import EvaluationInput
+from wsisr.evaluation.nuclei import SMOOTHING_RADIUS_UM, HaematoxylinSegmenter
+from wsisr.evaluation.nuclei_accumulator import (
+    COARSEST_MPP,
+    NucleiAccumulator,
+    NucleiOptions,
+    check_nuclei_pixel_size,
+    nuclei_halo_px,
+)
+from wsisr.evaluation.nuclei_scores import NucleiComparison
 from wsisr.evaluation.pairs import LevelPair
 from wsisr.evaluation.scores import ScoreRow
 from wsisr.imaging.geometry import Box
 from wsisr.imaging.metrics import UNSCORED_BORDER_PX
+from wsisr.imaging.pixels import Rgb
 from wsisr.models.back_projection import BackProjection
 from wsisr.models.upscaler import Resampling, Upscaler
 from wsisr.progress import Progress
@@ -37,30 +48,61 @@ def evaluate_level(
     level: int,
     source: EvaluationInput,
     sampling: Sampling = _DEFAULT_SAMPLING,
+    nuclei: NucleiOptions | None = None,
 ) -> EvaluationSteps:
     """Measure a level block by block. Yields the number of measured blocks; the last item is the level's row.
 
     The truth is the level, cropped at right and bottom to a multiple of the upscaler's scale; `source` says what is
     done to it and what the input is. Pillow's bicubic and back-projection are measured beside the upscaler. Memory is
-    that of one block.
-    Raises `SlideError` if the slide lacks the level, or the level is too small or cannot be read.
+    that of one block. Nuclei are compared, too, if `nuclei` says how and the truth is fine enough to show them.
+    Raises `SlideError` if the slide lacks the level, or the level is too small or cannot be read, or nuclei are asked
+    for and the pixel size is not known.
     """
     pair = LevelPair.from_slide(slide, level, upscaler.info.scale, source)
     scale, low_size = pair.scale, pair.low_size
     upscalers: tuple[Upscaler, ...] = (upscaler, Resampling("bicubic", scale), BackProjection(scale))
     halo_px = max(each.info.receptive_field for each in upscalers) + ssim_halo_px(scale)
+    mpp = _find_nuclei_mpp(pair) if nuclei else None
+    if mpp:
+        halo_px += nuclei_halo_px(mpp * scale)
     blocks = sampling.choose_blocks(low_size, scale, halo_px, upscaler.info.cell_px)
     scores = ScoreAccumulator(len(upscalers))
     yield Progress("evaluate", 0, len(blocks))
+    accumulator = _start_nuclei(nuclei, pair, blocks, mpp) if nuclei and mpp else None
     for done, block in enumerate(blocks, 1):
         truth = pair.read_block(block)
-        scores.add([enlarge(truth.low[None])[0] for enlarge in upscalers], truth)
+        images = [enlarge(truth.low[None])[0] for enlarge in upscalers]
+        scores.add(images, truth)
+        if accumulator:
+            accumulator.add(images[:2], truth, block)
         yield Progress("evaluate", done, len(blocks))
     slide.check_unchanged()
-    yield _build_row(pair, scores)
+    yield _build_row(pair, scores, accumulator.compare(0, 1) if accumulator else None)
 
 
-def _build_row(pair: LevelPair, scores: ScoreAccumulator) -> ScoreRow:
+def _find_nuclei_mpp(pair: LevelPair) -> float | None:
+    """Return the pixel size of a truth that shows nuclei; None for a coarser one."""
+    check_nuclei_pixel_size(pair.truth.slide.info)
+    mpp = pair.truth.mpp
+    return mpp if mpp is not None and mpp <= COARSEST_MPP else None
+
+
+def _start_nuclei(
+    options: NucleiOptions, pair: LevelPair, blocks: Sequence[EvaluationBlock], mpp: float
+) -> NucleiAccumulator:
+    """Return the accumulator for model and bicubic; the classical segmenter's threshold comes from all blocks."""
+    parts = (_read_truth(pair, block, SMOOTHING_RADIUS_UM / mpp) for block in blocks)
+    return NucleiAccumulator(options.segment or HaematoxylinSegmenter.from_parts(parts, mpp), mpp, images=2)
+
+
+def _read_truth(pair: LevelPair, block: EvaluationBlock, margin_px: float) -> tuple[Rgb, Box]:
+    """Read a block's core with a margin, and return the core's box in it."""
+    core = block.core * pair.scale
+    box = grow_box(core, ceil(margin_px)).intersection(Box.from_size(pair.low_size * pair.scale))
+    return pair.truth.read(box), core.relative_to(box)
+
+
+def _build_row(pair: LevelPair, scores: ScoreAccumulator, nuclei: NucleiComparison | None) -> ScoreRow:
     model, bicubic, back_projection = scores.compute_scores()
     mpp = pair.truth.mpp
     return ScoreRow(
@@ -75,4 +117,5 @@ def _build_row(pair: LevelPair, scores: ScoreAccumulator) -> ScoreRow:
         bicubic=bicubic,
         back_projection=back_projection,
         flat=scores.compare_flat_cells(0, 1),
+        nuclei=nuclei,
     )

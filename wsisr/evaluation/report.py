@@ -61,6 +61,7 @@ def _row_to_json(row: ScoreRow, case: str) -> JsonReport:
         "bicubic": _scores_to_json(row.bicubic),
         "back_projection": _scores_to_json(row.back_projection),
         "flat": None if row.flat is None else _flat_to_json(row.flat),
+        "nuclei": None if row.nuclei is None else asdict(row.nuclei),
     }
 
 
@@ -123,6 +124,7 @@ def _input_to_json(item: InputSummary) -> JsonReport:
         "back_projection_gain": item.back_projection_gain,
         "worst_row": _worst_to_json(item.worst),
         "flat_gain": item.flat_gain,
+        "nuclei": None if item.nuclei is None else asdict(item.nuclei) | {"gap_closed": item.nuclei.gap_closed},
     }
 
 

@@ -11,6 +11,7 @@ from typing import TypeVar
 from wsisr.dataset.recipe import Recipe
 from wsisr.evaluation.confidence import mean_interval
 from wsisr.evaluation.inputs import EvaluationInput
+from wsisr.evaluation.nuclei_scores import NucleiComparison, NucleiSummary, summarise_nuclei
 from wsisr.imaging.texture import TextureComparison
 
 Item = TypeVar("Item")
@@ -73,6 +74,8 @@ class ScoreRow:
     back_projection: Scores
     flat: FlatScores | None
     """None if the level has no flat cell."""
+    nuclei: NucleiComparison | None = None
+    """None if nuclei were not compared, or the truth is too coarse to show them."""
 
     @property
     def gain(self) -> float:
@@ -102,6 +105,8 @@ class InputSummary:
     """The row with the lowest gain."""
     flat_gain: float | None
     """The lowest gain on flat cells of any row; None if no row has flat cells."""
+    nuclei: NucleiSummary | None = None
+    """None if no row has them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,6 +186,7 @@ def _summarise_input(rows: Sequence[ScoreRow], derive_case: Callable[[Path], str
         back_projection_gain=fmean(fmean(row.back_projection_gain for row in of_case) for of_case in cases.values()),
         worst=min(rows, key=lambda row: row.gain),
         flat_gain=_lowest_flat_gain(rows),
+        nuclei=summarise_nuclei([[row.nuclei for row in of_case if row.nuclei] for of_case in cases.values()]),
     )
 
 
