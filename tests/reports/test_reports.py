@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Sequence
-from html.parser import HTMLParser
 from io import BytesIO
 
 import numpy as np
@@ -15,6 +13,7 @@ from jinja2 import UndefinedError
 from markupsafe import Markup
 from PIL import Image
 
+from tests.reports.elements import Elements
 from tests.support.formats import make_blobs
 from tests.support.samples import REPOSITORY
 from wsisr.imaging.geometry import Size
@@ -24,26 +23,6 @@ from wsisr.reports.templating import MAX_TEXT_CHARACTERS, render_template, repla
 
 TEMPLATES = REPOSITORY / "wsisr" / "reports" / "templates"
 TEXTS = st.text() | st.text(alphabet="<>&\"'={}%#/ \u202e\x00a")
-
-
-class Elements(HTMLParser):
-    """The elements of a page with their attributes, and its text."""
-
-    def __init__(self, page: str) -> None:
-        super().__init__()
-        self.found: list[tuple[str, dict[str, str]]] = []
-        self.text = ""
-        self.feed(str(page))  # `Markup` would escape what the parser takes out of it
-        self.close()
-
-    def handle_starttag(self, tag: str, attrs: Sequence[tuple[str, str | None]]) -> None:
-        self.found.append((tag, {name: value or "" for name, value in attrs}))
-
-    def handle_data(self, data: str) -> None:
-        self.text += data
-
-    def named(self, tag: str) -> list[dict[str, str]]:
-        return [attributes for name, attributes in self.found if name == tag]
 
 
 @given(TEXTS, TEXTS)

@@ -25,6 +25,7 @@ from wsisr.cli.output_paths import (
     output_path_for,
     refuse_rows_of_one_output,
 )
+from wsisr.cli.report_format import is_page
 from wsisr.cli.request_check import check_batch_request
 from wsisr.cli.resources import ParallelResources, warn_of_unused_gpu
 from wsisr.cli.run_paths import check_run_folders, check_run_paths
@@ -36,6 +37,7 @@ from wsisr.progress import format_count
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from wsisr.cli.run_page import RunPage
     from wsisr.parallel.processes import WorkerSlot
     from wsisr.slides.listing import SlideEntry
     from wsisr.slides.staging import SlideStage
@@ -93,6 +95,7 @@ def _run_single(entry: SlideEntry, request: UpscaleRequest, options: RunOptions)
     report.write([])  # so that a run that was given the same report is refused before it works for hours
     if item.slide.exists():
         print_message(f"{item.slide}: the result is to be {item.output.absolute()}", quiet=options.quiet)
+    report.page = make_page(report, request, [item])
     row = find_finished_row(open_index(), request, item)
     if row:
         print_message(f"{item.output}: is finished already, {SAME_ADVICE}")
@@ -107,6 +110,15 @@ def _run_single(entry: SlideEntry, request: UpscaleRequest, options: RunOptions)
 
         row = batch.run_single(item, enlarge_staged, report)
     _exit_with(batch.find_exit_code([row]))
+
+
+def make_page(report: RunReport, request: UpscaleRequest, items: Sequence[BatchItem]) -> RunPage | None:
+    """Return what draws the report as a page; None where it is JSON, or not written."""
+    if report.path is None or not is_page(report.path):
+        return None
+    from wsisr.cli.run_page import RunPage
+
+    return RunPage({str(item.output): specify_request(request, item) for item in items})
 
 
 def warn_of_table_mpp(entries: Sequence[SlideEntry], mpp: float | None) -> None:
@@ -127,6 +139,7 @@ def _run_batch(entries: Sequence[SlideEntry], request: UpscaleRequest, options: 
     report.check_path(item.output for item in items)
     items = list(batch.select_shard(items, options.shard))
     report.slide_count = len(items)
+    report.page = make_page(report, request, items)
     report.write([])  # so that a run that was given the same report is refused before it works for hours
     print_message(_describe_run(items, options.folder), quiet=options.quiet)
     run = BatchRun(items, report, quiet=options.quiet)

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from wsisr.cli.options import JsonLinesOption, SeriesOption, slide_argument
+from wsisr.cli.options import JsonLinesOption, SeriesOption, flag, slide_argument
 from wsisr.cli.slide_words import SLIDES_HELP
+from wsisr.errors import OptionError
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -26,16 +27,25 @@ def info_command(
     ],
     series: SeriesOption = None,
     as_json: JsonLinesOption = False,
+    methods: Annotated[
+        bool, flag("--methods", "Print only how a result of wsisr was made, as a paragraph for a paper.")
+    ] = False,
 ) -> None:
     """Show the metadata of slides: size, pixel size, levels."""
     from wsisr.cli.batch import check_each_file
-    from wsisr.cli.console import print_json, stdout_console
+    from wsisr.cli.console import print_json, print_line, stdout_console
     from wsisr.cli.slide_words import list_given_slides
     from wsisr.slides import open_slide
+    from wsisr.upscaling.methods import read_methods
 
+    if methods and as_json:
+        raise OptionError("gives text, and --json other keys; give only one of them", option="--methods")
     entries = {entry.path: entry for entry in list_given_slides(slides, results=True).entries}
 
     def print_info(slide: Path) -> bool:
+        if methods:
+            print_line(read_methods(slide))
+            return True
         with open_slide(slide, entries[slide].mpp, estimate=True, series=series) as opened:
             facts = slide_facts(opened.info)
         if as_json:

@@ -1,11 +1,10 @@
-"""Run report: what became of each slide of a run, and the run itself, as JSON for programs.
+"""Run report: what became of each slide of a run, and the run itself, as JSON for programs or as a page for people.
 
 docs/operations.md documents the keys; `SCHEMA` counts their versions. Keys are added, never renamed.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 import socket
@@ -18,14 +17,18 @@ from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from wsisr.cli.console import print_message
+from wsisr.cli.report_format import decode_report, encode_report
 from wsisr.cli.run_process import is_at_work
 from wsisr.cli.usage import find_error_code
 from wsisr.errors import OutputError
 from wsisr.files import check_output, translate_disk_errors, write_atomically
 from wsisr.version import __version__
+
+if TYPE_CHECKING:
+    from wsisr.cli.run_page import RunPage
 
 SCHEMA = 2
 """Version of the keys. Reports of version 1 have no key `schema`."""
@@ -58,6 +61,8 @@ class RunReport:
     """Options of the run by their names, as `--config` takes them."""
     slide_count: int = 1
     started: datetime = field(default_factory=lambda: datetime.now(UTC))
+    page: RunPage | None = None
+    """Draws the report as a page; None for JSON, and for a page without pictures."""
     _earlier: Mapping[str, Any] | None = None
     """What the report that was there, and may be replaced, says of its run."""
 
@@ -93,7 +98,7 @@ class RunReport:
                 "run": self._describe_run(rows, exit_code),
                 "slides": rows,
             }
-            content = json.dumps(report, indent=2, allow_nan=False).encode() + b"\n"
+            content = encode_report(self.path, report, self.page)
             try:
                 write_atomically(self.path, [content], overwrite=exists)
             except OutputError:
@@ -168,12 +173,10 @@ def read_run_of_report(path: Path) -> dict[str, Any] | None:
     Raises `OutputError` for a file that is no report, `OSError` for disk errors.
     """
     try:
-        report = json.loads(path.read_bytes())
+        report = decode_report(path.read_bytes())
     except FileNotFoundError:
         return None
-    except ValueError:
-        report = None
-    run = report.get("run", {}) if isinstance(report, dict) and {"wsisr", "slides"} <= report.keys() else None
+    run = None if report is None else report.get("run", {})
     if not isinstance(run, dict):
         raise ReportTakenError(f"{path}: exists and is no report of wsisr; choose another name")
     return {key: run.get(key) for key in IDENTIFYING_KEYS}
@@ -183,7 +186,7 @@ def _refuse_run_at_work(path: Path, earlier: Mapping[str, Any]) -> None:
     """Raise `OutputError` if the run of a report is still at work, or may be."""
     with translate_disk_errors(path):
         try:
-            run, written = json.loads(path.read_bytes()).get("run", {}), path.stat().st_mtime
+            run, written = (decode_report(path.read_bytes()) or {}).get("run", {}), path.stat().st_mtime
         except FileNotFoundError:
             return
     if run.get("exit_code") is None and is_at_work(run.get("host"), run.get("process"), written):

@@ -247,9 +247,9 @@ def upscale_command(
     report: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE.json",
+            metavar="FILE.html|.json",
             rich_help_panel=BATCH_AND_MACHINES,
-            help="Write what became of each slide as JSON, updated after each.",
+            help="Write what became of each slide, updated after each: a page with pictures, or JSON for programs.",
         ),
     ] = None,
     log: Annotated[

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import cv2
 import numpy as np
@@ -19,16 +19,35 @@ ROWS_PER_HISTOGRAM = 256
 """Rows of a tile that are counted at a time: OpenCV's counts are float32, exact up to 2**24."""
 
 
+WORST_TILES = 3
+"""Tiles of the largest error that are kept, for people to look at."""
+
+
+class TileError(NamedTuple):
+    """The mean consistency error of a tile, and where it begins: x and y in px of the result."""
+
+    error: float
+    at: tuple[int, int]
+
+
 class ConsistencyStatistics:
     """Sums up the consistency errors of finished blocks. Memory: 256 counts."""
 
     def __init__(self, scale: int) -> None:
         self.scale = scale
-        self.worst = 0.0
-        """Mean error of the tile where it is largest."""
-        self.worst_at = (0, 0)
-        """Where that tile begins, x and y in px of the result."""
+        self.worst_tiles: list[TileError] = []
+        """The tiles of the largest mean error, the worst first, without those that agree wholly with their input."""
         self._counts: ErrorCounts = np.zeros(256, np.int64)
+
+    @property
+    def worst(self) -> float:
+        """Mean error of the tile where it is largest."""
+        return self.worst_tiles[0].error if self.worst_tiles else 0.0
+
+    @property
+    def worst_at(self) -> tuple[int, int]:
+        """Where that tile begins, x and y in px of the result."""
+        return self.worst_tiles[0].at if self.worst_tiles else (0, 0)
 
     @property
     def mean(self) -> float:
@@ -45,9 +64,9 @@ class ConsistencyStatistics:
             return
         self._counts += counts
         mean = _mean_error(counts)
-        if mean > self.worst:
-            self.worst = mean
-            self.worst_at = (tile.core.left * self.scale, tile.core.top * self.scale)
+        if mean > 0:
+            tiles = [*self.worst_tiles, TileError(mean, (tile.core.left * self.scale, tile.core.top * self.scale))]
+            self.worst_tiles = sorted(tiles, key=lambda each: -each.error)[:WORST_TILES]
 
 
 def count_consistency_errors(low: Rgb, block: Rgb, comparable: BoolMask) -> ErrorCounts:

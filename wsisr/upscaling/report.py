@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 from wsisr.imaging.geometry import Size
+from wsisr.upscaling.consistency import TileError
 from wsisr.upscaling.estimate import RunEstimate
 from wsisr.upscaling.plan import UpscalePlan
 from wsisr.upscaling.provenance import FINDING_KEYS, UNREADABLE_KEY
@@ -40,6 +41,8 @@ class ConsistencyFigures:
     """Mean error of the tile where it is largest."""
     worst_at: tuple[int, int]
     """Where that tile begins, x and y in px of the result."""
+    worst_tiles: tuple[TileError, ...] = ()
+    """The tiles of the largest mean error, the worst first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +59,9 @@ class QualityFigures:
     def from_monitor(cls, monitor: QualityMonitor, tiles: int) -> QualityFigures:
         seams, errors = monitor.seams, monitor.consistency
         seam_figures = SeamFigures(seams.borders, seams.mean, seams.worst, seams.worst_at) if seams.borders else None
-        consistency = ConsistencyFigures(errors.mean, errors.percentile_99_9, errors.worst, errors.worst_at)
+        consistency = ConsistencyFigures(
+            errors.mean, errors.percentile_99_9, errors.worst, errors.worst_at, tuple(errors.worst_tiles)
+        )
         return cls(monitor.measured_tiles / tiles, seam_figures, consistency)
 
 
@@ -155,7 +160,8 @@ class UpscaleReport:
             "stages": {stage: round(seconds, 1) for stage, seconds in self.stage_seconds.items()},
         }
         quality = _quality_json(self.quality) if self.quality else {}
-        return entry | figures | quality | self.findings | self._tissue_json() | {"note": dict(self.metadata)}
+        found = self.findings | self._tissue_json() | {"warnings": list(self.warnings)}
+        return entry | figures | quality | found | {"note": dict(self.metadata)}
 
     def _tissue_json(self) -> dict[str, bool]:
         return {"no_tissue": True} if self.lacks_tissue else {}
@@ -185,5 +191,6 @@ def _quality_json(quality: QualityFigures) -> dict[str, Any]:
             "p99.9": errors.percentile_99_9,
             "worst": round(errors.worst, 4),
             "at": errors.worst_at,
+            "tiles": [{"error": round(tile.error, 4), "at": tile.at} for tile in errors.worst_tiles],
         },
     }
