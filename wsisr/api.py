@@ -47,11 +47,6 @@ def _takes_options_of(
     return decorate
 
 
-def run_request(request: UpscaleRequest) -> Generator[JobEvent, None, None]:
-    """Enlarge a slide as requested and yield what happens; see `iterate_upscale`."""
-    return run_job(request, loading)
-
-
 @_takes_options_of(UpscaleRequest)
 def iterate_upscale(request: UpscaleRequest) -> Generator[JobEvent, None, None]:
     """Enlarge a slide and yield what happens: `Warned`, `Started`, `Advanced`, and at last `Finished` with the report.
@@ -60,7 +55,7 @@ def iterate_upscale(request: UpscaleRequest) -> Generator[JobEvent, None, None]:
     the events are consumed. Leaving early, by `close()` or an error, keeps what is finished, and the same call resumes
     from there. Raises `WsisrError`, with what is wrong in one line.
     """
-    return run_request(request)
+    return run_job(request, loading)
 
 
 @_takes_options_of(UpscaleRequest)
@@ -71,7 +66,7 @@ def upscale_slide(request: UpscaleRequest) -> UpscaleReport:
     output that is finished already, of the same slide and options, is left alone. Raises `WsisrError`, with what is
     wrong in one line.
     """
-    with closing(run_request(request)) as events:
+    with closing(run_job(request, loading)) as events:
         return next(event.report for event in events if isinstance(event, Finished))
 
 

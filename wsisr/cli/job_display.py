@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from wsisr.api import run_request
 from wsisr.cli.console import print_message, print_warnings, stdout_console
 from wsisr.cli.exit_codes import EXIT_INTERRUPTED
 from wsisr.cli.frontend import STOPPED_MESSAGE, Frontend
 from wsisr.cli.summary import dry_run_panel, format_pace, result_panel
 from wsisr.cli.verdicts import list_doubts
+from wsisr.models import loading
 from wsisr.progress import format_count
-from wsisr.upscaling.job import Advanced, Finished, JobEvent, MaskSaved, Noted, Started, Warned
+from wsisr.upscaling.job import Advanced, Finished, JobEvent, MaskSaved, Noted, Started, Warned, run_job
 
 if TYPE_CHECKING:
     from wsisr.parallel.processes import StopFlag
@@ -31,7 +31,7 @@ def show_job(request: UpscaleRequest, frontend: Frontend, *, quiet: bool, brief:
     stop is requested. Raises `WsisrError`.
     """
     display = JobDisplay(request, frontend, quiet=quiet, brief=brief)
-    with closing(run_request(request)) as events, ExitStack() as preparation:
+    with closing(run_job(request, loading)) as events, ExitStack() as preparation:
         if not quiet:
             preparation.enter_context(frontend.show_preparation("loads the model, looks at the slide"))
         for event in events:

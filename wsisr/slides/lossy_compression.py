@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 from wsisr.slides.files import list_slide_files
-from wsisr.slides.readers.picture import PNG
+from wsisr.slides.readers.signatures import PNG
 from wsisr.slides.readers.tiff import is_tiff, open_tiff
 from wsisr.slides.slide import SlideInfo
 

@@ -39,13 +39,8 @@ from wsisr.slides.pixel_size import (
     estimate_mpp,
     is_plausible_mpp,
 )
-from wsisr.slides.readers.array import ArraySlide
-from wsisr.slides.readers.czi import CziSlide, open_czi
-from wsisr.slides.readers.czi_container import is_czi
-from wsisr.slides.readers.dicom import find_dicom_file
-from wsisr.slides.readers.ome_zarr import ZarrSlide, open_zarr, select_stored_levels
 from wsisr.slides.readers.openslide import OpenSlideSlide, detect_vendor, read_openslide_info
-from wsisr.slides.readers.picture import detect_picture, read_picture
+from wsisr.slides.readers.signatures import detect_picture, is_czi
 from wsisr.slides.readers.tiff import (
     GENERIC_TIFF,
     ORIENTATION_PROPERTY,
@@ -139,15 +134,25 @@ def _limit(info: SlideInfo) -> SlideInfo:
 def _open_with_best_reader(
     file: Path, series: int | None, settle_pixel_size: Callable[[SlideInfo], SlideInfo]
 ) -> Slide:
-    """Open a file with the reader that suits it best."""
+    """Open a file with the reader that suits it best.
+
+    Only the readers of TIFF are imported at the start, as most slides are one: the others take as long again.
+    """
     if file.is_dir():
+        from wsisr.slides.readers.ome_zarr import ZarrSlide, open_zarr, select_stored_levels  # noqa: PLC0415
+
         info, zarr_levels = select_stored_levels(*open_zarr(file, series))
         return ZarrSlide(settle_pixel_size(info), zarr_levels)
     if is_czi(file):
+        from wsisr.slides.readers.czi import CziSlide, open_czi  # noqa: PLC0415
+
         info, czi_levels = open_czi(file, series)
         return CziSlide(settle_pixel_size(info), czi_levels)
     picture = detect_picture(file)
     if picture:
+        from wsisr.slides.readers.array import ArraySlide  # noqa: PLC0415
+        from wsisr.slides.readers.picture import read_picture  # noqa: PLC0415
+
         info, pixels = read_picture(file, picture)
         return ArraySlide(settle_pixel_size(info), pixels)
     info, tiff_levels = _choose_reader(file, series)
@@ -200,7 +205,7 @@ def _resolve_slide_file(path: Path) -> Path:
     if special:
         raise SlideError(f"{path}: is {special}, and slides are read in any order; copy it into a file")
     try:
-        file = find_dicom_file(path) if path.is_dir() else path
+        file = _find_dicom_file(path) if path.is_dir() else path
         with file.open("rb") as opened:
             if opened.read(1):
                 return file
@@ -210,6 +215,12 @@ def _resolve_slide_file(path: Path) -> Path:
         error_type = SlideNotFoundError if isinstance(error, FileNotFoundError) else SlideError
         raise error_type(f"{path}: cannot be opened ({error.strerror}); give the path of a slide") from error
     raise SlideError(f"{path}: the file is empty; copy it again")
+
+
+def _find_dicom_file(folder: Path) -> Path:
+    from wsisr.slides.readers.dicom import find_dicom_file  # noqa: PLC0415
+
+    return find_dicom_file(folder)
 
 
 def _require_plausible_mpp(path: Path, mpp: float) -> float:

@@ -9,7 +9,7 @@ import tifffile
 
 from wsisr.errors import SlideError, SlideNotFoundError, describe_error
 from wsisr.files import describe_special_file, is_dicom, is_zarr
-from wsisr.slides.readers.picture import PNG, detect_picture
+from wsisr.slides.readers.signatures import PNG, detect_picture
 from wsisr.writing.layouts import aperio, ome_xml, ome_zarr
 from wsisr.writing.layouts.dicom_note import read_dicom_metadata
 from wsisr.writing.layouts.png import read_png_metadata

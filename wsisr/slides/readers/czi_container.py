@@ -17,7 +17,6 @@ from typing import NamedTuple
 from wsisr.bounds import MAX_CZI_BLOCKS, MAX_XML_CHARACTERS
 from wsisr.imaging.geometry import Box, Size
 
-_MAGIC = b"ZISRAWFILE"
 _BLOCK_ID, _DIRECTORY_ID, _METADATA_ID = b"ZISRAWSUBBLOCK", b"ZISRAWDIRECTORY", b"ZISRAWMETADATA"
 
 _SEGMENT_HEADER = struct.Struct("<16sqq")
@@ -64,12 +63,6 @@ class CziContents:
     """In the order of the directory."""
     xml: str
     """Metadata; empty where there are none, or more than any file has."""
-
-
-def is_czi(path: Path) -> bool:
-    """Whether a file is a CZI by its first bytes."""
-    with path.open("rb") as file:
-        return file.read(len(_MAGIC)) == _MAGIC
 
 
 class CziFile:

@@ -19,16 +19,9 @@ from wsisr.bounds import MAX_FIELD_PX
 from wsisr.errors import SlideError, describe_error
 from wsisr.imaging.geometry import Size
 from wsisr.imaging.pixels import Rgb
+from wsisr.slides.readers.signatures import PNG, WSISR_TEXT_KEY
 from wsisr.slides.readers.tiff import ORIENTATION_PROPERTY
 from wsisr.slides.slide import Level, SlideInfo
-
-PNG, JPEG = "png", "jpeg"
-"""Vendors of pictures."""
-
-WSISR_TEXT_KEY = "wsisr"
-"""Keyword of the text chunk that marks a PNG of wsisr's."""
-
-_MAGIC = {b"\x89PNG\r\n\x1a\n": PNG, b"\xff\xd8\xff": JPEG}
 
 _PNG_HEADER = struct.Struct(">16x2I2B")
 """Width, height, bits of a sample and kind of colour, which the first 26 bytes of a PNG hold."""
@@ -48,13 +41,6 @@ _BAND_PX = 4_000_000
 
 _DAMAGED = (OSError, SyntaxError, ValueError, LookupError, TypeError, OverflowError, EOFError, struct.error)
 """What Pillow raises where a picture is damaged."""
-
-
-def detect_picture(path: Path) -> str | None:
-    """Return `png` or `jpeg` by a file's first bytes; None for any other file."""
-    with path.open("rb") as file:
-        head = file.read(8)
-    return next((name for magic, name in _MAGIC.items() if head.startswith(magic)), None)
 
 
 def read_picture(path: Path, vendor: str) -> tuple[SlideInfo, Rgb]:

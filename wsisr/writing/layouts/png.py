@@ -15,7 +15,7 @@ from PIL import Image, PngImagePlugin
 
 from wsisr.errors import SlideError, describe_error
 from wsisr.imaging.geometry import Box
-from wsisr.slides.readers.picture import PNG, WSISR_TEXT_KEY
+from wsisr.slides.readers.signatures import PNG, WSISR_TEXT_KEY
 from wsisr.writing.spec import PyramidSpec
 from wsisr.writing.workdir.tile_store import TileStore
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from wsisr.errors import SlideError, describe_error
 from wsisr.files import is_dicom, is_zarr
-from wsisr.slides.readers.picture import PNG, detect_picture
+from wsisr.slides.readers.signatures import PNG, detect_picture
 from wsisr.writing import PyramidSpec, read_metadata
 from wsisr.writing.verification.expectation import Expectation, Finding
 from wsisr.writing.verification.tiff import check_tiff

@@ -12,7 +12,8 @@ import numpy as np
 from wsisr.errors import SlideError, describe_error
 from wsisr.imaging.geometry import Size
 from wsisr.slides.readers.array import ArraySlide
-from wsisr.slides.readers.picture import PNG, read_picture
+from wsisr.slides.readers.picture import read_picture
+from wsisr.slides.readers.signatures import PNG
 from wsisr.slides.slide import Level
 from wsisr.writing.verification.expectation import Expectation, Finding
 from wsisr.writing.verification.readers_agree import ReaderComparison

@@ -1,0 +1,33 @@
+"""What a file is by its first bytes.
+
+Apart from the readers, so that opening a slide imports the one that it needs and no other.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+PNG, JPEG = "png", "jpeg"
+"""Vendors of pictures."""
+
+WSISR_TEXT_KEY = "wsisr"
+"""Keyword of the text chunk that marks a PNG of wsisr's."""
+
+_PICTURE_MAGIC = {b"\x89PNG\r\n\x1a\n": PNG, b"\xff\xd8\xff": JPEG}
+
+_CZI_MAGIC = b"ZISRAWFILE"
+
+
+def detect_picture(path: Path) -> str | None:
+    """Return `png` or `jpeg`; None for any other file."""
+    head = _read_head(path)
+    return next((name for magic, name in _PICTURE_MAGIC.items() if head.startswith(magic)), None)
+
+
+def is_czi(path: Path) -> bool:
+    return _read_head(path).startswith(_CZI_MAGIC)
+
+
+def _read_head(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(16)
