@@ -18,7 +18,7 @@ PAGES = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").glob("*.md"))]
 PAGES_WITH_PYTHON = [REPOSITORY / "README.md", REPOSITORY / "docs" / "python-api.md"]
 CARDS = sorted((REPOSITORY / "weights").glob("*.md"))
 CHAPTERS = {
-    *("quickstart", "inputs", "outputs-and-viewers", "quality-and-limits", "tissue-and-colour", "operations"),
+    *("quickstart", "inputs", "outputs-and-viewers", "viewer", "quality-and-limits", "tissue-and-colour", "operations"),
     *("datasets", "training", "performance", "python-api", "architecture"),
 }
 

@@ -22,6 +22,7 @@ from wsisr.cli.train import train_command
 from wsisr.cli.upscale import upscale_command
 from wsisr.cli.usage import WsisrCommand, WsisrGroup, find_error_code
 from wsisr.cli.verify import verify_command
+from wsisr.cli.view import view_command
 from wsisr.errors import WsisrError
 from wsisr.version import __version__
 
@@ -30,6 +31,7 @@ COMMANDS_BY_PANEL: dict[str, dict[str, Callable[..., None]]] = {
         "upscale": upscale_command,
         "verify": verify_command,
         "preview": preview_command,
+        "view": view_command,
         "info": info_command,
         "models": models_command,
         "doctor": doctor_command,

@@ -324,7 +324,8 @@ def _choose_where_both_open(openslide_info: SlideInfo, tiff_image: TiffImage) ->
         # OpenSlide works the levels of the other scanners out by itself.
         info = replace(info, level_records=_match_level_records(info, tiff_image.page_records))
     has_same_levels = bool(tiff_image.levels) and _level_sizes(info) == _level_sizes(tiff_image.info)
-    are_tiles_the_image = info.vendor in _TILES_ARE_THE_IMAGE and tiff_image.is_complete
+    is_untold_ome = info.vendor == "ome" and not tiff_image.has_other_colours
+    are_tiles_the_image = tiff_image.is_complete and (info.vendor in _TILES_ARE_THE_IMAGE or is_untold_ome)
     if has_same_levels and tiff_image.is_common and are_tiles_the_image:
         return replace(info, reader=tiff_image.info.reader), tiff_image.levels
     if has_same_levels and tiff_image.has_other_colours and info.vendor in (*_TILES_ARE_THE_IMAGE, "ome"):

@@ -112,6 +112,18 @@ class Slide(Protocol):
         """
         ...
 
+    def get_jpeg_tile_size(self, level: int) -> Size | None:  # noqa: ARG002 - a default for readers without
+        """Return the size of the JPEG tiles that a level is stored in; None where its pixels are not theirs."""
+        return None
+
+    def read_jpeg_tile(self, level: int, column: int, row: int) -> bytes | None:  # noqa: ARG002 - as above
+        """Return a stored tile, undecoded, as a JPEG whose pixels are those that `read` gives there.
+
+        None where the tile is left out, or only a reader of its file shows it as it is: then `read` its box. Pixels of
+        a tile beyond the level are arbitrary. Raises `SlideError` where the file cannot be read.
+        """
+        return None
+
     def check_unchanged(self) -> None:
         """Raise `SlideError` if a file of the slide has changed or gone since it was opened, as a read does then, too.
 

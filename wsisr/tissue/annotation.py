@@ -176,7 +176,7 @@ def read_geojson(path: Path, canvas: Canvas) -> TissueMap:
     factor = max(MIN_DOWNSAMPLE, math.ceil(math.sqrt(canvas.size.pixel_count / MAX_MASK_PX)))
     shape = -(-canvas.size.height // factor), -(-canvas.size.width // factor)
     try:
-        polygons = [_parse_polygon(rings, ignored) for rings, ignored in _iterate_polygons(_load_json(path))]
+        polygons = [_parse_polygon(rings, ignored) for rings, ignored in _iterate_polygons(load_geojson(path))]
     except (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError, RecursionError) as error:
         raise ConfigError(
             f"{path}: is not GeoJSON of polygons ({describe_error(error)}); export it from QuPath"
@@ -187,7 +187,11 @@ def read_geojson(path: Path, canvas: Canvas) -> TissueMap:
         raise ConfigError(f"{path}: {error}; merge them, or leave out what is not tissue") from error
 
 
-def _load_json(path: Path) -> Any:
+def load_geojson(path: Path) -> Any:
+    """Load the JSON of annotations, of bounded size, from a plain or a gzip file.
+
+    Raises `ConfigError` where it cannot be read or is too large, `ValueError` where it is no JSON.
+    """
     try:
         with path.open("rb") as file:
             data = file.read(MAX_GEOJSON_BYTES + 1)

@@ -142,6 +142,27 @@ class TiffSlide(Slide):
         except DECODING_ERRORS as error:
             raise make_read_error(self.info.path, level, box, error) from error
 
+    def get_jpeg_tile_size(self, level: int) -> Size | None:
+        self.info.get_level(level)
+        jpeg_tiles = self._levels[level].jpeg_tiles
+        return None if jpeg_tiles is None else jpeg_tiles.tile
+
+    def read_jpeg_tile(self, level: int, column: int, row: int) -> bytes | None:
+        if self._file.closed:
+            raise ValueError(f"{self.info.path}: read after close")
+        self.info.get_level(level)
+        tiff_level, index = self._levels[level], row * self._levels[level].segments_per_row + column
+        if tiff_level.jpeg_tiles is None or not tiff_level.byte_counts[index]:
+            return None
+        try:
+            stored = self._read_stored(tiff_level.byte_offsets[index], tiff_level.byte_counts[index])
+        except DECODING_ERRORS as error:
+            box = Box.from_size(tiff_level.segment_size)
+            raise make_read_error(
+                self.info.path, level, box.translate(column * box.width, row * box.height), error
+            ) from error
+        return tiff_level.jpeg_tiles.complete_jpeg(stored)
+
     def close(self) -> None:
         self._team.close()
         self._decode_cached.cache_clear()

@@ -18,6 +18,7 @@ import tifffile
 from wsisr.bounds import MAX_CACHED_ROW_BYTES, MAX_TIFF_SEGMENT_BYTES
 from wsisr.imaging.geometry import Size
 from wsisr.slides.readers.image_codecs import IMAGE_CODECS, ExpectedImage, ImageSizeError
+from wsisr.slides.readers.jpeg_tiles import JpegTileFormat, describe_jpeg_tiles
 from wsisr.slides.readers.tiff_contradictions import count_segments, find_contradiction, read_segment_size
 from wsisr.slides.readers.tiled_level import TiledLevel
 from wsisr.slides.wrappers.ycbcr import convert_ycbcr_to_rgb, is_jfif, is_rgb_jpeg
@@ -72,6 +73,8 @@ class TiffLevel(TiledLevel):
     """None where the stored bytes are the pixels."""
     plane_count: int = 1
     """3 where each colour is stored apart, else 1."""
+    jpeg_tiles: JpegTileFormat | None = None
+    """What all tiles have in common, where they are JPEGs that need no decoding to be shown."""
 
     def list_planes(self, index: int) -> range:
         """Return the indices of the stored segments of a segment: of its only plane, or of red, green and blue."""
@@ -102,6 +105,7 @@ def load_tiff_level(pages: PageGroup) -> TiffLevel:
         byte_counts=counts,
         decode_segment=_make_decoder(pages),
         plane_count=3 if len(pages) > 1 or page.planarconfig == _SEPARATE else 1,
+        jpeg_tiles=describe_jpeg_tiles(page) if len(pages) == 1 else None,
     )
 
 

@@ -7,15 +7,16 @@ pixels of both. So the state of all files is compared behind every read, and onc
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
 from threading import Lock
 from types import MappingProxyType
+from typing import TypeVar
 
 from wsisr.errors import SlideError
-from wsisr.imaging.geometry import Box
+from wsisr.imaging.geometry import Box, Size
 from wsisr.imaging.pixels import Rgb
 from wsisr.slides.files import FileState, list_slide_files, read_file_state, read_file_states
 from wsisr.slides.slide import Slide, SlideWrapper
@@ -26,6 +27,7 @@ all are looked at every `CHECK_EVERY_S` seconds only."""
 
 CHECK_EVERY_S = 10.0
 
+_T = TypeVar("_T")
 
 Originals = Mapping[Path, tuple[Path, FileState | None]]
 """Files of a copy, each with the file that it was copied from and that file's state before."""
@@ -62,17 +64,26 @@ class UnchangedSlide(SlideWrapper):
         self._lock = Lock()
 
     def read(self, box: Box, level: int) -> Rgb:
+        return self._read_checked(lambda: self._slide.read(box, level))
+
+    def get_jpeg_tile_size(self, level: int) -> Size | None:
+        return self._slide.get_jpeg_tile_size(level)
+
+    def read_jpeg_tile(self, level: int, column: int, row: int) -> bytes | None:
+        return self._read_checked(lambda: self._slide.read_jpeg_tile(level, column, row))
+
+    def _read_checked(self, read: Callable[[], _T]) -> _T:
         self._note_states()
         try:
-            pixels = self._slide.read(box, level)
+            result = read()
         except SlideError:
-            self.check_unchanged()  # which explains why the box cannot be read
+            self.check_unchanged()  # which explains why it cannot be read
             raise
         if time.monotonic() - self._last_check >= CHECK_EVERY_S:
             self.check_unchanged()
         elif self.is_checked_per_read:
             self._compare_states(self._states)
-        return pixels
+        return result
 
     @property
     def is_checked_per_read(self) -> bool:

@@ -1,0 +1,241 @@
+"""What is looked at: open images, what is laid over them, and the bytes of every path of the page."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from functools import cached_property
+from importlib.resources import files
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from wsisr.errors import SlideError
+from wsisr.slides import Slide, open_slide
+from wsisr.upscaling.provenance import read_derived_metadata
+from wsisr.version import __version__
+from wsisr.viewer.annotations import Feature, read_annotations
+from wsisr.viewer.openlayers import LIBRARY_FILES, read_library_file
+from wsisr.viewer.placement import Placement, place_images
+from wsisr.viewer.pyramid import PNG, TilePyramid, ViewLevel
+from wsisr.viewer.tissue_layer import draw_tissue_layer
+
+OVERLAY_SUFFIX = ".trust.ome.tif"
+"""End of the name of an image that is a layer over the others, not one to compare with."""
+
+PAGE_TYPES = {
+    ".html": "text/html; charset=utf-8",
+    ".css": "text/css",
+    ".js": "text/javascript",
+    ".json": "application/json",
+}
+PAGE_FILES = (
+    "index.html",
+    "viewer.css",
+    *(f"{name}.js" for name in ("main", "images", "panes", "cards", "capture", "links", "minimap", "scale")),
+)
+"""The files of `page/`."""
+ORIGINS_OF_ANNOTATIONS = ("canvas", "bounds")
+
+
+@dataclass(frozen=True, slots=True)
+class ViewRequest:
+    """What to look at."""
+
+    paths: Sequence[Path]
+    """Slides and results; the first scan among them is the frame. Those named `*.trust.ome.tif` are layers."""
+    mpp: float | None = None
+    """um/px of images that record none."""
+    annotations: Sequence[Path] = ()
+    """GeoJSON in px of the first image's level 0."""
+    annotations_origin: str = "canvas"
+    """What annotations count from: the canvas, or, as QuPath does, the scanned bounds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """The answer to one path."""
+
+    data: bytes = field(repr=False)
+    media_type: str
+
+
+@dataclass(frozen=True)
+class ViewImage:
+    """One open image."""
+
+    slide: Slide
+    derived: Mapping[str, str]
+    """Metadata of a result of wsisr; empty for a scan."""
+    placement: Placement
+    is_overlay: bool
+
+    @property
+    def name(self) -> str:
+        return self.slide.info.path.name
+
+    @cached_property
+    def pyramid(self) -> TilePyramid:
+        return TilePyramid(self.slide)
+
+
+class View:
+    """Open images and layers. Reading is thread-safe; closing it closes the images."""
+
+    def __init__(self, request: ViewRequest) -> None:
+        """Raises `WsisrError` where a file cannot be read, or the images have no area in common."""
+        with ExitStack() as opening:
+            slides = [opening.enter_context(_open_image(path, request.mpp)) for path in request.paths]
+            derived = [read_derived_metadata(path) for path in request.paths]
+            placements = place_images([slide.info for slide in slides], derived)
+            self.images = tuple(
+                ViewImage(slide, metadata, placement, slide.info.path.name.lower().endswith(OVERLAY_SUFFIX))
+                for slide, metadata, placement in zip(slides, derived, placements, strict=True)
+            )
+            if all(image.is_overlay for image in self.images):
+                raise SlideError(f"{request.paths[0]}: is a layer over an image; give the image, too")
+            self.has_um = all(slide.info.mpp is not None for slide in slides)
+            self.annotations = [self._read_annotations(path, request) for path in request.annotations]
+            self._annotation_names = [path.name for path in request.annotations]
+            self.failures: dict[str, str] = {}
+            """The last error of each image that could not be read, by name."""
+            self._closing = opening.pop_all()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._closing.close()
+
+    @property
+    def warnings(self) -> list[str]:
+        """Doubts about what is seen, one line each."""
+        scans = [image for image in self.images if not image.placement.is_recorded]
+        return [
+            *(f"{image.name}: {warning}" for image in self.images for warning in image.slide.info.warnings),
+            *(f"{image.name}: records no place; its corner is put on that of {scans[0].name}" for image in scans[1:]),
+        ]
+
+    def get_resource(self, path: str) -> Resource | None:
+        """Return the answer to a path of the page, without a slash before it; None where there is none.
+
+        Raises `SlideError` where an image cannot be read any more; it is also noted in `failures`.
+        """
+        parts = path.split("/")
+        if len(parts) == 1:
+            return self._get_page_file(parts[0] or "index.html")
+        number = _parse_number(parts[1].partition(".")[0])
+        if not 0 <= number < max(len(self.images), len(self.annotations)):
+            return None
+        if parts[0] == "annotations" and len(parts) == 2 and number < len(self.annotations):
+            return _make_json(self.annotations[number])
+        return self._get_picture(self.images[number], parts) if number < len(self.images) else None
+
+    def _get_page_file(self, name: str) -> Resource | None:
+        if name == "view.json":
+            return _make_json(self.describe())
+        if name == "status.json":
+            return _make_json({"failures": list(self.failures.values())})
+        if name in LIBRARY_FILES:
+            return Resource(read_library_file(name), PAGE_TYPES[Path(name).suffix])
+        if name not in PAGE_FILES:
+            return None
+        return Resource(files("wsisr.viewer").joinpath("page", name).read_bytes(), PAGE_TYPES[Path(name).suffix])
+
+    def _get_picture(self, image: ViewImage, parts: Sequence[str]) -> Resource | None:
+        try:
+            if parts[0] == "tiles" and len(parts) == 4:
+                column, _, row = parts[3].partition(".")[0].partition("_")
+                tile = image.pyramid.read_tile(*map(_parse_number, (parts[2], column, row)))
+                return Resource(tile.data, tile.media_type) if tile else None
+            if parts[0] == "thumbnails" and len(parts) == 2:
+                thumbnail = image.pyramid.read_thumbnail()
+                return Resource(thumbnail.data, thumbnail.media_type)
+            if parts[0] == "tissue" and len(parts) == 2:
+                return Resource(draw_tissue_layer(image.slide), PNG)
+        except SlideError as error:
+            self.failures[image.name] = str(error)
+            raise
+        return None
+
+    def describe(self) -> dict[str, Any]:
+        """Return what the page knows of its images and layers; lengths in um, y downwards."""
+        return {
+            "software": f"wsisr {__version__}",
+            "unit": "um" if self.has_um else "px",
+            "images": [_describe_image(number, image) for number, image in enumerate(self.images)],
+            "annotations": [
+                {"name": name, "url": f"annotations/{number}.json"}
+                for number, name in enumerate(self._annotation_names)
+            ],
+        }
+
+    def _read_annotations(self, path: Path, request: ViewRequest) -> list[Feature]:
+        first = self.images[0]
+        bounds = first.slide.info.bounds if request.annotations_origin == "bounds" else None
+        corner = (bounds.left, bounds.top) if bounds else (0, 0)
+        place, mpp = first.placement, first.placement.mpp
+        return read_annotations(path, (place.left + corner[0] * mpp, place.top + corner[1] * mpp), mpp)
+
+
+def _open_image(path: Path, mpp: float | None) -> Slide:
+    slide = open_slide(path, estimate=True)
+    if slide.info.mpp is not None or mpp is None:
+        return slide
+    slide.close()
+    return open_slide(path, mpp)
+
+
+def _describe_image(number: int, image: ViewImage) -> dict[str, Any]:
+    info, place = image.slide.info, image.placement
+    return {
+        "name": image.name,
+        "derived": image.derived.get("derived"),
+        "overlay": image.is_overlay,
+        "facts": _list_facts(image),
+        "left": place.left,
+        "top": place.top,
+        "mpp": place.mpp,
+        "objective": info.objective,
+        "width": info.size.width,
+        "height": info.size.height,
+        "thumbnail": f"thumbnails/{number}.jpg",
+        "tissue": f"tissue/{number}.png",
+        "levels": [_describe_level(number, position, level) for position, level in enumerate(image.pyramid.levels)],
+    }
+
+
+def _describe_level(image: int, position: int, level: ViewLevel) -> dict[str, Any]:
+    return {
+        "downsample": level.downsample,
+        "columns": level.columns,
+        "rows": level.rows,
+        "tile": [level.tile.width, level.tile.height],
+        "url": f"tiles/{image}/{position}/{{x}}_{{y}}.{'jpg' if level.is_jpeg else 'png'}",
+    }
+
+
+def _list_facts(image: ViewImage) -> list[tuple[str, str]]:
+    info = image.slide.info
+    return [
+        ("size", f"{info.size} px"),
+        ("pixel size", "not recorded" if info.mpp is None else f"{info.mpp:.4g} um/px, {info.mpp_origin}"),
+        ("objective", "not recorded" if info.objective is None else f"{info.objective:g}x"),
+        ("format", f"{info.vendor}, read through {info.reader}"),
+        *((key, value) for key, value in image.derived.items()),
+    ]
+
+
+def _parse_number(word: str) -> int:
+    """Return the number that a word of a path is; -1 where it is none."""
+    return int(word) if word.isascii() and word.isdecimal() and len(word) < 8 else -1
+
+
+def _make_json(value: Any) -> Resource:
+    # Escaped beyond what JSON asks, so that no program takes a part of it for markup.
+    text = json.dumps(value, ensure_ascii=True).replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+    return Resource(text.encode("ascii"), PAGE_TYPES[".json"])
