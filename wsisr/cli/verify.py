@@ -5,11 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from wsisr.cli.options import JsonLinesOption, slide_argument
+from wsisr.cli.options import JsonLinesOption, flag, slide_argument
 
 
 def verify_command(
     files: Annotated[list[Path], slide_argument("Pyramids to check.", metavar="FILE")],
+    every_tile: Annotated[
+        bool, flag("--every-tile", "Compare every tile, not nine a level; as long as two viewers take to read it all.")
+    ] = False,
     as_json: JsonLinesOption = False,
 ) -> None:
     """Check written pyramids with two readers; exit code 1 if wrong."""
@@ -20,7 +23,7 @@ def verify_command(
     from wsisr.writing.verification import verify_pyramid
 
     def print_findings(file: Path) -> bool:
-        findings = list(verify_pyramid(file))
+        findings = list(verify_pyramid(file, every_tile=every_tile))
         if as_json:
             print_json({"path": str(file), "findings": [asdict(finding) for finding in findings]})
         else:

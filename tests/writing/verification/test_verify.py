@@ -295,3 +295,21 @@ def test_a_level_that_is_said_to_lie_elsewhere_is_found(tmp_path: Path) -> None:
             step["translation"][1] = 0.0
     file.write_text(json.dumps(metadata))
     assert find_faults(tmp_path / ZARR) == {"places"}
+
+
+def test_two_tiles_that_changed_places_are_found_where_every_tile_is_compared(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.ome.tif")
+    with tifffile.TiffFile(path, mode="r+") as tiff:
+        for name in ("TileOffsets", "TileByteCounts"):
+            tag = tiff.pages.first.tags[name]
+            values = list(tag.value)
+            values[6], values[10] = values[10], values[6]
+            tag.overwrite(values)
+    assert not find_faults(path), "a sample of nine tiles does not hold these"
+    assert {finding.check for finding in verify_pyramid(path, every_tile=True) if not finding.good} == {"level 1"}
+
+
+@pytest.mark.parametrize("name", [*TIFFS, ZARR])
+def test_every_tile_of_a_sound_file_is_right(tmp_path: Path, name: str) -> None:
+    path = write(tmp_path / name)
+    assert all(finding.good for finding in verify_pyramid(path, every_tile=True))

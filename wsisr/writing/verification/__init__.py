@@ -15,11 +15,12 @@ from wsisr.writing.verification.tiff import check_tiff
 __all__ = ["Expectation", "Finding", "describe_faults", "verify_pyramid"]
 
 
-def verify_pyramid(path: Path, expected: Expectation | None = None) -> Iterator[Finding]:
+def verify_pyramid(path: Path, expected: Expectation | None = None, *, every_tile: bool = False) -> Iterator[Finding]:
     """Yield the findings of all checks, as each is done; without `expected`, against the file's own metadata.
 
-    Without `expected` the file may be old, so every chunk of an OME-Zarr is read, for each has a checksum. Of a file
-    that has just been written, tiles are sampled: reading all of them may take as long as the network did.
+    Without `expected` the file may be old, so every chunk of an OME-Zarr is read, for each has a checksum. Tiles are
+    sampled, for reading all of them may take as long as the network did; with `every_tile`, both readers read each, so
+    that a tile that belongs elsewhere is found, too.
     Damage is a finding; a file without our metadata was written by another program, and is not checked further.
     Raises `SlideError` if the path is neither TIFF, PNG, Zarr nor DICOM. Memory: a few tiles.
     """
@@ -33,17 +34,17 @@ def verify_pyramid(path: Path, expected: Expectation | None = None) -> Iterator[
         if is_zarr(path):
             from wsisr.writing.verification.zarr import check_zarr  # noqa: PLC0415 - zarr takes 0.4 s to import
 
-            yield from check_zarr(path, expectation, every_chunk=expected is None)
+            yield from check_zarr(path, expectation, every_chunk=expected is None, every_tile=every_tile)
         elif path.is_dir() or is_dicom(path):
             from wsisr.writing.verification.dicom import check_dicom  # noqa: PLC0415 - pydicom takes 0.2 s to import
 
-            yield from check_dicom(path, expectation)
+            yield from check_dicom(path, expectation, every_tile=every_tile)
         elif detect_picture(path) == PNG:
             from wsisr.writing.verification.png import check_png  # noqa: PLC0415 - few runs write one
 
-            yield from check_png(path, expectation)
+            yield from check_png(path, expectation, every_tile=every_tile)
         else:
-            yield from check_tiff(path, expectation)
+            yield from check_tiff(path, expectation, every_tile=every_tile)
     except SlideError as error:
         yield Finding("readable", False, describe_error(error))
 

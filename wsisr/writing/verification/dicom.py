@@ -41,7 +41,7 @@ _PIXEL_DATA_END = b"\xfe\xff\xdd\xe0\0\0\0\0"
 _PLACE_TOLERANCE_MM = 1e-6
 
 
-def check_dicom(path: Path, expected: Expectation) -> Iterator[Finding]:
+def check_dicom(path: Path, expected: Expectation, *, every_tile: bool = False) -> Iterator[Finding]:
     """Yield the findings of all checks of a slide, a folder or one of its files.
 
     Raises `SlideError` if it is too damaged to check it further.
@@ -57,7 +57,7 @@ def check_dicom(path: Path, expected: Expectation) -> Iterator[Finding]:
             raise SlideError(f"{path}: OpenSlide does not know it")
         padded = None if expected.icc is None else expected.icc + bytes(len(expected.icc) % 2)
         with PydicomSlide(file, levels) as by_pydicom, OpenSlideSlide(openslide_info) as by_openslide:
-            comparison = ReaderComparison(by_pydicom, by_openslide, tile_sizes)
+            comparison = ReaderComparison(by_pydicom, by_openslide, tile_sizes, every_tile)
             yield from comparison.iterate_findings(replace(expected, icc=padded))
     except _DICOM_ERRORS as error:
         raise SlideError(f"{path}: a damaged DICOM slide ({describe_error(error)})") from error

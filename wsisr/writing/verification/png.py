@@ -22,7 +22,7 @@ _COMPARED_PX = 256
 """Side of the squares that are compared."""
 
 
-def check_png(path: Path, expected: Expectation) -> Iterator[Finding]:
+def check_png(path: Path, expected: Expectation, *, every_tile: bool = False) -> Iterator[Finding]:
     """Yield the findings of all checks. Raises `SlideError` where it cannot be decoded. Memory: the picture, twice."""
     info, pixels = read_picture(path, PNG)
     try:
@@ -31,6 +31,5 @@ def check_png(path: Path, expected: Expectation) -> Iterator[Finding]:
         raise SlideError(f"{path}: cannot be decoded ({describe_error(error)})") from error
     size = Size(decoded.shape[1], decoded.shape[0])
     second = ArraySlide(replace(info, reader="imagecodecs", levels=(Level(size, 1.0),)), decoded)
-    yield from ReaderComparison(ArraySlide(info, pixels), second, (Size(_COMPARED_PX, _COMPARED_PX),)).iterate_findings(
-        expected
-    )
+    squares = (Size(_COMPARED_PX, _COMPARED_PX),)
+    yield from ReaderComparison(ArraySlide(info, pixels), second, squares, every_tile).iterate_findings(expected)

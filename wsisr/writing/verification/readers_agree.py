@@ -17,7 +17,7 @@ from wsisr.writing.encoding.grid import LevelGrid
 from wsisr.writing.verification.expectation import Expectation, Finding
 
 TILES_PER_LEVEL = 9
-"""Number of tiles that are decoded on each level."""
+"""Number of tiles of each level that are decoded where not every one is."""
 
 DECODER_DIFFERENCE = 2
 """Grey levels by which two decoders of one JPEG may differ."""
@@ -39,11 +39,12 @@ _TILE_SIDES = range(16, 4097)
 
 @dataclass(frozen=True, slots=True)
 class ReaderComparison:
-    """Two readers of a file, and the tile size of each level as the first reader sees it."""
+    """Two readers of a file, the tile size of each level as the first reader sees it, and whether every tile counts."""
 
     first: Slide
     second: Slide
     tile_sizes: tuple[Size, ...]
+    every_tile: bool = False
 
     def iterate_findings(self, expected: Expectation) -> Iterator[Finding]:
         """Check the levels, then the metadata, then, if the levels are right, the pixels of each level."""
@@ -79,7 +80,7 @@ class ReaderComparison:
             yield Finding("colour profile", is_equal, f"{len(expected.icc)} bytes expected")
 
     def _check_pixels(self, number: int, codec: Codec | None) -> Finding:
-        """Check that the readers agree on a sample of tiles, and that each tile shows the mean of the finer level.
+        """Check that the readers agree on a sample of tiles, or on every one, and that each tile shows the mean of the finer level.
 
         OpenSlide positions its boxes on whole pixels of level 0: if the downsample is not a whole number, only the
         first tile is compared.
@@ -87,7 +88,8 @@ class ReaderComparison:
         levels, tile_check = self.first.info.levels, _TileCheck(self.tile_sizes[number].width, codec)
         grid = LevelGrid(levels[number].size, tile_check.tile_px)
         is_exact = self.second.info.get_level(number).downsample.is_integer() or self.second.info.reader != "openslide"
-        sample = sorted({round(tile) for tile in np.linspace(0, grid.tile_count - 1, TILES_PER_LEVEL)})
+        count = grid.tile_count if self.every_tile else TILES_PER_LEVEL
+        sample = sorted({round(tile) for tile in np.linspace(0, grid.tile_count - 1, count)})
         difference, errors = 0, [(0.0, True)]
         for tile in sample:
             box = grid.tile_box(tile)

@@ -15,7 +15,7 @@ from wsisr.writing.verification.expectation import Expectation, Finding
 from wsisr.writing.verification.readers_agree import ReaderComparison
 
 
-def check_tiff(path: Path, expected: Expectation) -> Iterator[Finding]:
+def check_tiff(path: Path, expected: Expectation, *, every_tile: bool = False) -> Iterator[Finding]:
     """Yield the findings of all checks. Raises `SlideError` if the file is too damaged to check it further."""
     yield _check_segments(path)
     image = read_tiff_image(path, series=0)
@@ -28,10 +28,10 @@ def check_tiff(path: Path, expected: Expectation) -> Iterator[Finding]:
         if openslide_info is None:
             words = "OpenSlide does not decode it, which was accepted when it was written; tifffile alone reads it"
             yield Finding("readers", True, words)
-            yield from ReaderComparison(by_tifffile, by_tifffile, tile_sizes).iterate_findings(expected)
+            yield from ReaderComparison(by_tifffile, by_tifffile, tile_sizes, every_tile).iterate_findings(expected)
             return
         with OpenSlideSlide(openslide_info) as by_openslide:
-            yield from ReaderComparison(by_tifffile, by_openslide, tile_sizes).iterate_findings(expected)
+            yield from ReaderComparison(by_tifffile, by_openslide, tile_sizes, every_tile).iterate_findings(expected)
 
 
 def _read_openslide_info(path: Path, expected: Expectation) -> SlideInfo | None:

@@ -32,7 +32,7 @@ PLACE_TOLERANCE = 1e-6
 _MAX_PROFILE_BYTES = 2**26
 
 
-def check_zarr(path: Path, expected: Expectation, *, every_chunk: bool) -> Iterator[Finding]:
+def check_zarr(path: Path, expected: Expectation, *, every_chunk: bool, every_tile: bool) -> Iterator[Finding]:
     """Yield the findings of all checks; with `every_chunk`, each chunk is read and compared with its checksum.
 
     Raises `SlideError` if the folder is too damaged to check it further.
@@ -46,7 +46,7 @@ def check_zarr(path: Path, expected: Expectation, *, every_chunk: bool) -> Itera
         yield _check_placement(dict(group.attrs))
         tile_sizes = tuple(level.segment_size for level in levels)
         with ZarrSlide(info, levels) as by_wsisr, ZarrLibrarySlide(path, dict(group.attrs), arrays) as by_zarr:
-            yield from ReaderComparison(by_wsisr, by_zarr, tile_sizes).iterate_findings(expected)
+            yield from ReaderComparison(by_wsisr, by_zarr, tile_sizes, every_tile).iterate_findings(expected)
     except _ZARR_ERRORS as error:
         raise SlideError(f"{path}: a damaged zarr ({describe_error(error)})") from error
 
