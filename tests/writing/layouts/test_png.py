@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +44,7 @@ def test_a_snapshot_becomes_a_png_of_the_same_pixels_as_a_lossless_tiff(snapshot
 
 def test_picture_programs_show_what_it_is_and_its_density(result: Path) -> None:
     with Image.open(result) as picture:
-        texts: Mapping[str, str] = picture.info
+        texts = picture.info
         assert "research use only" in texts["Title"]
         assert "not an observation; research use only" in texts["Description"]
         assert picture.info["dpi"][0] == pytest.approx(25_400 / 0.25)

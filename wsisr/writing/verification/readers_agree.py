@@ -80,7 +80,7 @@ class ReaderComparison:
             yield Finding("colour profile", is_equal, f"{len(expected.icc)} bytes expected")
 
     def _check_pixels(self, number: int, codec: Codec | None) -> Finding:
-        """Check that the readers agree on a sample of tiles, or on every one, and that each tile shows the mean of the finer level.
+        """Check that the readers agree on a sample of tiles or on all, and that each shows the mean of the finer level.
 
         OpenSlide positions its boxes on whole pixels of level 0: if the downsample is not a whole number, only the
         first tile is compared.
