@@ -14,6 +14,8 @@ TYPES = {
     "Advanced",
     "ArrayRequest",
     "Box",
+    "FinetuneReport",
+    "FinetuneRequest",
     "Finished",
     "MaskSaved",
     "ModelSpec",
@@ -35,6 +37,7 @@ TYPES = {
 
 FUNCTIONS = {
     "enlarge",
+    "finetune_model",
     "iterate_upscale",
     "load_upscaler",
     "open_slide",

@@ -9,6 +9,8 @@ __all__ = [
     "Advanced",
     "ArrayRequest",
     "Box",
+    "FinetuneReport",
+    "FinetuneRequest",
     "Finished",
     "MaskSaved",
     "ModelSpec",
@@ -28,6 +30,7 @@ __all__ = [
     "WsisrError",
     "__version__",
     "enlarge",
+    "finetune_model",
     "iterate_upscale",
     "load_upscaler",
     "open_slide",
@@ -40,6 +43,9 @@ __all__ = [
 if TYPE_CHECKING:
     from wsisr.api import UpscaleWarning, enlarge, iterate_upscale, preview_slide, upscale_slide
     from wsisr.errors import WsisrError
+    from wsisr.finetuning.job import finetune_model
+    from wsisr.finetuning.report import FinetuneReport
+    from wsisr.finetuning.request import FinetuneRequest
     from wsisr.imaging.geometry import Box, Size
     from wsisr.models.loading import load_upscaler
     from wsisr.models.spec import ModelSpec
@@ -60,6 +66,8 @@ else:
         "Advanced": "wsisr.upscaling.job",
         "ArrayRequest": "wsisr.upscaling.array",
         "Box": "wsisr.imaging.geometry",
+        "FinetuneReport": "wsisr.finetuning.report",
+        "FinetuneRequest": "wsisr.finetuning.request",
         "Finished": "wsisr.upscaling.job",
         "MaskSaved": "wsisr.upscaling.job",
         "ModelSpec": "wsisr.models.spec",
@@ -78,6 +86,7 @@ else:
         "Warned": "wsisr.upscaling.job",
         "WsisrError": "wsisr.errors",
         "enlarge": "wsisr.api",
+        "finetune_model": "wsisr.finetuning.job",
         "iterate_upscale": "wsisr.api",
         "load_upscaler": "wsisr.models.loading",
         "open_slide": "wsisr.slides",

@@ -21,7 +21,7 @@ from wsisr.cli.summary import format_pace
 from wsisr.errors import OutputError, SlideError, WsisrError
 from wsisr.progress import Progress
 
-COMMANDS = ["upscale", "preview", "info", "models", "train", "evaluate", "build-dataset"]
+COMMANDS = ["upscale", "preview", "info", "models", "finetune", "train", "evaluate", "build-dataset"]
 
 
 def run_command(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -144,6 +144,16 @@ def test_an_error_is_one_line_word_for_word(
         raise kind(message)
     assert ended.value.code == 1
     assert capsys.readouterr().err == f"wsisr: error: {message.replace(chr(10), chr(92) + 'n')}\n"
+
+
+def test_each_note_of_an_error_is_a_line_more(capsys: pytest.CaptureFixture[str]) -> None:
+    error = OutputError("run: is another one")
+    error.add_note("schedule.steps: was 6, now 7")
+    error.add_note("seed: was 0, now 1")
+    with pytest.raises(SystemExit), print_errors_as_lines():
+        raise error
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[1:] == ["wsisr: schedule.steps: was 6, now 7", "wsisr: seed: was 0, now 1"]
 
 
 def test_an_interruption_is_one_line_and_exit_code_130() -> None:

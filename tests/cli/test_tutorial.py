@@ -32,9 +32,10 @@ SLIDES = {
 
 
 def tutorial() -> tuple[str, list[list[str]]]:
-    """The first TOML below the heading, and the commands after it as words."""
+    """The TOML below the heading, and the commands after it as words."""
     section = (REPOSITORY / "docs" / "quickstart.md").read_text(encoding="utf-8").partition("## Train on them")[2]
-    toml, commands = re.findall(r"```(?:toml)?\n(.*?)```", section, re.DOTALL)[:2]
+    toml, _, rest = section.partition("```toml\n")[2].partition("```")
+    commands = rest.split("```")[1]
     return toml, [shlex.split(line, comments=True) for line in commands.splitlines()]
 
 

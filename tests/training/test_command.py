@@ -124,7 +124,7 @@ def test_bad_input_is_refused(recipe: Path) -> None:
         run(recipe, "--device", "abacus")
     run(recipe)
     with pytest.raises(ConfigError, match="belongs to another configuration"):
-        run(write_recipe(recipe, 7))
+        run(write_recipe(recipe, 5))
     (recipe.parent / "pairs" / "manifest.jsonl").unlink()
     with pytest.raises(DatasetError, match="make one with wsisr build-dataset"):
         run(recipe)

@@ -7,10 +7,11 @@ import io
 import json
 import os
 import pickle
+import shutil
 import signal
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import fields, replace
 from itertools import islice
 from pathlib import Path
 
@@ -29,8 +30,10 @@ from wsisr.errors import ConfigError, DatasetError, ModelError, OutputError, Wsi
 from wsisr.models.weights import load_network, save_weights
 from wsisr.training.checkpoint import CheckpointKey, load_checkpoint
 from wsisr.training.config import DataConfig, NetworkConfig, ScheduleConfig, TrainConfig
+from wsisr.training.config_keys import flatten_config, list_changed_keys
 from wsisr.training.loop import BEST_WEIGHTS_FILE, CHECKPOINT_FILE, LAST_WEIGHTS_FILE, METRICS_FILE, TrainingRun
 from wsisr.training.metrics_log import append_metrics, read_metrics, rewind_metrics
+from wsisr.training.stain_augmentation import StainVariation
 from wsisr.training.trainer import Trainer
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -172,6 +175,66 @@ def test_another_configuration_is_refused_and_the_checkpoint_stays(whole: Path, 
     with pytest.raises(ConfigError, match="belongs to another configuration; give another folder"):
         TrainingRun(config(dataset, learning_rate=0.1), whole, CPU)
     assert (whole / CHECKPOINT_FILE).read_bytes() == before
+
+
+@pytest.mark.parametrize("stop", [1, 4])
+def test_a_finished_run_goes_on_with_more_steps_and_ends_as_if_nobody_had_stopped_it(
+    dataset: Path, tmp_path: Path, whole: Path, stop: int
+) -> None:
+    longer = replace(config(dataset), schedule=replace(config(dataset).schedule, steps=STEPS + 6))
+    for name in ("once", "twice"):
+        shutil.copytree(whole, tmp_path / name)
+    first = TrainingRun(longer, tmp_path / "twice", CPU)
+    assert (first.resumed, first.is_finished, first.step) == (True, False, STEPS)
+    assert [report.step for report in islice(first, stop)] == list(range(STEPS + 1, STEPS + 1 + stop))
+    for name in ("once", "twice"):
+        assert finish(longer, tmp_path / name).step == STEPS + 6
+    assert outcome(tmp_path / "once") == outcome(tmp_path / "twice")
+    assert outcome(tmp_path / "once")[LAST_WEIGHTS_FILE] != outcome(whole)[LAST_WEIGHTS_FILE]
+    steps = [entry["step"] for entry in read_metrics(tmp_path / "once" / METRICS_FILE)]
+    assert steps == [4, 8, 12, 16, 18]
+    with pytest.raises(ConfigError, match="belongs to another configuration"):
+        TrainingRun(config(dataset), tmp_path / "once", CPU)  # with fewer steps than it has done
+
+
+def test_an_unfinished_run_takes_no_other_steps(dataset: Path, tmp_path: Path) -> None:
+    list(islice(TrainingRun(config(dataset), tmp_path, CPU), 3))
+    longer = replace(config(dataset), schedule=replace(config(dataset).schedule, steps=STEPS + 6))
+    with pytest.raises(ConfigError) as error:
+        TrainingRun(longer, tmp_path, CPU)
+    assert error.value.__notes__ == ["schedule.steps: was 12, now 18"]
+
+
+def test_what_differs_from_the_run_in_the_folder_is_said_key_by_key(dataset: Path, whole: Path) -> None:
+    other = config(dataset, learning_rate=0.1, save_every=7)
+    data = replace(other.data, kernels={"area": 1.0}, stain=StainVariation(mixing=0.2))
+    with pytest.raises(ConfigError, match="give another folder for this one, or change back") as error:
+        TrainingRun(replace(other, data=data, seed=3), whole, CPU)
+    assert set(error.value.__notes__) == {
+        "seed: was 0, now 3",
+        "schedule.learning_rate: was 0.001, now 0.1",
+        "data.kernels: was area 0.4, bicubic 0.4, pyramid 0.2, now area 1",
+        "data.stain: was none, now not there",
+        "data.stain.mixing: was not there, now 0.2",
+        "data.stain.density: was not there, now 0.1, 1.5",
+        "data.stain.density_share: was not there, now 0.5",
+    }
+
+
+def test_whatever_makes_another_run_is_among_the_keys_that_are_said(dataset: Path) -> None:
+    """Each field, changed alone: the digest changes just where a key does."""
+    plain = config(dataset)
+    for table in ("network", "data", "schedule", "loss", "adversary"):
+        part = getattr(plain, table)
+        for item in fields(part):
+            value = getattr(part, item.name)
+            if not isinstance(value, int | float) or item.name == "scale":
+                continue
+            other = replace(plain, **{table: replace(part, **{item.name: value + 2})})
+            keys = list_changed_keys(flatten_config(plain), flatten_config(other))
+            assert keys == ([f"{table}.{item.name}"] if other.compute_digest() != plain.compute_digest() else [])
+    keys = list_changed_keys(flatten_config(plain), flatten_config(plain, ["0" * 64]))
+    assert keys == ["the stages that it starts from"]
 
 
 def test_another_dataset_is_refused_but_not_another_place_of_it(whole: Path, dataset: Path, tmp_path: Path) -> None:

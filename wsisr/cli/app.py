@@ -14,6 +14,7 @@ from wsisr.cli.doctor import doctor_command
 from wsisr.cli.evaluate import evaluate_command
 from wsisr.cli.exit_codes import EXIT_CODES
 from wsisr.cli.export import export_command
+from wsisr.cli.finetune import finetune_command
 from wsisr.cli.info import info_command
 from wsisr.cli.models import models_command
 from wsisr.cli.preview import preview_command
@@ -36,7 +37,12 @@ COMMANDS_BY_PANEL: dict[str, dict[str, Callable[..., None]]] = {
         "models": models_command,
         "doctor": doctor_command,
     },
-    "Networks": {"train": train_command, "evaluate": evaluate_command, "export": export_command},
+    "Networks": {
+        "finetune": finetune_command,
+        "train": train_command,
+        "evaluate": evaluate_command,
+        "export": export_command,
+    },
 }
 """The commands of each panel of the help text. The first line of a function's docstring is its command's help."""
 
@@ -75,11 +81,16 @@ def root(
 
 @contextmanager
 def print_errors_as_lines() -> Iterator[None]:
-    """Turn a `WsisrError` inside into one line on stderr and an exit code; a bug keeps its traceback."""
+    """Turn a `WsisrError` inside into a line on stderr, one more for each note of it, and an exit code.
+
+    A bug keeps its traceback.
+    """
     try:
         yield
     except WsisrError as error:
         print_message(f"error: {error}")
+        for note in getattr(error, "__notes__", ()):
+            print_message(note)
         raise SystemExit(find_error_code(error)) from None
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import io
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from zipfile import is_zipfile
 
@@ -16,6 +16,7 @@ import torch
 
 from wsisr.errors import ConfigError, ModelError
 from wsisr.files import write_atomically
+from wsisr.training.config_keys import ConfigKeys, describe_change, is_prolonged, list_changed_keys
 from wsisr.training.loss_watch import LossWatch
 from wsisr.training.safe_load import TORCH_LOAD_ERRORS
 from wsisr.training.trainer import TrainingState
@@ -31,6 +32,8 @@ class CheckpointKey:
     """`TrainConfig.compute_digest()`."""
     dataset_digest: str
     """`PatchStore.digest`."""
+    config_keys: ConfigKeys = field(default_factory=dict)
+    """`flatten_config()`, which tells what differs; empty in checkpoints of builds before 0.1."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +58,7 @@ def save_checkpoint(path: Path, key: CheckpointKey, checkpoint: Checkpoint) -> N
     values = {name: getattr(checkpoint.state, name) for name in TrainingState.__slots__}
     header = {
         "digest": key.config_digest,
+        "config": dict(key.config_keys),
         "dataset": key.dataset_digest,
         "step": checkpoint.step,
         "best": checkpoint.best_score,
@@ -68,6 +72,7 @@ def save_checkpoint(path: Path, key: CheckpointKey, checkpoint: Checkpoint) -> N
 def load_checkpoint(path: Path, key: CheckpointKey, device: torch.device) -> Checkpoint:
     """Read a checkpoint, its tensors on `device`. Nothing in the file is executed. Memory: twice the file.
 
+    That of a finished run also belongs to the same configuration with more steps.
     Raises `ModelError` if it cannot be read or contradicts its checksum, `ConfigError` if it belongs to another run.
     """
     try:
@@ -76,16 +81,29 @@ def load_checkpoint(path: Path, key: CheckpointKey, device: torch.device) -> Che
             raise EOFError("not a zip archive")
         archive.seek(0)
         values = torch.load(archive, map_location=device, weights_only=True)
-        stored_key = CheckpointKey(values.pop("digest"), values.pop("dataset"))
+        config_keys = {str(name): str(value) for name, value in dict(values.pop("config", {})).items()}
+        stored_key = CheckpointKey(values.pop("digest"), values.pop("dataset"), config_keys)
         losses = LossWatch.restore(values.pop("losses"))
         checkpoint = Checkpoint(values.pop("step"), values.pop("best"), losses, TrainingState(**values.pop("state")))
     except TORCH_LOAD_ERRORS as error:
         raise ModelError(f"{path}: not a complete checkpoint of this version; remove it to start again") from error
-    if stored_key.config_digest != key.config_digest:
-        raise ConfigError(f"{path}: belongs to another configuration; give another folder for this one")
+    changes = config_keys, key.config_keys
+    if stored_key.config_digest != key.config_digest and not is_prolonged(*changes, checkpoint.step):
+        raise _make_changed_error(path, *changes)
     if stored_key.dataset_digest != key.dataset_digest:
         raise ConfigError(f"{path}: was trained on a dataset of other patches; give another folder for this one")
     return checkpoint
+
+
+def _make_changed_error(path: Path, before: ConfigKeys, now: ConfigKeys) -> ConfigError:
+    """Return the error for a checkpoint of another configuration; each key that differs is a note of it."""
+    error = ConfigError(
+        f"{path}: belongs to another configuration; give another folder for this one, or change back what differs "
+        "(a finished run goes on with more steps, and nothing else changed)"
+    )
+    for key in list_changed_keys(before, now) if before else ():
+        error.add_note(describe_change(key, before, now))
+    return error
 
 
 def _read_archive(path: Path) -> io.BytesIO:

@@ -20,6 +20,7 @@ from wsisr.models.weights import build_network, save_weights
 from wsisr.training import metrics_log
 from wsisr.training.checkpoint import Checkpoint, CheckpointKey, divergence_advice, load_checkpoint, save_checkpoint
 from wsisr.training.config import TrainConfig
+from wsisr.training.config_keys import flatten_config
 from wsisr.training.cuda_graphs import GraphedCall, find_cuda_graph_obstacle
 from wsisr.training.distributed import launch_fabric
 from wsisr.training.loading import load_batches
@@ -71,12 +72,14 @@ class TrainingRun:
     def __init__(
         self, config: TrainConfig, folder: Path, device: torch.device, start_digests: Sequence[str] = ()
     ) -> None:
-        """Start a run, or resume the one in `folder`. Raises a `WsisrError` if neither is possible.
+        """Start a run, resume the one in `folder`, or prolong it if it is finished and `config` has more steps.
+
+        Raises a `WsisrError` if none of that is possible; what differs from the run in `folder` are its notes.
 
         `start_digests` are those of the earlier stages from whose weights the run starts.
         """
         self.config, self.folder, self.steps = config, folder, config.schedule.last_step
-        self._digest = config.compute_digest(start_digests)
+        self._digest, self._config_keys = config.compute_digest(start_digests), flatten_config(config, start_digests)
         classified = bool(config.network.magnifications)
         self.sampler = BatchSampler(config.data, config.network.scale, config.seed, with_branch_input=classified)
         self.validation = Validation(self.sampler.store, config.network.scale)
@@ -179,7 +182,7 @@ class TrainingRun:
 
     @property
     def _checkpoint_key(self) -> CheckpointKey:
-        return CheckpointKey(self._digest, self.sampler.store.digest)
+        return CheckpointKey(self._digest, self.sampler.store.digest, self._config_keys)
 
     def _watch_losses(self, terms: LossTerms, *, is_last: bool) -> None:
         """Raise `ModelError` if the loss has exploded; after the last step, also if it is about to."""
