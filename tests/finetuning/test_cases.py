@@ -97,7 +97,7 @@ def test_one_patient_s_sections_are_cases_where_the_pattern_says_so(slides: Path
 def test_impossible_options_and_names_are_refused() -> None:
     for options in ({"scale": 3}, {"minutes": 0.0}, {"minutes": float("nan")}):
         with pytest.raises(OptionError):
-            FinetuneRequest(["a.svs"], **options)  # type: ignore[arg-type]
+            FinetuneRequest(["a.svs"], **options)
     for folder in ("/", "models/mmsrnet-x2", "bicubic"):
         with pytest.raises(OutputError, match="give another folder"):
             FinetuneRequest(["a.svs"], output=folder)
