@@ -67,6 +67,17 @@ def test_no_number_is_cut_on_a_terminal_of_80_columns(slides: list[Path]) -> Non
     assert text.count("1.01>0.506  bicubic") == 2
 
 
+def test_a_report_is_a_page_or_json_by_its_name(slides: list[Path], tmp_path: Path) -> None:
+    page, scores = tmp_path / "eval.html", tmp_path / "eval.json"
+    shown(slides[0], "--kernel", "area", "--no-as-stored", "--report", page, "--json", scores, "--quiet")
+    assert "<h1>bicubic at x2</h1>" in page.read_text(encoding="utf-8")
+    rings = json.loads(scores.read_bytes())["rows"][0]["ring_correlation"]
+    assert rings["model"] == rings["bicubic"]
+    for file, reason in ((page, "exists already"), (tmp_path / "eval.pdf", "must end in .json or .html")):
+        result = CliRunner().invoke(app, [str(slides[0]), "--scale", "2", "--report", str(file)])
+        assert reason in str(result.exception)
+
+
 def test_json_holds_the_rows_of_all_levels_and_kernels(slides: list[Path], tmp_path: Path) -> None:
     file = tmp_path / "scores.json"
     shown(slides[0], "--all-levels", "--no-as-stored", "--kernel", "area", "--kernel", "lanczos", "--json", file)

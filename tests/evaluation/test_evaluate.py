@@ -14,6 +14,7 @@ from wsisr.evaluation import (
     AS_STORED,
     BackProjection,
     EvaluationInput,
+    ExamplePatch,
     FlatScores,
     Sampling,
     ScoreRow,
@@ -84,7 +85,7 @@ def evaluate_source(
     slide: Slide, upscaler: Upscaler, source: EvaluationInput, level: int = 0, sampling: Sampling | None = None
 ) -> ScoreRow:
     *steps, last = evaluate_level(slide, upscaler, level, source, sampling or Sampling())
-    assert all(isinstance(step, Progress) for step in steps)
+    assert all(isinstance(step, Progress | ExamplePatch) for step in steps)
     assert isinstance(last, ScoreRow)
     return last
 
@@ -202,7 +203,8 @@ def test_a_row_says_what_was_measured(path: Path) -> None:
 
 def test_the_blocks_are_counted_to_the_end(path: Path) -> None:
     with open_slide(path) as slide:
-        *counts, _ = evaluate_level(slide, Repeat(2), 0, EvaluationInput(), Sampling(128))
+        steps = list(evaluate_level(slide, Repeat(2), 0, EvaluationInput(), Sampling(128)))
+    counts = [step for step in steps if isinstance(step, Progress)]
     assert counts == [Progress("evaluate", done, 6) for done in range(7)]
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
 from wsisr.cli.datasets import CasePatternOption
+from wsisr.cli.evaluation_files import EvaluationFiles
 from wsisr.cli.nuclei_tables import build_nuclei_summary, build_nuclei_table
 from wsisr.cli.options import (
     AllowDerivedOption,
@@ -52,6 +53,14 @@ class EvaluationCase(NamedTuple):
     series: int | None
     level: int
     source: EvaluationInput
+
+
+class EvaluationSettings(NamedTuple):
+    """What is the same for all cases."""
+
+    upscaler: Upscaler
+    sampling: Sampling
+    nuclei: NucleiOptions | None
 
 
 def evaluate_command(
@@ -112,11 +121,18 @@ def evaluate_command(
     device: DeviceOption = "auto",
     consistency: ConsistencyOption = False,
     no_guard: NoGuardOption = False,
+    report: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE.html|.json",
+            help="Write a report, too: a page with charts and pictures, or JSON for programs.",
+        ),
+    ] = None,
     json_file: Annotated[
         Path | None, typer.Option("--json", metavar="FILE.json", help="Write the scores as JSON, too.")
     ] = None,
     allow_derived: AllowDerivedOption = False,
-    overwrite: Annotated[bool, flag("--overwrite", "Replace a JSON file that exists.")] = False,
+    overwrite: Annotated[bool, flag("--overwrite", "Replace a report or JSON file that exists.")] = False,
     quiet: QuietOption = False,
 ) -> None:
     """Measure a model against bicubic on slides."""
@@ -129,8 +145,8 @@ def evaluate_command(
     name = model or "the shipped model"
     print_first_line(f"{name} at x{scale} is measured against bicubic; the levels are the truth", *slides, quiet=quiet)
     from wsisr.dataset.recipe import Recipe
-    from wsisr.evaluation import NucleiOptions, Sampling, build_json_report, list_inputs, measure_flat_images
-    from wsisr.files import check_output, check_suffix
+    from wsisr.evaluation import NucleiOptions, Sampling, list_inputs, measure_flat_images
+    from wsisr.files import check_suffix
     from wsisr.models.corrections import add_corrections
     from wsisr.models.loading import load_upscaler
     from wsisr.upscaling.provenance import refuse_derived
@@ -142,7 +158,8 @@ def evaluate_command(
         raise typer.BadParameter("--level and --all-levels exclude each other")
     if json_file:
         check_suffix(json_file, (".json",))
-        check_output(json_file, overwrite=overwrite)
+    files = EvaluationFiles([*filter(None, (report, json_file))], overwrite)
+    files.check()
     listed = list_given_slides(slides, results=allow_derived)
     for slide in () if allow_derived else listed.paths:
         refuse_derived(slide)
@@ -162,12 +179,11 @@ def evaluate_command(
         probes = measure_flat_images(upscaler, list_inputs(kernels, quality, as_stored=as_stored))
     rows: list[ScoreRow] = []
     sampling = Sampling(limit_px=limit_px)
-    steps = _evaluate_cases(cases, upscaler, sampling, rows, NucleiOptions() if nuclei else None)
+    settings = EvaluationSettings(upscaler, sampling, NucleiOptions() if nuclei else None)
+    steps = _evaluate_cases(cases, settings, rows, files)
     for _ in show_progress(relay_warnings(steps, upscaler.warnings), _format_pace, quiet=quiet):
         pass
-    if json_file:  # first: nobody may read the tables, or there may be no room for them
-        report = build_json_report(rows, probes, derive_case)
-        _write_scores(json_file, upscaler, report, overwrite=overwrite)
+    files.write(upscaler, rows, probes, derive_case)  # first: nobody may read the tables, or there may be no room
     tables = [build_score_table(rows, upscaler), build_summary_table(rows, derive_case), build_probe_table(probes)]
     nuclei_tables = [build_nuclei_table(rows), build_nuclei_summary(rows, derive_case)] if nuclei else []
     stdout_console.print(*tables, *nuclei_tables)
@@ -228,14 +244,10 @@ def _list_real_levels(slides: Sequence[SlideEntry], series: int | None, scale: i
 
 
 def _evaluate_cases(
-    jobs: Sequence[EvaluationCase],
-    upscaler: Upscaler,
-    sampling: Sampling,
-    rows: list[ScoreRow],
-    nuclei: NucleiOptions | None,
+    jobs: Sequence[EvaluationCase], settings: EvaluationSettings, rows: list[ScoreRow], files: EvaluationFiles
 ) -> Iterator[Progress]:
-    """Evaluate the cases one by one, append a row for each, and yield progress."""
-    from wsisr.evaluation import ScoreRow
+    """Evaluate the cases one by one, append a row for each, keep example patches, and yield progress."""
+    from wsisr.evaluation import ExamplePatch, ScoreRow
     from wsisr.evaluation import evaluate_level as evaluated
     from wsisr.progress import Progress
     from wsisr.slides import open_slide
@@ -244,9 +256,11 @@ def _evaluate_cases(
     yield Progress("evaluate", 0, total)
     for number, job in enumerate(jobs):
         with open_slide(job.slide.path, job.slide.mpp, series=job.series) as slide:
-            for step in evaluated(slide, upscaler, job.level, job.source, sampling, nuclei):
+            for step in evaluated(slide, settings.upscaler, job.level, job.source, settings.sampling, settings.nuclei):
                 if isinstance(step, ScoreRow):
                     rows.append(step)
+                elif isinstance(step, ExamplePatch):
+                    files.add_example(step, job.slide.path, job.source.label)
                 else:
                     yield Progress("evaluate", STEPS_PER_ROW * number + STEPS_PER_ROW * step.done // step.total, total)
 
@@ -264,14 +278,3 @@ def _print_sampling(rows: Sequence[ScoreRow], block_px: int) -> None:
             share = f"{row.pixels / 1e6:.3g} of {row.level_pixels / 1e6:.3g} Mpx, in blocks of {block_px} px squared,"
             image = f"{row.slide}: level {row.level}"
             print_message(f"{image}: {share} stand for the level; --limit-px sets how much")
-
-
-def _write_scores(path: Path, upscaler: Upscaler, report: dict[str, Any], *, overwrite: bool) -> None:
-    """Write the scores as JSON, whole or not at all."""
-    import json
-
-    from wsisr.files import write_atomically
-
-    facts = {"model": upscaler.info.name, "scale": upscaler.info.scale} | report
-    text = json.dumps(facts, indent=2, allow_nan=False) + "\n"
-    write_atomically(path, [text.encode()], overwrite=overwrite)

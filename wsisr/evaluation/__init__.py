@@ -2,6 +2,7 @@
 
 from wsisr.evaluation.blocks import Sampling
 from wsisr.evaluation.evaluate import evaluate_level, list_levels_to_evaluate
+from wsisr.evaluation.example_patches import ExamplePatch
 from wsisr.evaluation.flat_images import FlatProbe, measure_flat_images
 from wsisr.evaluation.inputs import AS_STORED, EvaluationInput, list_inputs
 from wsisr.evaluation.level_shift import list_stored_inputs, measure_level_shift
@@ -24,6 +25,7 @@ __all__ = [
     "AS_STORED",
     "BackProjection",
     "EvaluationInput",
+    "ExamplePatch",
     "FlatProbe",
     "FlatScores",
     "InputSummary",

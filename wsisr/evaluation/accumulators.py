@@ -12,6 +12,7 @@ from wsisr.evaluation.scores import FlatScores, Scores
 from wsisr.imaging.geometry import Box
 from wsisr.imaging.metrics import Float32Array, count_ssim_windows, psnr_from_error, square_differences, sum_ssim
 from wsisr.imaging.pixels import Rgb, average_blocks
+from wsisr.imaging.ring_correlation import RingAccumulator
 from wsisr.imaging.texture import OctaveContrasts, TextureAccumulator, measure_contrasts
 
 CellValues = npt.NDArray[np.float64]
@@ -69,6 +70,7 @@ class ScoreAccumulator:
 
     def __init__(self, upscalers: int) -> None:
         self._sums = [UpscalerSums() for _ in range(upscalers)]
+        self.rings = RingAccumulator(upscalers)
         self.pixel_count = 0
         """High-resolution pixels that were compared."""
         self._ssim_windows = self._low_values = 0
@@ -83,6 +85,7 @@ class ScoreAccumulator:
             sums.ssim += ssim_sum
             if texture:
                 sums.textures.add(_measure_texture(image, boxes), texture)
+        self.rings.add([_crop(image, boxes.windows) for image in images], _crop(truth.high, boxes.windows))
         self.pixel_count += boxes.errors.size.pixel_count
         self._ssim_windows += count_ssim_windows(patch)
         self._low_values += boxes.consistency.size.pixel_count * 3

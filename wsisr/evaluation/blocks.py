@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from wsisr.errors import ConfigError
 from wsisr.imaging.geometry import Box, Size
 from wsisr.imaging.metrics import SSIM_RADIUS_PX, UNSCORED_BORDER_PX
+from wsisr.imaging.ring_correlation import RING_WINDOW_PX
 from wsisr.imaging.texture import TEXTURE_MARGIN_PX, TEXTURE_SQUARE_PX
 
 CELL_PX = TEXTURE_SQUARE_PX
@@ -76,6 +77,8 @@ class ScoreBoxes:
     """Whole cells, in which flatness is measured."""
     textures: Box
     """The same cells with the margin that their texture needs."""
+    windows: Box
+    """Whole windows of ring correlation."""
     consistency: Box
     """Low-resolution pixels whose consistency error is summed up."""
 
@@ -87,12 +90,13 @@ def find_score_boxes(block: EvaluationBlock, low: Size, scale: int) -> ScoreBoxe
     window_centres = core.intersection(grow_box(inner, -SSIM_RADIUS_PX))
     consistency = block.core.intersection(grow_box(Box.from_size(low), -_divide_rounding_up(UNSCORED_BORDER_PX, scale)))
     origin = block.input_box * scale
-    cells = _crop_to_cells(errors)
+    cells = _crop_to_grid(errors, CELL_PX)
     return ScoreBoxes(
         errors=errors.relative_to(origin),
         ssim=grow_box(window_centres, SSIM_RADIUS_PX).relative_to(origin),
         cells=cells.relative_to(origin),
         textures=grow_box(cells, TEXTURE_MARGIN_PX).relative_to(origin),
+        windows=_crop_to_grid(errors, RING_WINDOW_PX).relative_to(origin),
         consistency=consistency.relative_to(block.input_box),
     )
 
@@ -119,10 +123,10 @@ def _divide_rounding_up(px: int, divisor: int) -> int:
     return -(-px // divisor)
 
 
-def _crop_to_cells(box: Box) -> Box:
-    """Return the cells, of a grid over the whole level, that lie completely in a box."""
-    left, top = _divide_rounding_up(box.left, CELL_PX) * CELL_PX, _divide_rounding_up(box.top, CELL_PX) * CELL_PX
-    right, bottom = box.right // CELL_PX * CELL_PX, box.bottom // CELL_PX * CELL_PX
+def _crop_to_grid(box: Box, step: int) -> Box:
+    """Return the squares of `step` px, of a grid over the whole level, that lie completely in a box."""
+    left, top = _divide_rounding_up(box.left, step) * step, _divide_rounding_up(box.top, step) * step
+    right, bottom = box.right // step * step, box.bottom // step * step
     return Box(left, top, max(left, right), max(top, bottom))
 
 

@@ -6,8 +6,9 @@ from collections.abc import Iterator, Sequence
 from math import ceil
 from typing import TypeAlias
 
-from wsisr.evaluation.accumulators import ScoreAccumulator
+from wsisr.evaluation.accumulators import ScoreAccumulator, TruthBlock
 from wsisr.evaluation.blocks import EvaluationBlock, Sampling, grow_box, ssim_halo_px
+from wsisr.evaluation.example_patches import ExampleCollector, ExamplePatch
 from wsisr.evaluation.inputs import EvaluationInput
 from wsisr.evaluation.nuclei import SMOOTHING_RADIUS_UM, HaematoxylinSegmenter
 from wsisr.evaluation.nuclei_accumulator import (
@@ -19,6 +20,7 @@ from wsisr.evaluation.nuclei_accumulator import (
 )
 from wsisr.evaluation.nuclei_scores import NucleiComparison
 from wsisr.evaluation.pairs import LevelPair
+from wsisr.evaluation.ring_scores import RingScores
 from wsisr.evaluation.scores import ScoreRow
 from wsisr.imaging.geometry import Box
 from wsisr.imaging.metrics import UNSCORED_BORDER_PX
@@ -31,7 +33,7 @@ from wsisr.slides import Slide, SlideInfo
 WORTHWHILE_SIDE_PX = 256
 """Shorter side of the smallest level that --all-levels includes."""
 
-EvaluationSteps: TypeAlias = Iterator[Progress | ScoreRow]
+EvaluationSteps: TypeAlias = Iterator[Progress | ExamplePatch | ScoreRow]
 
 _DEFAULT_SAMPLING = Sampling()
 
@@ -50,7 +52,8 @@ def evaluate_level(
     sampling: Sampling = _DEFAULT_SAMPLING,
     nuclei: NucleiOptions | None = None,
 ) -> EvaluationSteps:
-    """Measure a level block by block. Yields the number of measured blocks; the last item is the level's row.
+    """Measure a level block by block. Yields the number of measured blocks, then the best and the worst patch, if the
+    level has any that shows something; the last item is the level's row.
 
     The truth is the level, cropped at right and bottom to a multiple of the upscaler's scale; `source` says what is
     done to it and what the input is. Pillow's bicubic and back-projection are measured beside the upscaler. Memory is
@@ -66,18 +69,28 @@ def evaluate_level(
     if mpp:
         halo_px += nuclei_halo_px(mpp * scale)
     blocks = sampling.choose_blocks(low_size, scale, halo_px, upscaler.info.cell_px)
-    scores = ScoreAccumulator(len(upscalers))
+    scores, examples = ScoreAccumulator(len(upscalers)), ExampleCollector()
     yield Progress("evaluate", 0, len(blocks))
     accumulator = _start_nuclei(nuclei, pair, blocks, mpp) if nuclei and mpp else None
     for done, block in enumerate(blocks, 1):
         truth = pair.read_block(block)
         images = [enlarge(truth.low[None])[0] for enlarge in upscalers]
         scores.add(images, truth)
+        _collect_examples(examples, images, truth, block)
         if accumulator:
             accumulator.add(images[:2], truth, block)
         yield Progress("evaluate", done, len(blocks))
     slide.check_unchanged()
+    yield from filter(None, (examples.best, examples.worst))
     yield _build_row(pair, scores, accumulator.compare(0, 1) if accumulator else None)
+
+
+def _collect_examples(
+    examples: ExampleCollector, images: Sequence[Rgb], truth: TruthBlock, block: EvaluationBlock
+) -> None:
+    """Add the patches of a block; `images` are the model's, bicubic's, and others."""
+    origin = block.input_box.left * truth.scale, block.input_box.top * truth.scale
+    examples.add_block([images[0], images[1], truth.high], truth.low, truth.boxes.windows, origin)
 
 
 def _find_nuclei_mpp(pair: LevelPair) -> float | None:
@@ -104,7 +117,7 @@ def _read_truth(pair: LevelPair, block: EvaluationBlock, margin_px: float) -> tu
 
 def _build_row(pair: LevelPair, scores: ScoreAccumulator, nuclei: NucleiComparison | None) -> ScoreRow:
     model, bicubic, back_projection = scores.compute_scores()
-    mpp = pair.truth.mpp
+    mpp, rings = pair.truth.mpp, scores.rings.correlate()
     return ScoreRow(
         slide=pair.truth.slide.info.path,
         level=pair.truth.level,
@@ -118,4 +131,5 @@ def _build_row(pair: LevelPair, scores: ScoreAccumulator, nuclei: NucleiComparis
         back_projection=back_projection,
         flat=scores.compare_flat_cells(0, 1),
         nuclei=nuclei,
+        rings=RingScores(*rings, mpp) if rings else None,
     )

@@ -62,6 +62,7 @@ def _row_to_json(row: ScoreRow, case: str) -> JsonReport:
         "back_projection": _scores_to_json(row.back_projection),
         "flat": None if row.flat is None else _flat_to_json(row.flat),
         "nuclei": None if row.nuclei is None else asdict(row.nuclei),
+        "ring_correlation": None if row.rings is None else row.rings.to_json(),
     }
 
 
@@ -125,6 +126,7 @@ def _input_to_json(item: InputSummary) -> JsonReport:
         "worst_row": _worst_to_json(item.worst),
         "flat_gain": item.flat_gain,
         "nuclei": None if item.nuclei is None else asdict(item.nuclei) | {"gap_closed": item.nuclei.gap_closed},
+        "resolution_um": None if item.resolution is None else asdict(item.resolution),
     }
 
 

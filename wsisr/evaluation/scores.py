@@ -12,6 +12,7 @@ from wsisr.dataset.recipe import Recipe
 from wsisr.evaluation.confidence import mean_interval
 from wsisr.evaluation.inputs import EvaluationInput
 from wsisr.evaluation.nuclei_scores import NucleiComparison, NucleiSummary, summarise_nuclei
+from wsisr.evaluation.ring_scores import ResolutionSummary, RingScores, summarise_resolutions
 from wsisr.imaging.texture import TextureComparison
 
 Item = TypeVar("Item")
@@ -76,6 +77,8 @@ class ScoreRow:
     """None if the level has no flat cell."""
     nuclei: NucleiComparison | None = None
     """None if nuclei were not compared, or the truth is too coarse to show them."""
+    rings: RingScores | None = None
+    """None if not one whole window fits in the image."""
 
     @property
     def gain(self) -> float:
@@ -107,6 +110,8 @@ class InputSummary:
     """The lowest gain on flat cells of any row; None if no row has flat cells."""
     nuclei: NucleiSummary | None = None
     """None if no row has them."""
+    resolution: ResolutionSummary | None = None
+    """None if no row has one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,6 +192,7 @@ def _summarise_input(rows: Sequence[ScoreRow], derive_case: Callable[[Path], str
         worst=min(rows, key=lambda row: row.gain),
         flat_gain=_lowest_flat_gain(rows),
         nuclei=summarise_nuclei([[row.nuclei for row in of_case if row.nuclei] for of_case in cases.values()]),
+        resolution=summarise_resolutions([[row.rings for row in of_case if row.rings] for of_case in cases.values()]),
     )
 
 

@@ -1,4 +1,4 @@
-"""SVG charts: histograms, and curves over a common axis."""
+"""SVG charts: histograms, curves over a common axis, lines from the origin, and means with their intervals."""
 
 from __future__ import annotations
 
@@ -82,3 +82,54 @@ def render_curves(chart: CurveChart, curves: Sequence[Curve]) -> Markup:
 def render_curve_figure(title: str, note: str, svg: Markup, legend: Mapping[str, str]) -> Markup:
     """Render a chart of curves with its title and legend, which maps the style of a curve to its name."""
     return render_template("curve_figure.html", title=title, note=note, svg=svg, legend=legend)
+
+
+@dataclass(frozen=True, slots=True)
+class NamedLine:
+    """A line through points, in the units of its chart."""
+
+    style: str
+    """Class in the style sheet, as of a `Curve`."""
+    name: str
+    points: Sequence[tuple[float, float]]
+
+
+@dataclass(frozen=True, slots=True)
+class LineChart:
+    """Title and axes of a chart of lines; the horizontal axis begins at 0."""
+
+    title: str
+    x_label: str
+    x_end: float
+    y_ends: tuple[float, float]
+    """Lowest and highest value; the lowest is at most 0."""
+    level: float
+    """Value at which a dashed line is drawn."""
+
+
+def render_lines(chart: LineChart, lines: Sequence[NamedLine]) -> Markup:
+    """Render lines with their legend, the first lowest."""
+    return render_template("lines.html", chart=chart, lines=lines)
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """A mean with its interval, beside a baseline and the lowest value."""
+
+    label: str
+    mean: float
+    interval: tuple[float, float] | None
+    """None if it is not known."""
+    baseline: float
+    lowest: float
+
+
+def render_intervals(title: str, unit: str, intervals: Sequence[Interval]) -> Markup:
+    """Render one interval or more below each other, over an axis that holds 0."""
+    ends = [end for each in intervals for end in (each.mean, each.baseline, each.lowest, *(each.interval or ()))]
+    step = _round_up(max(max(ends) - min(ends), 0.1) / 6)
+    first, last = int(np.floor(min(0.0, *ends) / step)), int(np.ceil(max(0.0, *ends) / step))
+    ticks = [float(f"{number * step:.6g}") for number in range(first, last + 1)]
+    return render_template(
+        "intervals.html", title=title, unit=unit, intervals=intervals, ticks=ticks, start=ticks[0], end=ticks[-1]
+    )
