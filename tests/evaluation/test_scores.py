@@ -105,6 +105,7 @@ def test_json_has_stable_keys_and_no_value_that_json_lacks() -> None:
         "back_projection": {"psnr": 30.5, "ssim": 0.85, "consistency": 0.25, "texture": None},
         "flat": {"cells": 2, "cells_below": 2, "model_psnr": 49.0, "bicubic_psnr": None, "gain": -31.0},
         "nuclei": None,
+        "ring_correlation": None,
     }
     assert facts["flat_probe"][0] == {
         "name": "white 255",
@@ -127,6 +128,7 @@ def test_json_has_stable_keys_and_no_value_that_json_lacks() -> None:
         "worst_row": worst,
         "flat_gain": None,
         "nuclei": None,
+        "resolution_um": None,
     }
     assert facts["summary"]["worst_slide"] == {"slide": "b.svs", "gain": 1.5}
 

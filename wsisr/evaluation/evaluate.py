@@ -131,5 +131,5 @@ def _build_row(pair: LevelPair, scores: ScoreAccumulator, nuclei: NucleiComparis
         back_projection=back_projection,
         flat=scores.compare_flat_cells(0, 1),
         nuclei=nuclei,
-        rings=RingScores(*rings, mpp) if rings else None,
+        rings=RingScores(rings[0], rings[1], rings[2], mpp) if rings else None,
     )
