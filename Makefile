@@ -39,6 +39,7 @@ demo: $(INSTALLED) $(SLIDE)
 	@echo '                            $(PICTURE), from the slide shrunk to 1 um/px'
 	@echo 'The slide at 0.25 um/px:    $(UPSCALED)'
 	@echo '  in QuPath: File > Open...'
+	@echo '  beside its slide, in a browser: $(BIN)/wsisr view $(SLIDE) $(UPSCALED)'
 	@echo '  in Python: $(BIN)/python -c "import openslide; print(openslide.OpenSlide('"'$(UPSCALED)'"').level_dimensions)"'
 	@echo 'The report of the run:      $(PAGE), for a browser'
 

@@ -134,6 +134,8 @@ def test_progress_and_summary_look_right_in_80_columns_without_colours(tmp_path:
         "info none.svs",
         "verify none.tif",
         "preview none.svs --region 0,0,64,64 -o look.png",
+        "view none.svs",
+        "view SLIDE --annotations none.geojson",
         "upscale none.svs --scale 2",
         "upscale SLIDE --scale 2 --model none",
         "upscale SLIDE --scale 2 --model none.safetensors",

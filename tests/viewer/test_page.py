@@ -32,6 +32,8 @@ pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is install
 RESEARCH = "super-resolved, research use only"
 HOSTILE = "<img src=x onerror=alert(1)>"
 WIDTH, HEIGHT = 1000, 520
+LIMIT_MS = 60_000
+"""A page that takes so long is broken; a loaded machine takes seconds."""
 ROWS, LEFT, RIGHT = slice(70, 240), slice(20, 470), slice(530, 790)
 """What nothing lies over: below the captions, above scale bar and overview, on both sides of the handle."""
 
@@ -66,19 +68,29 @@ class Browser:
 
     def wait_for(self, condition: str) -> None:
         """Wait until a JavaScript expression is true; Playwright's own wait evaluates text, which the page forbids."""
-        self.page.evaluate(f"async () => {{ while (!({condition})) await new Promise(requestAnimationFrame); }}")
+        self.page.evaluate(
+            """async () => {
+                const end = performance.now() + LIMIT;
+                while (!(CONDITION)) {
+                    if (performance.now() > end) throw new Error('what a test waits for never comes');
+                    await new Promise(requestAnimationFrame);
+                }
+            }""".replace("CONDITION", condition).replace("LIMIT", str(LIMIT_MS))
+        )
 
     def settle(self) -> None:
         """Wait until all maps have drawn what they are to show."""
+        self.wait_for("!wsisrView.view.getAnimating()")
         self.page.evaluate(
             """async () => {
-                const { view, panes } = wsisrView;
-                while (view.getAnimating()) await new Promise(requestAnimationFrame);
-                await Promise.all(panes.maps.map((map) => new Promise((done) => {
-                    map.once('rendercomplete', done); map.render();
-                })));
+                const drawn = (map) => new Promise((done, fail) => {
+                    setTimeout(() => fail(new Error('a map is not drawn')), LIMIT);
+                    map.once('rendercomplete', done);
+                    map.render();
+                });
+                await Promise.all(wsisrView.panes.maps.map(drawn));
                 await new Promise(requestAnimationFrame);
-            }"""
+            }""".replace("LIMIT", str(LIMIT_MS))
         )
 
     def press(self, *keys: str) -> None:
@@ -120,6 +132,7 @@ def chromium() -> Iterator[Browser]:
     with sync_playwright() as playwright:
         program = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
         browser = Browser(program.new_page(viewport={"width": WIDTH, "height": HEIGHT}))
+        browser.page.set_default_timeout(LIMIT_MS)
         browser.page.on("request", lambda request: browser.requests.append(request.url))
         browser.page.on("console", lambda message: browser.complaints.append(f"{message.type}: {message.text}"))
         browser.page.on("pageerror", lambda error: browser.complaints.append(str(error)))

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.viewer.pictures import REGION, SCAN_MPP, Pair
@@ -22,6 +22,7 @@ def make_info(name: str, mpp: float | None, side: int = 1000) -> SlideInfo:
     return SlideInfo(Path(name), "numpy", "array", levels, mpp, None, None, {}, {})
 
 
+@settings(max_examples=25)
 @given(
     mpp=st.floats(0.1, 2),
     downsample=st.sampled_from([1.0, 2.0, 3.7, 4.0002]),

@@ -8,14 +8,17 @@ import shutil
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import tifffile
 
+from tests.support.samples import make_noise
 from tests.viewer.pictures import REGION, SCAN_MPP, Pair
 from tests.viewer.test_pyramid import decode
 from wsisr.errors import ConfigError, OptionError, SlideError
-from wsisr.imaging.geometry import Box
+from wsisr.imaging.geometry import Box, Size
 from wsisr.slides import open_slide
 from wsisr.viewer import openlayers
 from wsisr.viewer.server import ViewServer
@@ -207,6 +210,18 @@ def test_without_the_library_the_extra_is_named(monkeypatch: pytest.MonkeyPatch)
     openlayers.read_library_file.cache_clear()
     with pytest.raises(ConfigError, match=r"pip install 'wsisr\[view\]'"):
         openlayers.read_library_file("ol.js")
+
+
+def test_a_file_of_several_images_shows_the_one_that_is_asked_for(pair: Pair, tmp_path: Path) -> None:
+    path = tmp_path / "two.ome.tif"
+    with tifffile.TiffWriter(path, ome=True) as writer:
+        for width in (200, 150):
+            options: dict[str, Any] = {"photometric": "rgb", "tile": (64, 64), "compression": "zlib"}
+            metadata = {"axes": "YXS", "PhysicalSizeX": 0.5, "PhysicalSizeY": 0.5}
+            writer.write(make_noise(Size(width, 100)), metadata=metadata, **options)
+    for series, width in ((None, 200), (1, 150)):
+        with View(ViewRequest([path, pair.scan], series=series)) as view:
+            assert [image["width"] for image in view.describe()["images"]] == [width, 600]
 
 
 def test_a_layer_needs_an_image_under_it(pair: Pair, tmp_path: Path) -> None:

@@ -35,6 +35,10 @@ def view_command(
         choice_option("canvas|bounds", help="What the GeoJSON counts from; QuPath counts from the scanned bounds."),
     ] = "canvas",
     mpp: Annotated[float | None, typer.Option(metavar=UM_PER_PX, help="Pixel size of images that record none.")] = None,
+    series: Annotated[
+        int | None,
+        typer.Option(min=0, metavar="N", help="Image to show of files that hold several; by default the largest."),
+    ] = None,
     port: Annotated[int, typer.Option(min=0, max=65535, metavar="N", help="Port of the page; 0 takes a free one.")] = 0,
     no_browser: Annotated[bool, flag("--no-browser", "Print the address only.")] = False,
     allow_host: Annotated[
@@ -55,7 +59,7 @@ def view_command(
     from wsisr.viewer.view import ORIGINS_OF_ANNOTATIONS, View, ViewRequest
 
     check_choice("--annotations-origin", annotations_origin, ORIGINS_OF_ANNOTATIONS)
-    request = ViewRequest(images, mpp, annotations or (), annotations_origin)
+    request = ViewRequest(images, mpp, series, annotations or (), annotations_origin)
     if export is not None:
         export_page(request, export, round(export_limit * 1e9))
         return

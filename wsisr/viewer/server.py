@@ -33,7 +33,7 @@ SECURITY_HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
 }
 
-_LASTING = ("image/jpeg", "image/png")
+_LASTING = ("image/jpeg", "image/png", "text/javascript", "text/css")
 """Media types that a browser may keep: the word changes with every start."""
 
 _TOKEN_BYTES = 16
@@ -61,6 +61,7 @@ class ViewServer(ThreadingHTTPServer):
         self.view, self.token = view, secrets.token_urlsafe(_TOKEN_BYTES)
         self.hosts = {name.lower() for name in (*LOOPBACK_NAMES, *hosts)}
         self.report_failure, self._reported = report_failure, set[str]()
+        self._is_closing = False
         try:
             super().__init__((LOOPBACK, port), _Handler)
         except OverflowError as error:
@@ -72,6 +73,11 @@ class ViewServer(ThreadingHTTPServer):
     def url(self) -> str:
         return f"http://{LOOPBACK}:{self.server_address[1]}/{self.token}/"
 
+    def server_close(self) -> None:
+        """Stop listening; the threads of open connections end with the process."""
+        self._is_closing = True
+        super().server_close()
+
     def report_once(self, message: str) -> None:
         """Report a message about an image, unless it was reported before."""
         if message not in self._reported:
@@ -79,8 +85,8 @@ class ViewServer(ThreadingHTTPServer):
             self.report_failure(message)
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """Say nothing of a browser that hangs up in the middle of an answer; a bug keeps its traceback."""
-        if not isinstance(sys.exception(), ConnectionError):
+        """Say nothing where a browser hangs up within an answer, or asks while this ends; a bug keeps its traceback."""
+        if not self._is_closing and not isinstance(sys.exception(), ConnectionError):
             super().handle_error(request, client_address)  # type: ignore[arg-type] # as the base class gives them
 
 

@@ -48,6 +48,8 @@ class ViewRequest:
     """Slides and results; the first scan among them is the frame. Those named `*.trust.ome.tif` are layers."""
     mpp: float | None = None
     """um/px of images that record none."""
+    series: int | None = None
+    """Number of the image to show of files that hold several; by default the largest."""
     annotations: Sequence[Path] = ()
     """GeoJSON in px of the first image's level 0."""
     annotations_origin: str = "canvas"
@@ -87,7 +89,7 @@ class View:
     def __init__(self, request: ViewRequest) -> None:
         """Raises `WsisrError` where a file cannot be read, or the images have no area in common."""
         with ExitStack() as opening:
-            slides = [opening.enter_context(_open_image(path, request.mpp)) for path in request.paths]
+            slides = [opening.enter_context(_open_image(path, request)) for path in request.paths]
             derived = [read_derived_metadata(path) for path in request.paths]
             placements = place_images([slide.info for slide in slides], derived)
             self.images = tuple(
@@ -182,12 +184,16 @@ class View:
         return read_annotations(path, (place.left + corner[0] * mpp, place.top + corner[1] * mpp), mpp)
 
 
-def _open_image(path: Path, mpp: float | None) -> Slide:
+def _open_image(path: Path, request: ViewRequest) -> Slide:
+    """Open an image; the request's pixel size and series are for files that need them, not for all."""
     slide = open_slide(path, estimate=True)
-    if slide.info.mpp is not None or mpp is None:
+    needs_mpp = slide.info.mpp is None and request.mpp is not None
+    needs_series = bool(slide.info.all_series) and request.series not in (None, slide.info.series_number)
+    if not (needs_mpp or needs_series):
         return slide
     slide.close()
-    return open_slide(path, mpp)
+    series = request.series if needs_series else None
+    return open_slide(path, request.mpp if needs_mpp else None, estimate=True, series=series)
 
 
 def _describe_image(number: int, image: ViewImage) -> dict[str, Any]:

@@ -245,6 +245,8 @@ find("handle").addEventListener("pointerdown", (event) => {
   event.currentTarget.onpointerup = (end) => (end.currentTarget.onpointermove = null);
 });
 
+const shorten = (name) => (name.length > 32 ? `${name.slice(0, 18)}…${name.slice(-12)}` : name);
+
 panes.onPointer = (coordinate) => {
   const inUm = description.unit === "um";
   find("position").textContent = !coordinate ? "" : inUm ? `x ${coordinate[0].toFixed(1)}  y ${(-coordinate[1]).toFixed(1)} µm` : "";
@@ -253,7 +255,7 @@ panes.onPointer = (coordinate) => {
     : [...new Set(panes.maps.flatMap((map) => map.images))]
         .map((image) => [image, (coordinate[0] - image.left) / image.mpp, (-coordinate[1] - image.top) / image.mpp])
         .filter(([image, x, y]) => x >= 0 && y >= 0 && x < image.width && y < image.height)
-        .map(([image, x, y]) => `${image.name}: ${Math.floor(x)}, ${Math.floor(y)} px`)
+        .map(([image, x, y]) => `${shorten(image.name)}: ${Math.floor(x)}, ${Math.floor(y)} px`)
         .join("    ");
 };
 
