@@ -26,6 +26,7 @@ TYPES = {
     "SlideInfo",
     "SlideRegion",
     "Started",
+    "TrustSaved",
     "UpscaleOptions",
     "UpscaleReport",
     "UpscaleRequest",

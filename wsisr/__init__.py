@@ -21,6 +21,7 @@ __all__ = [
     "SlideInfo",
     "SlideRegion",
     "Started",
+    "TrustSaved",
     "UpscaleOptions",
     "UpscaleReport",
     "UpscaleRequest",
@@ -60,6 +61,7 @@ if TYPE_CHECKING:
     from wsisr.upscaling.preview_request import PreviewRequest
     from wsisr.upscaling.report import UpscaleReport
     from wsisr.upscaling.request import UpscaleRequest
+    from wsisr.upscaling.trust.summary import TrustSaved
 else:
     # Type checkers read the imports above. When it runs, `import wsisr` loads nothing, torch least of all.
     _HOME = {
@@ -78,6 +80,7 @@ else:
         "SlideInfo": "wsisr.slides.slide",
         "SlideRegion": "wsisr.slides.region",
         "Started": "wsisr.upscaling.job",
+        "TrustSaved": "wsisr.upscaling.trust.summary",
         "UpscaleOptions": "wsisr.upscaling.plan",
         "UpscaleReport": "wsisr.upscaling.report",
         "UpscaleRequest": "wsisr.upscaling.request",

@@ -16,6 +16,7 @@ from wsisr.cli.verdicts import list_doubts
 from wsisr.models import loading
 from wsisr.progress import format_count
 from wsisr.upscaling.job import Advanced, Finished, JobEvent, MaskSaved, Noted, Started, Warned, run_job
+from wsisr.upscaling.trust.summary import TrustSaved
 
 if TYPE_CHECKING:
     from wsisr.parallel.processes import StopFlag
@@ -65,6 +66,9 @@ class JobDisplay:
         elif isinstance(event, MaskSaved) and not self._quiet:
             size = f"{event.size.width} x {event.size.height} px"
             print_message(f"{event.path}: shows the tissue of the whole slide, in {size}")
+        elif isinstance(event, TrustSaved) and not self._quiet:
+            areas = format_count(event.areas, "doubtful area")
+            print_message(f"{event.path}: {event.summary}; {areas} in {event.areas_path.name}")
 
     def show_tiles(self, events: Generator[JobEvent, None, None], started: Started) -> None:
         """Show the progress of the tiles, and all that follows; a stop request is heard between two steps."""

@@ -214,6 +214,14 @@ def upscale_command(
             help="Write the tissue of the whole slide, in white, as a picture that --tissue accepts.",
         ),
     ] = None,
+    trust: Annotated[
+        bool,
+        flag(
+            "--trust",
+            "Also write how far each place may be off: NAME.trust.ome.tif, and doubtful areas as GeoJSON.",
+            TISSUE,
+        ),
+    ] = False,
     _config: Annotated[
         Path | None,
         typer.Option(
@@ -356,6 +364,7 @@ def upscale_command(
             tissue_origin=tissue_origin,
             background=background,
             save_mask=save_mask,
+            trust=trust,
             on_error=on_error,
             overwrite=overwrite,
             verify=not no_verify,

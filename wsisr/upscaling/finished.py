@@ -75,4 +75,8 @@ def check_output_names(request: UpscaleRequest, *, overwrite: bool) -> None:
             raise OutputError(f"{mask}: is the mask that tissue is taken from; give the new one another name")
         check_suffix(mask, (".png",))
         check_output(mask, overwrite=overwrite)
+    if request.trust_files:
+        for path in (request.trust_files.layer, request.trust_files.areas):
+            refuse_source(path, request.slide_path)
+            check_output(path, overwrite=overwrite)
     select_layout(output, request.layout_name).check_output(output, overwrite=overwrite)

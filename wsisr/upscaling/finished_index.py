@@ -35,8 +35,8 @@ SETTLED_S = 2.0
 """Coarsest tick of a file system's clock, that of FAT, in seconds."""
 
 _NOT_ABOUT_PIXELS = {
-    "slide", "output", "device", "precision", "memory", "save_mask", "on_error", "overwrite", "verify", "work_dir",
-    "keep_work", "dry_run",
+    "slide", "output", "device", "precision", "memory", "save_mask", "trust", "on_error", "overwrite", "verify",
+    "work_dir", "keep_work", "dry_run",
 }  # fmt: skip
 """Options that do not say what a result is; device and precision are not compared with a result either."""
 
@@ -72,7 +72,7 @@ class FinishedIndex:
     def find(self, request: UpscaleRequest) -> FinishedEntry | None:
         """Return the entry of a request whose result is certainly finished; None where only a run can tell."""
         output = request.output_path.absolute()
-        if request.overwrite or (request.mask_path and not request.mask_path.exists()) or _has_work(request, output):
+        if request.overwrite or _lacks_side_files(request) or _has_work(request, output):
             return None
         line = self._read_lines(output.parent).get(_hash_text(output.name))
         if line is None:
@@ -151,6 +151,12 @@ def try_describe_slide(slide: Path) -> SlideState | None:
         return describe_slide_state(slide)
     except SlideError:
         return None
+
+
+def _lacks_side_files(request: UpscaleRequest) -> bool:
+    """Whether a mask or a trust layer that is asked for is not there."""
+    mask, trust = request.mask_path, request.trust_files
+    return bool((mask and not mask.exists()) or (trust and not trust.are_written))
 
 
 def _make_line(request: UpscaleRequest, state: SlideState, unreadable: str | None) -> str:

@@ -42,6 +42,7 @@ from wsisr.upscaling.quality import QualityMonitor
 from wsisr.upscaling.report import QualityFigures, UpscaleReport
 from wsisr.upscaling.request import AnyPath, UpscaleRequest
 from wsisr.upscaling.target import ScalePlan
+from wsisr.upscaling.trust.summary import TrustFiles, TrustSaved, TrustSummary
 from wsisr.writing import WorkFolder, read_metadata
 
 
@@ -108,7 +109,7 @@ class Finished:
     report: UpscaleReport
 
 
-JobEvent: TypeAlias = Warned | Noted | Started | Advanced | MaskSaved | Finished
+JobEvent: TypeAlias = Warned | Noted | Started | Advanced | MaskSaved | TrustSaved | Finished
 
 
 def run_job(request: UpscaleRequest, models: ModelLoader) -> Generator[JobEvent, None, None]:
@@ -118,12 +119,15 @@ def run_job(request: UpscaleRequest, models: ModelLoader) -> Generator[JobEvent,
     there. Raises `WsisrError`, with what is wrong in one line.
     """
     warnings: list[str] = []
+    trust: TrustSummary | None = None
     with closing(_yield_events(request, models)) as events:
         for event in events:
             if isinstance(event, Warned):
                 warnings.append(event.text)
+            if isinstance(event, TrustSaved):
+                trust = event.summary
             if isinstance(event, Finished):
-                yield replace(event, report=replace(event.report, warnings=tuple(warnings)))
+                yield replace(event, report=replace(event.report, warnings=tuple(warnings), trust=trust))
             else:
                 yield event
 
@@ -237,6 +241,9 @@ def _keep_finished(request: UpscaleRequest, plan: UpscalePlan, report: UpscaleRe
         mask = request.mask_path
         if mask and not mask.exists():
             yield _save_mask(request, mask, plan)
+        trust = request.trust_files
+        if trust and not trust.are_written:
+            yield from _add_trust(request, plan, trust)
     yield Finished(plan, report)
 
 
@@ -274,6 +281,8 @@ def _run_engine(request: UpscaleRequest, plan: UpscalePlan) -> Iterator[JobEvent
         yield Warned(text)
     if request.mask_path:
         yield _save_mask(request, request.mask_path, plan)
+    if request.trust_files:
+        yield from _add_trust(request, plan, request.trust_files)
     quality = QualityFigures.from_monitor(plan.quality, len(plan.grid)) if plan.quality else None
     report = UpscaleReport.from_plan(
         request,
@@ -289,6 +298,26 @@ def _run_engine(request: UpscaleRequest, plan: UpscalePlan) -> Iterator[JobEvent
     if report.unreadable:
         yield Warned(f"{request.slide_path}: parts could not be decoded and are {report.unreadable}")
     yield Finished(plan, report)
+
+
+def _add_trust(request: UpscaleRequest, plan: UpscalePlan, files: TrustFiles) -> Iterator[JobEvent]:
+    """Write the trust layer of the finished result, or say why no bound of its errors is known."""
+    from wsisr.upscaling.trust.run import (  # noqa: PLC0415 - only some runs need it
+        find_predictor,
+        find_scanner_doubt,
+        make_trust_layer,
+    )
+
+    predictor = find_predictor(plan.upscaler.info, plan.region.mpp)
+    if isinstance(predictor, str):
+        yield Warned(f"trust: not calibrated, no layer is written: {predictor}")
+        return
+    doubt = find_scanner_doubt(predictor, plan.region.slide.info)
+    if doubt:
+        yield Warned(doubt)
+    replaceable = request.overwrite or not files.are_written  # one of the two may be there of a run that was killed
+    for step in make_trust_layer(plan, request.output_path, files, predictor, overwrite=replaceable):
+        yield Advanced(step) if isinstance(step, Progress) else step
 
 
 def _work_folder(request: UpscaleRequest, plan: UpscalePlan) -> WorkFolder:

@@ -14,6 +14,7 @@ from wsisr.upscaling.plan import UpscalePlan
 from wsisr.upscaling.provenance import FINDING_KEYS, UNREADABLE_KEY
 from wsisr.upscaling.quality import QualityMonitor
 from wsisr.upscaling.request import UpscaleRequest
+from wsisr.upscaling.trust.summary import TrustSummary
 
 JobState: TypeAlias = Literal["done", "planned", "finished before"]
 """`planned` is a dry run; `finished before` found an output of the same slide and options, and left it alone."""
@@ -99,6 +100,8 @@ class UpscaleReport:
     metadata: Mapping[str, str] = field(default_factory=dict)
     """What the finished file records about its origin."""
     warnings: tuple[str, ...] = ()
+    trust: TrustSummary | None = None
+    """How far the result may be off; None unless this run wrote a trust layer."""
 
     @classmethod
     def from_plan(cls, request: UpscaleRequest, plan: UpscalePlan, state: JobState, **figures: Any) -> UpscaleReport:
@@ -144,7 +147,7 @@ class UpscaleReport:
         if self.state == "planned":
             return entry | self._describe_plan_json()
         if self.state == "finished before":
-            return entry | ({UNREADABLE_KEY: self.unreadable} if self.unreadable else {}) | self._tissue_json()
+            return entry | ({UNREADABLE_KEY: self.unreadable} if self.unreadable else {}) | self._side_json()
         figures = {
             "seconds": round(self.seconds, 1),
             "finished_before": round(self.finished_before, 4),
@@ -160,11 +163,13 @@ class UpscaleReport:
             "stages": {stage: round(seconds, 1) for stage, seconds in self.stage_seconds.items()},
         }
         quality = _quality_json(self.quality) if self.quality else {}
-        found = self.findings | self._tissue_json() | {"warnings": list(self.warnings)}
+        found = self.findings | self._side_json() | {"warnings": list(self.warnings)}
         return entry | figures | quality | found | {"note": dict(self.metadata)}
 
-    def _tissue_json(self) -> dict[str, bool]:
-        return {"no_tissue": True} if self.lacks_tissue else {}
+    def _side_json(self) -> dict[str, Any]:
+        """Return what only some results have: no tissue, a trust layer."""
+        trust = {"trust": self.trust.to_json()} if self.trust else {}
+        return ({"no_tissue": True} if self.lacks_tissue else {}) | trust
 
     def _describe_plan_json(self) -> dict[str, Any]:
         planned = {"width": self.size.width, "height": self.size.height, "mpp": self.mpp, "skipped": self.skipped_share}

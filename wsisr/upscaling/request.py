@@ -12,6 +12,7 @@ from wsisr.models.spec import DEVICE_KINDS, PRECISIONS
 from wsisr.tissue import ORIGINS
 from wsisr.upscaling.memory import DEFAULT_MEMORY_GB
 from wsisr.upscaling.selection import PixelSelection
+from wsisr.upscaling.trust.summary import TrustFiles
 from wsisr.writing import Codec
 from wsisr.writing.encoding.codec import SUBSAMPLINGS
 from wsisr.writing.layouts.catalog import DEFAULT_LAYOUT, LAYOUTS, resolve_layout_name
@@ -97,6 +98,8 @@ class UpscaleRequest:
     """Where there is no tissue: `keep` what was scanned, or `white`."""
     save_mask: AnyPath | None = None
     """PNG to write: the tissue of the whole slide in white, as `tissue` takes it again."""
+    trust: bool = False
+    """Also write how far each place may be off: `NAME.trust.ome.tif`, and doubtful areas as GeoJSON."""
     on_error: str = "stop"
     """Where a slide cannot be decoded: `stop`, or `white`, which the report and the file list."""
     overwrite: bool = False
@@ -139,6 +142,13 @@ class UpscaleRequest:
     @property
     def mask_path(self) -> Path | None:
         return None if self.save_mask is None else Path(self.save_mask)
+
+    @property
+    def trust_files(self) -> TrustFiles | None:
+        """Where the trust layer goes; None if none is asked for."""
+        return (
+            TrustFiles.from_output(self.output_path, LAYOUTS[self.layout_name].default_suffix) if self.trust else None
+        )
 
     @property
     def work_path(self) -> Path | None:

@@ -43,6 +43,17 @@ def build_ome_xml(spec: PyramidSpec, levels: int = 1, associated: Sequence[tuple
     return document
 
 
+def build_plane_xml(size: Size, mpp: float, title: str, metadata: Mapping[str, str]) -> bytes:
+    """Return the document of a pyramid of one channel that wsisr adds to a result, with metadata of its own."""
+    root = ElementTree.Element("OME", {"xmlns": _OME})
+    image = ElementTree.SubElement(root, "Image", {"ID": "Image:0", "Name": _replace_forbidden(title)})
+    _add_pixels(image, size, mpp, channels=1)
+    ElementTree.SubElement(image, "AnnotationRef", {"ID": "Annotation:0"})
+    _add_metadata(root, metadata)
+    document: bytes = ElementTree.tostring(root, encoding="utf-8", xml_declaration=True)
+    return document
+
+
 def parse_ome_metadata(xml: str | bytes) -> dict[str, str]:
     """Return our metadata from an OME-XML document; empty if it has none or is not XML."""
     try:
@@ -59,15 +70,17 @@ def _add_objective(root: ElementTree.Element, magnification: float) -> None:
     ElementTree.SubElement(instrument, "Objective", attributes)
 
 
-def _add_pixels(image: ElementTree.Element, size: Size, mpp: float | None, number: int = 0, ifd: int = 0) -> None:
+def _add_pixels(
+    image: ElementTree.Element, size: Size, mpp: float | None, number: int = 0, ifd: int = 0, channels: int = 3
+) -> None:
     attributes = {"ID": f"Pixels:{number}", "DimensionOrder": "XYCZT", "Type": "uint8", "Interleaved": "true"}
     attributes |= {"SizeX": str(size.width), "SizeY": str(size.height)}
-    attributes |= {"SizeC": "3", "SizeZ": "1", "SizeT": "1"}
+    attributes |= {"SizeC": str(channels), "SizeZ": "1", "SizeT": "1"}
     if mpp is not None:
         for axis in "XY":
             attributes |= {f"PhysicalSize{axis}": repr(float(mpp)), f"PhysicalSize{axis}Unit": "µm"}
     pixels = ElementTree.SubElement(image, "Pixels", attributes)
-    ElementTree.SubElement(pixels, "Channel", {"ID": f"Channel:{number}:0", "SamplesPerPixel": "3"})
+    ElementTree.SubElement(pixels, "Channel", {"ID": f"Channel:{number}:0", "SamplesPerPixel": str(channels)})
     ElementTree.SubElement(pixels, "TiffData", {"IFD": str(ifd), "PlaneCount": "1"})
 
 
