@@ -217,8 +217,8 @@ def test_options_that_cannot_be_are_refused_before_the_slide_is_opened(options: 
 
 
 def test_a_name_that_no_layout_has_is_refused(slide: Path) -> None:
-    with pytest.raises(OutputError, match=r"out\.png: its name must end in \.tif"):
-        wsisr.upscale_slide(slide, output="out.png", **BASE)
+    with pytest.raises(OutputError, match=r"out\.bmp: its name must end in \.tif"):
+        wsisr.upscale_slide(slide, output="out.bmp", **BASE)
 
 
 def test_events_come_in_order_and_the_report_last(slide: Path, tmp_path: Path) -> None:
