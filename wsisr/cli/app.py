@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from wsisr.cli.annotations import annotations_command
 from wsisr.cli.build_dataset import build_dataset_app
 from wsisr.cli.console import print_line, print_message
 from wsisr.cli.doctor import doctor_command
@@ -33,6 +34,7 @@ COMMANDS_BY_PANEL: dict[str, dict[str, Callable[..., None]]] = {
         "verify": verify_command,
         "preview": preview_command,
         "view": view_command,
+        "annotations": annotations_command,
         "info": info_command,
         "models": models_command,
         "doctor": doctor_command,
