@@ -196,12 +196,33 @@ def test_at_one_to_one_the_screen_shows_the_stored_pixels(browser: Browser, pair
     browser.go_to(corner[0] * SCAN_MPP + 190.13 * mpp, corner[1] * SCAN_MPP + 160.77 * mpp, 2.2 * mpp)
     browser.press("3" if number == 0 else "4")
     assert browser.get_place()[2] == pytest.approx(mpp)
+    check_stored_pixels(browser, path, mpp, (corner[0] * SCAN_MPP, corner[1] * SCAN_MPP))
+
+
+def test_a_screen_of_two_pixels_a_css_pixel_shows_the_stored_pixels(
+    chromium: Browser, address: str, pair: Pair
+) -> None:
+    page = chromium.page.context.browser.new_page(
+        viewport={"width": WIDTH // 2, "height": HEIGHT // 2 + 40}, device_scale_factor=2
+    )
+    browser = Browser(page)
+    browser.open(address)
+    browser.press("b")
+    browser.go_to(95.13, 80.77, 1.3)
+    browser.press("3")
+    assert browser.get_place()[2] == pytest.approx(2 * SCAN_MPP)
+    check_stored_pixels(browser, pair.scan, SCAN_MPP, (0, 0))
+    page.close()
+
+
+def check_stored_pixels(browser: Browser, path: Path, mpp: float, corner: tuple[float, float]) -> None:
+    """Compare the middle of the screen with the file whose level 0 begins at a corner, in um."""
     picture = browser.take_picture()
     height, width = picture.shape[:2]
     x, y, _ = browser.get_place()
-    left, top = (x - corner[0] * SCAN_MPP) / mpp - width / 2, (y - corner[1] * SCAN_MPP) / mpp - height / 2
+    left, top = (x - corner[0]) / mpp - width / 2, (y - corner[1]) / mpp - height / 2
     assert (left, top) == pytest.approx((round(left), round(top)), abs=1e-3)
-    part = Box(width // 2 - 120, height // 2 - 100, width // 2 + 120, height // 2 + 40)
+    part = Box(width // 2 - 160, height // 2 - 60, width // 2 + 80, height // 2 + 30)
     with open_slide(path) as slide:
         stored = slide.read(part.translate(round(left), round(top)), 0)
     np.testing.assert_array_equal(picture[part.rows, part.columns], stored)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
 from itertools import pairwise
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 from PIL import Image
 
 from tests.support.formats import make_blobs
-from tests.support.samples import make_noise, write_ome_zarr, write_tiff
+from tests.support.samples import make_noise, write_generic_pyramid, write_ome_zarr, write_tiff
 from tests.viewer.pictures import Pair, write_scan
 from wsisr.imaging.geometry import Box, Size
 from wsisr.imaging.pixels import Rgb, halve_image
@@ -86,6 +87,32 @@ def test_levels_between_and_below_the_stored_ones_are_halves(tmp_path: Path) -> 
         assert max(pyramid.levels[-1].size.width, pyramid.levels[-1].size.height) <= COARSEST_PX
         factors = [level.downsample for level in pyramid.levels]
         assert all(coarse <= 2.8 * fine for fine, coarse in pairwise(factors))
+
+
+def test_stored_levels_of_a_few_pixels_are_left_out(tmp_path: Path) -> None:
+    sides = [640 >> halvings for halvings in range(8)]
+    path = write_generic_pyramid(tmp_path / "a.tif", [make_noise(Size(side, side)) for side in sides])
+    with open_slide(path) as slide:
+        pyramid = TilePyramid(slide)
+        assert [level.size.width for level in pyramid.levels] == [640, 320, 160]
+        assert decode(pyramid.read_thumbnail().data).shape == (160, 160, 3)
+
+
+def test_threads_that_want_one_tile_compute_it_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write_tiff(tmp_path / "a.tif", make_blobs(Size(1100, 700)), tile=(256, 256))
+    computed: list[tuple[int, int, int]] = []
+    compute = TilePyramid._compute_tile
+
+    def count_and_compute(pyramid: TilePyramid, *place: int) -> Rgb:
+        computed.append((place[0], place[1], place[2]))
+        return compute(pyramid, *place)
+
+    monkeypatch.setattr(TilePyramid, "_compute_tile", count_and_compute)
+    with open_slide(path) as slide, ThreadPoolExecutor(4) as threads:
+        pyramid = TilePyramid(slide)
+        tiles = list(threads.map(lambda _: pyramid.read_tile(len(pyramid.levels) - 1, 0, 0), range(4)))
+    assert len({tile.data for tile in tiles if tile}) == 1
+    assert len(computed) == len(set(computed)) > 1
 
 
 @pytest.mark.parametrize("place", [(-1, 0, 0), (0, -1, 0), (0, 0, -1), (9, 0, 0), (0, 5, 0), (0, 0, 4)])

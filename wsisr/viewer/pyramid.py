@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from threading import Lock
 
 import imagecodecs
 import numpy as np
@@ -24,7 +25,7 @@ STORED_TILE_PX = range(128, 1025)
 """Sides of stored tiles that a page is drawn from; smaller ones are too many, larger ones too slow."""
 
 COARSEST_PX = 512
-"""The coarsest level has at most that many px along either side."""
+"""The coarsest level has at most that many px along either side, and no less than half of it where the slide has."""
 
 _COMPUTED_QUALITY = 90
 """JPEG quality of computed levels, with full colour resolution."""
@@ -69,6 +70,8 @@ def plan_view_levels(slide: Slide) -> tuple[ViewLevel, ...]:
     """Return the levels of the page, from fine to coarse; each has at most twice the px along a side of the next."""
     levels: list[ViewLevel] = []
     for number, level in enumerate(slide.info.levels):
+        if levels and max(levels[-1].size.width, levels[-1].size.height) <= COARSEST_PX // 2:
+            break  # a screen needs no smaller ones, and the overview would be drawn from a few pixels
         while levels and level.downsample >= 2.8 * levels[-1].downsample:
             levels.append(_halve_level(levels[-1]))
         if not levels or level.downsample > 1.05 * levels[-1].downsample:
@@ -97,6 +100,8 @@ class TilePyramid:
         self._slide = slide
         self.levels = plan_view_levels(slide)
         self._compute_cached = lru_cache(maxsize=_CACHED_TILES)(self._compute_tile)
+        self._claims: dict[tuple[int, int, int], Lock] = {}
+        self._claims_lock = Lock()
 
     def read_tile(self, number: int, column: int, row: int) -> EncodedTile | None:
         """Return a tile of a level of the page; None where it has no such tile. Raises `SlideError`."""
@@ -106,7 +111,7 @@ class TilePyramid:
         if not (0 <= column < level.columns and 0 <= row < level.rows):
             return None
         if level.stored_level is None:
-            return EncodedTile(_encode_jpeg(self._compute_cached(number, column, row)), JPEG)
+            return EncodedTile(_encode_jpeg(self._get_computed_tile(number, column, row)), JPEG)
         if level.is_jpeg:
             stored = self._slide.read_jpeg_tile(level.stored_level, column, row)
             if stored is not None:
@@ -117,6 +122,18 @@ class TilePyramid:
         """Return the whole coarsest level as JPEG."""
         number = len(self.levels) - 1
         return EncodedTile(_encode_jpeg(self._read_box(number, Box.from_size(self.levels[number].size))), JPEG)
+
+    def _get_computed_tile(self, number: int, column: int, row: int) -> Rgb:
+        """Return a tile of a computed level. Of threads that want the same one, the first computes it: the coarsest
+        tile of a slide of one level takes all of its pixels, and overview and page want it at the same time."""
+        place = (number, column, row)
+        with self._claims_lock:
+            claim = self._claims.setdefault(place, Lock())
+        with claim:
+            tile = self._compute_cached(*place)
+        with self._claims_lock:
+            self._claims.pop(place, None)
+        return tile
 
     def _compute_tile(self, number: int, column: int, row: int) -> Rgb:
         """Average a tile from four times as many pixels of the next finer level."""
@@ -139,7 +156,7 @@ class TilePyramid:
                 place = _locate_tile(level, column, row)
                 common = place.intersection(box)
                 target, source = common.relative_to(box), common.relative_to(place)
-                tile = self._compute_cached(number, column, row)
+                tile = self._get_computed_tile(number, column, row)
                 pixels[target.rows, target.columns] = tile[source.rows, source.columns]
         return pixels
 

@@ -10,8 +10,16 @@ export const extentOf = (image) => [
   -image.top,
 ];
 
-// The finer of two levels, unless the coarser one is within a twentieth: no pixel is enlarged before all are used up.
-const chooseLevel = (resolution, coarser) => (resolution > 0.95 * coarser ? 1 : -1);
+// The grid of stored tiles. The coarsest level is drawn whose pixels are no larger than the screen's, but for a
+// twentieth: none is enlarged before all are used up. OpenLayers' own choice knows nothing of screens of two pixels a
+// CSS pixel.
+class StoredGrid extends ol.tilegrid.TileGrid {
+  getZForResolution(resolution) {
+    const resolutions = this.getResolutions();
+    const fits = resolutions.findIndex((level) => level * 0.95 <= resolution / devicePixelRatio);
+    return fits < 0 ? resolutions.length - 1 : fits;
+  }
+}
 
 function makeSource(image, interpolate, reportError) {
   const levels = [...image.levels].reverse(); // OpenLayers counts from the coarsest
@@ -20,8 +28,7 @@ function makeSource(image, interpolate, reportError) {
     interpolate,
     transition: 0,
     wrapX: false,
-    zDirection: chooseLevel,
-    tileGrid: new ol.tilegrid.TileGrid({
+    tileGrid: new StoredGrid({
       origin: [image.left, -image.top],
       resolutions: levels.map((level) => level.downsample * image.mpp),
       tileSizes: levels.map((level) => level.tile),

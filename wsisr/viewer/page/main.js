@@ -203,6 +203,8 @@ const KEYS = {
 
 addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey || event.target.matches("select, input[type=range]")) return;
+  // Who walks through the buttons by Tab presses them by the space bar.
+  if (event.key === " " && event.target.matches("button:focus-visible, input:focus-visible")) return;
   if (event.target.id === "handle" && ["ArrowLeft", "ArrowRight"].includes(event.key)) {
     nudge(event.key === "ArrowLeft" ? -0.01 : 0.01);
   } else if (ARROWS[event.key]) {
