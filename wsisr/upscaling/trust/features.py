@@ -78,9 +78,9 @@ def _average_around(planes: _Planes) -> _Planes:
 
 def _average_cells(planes: _Planes, side: int) -> _Planes:
     """Average over cells: (h, w, 3) to (h/side, w/side, 3)."""
-    rows, columns = planes.shape[0] // side, planes.shape[1] // side
-    return np.asarray(planes.reshape(rows, side, columns, side, 3).mean(axis=(1, 3)), np.float32)
+    size = planes.shape[1] // side, planes.shape[0] // side
+    return np.asarray(cv2.resize(planes, size, interpolation=cv2.INTER_AREA), np.float32)
 
 
 def _root_mean_square(planes: _Planes, side: int) -> CellPlane:
-    return np.asarray(np.sqrt(_average_cells(planes**2, side).mean(axis=2)), np.float32)
+    return np.asarray(np.sqrt(_average_cells(cv2.multiply(planes, planes), side).mean(axis=2)), np.float32)
