@@ -39,10 +39,12 @@ __all__ = [
     "select_region",
     "upscale_region",
     "upscale_slide",
+    "watch_upscale",
 ]
 
 if TYPE_CHECKING:
     from wsisr.api import UpscaleWarning, enlarge, iterate_upscale, preview_slide, upscale_slide
+    from wsisr.cli.watching import watch_upscale
     from wsisr.errors import WsisrError
     from wsisr.finetuning.job import finetune_model
     from wsisr.finetuning.report import FinetuneReport
@@ -97,6 +99,7 @@ else:
         "select_region": "wsisr.slides.region",
         "upscale_region": "wsisr.upscaling.engine",
         "upscale_slide": "wsisr.api",
+        "watch_upscale": "wsisr.cli.watching",
     }
 
     def __getattr__(name: str) -> object:

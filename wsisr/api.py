@@ -30,7 +30,7 @@ class UpscaleWarning(UserWarning):
     """Something about a result that its reader must know, where there is no report to hold it."""
 
 
-def _takes_options_of(
+def take_options_of(
     make_request: Callable[P, Q],
 ) -> Callable[[Callable[[Q], R]], Callable[P, R]]:
     """Give a function of a request the parameters of that request, so that they are declared once."""
@@ -47,7 +47,7 @@ def _takes_options_of(
     return decorate
 
 
-@_takes_options_of(UpscaleRequest)
+@take_options_of(UpscaleRequest)
 def iterate_upscale(request: UpscaleRequest) -> Generator[JobEvent, None, None]:
     """Enlarge a slide and yield what happens: `Warned`, `Started`, `Advanced`, and at last `Finished` with the report.
 
@@ -58,7 +58,7 @@ def iterate_upscale(request: UpscaleRequest) -> Generator[JobEvent, None, None]:
     return run_job(request, loading)
 
 
-@_takes_options_of(UpscaleRequest)
+@take_options_of(UpscaleRequest)
 def upscale_slide(request: UpscaleRequest) -> UpscaleReport:
     """Enlarge a slide and return the report: the output's path, the time it took, quality figures and warnings.
 
@@ -70,7 +70,7 @@ def upscale_slide(request: UpscaleRequest) -> UpscaleReport:
         return next(event.report for event in events if isinstance(event, Finished))
 
 
-@_takes_options_of(ArrayRequest)
+@take_options_of(ArrayRequest)
 def enlarge(request: ArrayRequest) -> Rgb:
     """Enlarge an array, (h, w, 3) uint8 sRGB to (h*scale, w*scale, 3), as `upscale_slide` would enlarge a slide of it.
 
@@ -88,7 +88,7 @@ def enlarge(request: ArrayRequest) -> Rgb:
         _warn(warned.text)
 
 
-@_takes_options_of(PreviewRequest)
+@take_options_of(PreviewRequest)
 def preview_slide(request: PreviewRequest) -> Image.Image:
     """Draw regions of a slide as scanned, by bicubic and by a model, with the truth beside it where the slide has it.
 

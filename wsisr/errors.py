@@ -49,7 +49,11 @@ class DatasetError(WsisrError):
 
 
 class ConfigError(WsisrError):
-    """A configuration holds an unknown key or an impossible value."""
+    """A configuration, a list or a table holds an unknown key or an impossible value: the user wrote what cannot be."""
+
+
+class AnnotationError(WsisrError):
+    """A mask or GeoJSON file cannot be read, or does not belong to its slide."""
 
 
 class ShortageError(WsisrError):
@@ -68,12 +72,24 @@ class ModelNotFoundError(ModelError, NotFoundError):
     """There is no model of a name, or no weights file at a path."""
 
 
+class DeviceNotFoundError(DeviceError, NotFoundError):
+    """There is no device of a name on this machine, or it cannot compute the model or the precision."""
+
+
+class OutputNameError(OutputError, NotFoundError):
+    """The name of a result ends in a suffix that stands for no format, or lies in a folder that does not exist."""
+
+
 class DatasetNotFoundError(DatasetError, NotFoundError):
     """There is no dataset folder, or no table of cases, at a path."""
 
 
 class ConfigNotFoundError(ConfigError, NotFoundError):
-    """There is no TOML file, mask or GeoJSON file at a path."""
+    """There is no TOML file or table at a path."""
+
+
+class AnnotationNotFoundError(AnnotationError, NotFoundError):
+    """There is no mask or GeoJSON file at a path."""
 
 
 def describe_error(error: BaseException) -> str:

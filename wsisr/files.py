@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from wsisr.errors import OutputError
+from wsisr.errors import OutputError, OutputNameError
 
 _ADVICE = {
     errno.ENOSPC: "free some space or choose another folder",
@@ -78,7 +78,7 @@ def check_output(output: Path, *, overwrite: bool, marker: str = "", own_files: 
     """
     with translate_disk_errors(output):
         if not output.parent.is_dir():
-            raise OutputError(f"{output}: there is no folder {output.parent}; create it first")
+            raise OutputNameError(f"{output}: there is no folder {output.parent}; create it first")
         if output.is_dir() and not marker:
             raise OutputError(f"{output}: is a folder; give the name of a file")
         if os.path.lexists(output) and not overwrite:
@@ -101,9 +101,9 @@ def _list_other_names(folder: Path, patterns: tuple[str, ...]) -> list[str]:
 
 
 def check_suffix(output: Path, suffixes: tuple[str, ...]) -> None:
-    """Raise `OutputError` if the suffix of a name stands for another format than the one that will be written."""
+    """Raise `OutputNameError` if the suffix of a name stands for another format than the one that will be written."""
     if output.suffix.lower() not in suffixes:
-        raise OutputError(f"{output}: its name must end in {' or '.join(suffixes)}, the format that is written")
+        raise OutputNameError(f"{output}: its name must end in {' or '.join(suffixes)}, the format that is written")
 
 
 def refuse_source(output: Path, slide: Path) -> None:

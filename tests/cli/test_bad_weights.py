@@ -101,7 +101,7 @@ def refused(
 def test_a_run_that_cannot_begin_is_one_line_and_leaves_no_folder(
     folder: Path, values: dict[str, object], reason: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    code = EXIT_USAGE if "dataset" in values else EXIT_FAILED
+    code = EXIT_FAILED if "warm_start" in str(values) else EXIT_USAGE
     assert reason in refused(train(folder, "none", **values), capsys, code=code)
     assert not (folder / "none").exists()
 

@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 
 from tests.support.samples import make_noise_levels, write_generic_pyramid
 from wsisr.cli.evaluate import evaluate_command
+from wsisr.cli.exit_codes import EXIT_PARTLY_FAILED
 from wsisr.cli.score_tables import build_score_table
 from wsisr.errors import OutputError, SlideError
 from wsisr.evaluation import EvaluationInput, ScoreRow
@@ -122,6 +123,20 @@ def test_nuclei_without_a_pixel_size_are_refused_before_anything_is_measured(tmp
     unknown = write_generic_pyramid(tmp_path / "unknown.tif", make_noise_levels(Size(300, 300)))
     with pytest.raises(SlideError, match=r"unknown\.tif: pixel size is not recorded.* leave out --nuclei"):
         shown(unknown, "--nuclei", "--quiet")
+
+
+def test_a_damaged_slide_stops_no_other(slides: list[Path], tmp_path: Path) -> None:
+    bad, cut, file = tmp_path / "bad.tif", tmp_path / "cut.tif", tmp_path / "scores.json"
+    bad.write_text("dear diary")
+    data = bytearray(slides[0].read_bytes())
+    data[1000 : len(data) // 2] = bytes(len(data) // 2 - 1000)
+    cut.write_bytes(data)
+    words = ("--kernel", "area", "--no-as-stored", "--json", file)
+    text = shown(bad, cut, slides[0], *words, exit_code=EXIT_PARTLY_FAILED)
+    facts = json.loads(file.read_text())
+    assert [row["slide"] for row in facts["rows"]] == [slides[0].name]
+    assert [failed["slide"] for failed in facts["failed"]] == ["bad.tif", "cut.tif"]
+    assert "2 of 3 slides failed, so the scores are without: " in text
 
 
 def test_a_json_file_is_replaced_only_if_allowed(slides: list[Path], tmp_path: Path) -> None:

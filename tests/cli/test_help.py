@@ -204,6 +204,50 @@ def test_wrong_usage_is_one_line_in_the_words_of_wsisr(arguments: str, message: 
     assert result.stderr.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("upscale SLIDE --scale 2 --mpp 0", "--mpp: no slide has pixels of 0 um; give 0.01 to 20 um/px"),
+        ("upscale SLIDE --scale 2 --tile-px 100", "--tile-px: must be a multiple of 128 at scale 2, not 100"),
+        ("upscale SLIDE --scale 2 --memory 0", "--memory: 0 GB is too little for any slide"),
+        ("upscale SLIDE --scale 2 -o x.jpg", "x.jpg: JPEG, which would lose detail again, is not written"),
+        (
+            "upscale SLIDE --scale 2 --layout dicom -o x.tif",
+            "x.tif: its suffix stands for another layout",
+        ),
+        ("upscale SLIDE --scale 2 --keep-label -o x.zarr", ".ome.zarr has no place for label and macro images"),
+        ("upscale SLIDE --scale 2 -o none/x.tif", "none/x.tif: there is no folder none; create it first"),
+        ("upscale SLIDE --scale 2 --work-dir none", "none: no folder for work in progress; create it first"),
+        ("upscale SLIDE --scale 4 --model masrgan-x2", "--model: masrgan-x2 enlarges by 2, not by 4"),
+        ("upscale SLIDE --scale 2 --model bicubic --perception 1", "--perception: bicubic has no GAN variant"),
+        ("upscale SLIDE --scale 2 --model bicubic --device cuda", "--device: bicubic runs on the CPU only"),
+        ("upscale SLIDE --target-mpp nan", "--target-mpp: no slide has pixels of nan um"),
+        ("upscale SLIDE --scale 2 --source-mpp 0", "--source-mpp: no slide has pixels of 0 um"),
+        ("upscale SLIDE --scale 2 --region 0,0,-5,9", "--region: width and height must be above 0"),
+        ("upscale SLIDE --config wrong.toml", "wrong.toml: unknown key 'scal'"),
+        ("preview SLIDE --mpp 0", "--mpp: no slide has pixels of 0 um"),
+        ("preview SLIDE -o x.tif", "x.tif: its name must end in .png"),
+        ("preview SLIDE --scale 4 --model masrgan-x2", "--model: masrgan-x2 enlarges by 2, not by 4"),
+        ("evaluate SLIDE --scale 2 --json x.txt", "x.txt: its name must end in .json"),
+        ("evaluate SLIDE --scale 2 --case-pattern (", "'(' is not a regular expression"),
+        ("export masrgan-x2 -o x.txt", "x.txt: its name must end in .onnx"),
+        ("train wrong.toml -o run", "wrong.toml: unknown key 'scal'"),
+    ],
+)
+def test_what_no_slide_could_change_is_wrong_usage_for_one_slide_too(
+    arguments: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_slide(tmp_path / "slide.tif")
+    (tmp_path / "wrong.toml").write_text("scal = 2\n")
+    with pytest.raises(SystemExit) as ended, print_errors_as_lines():
+        app(arguments.replace("SLIDE", "slide.tif").split(), prog_name="wsisr")
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("wsisr: error: ")]
+    assert (ended.value.code, len(lines)) == (EXIT_USAGE, 1)
+    assert lines[0].startswith(f"wsisr: error: {message}")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["slide.tif", "wrong.toml"]
+
+
 def test_a_bench_that_does_not_exist_is_a_usage_error_too() -> None:
     command = [sys.executable, "-m", "tests.bench", "none"]
     done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)

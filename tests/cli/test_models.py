@@ -13,7 +13,7 @@ from typer.testing import CliRunner, Result
 from tests.support.networks import make_small_network, make_small_spec
 from tests.support.samples import make_noise, write_tiff
 from wsisr.cli.app import app
-from wsisr.errors import ModelError
+from wsisr.errors import ModelError, OptionError
 from wsisr.imaging.geometry import Size
 from wsisr.models.architectures.mmsrnet import MMSRNet
 from wsisr.models.loading import load_upscaler
@@ -109,7 +109,7 @@ def test_perception_without_a_model_uses_the_default(slide: Path, tmp_path: Path
 
 def test_perception_without_a_gan_variant_is_one_line(twins: Path) -> None:
     for model in ("bicubic", "model.onnx", "masrgan-x2-fast"):
-        with pytest.raises(ModelError, match="has no GAN variant"):
+        with pytest.raises(OptionError, match="has no GAN variant"):
             load_upscaler(model, scale=2, device="cpu", perception=0.5)
     with pytest.raises(ModelError, match="choose from 0 to 1"):
         load_upscaler(twins, scale=2, device="cpu", perception=2.0)

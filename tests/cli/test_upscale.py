@@ -147,8 +147,9 @@ def test_a_label_is_copied_only_if_asked_and_only_where_it_has_a_place(cmu_slide
     with openslide.OpenSlide(tmp_path / "out.svs") as slide:
         assert slide.associated_images["macro"].size == (1280, 431)
         assert slide.associated_images["label"].size == (420, 463 + 420)
-    refused(upscaled(cmu_slide, tmp_path / "out.tif", "--keep-label", *region), "cuCIM", "--accept-limited-viewers")
-    refused(upscaled(cmu_slide, tmp_path / "out.ome.zarr", "--keep-label", *region), "no place")
+    limited = upscaled(cmu_slide, tmp_path / "out.tif", "--keep-label", *region)
+    refused(limited, "cuCIM", "--accept-limited-viewers", code=EXIT_USAGE)
+    refused(upscaled(cmu_slide, tmp_path / "out.ome.zarr", "--keep-label", *region), "no place", code=EXIT_USAGE)
     assert upscaled(cmu_slide, tmp_path / "a.svs", "--keep-label", "--deidentify", *region).returncode == 2
 
 
@@ -250,7 +251,7 @@ def test_a_folder_that_refuses_even_root_is_named(slide: Path) -> None:
 
 
 def test_a_missing_folder_is_named(slide: Path, tmp_path: Path) -> None:
-    refused(upscaled(slide, tmp_path / "nowhere" / "out.tif"), "nowhere", "create it")
+    refused(upscaled(slide, tmp_path / "nowhere" / "out.tif"), "nowhere", "create it", code=EXIT_USAGE)
 
 
 def test_a_disk_that_takes_no_more_leaves_no_output(slide: Path, tmp_path: Path) -> None:
@@ -283,9 +284,6 @@ def test_a_model_that_does_not_exist_is_wrong_usage(slide: Path, model: str, wor
         (("--model", "bicubic", "--level", 7), ("level 7", "choose level 0")),
         (("--model", "bicubic", "--source-mpp", 0.1), ("0.1", "choose 0.5 or more", "--target-mpp")),
         (("--model", "bicubic", "--region-mm", "1,1,1,1"), ("300 x 200 px (0.15 x 0.1 mm)",)),
-        (("--model", "bicubic", "--tile-px", 100), ("multiple of 128",)),
-        (("--model", "bicubic", "-o", "result.png"), ("result.png", ".tif")),
-        (("--model", "bicubic", "--device", "cuda:7"), ("cuda:7", "CPU")),
     ],
 )
 def test_what_cannot_be_done_is_one_line(slide: Path, options: tuple[object, ...], words: tuple[str, ...]) -> None:
@@ -332,11 +330,12 @@ def test_a_gpu_that_is_not_there_is_refused(slide: Path, tmp_path: Path) -> None
     torch = pytest.importorskip("torch")
     if torch.cuda.is_available():
         pytest.skip("there is a GPU")
-    refused(wsisr("upscale", slide, "--scale", 2, "-o", tmp_path / "o.tif", "--device", "cuda"), "cuda", "--device cpu")
+    done = wsisr("upscale", slide, "--scale", 2, "-o", tmp_path / "o.tif", "--device", "cuda")
+    refused(done, "cuda", "--device cpu", code=EXIT_USAGE)
 
 
 def test_a_model_of_another_scale_is_refused(slide: Path) -> None:
-    refused(wsisr("upscale", slide, "--scale", 4, "--model", "masrgan-x2"), "by 2, not by 4")
+    refused(wsisr("upscale", slide, "--scale", 4, "--model", "masrgan-x2"), "by 2, not by 4", code=EXIT_USAGE)
 
 
 def test_an_untrained_pitch_is_warned_about_in_terminal_and_file(slide: Path, tmp_path: Path) -> None:
@@ -359,7 +358,7 @@ def test_a_preview_shows_three_views_and_an_overview(slide: Path, tmp_path: Path
     refused(wsisr("preview", slide, *options), "exists")
 
 
-@pytest.mark.parametrize("region", ["290,190,60,50", "-1,0,10,10", "0,0,0,5"])
+@pytest.mark.parametrize("region", ["290,190,60,50", "-1,0,10,10"])
 def test_a_preview_of_nothing_is_refused(slide: Path, tmp_path: Path, region: str) -> None:
     done = wsisr("preview", slide, "--model", "bicubic", f"--region={region}", "-o", tmp_path / "p.png")
     refused(done, "region", "300 x 200")

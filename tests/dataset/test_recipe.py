@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wsisr.dataset.recipe import Recipe
-from wsisr.errors import DatasetError
+from wsisr.errors import ConfigError
 
 
 @given(case=st.text(min_size=1), share=st.floats(0, 0.99), more=st.floats(0, 0.99))
@@ -56,6 +56,6 @@ def test_a_case_is_what_the_pattern_finds_in_the_name(name: str, pattern: str, c
     ],
 )
 def test_what_cannot_be_meant_is_refused_in_one_line(wrong: dict[str, Any]) -> None:
-    with pytest.raises(DatasetError) as error:
+    with pytest.raises(ConfigError) as error:
         Recipe(**wrong)
     assert "\n" not in str(error.value)

@@ -15,7 +15,7 @@ import pytest
 from tests.support.dicom import write_dicom_level
 from tests.support.samples import make_noise, write_generic_pyramid, write_ome_zarr, write_tiff
 from wsisr.dataset.captures import open_capture
-from wsisr.errors import ConfigError, ShortageError, SlideError
+from wsisr.errors import AnnotationError, ShortageError, SlideError
 from wsisr.imaging.geometry import Box, Size
 from wsisr.parallel.pipeline import parallel_map, prefetch
 from wsisr.slides import open_slide
@@ -103,7 +103,7 @@ def test_a_pipe_is_no_slide(tmp_path: Path, suffix: str) -> None:
 
 def test_a_pipe_is_no_picture(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.png")
-    with pytest.raises(ConfigError, match="is a pipe"):
+    with pytest.raises(AnnotationError, match="is a pipe"):
         read_mask_picture(tmp_path / "pipe.png", Canvas(Size(10, 10)))
     with pytest.raises(SlideError, match="is a pipe"):
         open_capture(tmp_path / "pipe.png")

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from tests.support.samples import InMemorySlide, make_noise
-from wsisr.errors import ConfigError
+from wsisr.errors import AnnotationError, AnnotationNotFoundError
 from wsisr.imaging.geometry import Box, Size
 from wsisr.slides import SlideInfo
 from wsisr.tissue import TissueMap, annotation, find_tissue
@@ -72,7 +72,7 @@ def test_annotations_lie_on_the_scan_whatever_their_program_counts_from(tmp_path
 def test_where_both_origins_hit_the_scan_the_user_is_asked_and_obeyed(tmp_path: Path) -> None:
     slide = BoundedSlide(Box(40, 80, 1800, 1400))
     file = write_geojson(tmp_path / "a.geojson", [polygon(Box(400, 400, 600, 600))])
-    with pytest.raises(ConfigError, match=r"canvas or, as QuPath does, .* at 40, 80 px; say which with --tissue-orig"):
+    with pytest.raises(AnnotationError, match=r"canvas or, as QuPath does, .* at 40, 80 px; say which with"):
         find_tissue(slide, file)
     assert find_marked_box(find_tissue(slide, file, "canvas")).top == 400
     assert find_marked_box(find_tissue(slide, file, "bounds")).top == 480
@@ -80,7 +80,7 @@ def test_where_both_origins_hit_the_scan_the_user_is_asked_and_obeyed(tmp_path: 
 
 def test_marks_beside_the_scan_are_an_error_and_no_white_result(tmp_path: Path) -> None:
     file = write_geojson(tmp_path / "a.geojson", [polygon(Box(700, 10, 900, 50))])
-    with pytest.raises(ConfigError, match="marks nothing that was scanned"):
+    with pytest.raises(AnnotationError, match="marks nothing that was scanned"):
         find_tissue(BoundedSlide(), file)
 
 
@@ -93,19 +93,27 @@ def test_a_mask_covers_the_canvas_or_the_bounds_as_its_sides_tell(tmp_path: Path
         assert find_marked_box(find_tissue(slide, tmp_path / "mask.png")) == Box(1200, 800, 1500, 1400)
 
 
+def test_a_mask_of_a_pixel_is_refused(tmp_path: Path) -> None:
+    Image.new("L", (1, 1), 255).save(tmp_path / "mask.png")
+    with pytest.raises(AnnotationError, match=r"a mask of 1 x 1 px is too coarse .* give one of at least 8 px"):
+        find_tissue(BoundedSlide(), tmp_path / "mask.png")
+
+
 def test_a_mask_that_does_not_exist_is_no_wrong_picture(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"none\.png: cannot be opened \(No such file or directory\); give a picture"):
+    with pytest.raises(
+        AnnotationNotFoundError, match=r"none\.png: cannot be opened \(No such file or directory\); give a picture"
+    ):
         find_tissue(BoundedSlide(), tmp_path / "none.png")
 
 
 def test_a_mask_that_may_cover_either_is_asked_about(tmp_path: Path) -> None:
     slide = BoundedSlide(Box(200, 160, 1200, 960))
     Image.fromarray(make_noise(Size(100, 80))).save(tmp_path / "mask.png")
-    with pytest.raises(ConfigError, match="--tissue-origin"):
+    with pytest.raises(AnnotationError, match="--tissue-origin"):
         find_tissue(slide, tmp_path / "mask.png")
     assert find_tissue(slide, tmp_path / "mask.png", "canvas").area_fraction == 1
     assert find_marked_box(find_tissue(slide, tmp_path / "mask.png", "bounds")) == Box(200, 160, 1200, 960)
-    with pytest.raises(ConfigError, match="does not cover 600 x 600 px"):
+    with pytest.raises(AnnotationError, match="does not cover 600 x 600 px"):
         find_tissue(BoundedSlide(), tmp_path / "mask.png", "bounds")
 
 
@@ -128,7 +136,7 @@ def test_what_qupath_ignores_is_cut_out_of_tissue(tmp_path: Path, classification
 @pytest.mark.parametrize("kind", ["EPS", "BMP", "GIF", "PPM", "TGA", "WEBP"])
 def test_a_mask_in_a_format_that_may_start_a_program_or_is_rare_is_refused(tmp_path: Path, kind: str) -> None:
     Image.new("RGB", (40, 30), (255, 255, 255)).save(tmp_path / "mask.png", kind)
-    with pytest.raises(ConfigError, match="is not a mask picture"):
+    with pytest.raises(AnnotationError, match="is not a mask picture"):
         find_tissue(InMemorySlide(make_noise(Size(400, 300))), tmp_path / "mask.png")
 
 
@@ -139,9 +147,9 @@ def test_compressed_annotations_are_bounded_and_damage_is_one_line(
     whole, slide = file.read_bytes(), InMemorySlide(make_noise(Size(400, 200)))
     for damaged in (whole[:-9], whole[:40] + b"x" * 40):
         file.write_bytes(damaged)
-        with pytest.raises(ConfigError, match="damaged gzip"):
+        with pytest.raises(AnnotationError, match="damaged gzip"):
             find_tissue(slide, file)
     file.write_bytes(whole)
     monkeypatch.setattr(annotation, "MAX_GEOJSON_BYTES", 5000)
-    with pytest.raises(ConfigError, match="leave out what is not tissue"):
+    with pytest.raises(AnnotationError, match="leave out what is not tissue"):
         find_tissue(slide, file)

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from tests.support.samples import InMemorySlide, make_noise
-from wsisr.errors import ConfigError
+from wsisr.errors import AnnotationError
 from wsisr.imaging.geometry import Box, Size
 from wsisr.imaging.pixels import Rgb
 from wsisr.slides import open_slide
@@ -143,7 +143,7 @@ def test_a_mask_of_more_pixels_than_pillow_likes_is_one_line(tmp_path: Path) -> 
         (tmp_path / "large.png").write_bytes(b"\x89PNG\r\n\x1a\n" + chunks)
         with (
             warnings.catch_warnings(action="error"),
-            pytest.raises(ConfigError, match=r"large\.png: .*(large|exceeds)"),
+            pytest.raises(AnnotationError, match=r"large\.png: .*(large|exceeds)"),
         ):
             find_tissue(InMemorySlide(make_noise(Size(400, 200))), tmp_path / "large.png")
 
@@ -194,7 +194,7 @@ def test_annotations_have_holes(tmp_path: Path, content: Any) -> None:
 def test_annotations_without_a_polygon_are_one_line(tmp_path: Path, content: str) -> None:
     file = tmp_path / "a.geojson"
     file.write_text(content)
-    with pytest.raises(ConfigError, match=r"a\.geojson") as refused:
+    with pytest.raises(AnnotationError, match=r"a\.geojson") as refused:
         find_tissue(InMemorySlide(make_noise(Size(400, 200))), file)
     assert len(str(refused.value).splitlines()) == 1
 
@@ -210,7 +210,7 @@ def test_masks_that_cannot_be_meant_are_refused(tmp_path: Path) -> None:
         "text": "not a mask picture",
         "gone": "gone",
     }.items():
-        with pytest.raises(ConfigError, match=words):
+        with pytest.raises(AnnotationError, match=words):
             find_tissue(slide, tmp_path / f"{name}.png")
 
 

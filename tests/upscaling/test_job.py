@@ -24,7 +24,7 @@ from tests.support.formats import write_leica
 from tests.support.samples import make_noise, write_tiff
 from wsisr.cli.app import app
 from wsisr.cli.upscale import upscale_command
-from wsisr.errors import ConfigError, OptionError, OutputError, SlideError, WsisrError
+from wsisr.errors import AnnotationError, OptionError, OutputError, SlideError, WsisrError
 from wsisr.imaging.geometry import Size
 from wsisr.upscaling.job import JobEvent
 from wsisr.upscaling.report import UpscaleReport
@@ -118,6 +118,19 @@ def test_a_dry_run_plans_the_same_and_writes_nothing(slide: Path, tmp_path: Path
     assert report.estimate is not None
     assert "dry run: nothing was written" in done.stdout
     assert f"{report.size}" in done.stdout
+
+
+def test_a_dry_run_foresees_the_work_that_a_stopped_run_left(slide: Path, tmp_path: Path) -> None:
+    output = tmp_path / "out.tif"
+    with closing(wsisr.iterate_upscale(slide, output=output, **BASE)) as events:
+        next(event for event in events if isinstance(event, wsisr.Advanced) and event.progress.done)
+    left = read_files(tmp_path)
+    planned = list(wsisr.iterate_upscale(slide, output=output, dry_run=True, **BASE))
+    assert any("a stopped run left finished tiles" in event.text for event in planned if isinstance(event, wsisr.Noted))
+    with pytest.raises(WsisrError, match="holds the work of a stopped run with model bicubic, now lanczos"):
+        wsisr.upscale_slide(slide, output=output, dry_run=True, **BASE | {"model": "lanczos"})
+    assert wsisr.upscale_slide(slide, output=output, dry_run=True, overwrite=True, **BASE).state == "planned"
+    assert read_files(tmp_path) == left
 
 
 def test_a_slide_that_wsisr_wrote_is_refused_by_both_alike(slide: Path, tmp_path: Path) -> None:
@@ -331,7 +344,7 @@ def test_marks_count_from_where_the_request_says(tmp_path: Path, origin: str, co
     marks = {"type": "Polygon", "coordinates": [[[40, 40], [80, 40], [80, 80], [40, 80]]]}
     (tmp_path / "a.geojson").write_text(json.dumps(marks))
     options = BASE | {"tissue": tmp_path / "a.geojson", "output": tmp_path / "a.ome.tif"}
-    with pytest.raises(ConfigError, match="say which with --tissue-origin"):
+    with pytest.raises(AnnotationError, match="say which with --tissue-origin"):
         wsisr.upscale_slide(slide, **options)
     wsisr.upscale_slide(slide, tissue_origin=origin, save_mask=tmp_path / "mask.png", **options)
     rows, columns = np.nonzero(np.asarray(Image.open(tmp_path / "mask.png")))

@@ -126,14 +126,14 @@ def select_shard(slides: Sequence[T], shard: str | None) -> Sequence[T]:
     return slides[number - 1 :: count]
 
 
-def check_each_file(files: Sequence[Path], check: Callable[[Path], bool]) -> None:
-    """Check all files, and exit as failed if a check is False or a file cannot be read, which is printed.
+def check_each_file(files: Sequence[Path], check: Callable[[Path], bool], exit_code: int = EXIT_FAILED) -> None:
+    """Check all files, and exit with a code if a check is False or a file cannot be read, which is printed.
 
     The error of a single file is raised, for it may have an exit code of its own.
     """
     check_one = check if len(files) == 1 else partial(_check_file, check=check)
     if [file for file in files if not check_one(file)]:
-        raise typer.Exit(EXIT_FAILED)
+        raise typer.Exit(exit_code)
 
 
 def _check_file(file: Path, check: Callable[[Path], bool]) -> bool:

@@ -105,6 +105,7 @@ def _run_single(entry: SlideEntry, request: UpscaleRequest, options: RunOptions)
         enlarge = partial(enlargement, frontend=TerminalFrontend())
 
         def enlarge_staged(item: BatchItem) -> ReportRow:
+            check_batch_request(request)
             with open_stage(options, [] if request.dry_run else [item.slide]) as stage:
                 return enlarge_from_stage(item, enlarge, stage)
 
@@ -203,6 +204,8 @@ def _plan_batch(run: BatchRun, request: UpscaleRequest, options: RunOptions) -> 
 def _announce_dry_run(options: RunOptions) -> None:
     if options.report:
         print_message(f"{options.report}: a dry run writes nothing, no report either")
+    if options.log:
+        print_message(f"{options.log}: a dry run writes nothing, no log either")
 
 
 def _exit_with(code: int) -> None:
@@ -252,7 +255,7 @@ def plan_items(entries: Sequence[SlideEntry], request: UpscaleRequest, folder: P
             try:
                 specify_request(request, item)
             except OutputError as error:
-                raise OutputError(f"{entry.origin}: {error}" if entry.origin else str(error)) from error
+                raise type(error)(f"{entry.origin}: {error}" if entry.origin else str(error)) from error
     return items
 
 

@@ -30,9 +30,16 @@ def doctor_command(
     as_json: Annotated[bool, flag("--json", "Print JSON instead of a table.")] = False,
 ) -> None:
     """Look at this machine: torch and GPU, CPU, memory, readers, disk, speed."""
-    from wsisr.cli.console import print_json, stdout_console
+    from wsisr.cli.console import print_json, print_message, stdout_console
+    from wsisr.cli.progress import show_preparation
+    from wsisr.errors import OptionError
 
-    facts = collect_facts(folder, with_speed=not no_speed)
+    if not folder.is_dir():
+        raise OptionError(f"{folder}: there is no such folder", option="--folder")
+    tests = "" if no_speed else f", measures the disk of {folder.absolute()} and for ten seconds the default network"
+    print_message(f"looks at this machine{tests}")
+    with show_preparation("looks at this machine"):
+        facts = collect_facts(folder, with_speed=not no_speed)
     if as_json:
         print_json(facts, indent=2)
     else:

@@ -25,6 +25,7 @@ from wsisr.cli.options import (
     slide_argument,
 )
 from wsisr.cli.score_tables import build_probe_table, build_score_table, build_summary_table
+from wsisr.cli.slide_failures import SlideFailures
 from wsisr.cli.slide_words import SLIDES_HELP
 
 if TYPE_CHECKING:
@@ -139,7 +140,6 @@ def evaluate_command(
     from wsisr.cli.console import relay_warnings, stdout_console
     from wsisr.cli.progress import print_first_line, show_preparation, show_progress
     from wsisr.cli.resources import warn_of_unused_gpu
-    from wsisr.cli.selection import check_device_option, check_scale_option
     from wsisr.cli.slide_words import list_given_slides
 
     name = model or "the shipped model"
@@ -151,28 +151,27 @@ def evaluate_command(
     from wsisr.models.loading import load_upscaler
     from wsisr.upscaling.provenance import refuse_derived
 
-    check_scale_option(scale)
-    check_device_option(device)
+    _check_choices(scale, device, level if all_levels else None)
     warn_of_unused_gpu(device, model)
-    if level and all_levels:
-        raise typer.BadParameter("--level and --all-levels exclude each other")
     if json_file:
         check_suffix(json_file, (".json",))
     files = EvaluationFiles([*filter(None, (report, json_file))], overwrite)
     files.check()
     listed = list_given_slides(slides, results=allow_derived)
-    for slide in () if allow_derived else listed.paths:
-        refuse_derived(slide)
+    failures = SlideFailures(len(listed.entries))
+    failures.check_each(() if allow_derived else listed.paths, refuse_derived)
     derive_case = Recipe(case_pattern=case_pattern).derive_case
     kernels = choose_filters(kernel)
-    images = list(_list_levels(listed.entries, series, level or [0], all_levels))
+    images = list(_list_levels(listed.entries, series, level or [0], all_levels, failures))
+    usable = [entry for entry in listed.entries if entry.path not in failures.errors]
     if nuclei:
-        _check_nuclei(listed.entries, series)
+        _check_nuclei(usable, series)
     inputs = list_inputs(kernels, quality, as_stored=as_stored, densities=densities, pixel_sizes=pixel_sizes)
     cases = [EvaluationCase(*image, source) for image in images for source in inputs]
-    if real_levels:
-        cases += _list_real_levels(listed.entries, series, scale)
-        cases.sort(key=lambda case: listed.entries.index(case.slide))
+    cases += _list_real_levels(usable, series, scale) if real_levels else ()
+    cases.sort(key=lambda case: listed.entries.index(case.slide))
+    if not cases:
+        failures.exit_if_any()
     with show_preparation("loads the model", quiet=quiet):
         upscaler = load_upscaler(model, scale=scale, device=device)
         upscaler = add_corrections(upscaler, guard=not no_guard, consistency=consistency)
@@ -180,14 +179,26 @@ def evaluate_command(
     rows: list[ScoreRow] = []
     sampling = Sampling(limit_px=limit_px)
     settings = EvaluationSettings(upscaler, sampling, NucleiOptions() if nuclei else None)
-    steps = _evaluate_cases(cases, settings, rows, files)
+    steps = _evaluate_cases(cases, settings, rows, files, failures)
     for _ in show_progress(relay_warnings(steps, upscaler.warnings), _format_pace, quiet=quiet):
         pass
+    files.failed = failures.to_json()
     files.write(upscaler, rows, probes, derive_case)  # first: nobody may read the tables, or there may be no room
     tables = [build_score_table(rows, upscaler), build_summary_table(rows, derive_case), build_probe_table(probes)]
     nuclei_tables = [build_nuclei_table(rows), build_nuclei_summary(rows, derive_case)] if nuclei else []
     stdout_console.print(*tables, *nuclei_tables)
     _print_sampling(rows, sampling.block_px * scale)
+    failures.exit_if_any()
+
+
+def _check_choices(scale: int, device: str, excluded_levels: Sequence[int] | None) -> None:
+    """Raise `typer.BadParameter` for an unknown scale or device, and for levels beside --all-levels."""
+    from wsisr.cli.selection import check_device_option, check_scale_option
+
+    check_scale_option(scale)
+    check_device_option(device)
+    if excluded_levels:
+        raise typer.BadParameter("--level and --all-levels exclude each other")
 
 
 def choose_filters(names: Sequence[KernelName] | None) -> list[FilterName]:
@@ -196,19 +207,28 @@ def choose_filters(names: Sequence[KernelName] | None) -> list[FilterName]:
 
 
 def _list_levels(
-    slides: Sequence[SlideEntry], series: int | None, levels: Sequence[int], all_levels: bool
+    slides: Sequence[SlideEntry],
+    series: int | None,
+    levels: Sequence[int],
+    all_levels: bool,
+    failures: SlideFailures,
 ) -> Iterator[tuple[SlideEntry, int | None, int]]:
-    """Yield slide, series and level of each image. Opens all, so that unreadable slides stop the command early."""
+    """Yield slide, series and level of each image. Opens all, so that unreadable slides are known before any work."""
     from wsisr.cli.console import print_warnings
     from wsisr.evaluation import list_levels_to_evaluate
     from wsisr.slides import open_slide
 
     for entry in slides:
-        with open_slide(entry.path, entry.mpp, series=series) as slide:
+        if entry.path in failures.errors:
+            continue
+        chosen = list(dict.fromkeys(levels))
+        with failures.catch(entry.path), open_slide(entry.path, entry.mpp, series=series) as slide:
             print_warnings(slide.info.warnings)
-            for level in list_levels_to_evaluate(slide.info) if all_levels else dict.fromkeys(levels):
+            chosen = list_levels_to_evaluate(slide.info) if all_levels else chosen
+            for level in chosen:
                 slide.info.get_level(level)
-                yield entry, series, level
+        if entry.path not in failures.errors:
+            yield from ((entry, series, level) for level in chosen)
 
 
 def _check_nuclei(slides: Sequence[SlideEntry], series: int | None) -> None:
@@ -244,9 +264,16 @@ def _list_real_levels(slides: Sequence[SlideEntry], series: int | None, scale: i
 
 
 def _evaluate_cases(
-    jobs: Sequence[EvaluationCase], settings: EvaluationSettings, rows: list[ScoreRow], files: EvaluationFiles
+    jobs: Sequence[EvaluationCase],
+    settings: EvaluationSettings,
+    rows: list[ScoreRow],
+    files: EvaluationFiles,
+    failures: SlideFailures,
 ) -> Iterator[Progress]:
-    """Evaluate the cases one by one, append a row for each, keep example patches, and yield progress."""
+    """Evaluate the cases one by one, append a row for each, keep example patches, and yield progress.
+
+    A slide that fails gets no rows.
+    """
     from wsisr.evaluation import ExamplePatch, ScoreRow
     from wsisr.evaluation import evaluate_level as evaluated
     from wsisr.progress import Progress
@@ -255,7 +282,10 @@ def _evaluate_cases(
     total = STEPS_PER_ROW * len(jobs)
     yield Progress("evaluate", 0, total)
     for number, job in enumerate(jobs):
-        with open_slide(job.slide.path, job.slide.mpp, series=job.series) as slide:
+        path = job.slide.path
+        if path in failures.errors:
+            continue
+        with failures.catch(path), open_slide(path, job.slide.mpp, series=job.series) as slide:
             for step in evaluated(slide, settings.upscaler, job.level, job.source, settings.sampling, settings.nuclei):
                 if isinstance(step, ScoreRow):
                     rows.append(step)
@@ -263,6 +293,8 @@ def _evaluate_cases(
                     files.add_example(step, job.slide.path, job.source.label)
                 else:
                     yield Progress("evaluate", STEPS_PER_ROW * number + STEPS_PER_ROW * step.done // step.total, total)
+        if path in failures.errors:
+            rows[:] = [row for row in rows if row.slide != path]
 
 
 def _format_pace(progress: Progress, seconds: float) -> str:

@@ -24,6 +24,8 @@ class EvaluationFiles:
 
     paths: Sequence[Path]
     overwrite: bool
+    failed: list[dict[str, str]] = field(default_factory=list)
+    """Name and error of each slide that could not be evaluated."""
     _examples: dict[str, ExampleSet] = field(default_factory=dict)
     """Best and worst patch by the label of their input."""
 
@@ -74,6 +76,7 @@ class EvaluationFiles:
                 text = render_evaluation(result)
             else:
                 report = {"model": info.name, "scale": info.scale} | build_json_report(rows, probes, derive_case)
+                report["failed"] = self.failed
                 text = json.dumps(report, indent=2, allow_nan=False) + "\n"
             write_atomically(path, [text.encode("utf-8", "replace")], overwrite=self.overwrite)
 

@@ -34,6 +34,8 @@ def show_job(request: UpscaleRequest, frontend: Frontend, *, quiet: bool, brief:
     display = JobDisplay(request, frontend, quiet=quiet, brief=brief)
     with closing(run_job(request, loading)) as events, ExitStack() as preparation:
         if not quiet:
+            if request.dry_run and not brief:
+                print_message("loads the model, and measures it on a few samples of the slide")
             preparation.enter_context(frontend.show_preparation("loads the model, looks at the slide"))
         for event in events:
             display.show(event)

@@ -32,11 +32,17 @@ def open_log(path: Path | None) -> Iterator[None]:
                     raise OutputError(f"{path}: exists and is no log of wsisr; choose another name")
         file = path.open("a", encoding="utf-8", errors="backslashreplace")
 
+    lost: list[str] = []
+
     def write_lines(text: str) -> None:
         now = datetime.now(UTC).isoformat(timespec="seconds")
-        with suppress(OSError):  # a full disk costs lines of the log, but no slide
+        try:
             file.writelines(f"{now} {line}\n" for line in text.splitlines())
             file.flush()
+        except OSError as error:  # a full disk costs lines of the log, but no slide
+            if not lost:
+                lost.append(text)
+                console.print_message(f"warning: {path}: cannot be written ({error.strerror}); the log lacks lines")
 
     console.log_writers.append(write_lines)
     try:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from wsisr.errors import ConfigError, OutputError
+from wsisr.errors import ConfigError, OutputError, OutputNameError
 from wsisr.files import is_zarr, translate_disk_errors
 
 if TYPE_CHECKING:
@@ -85,6 +85,6 @@ def check_output_folder(folder: Path) -> None:
     if result:
         raise OutputError(f"{folder}: is {result}, not a folder for several results; choose another name")
     if not folder.is_dir() and any(folder.suffix.lower() in layout.suffixes for layout in LAYOUTS.values()):
-        raise OutputError(f"{folder}: is a name for one result, not for several slides; give a folder")
+        raise OutputNameError(f"{folder}: is a name for one result, not for several slides; give a folder")
     if not folder.parent.is_dir():
-        raise OutputError(f"{folder}: there is no folder {folder.parent}; create it first")
+        raise OutputNameError(f"{folder}: there is no folder {folder.parent}; create it first")

@@ -83,6 +83,7 @@ def preview_command(
     items = plan_pictures(listed, output)
     for item in items.values():
         print_first_line(f"{item.slide}: the picture is to be {item.output}", item.slide)
+    from wsisr.cli.exit_codes import EXIT_PARTLY_FAILED
     from wsisr.files import check_output, check_suffix, refuse_source
     from wsisr.models import loading
     from wsisr.slides import open_slide
@@ -140,7 +141,7 @@ def preview_command(
                 )
         return True
 
-    check_each_file(list(items), draw)
+    check_each_file(list(items), draw, EXIT_PARTLY_FAILED)
 
 
 def describe_place(region: SlideRegion) -> str:

@@ -1,49 +1,28 @@
-"""Request check: what no slide of a batch could change is found before the first of them."""
+"""Request check: what no slide could change is found before the first of them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from wsisr.errors import DeviceError, ModelError, ModelNotFoundError, NotFoundError, OptionError
+from wsisr.errors import DeviceError, ModelError, ModelNotFoundError, OptionError
 
 if TYPE_CHECKING:
     from wsisr.upscaling.request import UpscaleRequest
 
 
 def check_batch_request(request: UpscaleRequest, slides_per_device: int = 1) -> None:
-    """Raise `OptionError` or `ModelNotFoundError` for what would be the same error of every slide.
+    """Raise `OptionError` or `ModelError` for what would be the same error of every slide.
 
     Some depends on the scale, and with `--target-mpp` that depends on the slide. No network is loaded.
     """
-    _check_mpp(request.mpp)
     _check_memory(request.memory, slides_per_device)
     _check_tiles(request)
-    with _name_option("--model"):
-        _check_model(request)
-    with _name_option("--device"):
-        _check_device(request)
-
-
-@contextmanager
-def _name_option(option: str) -> Iterator[None]:
-    """Context: what is wrong with a model or device is wrong with an option; a name that does not exist stays one."""
+    _check_model(request)
     try:
-        yield
-    except NotFoundError:
-        raise
-    except (ModelError, DeviceError) as error:
-        raise OptionError(str(error), option=option) from error
-
-
-def _check_mpp(mpp: float | None) -> None:
-    from wsisr.slides.pixel_size import COARSEST_MPP, FINEST_MPP, is_plausible_mpp
-
-    if mpp is not None and not is_plausible_mpp(mpp):
-        limits = f"{FINEST_MPP:g} to {COARSEST_MPP:g} um/px"
-        raise OptionError(f"no slide has pixels of {mpp:g} um; give {limits}", option="--mpp")
+        _check_device(request)
+    except DeviceError as error:
+        raise OptionError(str(error), option="--device") from error
 
 
 def _check_memory(memory_gb: float, slides_per_device: int) -> None:
@@ -67,7 +46,7 @@ def _check_tiles(request: UpscaleRequest) -> None:
 
 
 def _check_model(request: UpscaleRequest) -> None:
-    """Raise `ModelError` if there is no such model, or it has another scale or no GAN variant that is wanted."""
+    """Raise `ModelError` if there is no such model, `OptionError` if it has another scale or no GAN variant."""
     from wsisr.models.catalog import FILTER_MODELS, check_model_scale, find_model, read_gan_variant
     from wsisr.models.loading import is_third_party_file
 

@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from wsisr.errors import OptionError, OutputError
+from wsisr.errors import OptionError, OutputNameError
 from wsisr.files import find_outermost_zarr, translate_disk_errors
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ def check_run_folders(folders: Mapping[str, Path | None]) -> None:
             continue
         with translate_disk_errors(folder):
             if not folder.is_dir():
-                raise OutputError(f"{folder}: no folder for {words}; create it first")
+                raise OutputNameError(f"{folder}: no folder for {words}; create it first")
 
 
 def _check_file_of_run(option: str, file: Path, inputs: InputPaths, written: dict[Path, str]) -> None:

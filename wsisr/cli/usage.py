@@ -14,7 +14,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from wsisr.cli.console import print_message, stderr_console
 from wsisr.cli.exit_codes import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE
-from wsisr.errors import NotFoundError, OptionError
+from wsisr.errors import ConfigError, NotFoundError, OptionError
 
 UsageError: Any = typer.BadParameter.__mro__[1]
 """Root of what Typer raises for wrong usage. Typer gives it no public name."""
@@ -92,7 +92,7 @@ def find_error_code(error: BaseException) -> int:
         return error.exit_code
     if isinstance(error, KeyboardInterrupt):
         return EXIT_INTERRUPTED
-    return EXIT_USAGE if isinstance(error, UsageError | NotFoundError | OptionError) else EXIT_FAILED
+    return EXIT_USAGE if isinstance(error, UsageError | NotFoundError | OptionError | ConfigError) else EXIT_FAILED
 
 
 def hide_types(params: Sequence[Any]) -> Sequence[Any]:

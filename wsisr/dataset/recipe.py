@@ -10,7 +10,7 @@ from pathlib import Path
 
 from wsisr.bounds import MAX_PATCH_PX
 from wsisr.dataset.records import SCALES
-from wsisr.errors import DatasetError
+from wsisr.errors import ConfigError
 
 MIN_PATCH_PX = 64
 
@@ -36,20 +36,20 @@ class Recipe:
 
     def __post_init__(self) -> None:
         if self.patch_px % max(SCALES) or not MIN_PATCH_PX <= self.patch_px <= MAX_PATCH_PX:
-            raise DatasetError(
+            raise ConfigError(
                 f"patches of {self.patch_px} px are not possible; "
                 f"choose a multiple of {max(SCALES)} from {MIN_PATCH_PX} to {MAX_PATCH_PX}"
             )
         if not (math.isfinite(self.coarsest_mpp) and self.coarsest_mpp > 0 and self.most_patches > 0):
-            raise DatasetError("the coarsest pixel size and the number of patches must be above 0")
+            raise ConfigError("the coarsest pixel size and the number of patches must be above 0")
         if not 0 <= self.overlap <= MAX_OVERLAP:
-            raise DatasetError(f"an overlap of {self.overlap:g} is not possible; choose 0 to {MAX_OVERLAP:g}")
+            raise ConfigError(f"an overlap of {self.overlap:g} is not possible; choose 0 to {MAX_OVERLAP:g}")
         if not 0 <= self.val_share < 1:
-            raise DatasetError(f"a validation share of {self.val_share:g} is not possible; choose 0 or more, below 1")
+            raise ConfigError(f"a validation share of {self.val_share:g} is not possible; choose 0 or more, below 1")
         try:
             re.compile(self.case_pattern)
         except re.error as error:
-            raise DatasetError(f"{self.case_pattern!r} is not a regular expression: {error}") from error
+            raise ConfigError(f"{self.case_pattern!r} is not a regular expression: {error}") from error
 
     @property
     def step_px(self) -> int:

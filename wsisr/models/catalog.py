@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 
-from wsisr.errors import ModelError, ModelNotFoundError
+from wsisr.errors import ModelError, ModelNotFoundError, OptionError
 from wsisr.models.spec import CLASSIFYING_FAMILY, SCALES, ModelSpec
 from wsisr.models.weights_header import read_model_spec
 
@@ -184,13 +184,11 @@ def describe_purpose(model: Model, models: Sequence[Model]) -> str:
 
 
 def read_gan_variant(model: Model) -> Model:
-    """Read the GAN variant that lies beside a weights file. Raises `ModelError` if there is none."""
+    """Read the GAN variant that lies beside a weights file. Raises `OptionError` if there is none."""
     path = model.gan_variant_path
     if not path.is_file():
-        raise ModelError(
-            f"{model.name} has no GAN variant, {path} is missing; train one from it with the adversarial loss, or "
-            "leave --perception out"
-        )
+        advice = "train one from it with the adversarial loss, or leave --perception out"
+        raise OptionError(f"{model.name} has no GAN variant, {path} is missing; {advice}", option="--perception")
     return read_model(path)
 
 
@@ -211,4 +209,5 @@ def resolve_model(model: str | Path | None, scale: int, mpp: float | None) -> Mo
 def check_model_scale(name: str, model_scale: int, wanted_scale: int) -> None:
     """Raise `ModelError` if a model has another scale than the wanted one."""
     if model_scale != wanted_scale:
-        raise ModelError(f"{name} enlarges by {model_scale}, not by {wanted_scale}; choose another model or scale")
+        reason = f"{name} enlarges by {model_scale}, not by {wanted_scale}; choose another model or scale"
+        raise OptionError(reason, option="--model")

@@ -11,7 +11,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from wsisr.errors import DeviceError, ModelError
+from wsisr.errors import DeviceNotFoundError, ModelError, OptionError
 from wsisr.models.backends.malloc import keep_freed_memory
 from wsisr.models.backends.quick_import import pause_garbage_collection
 from wsisr.models.catalog import Model, check_model_scale, read_gan_variant, resolve_model
@@ -65,7 +65,7 @@ def load_upscaler(
     if chosen is None:
         _refuse_perception(str(model), perception)
         if device not in ("auto", "cpu"):
-            raise DeviceError(f"{model} runs on the CPU only, not on {device}; leave --device out")
+            raise DeviceNotFoundError(f"{model} runs on the CPU only, not on {device}; leave --device out")
         return Resampling("bicubic" if model == "bicubic" else "lanczos", scale)
     variant = read_gan_variant(chosen) if perception else None
     blend = Blend(variant.name, perception, hash_file(variant.path)) if variant else None
@@ -143,7 +143,7 @@ def load_magnification_classifier(
 
 def _refuse_perception(model: str, perception: float) -> None:
     if perception:
-        raise ModelError(f"{model} has no GAN variant; leave --perception out")
+        raise OptionError(f"{model} has no GAN variant; leave it out", option="--perception")
 
 
 def _load_onnx_file(path: Path, scale: int, device: str, precision: str) -> Upscaler:
@@ -153,7 +153,7 @@ def _load_onnx_file(path: Path, scale: int, device: str, precision: str) -> Upsc
 
         file = read_onnx(path)
         if precision != "auto":
-            raise DeviceError(f"{path}: an ONNX file has its own precision, not {precision}; leave it out")
+            raise DeviceNotFoundError(f"{path}: an ONNX file has its own precision, not {precision}; leave it out")
         upscaler = _load_onnx_upscaler(file, device, sha256(file.content).hexdigest())
     except ModuleNotFoundError as error:
         raise ModelError(f"{path}: {error.name} is missing; install wsisr[cpu] or wsisr[gpu]") from error

@@ -16,6 +16,7 @@ from typing import Any
 from wsisr.bounds import MAX_TABLE_BYTES
 from wsisr.errors import ConfigError, ConfigNotFoundError, SlideError, SlideNotFoundError, describe_error
 from wsisr.files import has_dicom_suffix, is_dicom, is_zarr
+from wsisr.slides.pixel_size import is_plausible_mpp
 
 SLIDE_SUFFIXES = {
     ".svs",
@@ -319,7 +320,7 @@ def _parse_mpp(text: str, where: str) -> float | None:
         mpp = float(text) if text else None
     except ValueError:
         mpp = math.nan
-    if mpp is not None and not 0 < mpp < math.inf:
+    if mpp is not None and not is_plausible_mpp(mpp):
         raise ConfigError(
             f"{where}: mpp {describe_error(ValueError(text))!r} is no pixel size; give um/px, such as 0.25"
         )

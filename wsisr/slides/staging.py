@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from io import FileIO
 from pathlib import Path
 
-from wsisr.errors import OutputError, SlideError
+from wsisr.errors import OutputNameError, SlideError
 from wsisr.slides.files import list_candidate_files, read_file_state
 from wsisr.slides.listing import STAGE_PREFIX
 from wsisr.slides.stage_lock import StageLock, remove_stale_copies
@@ -37,7 +37,7 @@ class SlideStage:
         """
         if not folder.is_dir():
             advice = "give a folder" if os.path.lexists(folder) else "create it first"
-            raise OutputError(f"{folder}: is no folder for copies of slides; {advice}")
+            raise OutputNameError(f"{folder}: is no folder for copies of slides; {advice}")
         remove_stale_copies(folder)
         self._lock = StageLock(folder)
         self._folder = folder

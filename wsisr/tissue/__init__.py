@@ -21,7 +21,7 @@ def find_tissue(slide: Slide, choice: str | Path = "auto", origin: str = "auto")
     GeoJSON annotations or as a mask picture.
 
     Marks refer to the slide's canvas or to its scanned bounds, as `origin` says; `auto` finds out, where it can.
-    Raises `ConfigError` if the file cannot be used, `SlideError` if the slide cannot be read.
+    Raises `AnnotationError` if the file cannot be used, `SlideError` if the slide cannot be read.
     """
     if choice == "none":
         return make_full_map()

@@ -32,7 +32,7 @@ from wsisr.bounds import (
     MAX_OUTLINE_PX,
     PICTURE_FORMATS,
 )
-from wsisr.errors import ConfigError, ConfigNotFoundError, describe_error
+from wsisr.errors import AnnotationError, AnnotationNotFoundError, describe_error
 from wsisr.files import describe_special_file
 from wsisr.imaging.geometry import Box, Size
 from wsisr.tissue.map import BoolMask, TissueMap
@@ -41,6 +41,9 @@ MASK_ADVICE = "give a picture whose tissue is not black (PNG, JPEG, TIFF), a Geo
 
 MIN_DOWNSAMPLE = 4
 """Least level-0 px per px of the mask that polygons are drawn on."""
+
+MIN_MASK_SIDE_PX = 8
+"""Least length of a mask's longer side: one pixel fits every slide, and tells nothing."""
 
 ASPECT_TOLERANCE = 0.05
 """Largest relative difference of a mask's aspect ratio from the slide's."""
@@ -66,7 +69,7 @@ class Canvas:
     def choose_map(self, path: Path, read: Callable[[Box], BoolMask]) -> TissueMap:
         """Return the map of a file whose marks `read` places, for the area that they are counted in.
 
-        Raises `ConfigError` where they mark nothing, or nobody can say which of both areas is meant.
+        Raises `AnnotationError` where they mark nothing, or nobody can say which of both areas is meant.
         """
         whole = Box.from_size(self.size)
         if self.bounds is None or self.origin == "canvas":
@@ -78,22 +81,27 @@ class Canvas:
         by_canvas, by_bounds = (_crop_mask(mask, self.bounds, self.size) for mask in (from_canvas, from_bounds))
         if by_canvas.any() and by_bounds.any() and not np.array_equal(by_canvas, by_bounds):
             corner = f"{self.bounds.left}, {self.bounds.top}"
-            raise ConfigError(
+            raise AnnotationError(
                 f"{path}: may count from the canvas or, as QuPath does, from the scanned bounds at {corner} px; "
                 "say which with --tissue-origin canvas or bounds"
             )
         if not (by_canvas.any() or by_bounds.any()):
-            raise ConfigError(f"{path}: marks nothing that was scanned; check that it belongs to this slide")
+            raise AnnotationError(f"{path}: marks nothing that was scanned; check that it belongs to this slide")
         return _make_tissue_map(from_canvas if by_canvas.any() else from_bounds, path)
 
 
 def read_mask_picture(path: Path, canvas: Canvas) -> TissueMap:
     """Read a mask picture, stretched over the slide or over its scanned bounds; any pixel that is not black is tissue.
 
-    Its aspect ratio may tell which of both it covers. Raises `ConfigError`.
+    Its aspect ratio may tell which of both it covers. Raises `AnnotationError`.
     """
     mask = _load_mask_picture(path)
     height, width = mask.shape
+    if max(width, height) < MIN_MASK_SIDE_PX:
+        raise AnnotationError(
+            f"{path}: a mask of {width} x {height} px is too coarse to tell tissue from glass; give one of at least "
+            f"{MIN_MASK_SIDE_PX} px, or --tissue none for all of the slide"
+        )
 
     def place(area: Box) -> BoolMask:
         if not fits(area, ASPECT_TOLERANCE):
@@ -108,28 +116,30 @@ def read_mask_picture(path: Path, canvas: Canvas) -> TissueMap:
     possible = {name: area for name, area in areas.items() if area and canvas.origin in ("auto", name)}
     if not any(fits(area, ASPECT_TOLERANCE) for area in possible.values()):
         covered = " or ".join(f"{area.size} px" for area in possible.values())
-        raise ConfigError(f"{path}: a mask of {width} x {height} px does not cover {covered}; give one of this slide")
+        raise AnnotationError(
+            f"{path}: a mask of {width} x {height} px does not cover {covered}; give one of this slide"
+        )
     exact = [name for name, area in possible.items() if fits(area, 0.0)]
     return (replace(canvas, origin=exact[0]) if len(exact) == 1 else canvas).choose_map(path, place)
 
 
 def _load_mask_picture(path: Path) -> BoolMask:
-    """Load which pixels of a picture are not black. Raises `ConfigError`."""
+    """Load which pixels of a picture are not black. Raises `AnnotationError`."""
     special = describe_special_file(path)
     if special:
-        raise ConfigError(f"{path}: is {special}, and pictures are read in any order; copy it into a file")
+        raise AnnotationError(f"{path}: is {special}, and pictures are read in any order; copy it into a file")
     try:
         with (
             warnings.catch_warnings(action="ignore"),  # Pillow warns of a large picture, and of damage that it repairs
             Image.open(path, formats=PICTURE_FORMATS) as picture,
         ):
             if picture.width * picture.height > MAX_MASK_PX:
-                raise ConfigError(f"{path}: {picture.width} x {picture.height} px is too large; shrink the mask")
+                raise AnnotationError(f"{path}: {picture.width} x {picture.height} px is too large; shrink the mask")
             return _nonblack_mask(picture)
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         if isinstance(error, FileNotFoundError):
-            raise ConfigNotFoundError(f"{path}: cannot be opened ({error.strerror}); {MASK_ADVICE}") from error
-        raise ConfigError(f"{path}: is not a mask picture ({describe_error(error)}); {MASK_ADVICE}") from error
+            raise AnnotationNotFoundError(f"{path}: cannot be opened ({error.strerror}); {MASK_ADVICE}") from error
+        raise AnnotationError(f"{path}: is not a mask picture ({describe_error(error)}); {MASK_ADVICE}") from error
 
 
 def _paste_mask(mask: BoolMask, area: Box, size: Size) -> BoolMask:
@@ -171,20 +181,20 @@ def _nonblack_mask(picture: Image.Image) -> BoolMask:
 def read_geojson(path: Path, canvas: Canvas) -> TissueMap:
     """Read polygons and multipolygons with holes, in level-0 px. Polygons of QuPath's class `Ignore*` are cut out.
 
-    Raises `ConfigError` if there is no polygon within the slide.
+    Raises `AnnotationError` if there is no polygon within the slide.
     """
     factor = max(MIN_DOWNSAMPLE, math.ceil(math.sqrt(canvas.size.pixel_count / MAX_MASK_PX)))
     shape = -(-canvas.size.height // factor), -(-canvas.size.width // factor)
     try:
         polygons = [_parse_polygon(rings, ignored) for rings, ignored in _iterate_polygons(load_geojson(path))]
     except (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError, RecursionError) as error:
-        raise ConfigError(
+        raise AnnotationError(
             f"{path}: is not GeoJSON of polygons ({describe_error(error)}); export it from QuPath"
         ) from error
     try:
         return canvas.choose_map(path, lambda area: _draw_polygons(polygons, (area.left, area.top), factor, shape))
     except ValueError as error:
-        raise ConfigError(f"{path}: {error}; merge them, or leave out what is not tissue") from error
+        raise AnnotationError(f"{path}: {error}; merge them, or leave out what is not tissue") from error
 
 
 def load_geojson(path: Path) -> Any:
@@ -199,15 +209,15 @@ def load_geojson(path: Path) -> Any:
             raise _make_size_error(path)
         text = _decompress(path, data) if data.startswith(_GZIP_MAGIC) else data
         if text.count(b",") > MAX_GEOJSON_VALUES:  # before they are parsed: each takes several times its text in memory
-            raise ConfigError(f"{path}: holds more than {MAX_GEOJSON_VALUES} values; leave out what is not tissue")
+            raise AnnotationError(f"{path}: holds more than {MAX_GEOJSON_VALUES} values; leave out what is not tissue")
         return json.loads(text)
     except OSError as error:
-        error_type = ConfigNotFoundError if isinstance(error, FileNotFoundError) else ConfigError
+        error_type = AnnotationNotFoundError if isinstance(error, FileNotFoundError) else AnnotationError
         raise error_type(f"{path}: cannot be read ({error.strerror}); give a GeoJSON file") from error
 
 
 def _decompress(path: Path, data: bytes) -> bytes:
-    """Decompress gzip. Raises `ConfigError` where the content is too large, `ValueError` where it is damaged."""
+    """Decompress gzip. Raises `AnnotationError` where the content is too large, `ValueError` where it is damaged."""
     decompressor = zlib.decompressobj(_GZIP_WINDOW)
     try:
         content = decompressor.decompress(data, MAX_GEOJSON_BYTES + 1)
@@ -220,8 +230,8 @@ def _decompress(path: Path, data: bytes) -> bytes:
     return content
 
 
-def _make_size_error(path: Path) -> ConfigError:
-    return ConfigError(f"{path}: is larger than {MAX_GEOJSON_BYTES // 1_000_000} MB; leave out what is not tissue")
+def _make_size_error(path: Path) -> AnnotationError:
+    return AnnotationError(f"{path}: is larger than {MAX_GEOJSON_BYTES // 1_000_000} MB; leave out what is not tissue")
 
 
 @dataclass(frozen=True, slots=True)
@@ -297,5 +307,7 @@ def _refuse_excessive_drawing(polygons: list[Polygon], corners: npt.NDArray[np.f
 
 def _make_tissue_map(mask: BoolMask, path: Path) -> TissueMap:
     if not mask.any():
-        raise ConfigError(f"{path}: marks nothing on this slide; check that it belongs to it, or leave --tissue out")
+        raise AnnotationError(
+            f"{path}: marks nothing on this slide; check that it belongs to it, or leave --tissue out"
+        )
     return TissueMap(mask, f"marked in a {path.suffix.lower().lstrip('.')} file")

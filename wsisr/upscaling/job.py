@@ -154,6 +154,8 @@ def _yield_events(request: UpscaleRequest, models: ModelLoader) -> Generator[Job
         check_output_names(request, overwrite=replaceable)
         yield from describe_plan(request, plan)
         if request.dry_run:
+            if not request.overwrite and _work_folder(request, plan).can_resume(output):
+                yield Noted(f"{output}: a stopped run left finished tiles, from which the run will go on")
             estimate = estimate_run(plan, time.process_time() - began)
             yield Finished(plan, UpscaleReport.from_plan(request, plan, "planned", estimate=estimate))
         else:

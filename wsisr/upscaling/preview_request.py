@@ -20,7 +20,7 @@ from wsisr.upscaling.preview import LARGEST_ZOOM, draw_sheet
 from wsisr.upscaling.preview_places import find_preview_places
 from wsisr.upscaling.provenance import DERIVED_WARNING, read_derived_metadata, refuse_derived
 from wsisr.upscaling.request import AnyPath
-from wsisr.upscaling.selection import PixelSelection
+from wsisr.upscaling.selection import PixelSelection, check_mpp_option
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -72,6 +72,7 @@ class PreviewRequest:
 
     def __post_init__(self) -> None:
         _ = self.selections
+        check_mpp_option(self.mpp)
         if self.truth and (self.source_mpp is not None or self.level is not None):
             raise OptionError("--truth chooses the pixel size; leave out --source-mpp and --level")
         if not 1 <= self.zoom <= LARGEST_ZOOM:

@@ -11,11 +11,11 @@ from wsisr.errors import OptionError, OutputError, check_choice
 from wsisr.models.spec import DEVICE_KINDS, PRECISIONS
 from wsisr.tissue import ORIGINS
 from wsisr.upscaling.memory import DEFAULT_MEMORY_GB
-from wsisr.upscaling.selection import PixelSelection
+from wsisr.upscaling.selection import PixelSelection, check_mpp_option
 from wsisr.upscaling.trust.summary import TrustFiles
 from wsisr.writing import Codec
 from wsisr.writing.encoding.codec import SUBSAMPLINGS
-from wsisr.writing.layouts.catalog import DEFAULT_LAYOUT, LAYOUTS, resolve_layout_name
+from wsisr.writing.layouts.catalog import DEFAULT_LAYOUT, LAYOUTS, check_name_of_layout, resolve_layout_name
 
 AnyPath: TypeAlias = Path | str
 
@@ -116,6 +116,7 @@ class UpscaleRequest:
     def __post_init__(self) -> None:
         self._check_choices()
         _ = self.selection.scale_label
+        check_mpp_option(self.mpp)
         if not 0 <= self.perception <= 1:
             raise OptionError("give a number from 0 to 1", option="--perception")
         if not 1 <= self.quality <= 100:
@@ -197,8 +198,13 @@ class UpscaleRequest:
 
     def _check_layout(self) -> None:
         _ = self.output_codec
+        if self.layout is not None and self.output is not None:
+            check_name_of_layout(Path(self.output), self.layout)
         if self.kept_images:
-            LAYOUTS[self.layout_name].check_associated_images(accept_limited=self.accept_limited_viewers)
+            try:
+                LAYOUTS[self.layout_name].check_associated_images(accept_limited=self.accept_limited_viewers)
+            except OutputError as error:
+                raise OptionError(str(error)) from None
 
 
 def default_output_path(slide: Path, ending: str) -> Path:

@@ -10,6 +10,7 @@ from wsisr.errors import OptionError
 from wsisr.imaging.geometry import Box
 from wsisr.models.spec import SCALES
 from wsisr.slides import Slide, SlideInfo
+from wsisr.slides.pixel_size import COARSEST_MPP, FINEST_MPP, is_plausible_mpp
 from wsisr.slides.region import SlideRegion, require_mpp, select_region
 from wsisr.upscaling.target import ScalePlan, plan_scale
 
@@ -42,9 +43,13 @@ class PixelSelection:
             raise OptionError("--level, --source-mpp and --target-mpp exclude each other")
         if sum((self.region is not None, self.region_mm is not None, self.whole_canvas)) > 1:
             raise OptionError("--region, --region-mm and --whole-canvas exclude each other")
+        for mpp, option in ((self.source_mpp, "--source-mpp"), (self.target_mpp, "--target-mpp")):
+            check_mpp_option(mpp, option)
         for area, option in ((self.region, "--region"), (self.region_mm, "--region-mm")):
             if area is not None and (len(area) != 4 or not all(map(isfinite, area))):
                 raise OptionError("give four numbers: X,Y,WIDTH,HEIGHT", option=option)
+            if area is not None and min(area[2:]) <= 0:
+                raise OptionError("width and height must be above 0: X,Y,WIDTH,HEIGHT", option=option)
 
     @property
     def scale_label(self) -> str:
@@ -78,3 +83,10 @@ class PixelSelection:
             left_px, top_px, width_px, height_px = (value * px_per_mm for value in self.region_mm)
             return Box(round(left_px), round(top_px), round(left_px + width_px), round(top_px + height_px))
         return None
+
+
+def check_mpp_option(mpp: float | None, option: str = "--mpp") -> None:
+    """Raise `OptionError` for a pixel size in um/px that no slide has; None is no option."""
+    if mpp is not None and not is_plausible_mpp(mpp):
+        limits = f"{FINEST_MPP:g} to {COARSEST_MPP:g} um/px"
+        raise OptionError(f"no slide has pixels of {mpp:g} um; give {limits}", option=option)

@@ -11,7 +11,7 @@ from typing import Self, TypeAlias
 
 import numpy as np
 
-from wsisr.errors import OutputError, WsisrError
+from wsisr.errors import OutputError, OutputNameError, WsisrError
 from wsisr.files import count_file_bytes, publish_output, remove_path, translate_disk_errors
 from wsisr.imaging.geometry import Box
 from wsisr.imaging.pixels import Rgb
@@ -24,7 +24,7 @@ from wsisr.writing.encoding.grid import build_level_grids
 from wsisr.writing.layouts.catalog import select_layout
 from wsisr.writing.spec import PyramidSpec
 from wsisr.writing.workdir.byte_store import ByteStore
-from wsisr.writing.workdir.folder import PartFolder
+from wsisr.writing.workdir.folder import PartFolder, check_left_work, list_work_folders
 from wsisr.writing.workdir.run_log import RunLog
 from wsisr.writing.workdir.run_record import RunIdentity, RunSource
 from wsisr.writing.workdir.tile_journal import TileJournal
@@ -52,7 +52,15 @@ class WorkFolder:
 
     def __post_init__(self) -> None:
         if self.parent is not None and not self.parent.is_dir():
-            raise OutputError(f"{self.parent}: no folder for work in progress; create it first")
+            raise OutputNameError(f"{self.parent}: no folder for work in progress; create it first")
+
+    def can_resume(self, output: Path) -> bool:
+        """Return whether a stopped run left work from which this one would go on; nothing is claimed or changed.
+
+        Raises `OutputError` if that is the work of another run, and what hashes the source.
+        """
+        with translate_disk_errors(self.parent or output):
+            return check_left_work(list_work_folders(output, self.parent)[-1], self.identity, self.source)
 
     def remove_leftovers(self, output: Path) -> None:
         """Remove work of this run that was left because it was killed after its result had been published.

@@ -14,7 +14,7 @@ from tests.models.contract import UpscalerContract
 from tests.support.networks import make_small_network, make_small_spec
 from tests.support.samples import make_noise, upscale_pixels
 from wsisr.bounds import MAX_ONNX_BYTES
-from wsisr.errors import DeviceError, ModelError, OutputError
+from wsisr.errors import DeviceError, ModelError, OptionError, OutputError
 from wsisr.imaging.geometry import Size
 from wsisr.models.catalog import find_model
 from wsisr.models.loading import load_upscaler
@@ -214,7 +214,7 @@ def test_a_file_that_tells_nothing_of_itself_is_tried_out_and_that_is_said(
     assert (upscaler.info.scale, upscaler.info.receptive_field) == (2, 0)
     assert "has no metadata; measured: input range 0 to 1, receptive field 0 px" in upscaler.warnings[0]
     assert "not from wsisr" in (training_range_warning(upscaler, 0.5) or "")
-    with pytest.raises(ModelError, match="by 2, not by 4"):
+    with pytest.raises(OptionError, match="by 2, not by 4"):
         load_upscaler(tmp_path / "a.onnx", scale=4, device="cpu")
 
 
@@ -337,7 +337,7 @@ def test_a_spec_that_is_none_is_refused(tmp_path: Path) -> None:
 
 
 def test_another_scale_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match="by 2, not by 4"):
+    with pytest.raises(OptionError, match="by 2, not by 4"):
         load_upscaler(write_onnx(tmp_path / "a.onnx"), scale=4)
 
 

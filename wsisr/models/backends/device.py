@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 import torch
 
-from wsisr.errors import DeviceError
+from wsisr.errors import DeviceNotFoundError
 from wsisr.models.spec import PRECISIONS
 
 INSTRUCTION_SETS_WITHOUT_BF16 = ("SSE41", "AVX", "AVX2", "AVX2_VNNI", "AVX512_CORE", "AVX512_CORE_VNNI")
@@ -16,27 +16,30 @@ INSTRUCTION_SETS_WITHOUT_BF16 = ("SSE41", "AVX", "AVX2", "AVX2_VNNI", "AVX512_CO
 
 
 def select_device(name: str) -> torch.device:
-    """Return a device; `auto` is the first GPU, else the CPU. Raises `DeviceError` if there is no such device."""
+    """Return a device; `auto` is the first GPU, else the CPU. Raises `DeviceNotFoundError` if there is none such."""
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(name)
     except RuntimeError as error:
-        raise DeviceError(f"{name!r} is not a device; choose auto, cpu, cuda or cuda:NUMBER") from error
+        raise DeviceNotFoundError(f"{name!r} is not a device; choose auto, cpu, cuda or cuda:NUMBER") from error
     if device.type not in ("cpu", "cuda"):
-        raise DeviceError(f"{name!r} is not supported; choose auto, cpu, cuda or cuda:NUMBER")
+        raise DeviceNotFoundError(f"{name!r} is not supported; choose auto, cpu, cuda or cuda:NUMBER")
     count = torch.cuda.device_count()
     if device.type == "cuda" and (device.index or 0) >= count:
-        raise DeviceError(f"{name} is missing, torch finds {count or 'no'} CUDA device; try --device cpu")
+        raise DeviceNotFoundError(f"{name} is missing, torch finds {count or 'no'} CUDA device; try --device cpu")
     return device
 
 
 def select_precision(name: str, device: torch.device) -> str:
-    """Return a precision; `auto` is bf16 if the device has it, else fp16 (GPU) or fp32 (CPU). Raises `DeviceError`."""
+    """Return a precision; `auto` is bf16 if the device has it, else fp16 (GPU) or fp32 (CPU).
+
+    Raises `DeviceNotFoundError` for one that the device does not compute in.
+    """
     if name not in PRECISIONS:
-        raise DeviceError(f"{name!r} is not a precision; choose auto, bf16, fp16 or fp32")
+        raise DeviceNotFoundError(f"{name!r} is not a precision; choose auto, bf16, fp16 or fp32")
     if name == "fp16" and device.type == "cpu":
-        raise DeviceError("no CPU gains from fp16; choose bf16 or fp32")
+        raise DeviceNotFoundError("no CPU gains from fp16; choose bf16 or fp32")
     if name != "auto":
         return name
     if has_fast_bf16(device):

@@ -11,7 +11,7 @@ import numpy as np
 import onnxruntime
 from onnxruntime.capi import onnxruntime_pybind11_state as state
 
-from wsisr.errors import DeviceError, ModelError, OutOfMemoryError, describe_error
+from wsisr.errors import DeviceError, DeviceNotFoundError, ModelError, OutOfMemoryError, describe_error
 from wsisr.imaging.pixels import RgbBatch
 from wsisr.models.backends.onnx_file import OnnxFile
 from wsisr.models.probing import NetworkPlanes, probe_model
@@ -173,9 +173,13 @@ def select_providers(device: str) -> list[tuple[str, dict[str, int]]]:
     if device == "auto":
         return [(name, {}) for name in ("CUDAExecutionProvider", "CPUExecutionProvider") if name in present]
     if kind not in PROVIDERS or (number and (kind == "cpu" or not number.isdecimal())):
-        raise DeviceError(f"{device!r} is not a device of ONNX Runtime; choose auto, cpu, cuda[:N] or tensorrt[:N]")
+        raise DeviceNotFoundError(
+            f"{device!r} is not a device of ONNX Runtime; choose auto, cpu, cuda[:N] or tensorrt[:N]"
+        )
     if PROVIDERS[kind][0] not in present:
-        raise DeviceError(f"this ONNX Runtime is built without {device}; install onnxruntime-gpu, or try --device cpu")
+        raise DeviceNotFoundError(
+            f"this ONNX Runtime is built without {device}; install onnxruntime-gpu, or try --device cpu"
+        )
     return [(name, {"device_id": int(number)} if number else {}) for name in PROVIDERS[kind]]
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from wsisr.bounds import MAX_FIELD_PX
-from wsisr.errors import OutputError
+from wsisr.errors import OutputError, OutputNameError
 from wsisr.files import check_output
 from wsisr.imaging.geometry import Size
 from wsisr.writing.encoding.codec import COMPRESSION_METHODS, TIFF_METHODS, Codec
@@ -149,10 +149,21 @@ def resolve_layout_name(output: Path, name: str | None = None) -> str:
     suffixes = " or ".join(suffix for layout in LAYOUTS.values() for suffix in layout.suffixes)
     is_jpeg = output.suffix.lower() in (".jpg", ".jpeg")
     why = "JPEG, which would lose detail again, is not written; " if is_jpeg else ""
-    raise OutputError(
+    raise OutputNameError(
         f"{output}: {why}its name must end in {suffixes}, which selects the layout; or give --layout, or an existing "
         "folder"
     )
+
+
+def check_name_of_layout(output: Path, name: str) -> None:
+    """Raise `OutputNameError` if a name ends in the suffix of another kind of file than the layout writes."""
+    for other in LAYOUTS.values():
+        if output.suffix.lower() in other.suffixes and other.codecs is not LAYOUTS[name].codecs:
+            suffix = LAYOUTS[name].default_suffix
+            raise OutputNameError(
+                f"{output}: its suffix stands for another layout than --layout {name}; end the name in {suffix}, or "
+                "leave --layout out"
+            )
 
 
 def check_layout_name(name: str | None) -> None:

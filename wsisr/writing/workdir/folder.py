@@ -70,7 +70,7 @@ class PartFolder:
         if stored is not None:
             difference = stored.describe_difference(identity, source)
             if difference and not restart:
-                raise OutputError(f"{self.folder}: holds the work of a stopped run with {difference}; {_ADVICE}")
+                raise _make_foreign_work_error(self.folder, difference)
         if difference or stored is None:
             self._remove_files()
         if identity is not None:
@@ -136,6 +136,24 @@ class PartFolder:
 
 
 _ADVICE = "repeat the command of that run, or start again with --overwrite"
+
+
+def _make_foreign_work_error(folder: Path, difference: str) -> OutputError:
+    return OutputError(f"{folder}: holds the work of a stopped run with {difference}; {_ADVICE}")
+
+
+def check_left_work(folder: Path, identity: RunIdentity | None, source: RunSource | None) -> bool:
+    """Return whether a folder holds work from which a run of that identity and source would resume; claim nothing.
+
+    Raises `OutputError` for the work of another run, `OSError` for disk errors, and what hashes the source.
+    """
+    stored = read_run_record(folder / _RUN)
+    if stored is None:
+        return False
+    difference = stored.describe_difference(identity, source)
+    if difference:
+        raise _make_foreign_work_error(folder, difference)
+    return True
 
 
 def list_work_folders(output: Path, parent: Path | None = None) -> list[Path]:
