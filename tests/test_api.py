@@ -46,6 +46,7 @@ FUNCTIONS = {
     "select_region",
     "upscale_region",
     "upscale_slide",
+    "watch_upscale",
 }
 
 PUBLIC = TYPES | FUNCTIONS | {"__version__"}
