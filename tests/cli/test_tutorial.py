@@ -35,7 +35,7 @@ def tutorial() -> tuple[str, list[list[str]]]:
     """The TOML below the heading, and the commands after it as words."""
     section = (REPOSITORY / "docs" / "quickstart.md").read_text(encoding="utf-8").partition("## Train on them")[2]
     toml, _, rest = section.partition("```toml\n")[2].partition("```")
-    commands = rest.split("```")[1]
+    commands = rest.split("```")[1].strip()
     return toml, [shlex.split(line, comments=True) for line in commands.splitlines()]
 
 

@@ -18,10 +18,12 @@ from wsisr.cli.datasets import (
     MostPatchesOption,
     PatchPxOption,
     SlidesArgument,
+    SplitByPlaceOption,
     ValidationOption,
     ValShareOption,
     announce_dataset,
     build_and_show,
+    check_cases,
     dataset_info_command,
     dataset_report_command,
     print_dataset_summary,
@@ -49,6 +51,7 @@ def build_pyramid_pairs(
         typer.Option(metavar="FILE.csv", help="Table with the columns slide, case and, if wanted, split (train, val)."),
     ] = None,
     val_share: ValShareOption = 0.1,
+    split_by_place: SplitByPlaceOption = False,
     case_pattern: CasePatternOption = r"^[^_.]+",
     jobs: DatasetJobsOption = 0,
     allow_derived: AllowDerivedOption = False,
@@ -69,11 +72,15 @@ def build_pyramid_pairs(
     held_out = list_given_slides(validation, results=allow_derived).entries if validation else ()
     if listed.is_single:  # among several, a missing slide is a failed slide
         require_existing(slides)
-    recipe = Recipe(patch_px, coarsest_mpp, most_patches, case_pattern, overlap, val_share)
+    recipe = Recipe(patch_px, coarsest_mpp, most_patches, case_pattern, overlap, val_share, split_by_place)
     if cases:
         sources = assign_slides_by_table(listed.entries, read_case_table(cases), recipe)
     else:
         sources = assign_slides(listed.entries, held_out, recipe)
+    if split_by_place and (cases or validation):
+        raise typer.BadParameter("excludes slides to hold out and a table", param_hint="--split-by-place")
+    if not cases and not validation:
+        check_cases(sources, recipe)
     builder = DatasetBuilder(
         plan_pyramid_dataset(
             sources, output, recipe, BuildOptions(jobs or count_usable_cores(), overwrite, allow_derived)

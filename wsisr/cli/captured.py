@@ -12,9 +12,11 @@ from wsisr.cli.datasets import (
     DatasetOutputOption,
     DatasetOverwriteOption,
     PatchPxOption,
+    SplitByPlaceOption,
     ValShareOption,
     announce_dataset,
     build_and_show,
+    check_cases,
     print_dataset_summary,
     require_existing,
 )
@@ -32,6 +34,7 @@ def build_captured_pairs(
     patch_px: PatchPxOption = 192,
     most_patches: Annotated[int, typer.Option(metavar="N", help="Most patches from one capture.", min=1)] = 1000,
     val_share: ValShareOption = 0.1,
+    split_by_place: SplitByPlaceOption = False,
     case_pattern: CasePatternOption = r"^[^_.]+",
     jobs: Annotated[int, typer.Option(metavar="N", help="Captures at a time; 0 is one for each core.", min=0)] = 0,
     overwrite: DatasetOverwriteOption = False,
@@ -45,13 +48,20 @@ def build_captured_pairs(
     from wsisr.dataset.recipe import Recipe
     from wsisr.parallel.cpu import count_usable_cores
 
-    recipe = Recipe(patch_px, most_patches=most_patches, case_pattern=case_pattern, val_share=val_share)
+    recipe = Recipe(
+        patch_px,
+        most_patches=most_patches,
+        case_pattern=case_pattern,
+        val_share=val_share,
+        split_by_place=split_by_place,
+    )
     require_existing([low, high])
     low_captures = tuple(list_captures(low, recipe))
     mpp_low, mpp_high = mpp or (None, None)
     pairs = [
         CaptureSet(capture, low_captures, mpp_high=mpp_high, mpp_low=mpp_low) for capture in list_captures(high, recipe)
     ]
+    check_cases([pair.high for pair in pairs], recipe, "")
     builder = DatasetBuilder(
         plan_captured_dataset(pairs, output, recipe, BuildOptions(jobs or count_usable_cores(), overwrite))
     )

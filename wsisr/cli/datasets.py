@@ -14,14 +14,16 @@ from wsisr.cli.exit_codes import EXIT_PARTLY_FAILED
 from wsisr.cli.options import UM_PER_PX, flag
 from wsisr.cli.progress import print_first_line
 from wsisr.cli.slide_words import SLIDES_HELP
-from wsisr.errors import DatasetNotFoundError
+from wsisr.errors import DatasetError, DatasetNotFoundError
 from wsisr.progress import format_count
 
 if TYPE_CHECKING:
     from rich.table import Table
 
     from wsisr.dataset.builder import DatasetBuilder
+    from wsisr.dataset.recipe import Recipe
     from wsisr.dataset.records import PatchRecord
+    from wsisr.dataset.slides_and_splits import DatasetSlide
     from wsisr.errors import DatasetNotFoundError
 from wsisr.progress import Progress
 
@@ -65,12 +67,45 @@ DatasetJobsOption = Annotated[int, typer.Option(metavar="N", help="Slides at a t
 CasePatternOption = Annotated[
     str, typer.Option(metavar="REGEX", help="Part of a file name that names the patient or specimen.")
 ]
+SplitByPlaceOption = Annotated[
+    bool,
+    flag("--split-by-place", "Hold out --val-share of each slide, where all are of one case. Its scores are too high."),
+]
 DatasetOverwriteOption = Annotated[bool, flag("--overwrite", "Replace a dataset, finished or not.")]
 
 
 def announce_dataset(folder: Path, inputs: Sequence[Path], *, quiet: bool) -> None:
     """Print the first line of a command that builds a dataset, before its heavy imports."""
     print_first_line(f"the dataset is to be {folder}", *inputs, quiet=quiet)
+
+
+def check_cases(sources: Sequence[DatasetSlide], recipe: Recipe, advice: str = "--validation, ") -> None:
+    """Before the work, warn of a dataset that cannot be trained on, because one split would have no case.
+
+    Raises `DatasetError` for a split by place of several cases. The advice names further options that help.
+    """
+    cases = sorted({source.case for source in sources})
+    if recipe.split_by_place:
+        if len(cases) > 1:
+            raise DatasetError(
+                f"--split-by-place is for slides of one case, and these are of {len(cases)}; "
+                "leave it out, and cases are split"
+            )
+        print_message(
+            f"warning: {recipe.val_share:g} of each slide is held out by place: both splits show case {cases[0]}, so "
+            "scores on it are too high, and say nothing of other patients"
+        )
+    elif recipe.val_share and len(cases) == 1:
+        print_message(
+            f"warning: all slides are of one case, {cases[0]}, and training needs another for validation: give slides "
+            f"of further cases, {advice}--case-pattern if file names begin otherwise, or --split-by-place"
+        )
+    elif recipe.val_share and len({source.split for source in sources}) == 1:
+        share = f"--val-share {recipe.find_val_share(cases):g}, which holds out one case"
+        print_message(
+            f"warning: of {len(cases)} cases {recipe.val_share:g} were drawn for validation, and all came to be in one "
+            f"split, where training needs two: give {f'{advice}or ' if advice else ''}{share}"
+        )
 
 
 def build_and_show(builder: DatasetBuilder, *, quiet: bool) -> None:

@@ -15,10 +15,12 @@ from wsisr.cli.datasets import (
     MostPatchesOption,
     PatchPxOption,
     SlidesArgument,
+    SplitByPlaceOption,
     ValidationOption,
     ValShareOption,
     announce_dataset,
     build_and_show,
+    check_cases,
     print_dataset_summary,
     require_existing,
 )
@@ -45,6 +47,7 @@ def build_simulated_pairs(
     coarsest_mpp: CoarsestMppOption = 2.1,
     most_patches: MostPatchesOption = 1000,
     val_share: ValShareOption = 0.1,
+    split_by_place: SplitByPlaceOption = False,
     case_pattern: CasePatternOption = r"^[^_.]+",
     jobs: DatasetJobsOption = 0,
     allow_derived: AllowDerivedOption = False,
@@ -64,9 +67,14 @@ def build_simulated_pairs(
     held_out = list_given_slides(validation, results=allow_derived).entries if validation else ()
     if listed.is_single:  # among several, a missing slide is a failed slide
         require_existing(slides)
-    recipe = Recipe(patch_px, coarsest_mpp, most_patches, case_pattern, val_share=val_share)
+    sizes = patch_px, coarsest_mpp, most_patches
+    recipe = Recipe(*sizes, case_pattern, val_share=val_share, split_by_place=split_by_place)
     simulation = Simulation(choose_degradation(degradation), tuple(dict.fromkeys(scale or (2, 4))), seed)
     sources = assign_slides(listed.entries, held_out, recipe)
+    if split_by_place and validation:
+        raise typer.BadParameter("excludes slides to hold out", param_hint="--split-by-place")
+    if not validation:
+        check_cases(sources, recipe)
     options = BuildOptions(jobs or count_usable_cores(), overwrite, allow_derived)
     builder = DatasetBuilder(plan_simulated_dataset(sources, output, recipe, simulation, options))
     build_and_show(builder, quiet=quiet)

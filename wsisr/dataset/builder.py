@@ -19,6 +19,7 @@ from typing import Protocol
 from threadpoolctl import threadpool_limits
 
 from wsisr.dataset.duplicates import find_near_duplicates, summarise_near_duplicates
+from wsisr.dataset.place_split import split_by_place
 from wsisr.dataset.reader import HEADER, MANIFEST, SLIDES
 from wsisr.dataset.records import parse_manifest
 from wsisr.dataset.report import write_report
@@ -102,6 +103,8 @@ class DatasetPlan:
     recipe: Mapping[str, str]
     """Options that all parts depend on: name to value, as text."""
     options: BuildOptions = DEFAULT_OPTIONS
+    place_share: float = 0.0
+    """Share of each slide that is held out; with 0, the jobs have split their pairs by case."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +162,8 @@ class DatasetBuilder:
         """Write the files about all parts and the report, and give the dataset its name."""
         names = [job.name for job in self.plan.jobs if job.name not in self.failures]
         parts = [part for part in (read_part(part_path(dataset, name)) for name in names) if part is not None]
+        if self.plan.place_share:
+            parts = [(facts, self._split_rows(rows)) for facts, rows in parts]
         if not any(rows for _, rows in parts):
             remove_path(dataset)
             raise DatasetError(self._explain_empty())
@@ -170,6 +175,11 @@ class DatasetBuilder:
         publish_output(dataset, self.plan.folder, overwrite=self.plan.options.overwrite)
         with translate_disk_errors(self.plan.folder):
             remove_path(self.plan.folder / PARTS_FOLDER)
+
+    def _split_rows(self, rows: Sequence[str]) -> list[str]:
+        """Split the rows of a slide by place."""
+        records = parse_manifest("\n".join(rows).encode())
+        return [record.to_json() for record in split_by_place(records, self.plan.place_share)]
 
     def _explain_empty(self) -> str:
         failures = list(self.failures.values())

@@ -124,7 +124,7 @@ def plan_captured_dataset(
 ) -> DatasetPlan:
     """Plan a dataset of captured pairs."""
     jobs = [CapturedJob(captures, recipe) for captures in pairs]
-    return DatasetPlan(folder, jobs, {"kind": "captured", **recipe.describe()}, options)
+    return DatasetPlan(folder, jobs, {"kind": "captured", **recipe.describe()}, options, recipe.place_share)
 
 
 def _read_colour_samples(

@@ -69,7 +69,7 @@ def plan_pyramid_dataset(
 ) -> DatasetPlan:
     """Plan a dataset of pyramid pairs."""
     jobs = [PyramidJob(source, recipe, options.allow_derived) for source in sources]
-    return DatasetPlan(folder, jobs, {"kind": "pyramid", **recipe.describe()}, options)
+    return DatasetPlan(folder, jobs, {"kind": "pyramid", **recipe.describe()}, options, recipe.place_share)
 
 
 def _select_paired_levels(source: DatasetSlide, info: SlideInfo, recipe: Recipe) -> list[PatchLevel]:

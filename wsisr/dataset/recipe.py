@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import re
+from collections.abc import Collection
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -32,7 +33,9 @@ class Recipe:
     overlap: float = 0.0
     """Overlap of neighbouring patches as a share of their side, 0 to 0.25."""
     val_share: float = 0.1
-    """Share of cases that go to validation, by a hash of the case's name."""
+    """Share of cases that go to validation, by a hash of the case's name; or of each slide, see `split_by_place`."""
+    split_by_place: bool = False
+    """Hold out a part of each slide in place of cases; see `wsisr.dataset.place_split`."""
 
     def __post_init__(self) -> None:
         if self.patch_px % max(SCALES) or not MIN_PATCH_PX <= self.patch_px <= MAX_PATCH_PX:
@@ -44,6 +47,8 @@ class Recipe:
             raise ConfigError("the coarsest pixel size and the number of patches must be above 0")
         if not 0 <= self.overlap <= MAX_OVERLAP:
             raise ConfigError(f"an overlap of {self.overlap:g} is not possible; choose 0 to {MAX_OVERLAP:g}")
+        if self.split_by_place and not self.val_share:
+            raise ConfigError("split by place, a share of each slide is held out; give a validation share above 0")
         if not 0 <= self.val_share < 1:
             raise ConfigError(f"a validation share of {self.val_share:g} is not possible; choose 0 or more, below 1")
         try:
@@ -58,9 +63,16 @@ class Recipe:
         unit = max(SCALES)
         return -(-round(self.patch_px * (1 - self.overlap)) // unit) * unit
 
+    @property
+    def place_share(self) -> float:
+        """Share of each slide that is held out by place; 0 where cases are split."""
+        return self.val_share if self.split_by_place else 0.0
+
     def describe(self) -> dict[str, str]:
         """Return all options as text: name to value."""
-        return {name: str(value) for name, value in asdict(self).items()}
+        # A key that was added later is left out at its default, so that builds begun before can be finished.
+        options = {name: value for name, value in asdict(self).items() if name != "split_by_place" or value}
+        return {name: str(value) for name, value in options.items()}
 
     def derive_case(self, slide: Path) -> str:
         """Return the patient or specimen of a slide, from its file name."""
@@ -70,6 +82,15 @@ class Recipe:
 
     def assign_split(self, case: str) -> str:
         """Return `train` or `val`; a case keeps its split when other cases are added."""
-        # Not `hash`, which Python salts anew in every process.
-        fraction = int.from_bytes(hashlib.sha256(case.encode()).digest()[:4], "big") / 2**32
-        return "val" if fraction < self.val_share else "train"
+        return "val" if _hash_to_fraction(case) < self.val_share else "train"
+
+    def find_val_share(self, cases: Collection[str]) -> float:
+        """Return a share of cases for validation by which just one of two or more cases is drawn."""
+        first, second = sorted(map(_hash_to_fraction, cases))[:2]
+        return round((first + second) / 2, 3)
+
+
+def _hash_to_fraction(case: str) -> float:
+    """Return a number from 0 to 1, always the same for a name."""
+    # Not `hash`, which Python salts anew in every process.
+    return int.from_bytes(hashlib.sha256(case.encode()).digest()[:4], "big") / 2**32

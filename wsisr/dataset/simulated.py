@@ -130,4 +130,6 @@ def plan_simulated_dataset(
 ) -> DatasetPlan:
     """Plan a dataset of simulated pairs."""
     jobs = [SimulatedJob(source, recipe, simulation, options.allow_derived) for source in sources]
-    return DatasetPlan(folder, jobs, {"kind": "simulated", **recipe.describe(), **simulation.describe()}, options)
+    return DatasetPlan(
+        folder, jobs, {"kind": "simulated", **recipe.describe(), **simulation.describe()}, options, recipe.place_share
+    )
