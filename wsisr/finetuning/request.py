@@ -72,5 +72,5 @@ class FinetuneRequest:
 
     @property
     def recipe(self) -> Recipe:
-        """How patches are selected. Raises `DatasetError` for a pattern that is no regular expression."""
+        """How patches are selected. Raises `ConfigError` for a pattern that is no regular expression."""
         return Recipe(self.patch_px, most_patches=MOST_PATCHES, case_pattern=self.case_pattern)
