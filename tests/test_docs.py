@@ -19,7 +19,7 @@ PAGES_WITH_PYTHON = [REPOSITORY / "README.md", REPOSITORY / "docs" / "python-api
 CARDS = sorted((REPOSITORY / "weights").glob("*.md"))
 CHAPTERS = {
     *("quickstart", "inputs", "outputs-and-viewers", "viewer", "quality-and-limits", "tissue-and-colour", "operations"),
-    *("datasets", "training", "performance", "python-api", "architecture"),
+    *("cluster", "datasets", "training", "performance", "python-api", "architecture"),
 }
 
 README_BYTES = 8192

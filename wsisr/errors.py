@@ -56,6 +56,14 @@ class AnnotationError(WsisrError):
     """A mask or GeoJSON file cannot be read, or does not belong to its slide."""
 
 
+class ClusterError(WsisrError):
+    """A cluster cannot be reached, has no worker that will do, or was lost."""
+
+
+class ClusterLostError(ClusterError):
+    """The scheduler of a cluster does not answer any more: no slide of the run can go on."""
+
+
 class ShortageError(WsisrError):
     """This process or machine has run short of threads or open files; nothing is said of the input."""
 

@@ -28,6 +28,7 @@ class StoppingFrontend:
     def __init__(self) -> None:
         self.stop = threading.Event()
         self.label = ""
+        self.announces_stop = True
         self.threads_left: list[str] = []
         """Names of the job's threads that still ran when signals were no longer caught."""
 

@@ -21,6 +21,7 @@ from wsisr.cli.frontend import STOPPED_MESSAGE, Frontend
 from wsisr.cli.progress import ProgressFormatter
 from wsisr.cli.resources import ParallelResources
 from wsisr.cli.run_report import ReportRow
+from wsisr.cluster.session import ClusterSession
 from wsisr.imaging.geometry import Size
 from wsisr.parallel.processes import StopFlag, WorkerSlot
 from wsisr.progress import Progress
@@ -32,7 +33,7 @@ class Fated:
     """A frontend where something happens to the process once a slide is begun, and nothing of it is finished."""
 
     def __init__(self, frontend: Frontend) -> None:
-        self.frontend, self.label = frontend, frontend.label
+        self.frontend, self.label, self.announces_stop = frontend, frontend.label, frontend.announces_stop
 
     def catch_stop_signals(self) -> AbstractContextManager[StopFlag]:
         return self.frontend.catch_stop_signals()
@@ -66,15 +67,28 @@ class CtrlC(Waiting):
 class Killed(cohort.SlideEnlargement):
     """The process of one of the slides is killed."""
 
-    def __call__(self, item: BatchItem, frontend: Frontend, slot: WorkerSlot | None = None) -> ReportRow:
-        return super().__call__(item, Fated(frontend) if item.slide.name == "b.tif" else frontend, slot)
+    def __call__(
+        self,
+        item: BatchItem,
+        frontend: Frontend,
+        slot: WorkerSlot | None = None,
+        cluster: ClusterSession | None = None,
+    ) -> ReportRow:
+        return super().__call__(item, Fated(frontend) if item.slide.name == "b.tif" else frontend, slot, cluster)
 
 
 class Interrupted(cohort.SlideEnlargement):
     """One Ctrl-C while slides are in hand: a second would end this process, and the tests with it, at once."""
 
-    def __call__(self, item: BatchItem, frontend: Frontend, slot: WorkerSlot | None = None) -> ReportRow:
-        return super().__call__(item, CtrlC(frontend) if item.slide.name == "a.tif" else Waiting(frontend), slot)
+    def __call__(
+        self,
+        item: BatchItem,
+        frontend: Frontend,
+        slot: WorkerSlot | None = None,
+        cluster: ClusterSession | None = None,
+    ) -> ReportRow:
+        fated = CtrlC(frontend) if item.slide.name == "a.tif" else Waiting(frontend)
+        return super().__call__(item, fated, slot, cluster)
 
 
 def upscaled(folder: Path, slides: list[Path], *options: str) -> Result:

@@ -22,7 +22,8 @@ from wsisr.models.upscaler import Resampling, UpscalerInfo
 from wsisr.progress import Progress
 from wsisr.slides import open_slide
 from wsisr.slides.region import SlideRegion, select_region
-from wsisr.upscaling.engine import enlarge_blocks, group_batches, upscale_region
+from wsisr.upscaling.batches import group_batches
+from wsisr.upscaling.engine import enlarge_blocks, upscale_region
 from wsisr.upscaling.plan import UpscaleOptions, plan_upscaling
 from wsisr.writing import read_metadata
 

@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from wsisr.cli.run_page import RunPage
+    from wsisr.cluster.place import ClusterPlace
+    from wsisr.cluster.session import ClusterSession
     from wsisr.parallel.processes import WorkerSlot
     from wsisr.slides.listing import SlideEntry
     from wsisr.slides.staging import SlideStage
@@ -65,6 +67,10 @@ class RunOptions:
     """Folder for copies of the next slides; None reads slides where they lie."""
     stage_limit: float = 50.0
     """GB that such copies may take together."""
+    cluster: ClusterPlace | None = None
+    """Where the workers are that compute the tiles; None computes them here."""
+    allow_mixed_workers: bool = False
+    """Whether workers may give other pixels than the others."""
     configuration: Mapping[str, Any] = field(default_factory=dict)
     """All options of the run by their names, for the report."""
 
@@ -79,7 +85,8 @@ def run_upscale(entries: Sequence[SlideEntry], request: UpscaleRequest, options:
         files = {"--save-mask": request.mask_path, "--report": options.report, "--log": options.log}
         check_run_paths(items, request, files)
     with open_log(None if request.dry_run else options.log):
-        warn_of_unused_gpu(request.device, None if request.model is None else str(request.model))
+        if options.cluster is None:
+            warn_of_unused_gpu(request.device, None if request.model is None else str(request.model))
         if options.several:
             _run_batch(entries, request, options)
         else:
@@ -102,7 +109,10 @@ def _run_single(entry: SlideEntry, request: UpscaleRequest, options: RunOptions)
         report.write_somewhere([row], batch.find_exit_code([row]))
     else:
         enlargement = SlideEnlargement(request, ParallelResources(1, (request.device,)), options.quiet)
-        enlarge = partial(enlargement, frontend=TerminalFrontend())
+
+        def enlarge(item: BatchItem) -> ReportRow:
+            with open_cluster_of_run(options, request) as cluster:
+                return enlargement(item, TerminalFrontend(), cluster=cluster)
 
         def enlarge_staged(item: BatchItem) -> ReportRow:
             check_batch_request(request)
@@ -283,7 +293,13 @@ class SlideEnlargement:
     brief: bool = False
     """Whether the slide is one of many."""
 
-    def __call__(self, item: BatchItem, frontend: Frontend, slot: WorkerSlot | None = None) -> ReportRow:
+    def __call__(
+        self,
+        item: BatchItem,
+        frontend: Frontend,
+        slot: WorkerSlot | None = None,
+        cluster: ClusterSession | None = None,
+    ) -> ReportRow:
         """Enlarge a slide and return its entry in the report. A worker takes its share of devices and memory."""
         from wsisr.cli.job_display import show_job
 
@@ -292,7 +308,7 @@ class SlideEnlargement:
             memory = request.memory / self.resources.slides_per_device
             request = replace(request, device=self.resources.device_for(slot.number), memory=memory)
         with record_finished(requested) as finished:
-            report = show_job(request, frontend, quiet=self.quiet, brief=self.brief)
+            report = show_job(request, frontend, quiet=self.quiet, brief=self.brief, cluster=cluster)
             finished.append(report)
         return report.to_json()
 
@@ -322,7 +338,9 @@ def choose_resources(run: BatchRun, request: UpscaleRequest, options: RunOptions
     """
     model = None if request.model is None else str(request.model)
     if run.pending:
-        check_batch_request(request)
+        check_batch_request(request, on_this_machine=options.cluster is None)
+    if options.cluster:
+        return ParallelResources(1, (request.device,))
     resources = ParallelResources.from_options(options.jobs, len(run.pending), request.device, model)
     if resources.slides_per_device > 1:
         check_batch_request(request, resources.slides_per_device)
@@ -332,6 +350,13 @@ def choose_resources(run: BatchRun, request: UpscaleRequest, options: RunOptions
 def enlarge_slides(run: BatchRun, request: UpscaleRequest, options: RunOptions, resources: ParallelResources) -> None:
     """Enlarge the slides that are not finished, one after the other, or in parallel where the resources allow."""
     enlargement = SlideEnlargement(request, resources, options.quiet, brief=True)
+    if options.cluster:
+        from wsisr.cli.cluster_batch import run_cluster_batch
+
+        with open_cluster_of_run(options, request) as cluster:
+            assert cluster
+            run_cluster_batch(run, enlargement, cluster, label_items(run.items))
+        return
     if resources.slides_at_once > 1:
         from wsisr.cli.parallel_batch import run_parallel_batch
 
@@ -352,6 +377,18 @@ def enlarge_slides(run: BatchRun, request: UpscaleRequest, options: RunOptions, 
             return enlarge_from_stage(item, partial(enlargement, frontend=frontend), stage)
 
         batch.run_batch(run, enlarge, stop)
+
+
+@contextmanager
+def open_cluster_of_run(options: RunOptions, request: UpscaleRequest) -> Iterator[ClusterSession | None]:
+    """Context: the cluster of a run; None where it has none, or is dry."""
+    if options.cluster is None or request.dry_run:
+        yield None
+        return
+    from wsisr.cli.cluster_batch import open_cluster
+
+    with open_cluster(options.cluster, allow_mixed=options.allow_mixed_workers, quiet=options.quiet) as cluster:
+        yield cluster
 
 
 @contextmanager

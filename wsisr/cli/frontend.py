@@ -22,6 +22,8 @@ class Frontend(Protocol):
 
     label: str
     """Begins the messages about one slide of many; empty where they need no name, or get it elsewhere."""
+    announces_stop: bool
+    """Whether a slide says that it was stopped; elsewhere somebody says so for all."""
 
     def catch_stop_signals(self) -> AbstractContextManager[StopFlag]:
         """Context that gives the flag which says to stop."""
@@ -46,6 +48,7 @@ class TerminalFrontend:
         """
         self._stop = stop
         self.label = label
+        self.announces_stop = True
 
     def catch_stop_signals(self) -> AbstractContextManager[StopFlag]:
         return nullcontext(self._stop) if self._stop else catch_stop_signals(end_message=INTERRUPTED_MESSAGE)

@@ -19,20 +19,29 @@ from wsisr.upscaling.job import Advanced, Finished, JobEvent, MaskSaved, Noted, 
 from wsisr.upscaling.trust.summary import TrustSaved
 
 if TYPE_CHECKING:
+    from wsisr.cluster.session import ClusterSession
     from wsisr.parallel.processes import StopFlag
     from wsisr.progress import Progress
     from wsisr.upscaling.report import UpscaleReport
     from wsisr.upscaling.request import UpscaleRequest
 
 
-def show_job(request: UpscaleRequest, frontend: Frontend, *, quiet: bool, brief: bool = False) -> UpscaleReport:
+def show_job(
+    request: UpscaleRequest,
+    frontend: Frontend,
+    *,
+    quiet: bool,
+    brief: bool = False,
+    cluster: ClusterSession | None = None,
+) -> UpscaleReport:
     """Run a job to its end, show its events, and return its report.
 
-    `brief` is for one slide of many: the batch's table says what a panel would. Exits as an interrupted program once a
+    `brief` is for one slide of many: the batch's table says what a panel would. Workers of a cluster compute the tiles,
+    if one is given. Exits as an interrupted program once a
     stop is requested. Raises `WsisrError`.
     """
     display = JobDisplay(request, frontend, quiet=quiet, brief=brief)
-    with closing(run_job(request, loading)) as events, ExitStack() as preparation:
+    with closing(_start_job(request, cluster)) as events, ExitStack() as preparation:
         if not quiet:
             if request.dry_run and not brief:
                 print_message("loads the model, and measures it on a few samples of the slide")
@@ -45,6 +54,15 @@ def show_job(request: UpscaleRequest, frontend: Frontend, *, quiet: bool, brief:
     assert display.finished is not None
     display.print_result(display.finished)
     return display.finished.report
+
+
+def _start_job(request: UpscaleRequest, cluster: ClusterSession | None) -> Generator[JobEvent, None, None]:
+    """Return the events of a job, whose tiles workers compute if there is a cluster."""
+    if cluster is None:
+        return run_job(request, loading)
+    from wsisr.cluster.remote import run_cluster_job
+
+    return run_cluster_job(request, cluster)
 
 
 class JobDisplay:
@@ -113,7 +131,8 @@ class JobDisplay:
                 self.show(event)
                 continue
             if stop.is_set():
-                print_message(STOPPED_MESSAGE)
+                if self._frontend.announces_stop:
+                    print_message(STOPPED_MESSAGE)
                 raise typer.Exit(EXIT_INTERRUPTED)
             step = event.progress
             if is_first and step.done_before and not self._quiet:

@@ -71,7 +71,7 @@ def run_parallel_batch(run: BatchRun, enlarge: SlideEnlarger, workers: int) -> N
     begun: dict[int, None] = {}
     run.begin()
     numbers = run.pending
-    display = _BatchDisplay([run.items[number].slide.name for number in numbers])
+    display = BatchDisplay([run.items[number].slide.name for number in numbers])
     task = _WorkerTask(enlarge, len(run.items), stderr_console.is_terminal)
     with (
         display.show_bars(),
@@ -107,7 +107,7 @@ def _row_of_finished_job(event: WorkerEvent[ReportRow], run: BatchRun, numbers: 
     return None
 
 
-class _BatchDisplay:
+class BatchDisplay:
     """The terminal, with a bar for each slide in work. In a log there are no bars: there, slides print lines."""
 
     def __init__(self, names: Sequence[str]) -> None:
@@ -183,6 +183,7 @@ class _WorkerFrontend:
     """A frontend whose terminal belongs to another process, which names the slide."""
 
     label = ""
+    announces_stop = True
 
     def __init__(self, channel: Channel, bars: bool) -> None:
         self._channel = channel

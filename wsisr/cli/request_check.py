@@ -11,16 +11,18 @@ if TYPE_CHECKING:
     from wsisr.upscaling.request import UpscaleRequest
 
 
-def check_batch_request(request: UpscaleRequest, slides_per_device: int = 1) -> None:
+def check_batch_request(request: UpscaleRequest, slides_per_device: int = 1, *, on_this_machine: bool = True) -> None:
     """Raise `OptionError` or `ModelError` for what would be the same error of every slide.
 
-    Some depends on the scale, and with `--target-mpp` that depends on the slide. No network is loaded.
+    Some depends on the scale, and with `--target-mpp` that depends on the slide. No network is loaded. The devices of
+    other machines are not looked at.
     """
     _check_memory(request.memory, slides_per_device)
     _check_tiles(request)
     _check_model(request)
     try:
-        _check_device(request)
+        if on_this_machine:
+            _check_device(request)
     except DeviceError as error:
         raise OptionError(str(error), option="--device") from error
 

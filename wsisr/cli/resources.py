@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 
 from wsisr.cli.console import print_warnings
+from wsisr.errors import OptionError
+
+if TYPE_CHECKING:
+    from wsisr.cluster.place import ClusterPlace
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +62,21 @@ def check_jobs_option(jobs: str, *, staged: bool = False) -> None:
         raise typer.BadParameter("give auto or a number from 1", param_hint="--jobs")
     if staged and jobs != "auto" and int(jobs) > 1:
         raise typer.BadParameter("copies for one slide at a time; give --jobs 1", param_hint="--stage")
+
+
+def parse_cluster(where: str | None, workers: str | None, *, jobs: str, staged: bool) -> ClusterPlace | None:
+    """Return the place that `--cluster` names. Raises `OptionError` for one that is none, or excludes other options."""
+    if where is None:
+        if workers is not None:
+            raise OptionError("is for the workers of --cluster FILE.yaml", option="--workers")
+        return None
+    if jobs not in ("auto", "1"):
+        raise OptionError("--cluster and --jobs exclude each other: its workers share the tiles of all slides")
+    if staged:
+        raise OptionError("other machines do not see copies; leave it out with --cluster", option="--stage")
+    from wsisr.cluster.place import ClusterPlace
+
+    return ClusterPlace.parse(where, workers)
 
 
 def warn_of_unused_gpu(device: str, model: str | None = None) -> None:

@@ -31,7 +31,7 @@ from wsisr.cli.options import (
     model_option,
     slide_argument,
 )
-from wsisr.cli.resources import check_jobs_option
+from wsisr.cli.resources import check_jobs_option, parse_cluster
 from wsisr.cli.run_config import apply_config, describe_configuration, format_configuration
 from wsisr.cli.selection import parse_numbers, report_as_usage_error
 from wsisr.cli.slide_words import SLIDES_HELP
@@ -244,6 +244,31 @@ def upscale_command(
             help="Slides at a time; they share the cores and --memory. auto is one for each GPU, or one on a CPU.",
         ),
     ] = "auto",
+    cluster: Annotated[
+        str | None,
+        choice_option(
+            "local|local:N|tcp://HOST:PORT|FILE.yaml",
+            rich_help_panel=BATCH_AND_MACHINES,
+            help="Have the tiles computed by workers of Dask: on this machine, of a scheduler, or by jobs as a file of "
+            "dask-jobqueue describes them.",
+        ),
+    ] = None,
+    workers: Annotated[
+        str | None,
+        typer.Option(
+            metavar="N|MIN:MAX",
+            rich_help_panel=BATCH_AND_MACHINES,
+            help="How many workers --cluster FILE.yaml starts, or between which numbers it keeps them.",
+        ),
+    ] = None,
+    allow_mixed_workers: Annotated[
+        bool,
+        flag(
+            "--allow-mixed-workers",
+            "Use workers of --cluster that give other pixels than most, too; the file says so.",
+            BATCH_AND_MACHINES,
+        ),
+    ] = False,
     shard: Annotated[
         str | None,
         typer.Option(
@@ -323,6 +348,7 @@ def upscale_command(
     if not dry_run:
         allow_lost_output()
     check_jobs_option(jobs, staged=stage is not None)
+    place = parse_cluster(cluster, workers, jobs=jobs, staged=stage is not None)
     listed = list_given_slides(slides, results=allow_derived)
     several = not listed.is_single or shard is not None or (output is not None and is_output_folder(output, layout))
     if several and (save_mask or tissue not in ("auto", "none")):
@@ -377,5 +403,18 @@ def upscale_command(
     run_upscale(
         listed.entries,
         request,
-        RunOptions(several, folder, jobs, shard, report, quiet, log, stage, stage_limit, configuration),
+        RunOptions(
+            several,
+            folder,
+            jobs,
+            shard,
+            report,
+            quiet,
+            log,
+            stage,
+            stage_limit,
+            cluster=place,
+            allow_mixed_workers=allow_mixed_workers,
+            configuration=configuration,
+        ),
     )

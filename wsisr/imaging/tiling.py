@@ -91,6 +91,10 @@ class TileGrid:
     def __iter__(self) -> Iterator[Tile]:
         return (self.tile_at(column, row) for row in range(self.rows) for column in range(self.columns))
 
+    def number_of(self, tile: Tile) -> int:
+        """Return a tile's place in the order of the grid, from 0."""
+        return tile.row * self.columns + tile.column
+
     def tile_at(self, column: int, row: int) -> Tile:
         step, margin = self.tiling.core_px, self.tiling.halo_px
         whole = Box.from_size(self.image)

@@ -25,16 +25,17 @@ class StageTimes:
         try:
             yield
         finally:
-            self._add(stage, self._clock() - started)
+            self.add(stage, self._clock() - started)
 
     def time_next(self, steps: Iterator[Progress]) -> Progress | None:
         """Take the next step and add its time to the stage that it names; return None at the end."""
         started = self._clock()
         step = next(steps, None)
         if step is not None:
-            self._add(step.stage, self._clock() - started)
+            self.add(step.stage, self._clock() - started)
         return step
 
-    def _add(self, stage: str, seconds: float) -> None:
+    def add(self, stage: str, seconds: float) -> None:
+        """Add seconds to a stage."""
         with self._lock:
             self.seconds[stage] = self.seconds.get(stage, 0.0) + seconds

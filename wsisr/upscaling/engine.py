@@ -10,8 +10,8 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass, replace
-from itertools import groupby
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 
@@ -29,6 +29,7 @@ from wsisr.slides.files import hash_in_background
 from wsisr.slides.region import SlideRegion
 from wsisr.slides.unreadable import UnreadableRegion
 from wsisr.tissue.map import BoolMask
+from wsisr.upscaling.batches import missing_batches, tile_batches
 from wsisr.upscaling.consistency import count_consistency_errors
 from wsisr.upscaling.memory import PARALLEL_STORES
 from wsisr.upscaling.plan import UpscaleOptions, UpscalePlan, plan_upscaling
@@ -49,6 +50,23 @@ class TileInput:
     """(h, w, 3): the pixels of the tile's input box."""
     network_cells: BoolMask
     """(rows, columns): which cells of the tile's blend box need a network."""
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class FinishedBlock:
+    """What a tile completes."""
+
+    tile: Tile
+    box: Box
+    """In px of the result."""
+    pixels: Rgb
+    """(h, w, 3): the pixels of the box."""
+    quality: TileQuality | None
+    """Measurements, if the plan collects them."""
+
+
+LevelWriter: TypeAlias = Callable[[UpscalePlan, PyramidWriter], Iterator[Progress]]
+"""Computes and stores level 0 without the tiles that an earlier run finished, and yields `upscale` in output pixels."""
 
 
 def upscale_region(
@@ -73,18 +91,24 @@ def upscale_region(
 
 
 def run_plan(
-    plan: UpscalePlan, output: Path, *, overwrite: bool = False, folder: WorkFolder | None = None
+    plan: UpscalePlan,
+    output: Path,
+    *,
+    overwrite: bool = False,
+    folder: WorkFolder | None = None,
+    write_level_0: LevelWriter | None = None,
 ) -> Generator[Progress, None, None]:
     """Do what `upscale_region` does, for a plan that was made before.
 
-    A plan can be run once: its quality monitor and its stage times belong to one run.
+    A plan can be run once: its quality monitor and its stage times belong to one run. `write_level_0` has level 0
+    computed elsewhere; by default this process does it.
     """
     refuse_source(output, plan.region.slide.info.path)
     with (
         PyramidWriter(output, plan.output, folder or plan.work_folder(), overwrite=overwrite) as writer,
         _hash_source(plan.region.slide, writer) as digest,
     ):
-        yield from _write_level_0(plan, writer)
+        yield from (write_level_0 or write_level_here)(plan, writer)
         writer.add_metadata(digest_metadata(digest.result()))
         plan.region.slide.check_unchanged()
         steps = writer.finish(check=describe_faults if plan.verify else None)
@@ -107,11 +131,16 @@ def _hash_source(slide: Slide, writer: PyramidWriter) -> AbstractContextManager[
     return hash_in_background(slide.info, record_digest)
 
 
-def _write_level_0(plan: UpscalePlan, writer: PyramidWriter) -> Iterator[Progress]:
+def count_finished_pixels(plan: UpscalePlan, writer: PyramidWriter) -> int:
+    """Return how many pixels of level 0 an earlier run finished, without those that are computed again."""
+    missing = (tile for batch in missing_batches(plan, writer.has_tiles) for tile in batch)
+    return plan.output.size.pixel_count - sum((tile.core * plan.scale).size.pixel_count for tile in missing)
+
+
+def write_level_here(plan: UpscalePlan, writer: PyramidWriter) -> Iterator[Progress]:
     """Store level 0 block by block, without the blocks that an earlier run finished."""
     total = plan.output.size.pixel_count
-    missing = (tile for batch in missing_batches(plan, writer.has_tiles) for tile in batch)
-    done = before = total - sum((tile.core * plan.scale).size.pixel_count for tile in missing)
+    done = before = count_finished_pixels(plan, writer)
     warnings, unreadable = MessageLog(writer.run_log, "remark"), MessageLog(writer.run_log, "hole")
     blocks = enlarge_blocks(plan, missing_batches(plan, writer.has_tiles), writer.run_log)
 
@@ -146,25 +175,33 @@ def enlarge_blocks(
 
     Quality measurements go to the run log; those of earlier runs that it holds count, too.
     """
-    unit = plan.work_unit
+    begin_quality(plan, run_log)
+    with closing(finish_blocks(plan, tile_batches(plan) if batches is None else batches)) as finished:
+        for block in finished:
+            if plan.quality and block.quality:
+                plan.quality.add(block.tile, block.quality)
+            yield block.box, block.pixels
+    if plan.quality:
+        plan.quality.end()
+
+
+def begin_quality(plan: UpscalePlan, run_log: RunLog | None) -> None:
+    """Let the plan's quality monitor, if it has one, begin with what earlier runs logged."""
     if plan.quality:
         plan.quality.begin(plan.grid, plan.background.cell_px * plan.scale, run_log)
-    batches = tile_batches(plan) if batches is None else batches
+
+
+def finish_blocks(plan: UpscalePlan, batches: Iterable[list[Tile]]) -> Generator[FinishedBlock, None, None]:
+    """Compute batches of tiles, in the order of the grid, and yield the blocks that they complete."""
+    unit = plan.work_unit
     inputs = parallel_map(lambda batch: _read_batch(plan, batch), batches, unit.queue_depth)
     enlarged = parallel_map(
         lambda batch: _enlarge_tissue(plan, batch), inputs, unit.parallel_batches, unit.parallel_batches
     )
     blended = _blend_tiles(plan, enlarged)
-    finished = parallel_map(
+    return parallel_map(
         lambda block: _finish_block(plan, *block), blended, unit.parallel_finishers, unit.parallel_finishers
     )
-    with closing(finished):
-        for tile, box, block, quality in finished:
-            if plan.quality and quality:
-                plan.quality.add(tile, quality)
-            yield box, block
-    if plan.quality:
-        plan.quality.end()
 
 
 def _read_batch(plan: UpscalePlan, batch: Sequence[Tile]) -> list[TileInput]:
@@ -246,15 +283,13 @@ def _blend_tiles(
                 yield tile_input, box, block
 
 
-def _finish_block(
-    plan: UpscalePlan, tile_input: TileInput, box: Box, block: Rgb
-) -> tuple[Tile, Box, Rgb, TileQuality | None]:
+def _finish_block(plan: UpscalePlan, tile_input: TileInput, box: Box, block: Rgb) -> FinishedBlock:
     """Fill the background of a block and measure the quality of the result."""
     with plan.times.measure("finish"):
         cells = tile_input.network_cells
         block = plan.background.fill_background(tile_input.tile, tile_input.pixels, cells, block, plan.scale)
         quality = _measure_quality(plan, tile_input, block) if plan.quality else None
-    return tile_input.tile, box, block, quality
+    return FinishedBlock(tile_input.tile, box, block, quality)
 
 
 def _measure_quality(plan: UpscalePlan, tile_input: TileInput, block: Rgb) -> TileQuality:
@@ -265,34 +300,3 @@ def _measure_quality(plan: UpscalePlan, tile_input: TileInput, block: Rgb) -> Ti
     cells = mask.shows_source(tile, tile_input.network_cells)
     borders = TileBorders.measure(block, cells, mask.cell_px * plan.scale, plan.scale)
     return TileQuality(borders, count_consistency_errors(low, block, mask.comparable_pixels(tile, low)))
-
-
-def missing_batches(plan: UpscalePlan, is_stored: Callable[[Box], bool]) -> Iterator[list[Tile]]:
-    """Yield the batches that must be computed where some blocks are stored; `is_stored` takes boxes in output px.
-
-    A batch is computed whole, for a network may round a batch of another size otherwise. Where tiles feather, so are
-    the batches of the tiles that fade into a missing block.
-    """
-    reach = range(2 if plan.grid.tiling.feather_px else 1)
-
-    def is_needed(tile: Tile) -> bool:
-        columns = (tile.column + step for step in reach if tile.column + step < plan.grid.columns)
-        rows = [tile.row + step for step in reach if tile.row + step < plan.grid.rows]
-        cores = (plan.grid.tile_at(column, row).core for column in columns for row in rows)
-        return not all(is_stored(core * plan.scale) for core in cores)
-
-    return (batch for batch in tile_batches(plan) if any(map(is_needed, batch)))
-
-
-def tile_batches(plan: UpscalePlan) -> Iterator[list[Tile]]:
-    """Yield all tiles in batches; those of a batch either all hold tissue or all hold none."""
-    mask = plan.background
-    return group_batches(plan.grid, plan.work_unit.batch, lambda tile: bool(mask.tissue_in(tile.blend_box).any()))
-
-
-def group_batches(tiles: Iterable[Tile], largest: int, kind: Callable[[Tile], bool] = bool) -> Iterator[list[Tile]]:
-    """Yield neighbouring tiles of one kind whose input boxes have one size, in batches of at most `largest`."""
-    for _, group in groupby(tiles, key=lambda tile: (tile.input_box.size, kind(tile))):
-        neighbours = list(group)
-        for start in range(0, len(neighbours), largest):
-            yield neighbours[start : start + largest]

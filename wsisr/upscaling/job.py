@@ -26,7 +26,7 @@ from wsisr.slides.region import SlideRegion
 from wsisr.slides.wrappers.fault_tolerant import BLACK
 from wsisr.tissue import find_tissue, make_full_map
 from wsisr.upscaling.background import BackgroundOptions, advise_on_missing_tissue
-from wsisr.upscaling.engine import run_plan
+from wsisr.upscaling.engine import LevelWriter, run_plan
 from wsisr.upscaling.estimate import estimate_run
 from wsisr.upscaling.finished import (
     check_output_names,
@@ -112,15 +112,18 @@ class Finished:
 JobEvent: TypeAlias = Warned | Noted | Started | Advanced | MaskSaved | TrustSaved | Finished
 
 
-def run_job(request: UpscaleRequest, models: ModelLoader) -> Generator[JobEvent, None, None]:
+def run_job(
+    request: UpscaleRequest, models: ModelLoader, write_level_0: LevelWriter | None = None
+) -> Generator[JobEvent, None, None]:
     """Enlarge a slide; nothing happens until the events are consumed, and the last one is `Finished`.
 
     Closing the iterator early stops after the tiles in hand and keeps what is finished: the same request resumes from
-    there. Raises `WsisrError`, with what is wrong in one line.
+    there. `write_level_0` has the tiles computed elsewhere, by default this process does it. Raises `WsisrError`, with
+    what is wrong in one line.
     """
     warnings: list[str] = []
     trust: TrustSummary | None = None
-    with closing(_yield_events(request, models)) as events:
+    with closing(_yield_events(request, models, write_level_0)) as events:
         for event in events:
             if isinstance(event, Warned):
                 warnings.append(event.text)
@@ -132,7 +135,9 @@ def run_job(request: UpscaleRequest, models: ModelLoader) -> Generator[JobEvent,
                 yield event
 
 
-def _yield_events(request: UpscaleRequest, models: ModelLoader) -> Generator[JobEvent, None, None]:
+def _yield_events(
+    request: UpscaleRequest, models: ModelLoader, write_level_0: LevelWriter | None
+) -> Generator[JobEvent, None, None]:
     output, replaceable, began = request.output_path, request.overwrite or request.dry_run, time.process_time()
     with open_slide(request.slide_path, request.mpp, estimate=True, series=request.series) as slide:
         if not request.allow_derived:
@@ -159,17 +164,22 @@ def _yield_events(request: UpscaleRequest, models: ModelLoader) -> Generator[Job
             estimate = estimate_run(plan, time.process_time() - began)
             yield Finished(plan, UpscaleReport.from_plan(request, plan, "planned", estimate=estimate))
         else:
-            yield from _run_engine(request, plan)
+            yield from _run_engine(request, plan, write_level_0)
 
 
 def plan_request(request: UpscaleRequest, slide: Slide, models: ModelLoader) -> UpscalePlan:
     """Choose the pixels, load the model, look for tissue, check the magnification and plan the output."""
-    readable = FaultTolerantSlide(slide) if request.on_error == "white" else slide
-    scale_plan = request.selection.plan_scale(SrgbSlide(readable) if request.icc == "srgb" else readable)
-    upscaler = _load_upscaler(request, scale_plan, models)
+    scale_plan = select_pixels(request, slide)
+    upscaler = load_requested_upscaler(request, scale_plan, models)
     background = _find_background(request, slide, needs_network=upscaler.info.weights is not None)
     region = _check_region(request, scale_plan, background, models)
     return plan_upscaling(region, upscaler, _engine_options(request, background, upscaler))
+
+
+def select_pixels(request: UpscaleRequest, slide: Slide) -> ScalePlan:
+    """Choose what of an open slide is read, in what colours, and the scale."""
+    readable = FaultTolerantSlide(slide) if request.on_error == "white" else slide
+    return request.selection.plan_scale(SrgbSlide(readable) if request.icc == "srgb" else readable)
 
 
 def _check_region(
@@ -186,7 +196,8 @@ def _check_region(
     return replace(region, selection_warnings=(*region.selection_warnings, warning)) if warning else region
 
 
-def _load_upscaler(request: UpscaleRequest, scale_plan: ScalePlan, models: ModelLoader) -> Upscaler:
+def load_requested_upscaler(request: UpscaleRequest, scale_plan: ScalePlan, models: ModelLoader) -> Upscaler:
+    """Load what enlarges the pixels, with its corrections; what does not enlarge them where the scale is 1."""
     if scale_plan.scale == 1:
         return Unchanged()
     upscaler = models.load_upscaler(
@@ -268,11 +279,12 @@ def _warn_of_missing_tissue(request: UpscaleRequest, plan: UpscalePlan) -> Itera
         yield Warned(f"{looked} in what is enlarged, so the result is {shown}: {advice}")
 
 
-def _run_engine(request: UpscaleRequest, plan: UpscalePlan) -> Iterator[JobEvent]:
-    output, upscaler = request.output_path, plan.upscaler
+def _run_engine(request: UpscaleRequest, plan: UpscalePlan, write_level_0: LevelWriter | None) -> Iterator[JobEvent]:
+    output, upscaler, folder = request.output_path, plan.upscaler, _work_folder(request, plan)
     yield Started(plan)
     began, finished_before, warned = time.monotonic(), 0.0, 0
-    with closing(run_plan(plan, output, overwrite=request.overwrite, folder=_work_folder(request, plan))) as steps:
+    steps = run_plan(plan, output, overwrite=request.overwrite, folder=folder, write_level_0=write_level_0)
+    with closing(steps):
         for progress in steps:
             for text in upscaler.warnings[warned:]:
                 warned += 1

@@ -25,13 +25,16 @@ SOURCE_KEY = "source sha256"
 UNREADABLE_KEY = "unreadable"
 """Key of the places that could not be decoded."""
 
+WORKERS_KEY = "workers"
+"""Key of what workers computed with, where they were mixed on purpose."""
+
 FINDING_KEYS = ("remarks", UNREADABLE_KEY)
 """Keys of what is found out while a region is enlarged."""
 
 HARDWARE_KEY = "computed"
 """Key of the device and the precision of the computation."""
 
-_IGNORED_KEYS = {"software", HARDWARE_KEY, *FINDING_KEYS}
+_IGNORED_KEYS = {"software", HARDWARE_KEY, WORKERS_KEY, *FINDING_KEYS}
 """Keys that are not known before a run, or do not say what was requested."""
 
 

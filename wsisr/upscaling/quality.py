@@ -68,13 +68,22 @@ class QualityMonitor:
 
         Such a tile is computed again only for a neighbour that is missing, and may lack the feather of the one before.
         """
-        number = tile.row * self._grid.columns + tile.column
+        number = self._grid.number_of(tile)
         if number in self._stored_entries:
             return
         self._restore_tiles(number)
         if self._run_log:
             self._run_log.append(QUALITY_RECORD, quality.to_bytes(), number)
         self._accumulate(tile, quality)
+
+    def add_out_of_order(self, tile: Tile, content: bytes) -> None:
+        """Log the measurements of a tile, as `TileQuality.to_bytes` gives them; `end` sums them up in their turn.
+
+        For tiles that others measure. Needs the run log.
+        """
+        number = self._grid.number_of(tile)
+        if self._run_log and number not in self._stored_entries:
+            self._stored_entries[number] = self._run_log.append(QUALITY_RECORD, content, number)
 
     def end(self) -> None:
         self._restore_tiles(len(self._grid))

@@ -17,6 +17,7 @@ from wsisr.imaging.geometry import Box
 from wsisr.imaging.pixels import Rgb
 from wsisr.parallel.threads import ThreadTeam
 from wsisr.progress import Progress
+from wsisr.writing.encoding.block import EncodedBlock
 from wsisr.writing.encoding.downsampling import PyramidLevels
 from wsisr.writing.encoding.encoder import LocalEncoder, TileEncoder
 from wsisr.writing.encoding.encoder_pool import SQUARE_SIDE, EncoderPool, choose_process_count, start_encoder_pool
@@ -172,6 +173,16 @@ class PyramidWriter:
         with translate_disk_errors(self._error_path):
             squares = base.grid.group_by_square(missing, SQUARE_SIDE)
             self._threads.for_each(lambda tiles: self._store_square(tiles, box, pixels), squares)
+
+    def write_block(self, block: EncodedBlock) -> None:
+        """Store a block that was encoded elsewhere by `encode_block`, on the grids and with the codec of this file.
+
+        Tiles that an earlier run finished are not changed. Safe from several threads. Raises `OutputError` for disk
+        errors.
+        """
+        stored = self._stores[0].from_earlier_run
+        with translate_disk_errors(self._error_path), self._borrow_encoder() as encoder:
+            self._levels.store_block(encoder, [tile for tile in block.tiles[0] if not stored[tile]], block)
 
     def add_metadata(self, metadata: Mapping[str, str]) -> None:
         """Add entries to the file's metadata; to be called before `finish`."""

@@ -15,7 +15,7 @@ from wsisr.slides import open_slide
 from wsisr.slides.region import select_region
 from wsisr.tissue import find_tissue
 from wsisr.upscaling.background import BackgroundOptions, expand_cells
-from wsisr.upscaling.engine import group_batches
+from wsisr.upscaling.batches import group_batches
 from wsisr.upscaling.plan import UpscaleOptions, plan_upscaling
 
 SCALE = 2

@@ -13,10 +13,11 @@ from tests.support.samples import make_noise
 from wsisr.imaging.geometry import Box, Size
 from wsisr.imaging.pixels import Rgb, halve_image
 from wsisr.parallel.threads import ThreadTeam
+from wsisr.writing.encoding.block import encode_block
 from wsisr.writing.encoding.codec import Codec
 from wsisr.writing.encoding.downsampling import PyramidLevels
 from wsisr.writing.encoding.encoder import LocalEncoder
-from wsisr.writing.encoding.grid import build_level_grids
+from wsisr.writing.encoding.grid import LevelGrid, build_level_grids
 from wsisr.writing.workdir.byte_store import ByteStore
 from wsisr.writing.workdir.run_log import RunLog
 from wsisr.writing.workdir.tile_journal import TileJournal
@@ -70,6 +71,19 @@ def store_tiles(
 
     with ThreadPoolExecutor(threads) as pool:
         list(pool.map(put, grid.group_by_square(tiles, side)))
+
+
+def store_blocks(stores: list[TileStore], levels: PyramidLevels, side: int, random: object) -> None:
+    """Store what an earlier run left, in blocks of `side` tiles that were encoded elsewhere, in any order."""
+    grids, codec = [store.grid for store in stores], stores[0].codec
+    image, block_grid = make_noise(grids[0].size), LevelGrid(grids[0].size, side * TILE_PX)
+    numbers = list(range(block_grid.tile_count))
+    random.shuffle(numbers)  # type: ignore[attr-defined]
+    for number in numbers:
+        box = block_grid.tile_box(number)
+        block = encode_block(LocalEncoder(codec, TILE_PX), grids, box, image[box.rows, box.columns])
+        missing = [tile for tile in block.tiles[0] if not stores[0].from_earlier_run[tile]]
+        levels.store_block(LocalEncoder(codec, TILE_PX), missing, block)
 
 
 def shuffled_tiles(stores: list[TileStore], random: object) -> list[int]:
@@ -157,6 +171,30 @@ def test_a_run_that_resumes_stores_the_same_bytes_wherever_it_was_stopped(
         journal.write_bytes(content[: data.draw(st.integers(0, len(content)))])
     with open_stores(folder, size, LOSSY, journals=True) as (stores, levels):
         store_tiles(stores, levels, [tile for tile in tiles if not stores[0].from_earlier_run[tile]], side=side)
+        team = ThreadTeam(1, "test")
+        deque(levels.complete_levels(team, lambda: nullcontext(LocalEncoder(LOSSY, TILE_PX))), 0)
+        team.close()
+        assert [list_encoded(store) for store in stores] == whole
+
+
+@settings(max_examples=25, deadline=None)
+@given(sizes, st.data(), st.randoms(use_true_random=False), st.integers(1, 6))
+def test_blocks_encoded_elsewhere_complete_what_a_stopped_run_left_with_the_same_bytes(
+    folder: Path, size: Size, data: st.DataObject, random: object, side: int
+) -> None:
+    remove_files(folder)
+    with open_stores(folder, size, LOSSY) as (stores, levels):
+        store_tiles(stores, levels, list(range(stores[0].grid.tile_count)))
+        whole = [list_encoded(store) for store in stores]
+    remove_files(folder)
+    with open_stores(folder, size, LOSSY, journals=True) as (stores, levels):
+        tiles = shuffled_tiles(stores, random)
+        store_tiles(stores, levels, tiles[: data.draw(st.integers(0, len(tiles)))])
+    for journal in sorted(folder.glob("*.journal")):
+        content = journal.read_bytes()
+        journal.write_bytes(content[: data.draw(st.integers(0, len(content)))])
+    with open_stores(folder, size, LOSSY, journals=True) as (stores, levels):
+        store_blocks(stores, levels, side, random)
         team = ThreadTeam(1, "test")
         deque(levels.complete_levels(team, lambda: nullcontext(LocalEncoder(LOSSY, TILE_PX))), 0)
         team.close()

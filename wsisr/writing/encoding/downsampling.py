@@ -16,11 +16,11 @@ from threading import Lock
 import numpy as np
 import numpy.typing as npt
 
-from wsisr.imaging.geometry import Box
 from wsisr.imaging.pixels import Rgb
 from wsisr.parallel.threads import ThreadTeam
-from wsisr.writing.encoding.encoder import CoarserTile, FinerTile, TileEncoder
-from wsisr.writing.encoding.grid import LevelGrid
+from wsisr.writing.encoding.block import EncodedBlock
+from wsisr.writing.encoding.encoder import CoarserTile, TileEncoder
+from wsisr.writing.encoding.level_link import LevelLink
 from wsisr.writing.workdir.byte_store import ByteStore
 from wsisr.writing.workdir.tile_store import TileStore
 
@@ -49,6 +49,20 @@ class PyramidLevels:
             if not tiles:
                 return
 
+    def store_block(self, encoder: TileEncoder, tiles: Sequence[int], block: EncodedBlock) -> None:
+        """Store tiles of the finest level that were encoded elsewhere, and every coarser tile that they complete.
+
+        Coarser tiles that show more than the block are made here, from halves. Safe from any thread.
+        """
+        if not tiles:
+            return
+        self._finest.write_encoded(tiles, [block.tiles[0][tile] for tile in tiles])
+        made_here: Mapping[int, int] = {}
+        for level_pair, halves, coarser in zip(self._level_pairs, block.halves, block.tiles[1:], strict=True):
+            tiles, made_here = level_pair.store_encoded(encoder, tiles, made_here, halves, coarser)
+            if not tiles:
+                return
+
     def complete_levels(
         self, threads: ThreadTeam, borrow_encoder: Callable[[], AbstractContextManager[TileEncoder]]
     ) -> Iterator[int]:
@@ -73,8 +87,7 @@ class _LevelPair:
 
     def __init__(self, finer: TileStore, coarser: TileStore, halved: ByteStore) -> None:
         self.finer, self.coarser, self.halved = finer, coarser, halved
-        # Each tile of this grid shows one halved tile of the finer level.
-        self._halved_grid = LevelGrid(coarser.grid.size, coarser.grid.tile_px // 2)
+        self._link = LevelLink(finer.grid, coarser.grid)
         self._lock = Lock()
 
     def forget_unusable(self) -> bool:
@@ -107,13 +120,40 @@ class _LevelPair:
         """
         index_of = {tile: index for index, tile in enumerate(finer)}
         completed = self._count_down(finer, only_last=True)
-        pending = {tile: index for tile, index in index_of.items() if self._coarser_tile(tile) not in completed}
+        pending = {tile: index for tile, index in index_of.items() if self._link.find_coarser(tile) not in completed}
         if pending:
             self.keep_halves(encoder, pending)
             completed += self._count_down(list(pending))
         if completed:
             self.store_coarser(encoder, completed, index_of)
         return completed
+
+    def store_encoded(
+        self,
+        encoder: TileEncoder,
+        finer: Sequence[int],
+        made_here: Mapping[int, int],
+        halves: Mapping[int, bytes],
+        coarser: Mapping[int, bytes],
+    ) -> tuple[list[int], dict[int, int]]:
+        """Store the coarser tiles that these finer ones complete, which are stored.
+
+        `halves` and `coarser` were encoded elsewhere, by number; of the finer tiles in `made_here`, the encoder encoded
+        these last. Returns the coarser tiles that are complete, and the indices of those that the encoder encoded now.
+        """
+        sent_halves = [tile for tile in finer if tile in halves]
+        if sent_halves:
+            self.halved.write_encoded(sent_halves, [halves[tile] for tile in sent_halves])
+        if made_here:
+            self.keep_halves(encoder, made_here)
+        completed = self._count_down(finer)
+        sent = [tile for tile in completed if tile in coarser]
+        if sent:
+            self.coarser.write_encoded(sent, [coarser[tile] for tile in sent])
+        others = [tile for tile in completed if tile not in coarser]
+        if others:
+            self.store_coarser(encoder, others, {})
+        return completed, {tile: index for index, tile in enumerate(others)}
 
     def keep_halves(self, encoder: TileEncoder, index_of: Mapping[int, int]) -> None:
         """Store the halved pixels of finer tiles; given by their index among those that the encoder encoded last."""
@@ -127,11 +167,6 @@ class _LevelPair:
         coarser = (self._describe_coarser(tile, index_of) for tile in tiles)
         self.coarser.write_encoded(tiles, encoder.encode_coarser(coarser))
 
-    def _coarser_tile(self, tile: int) -> int:
-        """Return the coarser tile that shows a finer tile."""
-        row, column = divmod(tile, self.finer.grid.columns)
-        return row // 2 * self.coarser.grid.columns + column // 2
-
     def _count_down(self, finer: Sequence[int], *, only_last: bool = False) -> list[int]:
         """Count finer tiles as ready, each once, and return the coarser tiles that wait for none any more.
 
@@ -139,7 +174,7 @@ class _LevelPair:
         """
         completed = []
         with self._lock:
-            for tile, count in Counter(map(self._coarser_tile, finer)).items():
+            for tile, count in Counter(map(self._link.find_coarser, finer)).items():
                 is_last = self._awaited[tile] == count
                 if is_last or not only_last:
                     self._awaited[tile] -= count
@@ -148,14 +183,10 @@ class _LevelPair:
         return completed
 
     def _describe_coarser(self, tile: int, index_of: Mapping[int, int]) -> CoarserTile:
-        box = self.coarser.grid.tile_box(tile)
-        finer = [self._describe_finer(finer_tile, box, index_of) for finer_tile in self._halved_grid.find_tiles(box)]
-        return CoarserTile(box.width, box.height, finer)
+        def find_halved(finer_tile: int) -> bytes | int:
+            return index_of[finer_tile] if finer_tile in index_of else self.halved.read_encoded(finer_tile)
 
-    def _describe_finer(self, tile: int, coarser_box: Box, index_of: Mapping[int, int]) -> FinerTile:
-        box = self._halved_grid.tile_box(tile).relative_to(coarser_box)
-        halved = index_of[tile] if tile in index_of else self.halved.read_encoded(tile)
-        return FinerTile(box.left, box.top, box.width, box.height, halved)
+        return self._link.describe_coarser(tile, find_halved)
 
     def _count_missing(self) -> npt.NDArray[np.uint8]:
         """Return, for each coarser tile, how many of its finer tiles no earlier run made."""

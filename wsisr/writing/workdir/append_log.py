@@ -33,6 +33,15 @@ class LogPosition(NamedTuple):
     """CRC-32 of the headers of all records before it, which hold the checksums of their contents."""
 
 
+class Appended(NamedTuple):
+    """What became of appended records."""
+
+    content_offsets: tuple[int, ...]
+    """Where the content of each begins, for `read`."""
+    is_sync_due: bool
+    """Whether the caller has to sync now."""
+
+
 class AppendLog:
     """The records of one file. Safe from several threads. Methods raise `OSError` for disk errors.
 
@@ -78,8 +87,8 @@ class AppendLog:
                     yield fields, start
                 start += length
 
-    def append(self, records: Sequence[tuple[Fields, bytes]]) -> bool:
-        """Append records, each its fields and its content; return whether the caller has to sync now.
+    def append(self, records: Sequence[tuple[Fields, bytes]]) -> Appended:
+        """Append records, each its fields and its content.
 
         If the disk refuses, the records that were written whole stay; the next append overwrites the incomplete one.
         """
@@ -96,10 +105,11 @@ class AppendLog:
                 self._end = max(end for end in ends if end <= written)
                 whole_headers = headers[: ends.index(self._end)]
                 self._headers_crc = zlib.crc32(b"".join(whole_headers), self._headers_crc)
-            return self._claim_sync()
+            offsets = (start + len(header) for start, header in zip(ends, headers, strict=False))
+            return Appended(tuple(offsets), self._claim_sync())
 
     def read(self, offset: int, size: int) -> bytes:
-        """Read content at an offset that `recover` gave."""
+        """Read content at an offset that `recover` or `append` gave."""
         return os.pread(self._file, size, offset)
 
     def sync(self) -> None:

@@ -49,10 +49,13 @@ class RunLog:
         """Return whether all entries before a position of an earlier run are still there, unchanged."""
         return position in self._earlier_positions
 
-    def append(self, kind: str, content: bytes, number: int = 0) -> None:
+    def append(self, kind: str, content: bytes, number: int = 0) -> LogEntry:
+        """Append an entry; it is returned with its place, so that this run can read it, too."""
         with translate_disk_errors(self._output):
-            if self._log.append([((kind.encode(), number, len(content)), content)]):
+            appended = self._log.append([((kind.encode(), number, len(content)), content)])
+            if appended.is_sync_due:
                 self._log.sync()
+            return LogEntry(kind, number, appended.content_offsets[0], len(content))
 
     def read_content(self, entry: LogEntry) -> bytes:
         with translate_disk_errors(self._output):
@@ -72,17 +75,31 @@ class RunLog:
 
 
 class MessageLog:
-    """Messages of one kind, each kept once; those of earlier runs come first."""
+    """Messages of one kind, each kept once; those of earlier runs come first.
+
+    Who collects them out of order gives the numbers of the tiles that they are about: the first of these counts.
+    """
 
     def __init__(self, run_log: RunLog, kind: str) -> None:
         self._run_log, self._kind = run_log, kind
-        self.messages = [
-            run_log.read_content(entry).decode() for entry in run_log.earlier_entries if entry.kind == kind
-        ]
+        self._numbers: dict[str, int] = {}
+        for entry in run_log.earlier_entries:
+            if entry.kind == kind:
+                self._note(run_log.read_content(entry).decode(), entry.number)
 
-    def collect(self, messages: Iterable[str]) -> None:
-        """Keep and log the messages that are new."""
+    @property
+    def messages(self) -> list[str]:
+        """The messages by the numbers of their tiles; those of one number in the order of arrival."""
+        return sorted(self._numbers, key=self._numbers.__getitem__)
+
+    def collect(self, messages: Iterable[str], number: int = 0) -> None:
+        """Keep and log the messages that are new, or known from a later tile only."""
         for message in messages:
-            if message not in self.messages:
-                self._run_log.append(self._kind, message.encode())
-                self.messages.append(message)
+            if self._note(message, number):
+                self._run_log.append(self._kind, message.encode(), number)
+
+    def _note(self, message: str, number: int) -> bool:
+        is_news = number < self._numbers.get(message, number + 1)
+        if is_news:
+            self._numbers[message] = number
+        return is_news

@@ -52,7 +52,7 @@ class TileJournal:
         Return whether the caller has to sync now: the store first, then the journal.
         """
         position = self._run_log.position
-        return self._log.append([((*record, *position), b"") for record in records])
+        return self._log.append([((*record, *position), b"") for record in records]).is_sync_due
 
     def sync(self) -> None:
         """Flush the run log, then the journal: on the disk, too, a record comes after what was logged of its tile."""
