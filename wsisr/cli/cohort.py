@@ -115,7 +115,7 @@ def _run_single(entry: SlideEntry, request: UpscaleRequest, options: RunOptions)
                 return enlargement(item, TerminalFrontend(), cluster=cluster)
 
         def enlarge_staged(item: BatchItem) -> ReportRow:
-            check_batch_request(request)
+            check_batch_request(request, on_this_machine=options.cluster is None)
             with open_stage(options, [] if request.dry_run else [item.slide]) as stage:
                 return enlarge_from_stage(item, enlarge, stage)
 
