@@ -13,7 +13,7 @@ from tests.support.pairs import write_slide
 from wsisr.cli.app import app
 from wsisr.cli.report_format import decode_report
 from wsisr.cli.run_page import RunPage
-from wsisr.cli.run_report import RunReport, read_run_of_report
+from wsisr.cli.run_report import RunReport, read_run_of_report, sum_rows
 from wsisr.errors import OutputError
 from wsisr.upscaling.request import UpscaleRequest
 
@@ -105,6 +105,16 @@ def test_a_result_that_is_gone_costs_its_pictures_only(tmp_path: Path) -> None:
         assert words in page.text
         assert page.text.count("look here") == 1
         assert "nothing of the result is a network's work" in page.text
+
+
+def test_a_network_s_statement_is_shown_unless_all_results_are_known_to_have_none(batch: Path) -> None:
+    assert "by plain resampling, which adds no detail" in read_page(batch).text
+    run = {"totals": sum_rows([], 1), "versions": {}, "exit_code": 1, "configuration": {}, "command": ["wsisr"]}
+    run |= {"folder": "", "started": "", "written": "", "host": "", "seconds": 1.0}
+    failed = {"slide": "a.svs", "output": "a.x2.ome.tif", "state": "failed", "error": "no slide"}
+    for rows in ([], [failed]):
+        page = RunPage({}).render({"wsisr": "1", "schema": 2, "run": run, "slides": rows}).decode()
+        assert "are an estimate, not an observation" in page
 
 
 def test_a_bug_in_drawing_is_an_error_of_the_report_only(tmp_path: Path) -> None:

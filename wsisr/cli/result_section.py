@@ -39,6 +39,7 @@ def render_result_pictures(pictures: ResultPictures, *, mpp: float | None, shows
             "run/places.html",
             sampled_windows=pictures.sampled_windows,
             searched_tiles=len(pictures.worst_tiles),
+            has_bounds=any(shown.place.bound is not None for shown in pictures.least_trust),
             detail=_render_places(detail, DETAIL_MARK, pictures.scale, mpp),
             trust=_render_places(pictures.least_trust, TRUST_MARK, pictures.scale, mpp),
         ),

@@ -22,10 +22,11 @@ from wsisr.errors import WsisrError
 from wsisr.imaging.geometry import Box
 from wsisr.progress import format_count
 from wsisr.reports.templating import render_template
-from wsisr.upscaling.methods import choose_statement, describe_methods, uses_network
+from wsisr.upscaling.methods import DERIVED_STATEMENT, RESAMPLED_STATEMENT, describe_methods, uses_network
 from wsisr.upscaling.provenance import read_derived_metadata
 from wsisr.upscaling.report import ConsistencyFigures, SeamFigures
 from wsisr.upscaling.result_pictures import read_result_pictures
+from wsisr.upscaling.trust.summary import TrustSummary
 
 if TYPE_CHECKING:
     from wsisr.upscaling.request import UpscaleRequest
@@ -70,10 +71,13 @@ class RunPage:
             title=_make_title(rows, run),
             figures=list(_list_figures(rows, run)),
             is_single=run["totals"]["slides"] == 1,
-            table=[(row, f"slide-{number}", list(_list_cells(row))) for number, row in enumerate(rows)],
+            table=[
+                (Path(row["slide"]).name, row["state"], f"slide-{number}", list(_list_cells(row)))
+                for number, row in enumerate(rows)
+            ],
             totals=_describe_totals(rows, run),
             sections=sections,
-            statement=choose_statement(_read_note(rows[0]) if rows else {"weights sha256": "unknown"}),
+            statement=_choose_statement(rows),
             run_facts=list(_list_run_facts(run)),
             versions=run["versions"],
             is_over=run["exit_code"] is not None,
@@ -153,6 +157,13 @@ def _list_worst_tiles(row: Row) -> list[Box]:
     ]
 
 
+def _choose_statement(rows: Sequence[Row]) -> str:
+    """Return what every reader must know: that of a network, unless all results are known to have none."""
+    notes = [note for row in rows if (note := _read_note(row))]
+    plain = bool(notes) and not any(map(uses_network, notes))
+    return RESAMPLED_STATEMENT if plain else DERIVED_STATEMENT
+
+
 def _make_title(rows: Sequence[Row], run: Mapping[str, Any]) -> str:
     if run["totals"]["slides"] == 1 and rows:
         return Path(rows[0]["slide"]).name
@@ -214,13 +225,22 @@ def _list_facts(row: Row, note: Mapping[str, str]) -> Iterator[tuple[str, str]]:
         yield "background", note.get("background", "none: all of the area may hold tissue")
     if "residual" in row:
         yield from _list_measurements(row)
+    if "trust" in row:
+        yield "trust", _describe_trust(row["trust"])
     if "seconds" in row:
         before = row["finished_before"]
         resumed = f", after {100 * before:.0f} % that an earlier run had finished" if before else ""
         yield "time", f"{format_duration(row['seconds'])}{resumed}"
     if row.get("bytes") is not None:
         yield "file size", format_bytes(row["bytes"])
-    yield "result", str(row["output"])
+    if row["state"] in SHOWN_STATES:
+        yield "result", str(row["output"])
+
+
+def _describe_trust(trust: Mapping[str, Any]) -> str:
+    """Return what the trust layer says of the tissue, in words."""
+    within = {int(level): share for level, share in trust["within"].items()}
+    return str(TrustSummary(trust["cells"], within, trust["unknown"], trust["scanner"]))
 
 
 def _list_measurements(row: Row) -> Iterator[tuple[str, str]]:

@@ -6,7 +6,8 @@ They are read from the slide and the result when the run is over, and their numb
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import islice
 
 import cv2
 import numpy as np
@@ -74,8 +75,8 @@ def read_result_pictures(
 ) -> ResultPictures:
     """Read the pictures of a finished result: of `places` windows with most added detail, and as many of least trust.
 
-    `worst_tiles`, in px of the result, are searched for these; without them, the sampled windows are. Without a
-    network there is no added detail to show. Raises `WsisrError` if slide, result or mask cannot be read.
+    These are what the trust layer doubts most, if there is one; else the worst of `worst_tiles`, in px of the result,
+    and without these of the sampled windows. Raises `WsisrError` if slide, result, layer or mask cannot be read.
     """
     with open_result_view(request) as view:
         tissue = find_tissue(view.region.slide, request.tissue, request.tissue_origin) if finds_tissue else None
@@ -83,22 +84,36 @@ def read_result_pictures(
         cells = None if tissue is None else _mask_region(tissue, view.region, side)
         windows = [measure_place(view, box) for box in list_windows(size, side, cells)]
         tiles = [_shrink_box(tile, view.scale, size) for tile in worst_tiles]
-        worst = [measure_place(view, find_worst_window(view, tile)) for tile in tiles if tile.size.pixel_count]
-        suspects = sorted(worst or windows, key=lambda place: -place.error)
-        doubtful = list(choose_places(suspects, places))
+        doubtful = _measure_doubtful(request, view, places)
+        if not doubtful:
+            worst = [measure_place(view, find_worst_window(view, tile)) for tile in tiles if tile.size.pixel_count]
+            doubtful = list(choose_places(sorted(worst or windows, key=lambda place: -place.error), places))
         detailed = choose_places(
             sorted(windows, key=lambda place: -place.detail), places, [place.box for place in doubtful]
         )
+        overview = _read_overview(view)
         return ResultPictures(
             region_size=size,
             scale=view.scale,
-            overview=(overview := _read_overview(view)),
+            overview=overview,
             outlines=[] if tissue is None else trace_outlines(_mask_overview(tissue, view.region, overview)),
             worst_tiles=tiles,
             sampled_windows=len(windows),
             most_detail=[_read_place(view, place) for place in detailed],
             least_trust=[_read_place(view, place) for place in doubtful],
         )
+
+
+def _measure_doubtful(request: UpscaleRequest, view: ResultView, places: int) -> list[Place]:
+    """Return the windows that the trust layer doubts most; none if there is no layer, or it knows nothing."""
+    files = request.trust_files
+    if files is None or not files.are_written:
+        return []
+    from wsisr.upscaling.result_trust import find_doubtful_windows, read_bounds  # noqa: PLC0415 - only with a layer
+
+    size = view.region.size
+    windows = find_doubtful_windows(*read_bounds(files.layer, size), window_side(view.scale), size)
+    return [replace(measure_place(view, window.box), bound=window.bound) for window in islice(windows, places)]
 
 
 def _read_overview(view: ResultView) -> Rgb:

@@ -27,8 +27,8 @@ WINDOW_OUTPUT_PX = 192
 SAMPLED_WINDOWS = 48
 """Windows in which added detail is measured."""
 
-LARGEST_TILE_PX = 2048
-"""Input px along one axis of the part of a tile that is searched."""
+LARGEST_TILE_PX = 1024
+"""Input px along one axis of the part of a tile that is searched: larger tiles only GPUs compute."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +41,8 @@ class Place:
     """Mean absolute difference between the result and bicubic: what the network added."""
     error: float
     """Consistency error: mean absolute difference between the result, averaged back, and its input."""
+    bound: float | None = None
+    """Mean of what the trust layer says that the error is at most; None without a layer."""
 
 
 def window_side(scale: int) -> int:

@@ -15,9 +15,6 @@ from wsisr.slides.region import SlideRegion
 from wsisr.upscaling.preview import reference_region
 from wsisr.upscaling.request import UpscaleRequest
 
-SHRUNK_TOLERANCE = 0.01
-"""Relative difference up to which a level of the result counts as having the pixel size of the input."""
-
 
 @dataclass(frozen=True, slots=True)
 class ResultView:
@@ -45,10 +42,10 @@ class ResultView:
         return enlarge_bicubic(self.region.read(around), self.scale)[core.rows, core.columns]
 
     def read_shrunk_output(self, box: Box) -> Rgb:
-        """Read the result at the pixel size of its input, as (h, w, 3): a level of it, if there is one."""
-        for number, level in enumerate(self.result.info.levels):
-            if abs(level.downsample / self.scale - 1) < SHRUNK_TOLERANCE:
-                return self.result.read(box, number)
+        """Read the result, averaged back to the pixels of its input, as (h, w, 3).
+
+        From level 0: a coarser level has lost as much again where the codec is lossy.
+        """
         return average_blocks(self.read_output(box), self.scale)
 
     def read_truth(self, box: Box) -> Rgb | None:
