@@ -19,6 +19,7 @@ import pytest
 from PIL import Image
 
 from tests.viewer.pictures import REGION, SCAN_MPP, Pair
+from tests.viewer.test_server import write_layer
 from wsisr.imaging.geometry import Box
 from wsisr.imaging.pixels import Rgb
 from wsisr.slides import open_slide
@@ -151,7 +152,8 @@ def address(pair: Pair, tmp_path_factory: pytest.TempPathFactory) -> Iterator[st
     }
     marks = tmp_path_factory.mktemp("marks") / f"{HOSTILE}.geojson"
     marks.write_text(json.dumps(mark))
-    request = ViewRequest([pair.scan, pair.result], annotations=[marks])
+    layer = write_layer(marks.with_name("a.trust.ome.tif"), np.full((38, 50), 30, np.uint8))
+    request = ViewRequest([pair.scan, pair.result, layer], annotations=[marks])
     with View(request) as view, ViewServer(view) as server, run_server(server):
         yield server.url
 
@@ -311,7 +313,7 @@ def test_the_wheel_zooms_at_the_pointer(browser: Browser) -> None:
 def test_layers_are_drawn_and_hidden_and_run_no_script(browser: Browser) -> None:
     browser.go_to(110, 70, 0.25)
     plain = browser.take_picture()[ROWS, LEFT]
-    for key in "at":
+    for key in "atr":
         browser.press(key)
         browser.wait_for("wsisrView.panes.maps.every(map => [...map.overlays.values()].every(Boolean))")
         browser.settle()

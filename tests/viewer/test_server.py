@@ -7,12 +7,14 @@ import json
 import shutil
 import threading
 from collections.abc import Iterator
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import tifffile
+from PIL import Image
 
 from tests.support.samples import make_noise
 from tests.viewer.pictures import REGION, SCAN_MPP, Pair
@@ -20,6 +22,8 @@ from tests.viewer.test_pyramid import decode
 from wsisr.errors import ConfigError, OptionError, SlideError
 from wsisr.imaging.geometry import Box, Size
 from wsisr.slides import open_slide
+from wsisr.upscaling.trust.layer import write_trust_layer
+from wsisr.upscaling.trust.summary import BoundPlane
 from wsisr.viewer import openlayers
 from wsisr.viewer.server import ViewServer
 from wsisr.viewer.view import PAGE_FILES, View, ViewRequest
@@ -224,10 +228,44 @@ def test_a_file_of_several_images_shows_the_one_that_is_asked_for(pair: Pair, tm
             assert [image["width"] for image in view.describe()["images"]] == [width, 600]
 
 
-def test_a_layer_needs_an_image_under_it(pair: Pair, tmp_path: Path) -> None:
-    layer = tmp_path / "a.trust.ome.tif"
-    shutil.copy(pair.scan, layer)
-    with pytest.raises(SlideError, match="is a layer over an image"):
+def write_layer(path: Path, bounds: BoundPlane) -> Path:
+    """Write a trust layer as a run of the pair would."""
+    metadata = {
+        "derived": "a bound",
+        "calibration": "of a test",
+        "tissue": "of the tissue, all",
+        "source mpp": f"{SCAN_MPP}",
+        "source origin": f"{REGION[0]}, {REGION[1]} px of level 0",
+        "source downsample": "1 px of level 0 per px",
+    }
+    write_trust_layer(path, bounds, 8 * SCAN_MPP, metadata, overwrite=False)
+    return path
+
+
+def test_a_trust_layer_beside_a_result_lies_over_it(pair: Pair, tmp_path: Path) -> None:
+    result = tmp_path / "a.x2.ome.tif"
+    shutil.copy(pair.result, result)
+    bounds = np.full((38, 50), 5, np.uint8)  # of 400 x 300 px of the scan
+    bounds[0, :4] = (6, 22, 80, 255)
+    write_layer(tmp_path / "a.x2.trust.ome.tif", bounds)
+    with View(ViewRequest([pair.scan, result])) as view:
+        (layer,) = view.describe()["trust"]
+        picture = view.get_resource(layer["url"])
+    left, top = REGION[0] * SCAN_MPP, REGION[1] * SCAN_MPP
+    assert layer["extent"] == pytest.approx((left, top, left + 50 * 4, top + 38 * 4))
+    assert picture
+    shown = np.asarray(Image.open(BytesIO(picture.data)).convert("RGBA")).astype(int)
+    assert not shown[1:, :, 3].any()  # what may be off by 5 is clear
+    opacities = shown[0, :4, 3]
+    assert (opacities > 0).all()
+    assert opacities[0] < opacities[1] < opacities[2]
+    assert np.ptp(shown[0, 3, :3]) < 25 < np.ptp(shown[0, 2, :3])  # unknown is grey
+
+
+def test_a_trust_layer_needs_a_result_and_a_calibration(pair: Pair, tmp_path: Path) -> None:
+    layer = tmp_path / "b.trust.ome.tif"
+    shutil.copy(pair.result, layer)
+    with pytest.raises(SlideError, match="is a layer over a result"):
         View(ViewRequest([layer]))
-    with View(ViewRequest([pair.scan, layer])) as view:
-        assert [image["overlay"] for image in view.describe()["images"]] == [False, True]
+    with pytest.raises(SlideError, match=r"b\.trust\.ome\.tif: is no trust layer of wsisr"):
+        View(ViewRequest([pair.scan, layer]))

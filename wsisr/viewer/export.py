@@ -56,9 +56,10 @@ def export_view(view: View, folder: Path, limit_bytes: int) -> Iterator[Progress
 def _list_view_paths(view: View) -> list[str]:
     """Return the paths of everything that the page may ask for."""
     description = view.describe()
-    paths = ["view.json", "status.json", *(annotation["url"] for annotation in description["annotations"])]
+    layers = [*description["annotations"], *description["trust"]]
+    paths = ["view.json", "status.json", *(layer["url"] for layer in layers)]
     for image in description["images"]:
-        paths += [image["thumbnail"]] if image["overlay"] else [image["thumbnail"], image["tissue"]]
+        paths += [image["thumbnail"], image["tissue"]]
         for level in image["levels"]:
             paths += [
                 level["url"].format(x=column, y=row)

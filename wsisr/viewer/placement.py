@@ -53,22 +53,39 @@ def place_images(infos: Sequence[SlideInfo], derived: Sequence[Mapping[str, str]
     return placements
 
 
-def _place_image(info: SlideInfo, metadata: Mapping[str, str], scan_mpps: Sequence[float]) -> Placement:
-    mpp = info.mpp or 1.0
+@dataclass(frozen=True, slots=True)
+class SourceRegion:
+    """The part of a slide that a result, or a layer, records to be of."""
+
+    left: float
+    """um from the corner of the slide."""
+    top: float
+    mpp: float
+    """um/px of the slide's pixels that it is made from."""
+
+
+def parse_source_region(metadata: Mapping[str, str], scan_mpps: Sequence[float] = ()) -> SourceRegion | None:
+    """Return the region that metadata of wsisr record; None where they record none.
+
+    They hold six digits of the pixel size; one of `scan_mpps` that rounds to it is taken as it is.
+    """
     origin = _ORIGIN.fullmatch(metadata.get("source origin", ""))
     downsample = _DOWNSAMPLE.fullmatch(metadata.get("source downsample", ""))
-    scale, source_mpp = (_parse_positive(metadata.get(key, "")) for key in ("scale", "source mpp"))
-    if not (origin and downsample and scale and source_mpp and float(downsample[1]) > 0):
-        return Placement(0.0, 0.0, mpp, is_recorded=False)
+    source_mpp = _parse_positive(metadata.get("source mpp", ""))
+    if not (origin and downsample and source_mpp and float(downsample[1]) > 0):
+        return None
     recorded = source_mpp / float(downsample[1])
     level0_mpp = next((scan for scan in scan_mpps if abs(scan / recorded - 1) < _SAME_MPP), recorded)
-    exact = level0_mpp * float(downsample[1]) / scale
-    return Placement(
-        float(origin[1]) * level0_mpp,
-        float(origin[2]) * level0_mpp,
-        exact if abs(exact / mpp - 1) < _SAME_MPP else mpp,
-        is_recorded=True,
-    )
+    return SourceRegion(float(origin[1]) * level0_mpp, float(origin[2]) * level0_mpp, level0_mpp * float(downsample[1]))
+
+
+def _place_image(info: SlideInfo, metadata: Mapping[str, str], scan_mpps: Sequence[float]) -> Placement:
+    mpp = info.mpp or 1.0
+    region, scale = parse_source_region(metadata, scan_mpps), _parse_positive(metadata.get("scale", ""))
+    if not (region and scale):
+        return Placement(0.0, 0.0, mpp, is_recorded=False)
+    exact = region.mpp / scale
+    return Placement(region.left, region.top, exact if abs(exact / mpp - 1) < _SAME_MPP else mpp, is_recorded=True)
 
 
 def _parse_positive(text: str) -> float | None:

@@ -21,9 +21,7 @@ from wsisr.viewer.openlayers import LIBRARY_FILES, read_library_file
 from wsisr.viewer.placement import Placement, place_images
 from wsisr.viewer.pyramid import PNG, TilePyramid, ViewLevel
 from wsisr.viewer.tissue_layer import draw_tissue_layer
-
-OVERLAY_SUFFIX = ".trust.ome.tif"
-"""End of the name of an image that is a layer over the others, not one to compare with."""
+from wsisr.viewer.trust_layer import TRUST_SUFFIX, TrustLayer, find_trust_layer, read_trust_layer
 
 PAGE_TYPES = {
     ".html": "text/html; charset=utf-8",
@@ -45,7 +43,8 @@ class ViewRequest:
     """What to look at."""
 
     paths: Sequence[Path]
-    """Slides and results; the first scan among them is the frame. Those named `*.trust.ome.tif` are layers."""
+    """Slides and results, the scan first. Trust layers, `*.trust.ome.tif`, lie over all: those among them, and those
+    beside results."""
     mpp: float | None = None
     """um/px of images that record none."""
     series: int | None = None
@@ -72,7 +71,6 @@ class ViewImage:
     derived: Mapping[str, str]
     """Metadata of a result of wsisr; empty for a scan."""
     placement: Placement
-    is_overlay: bool
 
     @property
     def name(self) -> str:
@@ -89,15 +87,14 @@ class View:
     def __init__(self, request: ViewRequest) -> None:
         """Raises `WsisrError` where a file cannot be read, or the images have no area in common."""
         with ExitStack() as opening:
-            slides = [opening.enter_context(_open_image(path, request)) for path in request.paths]
-            derived = [read_derived_metadata(path) for path in request.paths]
+            paths = [path for path in request.paths if not path.name.endswith(TRUST_SUFFIX)]
+            if not paths:
+                raise SlideError(f"{request.paths[0]}: is a layer over a result; give the result, too")
+            slides = [opening.enter_context(_open_image(path, request)) for path in paths]
+            derived = [read_derived_metadata(path) for path in paths]
             placements = place_images([slide.info for slide in slides], derived)
-            self.images = tuple(
-                ViewImage(slide, metadata, placement, slide.info.path.name.lower().endswith(OVERLAY_SUFFIX))
-                for slide, metadata, placement in zip(slides, derived, placements, strict=True)
-            )
-            if all(image.is_overlay for image in self.images):
-                raise SlideError(f"{request.paths[0]}: is a layer over an image; give the image, too")
+            self.images = tuple(map(ViewImage, slides, derived, placements))
+            self.trust_layers = self._read_trust_layers(request.paths)
             self.has_um = all(slide.info.mpp is not None for slide in slides)
             self.annotations = [self._read_annotations(path, request) for path in request.annotations]
             self._annotation_names = [path.name for path in request.annotations]
@@ -131,10 +128,12 @@ class View:
         if len(parts) == 1:
             return self._get_page_file(parts[0] or "index.html")
         number = _parse_number(parts[1].partition(".")[0])
-        if not 0 <= number < max(len(self.images), len(self.annotations)):
+        if number < 0:
             return None
-        if parts[0] == "annotations" and len(parts) == 2 and number < len(self.annotations):
-            return _make_json(self.annotations[number])
+        if parts[0] == "annotations" and len(parts) == 2:
+            return _make_json(self.annotations[number]) if number < len(self.annotations) else None
+        if parts[0] == "trust" and len(parts) == 2:
+            return Resource(self.trust_layers[number].draw(), PNG) if number < len(self.trust_layers) else None
         return self._get_picture(self.images[number], parts) if number < len(self.images) else None
 
     def _get_page_file(self, name: str) -> Resource | None:
@@ -170,11 +169,22 @@ class View:
             "software": f"wsisr {__version__}",
             "unit": "um" if self.has_um else "px",
             "images": [_describe_image(number, image) for number, image in enumerate(self.images)],
+            "trust": [
+                {"name": layer.name, "summary": layer.summary, "url": f"trust/{number}.png", "extent": layer.extent}
+                for number, layer in enumerate(self.trust_layers)
+            ],
             "annotations": [
                 {"name": name, "url": f"annotations/{number}.json"}
                 for number, name in enumerate(self._annotation_names)
             ],
         }
+
+    def _read_trust_layers(self, paths: Sequence[Path]) -> list[TrustLayer]:
+        """Read the layers that are given, and those that lie beside results."""
+        beside = [find_trust_layer(image.slide.info.path) for image in self.images if image.derived]
+        layers = [*(path for path in paths if path.name.endswith(TRUST_SUFFIX)), *filter(None, beside)]
+        scan_mpps = [image.placement.mpp for image in self.images if not image.derived]
+        return [read_trust_layer(path, scan_mpps) for path in dict.fromkeys(layers)]
 
     def _read_annotations(self, path: Path, request: ViewRequest) -> list[Feature]:
         first = self.images[0]
@@ -201,7 +211,6 @@ def _describe_image(number: int, image: ViewImage) -> dict[str, Any]:
     return {
         "name": image.name,
         "derived": image.derived.get("derived"),
-        "overlay": image.is_overlay,
         "facts": _list_facts(image),
         "left": place.left,
         "top": place.top,

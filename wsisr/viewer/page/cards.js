@@ -1,13 +1,15 @@
 // The card of layers and facts. All words of files are text, never markup.
 
 export function listLayers(description, root = null, change = () => {}) {
-  const first = description.images.findIndex((image) => !image.overlay);
   const layers = [
-    { key: `tissue:${first}`, name: "tissue that wsisr finds", opacity: 1 },
-    ...description.images.flatMap((image, number) => (image.overlay ? [{ key: `image:${number}`, name: image.name, opacity: 0.6 }] : [])),
+    { key: "tissue:0", name: "tissue that wsisr finds", opacity: 1 },
+    ...description.trust.map(({ name, summary }, number) => ({ key: `trust:${number}`, name, summary, opacity: 1 })),
     ...description.annotations.map(({ name }, number) => ({ key: `annotations:${number}`, name, opacity: 1 })),
   ];
-  if (root) for (const layer of layers) root.append(makeRow(layer, change));
+  for (const layer of root ? layers : []) {
+    root.append(makeRow(layer, change));
+    if (layer.key.startsWith("trust")) root.append(makeLegend(layer.summary));
+  }
   return layers;
 }
 
@@ -28,6 +30,23 @@ function makeRow({ key, name, opacity }, change) {
     slider.value = layers[key].opacity;
   };
   return row;
+}
+
+// What the colours of a trust layer mean, and what it says of the whole result.
+function makeLegend(summary) {
+  const legend = document.createElement("div");
+  legend.className = "legend";
+  for (const [kind, words] of [["clear", "≤ 5"], ["low", "5"], ["middle", "22"], ["high", "≥ 40"], ["unknown", "unknown, glass"]]) {
+    const entry = document.createElement("span");
+    const swatch = document.createElement("i");
+    swatch.className = kind;
+    entry.append(swatch, words);
+    legend.append(entry);
+  }
+  const text = document.createElement("p");
+  text.textContent = `The error may be so many grey levels. ${summary ? `O${summary.slice(1)}.` : ""}`;
+  legend.append(text);
+  return legend;
 }
 
 export function describeFacts(description, root) {

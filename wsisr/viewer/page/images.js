@@ -45,6 +45,7 @@ export class ImageStore {
   constructor(view, reportError) {
     this.images = view.images;
     this.annotations = view.annotations;
+    this.trust = view.trust;
     this.reportError = reportError;
     this.interpolate = true;
     this.sources = new Map();
@@ -71,6 +72,13 @@ export class ImageStore {
     const source = new ol.source.ImageStatic({ url: image.tissue, imageExtent: extentOf(image), projection, interpolate: false });
     source.on("imageloaderror", this.reportError);
     return new ol.layer.Image({ className: "layer-tissue", source });
+  }
+
+  makeTrustLayer({ url, extent: [left, top, right, bottom] }) {
+    const imageExtent = [left, -bottom, right, -top];
+    const source = new ol.source.ImageStatic({ url, imageExtent, projection, interpolate: false });
+    source.on("imageloaderror", this.reportError);
+    return new ol.layer.Image({ className: "layer-trust", source });
   }
 
   async makeAnnotationLayer(annotation) {

@@ -11,7 +11,7 @@ export function readPlace(state, images) {
   if (["curtain", "side", "blink", "blend"].includes(given.get("m"))) changes.mode = given.get("m");
   for (const side of ["left", "right"]) {
     const number = Number(given.get(side) ?? NaN);
-    if (images[number] && !images[number].overlay) changes[side] = number;
+    if (images[number]) changes[side] = number;
   }
   for (const [key, letter] of Object.entries(NUMBERS)) {
     const value = Number(given.get(letter) ?? NaN);

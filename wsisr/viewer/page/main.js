@@ -15,7 +15,7 @@ const OBJECTIVES = [5, 10, 20, 40, 80];
 const description = await (await fetch("view.json")).json();
 await new Promise((resolve) => (window.ol ? resolve() : addEventListener("DOMContentLoaded", resolve)));
 const { images } = description;
-const comparable = images.map((image, number) => number).filter((number) => !images[number].overlay);
+const comparable = images.map((image, number) => number);
 document.title = `${comparable.map((number) => images[number].name).join(" · ")} – wsisr view`;
 
 const whole = images.map(extentOf).reduce((one, other) => ol.extent.extend(one, other), ol.extent.createEmpty());
@@ -192,6 +192,7 @@ const KEYS = {
   "]": () => nudge(0.05),
   t: () => toggleLayers("tissue"),
   a: () => toggleLayers("annotations"),
+  r: () => toggleLayers("trust"),
   x: () => update({ smooth: !state.smooth }),
   k: copyLink,
   p: () => savePicture(panes, description, view, state),

@@ -28,7 +28,7 @@ export class Panes {
   build() {
     for (const map of this.maps) map.setTarget(null);
     this.root.replaceChildren();
-    const comparable = this.store.images.filter((image) => !image.overlay);
+    const comparable = this.store.images;
     const { mode, left, right } = this.state;
     const isSide = mode === "side" && comparable.length > 1;
     const groups = isSide ? comparable.slice(0, 4).map((image) => [image]) : [[...new Set([left, right])].map((number) => this.store.images[number])];
@@ -140,7 +140,7 @@ export class Panes {
     const [kind, number] = key.split(":");
     if (kind === "annotations") return this.store.makeAnnotationLayer(this.store.annotations[number]);
     if (kind === "tissue") return this.store.makeTissueLayer(this.store.images[number]);
-    return this.store.makeLayer(this.store.images[number], `layer-${number}`);
+    return this.store.makeTrustLayer(this.store.trust[number]);
   }
 
   fit() {
