@@ -245,6 +245,16 @@ def test_another_dataset_is_refused_but_not_another_place_of_it(whole: Path, dat
         TrainingRun(config(other), whole, CPU)
 
 
+def test_a_case_that_is_trained_on_and_validated_on_is_warned_of(dataset: Path, tmp_path: Path) -> None:
+    assert TrainingRun(config(dataset), tmp_path / "run", CPU).warnings == []
+    shared = tmp_path / "pairs"
+    shutil.copytree(dataset, shared)
+    manifest = (shared / "manifest.jsonl").read_text().replace('"case": "slide2"', '"case": "slide1"')
+    (shared / "manifest.jsonl").write_text(manifest)
+    (warning,) = TrainingRun(config(shared), tmp_path / "other", CPU).warnings
+    assert warning == "case slide1 is trained on and validated on: the scores are too high"
+
+
 class Trap:
     """An object that acts when it is unpickled."""
 

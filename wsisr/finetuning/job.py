@@ -217,6 +217,7 @@ class FinetuneJob:
                     yield Progress("evaluate", done, len(slides) * STEPS_PER_COMPARISON)
             except SlideError as error:
                 yield Warned(str(error))
+        yield from map(Warned, dict.fromkeys(warning for upscaler in upscalers for warning in upscaler.warnings))
         if not comparisons:
             raise DatasetError("no held-out slide has enough tissue to judge by; give other slides with --validation")
         return comparisons
