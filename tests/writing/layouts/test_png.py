@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 import wsisr
-from tests.support.samples import make_noise
+from tests.support.samples import make_noise, write_tiff
 from wsisr.errors import OutputError, SlideError
 from wsisr.imaging.geometry import Box, Size
 from wsisr.slides import open_slide
@@ -40,6 +40,14 @@ def test_a_snapshot_becomes_a_png_of_the_same_pixels_as_a_lossless_tiff(snapshot
         whole = Box(0, 0, 120, 80)
         assert (png_slide.read(whole, 0) == tiff_slide.read(whole, 0)).all()
         assert png_slide.info.mpp == pytest.approx(0.25)
+
+
+def test_a_slide_that_records_its_objective_becomes_one_that_does(tmp_path: Path) -> None:
+    words = "Aperio Image Library v1\r\n60x40 (64x64) JPEG Q=70|AppMag = 20|MPP = 0.5"
+    slide = write_tiff(tmp_path / "a.svs", make_noise(Size(60, 40)), tile=(64, 64), description=words)
+    wsisr.upscale_slide(slide, output=tmp_path / "a.png", scale=2, model="bicubic")
+    with open_slide(tmp_path / "a.png") as result:
+        assert (result.info.objective, result.info.mpp) == (40, pytest.approx(0.25))
 
 
 def test_picture_programs_show_what_it_is_and_its_density(result: Path) -> None:

@@ -19,7 +19,8 @@ from wsisr.bounds import MAX_FIELD_PX
 from wsisr.errors import SlideError, describe_error
 from wsisr.imaging.geometry import Size
 from wsisr.imaging.pixels import Rgb
-from wsisr.slides.readers.signatures import PNG, WSISR_TEXT_KEY
+from wsisr.slides.pixel_size import parse_number
+from wsisr.slides.readers.signatures import PNG, WSISR_MAGNIFICATION_KEY, WSISR_TEXT_KEY
 from wsisr.slides.readers.tiff import ORIENTATION_PROPERTY
 from wsisr.slides.slide import Level, SlideInfo
 
@@ -57,14 +58,14 @@ def read_picture(path: Path, vendor: str) -> tuple[SlideInfo, Rgb]:
         pixels = _copy_pixels(path, picture)
         orientation, doubts = _read_orientation(picture)
         icc = picture.info.get("icc_profile")
-        mpp = _read_own_mpp(picture)
+        mpp, objective = _read_own_mpp(picture), _read_own_magnification(picture)
     info = SlideInfo(
         path=path,
         reader="pillow",
         vendor=vendor,
         levels=(Level(Size(pixels.shape[1], pixels.shape[0]), 1.0),),
         mpp=mpp,
-        objective=None,
+        objective=objective,
         icc=icc if isinstance(icc, bytes) and icc else None,
         associated={},
         properties={ORIENTATION_PROPERTY: orientation},
@@ -77,6 +78,13 @@ def _read_own_mpp(picture: Image.Image) -> float | None:
     """Return the pixel size in um/px of a PNG that wsisr wrote; None for any other picture, and where it has none."""
     per_inch = picture.info.get("dpi", (0, 0))[0] if WSISR_TEXT_KEY in picture.info else 0
     return _UM_PER_INCH / per_inch if per_inch else None
+
+
+def _read_own_magnification(picture: Image.Image) -> float | None:
+    """Return the magnification of a PNG that wsisr wrote; None for any other picture, and where it has none."""
+    text = picture.info.get(WSISR_MAGNIFICATION_KEY) if WSISR_TEXT_KEY in picture.info else None
+    value = parse_number(text if isinstance(text, str) else None)
+    return value if value and value > 0 else None
 
 
 @contextmanager

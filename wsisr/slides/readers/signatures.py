@@ -13,6 +13,9 @@ PNG, JPEG = "png", "jpeg"
 WSISR_TEXT_KEY = "wsisr"
 """Keyword of the text chunk that marks a PNG of wsisr's."""
 
+WSISR_MAGNIFICATION_KEY = "wsisr magnification"
+"""Keyword of the text chunk in which such a PNG records its magnification."""
+
 _PICTURE_MAGIC = {b"\x89PNG\r\n\x1a\n": PNG, b"\xff\xd8\xff": JPEG}
 
 _CZI_MAGIC = b"ZISRAWFILE"

@@ -239,6 +239,11 @@ for (const button of document.querySelectorAll("header button")) {
   button.addEventListener("pointerup", () => button.blur());
 }
 if (comparable.length < 2) find("modes").hidden = true;
+if (description.unit !== "um") {
+  // Without a pixel size there is no magnification, but 1:1, which 10x would be at 1 um a pixel.
+  for (const button of find("zooms").children) button.hidden = Boolean(button.dataset.objective) && button.dataset.objective !== "10";
+  Object.assign(find("zooms").querySelector("[data-objective='10']"), { textContent: "1:1", title: "An image pixel a screen pixel (2)" });
+}
 
 find("handle").addEventListener("pointerdown", (event) => {
   const box = find("stage").getBoundingClientRect();

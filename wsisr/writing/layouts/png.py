@@ -15,7 +15,7 @@ from PIL import Image, PngImagePlugin
 
 from wsisr.errors import SlideError, describe_error
 from wsisr.imaging.geometry import Box
-from wsisr.slides.readers.signatures import PNG, WSISR_TEXT_KEY
+from wsisr.slides.readers.signatures import PNG, WSISR_MAGNIFICATION_KEY, WSISR_TEXT_KEY
 from wsisr.writing.spec import PyramidSpec
 from wsisr.writing.workdir.tile_store import TileStore
 
@@ -30,6 +30,8 @@ def write_png(path: Path, levels: Sequence[TileStore], spec: PyramidSpec) -> Ite
     for key, value in _describe(spec).items():
         text.add_itxt(key, value)
     text.add_text(WSISR_TEXT_KEY, json.dumps(spec.metadata))
+    if spec.magnification is not None:
+        text.add_text(WSISR_MAGNIFICATION_KEY, f"{spec.magnification:g}")
     density = {} if spec.mpp is None else {"dpi": (_UM_PER_INCH / spec.mpp,) * 2}
     profile = {} if spec.icc is None else {"icc_profile": spec.icc}
     with path.open("w+b") as file:
