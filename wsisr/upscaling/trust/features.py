@@ -83,4 +83,5 @@ def _average_cells(planes: _Planes, side: int) -> _Planes:
 
 
 def _root_mean_square(planes: _Planes, side: int) -> CellPlane:
-    return np.asarray(np.sqrt(_average_cells(cv2.multiply(planes, planes), side).mean(axis=2)), np.float32)
+    squares = np.asarray(cv2.multiply(planes, planes), np.float32)
+    return np.asarray(np.sqrt(_average_cells(squares, side).mean(axis=2)), np.float32)
