@@ -107,6 +107,17 @@ def test_a_result_that_is_gone_costs_its_pictures_only(tmp_path: Path) -> None:
         assert "nothing of the result is a network's work" in page.text
 
 
+def test_slides_that_were_finished_before_are_drawn_when_the_run_is_over(tmp_path: Path) -> None:
+    slide, report = write_slide(tmp_path / "a.tif"), tmp_path / "run.json"
+    for _ in range(2):
+        assert run_upscale(slide, "--report", report).exit_code == 0
+    document = json.loads(report.read_bytes())
+    page = RunPage({document["slides"][0]["output"]: UpscaleRequest(slide, scale=2, model="bicubic")})
+    at_work = document | {"run": document["run"] | {"exit_code": None}}
+    assert "follow when the run is over" in page.render(at_work).decode()
+    assert Elements(page.render(document).decode()).named("img")
+
+
 def test_a_network_s_statement_is_shown_unless_all_results_are_known_to_have_none(batch: Path) -> None:
     assert "by plain resampling, which adds no detail" in read_page(batch).text
     run = {"totals": sum_rows([], 1), "versions": {}, "exit_code": 1, "configuration": {}, "command": ["wsisr"]}

@@ -14,7 +14,7 @@ from tests.support.samples import InMemorySlide, make_noise
 from wsisr.api import upscale_slide
 from wsisr.errors import SlideError
 from wsisr.imaging.geometry import Box, Size
-from wsisr.imaging.pixels import enlarge_image
+from wsisr.imaging.pixels import Rgb, enlarge_image
 from wsisr.imaging.tiling import TileGrid, Tiling
 from wsisr.slides.region import SlideRegion
 from wsisr.upscaling.consistency import WORST_TILES, ConsistencyStatistics
@@ -29,6 +29,12 @@ from wsisr.upscaling.result_places import (
     window_side,
 )
 from wsisr.upscaling.result_view import ResultView
+
+
+def view_images(low: Rgb, high: Rgb) -> ResultView:
+    """Return an image as a slide, and one of twice its size as its result."""
+    slide = InMemorySlide(low)
+    return ResultView(SlideRegion(slide, 0), InMemorySlide(high), 2, slide)
 
 
 @settings(max_examples=20)
@@ -52,7 +58,7 @@ def test_the_worst_window_is_where_an_error_was_planted(left: int, top: int) -> 
     low = make_noise(Size(300, 300))
     high = enlarge_image(low, 2, "bicubic").copy()
     high[2 * top : 2 * top + 96, 2 * left : 2 * left + 96] = 0
-    view = ResultView(SlideRegion(InMemorySlide(low), 0), InMemorySlide(high), 2)
+    view = view_images(low, high)
     found = find_worst_window(view, Box(0, 0, 300, 300))
     assert found.contains(Box(left, top, left + 48, top + 48))
     place = measure_place(view, found)
@@ -64,9 +70,7 @@ def test_the_worst_window_is_where_an_error_was_planted(left: int, top: int) -> 
 
 
 def test_chosen_places_do_not_overlap() -> None:
-    view = ResultView(
-        SlideRegion(InMemorySlide(make_noise(Size(60, 60))), 0), InMemorySlide(make_noise(Size(120, 120))), 2
-    )
+    view = view_images(make_noise(Size(60, 60)), make_noise(Size(120, 120)))
     places = [measure_place(view, Box(x, 0, x + 20, 20)) for x in (0, 10, 20, 30, 40)]
     assert [place.box.left for place in choose_places(places, 2)] == [0, 20]
     assert [place.box.left for place in choose_places(places, 3, [Box(0, 0, 20, 20)])] == [20, 40]

@@ -57,13 +57,16 @@ class RunPage:
     """What was requested, by the path of its result."""
     _pictures: dict[str, tuple[ResultSection, str]] = field(default_factory=dict)
     """Pictures by the path of their result, and why there are none."""
+    _notes: dict[str, Mapping[str, str]] = field(default_factory=dict)
+    """What results record of themselves, by their paths."""
     _remaining: int = PICTURES_BUDGET_BYTES
 
     def render(self, report: Mapping[str, Any]) -> bytes:
         """Return the page of a report, in UTF-8."""
         rows, run = report["slides"], report["run"]
         identity = {key: run.get(key) for key in ("started", "host", "process", "shard", "exit_code")}
-        sections = [self._render_slide(row, number) for number, row in enumerate(rows)]
+        is_over = run["exit_code"] is not None
+        sections = [self._render_slide(row, number, is_over=is_over) for number, row in enumerate(rows)]
         page = render_template(
             "run/report.html",
             meta_name=RUN_META,
@@ -77,17 +80,17 @@ class RunPage:
             ],
             totals=_describe_totals(rows, run),
             sections=sections,
-            statement=_choose_statement(rows),
+            statement=_choose_statement([note for row in rows if (note := self._find_note(row))]),
             run_facts=list(_list_run_facts(run)),
             versions=run["versions"],
-            is_over=run["exit_code"] is not None,
+            is_over=is_over,
             version=report["wsisr"],
         )
         return str(page).encode("utf-8", "replace")
 
-    def _render_slide(self, row: Row, number: int) -> Markup:
-        pictures, reason = self._draw_pictures(row) if row["state"] in SHOWN_STATES else (NO_PICTURES, "")
-        note = _read_note(row)
+    def _render_slide(self, row: Row, number: int, *, is_over: bool) -> Markup:
+        pictures, reason = self._draw_pictures(row, is_over=is_over)
+        note = self._find_note(row)
         return render_template(
             "run/slide.html",
             anchor=f"slide-{number}",
@@ -105,12 +108,25 @@ class RunPage:
             note=note,
         )
 
-    def _draw_pictures(self, row: Row) -> tuple[ResultSection, str]:
+    def _draw_pictures(self, row: Row, *, is_over: bool) -> tuple[ResultSection, str]:
         """Return the pictures of a finished result, or why there are none; never fails, for the result is done."""
         output = str(row["output"])
+        if row["state"] not in SHOWN_STATES:
+            return NO_PICTURES, ""
+        if row["state"] != "done" and not is_over:  # many such slides must not keep the others waiting
+            return NO_PICTURES, "The pictures of a slide that was finished before follow when the run is over."
         if output not in self._pictures:
             self._pictures[output] = self._try_drawing(output, row)
         return self._pictures[output]
+
+    def _find_note(self, row: Row) -> Mapping[str, str]:
+        """Return what the result records of itself; empty if there is none."""
+        if row["state"] not in SHOWN_STATES:
+            return {}
+        output = str(row["output"])
+        if output not in self._notes:
+            self._notes[output] = row["note"] if "note" in row else read_derived_metadata(Path(output))
+        return self._notes[output]
 
     def _try_drawing(self, output: str, row: Row) -> tuple[ResultSection, str]:
         request = self.requests.get(output)
@@ -129,7 +145,7 @@ class RunPage:
         return pictures, ""
 
     def _read_pictures(self, request: UpscaleRequest, row: Row) -> ResultSection:
-        note = _read_note(row)
+        note = self._find_note(row)
         pictures = read_result_pictures(
             request,
             _list_worst_tiles(row),
@@ -137,14 +153,6 @@ class RunPage:
             finds_tissue="background" in note,
         )
         return render_result_pictures(pictures, mpp=row.get("mpp"), shows_detail=uses_network(note))
-
-
-def _read_note(row: Row) -> Mapping[str, str]:
-    """Return what the result records of itself; empty if there is none."""
-    if "note" in row:
-        note: Mapping[str, str] = row["note"]
-        return note
-    return read_derived_metadata(Path(row["output"])) if row["state"] in SHOWN_STATES else {}
 
 
 def _list_worst_tiles(row: Row) -> list[Box]:
@@ -157,9 +165,8 @@ def _list_worst_tiles(row: Row) -> list[Box]:
     ]
 
 
-def _choose_statement(rows: Sequence[Row]) -> str:
+def _choose_statement(notes: Sequence[Mapping[str, str]]) -> str:
     """Return what every reader must know: that of a network, unless all results are known to have none."""
-    notes = [note for row in rows if (note := _read_note(row))]
     plain = bool(notes) and not any(map(uses_network, notes))
     return RESAMPLED_STATEMENT if plain else DERIVED_STATEMENT
 

@@ -79,7 +79,7 @@ def read_result_pictures(
     and without these of the sampled windows. Raises `WsisrError` if slide, result, layer or mask cannot be read.
     """
     with open_result_view(request) as view:
-        tissue = find_tissue(view.region.slide, request.tissue, request.tissue_origin) if finds_tissue else None
+        tissue = find_tissue(view.scan, request.tissue, request.tissue_origin) if finds_tissue else None
         size, side = view.region.size, window_side(view.scale)
         cells = None if tissue is None else _mask_region(tissue, view.region, side)
         windows = [measure_place(view, box) for box in list_windows(size, side, cells)]

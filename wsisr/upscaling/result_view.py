@@ -12,6 +12,7 @@ from wsisr.imaging.geometry import Box
 from wsisr.imaging.pixels import CUBIC_RADIUS, Rgb, average_blocks
 from wsisr.slides import FaultTolerantSlide, Slide, SrgbSlide, open_slide
 from wsisr.slides.region import SlideRegion
+from wsisr.slides.wrappers.fault_tolerant import BLACK
 from wsisr.upscaling.preview import reference_region
 from wsisr.upscaling.request import UpscaleRequest
 
@@ -26,6 +27,8 @@ class ResultView:
     region: SlideRegion
     result: Slide
     scale: int
+    scan: Slide
+    """The slide in its own colours, in which tissue is looked for; parts that cannot be decoded are black."""
 
     def read_input(self, box: Box) -> Rgb:
         """Read what was enlarged, as (h, w, 3)."""
@@ -72,4 +75,5 @@ def open_result_view(request: UpscaleRequest) -> Iterator[ResultView]:
         plan = request.selection.plan_scale(SrgbSlide(readable) if request.icc == "srgb" else readable)
         if plan.region.size * plan.scale != result.info.size:
             raise SlideError(f"{request.output_path}: is not of the size that {request.slide_path} gives")
-        yield ResultView(plan.region, result, plan.scale)
+        scan: Slide = FaultTolerantSlide(slide, BLACK) if request.on_error == "white" else slide
+        yield ResultView(plan.region, result, plan.scale, scan)
