@@ -10,6 +10,8 @@ import typer
 from PIL import ImageCms
 from typer.testing import CliRunner
 
+import wsisr
+from tests.support.pairs import write_slide
 from tests.support.samples import make_noise, make_noise_levels, write_ome_pyramid, write_tiff
 from wsisr.cli.info import info_command
 from wsisr.imaging.geometry import Size
@@ -91,3 +93,10 @@ def test_a_missing_slide_stops_no_other(tmp_path: Path) -> None:
 def test_a_pixel_size_is_shown_to_six_digits(tmp_path: Path) -> None:
     ome = {"PhysicalSizeX": 0.12475, "PhysicalSizeY": 0.12475}
     assert "0.12475 um/px" in shown(write_ome_pyramid(tmp_path / "a.ome.tif", make_noise_levels(Size(200, 100)), ome))
+
+
+def test_a_dicom_folder_is_titled_by_its_name(tmp_path: Path) -> None:
+    slide, folder = write_slide(tmp_path / "a.ome.tif", factors=()), tmp_path / "case-7.dcm"
+    wsisr.upscale_slide(slide, scale=2, model="bicubic", region=(0, 0, 64, 64), output=folder)
+    shown = CliRunner().invoke(app, [str(folder)]).stdout
+    assert shown.splitlines()[0].strip() == "case-7.dcm"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NamedTuple
@@ -288,7 +289,7 @@ def _evaluate_cases(
         with failures.catch(path), open_slide(path, job.slide.mpp, series=job.series) as slide:
             for step in evaluated(slide, settings.upscaler, job.level, job.source, settings.sampling, settings.nuclei):
                 if isinstance(step, ScoreRow):
-                    rows.append(step)
+                    rows.append(replace(step, slide=path))  # not a DICOM folder's first file
                 elif isinstance(step, ExamplePatch):
                     files.add_example(step, job.slide.path, job.source.label)
                 else:

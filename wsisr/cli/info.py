@@ -51,7 +51,7 @@ def info_command(
         if as_json:
             print_json(facts)
         else:
-            stdout_console.print(_build_table(facts))
+            stdout_console.print(_build_table(facts, slide.resolve().name))
         return True
 
     check_each_file(list(entries), print_info)
@@ -108,12 +108,12 @@ def _profile_name(icc: bytes) -> str | None:
         return None
 
 
-def _build_table(facts: SlideFacts) -> Table:
+def _build_table(facts: SlideFacts, title: str) -> Table:
     from rich.table import Table
 
     from wsisr.cli.console import literal_text
 
-    table = Table(title=literal_text(Path(facts["path"]).name), show_header=False, title_justify="left")
+    table = Table(title=literal_text(title), show_header=False, title_justify="left")
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
     for name, value in _table_rows(facts):
