@@ -553,6 +553,9 @@ def test_previews_of_several_slides_lie_in_a_folder(slides: list[Path], tmp_path
     again = CliRunner().invoke(app, [*words, str(pictures)])
     assert again.exit_code == 3
     assert again.stderr.count("exists already") == 2
+    refused = CliRunner().invoke(app, [*words, str(tmp_path / "one.png")])
+    assert "one.png: is a name for one picture" in str(refused.exception)
+    assert not (tmp_path / "one.png").exists()
 
 
 def put_report(path: Path, **run: object) -> None:

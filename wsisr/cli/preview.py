@@ -154,9 +154,10 @@ def plan_pictures(listed: SlideList, output: str | None) -> dict[Path, BatchItem
     """Return each slide with its picture: the output, or for several slides `SLIDE.png` in that folder; without an
     output `SLIDE.preview.png` beside each.
 
-    Raises `OutputError` if two slides would have one picture.
+    Raises `OutputError` if two slides would have one picture, or several are to go into one.
     """
     from wsisr.cli.batch import BatchItem, refuse_shared_outputs
+    from wsisr.errors import OutputNameError
     from wsisr.files import translate_disk_errors
     from wsisr.upscaling.request import default_output_path
 
@@ -173,6 +174,8 @@ def plan_pictures(listed: SlideList, output: str | None) -> dict[Path, BatchItem
         for entry in listed.entries
     }
     refuse_shared_outputs(list(items.values()))
+    if is_folder and folder.suffix.lower() == ".png" and not folder.is_dir():
+        raise OutputNameError(f"{folder}: is a name for one picture, not for those of several slides; give a folder")
     if is_folder:
         with translate_disk_errors(folder):
             folder.mkdir(exist_ok=True)
