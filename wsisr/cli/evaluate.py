@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 import typer
 
 from wsisr.cli.datasets import CasePatternOption
-from wsisr.cli.evaluation_files import EvaluationFiles
 from wsisr.cli.nuclei_tables import build_nuclei_summary, build_nuclei_table
 from wsisr.cli.options import (
     AllowDerivedOption,
@@ -30,6 +29,7 @@ from wsisr.cli.slide_failures import SlideFailures
 from wsisr.cli.slide_words import SLIDES_HELP
 
 if TYPE_CHECKING:
+    from wsisr.cli.evaluation_files import EvaluationFiles
     from wsisr.evaluation import EvaluationInput, NucleiOptions, Sampling, ScoreRow
     from wsisr.imaging.pixels import FilterName
     from wsisr.models.upscaler import Upscaler
@@ -139,6 +139,7 @@ def evaluate_command(
 ) -> None:
     """Measure a model against bicubic on slides."""
     from wsisr.cli.console import relay_warnings, stdout_console
+    from wsisr.cli.evaluation_files import EvaluationFiles
     from wsisr.cli.progress import print_first_line, show_preparation, show_progress
     from wsisr.cli.resources import warn_of_unused_gpu
     from wsisr.cli.slide_words import list_given_slides
