@@ -30,7 +30,7 @@ def report(first: tuple[float, float | None], *others: float) -> FinetuneReport:
         ((0.1, 0.05), (), "use it"),
         ((0.1, 0.2), (), "keep the shipped one: the difference on the input as stored, .*, may be chance"),
         ((0.01, 0.001), (), "keep the shipped one: next to nothing is gained"),
-        ((-0.1, 0.05), (0.3,), "keep the shipped one: next to nothing is gained on the input as stored, -0.10 dB"),
+        ((-0.1, 0.05), (0.3,), "keep the shipped one: the finetuned one is worse on the input as stored, -0.10 dB"),
         ((0.1, None), (), "keep the shipped one: a single case cannot tell; give more slides to judge by"),
         ((0.1, 0.05), (0.1, -0.2), "keep the shipped one: it gains .* and loses more on area, -0.20 dB"),
     ],

@@ -66,6 +66,8 @@ class FinetuneReport:
         gain = first.difference
         if gain.interval is None:
             return f"a single {first.unit} cannot tell; give more slides to judge by"
+        if gain.mean < 0:
+            return f"the finetuned one is worse on the input {first.label}, {describe_gain(gain)}"
         if gain.mean < LEAST_GAIN_DB:
             return f"next to nothing is gained on the input {first.label}, {describe_gain(gain)}"
         if gain.interval[0] <= 0:
