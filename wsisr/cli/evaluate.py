@@ -144,8 +144,11 @@ def evaluate_command(
     from wsisr.cli.resources import warn_of_unused_gpu
     from wsisr.cli.slide_words import list_given_slides
 
-    name = model or "the shipped model"
-    print_first_line(f"{name} at x{scale} is measured against bicubic; the levels are the truth", *slides, quiet=quiet)
+    print_first_line(
+        f"{model or 'the shipped model'} at x{scale} is measured against bicubic; the levels are the truth",
+        *slides,
+        quiet=quiet,
+    )
     from wsisr.dataset.recipe import Recipe
     from wsisr.evaluation import NucleiOptions, Sampling, list_inputs, measure_flat_images
     from wsisr.files import check_suffix
