@@ -47,7 +47,7 @@ def finetune_command(
     overwrite: Annotated[bool, flag("--overwrite", "Begin again in the folder of another finetuning.")] = False,
     quiet: QuietOption = False,
 ) -> None:
-    """Fit the shipped model to slides of your own, and say whether to use it."""
+    """Fit the shipped model to your slides, and say if it gains."""
     from contextlib import closing
 
     from wsisr.cli.console import print_line, stdout_console
