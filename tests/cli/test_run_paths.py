@@ -74,7 +74,7 @@ def test_no_result_that_a_table_names_replaces_a_slide(slide: Path, tmp_path: Pa
 def test_no_result_replaces_a_folder_that_holds_a_slide(tmp_path: Path) -> None:
     (tmp_path / "made.zarr").mkdir()
     scan, table = write_slide(tmp_path / "made.zarr" / "s.tif"), tmp_path / "cohort.csv"
-    table.write_text("path,output\na.tif,made.zarr\nmade.zarr/s.tif,../b.tif\n")
+    table.write_text("path,output\na.tif,made.zarr\nmade.zarr/s.tif,../b.zarr\n")
     assert f"would replace the slide {scan}" in refused(table, "--layout", "ome-zarr")
     assert scan.exists()
 
