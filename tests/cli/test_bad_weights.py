@@ -136,8 +136,9 @@ def test_a_good_checkpoint_survives_every_mistake(folder: Path, capsys: pytest.C
     assert "file too large" in refused(train(folder, "run", save_every=2), capsys, largest_file=3000)
     CliRunner().invoke(app, train(folder, "run"), catch_exceptions=False)
     before = {path.name: path.read_bytes() for path in (folder / "run").iterdir() if path.is_file()}
-    assert "belongs to another configuration" in refused(train(folder, "run", blocks=2), capsys)
-    assert "was trained on a dataset of other patches" in refused(train(folder, "run", dataset="others"), capsys)
+    assert "belongs to another configuration" in refused(train(folder, "run", blocks=2), capsys, code=EXIT_USAGE)
+    other = refused(train(folder, "run", dataset="others"), capsys, code=EXIT_USAGE)
+    assert "was trained on a dataset of other patches" in other
     assert {path.name: path.read_bytes() for path in (folder / "run").iterdir() if path.is_file()} == before
     (folder / "run" / "checkpoint.pt").write_bytes(before["checkpoint.pt"][:500])
     assert "not the checkpoint that was saved, by its checksum" in refused(train(folder, "run"), capsys)
