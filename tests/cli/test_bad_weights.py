@@ -71,16 +71,20 @@ def upscale(folder: Path, model: str) -> list[str]:
 
 
 def refused(
-    command: list[str], capsys: pytest.CaptureFixture[str], largest_file: int | None = None, code: int = EXIT_FAILED
+    command: list[str],
+    capsys: pytest.CaptureFixture[str],
+    largest_file: int | None = None,
+    code: int = EXIT_FAILED,
+    lines: int = 1,
 ) -> str:
-    """Return the one line that is printed, without its beginning; the command must exit with that code."""
+    """Return the line that is printed, or the lines, without its beginning; the command must exit with that code."""
     disk = nullcontext() if largest_file is None else limit_file_size(largest_file)
     with pytest.raises(SystemExit) as ended, print_errors_as_lines(), disk:
         CliRunner().invoke(app, command, catch_exceptions=False)
     assert ended.value.code == code
     printed = capsys.readouterr().err
     assert printed.startswith("wsisr: error: ")
-    assert printed.count("\n") == 1
+    assert printed.count("\n") == lines
     return printed.removeprefix("wsisr: error: ")
 
 
@@ -136,7 +140,9 @@ def test_a_good_checkpoint_survives_every_mistake(folder: Path, capsys: pytest.C
     assert "file too large" in refused(train(folder, "run", save_every=2), capsys, largest_file=3000)
     CliRunner().invoke(app, train(folder, "run"), catch_exceptions=False)
     before = {path.name: path.read_bytes() for path in (folder / "run").iterdir() if path.is_file()}
-    assert "belongs to another configuration" in refused(train(folder, "run", blocks=2), capsys, code=EXIT_USAGE)
+    changed = refused(train(folder, "run", blocks=2), capsys, code=EXIT_USAGE, lines=2)
+    assert "belongs to another configuration" in changed
+    assert "network.blocks: was 1, now 2" in changed
     other = refused(train(folder, "run", dataset="others"), capsys, code=EXIT_USAGE)
     assert "was trained on a dataset of other patches" in other
     assert {path.name: path.read_bytes() for path in (folder / "run").iterdir() if path.is_file()} == before
