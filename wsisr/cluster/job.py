@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from wsisr.cluster import worker
-from wsisr.cluster.job_spec import JobSpec, TaskResult, WorkerRefusal
+from wsisr.cluster.job_spec import JobSpec, TaskFailure, TaskResult, WorkerRefusal
 from wsisr.cluster.session import HEARTBEAT_S, CancelledTaskError, ClusterSession, WorkerAddress
 from wsisr.errors import ClusterError, WsisrError, describe_error
 from wsisr.imaging.geometry import Box
@@ -81,6 +81,8 @@ class ClusterJob:
         future.release()
         if isinstance(result, TaskResult):
             return result
+        if isinstance(result, TaskFailure):
+            raise result.error or RuntimeError(f"on a worker:\n{result.traceback}")
         if isinstance(result, WorkerRefusal):
             self._bar(result)
             self._submit(task)
@@ -98,7 +100,7 @@ class ClusterJob:
         with suppress(Exception):  # the scheduler may be gone
             self._client.cancel([*futures, self._packed], force=True)
 
-    def _fetch(self, future: Any) -> tuple[TaskResult | WorkerRefusal | None, BaseException | None]:
+    def _fetch(self, future: Any) -> tuple[TaskResult | TaskFailure | WorkerRefusal | None, BaseException | None]:
         """Return what a worker holds, or why it could not be fetched."""
         try:
             return self._client.gather(future, direct=True), None

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from wsisr.errors import WsisrError
 from wsisr.imaging.geometry import Size
 from wsisr.imaging.tiling import TileGrid
 from wsisr.models.upscaler import UpscalerInfo
@@ -154,6 +155,14 @@ class TaskResult(NamedTuple):
     @property
     def nbytes(self) -> int:
         return sum(tile.block.nbytes for tile in self.tiles)
+
+
+class TaskFailure(NamedTuple):
+    """Why no worker can do a task. It comes as a result, for Dask loses some exceptions on their way."""
+
+    error: WsisrError | None
+    traceback: str
+    """Of a bug; empty for an error."""
 
 
 class WorkerRefusal(NamedTuple):

@@ -174,6 +174,10 @@ class ClusterSession:
         # Each of these refuses the first task of every job by itself, as workers that come later do.
         for refusal in refusals:
             self.tell_refusal(refusal)
+        for address, answer in described.items():
+            difference = usual.describe_difference(answer)
+            if difference and not (self.allow_mixed and usual.is_usable_with(answer)):
+                self.tell_refusal(WorkerRefusal(address, f"{difference}: it would give other pixels"))
         return usual
 
     def _ask_each_worker(
@@ -233,7 +237,11 @@ class ClusterSession:
             self.tell_refusal(refusal)
 
     def tell_refusal(self, refusal: WorkerRefusal) -> None:
-        """Say once why a worker gets no work."""
+        """Say why a worker gets no work, once for each worker."""
+        with self._lock:
+            if refusal.worker in self._told:
+                return
+            self._told.add(refusal.worker)
         self.tell_once(f"worker {refusal.worker} gets no work: {refusal.reason}")
 
     def find_allowed(self, barred: Mapping[WorkerAddress, str]) -> frozenset[WorkerAddress] | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import socket
 import time
+import traceback
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
@@ -19,7 +20,7 @@ from threading import Lock
 
 import cv2
 
-from wsisr.cluster.job_spec import ComputedTile, JobSpec, ModelDescription, TaskResult, WorkerRefusal
+from wsisr.cluster.job_spec import ComputedTile, JobSpec, ModelDescription, TaskFailure, TaskResult, WorkerRefusal
 from wsisr.errors import DeviceError, ModelError, SlideError, WsisrError, describe_error
 from wsisr.imaging.tiling import Tile
 from wsisr.models import loading
@@ -96,10 +97,10 @@ def describe_model(request: UpscaleRequest, scale: int, mpp: float | None) -> Mo
     return ModelDescription(upscaler.info, describe_processor(on_gpu=upscaler.info.on_gpu), read_versions())
 
 
-def compute_tiles(packed: bytes, numbers: Sequence[int]) -> TaskResult | WorkerRefusal:
+def compute_tiles(packed: bytes, numbers: Sequence[int]) -> TaskResult | TaskFailure | WorkerRefusal:
     """Compute tiles of a packed `JobSpec`, given by their numbers, and return them encoded.
 
-    A refusal says that this worker cannot do it. Raises `WsisrError` where no worker could.
+    A refusal says that this worker cannot do it, a failure that none could.
     """
     began = time.monotonic()
     try:
@@ -107,6 +108,10 @@ def compute_tiles(packed: bytes, numbers: Sequence[int]) -> TaskResult | WorkerR
             return job.compute(numbers, began)
     except (_UnfitError, DeviceError) as error:
         return _refuse(describe_error(error))
+    except WsisrError as error:
+        return TaskFailure(error, "")
+    except Exception:  # noqa: BLE001 - a bug, whose traceback is shown where the run was started
+        return TaskFailure(None, traceback.format_exc(limit=-20))
 
 
 def close_jobs(run: str) -> None:
