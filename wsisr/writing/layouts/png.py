@@ -11,7 +11,7 @@ import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from PIL import Image, PngImagePlugin
+from PIL import Image
 
 from wsisr.errors import SlideError, describe_error
 from wsisr.imaging.geometry import Box
@@ -25,6 +25,8 @@ _UM_PER_INCH = 25_400
 
 def write_png(path: Path, levels: Sequence[TileStore], spec: PyramidSpec) -> Iterator[int]:
     """Write level 0 as a PNG; yields the number of all tiles once it is written. Memory: 7 bytes a pixel."""
+    from PIL import PngImagePlugin  # noqa: PLC0415 - it brings ten modules, and every run imports all layouts
+
     picture = Image.fromarray(levels[0].read(Box.from_size(spec.size)))
     text = PngImagePlugin.PngInfo()
     for key, value in _describe(spec).items():
