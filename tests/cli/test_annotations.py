@@ -12,9 +12,10 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from tests.support.pairs import write_levels
+from tests.support.samples import write_ome_pyramid
 from wsisr.api import upscale_slide
 from wsisr.cli.app import app
-from wsisr.errors import ConfigError, OutputError
+from wsisr.errors import AnnotationNotFoundError, ConfigError, OutputError
 from wsisr.imaging.geometry import Box
 from wsisr.slides import open_slide
 
@@ -66,6 +67,16 @@ def test_a_mark_lies_on_the_same_structure_of_the_result_and_comes_back(result: 
     assert np.allclose(read_ring(back), read_ring(file), atol=0.01)
 
 
+def test_marks_are_warned_of_that_count_in_other_pixels_than_the_file_stores(tmp_path: Path) -> None:
+    sizes = {"PhysicalSizeX": 0.5, "PhysicalSizeY": 0.25}
+    slide = write_ome_pyramid(tmp_path / "a.tif", [np.full((80, 60, 3), 200, np.uint8)], sizes)
+    result = tmp_path / "a.ome.tif"
+    upscale_slide(slide, scale=2, model="bicubic", output=result)
+    moved = move(write_mark(tmp_path / "marks.geojson", Box(2, 2, 30, 30)), "--for", result)
+    assert moved.exit_code == 0
+    assert "count in its stored pixels, and are not converted" in " ".join(moved.stderr.split())
+
+
 def test_bad_input_is_one_line_and_writes_nothing(result: Path, tmp_path: Path) -> None:
     file, far = write_mark(tmp_path / "a.geojson", NUCLEUS), write_mark(tmp_path / "far.geojson", Box(0, 0, 9, 9))
     empty, slide = tmp_path / "empty.geojson", result.with_name("a.tif")
@@ -79,7 +90,7 @@ def test_bad_input_is_one_line_and_writes_nothing(result: Path, tmp_path: Path) 
         ((file, "--for", result, "-o", tmp_path / "a.txt"), OutputError, "its name must end in"),
         ((file, "--for", result, "--origin", "bounds"), SystemExit, "give the slide with --slide"),
         ((file, "--for", result, "--from", "there"), SystemExit, "choose slide or result"),
-        ((tmp_path / "none.geojson", "--for", result), ConfigError, "cannot be read"),
+        ((tmp_path / "none.geojson", "--for", result), AnnotationNotFoundError, "cannot be read"),
     ):
         refused = move(*words)
         assert isinstance(refused.exception, error)

@@ -132,3 +132,12 @@ def test_a_bug_in_drawing_is_an_error_of_the_report_only(tmp_path: Path) -> None
     with pytest.raises(OutputError, match=r"run.html: cannot be drawn, by a bug of wsisr's \(KeyError"):
         RunReport(tmp_path / "run.html").write([{"state": "done"}])
     assert not (tmp_path / "run.html").exists()
+
+
+def test_of_a_file_that_is_no_report_only_the_head_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "slide.svs"
+    with path.open("wb") as file:
+        file.write(b"II*")
+        file.truncate(1 << 40)  # a hole: what reads it whole runs out of memory
+    with pytest.raises(OutputError, match="exists and is no report of wsisr"):
+        read_run_of_report(path)

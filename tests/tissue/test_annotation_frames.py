@@ -14,9 +14,11 @@ from hypothesis import strategies as st
 from wsisr.errors import ConfigError
 from wsisr.imaging.geometry import Box, Size
 from wsisr.tissue.annotation_frames import (
+    AnnotationFrame,
     AnnotationOrigin,
     ResultFrame,
     count_hits,
+    encode_features,
     iterate_geometries,
     move_annotations,
     read_features,
@@ -146,6 +148,10 @@ def test_marks_that_touch_the_result_are_counted() -> None:
         '{"type": "FeatureCollection", "features": "none"}',
         '{"coordinates": []}',
         "[" * 100_000,
+        '{"type": "Point", "coordinates": [1e308, 2]}',
+        '{"type": "GeometryCollection", "geometries": [' * 100
+        + '{"type": "Point", "coordinates": [1, 2]}'
+        + "]}" * 100,
     ],
 )
 def test_what_is_no_geojson_is_an_error_in_a_line(text: str, tmp_path: Path) -> None:
@@ -154,6 +160,27 @@ def test_what_is_no_geojson_is_an_error_in_a_line(text: str, tmp_path: Path) -> 
     with pytest.raises(ConfigError, match=r"a.geojson: is not GeoJSON \(") as refused:
         read_features(path)
     assert "\n" not in str(refused.value)
+
+
+def test_measurements_that_are_no_number_stay_as_qupath_wrote_them(tmp_path: Path) -> None:
+    path = tmp_path / "a.geojson"
+    path.write_text(
+        '{"type": "Feature", "geometry": {"type": "Point", "coordinates": [1, 2, Infinity]}, '
+        '"properties": {"measurements": {"Area": NaN}}, "bbox": [NaN, 1, 2, 3]}'
+    )
+    moved = move_annotations(read_features(path), AnnotationFrame(2.0, (1.0, 1.0)))
+    text = encode_features(moved, compressed=False).decode()
+    assert '"coordinates":[4.0,6.0,Infinity]' in text
+    assert '"measurements":{"Area":NaN}' in text
+    assert '"bbox":[NaN,1,2,3]' in text
+
+
+def test_properties_within_each_other_too_often_are_an_error_in_a_line() -> None:
+    nested: dict[str, Any] = {"type": "Point", "coordinates": [1, 2]}
+    for _ in range(100_000):
+        nested = {"type": "Point", "coordinates": [1, 2], "more": nested}
+    with pytest.raises(ConfigError, match="lie within each other too often"):
+        encode_features(nested, compressed=False)
 
 
 @pytest.mark.parametrize("missing", ["source origin", "source downsample", "scale", "size"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from dataclasses import asdict, replace
 from itertools import pairwise
 from pathlib import Path
@@ -20,7 +21,7 @@ from hypothesis.extra.numpy import arrays
 
 import wsisr
 from tests.support.samples import REPOSITORY, InMemorySlide, make_noise, write_generic_pyramid
-from wsisr.errors import ModelError
+from wsisr.errors import ModelError, OutputError
 from wsisr.imaging.geometry import Size
 from wsisr.imaging.pixels import Rgb, enlarge_image, resize_image
 from wsisr.models.upscaler import Blend, UpscalerInfo, Weights
@@ -265,6 +266,27 @@ def test_a_trust_layer_that_is_missing_is_added_to_a_finished_result(
     assert report.trust == first.trust
     assert output.stat().st_mtime_ns == before
     assert (tifffile.imread(path) == bounds).all()
+
+
+def test_the_layer_of_a_result_that_was_replaced_is_told_of_and_never_taken_for_its_own(
+    slide: Path, trusted: tuple[Path, wsisr.UpscaleReport], tmp_path: Path
+) -> None:
+    output = tmp_path / "out.ome.tif"
+    for path in slide.parent.glob(f"{trusted[0].name.removesuffix('.ome.tif')}.*"):
+        shutil.copy(path, tmp_path)
+    again = wsisr.upscale_slide(slide, scale=2, output=output, tissue="none", device="cpu", overwrite=True)
+    assert not any("out.trust.ome.tif" in text for text in again.warnings)  # the same result still
+    report = wsisr.upscale_slide(slide, scale=2, output=output, model="bicubic", overwrite=True)
+    assert f"{tmp_path / 'out.trust.ome.tif'}: is of another result, not of {output}; remove it" in report.warnings
+    with pytest.raises(OutputError, match=r"out\.trust\.ome\.tif: is not of .*as it is now; remove it"):
+        wsisr.upscale_slide(slide, scale=2, output=output, model="bicubic", trust=True)
+
+
+def test_a_result_of_a_result_has_no_trust_layer(trusted: tuple[Path, wsisr.UpscaleReport], tmp_path: Path) -> None:
+    output = tmp_path / "again.ome.tif"
+    report = wsisr.upscale_slide(trusted[0], scale=2, output=output, allow_derived=True, trust=True, device="cpu")
+    assert "trust: not calibrated, no layer is written: the slide was itself written by wsisr" in report.warnings
+    assert [path.name for path in tmp_path.iterdir()] == ["again.ome.tif"]
 
 
 def test_a_filter_has_no_trust_layer(slide: Path) -> None:

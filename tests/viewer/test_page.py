@@ -152,7 +152,7 @@ def address(pair: Pair, tmp_path_factory: pytest.TempPathFactory) -> Iterator[st
     }
     marks = tmp_path_factory.mktemp("marks") / f"{HOSTILE}.geojson"
     marks.write_text(json.dumps(mark))
-    layer = write_layer(marks.with_name("a.trust.ome.tif"), np.full((38, 50), 30, np.uint8))
+    layer = write_layer(marks.with_name("a.trust.ome.tif"), np.full((38, 50), 30, np.uint8), pair.result)
     request = ViewRequest([pair.scan, pair.result, layer], annotations=[marks])
     with View(request) as view, ViewServer(view) as server, run_server(server):
         yield server.url

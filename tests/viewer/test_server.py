@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import shutil
+import socket
 import threading
 from collections.abc import Iterator
 from io import BytesIO
@@ -22,11 +23,13 @@ from tests.viewer.test_pyramid import decode
 from wsisr.errors import ConfigError, OptionError, SlideError
 from wsisr.imaging.geometry import Box, Size
 from wsisr.slides import open_slide
+from wsisr.upscaling.trust.belonging import RESULT_KEY, digest_result
 from wsisr.upscaling.trust.layer import write_trust_layer
 from wsisr.upscaling.trust.summary import BoundPlane
 from wsisr.viewer import openlayers
 from wsisr.viewer.server import ViewServer
 from wsisr.viewer.view import PAGE_FILES, View, ViewRequest
+from wsisr.writing import read_metadata
 
 HOSTILE = "</script><script>alert(1)</script>"
 POLYGON = {"type": "Polygon", "coordinates": [[[0, 0], [100, 0], [100, 50], [0, 0]]]}
@@ -121,6 +124,13 @@ def test_the_page_may_load_nothing_from_elsewhere(client: Client) -> None:
 @pytest.mark.parametrize("path", NOWHERE)
 def test_what_is_not_there_is_not_found(client: Client, path: str) -> None:
     assert client.get(path)[0] == 404
+
+
+def test_what_is_no_address_is_a_bad_request(client: Client) -> None:
+    address = "127.0.0.1", client.server.server_address[1]
+    with socket.create_connection(address, timeout=20) as connection:  # a client of HTTP would not send it
+        connection.sendall(b"GET http://[ HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        assert connection.recv(12) == b"HTTP/1.1 400"
 
 
 def test_only_reading_is_answered(client: Client) -> None:
@@ -228,8 +238,8 @@ def test_a_file_of_several_images_shows_the_one_that_is_asked_for(pair: Pair, tm
             assert [image["width"] for image in view.describe()["images"]] == [width, 600]
 
 
-def write_layer(path: Path, bounds: BoundPlane) -> Path:
-    """Write a trust layer as a run of the pair would."""
+def write_layer(path: Path, bounds: BoundPlane, result: Path) -> Path:
+    """Write a trust layer as a run of the pair would, which made a result."""
     metadata = {
         "derived": "a bound",
         "calibration": "of a test",
@@ -237,6 +247,7 @@ def write_layer(path: Path, bounds: BoundPlane) -> Path:
         "source mpp": f"{SCAN_MPP}",
         "source origin": f"{REGION[0]}, {REGION[1]} px of level 0",
         "source downsample": "1 px of level 0 per px",
+        RESULT_KEY: digest_result(read_metadata(result)),
     }
     write_trust_layer(path, bounds, 8 * SCAN_MPP, metadata, overwrite=False)
     return path
@@ -247,7 +258,7 @@ def test_a_trust_layer_beside_a_result_lies_over_it(pair: Pair, tmp_path: Path) 
     shutil.copy(pair.result, result)
     bounds = np.full((38, 50), 5, np.uint8)  # of 400 x 300 px of the scan
     bounds[0, :4] = (6, 22, 80, 255)
-    write_layer(tmp_path / "a.x2.trust.ome.tif", bounds)
+    write_layer(tmp_path / "a.x2.trust.ome.tif", bounds, result)
     with View(ViewRequest([pair.scan, result])) as view:
         (layer,) = view.describe()["trust"]
         picture = view.get_resource(layer["url"])
@@ -260,6 +271,24 @@ def test_a_trust_layer_beside_a_result_lies_over_it(pair: Pair, tmp_path: Path) 
     assert (opacities > 0).all()
     assert opacities[0] < opacities[1] < opacities[2]
     assert np.ptp(shown[0, 3, :3]) < 25 < np.ptp(shown[0, 2, :3])  # unknown is grey
+
+
+def test_the_trust_layer_of_another_result_is_not_shown_as_that_of_the_one_beside_it(
+    pair: Pair, tmp_path: Path
+) -> None:
+    result, unlike = tmp_path / "a.x2.ome.tif", pair.scan
+    shutil.copy(pair.result, result)
+    layer = write_layer(tmp_path / "a.x2.trust.ome.tif", np.full((38, 50), 5, np.uint8), result)
+    with View(ViewRequest([pair.scan, result, layer])) as view:
+        assert not any("trust" in warning for warning in view.warnings)
+    layer.unlink()
+    write_layer(layer, np.full((38, 50), 5, np.uint8), unlike)
+    with View(ViewRequest([pair.scan, result])) as view:
+        assert view.describe()["trust"] == []
+        assert "a.x2.trust.ome.tif: is of another result than a.x2.ome.tif, and not shown" in view.warnings
+    with View(ViewRequest([pair.scan, result, layer])) as view:
+        assert len(view.describe()["trust"]) == 1
+        assert "a.x2.trust.ome.tif: is of none of the results on this page" in view.warnings
 
 
 def test_a_trust_layer_needs_a_result_and_a_calibration(pair: Pair, tmp_path: Path) -> None:

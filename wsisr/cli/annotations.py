@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -46,7 +47,7 @@ def annotations_command(
     overwrite: Annotated[bool, flag("--overwrite", "Replace a file that exists.")] = False,
 ) -> None:
     """Move annotations from a slide to its result, or back."""
-    from wsisr.cli.console import print_message
+    from wsisr.cli.console import print_message, print_warnings
     from wsisr.files import check_output, write_atomically
     from wsisr.imaging.geometry import Box
     from wsisr.progress import format_count
@@ -64,7 +65,8 @@ def annotations_command(
     target = output or name_moved_file(file, side)
     _check_target(target, file)
     check_output(target, overwrite=overwrite)
-    frame = ResultFrame.from_metadata(read_metadata(result), result)
+    metadata = read_metadata(result)
+    frame = ResultFrame.from_metadata(metadata, result)
     document = read_features(file)
     to_result = where.choose_frame(document, frame, file) if side == "slide" else AnnotationFrame(1.0, (0.0, 0.0))
     hits, count = count_hits(document, to_result, Box.from_size(frame.size))
@@ -72,6 +74,7 @@ def annotations_command(
     moved = move_annotations(document, to_result if side == "slide" else where.choose_target(frame, file))
     content = encode_features(moved, compressed=target.suffix == ".gz")
     write_atomically(target, [content], overwrite=overwrite)
+    print_warnings(_list_doubts(metadata))
     outside = f", {count - hits} of them outside of it" if hits < count else ""
     on = f"px of {result}" if side == "slide" else f"level-0 px of the slide of {result}"
     print_message(f"{target}: {format_count(count, 'annotation')} in {on}{outside}")
@@ -108,6 +111,13 @@ def _check_target(target: Path, file: Path) -> None:
         raise OutputError(f"{target}: its name must end in {' or '.join(GEOJSON_ENDINGS[::2])}")
     if target.resolve() == file.resolve():
         raise OutputError(f"{target}: is the file that is read; give another name with -o")
+
+
+def _list_doubts(metadata: Mapping[str, str]) -> list[str]:
+    """Return a warning where marks count in other pixels than the slide's file stores."""
+    remarks = metadata.get("source remarks", "").split("; ")
+    advice = "marks that QuPath makes on the slide count in its stored pixels, and are not converted"
+    return [f"{remark}; {advice}" for remark in remarks if "places count in" in remark]
 
 
 def _find_ending(path: Path) -> str | None:

@@ -98,7 +98,9 @@ def _run_single(entry: SlideEntry, request: UpscaleRequest, options: RunOptions)
     report = RunReport(None if request.dry_run else options.report, options.configuration)
     if request.dry_run:
         _announce_dry_run(options)
-    report.check_path([item.output, *filter(None, [request.mask_path])])
+    trust = request.trust_files
+    side_files = [request.mask_path, *((trust.layer, trust.areas) if trust else ())]
+    report.check_path([item.output, *filter(None, side_files)])
     report.write([])  # so that a run that was given the same report is refused before it works for hours
     if item.slide.exists():
         print_message(f"{item.slide}: the result is to be {item.output.absolute()}", quiet=options.quiet)

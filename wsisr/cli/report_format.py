@@ -49,6 +49,16 @@ def encode_report(path: Path, report: dict[str, Any], page: RunPage | None) -> b
         ) from error
 
 
+def read_report(path: Path) -> dict[str, Any] | None:
+    """Read a report of either format, of a page only its head; None for anything else, of which no more is read.
+
+    Raises `OSError`.
+    """
+    with path.open("rb") as file:
+        head = file.read(HEAD_BYTES)
+        return decode_report(head + (file.read() if head.lstrip()[:1] == b"{" else b""))
+
+
 def decode_report(content: bytes) -> dict[str, Any] | None:
     """Return a report of either format, of a page only what its head holds; None for anything else."""
     text: bytes | str = content

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from wsisr.cli.console import print_message
-from wsisr.cli.report_format import decode_report, encode_report
+from wsisr.cli.report_format import encode_report, read_report
 from wsisr.cli.run_process import is_at_work
 from wsisr.cli.usage import find_error_code
 from wsisr.errors import OutputError
@@ -173,7 +173,7 @@ def read_run_of_report(path: Path) -> dict[str, Any] | None:
     Raises `OutputError` for a file that is no report, `OSError` for disk errors.
     """
     try:
-        report = decode_report(path.read_bytes())
+        report = read_report(path)
     except FileNotFoundError:
         return None
     run = None if report is None else report.get("run", {})
@@ -186,7 +186,7 @@ def _refuse_run_at_work(path: Path, earlier: Mapping[str, Any]) -> None:
     """Raise `OutputError` if the run of a report is still at work, or may be."""
     with translate_disk_errors(path):
         try:
-            run, written = (decode_report(path.read_bytes()) or {}).get("run", {}), path.stat().st_mtime
+            run, written = (read_report(path) or {}).get("run", {}), path.stat().st_mtime
         except FileNotFoundError:
             return
     if run.get("exit_code") is None and is_at_work(run.get("host"), run.get("process"), written):

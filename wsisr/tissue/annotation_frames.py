@@ -137,6 +137,13 @@ class AnnotationOrigin:
         return frame.to_result.count_from((self.bounds.left, self.bounds.top)).invert()
 
 
+MAX_COORDINATE_PX = 1e9
+"""Largest distance of a mark from the corner of its slide; beyond it, a coordinate is damaged."""
+
+MAX_DEPTH = 32
+"""Collections within collections: what QuPath writes has two levels."""
+
+
 def read_features(path: Path) -> Any:
     """Return the content of a GeoJSON file, plain or gzip. Raises `ConfigError`, also for what is no GeoJSON."""
     try:
@@ -148,15 +155,20 @@ def read_features(path: Path) -> Any:
     return document
 
 
-def iterate_geometries(item: Any) -> Iterator[Json]:
-    """Yield all geometries with coordinates, of a collection, a list of features, a feature or a geometry."""
+def iterate_geometries(item: Any, depth: int = 0) -> Iterator[Json]:
+    """Yield all geometries with coordinates, of a collection, a list of features, a feature or a geometry.
+
+    Raises `ValueError` for more than `MAX_DEPTH` collections within each other.
+    """
+    if depth > 2 * MAX_DEPTH:  # each is an object and the list of its members
+        raise ValueError(f"more than {MAX_DEPTH} collections lie within each other")
     if isinstance(item, list):
         for child in item:
-            yield from iterate_geometries(child)
+            yield from iterate_geometries(child, depth + 1)
     elif item["type"] in _CHILD_KEYS:
         for key in _CHILD_KEYS[item["type"]]:
             if item.get(key) is not None:
-                yield from iterate_geometries(item[key])
+                yield from iterate_geometries(item[key], depth + 1)
     else:
         yield item
 
@@ -188,8 +200,16 @@ def count_hits(document: Any, frame: AnnotationFrame, area: Box) -> tuple[int, i
 
 
 def encode_features(document: Any, *, compressed: bool) -> bytes:
-    """Return GeoJSON as bytes, gzip if compressed; the same content gives the same bytes."""
-    text = json.dumps(document, separators=(",", ":"), allow_nan=False).encode()
+    """Return GeoJSON as bytes, gzip if compressed; the same content gives the same bytes.
+
+    A measurement of QuPath's that is NaN stays so: as strict JSON it could be no number at all. Raises `ConfigError`.
+    """
+    try:
+        text = json.dumps(document, separators=(",", ":")).encode()
+    except RecursionError as error:
+        raise ConfigError(
+            "the properties of an annotation lie within each other too often; export them from QuPath"
+        ) from error
     return gzip.compress(text, mtime=0) if compressed else text
 
 
@@ -199,12 +219,18 @@ def _check_coordinates(geometry: Json) -> None:
     for position in _iterate_positions(geometry["coordinates"], _DEPTHS[geometry["type"]]):
         if not all(type(value) in (int, float) and math.isfinite(value) for value in position[:2]):
             raise ValueError("a coordinate is not a number")
+        if any(abs(value) > MAX_COORDINATE_PX for value in position[:2]):
+            raise ValueError(f"a coordinate is beyond any slide, at more than {MAX_COORDINATE_PX:g} px")
         if len(position) < 2:
             raise ValueError("a position has fewer than two numbers")
 
 
 def _is_bounding_box(box: Any) -> bool:
-    return isinstance(box, list) and len(box) in (4, 6) and all(type(value) in (int, float) for value in box)
+    return (
+        isinstance(box, list)
+        and len(box) in (4, 6)
+        and all(type(value) in (int, float) and abs(value) <= MAX_COORDINATE_PX for value in box)
+    )
 
 
 def _iterate_positions(coordinates: Any, depth: int) -> Iterator[list[Any]]:

@@ -154,9 +154,12 @@ def try_describe_slide(slide: Path) -> SlideState | None:
 
 
 def _lacks_side_files(request: UpscaleRequest) -> bool:
-    """Whether a mask or a trust layer that is asked for is not there."""
+    """Whether a mask or a trust layer that is asked for is not there, or is of another result."""
+    from wsisr.upscaling.trust.belonging import is_layer_of  # noqa: PLC0415 - few runs need it, and all import this
+
     mask, trust = request.mask_path, request.trust_files
-    return bool((mask and not mask.exists()) or (trust and not trust.are_written))
+    lacks_trust = trust and not (trust.are_written and is_layer_of(trust.layer, request.output_path))
+    return bool((mask and not mask.exists()) or lacks_trust)
 
 
 def _make_line(request: UpscaleRequest, state: SlideState, unreadable: str | None) -> str:

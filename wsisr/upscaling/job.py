@@ -42,6 +42,7 @@ from wsisr.upscaling.quality import QualityMonitor
 from wsisr.upscaling.report import QualityFigures, UpscaleReport
 from wsisr.upscaling.request import AnyPath, UpscaleRequest
 from wsisr.upscaling.target import ScalePlan
+from wsisr.upscaling.trust.belonging import is_layer_of, refuse_other_layer
 from wsisr.upscaling.trust.summary import TrustFiles, TrustSaved, TrustSummary
 from wsisr.writing import WorkFolder, read_metadata
 
@@ -255,8 +256,10 @@ def _keep_finished(request: UpscaleRequest, plan: UpscalePlan, report: UpscaleRe
         if mask and not mask.exists():
             yield _save_mask(request, mask, plan)
         trust = request.trust_files
-        if trust and not trust.are_written:
-            yield from _add_trust(request, plan, trust)
+        if trust:
+            refuse_other_layer(trust.layer, report.output)
+            if not trust.are_written:
+                yield from _add_trust(request, plan, trust)
     yield Finished(plan, report)
 
 
@@ -297,6 +300,8 @@ def _run_engine(request: UpscaleRequest, plan: UpscalePlan, write_level_0: Level
         yield _save_mask(request, request.mask_path, plan)
     if request.trust_files:
         yield from _add_trust(request, plan, request.trust_files)
+    else:
+        yield from _warn_of_other_layer(request)
     quality = QualityFigures.from_monitor(plan.quality, len(plan.grid)) if plan.quality else None
     report = UpscaleReport.from_plan(
         request,
@@ -314,6 +319,13 @@ def _run_engine(request: UpscaleRequest, plan: UpscalePlan, write_level_0: Level
     yield Finished(plan, report)
 
 
+def _warn_of_other_layer(request: UpscaleRequest) -> Iterator[JobEvent]:
+    """Warn of a trust layer that lies beside a result without being its own."""
+    files = replace(request, trust=True).trust_files
+    if files and files.layer.exists() and not is_layer_of(files.layer, request.output_path):
+        yield Warned(f"{files.layer}: is of another result, not of {request.output_path}; remove it")
+
+
 def _add_trust(request: UpscaleRequest, plan: UpscalePlan, files: TrustFiles) -> Iterator[JobEvent]:
     """Write the trust layer of the finished result, or say why no bound of its errors is known."""
     from wsisr.upscaling.trust.run import (  # noqa: PLC0415 - only some runs need it
@@ -323,6 +335,8 @@ def _add_trust(request: UpscaleRequest, plan: UpscalePlan, files: TrustFiles) ->
     )
 
     predictor = find_predictor(plan.upscaler.info, plan.region.mpp)
+    if read_derived_metadata(request.slide_path):
+        predictor = "the slide was itself written by wsisr"
     if isinstance(predictor, str):
         yield Warned(f"trust: not calibrated, no layer is written: {predictor}")
         return

@@ -120,7 +120,10 @@ class _Handler(BaseHTTPRequestHandler):
     def _answer(self) -> tuple[HTTPStatus, Resource]:
         if not self._is_for_this_host():
             return HTTPStatus.FORBIDDEN, _make_text("this page is shown under the name of its own machine only")
-        path = urlsplit(self.path).path
+        try:
+            path = urlsplit(self.path).path
+        except ValueError:
+            return HTTPStatus.BAD_REQUEST, _make_text("this is no address")
         token, _, name = path.removeprefix("/").partition("/")
         if not secrets.compare_digest(token.encode(), self.server.token.encode()) or "/" not in path[1:]:
             return HTTPStatus.FORBIDDEN, _make_text("open the address that wsisr view has printed")

@@ -76,7 +76,7 @@ def read_trust_layer(path: Path, scan_mpps: Sequence[float]) -> TrustLayer:
     with open_tiff(path) as tiff:
         levels = tiff.series[0].levels
         number = next((n for n, level in enumerate(levels) if max(level.shape) <= MAX_TRUST_SIDE_PX), None)
-        if number is None or levels[0].dtype != np.uint8 or len(levels[0].shape) != 2:
+        if number is None or any(level.dtype != np.uint8 or len(level.shape) != 2 for level in levels):
             raise SlideError(f"{path}: is no trust layer of wsisr; upscale --trust writes such")
         bounds = np.asarray(levels[number].asarray(), np.uint8)
     cell_um = region.mpp * CELL_PX * 2**number

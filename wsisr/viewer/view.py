@@ -14,7 +14,8 @@ from typing import Any, Self
 
 from wsisr.errors import SlideError
 from wsisr.slides import Slide, open_slide
-from wsisr.upscaling.provenance import read_derived_metadata
+from wsisr.upscaling.provenance import DERIVED_WARNING, read_derived_metadata
+from wsisr.upscaling.trust.belonging import is_layer_of
 from wsisr.version import __version__
 from wsisr.viewer.annotations import Feature, read_annotations
 from wsisr.viewer.openlayers import LIBRARY_FILES, read_library_file
@@ -94,6 +95,7 @@ class View:
             derived = [read_derived_metadata(path) for path in paths]
             placements = place_images([slide.info for slide in slides], derived)
             self.images = tuple(map(ViewImage, slides, derived, placements))
+            self._doubts: list[str] = []
             self.trust_layers = self._read_trust_layers(request.paths)
             self.has_um = all(slide.info.mpp is not None for slide in slides)
             self.annotations = [self._read_annotations(path, request) for path in request.annotations]
@@ -117,6 +119,12 @@ class View:
         return [
             *(f"{image.name}: {warning}" for image in self.images for warning in image.slide.info.warnings),
             *(f"{image.name}: records no place; its corner is put on that of {scans[0].name}" for image in scans[1:]),
+            *(
+                f"{image.name}: was made of a result, so its place counts from the corner of that, not of a scan"
+                for image in self.images
+                if DERIVED_WARNING in image.derived.get("source remarks", "") and len(self.images) > 1
+            ),
+            *self._doubts,
         ]
 
     def get_resource(self, path: str) -> Resource | None:
@@ -181,8 +189,21 @@ class View:
 
     def _read_trust_layers(self, paths: Sequence[Path]) -> list[TrustLayer]:
         """Read the layers that are given, and those that lie beside results."""
-        beside = [find_trust_layer(image.slide.info.path) for image in self.images if image.derived]
-        layers = [*(path for path in paths if path.name.endswith(TRUST_SUFFIX)), *filter(None, beside)]
+        results = [image.slide.info.path for image in self.images if image.derived]
+        found = {result: find_trust_layer(result) for result in results}
+        beside = {result: layer for result, layer in found.items() if layer is not None}
+        own = [layer for result, layer in beside.items() if is_layer_of(layer, result)]
+        given = [path for path in paths if path.name.endswith(TRUST_SUFFIX)]
+        layers = [*given, *own]
+        self._doubts = [
+            f"{layer.name}: is of another result than {result.name}, and not shown"
+            for result, layer in beside.items()
+            if layer not in layers
+        ] + [
+            f"{layer.name}: is of none of the results on this page"
+            for layer in given
+            if results and not any(is_layer_of(layer, result) for result in results)
+        ]
         scan_mpps = [image.placement.mpp for image in self.images if not image.derived]
         return [read_trust_layer(path, scan_mpps) for path in dict.fromkeys(layers)]
 

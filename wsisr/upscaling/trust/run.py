@@ -14,12 +14,14 @@ from wsisr.slides import SlideInfo, open_slide
 from wsisr.slides.scanner import identify_scanner
 from wsisr.tissue.map import BoolMask
 from wsisr.upscaling.plan import UpscalePlan
+from wsisr.upscaling.trust.belonging import RESULT_KEY, digest_result
 from wsisr.upscaling.trust.features import CELL_PX
 from wsisr.upscaling.trust.layer import bound_result, count_cells, write_doubtful_areas, write_trust_layer
 from wsisr.upscaling.trust.outlines import outline_cells
 from wsisr.upscaling.trust.predictor import TrustPredictor
 from wsisr.upscaling.trust.summary import NOT_CALIBRATED, CellMaps, TrustFiles, TrustSaved, TrustSummary
 from wsisr.version import __version__
+from wsisr.writing import read_metadata
 
 DOUBTFUL_PER_SCALE = 10
 """Grey levels, times the scale, from which on a bound is doubtful: at x4 hardly any bound is below those of x2."""
@@ -73,7 +75,8 @@ def make_trust_layer(
     polygons = outline_cells(doubtful, LEAST_DOUBTFUL_CELLS, CELL_PX * plan.scale)
     write_doubtful_areas(files.areas, polygons, doubtful_from, overwrite=overwrite)
     mpp = (plan.region.mpp or 0.0) * CELL_PX
-    write_trust_layer(files.layer, bounds, mpp, _build_metadata(plan, predictor, summary), overwrite=overwrite)
+    metadata = _build_metadata(plan, predictor, summary) | {RESULT_KEY: digest_result(read_metadata(result_path))}
+    write_trust_layer(files.layer, bounds, mpp, metadata, overwrite=overwrite)
     yield TrustSaved(files.layer, files.areas, len(polygons), summary)
 
 
