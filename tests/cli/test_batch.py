@@ -29,7 +29,7 @@ from wsisr.cli.frontend import TerminalFrontend
 from wsisr.cli.resources import ParallelResources
 from wsisr.cli.run_report import ReportRow, RunReport
 from wsisr.cli.usage import find_error_code
-from wsisr.errors import NotFoundError, OutputError, SlideError, WsisrError
+from wsisr.errors import NotFoundError, OutputError, OutputNameError, SlideError, WsisrError
 from wsisr.imaging.geometry import Size
 from wsisr.slides.staging import SlideStage
 from wsisr.upscaling.request import UpscaleRequest
@@ -240,6 +240,15 @@ def test_a_report_replaces_nothing_but_a_report(slides: list[Path], tmp_path: Pa
         assert precious.read_text() == content
     for _ in range(2):
         assert upscaled(*slides, "--report", tmp_path / "run.json").exit_code == 0
+
+
+def test_a_report_whose_name_stands_for_another_format_is_refused_first(slides: list[Path], tmp_path: Path) -> None:
+    for some in (slides[:1], slides):
+        refused = upscaled(*some, "-o", tmp_path / "out/", "--report", tmp_path / "run.pdf")
+        assert isinstance(refused.exception, OutputNameError)
+        assert "run.pdf: its name must end in .json or .html" in str(refused.exception)
+    assert not (tmp_path / "run.pdf").exists()
+    assert not list(tmp_path.rglob("*.ome.tif"))
 
 
 def test_shards_do_not_replace_each_others_report(slides: list[Path], tmp_path: Path) -> None:

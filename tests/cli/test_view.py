@@ -55,7 +55,9 @@ def test_it_exports_a_page_once(slide: Path, tmp_path: Path) -> None:
     result = CliRunner().invoke(app, words)
     assert result.exit_code == 0, result.output
     assert (tmp_path / "page" / "index.html").is_file()
-    assert "exists already" in str(CliRunner().invoke(app, words).exception)
+    refused = str(CliRunner().invoke(app, words).exception)
+    assert "exists already" in refused
+    assert "--overwrite" not in refused  # `view` has no such option
 
 
 def test_a_choice_that_is_none_names_those_there_are(slide: Path) -> None:

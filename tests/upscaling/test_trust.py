@@ -208,8 +208,8 @@ def test_the_summary_counts_tissue_only() -> None:
         "cells": 5, "within": {"5": 0.2, "10": 0.4, "20": 0.6}, "unknown": 0.2, "scanner": True
     }  # fmt: skip
     assert str(found) == (
-        "of the tissue, 20% within 5, 40% within 10, 60% within 20 grey levels of the truth "
-        "(9 of 10 such bounds hold); not calibrated for 20%"
+        "of the tissue, 20 % within 5, 40 % within 10, 60 % within 20 grey levels of the truth "
+        "(9 of 10 such bounds hold); not calibrated for 20 %"
     )
     assert str(TrustSummary.from_bounds(bounds, ~tissue & False, knows_scanner=True)) == "no tissue"
 

@@ -29,6 +29,8 @@ from wsisr.cli.slide_failures import SlideFailures
 from wsisr.cli.slide_words import SLIDES_HELP
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from wsisr.cli.evaluation_files import EvaluationFiles
     from wsisr.evaluation import EvaluationInput, NucleiOptions, Sampling, ScoreRow
     from wsisr.imaging.pixels import FilterName
@@ -138,7 +140,7 @@ def evaluate_command(
     quiet: QuietOption = False,
 ) -> None:
     """Measure a model against bicubic on slides."""
-    from wsisr.cli.console import relay_warnings, stdout_console
+    from wsisr.cli.console import print_message, relay_warnings
     from wsisr.cli.evaluation_files import EvaluationFiles
     from wsisr.cli.progress import print_first_line, show_preparation, show_progress
     from wsisr.cli.resources import warn_of_unused_gpu
@@ -190,10 +192,21 @@ def evaluate_command(
     files.failed = failures.to_json()
     files.write(upscaler, rows, probes, derive_case)  # first: nobody may read the tables, or there may be no room
     tables = [build_score_table(rows, upscaler), build_summary_table(rows, derive_case), build_probe_table(probes)]
-    nuclei_tables = [build_nuclei_table(rows), build_nuclei_summary(rows, derive_case)] if nuclei else []
-    stdout_console.print(*tables, *nuclei_tables)
+    _print_tables([*tables, *([build_nuclei_table(rows), build_nuclei_summary(rows, derive_case)] if nuclei else [])])
+    for path in files.paths:
+        print_message(f"{path}: written", quiet=quiet)
     _print_sampling(rows, sampling.block_px * scale)
     failures.exit_if_any()
+
+
+def _print_tables(tables: Sequence[Table]) -> None:
+    """Print tables with an empty line between them: each has a title, which would otherwise end the one above."""
+    from wsisr.cli.console import stdout_console
+
+    for number, table in enumerate(tables):
+        if number:
+            stdout_console.print()
+        stdout_console.print(table)
 
 
 def _check_choices(scale: int, device: str, excluded_levels: Sequence[int] | None) -> None:

@@ -78,10 +78,10 @@ def format_duration(seconds: float) -> str:
 
 def describe_steps(steps: Iterable[Progress], formatter: ProgressFormatter) -> Iterator[tuple[Progress, str]]:
     """Yield each step with the text behind its bar."""
-    stage, began, now = None, 0.0, time.monotonic()
+    turn, began, now = None, 0.0, time.monotonic()
     for step in steps:
-        if step.stage != stage:
-            stage, began = step.stage, now  # a stage began when the one before it ended
+        if (step.stage, step.done_before) != turn:  # a stage that goes on after a stop has a rate of its own
+            turn, began = (step.stage, step.done_before), now  # a stage began when the one before it ended
         now = time.monotonic()
         yield step, formatter(step, now - began)
 
@@ -112,19 +112,20 @@ def _show_bar(steps: Iterable[Progress], formatter: ProgressFormatter, label: st
             if step.stage != stage or task is None:
                 stage = step.stage
                 task = bars.add_task(f"{label}{stage}", completed=step.done_before, total=step.total, text="")
-            bars.update(task, completed=step.done, text=text)
+            bars.update(task, completed=step.done, total=step.total, text=text)
             yield step
 
 
 def _print_lines(steps: Iterable[Progress], formatter: ProgressFormatter, label: str) -> Iterator[Progress]:
-    stage, began, printed, now = "", 0.0, 0.0, time.monotonic()
+    turn, began, printed, now = None, 0.0, 0.0, time.monotonic()
     for step in steps:
-        if step.stage != stage:
-            stage, began, printed = step.stage, now, now  # a stage began when the one before it ended
+        if (step.stage, step.done_before) != turn:
+            turn, began, printed = (step.stage, step.done_before), now, now  # it began when the one before it ended
         now = time.monotonic()
         if now - printed >= LINE_EVERY_S or (step.done == step.total and not label):
             printed = now
             percent = 100 * step.done // max(step.total, 1)
             left = (now - began) * (step.total - step.done) / max(step.done - step.done_before, 1)
-            print_message(f"{label}{stage}: {percent} %, {formatter(step, now - began)}, {format_duration(left)} left")
+            done = f"{percent} %, {formatter(step, now - began)}"
+            print_message(f"{label}{step.stage}: {done}, {format_duration(left)} left")
         yield step

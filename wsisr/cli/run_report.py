@@ -20,11 +20,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from wsisr.cli.console import print_message
-from wsisr.cli.report_format import encode_report, read_report
+from wsisr.cli.report_format import HTML_SUFFIXES, encode_report, read_report
 from wsisr.cli.run_process import is_at_work
 from wsisr.cli.usage import find_error_code
 from wsisr.errors import OutputError
-from wsisr.files import check_output, translate_disk_errors, write_atomically
+from wsisr.files import check_output, check_suffix, translate_disk_errors, write_atomically
 from wsisr.version import __version__
 
 if TYPE_CHECKING:
@@ -68,13 +68,14 @@ class RunReport:
 
     def check_path(self, results: Iterable[Path]) -> None:
         """Raise `OutputError` if the report would replace one of the results to come, a file that is no report, or the
-        report of another shard or of a run at work."""
+        report of another shard or of a run at work, or if its name stands for another format."""
         report = self.path
         if report is None:
             return
         with translate_disk_errors(report):
             if report.resolve() in {result.resolve() for result in results}:
                 raise OutputError(f"{report}: is to be a result of this run too; give the report another name")
+            check_suffix(report, (".json", *HTML_SUFFIXES))
             check_output(report, overwrite=True)
             earlier = read_run_of_report(report)
         earlier_shard, shard = (dict(run or {}).get("shard") for run in (earlier, self.configuration))

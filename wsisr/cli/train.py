@@ -45,10 +45,12 @@ def train_command(
     """Train a network, or resume a run that was stopped."""
     from wsisr.cli.console import print_line, print_message
     from wsisr.cli.progress import print_first_line, show_preparation
+    from wsisr.config import read_toml
 
     allow_lost_output()
     is_first_process = os.environ.get("RANK", "0") == "0"  # as torchrun numbers them; the rest says nothing
     print_first_line(f"{config}: the run is to be {output}", config, quiet=quiet or not is_first_process)
+    read_toml(config)  # a recipe that cannot be read is said before PyTorch is loaded
     with show_preparation("loads PyTorch", quiet=quiet or not is_first_process):
         import torch
 

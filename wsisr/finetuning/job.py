@@ -152,7 +152,7 @@ class FinetuneJob:
         state.steps, state.stop_after = done + max(1, int(left_s * PLANNED_SHARE * pace)), 0
         state.minutes = request.minutes
         state.save(request.folder)
-        yield Noted(f"{state.steps:,} steps in {request.minutes:g} minutes, at {pace:.2g} a second")
+        yield Noted(f"{state.steps:,} steps in {request.minutes:g} min, at {pace:.2g} a second")
 
     def _check_prolonging(self) -> int:
         """Return the steps of a training that may be prolonged. Raises `ConfigError`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,6 +23,8 @@ def export_view(view: View, folder: Path, limit_bytes: int) -> Iterator[Progress
     Raises `OutputError` where the folder exists, the files would take more than `limit_bytes`, or the disk refuses;
     nothing is left then.
     """
+    if os.path.lexists(folder):
+        raise OutputError(f"{folder}: exists already, and a page replaces nothing; choose another name, or remove it")
     check_output(folder, overwrite=False, marker="view.json")
     paths = [*PAGE_FILES, *LIBRARY_FILES, *_list_view_paths(view)]
     if len(paths) > MAX_TILES:

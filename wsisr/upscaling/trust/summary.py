@@ -64,10 +64,14 @@ class TrustSummary:
         """Return the shares in words."""
         if not self.cells:
             return "no tissue"
-        shares = ", ".join(f"{share:.0%} within {level}" for level, share in self.within.items())
-        unknown = f"; not calibrated for {self.unknown:.0%}" if self.unknown >= 0.005 else ""
+        shares = ", ".join(f"{_format_share(share)} within {level}" for level, share in self.within.items())
+        unknown = f"; not calibrated for {_format_share(self.unknown)}" if self.unknown >= 0.005 else ""
         hold = "9 of 10 such bounds hold" if self.knows_scanner else "not calibrated for its scanner"
         return f"of the tissue, {shares} grey levels of the truth ({hold}){unknown}"
+
+
+def _format_share(share: float) -> str:
+    return f"{100 * share:.0f} %"
 
 
 @dataclass(frozen=True, slots=True)
