@@ -27,8 +27,8 @@ def folder(tmp_path: Path) -> Path:
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     pitch = {"resolution": (20000, 20000), "resolutionunit": "CENTIMETER", "iccprofile": profile}
     write_tiff(tmp_path / "slide.tif", make_noise(Size(500, 400)), **pitch)
-    mask = Image.new("L", (5, 4))
-    mask.putpixel((0, 0), 255)
+    mask = Image.new("L", (10, 8))
+    mask.paste(255, (0, 0, 2, 2))
     mask.save(tmp_path / "mask.png")
     with limit_file_size(200_000):
         assert isinstance(run(tmp_path, {}).exception, OutputError)
