@@ -172,3 +172,7 @@ def test_the_summary_weighs_cases_and_tells_the_share_of_the_gap() -> None:
     assert (found.model_f1, found.bicubic_f1, found.gap_closed) == (0.75, 0.5, 0.5)
     assert found.model_count_error == 0.2
     assert summarise_nuclei([[], []]) is None
+    none = replace(scores, count=0, f1=1.0)
+    glass = NucleiComparison(0, None, none, none)
+    assert summarise_nuclei([[*rows[:2], glass], [glass], rows[2:]]) == found
+    assert summarise_nuclei([[glass]]) is None

@@ -17,7 +17,16 @@ from tests.reports.elements import Elements
 from tests.support.formats import make_blobs
 from tests.support.samples import REPOSITORY
 from wsisr.imaging.geometry import Size
-from wsisr.reports.charts import Curve, CurveChart, Histogram, render_curve_figure, render_curves, render_histogram
+from wsisr.reports.charts import (
+    Curve,
+    CurveChart,
+    Histogram,
+    Interval,
+    render_curve_figure,
+    render_curves,
+    render_histogram,
+    render_intervals,
+)
 from wsisr.reports.pictures import encode_data_uri, is_base64_jpeg
 from wsisr.reports.templating import MAX_TEXT_CHARACTERS, render_template, replace_unprintable, shorten_text
 
@@ -68,6 +77,12 @@ def test_the_last_bar_of_a_histogram_holds_the_outliers() -> None:
     values = [0.1] * 990 + [1.0] * 6 + [2.0, 3.0, 1e6, 1e7]
     bars = Elements(render_histogram(Histogram("Shift", "", "", values))).named("rect")
     assert [round(float(bar["height"]) * 990 / 96) for bar in bars] == [990, 10]
+
+
+@pytest.mark.parametrize("value", [0.0, 1e-9, -2.5, 4000.0])
+def test_a_mean_lies_on_its_axis_also_where_nothing_was_gained(value: float) -> None:
+    chart = Elements(str(render_intervals("Gain", "dB", [Interval("a", value, None, value, value)])))
+    assert all(230 <= float(each["cx"]) <= 790 for each in chart.named("circle"))
 
 
 def test_curves_are_drawn_in_order_over_an_axis() -> None:

@@ -186,7 +186,12 @@ def test_properties_within_each_other_too_often_are_an_error_in_a_line() -> None
 @pytest.mark.parametrize("missing", ["source origin", "source downsample", "scale", "size"])
 def test_a_file_that_records_no_place_is_refused(missing: str) -> None:
     metadata = describe_result()
-    for wrong in (metadata | {missing: "here"}, {key: text for key, text in metadata.items() if key != missing}):
+    beyond = metadata | {missing: "9" * 5000 + metadata[missing]}  # any float, and what Python reads as a number
+    for wrong in (
+        metadata | {missing: "here"},
+        beyond,
+        {key: text for key, text in metadata.items() if key != missing},
+    ):
         with pytest.raises(ConfigError, match=r"a.tif: does not record where it lies in its slide; make the result"):
             ResultFrame.from_metadata(wrong, Path("a.tif"))
     with pytest.raises(ConfigError, match="give a result of wsisr upscale"):

@@ -14,7 +14,7 @@ from wsisr.errors import SlideError
 from wsisr.imaging.geometry import Size
 from wsisr.slides import Level, SlideInfo, open_slide
 from wsisr.upscaling.provenance import read_derived_metadata
-from wsisr.viewer.placement import place_images
+from wsisr.viewer.placement import describe_other_scale, place_images
 
 
 def make_info(name: str, mpp: float | None, side: int = 1000) -> SlideInfo:
@@ -53,7 +53,9 @@ def test_a_real_result_records_its_place(pair: Pair) -> None:
     assert (placed[1].left, placed[1].top, placed[1].mpp) == pytest.approx((left, top, SCAN_MPP / 2), rel=1e-6)
 
 
-@pytest.mark.parametrize("text", ["", "nan, 1 px of level 0", "1, 2", "1, 2 px of level 0 and more"])
+@pytest.mark.parametrize(
+    "text", ["", "nan, 1 px of level 0", "1, 2", "1, 2 px of level 0 and more", "1e308, 2 px of level 0"]
+)
 def test_an_origin_that_is_none_counts_as_none(text: str) -> None:
     metadata = {"source origin": text, "source downsample": "1 px of level 0 per px", "source mpp": "1", "scale": "2"}
     placed = place_images([make_info("result", 0.5)], [metadata])
@@ -77,3 +79,13 @@ def test_several_images_need_a_pixel_size_and_one_does_not() -> None:
     assert place_images([unknown], [{}])[0].mpp == 1
     with pytest.raises(SlideError, match=r"a\.png: its pixel size is not recorded"):
         place_images([replace(unknown, path=Path("b.png"), mpp=1.0), unknown], [{}, {}])
+
+
+def test_a_result_that_was_made_for_another_pixel_size_is_told_of() -> None:
+    metadata = {"source origin": "4, 4 px of level 0", "source downsample": "2 px of level 0 per px", "scale": "2"}
+    scan = make_info("scan.tif", 0.4990001)
+    assert describe_other_scale({}, scan) is None
+    assert describe_other_scale(metadata | {"source mpp": "0.998"}, scan) is None
+    doubt = describe_other_scale(metadata | {"source mpp": "0.5"}, scan)
+    assert doubt
+    assert doubt.startswith("was made of a scan of 0.25 um/px, where scan.tif has 0.499")

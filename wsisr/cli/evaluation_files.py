@@ -60,7 +60,7 @@ class EvaluationFiles:
         from wsisr.files import write_atomically
 
         info = upscaler.info
-        for path in self.paths:
+        for path in sorted(self.paths, key=is_page):  # the scores first: a page that cannot be drawn costs nothing else
             if is_page(path):
                 result = EvaluationResult(
                     model=info.name,

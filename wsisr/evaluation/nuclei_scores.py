@@ -37,7 +37,8 @@ class NucleiComparison:
 
 @dataclass(frozen=True, slots=True)
 class NucleiSummary:
-    """Nuclei on one input: means over cases of means over each case's rows."""
+    """Nuclei on one input: means over cases of means over each case's rows. Rows where no image has a nucleus, as of
+    glass, tell nothing and are left out."""
 
     rows: int
     cases: int
@@ -62,8 +63,8 @@ class NucleiSummary:
 
 
 def summarise_nuclei(cases: Sequence[Sequence[NucleiComparison]]) -> NucleiSummary | None:
-    """Summarise the rows of each case on one input; None if no case has a row."""
-    cases = [rows for rows in cases if rows]
+    """Summarise the rows of each case on one input; None if no case has a row with a nucleus."""
+    cases = [shown for rows in cases if (shown := [row for row in rows if _has_nuclei(row)])]
     if not cases:
         return None
     rows = [row for of_case in cases for row in of_case]
@@ -89,3 +90,7 @@ def summarise_nuclei(cases: Sequence[Sequence[NucleiComparison]]) -> NucleiSumma
         model_area_error=average_area([row.model.area_error for row in rows]),
         bicubic_area_error=average_area([row.bicubic.area_error for row in rows]),
     )
+
+
+def _has_nuclei(row: NucleiComparison) -> bool:
+    return bool(row.truth_count or row.model.count or row.bicubic.count)

@@ -129,6 +129,7 @@ def render_intervals(title: str, unit: str, intervals: Sequence[Interval]) -> Ma
     ends = [end for each in intervals for end in (each.mean, each.baseline, each.lowest, *(each.interval or ()))]
     step = _round_up(max(max(ends) - min(ends), 0.1) / 6)
     first, last = int(np.floor(min(0.0, *ends) / step)), int(np.ceil(max(0.0, *ends) / step))
+    last = max(last, first + 1)  # where all is 0, as on a flat image
     ticks = [float(f"{number * step:.6g}") for number in range(first, last + 1)]
     return render_template(
         "intervals.html", title=title, unit=unit, intervals=intervals, ticks=ticks, start=ticks[0], end=ticks[-1]

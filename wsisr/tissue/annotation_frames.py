@@ -22,10 +22,13 @@ from wsisr.errors import ConfigError, describe_error
 from wsisr.imaging.geometry import Box, Size
 from wsisr.tissue.annotation import load_geojson
 
-_NUMBER = r"(-?\d+(?:\.\d+)?(?:e[+-]?\d+)?)"
+_NUMBER = r"(-?\d{1,16}(?:\.\d{1,16})?(?:e(?:\+?\d\d?|-\d{1,3}))?)"
+"""A number, of at most so many digits that what is computed from it is finite."""
+_SMALLEST = 1e-9
+"""Least number that others are divided by."""
 _ORIGIN = re.compile(rf"{_NUMBER}, {_NUMBER} px of level 0")
 _DOWNSAMPLE = re.compile(rf"{_NUMBER} px of level 0 per px")
-_SIZE = re.compile(r"(\d+) x (\d+) px")
+_SIZE = re.compile(r"(\d{1,9}) x (\d{1,9}) px")
 _SCALE = re.compile(r"[1-9]\d?")
 
 GEOMETRY_KEYS = ("geometry", "nucleusGeometry")
@@ -85,7 +88,7 @@ class ResultFrame:
         origin = _ORIGIN.fullmatch(metadata.get("source origin", ""))
         downsample = _DOWNSAMPLE.fullmatch(metadata.get("source downsample", ""))
         size, scale = _SIZE.fullmatch(metadata.get("size", "")), _SCALE.fullmatch(metadata.get("scale", ""))
-        if not (origin and downsample and size and scale and float(downsample[1]) > 0):
+        if not (origin and downsample and size and scale and float(downsample[1]) > _SMALLEST):
             advice = "give a result of wsisr upscale" if not metadata else "make the result anew"
             raise ConfigError(f"{path}: does not record where it lies in its slide; {advice}")
         factor = int(scale[0]) / float(downsample[1])

@@ -13,7 +13,10 @@ from dataclasses import dataclass
 from wsisr.errors import SlideError
 from wsisr.slides import SlideInfo
 
-_NUMBER = r"(-?\d+(?:\.\d+)?(?:e[+-]?\d+)?)"
+_NUMBER = r"(-?\d{1,16}(?:\.\d{1,16})?(?:e(?:\+?\d\d?|-\d{1,3}))?)"
+"""A number, of at most so many digits that what is computed from it is finite."""
+_SMALLEST = 1e-9
+"""Least number that others are divided by."""
 _ORIGIN = re.compile(rf"{_NUMBER}, {_NUMBER} px of level 0")
 _DOWNSAMPLE = re.compile(rf"{_NUMBER} px of level 0 per px")
 
@@ -62,6 +65,8 @@ class SourceRegion:
     top: float
     mpp: float
     """um/px of the slide's pixels that it is made from."""
+    level0_mpp: float
+    """um/px of the slide's level 0."""
 
 
 def parse_source_region(metadata: Mapping[str, str], scan_mpps: Sequence[float] = ()) -> SourceRegion | None:
@@ -72,11 +77,24 @@ def parse_source_region(metadata: Mapping[str, str], scan_mpps: Sequence[float] 
     origin = _ORIGIN.fullmatch(metadata.get("source origin", ""))
     downsample = _DOWNSAMPLE.fullmatch(metadata.get("source downsample", ""))
     source_mpp = _parse_positive(metadata.get("source mpp", ""))
-    if not (origin and downsample and source_mpp and float(downsample[1]) > 0):
+    if not (origin and downsample and source_mpp and float(downsample[1]) > _SMALLEST):
         return None
     recorded = source_mpp / float(downsample[1])
     level0_mpp = next((scan for scan in scan_mpps if abs(scan / recorded - 1) < _SAME_MPP), recorded)
-    return SourceRegion(float(origin[1]) * level0_mpp, float(origin[2]) * level0_mpp, level0_mpp * float(downsample[1]))
+    return SourceRegion(
+        float(origin[1]) * level0_mpp, float(origin[2]) * level0_mpp, level0_mpp * float(downsample[1]), level0_mpp
+    )
+
+
+def describe_other_scale(metadata: Mapping[str, str], scan: SlideInfo) -> str | None:
+    """Return a warning if a result was made for another pixel size than its scan has on the page; None if not."""
+    region = parse_source_region(metadata, [scan.mpp] if scan.mpp else [])
+    if region is None or not scan.mpp or abs(region.level0_mpp / scan.mpp - 1) < _SAME_MPP:
+        return None
+    return (
+        f"was made of a scan of {region.level0_mpp:.4g} um/px, where {scan.path.name} has {scan.mpp:.4g}: if it is the "
+        "same scan, both are not in register"
+    )
 
 
 def _place_image(info: SlideInfo, metadata: Mapping[str, str], scan_mpps: Sequence[float]) -> Placement:
@@ -89,7 +107,7 @@ def _place_image(info: SlideInfo, metadata: Mapping[str, str], scan_mpps: Sequen
 
 
 def _parse_positive(text: str) -> float | None:
-    return float(text) if re.fullmatch(_NUMBER, text) and 0 < float(text) < float("inf") else None
+    return float(text) if re.fullmatch(_NUMBER, text) and _SMALLEST < float(text) < float("inf") else None
 
 
 def _refuse_separate(infos: Sequence[SlideInfo], placements: Sequence[Placement]) -> None:

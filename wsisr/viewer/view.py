@@ -19,7 +19,7 @@ from wsisr.upscaling.trust.belonging import is_layer_of
 from wsisr.version import __version__
 from wsisr.viewer.annotations import Feature, read_annotations
 from wsisr.viewer.openlayers import LIBRARY_FILES, read_library_file
-from wsisr.viewer.placement import Placement, place_images
+from wsisr.viewer.placement import Placement, describe_other_scale, place_images
 from wsisr.viewer.pyramid import PNG, TilePyramid, ViewLevel
 from wsisr.viewer.tissue_layer import draw_tissue_layer
 from wsisr.viewer.trust_layer import TRUST_SUFFIX, TrustLayer, find_trust_layer, read_trust_layer
@@ -123,6 +123,12 @@ class View:
                 f"{image.name}: was made of a result, so its place counts from the corner of that, not of a scan"
                 for image in self.images
                 if DERIVED_WARNING in image.derived.get("source remarks", "") and len(self.images) > 1
+            ),
+            *(
+                f"{image.name}: {doubt}"
+                for image in self.images
+                if (first := self.images[0]) and not first.derived
+                if (doubt := describe_other_scale(image.derived, first.slide.info))
             ),
             *self._doubts,
         ]
