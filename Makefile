@@ -75,7 +75,7 @@ $(SLIDE): | $(INSTALLED)
 # pip says nothing but errors, after which make stops: a newcomer is to see the steps.
 $(INSTALLED): pyproject.toml $(CONSTRAINTS)
 	@$(PYTHON) -c 'import sys; sys.exit("wsisr needs Python 3.11 or newer" if sys.version_info < (3, 11) else 0)'
-	@echo 'Installs into $(VENV), once: about 1.7 GB, which take a minute or several'
+	@echo 'Installs into $(VENV), once: about 2.2 GB, which take a minute or several'
 	@$(PYTHON) -m venv $(VENV)
 	@echo '  $(TORCH), the build for CPUs'
 	@$(PIP) --no-deps '$(TORCH)+cpu' 2>/dev/null || $(PIP) --no-deps --index-url $(TORCH_INDEX) '$(TORCH)'

@@ -122,6 +122,7 @@ def _run_single(entry: SlideEntry, request: UpscaleRequest, options: RunOptions)
                 return enlarge_from_stage(item, enlarge, stage)
 
         row = batch.run_single(item, enlarge_staged, report)
+    report.announce(quiet=options.quiet)
     _exit_with(batch.find_exit_code([row]))
 
 
@@ -163,6 +164,7 @@ def _run_batch(entries: Sequence[SlideEntry], request: UpscaleRequest, options: 
         _make_missing_slides(run, request, options)
     exit_code = batch.find_exit_code(run.rows)
     report.write_somewhere(run.rows, exit_code)
+    report.announce(quiet=options.quiet)
     _exit_with(exit_code)
 
 

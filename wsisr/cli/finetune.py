@@ -90,7 +90,8 @@ def finetune_command(
     report = reports[0]
     stdout_console.print(build_comparison_table(report))
     print_line(report.verdict)
-    print_line(report.command if report.is_better else f"what was trained all the same is {report.weights}")
+    kept = f"what was trained all the same is {report.weights}; the same command with more --minutes trains it on"
+    print_line(report.command if report.is_better else kept)
 
 
 def _relay_events(events: Iterable[FinetuneEvent], reports: list[FinetuneReport], *, quiet: bool) -> Iterator[Progress]:

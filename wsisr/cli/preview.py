@@ -133,7 +133,8 @@ def preview_command(
                 save_png(plan.draw(), picture, overwrite=overwrite)
             print_warnings(plan.upscaler.warnings)
             source, factor = plan.regions[0], plan.upscaler.info.scale
-            print_message(f"{picture}: written, enlarged by {factor}")
+            shown = f"; each pixel is shown {request.zoom} times as large" if request.zoom > 1 else ""
+            print_message(f"{picture}: written, enlarged by {factor}{shown}")
             if source.mpp and not reference_region(source, factor):
                 print_message(
                     f"no truth beside it: the slide was not scanned at {source.mpp / factor:.4g} um/px; --truth starts "

@@ -127,6 +127,11 @@ class RunReport:
                 self._earlier = None
                 print_message(f"warning: {taken}: is no longer this run's ({error}); its report is now {self.path}")
 
+    def announce(self, *, quiet: bool) -> None:
+        """Say where the report of a run that has ended is."""
+        if self.path is not None:
+            print_message(f"{self.path}: written, the report of the run", quiet=quiet)
+
     @contextmanager
     def write_at_error(self, list_rows: Callable[[], Sequence[ReportRow]]) -> Iterator[None]:
         """Context: an error inside that ends the run is in the report, as the exit code that it leads to."""

@@ -15,6 +15,7 @@ from wsisr.evaluation.flat_images import FlatProbe
 from wsisr.evaluation.ring_scores import RingScores
 from wsisr.evaluation.scores import InputSummary, ScoreRow, ScoreSummary, derive_file_case, summarise_rows
 from wsisr.imaging.ring_correlation import CORRELATION_THRESHOLD, RING_WINDOW_PX, RingCorrelation
+from wsisr.progress import format_count
 from wsisr.reports.charts import Interval, LineChart, NamedLine, render_intervals, render_lines
 from wsisr.reports.pictures import encode_data_uri
 from wsisr.reports.templating import render_template
@@ -103,8 +104,10 @@ def _list_figures(result: EvaluationResult, summary: ScoreSummary) -> Iterator[t
     yield "-" if first.interval is None else "{:+.2f} to {:+.2f}".format(*first.interval), "its 95 % interval"
     yield f"{first.back_projection_gain:+.2f} dB", "back-projection, no network"
     yield f"{first.worst.gain:+.2f} dB", "the worst row of that input"
-    yield f"{len({row.slide for row in result.rows}):,}", "slides"
-    yield f"{len({result.derive_case(row.slide) for row in result.rows}):,}", "cases"
+    slides = {row.slide for row in result.rows}
+    for number, noun in ((len(slides), "slide"), (len({*map(result.derive_case, slides)}), "case")):
+        count, words = format_count(number, noun).split()
+        yield count, words
 
 
 def _make_interval(item: InputSummary) -> Interval:
