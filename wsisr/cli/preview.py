@@ -128,7 +128,7 @@ def preview_command(
                 plan = plan_preview(request, opened, loading)
             print_warnings(plan.warnings)
             if boxes is None:
-                print_message(f"shows {' and '.join(map(describe_place, plan.regions))}")
+                print_message(f"shows {' '.join(map(describe_place, plan.regions))}")
             with show_preparation("enlarges the region"):
                 save_png(plan.draw(), picture, overwrite=overwrite)
             print_warnings(plan.upscaler.warnings)

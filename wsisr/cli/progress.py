@@ -91,14 +91,15 @@ def create_progress_bars(*, redirect_stdout: bool = True, transient: bool = Fals
 
     A transient display vanishes at its end.
     """
-    from rich.progress import BarColumn, SpinnerColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, SpinnerColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as Bars
 
     columns = (
         SpinnerColumn("line"),  # turns although a first tile takes long
         TextColumn("{task.description:>10}", markup=False),
         BarColumn(),
-        TextColumn("{task.percentage:>3.0f}%", markup=False),
+        # Work of unknown length has no percentage.
+        TaskProgressColumn("{task.percentage:>3.0f}%", "", markup=False),
         TextColumn("{task.fields[text]}", markup=False),
         TimeRemainingColumn(),
     )
