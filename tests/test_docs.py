@@ -47,6 +47,19 @@ def test_readme_is_short_and_every_chapter_is_there() -> None:
     assert {page.stem for page in PAGES} == {"README"} | CHAPTERS
 
 
+def test_readme_counts_its_commands() -> None:
+    page = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+    (section,) = re.findall(r"^## Six commands\n(.*?)^## ", page, re.DOTALL | re.MULTILINE)
+    assert len({line.split()[1] for line in section.splitlines() if line.startswith("wsisr ")}) == 6
+
+
+def test_pages_agree_on_the_size_of_the_installation() -> None:
+    places = [REPOSITORY / "README.md", REPOSITORY / "docs" / "quickstart.md", REPOSITORY / "Makefile"]
+    sizes = [re.findall(r"(\d\.\d GB)(?: with| \(|, which)", place.read_text(encoding="utf-8")) for place in places]
+    assert all(sizes)
+    assert len({size for found in sizes for size in found}) == 1
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_commands_parse(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Options exist and values are of their types; nothing is run."""
