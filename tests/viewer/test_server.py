@@ -20,6 +20,7 @@ from PIL import Image
 from tests.support.samples import make_noise
 from tests.viewer.pictures import REGION, SCAN_MPP, Pair
 from tests.viewer.test_pyramid import decode
+from wsisr.api import upscale_slide
 from wsisr.errors import ConfigError, OptionError, SlideError
 from wsisr.imaging.geometry import Box, Size
 from wsisr.slides import open_slide
@@ -289,6 +290,14 @@ def test_the_trust_layer_of_another_result_is_not_shown_as_that_of_the_one_besid
     with View(ViewRequest([pair.scan, result, layer])) as view:
         assert len(view.describe()["trust"]) == 1
         assert "a.x2.trust.ome.tif: is of none of the results on this page" in view.warnings
+
+
+def test_the_trust_layer_beside_a_dicom_result_lies_over_it(pair: Pair, tmp_path: Path) -> None:
+    result = tmp_path / "a"
+    upscale_slide(pair.scan, output=result, layout="dicom", scale=2, model="bicubic", region=REGION)
+    layer = write_layer(tmp_path / "a.trust.ome.tif", np.full((38, 50), 5, np.uint8), result)
+    with View(ViewRequest([pair.scan, result])) as view:
+        assert [each["name"] for each in view.describe()["trust"]] == [layer.name]
 
 
 def test_a_trust_layer_needs_a_result_and_a_calibration(pair: Pair, tmp_path: Path) -> None:

@@ -195,7 +195,9 @@ class View:
 
     def _read_trust_layers(self, paths: Sequence[Path]) -> list[TrustLayer]:
         """Read the layers that are given, and those that lie beside results."""
-        results = [image.slide.info.path for image in self.images if image.derived]
+        images = [path for path in paths if not path.name.endswith(TRUST_SUFFIX)]
+        # As they were given: a DICOM slide is opened by one of its files.
+        results = [path for path, image in zip(images, self.images, strict=True) if image.derived]
         found = {result: find_trust_layer(result) for result in results}
         beside = {result: layer for result, layer in found.items() if layer is not None}
         own = [layer for result, layer in beside.items() if is_layer_of(layer, result)]
