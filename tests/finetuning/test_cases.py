@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -42,8 +43,8 @@ def select(slides: Sequence[Path], **options: object) -> SlideSelection:
 @pytest.fixture(scope="module")
 def slides(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("slides")
-    for name in ("a_1", "a_2", "b_1", "c_1"):
-        write_slide(folder / f"{name}.ome.tif", Size(64, 64), ())
+    for seed, name in enumerate(("a_1", "a_2", "b_1", "c_1")):
+        write_slide(folder / f"{name}.ome.tif", Size(64, 64), (), seed=seed)
     write_slide(folder / "coarse_1.ome.tif", Size(64, 64), (), mpp=3.0)
     write_slide(folder / "bare_1.ome.tif", Size(64, 64), (), mpp=None)
     return folder
@@ -61,6 +62,14 @@ def test_all_slides_of_a_case_are_on_one_side(slides: Path) -> None:
     assert [slide.path.name for slide in named.held_out] == ["b_1.ome.tif"]
     with pytest.raises(DatasetError, match="case a is in training and in validation"):
         select(paths(slides, "a_1", "b_1"), validation=paths(slides, "a_2"))
+
+
+def test_a_copy_under_another_name_does_not_judge_what_it_taught(slides: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "d_1.ome.tif"
+    shutil.copy(slides / "a_1.ome.tif", copy)
+    with pytest.raises(DatasetError, match=r"d_1.*: is to judge, and .*a_1.* is a copy of it that is trained on"):
+        select(paths(slides, "a_1", "b_1"), validation=[copy])
+    assert select(paths(slides, "b_1", "c_1"), validation=[copy]).case_counts == (2, 1)
 
 
 def test_slides_that_cannot_be_used_are_told_and_the_others_go_on(slides: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import filecmp
 import hashlib
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
@@ -43,7 +44,7 @@ def select_slides(request: FinetuneRequest, spec: ModelSpec) -> Generator[Progre
     """Open all slides, leave out what cannot be used, and hold out cases; yield progress and return the selection.
 
     `spec` is that of the model to start from. Raises a `WsisrError` if slides of fewer than two cases are left, or a
-    held-out case is trained on.
+    held-out case is trained on, if only as a copy under another name.
     """
     recipe, judges = request.recipe, _list_entries(request.validation)
     entries, usable, refusals = [*_list_entries(request.slides), *judges], list[SlideEntry](), list[str]()
@@ -61,6 +62,7 @@ def select_slides(request: FinetuneRequest, spec: ModelSpec) -> Generator[Progre
     selection = SlideSelection(assign_slides(usable, held_out, recipe), refusals)
     if 0 in selection.case_counts:
         raise DatasetError("slides to train on and slides to judge by are needed; give slides of further cases")
+    _refuse_copies(selection)
     return selection
 
 
@@ -104,6 +106,21 @@ def find_finest_level(info: SlideInfo, spec: ModelSpec, recipe: Recipe) -> int:
 
 def _list_entries(words: Sequence[object]) -> Sequence[SlideEntry]:
     return list_slides(map(str, words), is_written_by_wsisr).entries
+
+
+def _refuse_copies(selection: SlideSelection) -> None:
+    """Raise `DatasetError` if a file that judges is trained on under another name. Only files of one size are read."""
+    by_size: dict[int, list[DatasetSlide]] = {}
+    for slide in selection.slides:
+        if slide.path.is_file():
+            by_size.setdefault(slide.path.stat().st_size, []).append(slide)
+    for alike in by_size.values():
+        for judge in (slide for slide in alike if slide.split == "val"):
+            for other in (slide for slide in alike if slide.split == "train"):
+                if filecmp.cmp(judge.path, other.path, shallow=False):
+                    raise DatasetError(
+                        f"{judge.path}: is to judge, and {other.path} is a copy of it that is trained on; leave one out"
+                    )
 
 
 def _require_two_cases(cases: set[str], refusals: Sequence[str]) -> None:
