@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from PIL import Image
+from PIL import Image, PngImagePlugin
 
 import wsisr
 from tests.support.samples import make_noise, write_tiff
@@ -71,6 +71,23 @@ def test_it_is_known_as_a_result_and_the_same_call_leaves_it_alone(snapshot: Pat
     assert wsisr.upscale_slide(snapshot, output=result, **OPTIONS).state == "finished before"
     with pytest.raises(SlideError, match="wsisr wrote it"):
         wsisr.upscale_slide(result, scale=2, model="bicubic")
+
+
+def test_what_another_program_has_cut_says_neither_where_it_lies_nor_how_large_its_pixels_are(
+    result: Path, tmp_path: Path
+) -> None:
+    path, texts = tmp_path / "cut.png", PngImagePlugin.PngInfo()
+    with Image.open(result) as picture:
+        for key, text in picture.info.items():
+            if isinstance(text, str):  # as ImageMagick keeps them, and the density
+                texts.add_text(str(key), text)
+        picture.crop((10, 10, 40, 40)).save(path, pnginfo=texts, dpi=picture.info["dpi"])
+    with open_slide(path, estimate=True) as slide:
+        assert slide.info.mpp is None
+        assert any("has cut or resized it" in warning for warning in slide.info.warnings)
+    metadata = read_metadata(path)
+    assert "derived" in metadata
+    assert not {"size", "mpp", "scale", "source origin"} & metadata.keys()
 
 
 def test_a_picture_of_another_program_has_no_metadata(snapshot: Path) -> None:

@@ -6,6 +6,7 @@ that wsisr wrote.
 
 from __future__ import annotations
 
+import json
 import struct
 import warnings
 from collections.abc import Iterator
@@ -20,7 +21,7 @@ from wsisr.errors import SlideError, describe_error
 from wsisr.imaging.geometry import Size
 from wsisr.imaging.pixels import Rgb
 from wsisr.slides.pixel_size import parse_number
-from wsisr.slides.readers.signatures import PNG, WSISR_MAGNIFICATION_KEY, WSISR_TEXT_KEY
+from wsisr.slides.readers.signatures import PNG, WSISR_MAGNIFICATION_KEY, WSISR_SIZE_KEY, WSISR_TEXT_KEY
 from wsisr.slides.readers.tiff import ORIENTATION_PROPERTY
 from wsisr.slides.slide import Level, SlideInfo
 
@@ -58,7 +59,11 @@ def read_picture(path: Path, vendor: str) -> tuple[SlideInfo, Rgb]:
         pixels = _copy_pixels(path, picture)
         orientation, doubts = _read_orientation(picture)
         icc = picture.info.get("icc_profile")
-        mpp, objective = _read_own_mpp(picture), _read_own_magnification(picture)
+        mpp, objective = None, None
+        if _is_resized(picture):
+            doubts += ("another program has cut or resized it since wsisr wrote it, so its pixel size is not known",)
+        else:
+            mpp, objective = _read_own_mpp(picture), _read_own_magnification(picture)
     info = SlideInfo(
         path=path,
         reader="pillow",
@@ -72,6 +77,16 @@ def read_picture(path: Path, vendor: str) -> tuple[SlideInfo, Rgb]:
         warnings=doubts,
     )
     return info, pixels
+
+
+def _is_resized(picture: Image.Image) -> bool:
+    """Whether a PNG that wsisr wrote has another size than it records: programs keep its texts and its density."""
+    try:
+        recorded = json.loads(picture.info.get(WSISR_TEXT_KEY, "{}"))
+    except (ValueError, TypeError, RecursionError):
+        return True
+    size = recorded.get(WSISR_SIZE_KEY) if isinstance(recorded, dict) else None
+    return size is not None and size != f"{Size(picture.width, picture.height)} px"
 
 
 def _read_own_mpp(picture: Image.Image) -> float | None:

@@ -16,6 +16,9 @@ WSISR_TEXT_KEY = "wsisr"
 WSISR_MAGNIFICATION_KEY = "wsisr magnification"
 """Keyword of the text chunk in which such a PNG records its magnification."""
 
+WSISR_SIZE_KEY = "size"
+"""Key of the size in px among what such a PNG records as JSON; absent where a caller left it out."""
+
 _PICTURE_MAGIC = {b"\x89PNG\r\n\x1a\n": PNG, b"\xff\xd8\xff": JPEG}
 
 _CZI_MAGIC = b"ZISRAWFILE"

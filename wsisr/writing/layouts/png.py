@@ -14,13 +14,16 @@ from pathlib import Path
 from PIL import Image
 
 from wsisr.errors import SlideError, describe_error
-from wsisr.imaging.geometry import Box
-from wsisr.slides.readers.signatures import PNG, WSISR_MAGNIFICATION_KEY, WSISR_TEXT_KEY
+from wsisr.imaging.geometry import Box, Size
+from wsisr.slides.readers.signatures import PNG, WSISR_MAGNIFICATION_KEY, WSISR_SIZE_KEY, WSISR_TEXT_KEY
 from wsisr.writing.spec import PyramidSpec
 from wsisr.writing.workdir.tile_store import TileStore
 
 _UM_PER_INCH = 25_400
 """Pillow takes a pixel size as dots per inch, and stores px per metre."""
+
+_PLACE_KEYS = (WSISR_SIZE_KEY, "mpp", "scale", "source origin", "source downsample", "source size")
+"""Keys of what says where a result's pixels lie."""
 
 
 def write_png(path: Path, levels: Sequence[TileStore], spec: PyramidSpec) -> Iterator[int]:
@@ -44,15 +47,21 @@ def write_png(path: Path, levels: Sequence[TileStore], spec: PyramidSpec) -> Ite
 
 
 def read_png_metadata(path: Path) -> dict[str, str]:
-    """Return our metadata from a PNG; empty if it has none. No pixel is decoded. Raises `SlideError`."""
+    """Return our metadata from a PNG; empty if it has none, and without place and size once it has another size.
+
+    No pixel is decoded. Raises `SlideError`.
+    """
     try:
         with Image.open(path, formats=[PNG]) as picture:
-            metadata = json.loads(picture.info.get(WSISR_TEXT_KEY, "{}"))
+            metadata, size = json.loads(picture.info.get(WSISR_TEXT_KEY, "{}")), Size(picture.width, picture.height)
     except (OSError, SyntaxError, ValueError, RecursionError, Image.DecompressionBombError) as error:
         raise SlideError(f"{path}: cannot be read as a PNG ({describe_error(error)}); copy it again") from error
     if not isinstance(metadata, dict):
         return {}
-    return {key: value for key, value in metadata.items() if isinstance(value, str)}
+    texts = {key: value for key, value in metadata.items() if isinstance(value, str)}
+    if texts.get(WSISR_SIZE_KEY, f"{size} px") != f"{size} px":  # cut or resized by a program that kept the texts
+        return {key: value for key, value in texts.items() if key not in _PLACE_KEYS}
+    return texts
 
 
 def _describe(spec: PyramidSpec) -> dict[str, str]:
