@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tifffile
 from typer.testing import CliRunner, Result
 
 from tests.support.pairs import write_levels
@@ -81,10 +82,17 @@ def test_bad_input_is_one_line_and_writes_nothing(result: Path, tmp_path: Path) 
     file, far = write_mark(tmp_path / "a.geojson", NUCLEUS), write_mark(tmp_path / "far.geojson", Box(0, 0, 9, 9))
     empty, slide = tmp_path / "empty.geojson", result.with_name("a.tif")
     empty.write_text('{"type": "FeatureCollection", "features": []}')
+    cut = tmp_path / "cut.ome.tif"
+    with tifffile.TiffFile(result) as tiff:  # as a program that keeps the texts
+        description = tiff.pages.first.description
+    with open_slide(result) as opened:
+        part = opened.read(Box(0, 0, 64, 64), 0)
+    tifffile.imwrite(cut, part, description=description.encode(), photometric="rgb", metadata=None)
     before = sorted(tmp_path.iterdir())
     for words, error, reason in (
         ((far, "--for", result), ConfigError, "marks nothing of"),
         ((empty, "--for", result), ConfigError, "holds no annotation"),
+        ((file, "--for", cut), ConfigError, "another program has cut or resized it"),
         ((file, "--for", slide), ConfigError, "give a result of wsisr upscale"),
         ((file, "--for", result, "-o", file, "--overwrite"), OutputError, "is the file that is read"),
         ((file, "--for", result, "-o", tmp_path / "a.txt"), OutputError, "its name must end in"),

@@ -89,3 +89,15 @@ def test_a_result_that_was_made_for_another_pixel_size_is_told_of() -> None:
     doubt = describe_other_scale(metadata | {"source mpp": "0.5"}, scan)
     assert doubt
     assert doubt.startswith("was made of a scan of 0.25 um/px, where scan.tif has 0.499")
+
+
+def test_a_result_that_another_program_has_cut_has_no_place() -> None:
+    metadata = {
+        "source origin": "4, 4 px of level 0",
+        "source downsample": "1 px of level 0 per px",
+        "source mpp": "0.5",
+        "scale": "2",
+        "size": "1000 x 1000 px",
+    }
+    assert place_images([make_info("whole.tif", 0.25)], [metadata])[0].is_recorded
+    assert not place_images([make_info("cut.tif", 0.25, 900)], [metadata])[0].is_recorded

@@ -11,7 +11,7 @@ import typer
 from wsisr.cli.options import choice_option, flag, slide_argument
 
 if TYPE_CHECKING:
-    from wsisr.tissue.annotation_frames import AnnotationOrigin
+    from wsisr.tissue.annotation_frames import AnnotationOrigin, ResultFrame
 
 SIDES = ("slide", "result")
 GEOJSON_ENDINGS = (".geojson", ".json", ".geojson.gz", ".json.gz")
@@ -67,6 +67,7 @@ def annotations_command(
     check_output(target, overwrite=overwrite)
     metadata = read_metadata(result)
     frame = ResultFrame.from_metadata(metadata, result)
+    _check_size(frame, result)
     document = read_features(file)
     to_result = where.choose_frame(document, frame, file) if side == "slide" else AnnotationFrame(1.0, (0.0, 0.0))
     hits, count = count_hits(document, to_result, Box.from_size(frame.size))
@@ -111,6 +112,20 @@ def _check_target(target: Path, file: Path) -> None:
         raise OutputError(f"{target}: its name must end in {' or '.join(GEOJSON_ENDINGS[::2])}")
     if target.resolve() == file.resolve():
         raise OutputError(f"{target}: is the file that is read; give another name with -o")
+
+
+def _check_size(frame: ResultFrame, result: Path) -> None:
+    """Raise `ConfigError` if a result has another size than it records: programs that cut keep its texts."""
+    from wsisr.errors import ConfigError
+    from wsisr.slides import open_slide
+
+    with open_slide(result, estimate=True) as opened:
+        size = opened.info.size
+    if size != frame.size:
+        raise ConfigError(
+            f"{result}: has {size} px, and records {frame.size}: another program has cut or resized it, so its place "
+            "is not known; give it as wsisr wrote it"
+        )
 
 
 def _list_doubts(metadata: Mapping[str, str]) -> list[str]:

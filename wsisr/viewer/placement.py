@@ -100,7 +100,8 @@ def describe_other_scale(metadata: Mapping[str, str], scan: SlideInfo) -> str | 
 def _place_image(info: SlideInfo, metadata: Mapping[str, str], scan_mpps: Sequence[float]) -> Placement:
     mpp = info.mpp or 1.0
     region, scale = parse_source_region(metadata, scan_mpps), _parse_positive(metadata.get("scale", ""))
-    if not (region and scale):
+    is_whole = metadata.get("size", f"{info.size} px") == f"{info.size} px"  # other programs cut, and keep the texts
+    if not (region and scale and is_whole):
         return Placement(0.0, 0.0, mpp, is_recorded=False)
     exact = region.mpp / scale
     return Placement(region.left, region.top, exact if abs(exact / mpp - 1) < _SAME_MPP else mpp, is_recorded=True)
