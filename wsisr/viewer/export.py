@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,8 +25,6 @@ def export_view(view: View, folder: Path, limit_bytes: int) -> Iterator[Progress
     """
     if os.path.lexists(folder):
         raise OutputError(f"{folder}: exists already, and a page replaces nothing; choose another name, or remove it")
-    if os.path.lexists(folder):
-        raise OutputError(f"{folder}: exists already; give a new folder")
     check_output(folder, overwrite=False, marker="view.json")
     paths = [*PAGE_FILES, *LIBRARY_FILES, *_list_view_paths(view)]
     if len(paths) > MAX_TILES:
