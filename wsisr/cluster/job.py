@@ -128,7 +128,7 @@ class ClusterJob:
     def _bar(self, refusal: WorkerRefusal) -> None:
         """Give a worker nothing more of this slide."""
         self._barred[refusal.worker] = refusal.reason
-        self._session.tell_refusal(refusal)
+        self._session.tell_refusal(refusal, of_one_slide=True)
 
     def _rescue_stranded(self) -> None:
         """Submit tasks anew whose workers have all gone, where others may have come."""

@@ -236,12 +236,13 @@ class ClusterSession:
         if is_new:
             self.tell_refusal(refusal)
 
-    def tell_refusal(self, refusal: WorkerRefusal) -> None:
-        """Say why a worker gets no work, once for each worker."""
+    def tell_refusal(self, refusal: WorkerRefusal, *, of_one_slide: bool = False) -> None:
+        """Say why a worker gets no work: once, though what it cannot do of one slide does not hide what comes later."""
+        told = f"{refusal.worker} of one slide" if of_one_slide else refusal.worker
         with self._lock:
-            if refusal.worker in self._told:
+            if not self._told.isdisjoint({told, refusal.worker}):
                 return
-            self._told.add(refusal.worker)
+            self._told.add(told)
         self.tell_once(f"worker {refusal.worker} gets no work: {refusal.reason}")
 
     def find_allowed(self, barred: Mapping[WorkerAddress, str]) -> frozenset[WorkerAddress] | None:

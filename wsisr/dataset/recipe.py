@@ -87,7 +87,9 @@ class Recipe:
     def find_val_share(self, cases: Collection[str]) -> float:
         """Return a share of cases for validation by which just one of two or more cases is drawn."""
         first, second = sorted(map(_hash_to_fraction, cases))[:2]
-        return round((first + second) / 2, 3)
+        middle = (first + second) / 2
+        # As few digits as tell the two apart; the fractions are of 32 bits.
+        return next((share for digits in range(2, 12) if first < (share := round(middle, digits)) <= second), middle)
 
 
 def _hash_to_fraction(case: str) -> float:
