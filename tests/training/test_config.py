@@ -265,7 +265,9 @@ def test_a_preset_is_the_values_that_the_table_does_not_have(tmp_path: Path) -> 
     assert parsed.kernels == DATA_PRESETS["archive"]["kernels"]
     assert parsed.stain_jitter == 0.1
     assert parsed.stain == StainVariation((0.1, 1.5), 0.5, 0.15)
-    assert parsed.pixel_size == PixelSizeVariation(2.0, 0.5)
+    assert parsed.pixel_size == PixelSizeVariation(2.0, 0.3)
+    assert parsed.truth is not None
+    assert parsed.truth.share == 0.5
     refused = write_recipe(tmp_path / "run.toml", change_table("data", preset="archve"))
     assert "[data]: unknown preset 'archve'; known: archive" in read_refusal(refused)
 
