@@ -99,6 +99,8 @@ def test_ctrl_c_at_any_call_leaves_a_whole_dataset_or_none(call: int) -> None:
 def test_an_interrupted_program_says_so_and_exits_with_130(tmp_path: Path, name: str, read: int) -> None:
     program = f"""
         import signal, sys
+        # Under nohup or a script's &, ignored signals are inherited, and stay ignored.
+        signal.signal(signal.{name}, signal.default_int_handler if {name!r} == "SIGINT" else signal.SIG_DFL)
         import wsisr.slides
         from tests.support.samples import InMemorySlide, make_noise
         from wsisr.__main__ import main

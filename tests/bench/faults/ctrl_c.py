@@ -11,10 +11,12 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -81,8 +83,10 @@ def main() -> None:
     ):
         results = [result for result in pool.map(run, range(arguments.runs)) if result is not None]
     failures = list(filter(None, results))
+    failed = Counter(re.findall(r"^FAILED (\S+)", "\n".join(failures), re.MULTILINE))
     minutes = (time.monotonic() - began) / 60
     sys.stdout.write(f"{len(failures)} of {len(results)} runs failed, in {minutes:.0f} min\n")
+    sys.stdout.writelines(f"  {count} times {test}\n" for test, count in failed.most_common())
     if failures:
         sys.exit(failures[0])
 
