@@ -78,12 +78,16 @@ def test_help_loads_no_heavy_library() -> None:
         ("upscale SLIDE --scale 2 -o OUT.tif", "torch"),
         ("preview SLIDE --region 0,0,64,64 -o OUT.png", "torch"),
         ("evaluate SLIDE --scale 2", "numpy"),
-        ("train SLIDE -o OUT", "torch"),
+        ("train RECIPE -o OUT", "torch"),
         ("build-dataset simulated SLIDE -o OUT", "numpy"),
     ],
 )
 def test_the_first_line_comes_before_what_takes_seconds_to_load(arguments: str, heavy: str, tmp_path: Path) -> None:
-    words = arguments.replace("SLIDE", str(write_slide(tmp_path / "a.tif"))).replace("OUT", str(tmp_path / "out"))
+    (tmp_path / "run.toml").write_text("[network]\nscale = 2\n")
+    paths = {"SLIDE": write_slide(tmp_path / "a.tif"), "RECIPE": tmp_path / "run.toml", "OUT": tmp_path / "out"}
+    words = arguments
+    for name, path in paths.items():
+        words = words.replace(name, str(path))
     done = run_script(
         f"""
         import sys
