@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -14,11 +15,26 @@ from PIL import Image
 
 from tests.support.formats import make_blobs
 from wsisr.imaging.geometry import Box, Size
+from wsisr.imaging.pixels import Rgb
 from wsisr.slides import open_slide
 
 EXIF_TURN = b"\xff\xe1\x00\x22Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0"
 ADOBE_YCC = b"\xff\xee\x00\x0eAdobe\0\x64\0\0\0\0\x01"
 ICC = b"\xff\xe2\x00\x10ICC_PROFILE\0\1\1"
+
+
+def write_coded_tiles(path: Path, image: Rgb, tiles: Iterable[bytes], *, photometric: str) -> None:
+    """Write a TIFF of the size of `image` whose tiles of 128 px hold these JPEGs as they are."""
+    tifffile.imwrite(
+        path,
+        iter(tiles),
+        shape=image.shape,
+        dtype="uint8",
+        tile=(128, 128),
+        photometric=photometric,
+        compression="jpeg",
+        metadata=None,
+    )
 
 
 @pytest.mark.parametrize("subsampling", [(1, 1), (2, 2)])
@@ -33,16 +49,7 @@ def test_a_tile_shows_what_is_read(tmp_path: Path, photometric: str, subsampling
         tiles = [padded[y : y + 128, x : x + 128] for y in (0, 128) for x in (0, 128, 256)]
         colours: dict[str, Any] = {"colorspace": "RGB", "outcolorspace": "RGB"}
         coded = [strip_adobe(bytes(imagecodecs.jpeg8_encode(tile, 90, **colours))) for tile in tiles]
-        tifffile.imwrite(
-            path,
-            iter(coded),
-            shape=image.shape,
-            dtype="uint8",
-            tile=(128, 128),
-            photometric="rgb",
-            compression="jpeg",
-            metadata=None,
-        )
+        write_coded_tiles(path, image, coded, photometric="rgb")
     else:
         tifffile.imwrite(
             path, image, tile=(128, 128), photometric=photometric, compression="jpeg", metadata=None, **options
@@ -70,16 +77,7 @@ def test_a_tile_that_a_browser_would_turn_or_recolour_is_not_handed_out(tmp_path
     image = make_blobs(Size(128, 128))
     data = bytes(imagecodecs.jpeg8_encode(image, 90))
     for path, tile in ((tmp_path / "plain.tif", data), (tmp_path / "marked.tif", data[:2] + marker + data[2:])):
-        tifffile.imwrite(
-            path,
-            iter([tile]),
-            shape=image.shape,
-            dtype="uint8",
-            tile=(128, 128),
-            photometric="ycbcr",
-            compression="jpeg",
-            metadata=None,
-        )
+        write_coded_tiles(path, image, [tile], photometric="ycbcr")
         with open_slide(path) as slide:
             assert (slide.read_jpeg_tile(0, 0, 0) is None) == ("marked" in path.name)
             assert slide.read(Box(0, 0, 128, 128), 0).std() > 10
@@ -91,16 +89,7 @@ def test_a_tile_that_is_not_whole_is_not_handed_out(tmp_path: Path, damage: str)
     whole, small = (bytes(imagecodecs.jpeg8_encode(image[:side, :side], 90)) for side in (128, 96))
     second = {"short": whole[:-40], "small": small, "empty": b""}[damage]
     path = tmp_path / "a.tif"
-    tifffile.imwrite(
-        path,
-        iter([whole, second]),
-        shape=image.shape,
-        dtype="uint8",
-        tile=(128, 128),
-        photometric="ycbcr",
-        compression="jpeg",
-        metadata=None,
-    )
+    write_coded_tiles(path, image, [whole, second], photometric="ycbcr")
     with open_slide(path) as slide:
         if slide.get_jpeg_tile_size(0):
             assert slide.read_jpeg_tile(0, 0, 0)

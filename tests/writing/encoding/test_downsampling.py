@@ -153,6 +153,13 @@ def test_a_tile_outlives_no_tile_that_it_was_made_from(folder: Path, size: Size,
                 assert kept[0][rows, columns].all()
 
 
+def cut_journals(folder: Path, data: st.DataObject) -> None:
+    """Keep only the beginning of each journal, as a kill or a power cut does."""
+    for journal in sorted(folder.glob("*.journal")):
+        content = journal.read_bytes()
+        journal.write_bytes(content[: data.draw(st.integers(0, len(content)))])
+
+
 @settings(max_examples=20, deadline=None)
 @given(sizes, st.data(), st.randoms(use_true_random=False), st.integers(1, 5))
 def test_a_run_that_resumes_stores_the_same_bytes_wherever_it_was_stopped(
@@ -166,9 +173,7 @@ def test_a_run_that_resumes_stores_the_same_bytes_wherever_it_was_stopped(
     with open_stores(folder, size, LOSSY, journals=True) as (stores, levels):
         tiles = shuffled_tiles(stores, random)
         store_tiles(stores, levels, tiles[: data.draw(st.integers(0, len(tiles)))], side=side)
-    for journal in sorted(folder.glob("*.journal")):  # a kill, or a power cut, kept the beginning of each
-        content = journal.read_bytes()
-        journal.write_bytes(content[: data.draw(st.integers(0, len(content)))])
+    cut_journals(folder, data)
     with open_stores(folder, size, LOSSY, journals=True) as (stores, levels):
         store_tiles(stores, levels, [tile for tile in tiles if not stores[0].from_earlier_run[tile]], side=side)
         team = ThreadTeam(1, "test")
@@ -190,9 +195,7 @@ def test_blocks_encoded_elsewhere_complete_what_a_stopped_run_left_with_the_same
     with open_stores(folder, size, LOSSY, journals=True) as (stores, levels):
         tiles = shuffled_tiles(stores, random)
         store_tiles(stores, levels, tiles[: data.draw(st.integers(0, len(tiles)))])
-    for journal in sorted(folder.glob("*.journal")):
-        content = journal.read_bytes()
-        journal.write_bytes(content[: data.draw(st.integers(0, len(content)))])
+    cut_journals(folder, data)
     with open_stores(folder, size, LOSSY, journals=True) as (stores, levels):
         store_blocks(stores, levels, side, random)
         team = ThreadTeam(1, "test")
