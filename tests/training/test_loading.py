@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -34,6 +35,12 @@ def test_batches_are_the_same_by_threads_and_by_processes_from_any_step(tmp_path
         assert other.branch_input is not None
         assert torch.equal(one.branch_input, other.branch_input)
         assert one.mpp == other.mpp
+
+
+def test_processes_at_work_end_quietly_when_nobody_wants_more(tmp_path: Path) -> None:
+    with closing(load_batches(make_sampler(write_dataset(tmp_path), 2), range(1000), CPU)) as batches:
+        next(batches)
+    assert not multiprocessing.active_children()
 
 
 def test_an_error_of_a_process_is_the_one_line_that_it_is_of_a_thread(tmp_path: Path) -> None:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import multiprocessing
 import signal
-from collections.abc import Generator
+import threading
+from collections.abc import Generator, Iterator
 from contextlib import closing
+from dataclasses import dataclass
 from functools import cached_property
+from itertools import takewhile
 from typing import Any
 
 import cv2
@@ -57,10 +60,11 @@ def count_loading_threads(device: torch.device) -> int:
 
 
 def _load_by_processes(sampler: BatchSampler, steps: range) -> Generator[Batch, None, None]:
+    stopped = threading.Event()
     loader = DataLoader(
         BatchDataset(sampler),
         batch_size=None,
-        sampler=steps,
+        sampler=_StepsUntilStopped(steps, stopped),
         num_workers=sampler.config.processes,
         prefetch_factor=PREFETCHED_BATCHES,
         collate_fn=_leave,
@@ -68,10 +72,30 @@ def _load_by_processes(sampler: BatchSampler, steps: range) -> Generator[Batch, 
         # Not a fork: this process may have threads, and has initialised the GPU.
         multiprocessing_context=multiprocessing.get_context("spawn"),
     )
-    for batch in loader:
-        if isinstance(batch, WsisrError):
-            raise batch
-        yield batch
+    batches = iter(loader)
+    try:
+        for batch in batches:
+            if isinstance(batch, WsisrError):
+                raise batch
+            yield batch
+    except (GeneratorExit, WsisrError):
+        # A process that ends while it sends a tensor can abort in torch's C++ code, and torch's handler of SIGCHLD
+        # would raise that here, wherever this thread is by then: take what is on its way, a few batches a process.
+        stopped.set()
+        for _ in batches:
+            pass
+        raise
+
+
+@dataclass(frozen=True)
+class _StepsUntilStopped:
+    """The steps, up to the moment at which nobody wants more of them."""
+
+    steps: range
+    stopped: threading.Event
+
+    def __iter__(self) -> Iterator[int]:
+        return takewhile(lambda _step: not self.stopped.is_set(), self.steps)
 
 
 def _leave(batch: Any) -> Any:
