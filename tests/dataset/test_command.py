@@ -39,6 +39,7 @@ def test_the_table_counts_pairs_patches_and_slides(tmp_path: Path) -> None:
     ]
     assert len(PatchStore(tmp_path / "pairs").records) == 80
     assert "slides: 100 %" in done.stderr
+    assert "3 slides of 3 cases by their file names; to train on: a, b; to validate on: c" in done.stderr
 
 
 def test_what_the_dataset_lacks_is_said(tmp_path: Path) -> None:

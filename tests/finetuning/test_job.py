@@ -75,7 +75,7 @@ def test_it_ends_with_weights_of_the_folder_s_name_and_a_verdict(whole: tuple[Pa
     assert (model.name, model.spec.scale, model.spec.input_mpp) == ("mine", 2, (1.0, 1.0))
     assert model.path.read_bytes() == (folder / "run" / "last.safetensors").read_bytes()
     assert json.loads((folder / "report.json").read_text())["verdict"] == report.verdict
-    assert any("learns from 1 slide of 1 case; held out to judge by: " in str(event) for event in events)
+    assert any("learns from 1 slide of 1 case (" in str(event) for event in events)
 
 
 def test_left_at_any_step_the_same_call_goes_on_and_ends_with_the_same_weights(

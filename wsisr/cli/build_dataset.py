@@ -21,6 +21,7 @@ from wsisr.cli.datasets import (
     SplitByPlaceOption,
     ValidationOption,
     ValShareOption,
+    announce_cases,
     announce_dataset,
     build_and_show,
     check_cases,
@@ -52,7 +53,7 @@ def build_pyramid_pairs(
     ] = None,
     val_share: ValShareOption = 0.1,
     split_by_place: SplitByPlaceOption = False,
-    case_pattern: CasePatternOption = r"^[^_.]+",
+    case_pattern: CasePatternOption = None,
     jobs: DatasetJobsOption = 0,
     allow_derived: AllowDerivedOption = False,
     overwrite: DatasetOverwriteOption = False,
@@ -81,6 +82,7 @@ def build_pyramid_pairs(
         raise typer.BadParameter("excludes slides to hold out and a table", param_hint="--split-by-place")
     if not cases and not validation:
         check_cases(sources, recipe)
+    announce_cases(sources, recipe, quiet=quiet)
     builder = DatasetBuilder(
         plan_pyramid_dataset(
             sources, output, recipe, BuildOptions(jobs or count_usable_cores(), overwrite, allow_derived)

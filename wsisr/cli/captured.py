@@ -14,6 +14,7 @@ from wsisr.cli.datasets import (
     PatchPxOption,
     SplitByPlaceOption,
     ValShareOption,
+    announce_cases,
     announce_dataset,
     build_and_show,
     check_cases,
@@ -35,7 +36,7 @@ def build_captured_pairs(
     most_patches: Annotated[int, typer.Option(metavar="N", help="Most patches from one capture.", min=1)] = 1000,
     val_share: ValShareOption = 0.1,
     split_by_place: SplitByPlaceOption = False,
-    case_pattern: CasePatternOption = r"^[^_.]+",
+    case_pattern: CasePatternOption = None,
     jobs: Annotated[int, typer.Option(metavar="N", help="Captures at a time; 0 is one for each core.", min=0)] = 0,
     overwrite: DatasetOverwriteOption = False,
     quiet: QuietOption = False,
@@ -61,7 +62,9 @@ def build_captured_pairs(
     pairs = [
         CaptureSet(capture, low_captures, mpp_high=mpp_high, mpp_low=mpp_low) for capture in list_captures(high, recipe)
     ]
-    check_cases([pair.high for pair in pairs], recipe, "")
+    sources = [pair.high for pair in pairs]
+    check_cases(sources, recipe, "")
+    announce_cases(sources, recipe, quiet=quiet)
     builder = DatasetBuilder(
         plan_captured_dataset(pairs, output, recipe, BuildOptions(jobs or count_usable_cores(), overwrite))
     )

@@ -65,7 +65,11 @@ ValShareOption = Annotated[
 DatasetOutputOption = Annotated[Path, typer.Option("--output", "-o", metavar="FOLDER", help="Dataset to write.")]
 DatasetJobsOption = Annotated[int, typer.Option(metavar="N", help="Slides at a time; 0 is one for each core.", min=0)]
 CasePatternOption = Annotated[
-    str, typer.Option(metavar="REGEX", help="Part of a file name that names the patient or specimen.")
+    str | None,
+    typer.Option(
+        metavar="REGEX",
+        help="Part of a file name that names the patient or specimen. By default, see docs/datasets.md.",
+    ),
 ]
 SplitByPlaceOption = Annotated[
     bool,
@@ -77,6 +81,18 @@ DatasetOverwriteOption = Annotated[bool, flag("--overwrite", "Replace a dataset,
 def announce_dataset(folder: Path, inputs: Sequence[Path], *, quiet: bool) -> None:
     """Print the first line of a command that builds a dataset, before its heavy imports."""
     print_first_line(f"the dataset is to be {folder}", *inputs, quiet=quiet)
+
+
+def announce_cases(sources: Sequence[DatasetSlide], recipe: Recipe, *, quiet: bool) -> None:
+    """Print which cases are in which split, and warn where two of them could be one patient's."""
+    from wsisr.dataset.slides_and_splits import describe_cases, find_doubt
+
+    if recipe.split_by_place or not sources:
+        return
+    print_message(describe_cases(sources, recipe), quiet=quiet)
+    doubt = find_doubt(sources, recipe)
+    if doubt:
+        print_message(f"warning: {doubt}")
 
 
 def check_cases(sources: Sequence[DatasetSlide], recipe: Recipe, advice: str = "--validation, ") -> None:

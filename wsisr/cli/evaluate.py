@@ -103,7 +103,7 @@ def evaluate_command(
     nuclei: Annotated[
         bool, flag("--nuclei", "Also find the nuclei, and tell how well they agree with the truth's.")
     ] = False,
-    case_pattern: CasePatternOption = r"^[^_.]+",
+    case_pattern: CasePatternOption = None,
     quality: Annotated[
         int | None,
         typer.Option(

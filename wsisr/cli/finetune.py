@@ -39,7 +39,7 @@ def finetune_command(
         list[Path] | None,
         typer.Option(metavar="SLIDE", help="Slide that only judges; may be repeated. By default cases are drawn."),
     ] = None,
-    case_pattern: CasePatternOption = r"^[^_.]+",
+    case_pattern: CasePatternOption = None,
     device: TrainDeviceOption = "auto",
     threads: Annotated[
         int | None, typer.Option(metavar="N", help="CPU threads. By default one for each core.", min=1)

@@ -18,6 +18,7 @@ from wsisr.cli.datasets import (
     SplitByPlaceOption,
     ValidationOption,
     ValShareOption,
+    announce_cases,
     announce_dataset,
     build_and_show,
     check_cases,
@@ -48,7 +49,7 @@ def build_simulated_pairs(
     most_patches: MostPatchesOption = 1000,
     val_share: ValShareOption = 0.1,
     split_by_place: SplitByPlaceOption = False,
-    case_pattern: CasePatternOption = r"^[^_.]+",
+    case_pattern: CasePatternOption = None,
     jobs: DatasetJobsOption = 0,
     allow_derived: AllowDerivedOption = False,
     overwrite: DatasetOverwriteOption = False,
@@ -75,6 +76,7 @@ def build_simulated_pairs(
         raise typer.BadParameter("excludes slides to hold out", param_hint="--split-by-place")
     if not validation:
         check_cases(sources, recipe)
+    announce_cases(sources, recipe, quiet=quiet)
     options = BuildOptions(jobs or count_usable_cores(), overwrite, allow_derived)
     builder = DatasetBuilder(plan_simulated_dataset(sources, output, recipe, simulation, options))
     build_and_show(builder, quiet=quiet)

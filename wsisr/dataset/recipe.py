@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from wsisr.bounds import MAX_PATCH_PX
+from wsisr.dataset.case_names import derive_case_name
 from wsisr.dataset.records import SCALES
 from wsisr.errors import ConfigError
 
@@ -28,8 +29,9 @@ class Recipe:
     """Levels coarser than this, in um/px, give no high-resolution patches."""
     most_patches: int = 1000
     """Most patches with contrast from one level of one slide."""
-    case_pattern: str = r"^[^_.]+"
-    """Regular expression for the case within a file name; without a match, the case is the name without suffix."""
+    case_pattern: str | None = None
+    """Regular expression for the case within a file name; without a match, the case is the name without suffix. None
+    goes by the conventions of `wsisr.dataset.case_names`."""
     overlap: float = 0.0
     """Overlap of neighbouring patches as a share of their side, 0 to 0.25."""
     val_share: float = 0.1
@@ -52,7 +54,7 @@ class Recipe:
         if not 0 <= self.val_share < 1:
             raise ConfigError(f"a validation share of {self.val_share:g} is not possible; choose 0 or more, below 1")
         try:
-            re.compile(self.case_pattern)
+            re.compile(self.case_pattern or "")
         except re.error as error:
             raise ConfigError(f"{self.case_pattern!r} is not a regular expression: {error}") from error
 
@@ -72,12 +74,15 @@ class Recipe:
         """Return all options as text: name to value."""
         # A key that was added later is left out at its default, so that builds begun before can be finished.
         options = {name: value for name, value in asdict(self).items() if name != "split_by_place" or value}
-        return {name: str(value) for name, value in options.items()}
+        return {name: "default" if value is None else str(value) for name, value in options.items()}
 
     def derive_case(self, slide: Path) -> str:
         """Return the patient or specimen of a slide, from its file name."""
-        match = re.search(self.case_pattern, slide.name)
-        case = (match and match.group(0)) or slide.stem
+        if self.case_pattern is None:
+            case = derive_case_name(slide.name)
+        else:
+            match = re.search(self.case_pattern, slide.name)
+            case = (match and match.group(0)) or slide.stem
         return case.encode("utf-8", "replace").decode()  # a name may be no valid text
 
     def assign_split(self, case: str) -> str:

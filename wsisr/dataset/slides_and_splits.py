@@ -10,9 +10,11 @@ from io import StringIO
 from pathlib import Path
 
 from wsisr.bounds import MAX_TABLE_BYTES
+from wsisr.dataset.case_names import DoubtfulCases, find_doubtful_cases, list_names
 from wsisr.dataset.recipe import Recipe
 from wsisr.dataset.records import SPLITS
 from wsisr.errors import DatasetError, DatasetNotFoundError, SlideError, describe_error
+from wsisr.progress import format_count
 from wsisr.slides.files import fingerprint_files, list_files_at
 from wsisr.slides.listing import SlideEntry
 
@@ -134,6 +136,26 @@ def assign_slides(slides: Iterable[SlideEntry], held_out: Iterable[SlideEntry], 
         DatasetSlide(entry.path, stem, case, split, entry.mpp)
         for entry, stem, case, split in zip(entries, _unique_stems(entries), cases, splits, strict=True)
     ]
+
+
+def describe_cases(slides: Sequence[DatasetSlide], recipe: Recipe) -> str:
+    """Return which cases are trained on and which are held out, and whether file names tell."""
+    by_name = all(slide.case == recipe.derive_case(slide.path) for slide in slides)
+    count = format_count(len({slide.case for slide in slides}), "case")
+    text = f"{format_count(len(slides), 'slide')} of {count}{' by their file names' * by_name}"
+    for split, purpose in zip(SPLITS, ("train", "validate"), strict=True):
+        names = list_names({slide.case for slide in slides if slide.split == split})
+        text += f"; to {purpose} on: {names}" if names else ""
+    return text
+
+
+def find_doubt(slides: Sequence[DatasetSlide], recipe: Recipe) -> DoubtfulCases | None:
+    """Return cases of both splits that could be one patient's by their names; None where a pattern tells cases."""
+    if recipe.case_pattern is not None:
+        return None
+    named = [slide for slide in slides if slide.case == recipe.derive_case(slide.path)]
+    train, val = ({slide.case for slide in named if slide.split == split} for split in SPLITS)
+    return find_doubtful_cases(train, val)
 
 
 def _drop_repeated(entries: Iterable[SlideEntry]) -> list[SlideEntry]:

@@ -147,7 +147,7 @@ def compute_gain(psnr: float, baseline: float) -> float:
 
 
 def derive_file_case(slide: Path) -> str:
-    """Return the case of a slide as datasets do by default: the name up to the first `_` or `.`."""
+    """Return the case of a slide as datasets do by default: what names the patient in the file's name."""
     return Recipe().derive_case(slide)
 
 

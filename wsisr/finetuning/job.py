@@ -13,10 +13,11 @@ from typing import TypeAlias
 import torch
 
 from wsisr.dataset.builder import BuildOptions, DatasetBuilder
+from wsisr.dataset.case_names import list_names
 from wsisr.dataset.degradation import ARCHIVE
 from wsisr.dataset.reader import MANIFEST, PatchStore
 from wsisr.dataset.simulated import Simulation, plan_simulated_dataset
-from wsisr.dataset.slides_and_splits import DatasetSlide
+from wsisr.dataset.slides_and_splits import DatasetSlide, find_doubt
 from wsisr.errors import ConfigError, DatasetError, SlideError
 from wsisr.evaluation.comparison import LevelComparison, compare_level, summarise_comparisons
 from wsisr.evaluation.inputs import EvaluationInput, list_inputs
@@ -70,6 +71,9 @@ def run_finetuning(
     state = open_state(request, start, selection)
     yield from map(Warned, selection.refusals)
     yield Noted(_describe_cases(selection, start))
+    doubt = find_doubt(selection.slides, request.recipe)
+    if doubt:
+        yield Warned(str(doubt))
     job = FinetuneJob(request, start, selection, state, device, clock)
     yield from job.build_pairs()
     yield from job.plan_steps()
@@ -242,8 +246,8 @@ class FinetuneJob:
 
 def _describe_cases(selection: SlideSelection, start: Model) -> str:
     """Return what is learned from and what judges."""
-    held_out = sorted({slide.case for slide in selection.held_out})
-    names = ", ".join(held_out[:3]) + ", ..." * (len(held_out) > 3)
+    held_out = {slide.case for slide in selection.held_out}
+    learned = {slide.case for slide in selection.slides} - held_out
     slides = format_count(len(selection.slides) - len(selection.held_out), "slide")
-    cases = format_count(selection.case_counts[0], "case")
-    return f"{start.name} learns from {slides} of {cases}; held out to judge by: {names}"
+    cases = f"{format_count(len(learned), 'case')} ({list_names(learned)})"
+    return f"{start.name} learns from {slides} of {cases}; held out to judge by: {list_names(held_out)}"

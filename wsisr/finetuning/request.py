@@ -13,8 +13,6 @@ from wsisr.models.spec import SCALES
 
 DEFAULT_MINUTES = 10.0
 
-DEFAULT_CASE_PATTERN = Recipe().case_pattern
-
 MOST_PATCHES = 300
 """Patches from one level of one slide: a few minutes of training see no more of many slides."""
 
@@ -36,8 +34,9 @@ class FinetuneRequest:
     scale: int = 2
     validation: Sequence[Path | str] = ()
     """Slides that only judge; by default a quarter of the cases, see `choose_held_out_cases`."""
-    case_pattern: str = DEFAULT_CASE_PATTERN
-    """Regular expression for the part of a file name that names the patient or specimen."""
+    case_pattern: str | None = None
+    """Regular expression for the part of a file name that names the patient or specimen; None goes by the conventions
+    of `wsisr.dataset.case_names`."""
     device: str = "auto"
     jobs: int = 1
     """Slides from which pairs are made at a time."""
