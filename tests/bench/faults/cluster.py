@@ -1,7 +1,7 @@
 """Runs on a cluster: the same bytes whatever happens, what workers cost, and how many of them one client can serve.
 
-    python -m tests.bench cluster SLIDE [--points 1 2 3] [--side 1024] [--model NAME] [--tile-px 128]
-        [--trials 3] [--rounds 3] [--workers 1 8 32] [--wait 1.0] [--tasks-side 4096] [--json FILE]
+    python -m tests.bench cluster SLIDE [--points 1 2 3 4] [--side 1024] [--model NAME] [--tile-px 128]
+        [--trials 3] [--rounds 3] [--workers 1 8 32] [--wait 2] [--tiles 24] [--sides 12800 100000] [--json FILE]
 
 Point 1, exactness: the result of one process is compared with those of 1, 2 and 4 local workers, of a late one, and, in
 so many trials, of runs of which a worker, the client or the scheduler is killed at a random moment and, for the last
@@ -10,10 +10,15 @@ two, the same command is given again. `different` counts results with another by
 Point 2, efficiency: two workers with a core each against one process with two cores, in turns; output Mpx/s without
 start-up, and the median ratio.
 
-Point 3, scaling: workers whose network waits instead of computing, while all else is real. `ideal` is what the waiting
-alone would allow, `share` what of it was reached; `client_cpu` and `scheduler_cpu` are the shares of a core that they
-took, `workers_cpu` that of all workers together: what comes near the number of cores is what binds. Memory is the
-largest resident size.
+Point 3, scaling: real workers, each a process of its own, whose network waits for each tile in the place of computing,
+while all else is real: reading, bicubic, encoding, scheduler, client, stored tiles. The slide grows with the workers:
+`--tiles` tiles of 256 px for each. `of waiting alone` is the share of the speed that the waits would allow,
+`efficiency` what a worker does beside the fewest workers. The workers' own work needs `worker ms/Mpx` of a core, and
+where all cores are taken the shares are lower bounds. The second table says what binds first where cores do not lack.
+
+Point 4, memory: client and scheduler for slides of so many px squared, while two workers send fake results: the
+tiles of one block, encoded once and 0.1 MB/Mpx long, for all others. The client stores them all (4 GB for 100,000 px
+squared), and does not finish the file.
 """
 
 from __future__ import annotations
@@ -22,18 +27,16 @@ import argparse
 import os
 import random
 import signal
-import subprocess
-import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
 
-import psutil
-
+from tests.bench.faults._cluster_scaling import add_efficiency, describe_limits, measure_memory, measure_scaling
+from tests.bench.faults._dask_processes import end, process, scheduler, worker
 from tests.bench.repeated_slides import repeated, tissue
 from tests.bench.result_tables import Row, report
 from wsisr.cluster.place import ClusterPlace
@@ -46,60 +49,10 @@ from wsisr.upscaling.job import Advanced, Finished, run_job
 from wsisr.upscaling.report import UpscaleReport
 from wsisr.upscaling.request import UpscaleRequest
 
-WAITING_WORKER = """
-import time
-from wsisr.models import loading
-from wsisr.models.upscaler import Resampling
-
-class Waiting(Resampling):
-    def __call__(self, tiles):
-        time.sleep({seconds} * len(tiles))
-        return super().__call__(tiles)
-
-loading.load_upscaler = lambda model=None, *, scale, **_: Waiting("bicubic", scale)
-"""
-"""Python code that Dask runs in each worker when it starts."""
-
 
 def finish(request: UpscaleRequest, session: ClusterSession | None = None) -> UpscaleReport:
     events = run_cluster_job(request, session) if session else run_job(request, loading)
     return next(event.report for event in events if isinstance(event, Finished))
-
-
-@contextmanager
-def scheduler(folder: Path) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
-    """A scheduler in a process of its own, and its address."""
-    file = folder / f"scheduler-{time.monotonic_ns()}.json"
-    words = ["-m", "distributed.cli.dask_scheduler", "--port", "0", "--no-dashboard", "--scheduler-file", str(file)]
-    with process(words) as started:
-        while not file.exists() or '"address"' not in file.read_text():
-            time.sleep(0.05)
-        yield file.read_text().split('"address": "')[1].split('"')[0], started
-
-
-@contextmanager
-def worker(address: str, *more: str) -> Iterator[subprocess.Popen[bytes]]:
-    words = ["-m", "distributed.cli.dask_worker", address, "--nthreads", "1", "--no-dashboard", "--memory-limit", "0"]
-    with process([*words, *more]) as started:
-        yield started
-
-
-@contextmanager
-def process(words: Sequence[str]) -> Iterator[subprocess.Popen[bytes]]:
-    started = subprocess.Popen([sys.executable, *words], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        yield started
-    finally:
-        end(started)
-
-
-def end(started: subprocess.Popen[bytes]) -> None:
-    """Kill a process with its children, at once."""
-    with suppress(psutil.NoSuchProcess):
-        for child in psutil.Process(started.pid).children(recursive=True):
-            child.kill()
-    started.kill()
-    started.wait()
 
 
 def run_local(request: UpscaleRequest, count: int) -> None:
@@ -224,85 +177,19 @@ def measure_efficiency(asked: argparse.Namespace, slide: Path, folder: Path) -> 
     ]
 
 
-def time_tiles(request: UpscaleRequest, session: ClusterSession) -> tuple[int, float]:
-    """Run a request, and return its output pixels and the seconds until the last tile was stored."""
-    began = stored = pixels = 0.0
-    for event in run_cluster_job(request, session):
-        if isinstance(event, Advanced) and event.progress.stage == "upscale":
-            began, stored, pixels = began or time.monotonic(), time.monotonic(), event.progress.total
-    return int(pixels), stored - began
-
-
-class Meter:
-    """Processor time and largest memory of processes, from `start` to `stop`."""
-
-    def __init__(self, processes: Sequence[psutil.Process]) -> None:
-        self._processes, self._end = processes, threading.Event()
-        self.largest = 0
-        self._thread = threading.Thread(target=self._watch)
-        self._began, self._before = time.monotonic(), self._sum_cpu()
-        self._thread.start()
-
-    def stop(self) -> float:
-        """Return the cores that they took."""
-        self._end.set()
-        self._thread.join()
-        return (self._sum_cpu() - self._before) / (time.monotonic() - self._began)
-
-    def _watch(self) -> None:
-        while not self._end.wait(0.2):
-            with suppress(psutil.Error):
-                self.largest = max(self.largest, sum(process.memory_info().rss for process in self._processes))
-
-    def _sum_cpu(self) -> float:
-        return sum(sum(process.cpu_times()[:2]) for process in self._processes)
-
-
-def measure_scaling(asked: argparse.Namespace, slide: Path, folder: Path, count: int) -> Row:
-    """Point 3, for so many workers."""
-    preload = folder / "waiting.py"
-    preload.write_text(WAITING_WORKER.format(seconds=asked.wait))
-    request = UpscaleRequest(
-        slide, output=folder / "scaling.ome.tif", scale=2, model="bicubic", tile_px=asked.tile_px, overwrite=True
-    )
-    more = ("--nworkers", str(count), "--preload", str(preload))
-    with (
-        scheduler(folder) as (address, started),
-        worker(address, *more) as nanny,
-        open_session(ClusterPlace.parse(address), warn=lambda _: None) as session,
-    ):
-        session.client.wait_for_workers(count)
-        workers = psutil.Process(nanny.pid).children(recursive=True)
-        meters = [Meter([psutil.Process()]), Meter([psutil.Process(started.pid)]), Meter(workers)]
-        pixels, seconds = time_tiles(request, session)
-        client, scheduled, worked = (meter.stop() for meter in meters)
-    tiles = (-(-asked.tasks_side // asked.tile_px)) ** 2
-    rate, ideal = pixels / 1e6 / seconds, pixels / 1e6 / (-(-tiles // count) * asked.wait)
-    return {
-        "workers": count,
-        "Mpx/s": rate,
-        "ideal": ideal,
-        "share": rate / ideal,
-        "client_cpu": client,
-        "scheduler_cpu": scheduled,
-        "workers_cpu": worked,
-        "client MB": meters[0].largest / 1e6,
-        "scheduler MB": meters[1].largest / 1e6,
-    }
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("slide", type=Path)
-    parser.add_argument("--points", type=int, nargs="+", default=[1, 2, 3])
+    parser.add_argument("--points", type=int, nargs="+", default=[1, 2, 3, 4])
     parser.add_argument("--side", type=int, default=1024, help="side of the slide of points 1 and 2, in px")
     parser.add_argument("--model", default="masrgan-x2-fast")
     parser.add_argument("--tile-px", type=int, default=128)
     parser.add_argument("--trials", type=int, default=3)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 8, 32])
-    parser.add_argument("--wait", type=float, default=1.0, help="seconds that a tile waits in point 3")
-    parser.add_argument("--tasks-side", type=int, default=4096, help="side of the slide of point 3, in px")
+    parser.add_argument("--wait", type=float, default=2.0, help="seconds that a tile waits in point 3")
+    parser.add_argument("--tiles", type=int, default=24, help="tiles for each worker in point 3")
+    parser.add_argument("--sides", type=int, nargs="+", default=[12800, 100000], help="slides of point 4, in px")
     parser.add_argument("--json", type=Path)
     asked = parser.parse_args()
     rows: list[Row] = []
@@ -314,10 +201,25 @@ def main() -> None:
             rows += compare(asked, slide, folder) if 1 in asked.points else []
             rows += measure_efficiency(asked, slide, folder) if 2 in asked.points else []
         if 3 in asked.points:
-            slide = repeated(folder / "large.tif", Size(asked.tasks_side, asked.tasks_side), pattern)
-            rows += [measure_scaling(asked, slide, folder, count) for count in asked.workers]
-    for keys in dict.fromkeys(tuple(row) for row in rows):
-        report([row for row in rows if tuple(row) == keys], asked.json)
+            scaled = []
+            for count in asked.workers:
+                scaled.append(measure_scaling(pattern, folder, count, asked.tiles, asked.wait))
+                report(scaled[-1:], None)
+            add_efficiency(scaled)
+            rows += [*scaled, *describe_limits(scaled[-1])]
+        if 4 in asked.points:
+            for side in sorted(asked.sides):
+                rows.append(measure_memory(folder, side))
+                report(rows[-1:], None)
+    report_tables(rows, asked.json)
+
+
+def report_tables(rows: list[Row], path: Path | None) -> None:
+    """Print a table for each kind of row; the file holds all rows."""
+    for keys in dict.fromkeys(map(tuple, rows)):
+        report([row for row in rows if tuple(row) == keys], None)
+    if path:
+        report(rows, path)
 
 
 if __name__ == "__main__":
