@@ -36,8 +36,8 @@ def test_the_rate_begins_at_a_step_of_the_rise_and_ends_near_zero() -> None:
 def test_the_average_moves_by_its_share_towards_the_weights(decay: float) -> None:
     network = nn.Linear(3, 2)
     average, other = ({name: torch.zeros_like(tensor) for name, tensor in network.state_dict().items()} for _ in "12")
-    update_moving_average(average, network, 1 - decay)
-    update_moving_average(other, network, torch.tensor(1 - decay))
+    update_moving_average(average, network.state_dict(), 1 - decay)
+    update_moving_average(other, network.state_dict(), torch.tensor(1 - decay))
     for name, tensor in network.state_dict().items():
         assert torch.allclose(average[name], (1 - decay) * tensor, atol=1e-6)
         assert torch.equal(average[name], other[name])

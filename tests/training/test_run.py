@@ -20,7 +20,6 @@ import torch
 from hypothesis import given as draw
 from hypothesis import settings
 from hypothesis import strategies as st
-from lightning_fabric import Fabric
 from torch import Tensor
 
 from tests.support.disks import limit_file_size, make_readable_folder, run_as_nobody
@@ -31,6 +30,7 @@ from wsisr.models.weights import load_network, save_weights
 from wsisr.training.checkpoint import CheckpointKey, load_checkpoint
 from wsisr.training.config import DataConfig, NetworkConfig, ScheduleConfig, TrainConfig
 from wsisr.training.config_keys import flatten_config, list_changed_keys
+from wsisr.training.distributed import launch_fabric
 from wsisr.training.loop import BEST_WEIGHTS_FILE, CHECKPOINT_FILE, LAST_WEIGHTS_FILE, METRICS_FILE, TrainingRun
 from wsisr.training.metrics_log import append_metrics, read_metrics, rewind_metrics
 from wsisr.training.stain_augmentation import StainVariation
@@ -398,7 +398,7 @@ def test_a_warm_start_of_another_scale_is_warned_about(dataset: Path, tmp_path: 
     given = config(dataset)
     other_scale = replace(given.network, warm_start=(whole / LAST_WEIGHTS_FILE,), scale=6 - given.network.scale)
     trainer = Trainer(
-        replace(given, network=other_scale), other_scale.build_spec((0.5, 0.5)), Fabric(accelerator="cpu")
+        replace(given, network=other_scale), other_scale.build_spec((0.5, 0.5)), launch_fabric(CPU, batch=1, parts=1)
     )
     assert "tensors fit, the others begin untrained" in str(trainer.load_warm_start(other_scale.warm_start))
     assert TrainingRun(given, tmp_path / "run", CPU).warnings == []

@@ -68,20 +68,29 @@ def load_blended_network(one: Path, other: Path, share: float) -> tuple[ModelSpe
 def warm_start(network: nn.Module, paths: Sequence[Path]) -> list[str]:
     """Copy all tensors from weights files whose names and shapes fit; return the names of the network's other tensors.
 
-    Several files must be of one shape; the mean of their weights is copied ("model soup", Wortsman et al., ICML 2022).
+    See `find_fitting_tensors`.
+    """
+    own = network.state_dict()
+    fitting = find_fitting_tensors(own, paths)
+    network.load_state_dict(fitting, strict=False)
+    return sorted(set(own) - set(fitting))
+
+
+def find_fitting_tensors(own: Mapping[str, Tensor], paths: Sequence[Path]) -> dict[str, Tensor]:
+    """Return the tensors of weights files whose names and shapes fit tensors of a network, `own`.
+
+    Several files must be of one shape; the mean of their weights is taken ("model soup", Wortsman et al., ICML 2022).
     Weights of a network also fit an MMSRNet with that network as its trunk, and the other way round.
     Raises `ModelError` if a file cannot be used or nothing in it fits.
     """
     donors = [donor.state_dict() for _, donor in _load_networks_of_one_shape(paths)]
-    own = network.state_dict()
     given = {name: torch.stack([donor[name] for donor in donors]).mean(dim=0) for name in donors[0]}
     given |= {f"trunk.{name}": tensor for name, tensor in given.items()}
     given |= {name.removeprefix("trunk."): tensor for name, tensor in given.items()}
     fitting = {name: tensor for name, tensor in given.items() if name in own and own[name].shape == tensor.shape}
     if not fitting:
         raise ModelError(f"{paths[0]}: none of its tensors fits the network to train; start from other weights")
-    network.load_state_dict(fitting, strict=False)
-    return sorted(set(own) - set(fitting))
+    return fitting
 
 
 def _load_networks_of_one_shape(paths: Sequence[Path]) -> list[tuple[ModelSpec, nn.Module]]:

@@ -86,6 +86,8 @@ class NetworkConfig:
     fold: bool = False
     """Fold the attention of `warm_start`, weights of a `masrgan`, into the convolutions of this network, a
     `masrgan-none`; see `wsisr.training.folding`."""
+    reparameterise: bool = False
+    """Train each 3x3 kernel as a sum of branches that are merged exactly; see `wsisr.training.reparameterisation`."""
 
     def build_spec(self, input_mpp: tuple[float, float]) -> ModelSpec:
         """Return the network's spec; `input_mpp` is the finest and coarsest pixel size of the training input, um/px."""
@@ -232,8 +234,9 @@ class TrainConfig:
         for key in ("truth", "stain", "pixel_size"):
             if values["data"][key] is None:
                 del values["data"][key]
-        if not self.network.fold:
-            del values["network"]["fold"]
+        for key in ("fold", "reparameterise"):
+            if not values["network"][key]:
+                del values["network"][key]
         if start_digests:
             values["start"] = list(start_digests)
         if "degraded" in values["data"]["kernels"]:
@@ -363,6 +366,8 @@ def _find_schedule_faults(config: TrainConfig) -> Iterator[str]:
         yield f"accumulate = {schedule.accumulate} does not divide the batch of {data.batch}"
     if schedule.trunk_rate < 0:
         yield "trunk_rate must be at least 0"
+    if config.network.reparameterise and not schedule.trunk_rate:
+        yield "reparameterise is for a trunk that learns; set trunk_rate above 0, or reparameterise = false"
     if not 0 <= schedule.ema < 1:
         yield "ema must be at least 0 and below 1"
 

@@ -24,6 +24,8 @@ def flatten_config(config: TrainConfig, start_digests: Sequence[str] = ()) -> di
     values = {item.name: getattr(config, item.name) for item in fields(config) if item.name != "result"}
     tables = {name: value if name == "seed" else asdict(value) for name, value in values.items()}
     tables["network"]["warm_start"] = [path.name for path in config.network.warm_start]
+    if not config.network.reparameterise:  # runs begun before it was there can be prolonged
+        del tables["network"]["reparameterise"]
     tables["loss"]["features"] = config.loss.features and config.loss.features.name
     kernels = config.data.kernels or PYRAMID_KERNELS
     del tables["data"]["kernels"]

@@ -8,6 +8,8 @@ from typing import Any
 
 import torch
 from lightning_fabric import Fabric
+from lightning_fabric.plugins.environments.lightning import LightningEnvironment
+from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from lightning_fabric.plugins.precision import MixedPrecision
 
 from wsisr.errors import ConfigError
@@ -38,12 +40,15 @@ def launch_fabric(device: torch.device, batch: int, parts: int) -> Fabric:
             f"a batch of {batch} cannot be divided among {world} processes in {parts} parts; choose a multiple"
         )
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # messages come from the command line only
+    # Left to choose, Fabric takes each job of Slurm for one of several processes, and warns wherever srun is installed.
+    environment = TorchElasticEnvironment() if TorchElasticEnvironment.detect() else LightningEnvironment()
+    precision = [ExactInputPrecision("bf16-mixed", device.type)] if has_fast_bf16(device) else []
     fabric = Fabric(
         accelerator=device.type,
         devices=local if world > 1 or device.type == "cpu" else [device.index or 0],
         num_nodes=world // local,
         strategy="ddp" if world > 1 else "auto",
-        plugins=[ExactInputPrecision("bf16-mixed", device.type)] if has_fast_bf16(device) else None,
+        plugins=[environment, *precision],
     )
     fabric.launch()
     return fabric

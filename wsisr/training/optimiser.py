@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -78,11 +78,10 @@ def moving_average_weight(step: int, decay: float) -> float:
     return 1 - min(decay, (1 + step) / (10 + step))
 
 
-def update_moving_average(average: dict[str, Tensor], network: nn.Module, weight: float | Tensor) -> None:
-    """Move an exponential moving average towards the network's tensors, in place.
+def update_moving_average(average: dict[str, Tensor], tensors: Mapping[str, Tensor], weight: float | Tensor) -> None:
+    """Move an exponential moving average towards a network's tensors, in place.
 
     A `weight` that is read by a CUDA graph is a tensor without dimensions on the device.
     """
-    tensors = network.state_dict()
     weights = [weight] * len(tensors) if isinstance(weight, Tensor) else weight
     torch._foreach_lerp_([average[name] for name in tensors], list(tensors.values()), weights)

@@ -10,11 +10,11 @@ from typing import Any
 
 import torch
 from lightning_fabric import Fabric
-from torch import Tensor, nn
+from torch import Tensor
 
 from wsisr.errors import ModelError
 from wsisr.models.spec import ModelSpec
-from wsisr.models.weights import build_network, warm_start
+from wsisr.models.weights import build_network, find_fitting_tensors
 from wsisr.models.weights_header import read_model_spec
 from wsisr.training.adversary import Adversary
 from wsisr.training.config import TrainConfig
@@ -29,6 +29,7 @@ from wsisr.training.optimiser import (
     set_learning_rates,
     update_moving_average,
 )
+from wsisr.training.reparameterisation import add_kernel_branches, load_merged_tensors, read_merged_tensors
 from wsisr.training.sampler import Batch
 
 DISCRIMINATOR_TERM = "discriminator"
@@ -47,7 +48,7 @@ class TrainingState:
 
     network: dict[str, Tensor]
     average: dict[str, Tensor]
-    """Moving average of the network's tensors."""
+    """Moving average of the network's tensors, of its kernels as they are merged."""
     optimiser: dict[str, Any]
     """State dict of the optimiser."""
     adversary: dict[str, Any] | None
@@ -79,6 +80,8 @@ class Trainer:
         # The seed determines the initial weights of network and discriminator, built in this order.
         torch.manual_seed(config.seed)
         self.network = build_network(spec)
+        if config.network.reparameterise:
+            add_kernel_branches(self.network)
         self.objective = Objective(config.loss, spec, fabric.device)
         self.adversarial_weight, self.head_start = config.loss.adversarial, config.adversary.head_start
         self.adversary = Adversary(config.adversary, fabric) if self.adversarial_weight else None
@@ -86,7 +89,7 @@ class Trainer:
         self.model, self.optimiser = fabric.setup(
             TrainingModel(self.network, enlarges=config.loss.trains_pixels), optimiser
         )
-        self.average = _clone_tensors(self.network)
+        self._restart_average()
         self.average_weight: float | Tensor = 0.0
         if capture is not None and fabric.device.type == "cuda":
             self.average_weight = torch.zeros((), device=fabric.device)
@@ -99,8 +102,8 @@ class Trainer:
         Raises `ModelError` for weights of another family, of which some tensors would fit by accident.
         """
         if folding_inputs is not None:
-            self.network.load_state_dict(fold_weights(weights, self.spec, folding_inputs))
-            self.average = _clone_tensors(self.network)
+            load_merged_tensors(self.network, fold_weights(weights, self.spec, folding_inputs))
+            self._restart_average()
             return None
         for path in weights:
             given, expected = (spec.trunk or spec.family for spec in (read_model_spec(path), self.spec))
@@ -108,14 +111,16 @@ class Trainer:
                 raise ModelError(
                     f"{path}: a network of the family {expected} cannot start from weights of the family {given}"
                 )
-        untrained = warm_start(self.network, weights)
-        self.average = _clone_tensors(self.network)
-        scale, total = read_model_spec(weights[0]).scale, len(self.network.state_dict())
+        own = read_merged_tensors(self.network)
+        fitting = find_fitting_tensors(own, weights)
+        load_merged_tensors(self.network, own | fitting)
+        self._restart_average()
+        scale = read_model_spec(weights[0]).scale
         if scale == self.spec.scale:
             return None
         return (
             f"{weights[0]}: is a network for scale {scale}, this one is for {self.spec.scale}: "
-            f"{total - len(untrained)} of {total} tensors fit, the others begin untrained"
+            f"{len(fitting)} of {len(own)} tensors fit, the others begin untrained"
         )
 
     def train_batch(self, batch: Batch, step: int) -> LossTerms:
@@ -137,6 +142,9 @@ class Trainer:
             self._set_average_weight(moving_average_weight(step, self.schedule.ema))
             self._apply_gradients()
         return means
+
+    def _restart_average(self) -> None:
+        self.average = {name: tensor.clone() for name, tensor in read_merged_tensors(self.network).items()}
 
     def _set_average_weight(self, weight: float) -> None:
         if isinstance(self.average_weight, Tensor):
@@ -178,7 +186,7 @@ class Trainer:
         self.optimiser.zero_grad()
         if self.adversary:
             self.adversary.apply_gradients()
-        update_moving_average(self.average, self.network, self.average_weight)
+        update_moving_average(self.average, read_merged_tensors(self.network), self.average_weight)
         return {}
 
     def export_state(self) -> TrainingState:
@@ -193,7 +201,3 @@ class Trainer:
         self.average = state.average
         if self.adversary:
             self.adversary.load_state(state.adversary or {})
-
-
-def _clone_tensors(network: nn.Module) -> dict[str, Tensor]:
-    return {name: tensor.clone() for name, tensor in network.state_dict().items()}
