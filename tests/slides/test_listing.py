@@ -146,6 +146,14 @@ def test_pictures_of_a_folder_are_taken_by_a_pattern(tmp_path: Path) -> None:
     assert list_slides(advice).paths == [tmp_path / "b.JPG", tmp_path / "a.png"]
 
 
+def test_a_folder_says_what_it_holds_that_is_not_read(tmp_path: Path) -> None:
+    touch_files(tmp_path, "kfb/notes.txt", "kfb/scan.kfb", "a/Slidedat.ini", "a/Data0000.dat")
+    with pytest.raises(SlideError, match=r"no slide in this folder; scan.kfb is a KFBIO slide by its name, .*export"):
+        list_slides([tmp_path / "kfb"])
+    with pytest.raises(SlideError, match=r"a: holds the scan of a MIRAX slide; give a.mrxs .*, which is missing"):
+        list_slides([tmp_path / "a"])
+
+
 def test_what_is_missing_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigNotFoundError, match="list"):
         list_slides([f"@{tmp_path / 'list.txt'}"])

@@ -15,6 +15,7 @@ import pytest
 import tifffile
 
 from tests.support.formats import make_blobs, write_philips
+from tests.support.mirax import write_mirax
 from tests.support.samples import (
     SHARED_SLIDES,
     make_noise,
@@ -356,22 +357,38 @@ def test_an_archive_is_named_with_what_to_do(tmp_path: Path, name: str, content:
     assert words in refusal(tmp_path / name)
 
 
+BIO_FORMATS = (
+    r"convert it to OME-TIFF with QuPath, or by Bio-Formats \(bfconvert -noflat .* -compression JPEG {0} {1}.ome.tif\)"
+)
+
+
 @pytest.mark.parametrize(
     ("name", "content", "words"),
     [
         ("a.kfb", b"KFB\0\1", "is a KFBIO slide by its name, .*export it as OME-TIFF, DICOM or SVS"),
-        ("a.sdpc", b"SQ\0", "is an SQRay slide by its name"),
-        ("a.isyntax", b'<DataObject ObjectType="DPUfsImport">', "is a Philips iSyntax slide by its name"),
+        ("a.tmap", b"TMAP\5", "is a Unic TMAP slide by its name, .*export it"),
+        ("a.SDPC", b"SQ\0", "is an SQRay slide by its name, .*export it"),
         (
-            "frame_t.ets",
-            b"SIS\0@\0\0\0",
-            "holds the pixels of an Olympus VSI.*convert the .vsi to OME-TIFF with QuPath",
+            "a.isyntax",
+            b'<DataObject ObjectType="DPUfsImport">',
+            "Philips iSyntax slide .*isyntax-to-tiff a.isyntax",
         ),
+        ("a.lif", b"\x70\0\0\0", "is a Leica LIF image by its name, .*" + BIO_FORMATS.format("a.lif", "a")),
+        (
+            "a.ndpis",
+            b"[NanoZoomer Digital Pathology Image Set]",
+            "a Hamamatsu fluorescence scan .*brightfield",
+        ),
+        ("a.webp", b"RIFF\0\0\0\0WEBP", "is a WebP picture by its name, .*save it as PNG"),
+        ("a.vsi", b"no TIFF", "is an Olympus VSI by its name, .*" + BIO_FORMATS.format("a.vsi", "a")),
+        ("frame_t.ets", b"SIS\0@\0\0\0", "pixels of an Olympus VSI, .*" + BIO_FORMATS.format("NAME.vsi", "NAME")),
+        ("_a_/stack1/frame_t.ets", b"SIS\0", "pixels of an Olympus VSI, .*" + BIO_FORMATS.format("a.vsi", "a")),
     ],
 )
 def test_a_format_without_a_reader_is_named_with_what_to_do(
     tmp_path: Path, name: str, content: bytes, words: str
 ) -> None:
+    (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
     (tmp_path / name).write_bytes(content * 50)
     assert re.search(words, refusal(tmp_path / name))
 
@@ -379,10 +396,26 @@ def test_a_format_without_a_reader_is_named_with_what_to_do(
 @pytest.mark.parametrize("name", ["a.vsi", "renamed.tif"])
 def test_the_preview_in_an_olympus_vsi_is_not_taken_for_the_slide(tmp_path: Path, name: str) -> None:
     path = write_tiff(tmp_path / name, make_noise(SMALL))
-    if name == "renamed.tif":
-        (tmp_path / "_renamed_" / "stack1").mkdir(parents=True)
-        (tmp_path / "_renamed_" / "stack1" / "frame_t.ets").touch()
-    assert "is an Olympus VSI, of which wsisr could read no more than the preview" in refusal(path)
+    folder = tmp_path / f"_{path.stem}_"
+    if name == "a.vsi":
+        assert re.search("is an Olympus VSI without its scan, the folder _a_; copy that .*bfconvert", refusal(path))
+    (folder / "stack1").mkdir(parents=True)
+    (folder / "stack1" / "frame_t.ets").touch()
+    assert re.search(
+        "is an Olympus VSI, of which wsisr could read no more than the preview; .*bfconvert", refusal(path)
+    )
+    assert re.search(f"holds the pixels of an Olympus VSI, .*bfconvert .* {path.stem}.vsi", refusal(folder))
+
+
+def test_the_picture_in_a_mirax_file_is_not_taken_for_the_slide(tmp_path: Path) -> None:
+    path = write_mirax(tmp_path / "a.mrxs", [make_blobs(Size(128, 128))])
+    assert "holds the scan of a MIRAX slide; give a.mrxs beside it" in refusal(tmp_path / "a")
+    large = path.rename(tmp_path / "a.MRXS")
+    assert "which OpenSlide knows by the suffix .mrxs only; rename it" in refusal(large)
+    (tmp_path / "a" / "Slidedat.ini").unlink()
+    assert "a MIRAX slide without its scan, as Slidedat.ini in the folder a is missing" in refusal(large)
+    lonely = large.rename(tmp_path / "b.mrxs")
+    assert "is a MIRAX slide without its scan, as the folder b is missing; copy all of that" in refusal(lonely)
 
 
 @pytest.mark.skipif(not OLYMPUS_VSI.exists(), reason="no shared slides")

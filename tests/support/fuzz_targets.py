@@ -19,6 +19,7 @@ from PIL import Image, ImageCms
 from tests.support.czi import JPEG, JPEG_XR, RAW, ZSTD_WITH_HEADER, Block, write_czi, write_czi_pyramid
 from tests.support.dicom import DicomLevel, write_dicom_level
 from tests.support.formats import make_blobs, write_leica, write_philips, write_qptiff, write_trestle
+from tests.support.mirax import write_mirax
 from tests.support.mutations import (
     Mutation,
     cut_bytes,
@@ -161,6 +162,17 @@ def _write_czis(folder: Path) -> Sequence[Path]:
         ),
         write_czi(folder / "scenes.czi", scenes),
     ]
+
+
+def _write_mirax(folder: Path) -> Sequence[Path]:
+    """Write a slide whose files, in a folder of their own, are damaged one by one."""
+    (folder / "slide").mkdir()
+    write_mirax(folder / "slide" / "a.mrxs", [make_blobs(Size(side, side)) for side in (128, 64)])
+    return [folder / "slide"]
+
+
+def _exercise_mirax(folder: Path) -> None:
+    exercise_slide(folder / "a.mrxs")
 
 
 def exercise_slide(path: Path) -> None:
@@ -359,6 +371,7 @@ TARGETS = {
     "ome-tiff": FuzzTarget(_write_ome_tiffs, exercise_slide, (*TIFF_DAMAGE, *[replace_numbers_in_text] * 4)),
     "ome-zarr": FuzzTarget(_write_zarrs, exercise_slide, text_suffixes=(".json", ".zarray", ".zattrs", ".zgroup")),
     "dicom": FuzzTarget(_write_dicoms, exercise_slide),
+    "mirax": FuzzTarget(_write_mirax, _exercise_mirax, (*ANY_BYTES, *[replace_numbers_in_text] * 3)),
     "czi": FuzzTarget(_write_czis, exercise_slide, (*ANY_BYTES, replace_czi_number)),
     "pictures": FuzzTarget(_write_pictures, exercise_slide),
     "geojson": FuzzTarget(_write_geojson, _exercise_marks, text_suffixes=(".json", ".geojson")),

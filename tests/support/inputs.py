@@ -15,6 +15,7 @@ from pylibCZIrw import czi
 
 from tests.support.czi import JPEG_XR, ZSTD, write_czi_pyramid
 from tests.support.formats import make_blobs, write_leica, write_philips, write_qptiff, write_trestle
+from tests.support.mirax import decode_mirax_tiles, write_mirax
 from tests.support.samples import CMU_SLIDE, SHARED_SLIDES, write_generic_pyramid, write_ome_pyramid, write_ome_zarr
 from wsisr.errors import SlideError
 from wsisr.imaging.geometry import Box, Size
@@ -191,6 +192,14 @@ INPUTS = (
         "synthetic",
         lambda folder: write_philips(folder / "a.tiff", SQUARE),
         (Size(256, 256), Size(128, 128)),
+    ),
+    Input(
+        "MIRAX",
+        "synthetic",
+        lambda folder: write_mirax(folder / "a.mrxs", SQUARE),
+        (Size(256, 256), Size(128, 128)),
+        other_reader="its own JPEG tiles",
+        read_independently=lambda path, info, level: decode_mirax_tiles(path, info.levels[level].size, level),
     ),
     Input("Trestle", "synthetic", lambda folder: write_trestle(folder / "a.tif", LEVELS)),
     Input(

@@ -135,9 +135,11 @@ def _find_tiff_entries(data: bytes) -> Iterator[tuple[int, str, bool]]:
     head, entry = (8, 20) if is_big else (2, 12)
     while at and at not in seen and at + head < len(data):
         seen.add(at)
-        count = struct.unpack_from(f"{form}{'Q' if is_big else 'H'}", data, at)[0]
+        claimed = struct.unpack_from(f"{form}{'Q' if is_big else 'H'}", data, at)[0]
+        count = min(claimed, (len(data) - at - head) // entry)  # earlier damage may claim 2**64
         yield from ((at + head + number * entry, form, is_big) for number in range(count))
-        at = struct.unpack_from(offset_form, data, at + head + count * entry)[0]
+        end = at + head + count * entry
+        at = struct.unpack_from(offset_form, data, end)[0] if end + head <= len(data) else 0
 
 
 def _choose_place(size: int, random: Random) -> int:

@@ -17,6 +17,7 @@ from wsisr.bounds import MAX_TABLE_BYTES
 from wsisr.errors import ConfigError, ConfigNotFoundError, SlideError, SlideNotFoundError, describe_error
 from wsisr.files import has_dicom_suffix, is_dicom, is_zarr
 from wsisr.slides.pixel_size import is_plausible_mpp
+from wsisr.slides.unrecognised import describe_format_without_reader, describe_inner_folder
 
 SLIDE_SUFFIXES = {
     ".svs",
@@ -211,8 +212,7 @@ class _Scan:
                 return [path]
         slides = self._list_folder(path)
         if not slides:
-            results = ", only results of wsisr" if self.left_out else ""
-            raise SlideError(f"{path}: no slide in this folder{results}; {_advise_on_folder(path)}")
+            raise SlideError(f"{path}: {_describe_folder_without_slides(path, holds_results=bool(self.left_out))}")
         return slides
 
     def _list_folder(self, folder: Path) -> list[Path]:
@@ -290,12 +290,23 @@ def read_slide_table(path: Path) -> SlideTable:
     )
 
 
-def _advise_on_folder(folder: Path) -> str:
-    """Return what to give instead of a folder that holds no slides."""
+def _describe_folder_without_slides(folder: Path, *, holds_results: bool) -> str:
     with _translate_errors(folder):
-        suffixes = {path.suffix for path in folder.iterdir() if path.suffix.lower() in PICTURE_SUFFIXES}
-    pictures = " ".join(f"'{folder}/*{suffix}'" for suffix in sorted(suffixes))
-    return f"to take its pictures, give {pictures}" if pictures else "give slides, or a folder that holds them"
+        inner = describe_inner_folder(folder)
+        files = sorted(path for path in folder.iterdir() if path.is_file())
+    results = ", only results of wsisr" if holds_results else ""
+    return inner or f"no slide in this folder{results}; {_advise_on_files(folder, files)}"
+
+
+def _advise_on_files(folder: Path, files: Sequence[Path]) -> str:
+    """Return what to give instead of a folder whose files are no slides that are read."""
+    suffixes = sorted({path.suffix for path in files if path.suffix.lower() in PICTURE_SUFFIXES})
+    if suffixes:
+        pictures = " ".join(f"'{folder}/*{suffix}'" for suffix in suffixes)
+        return f"to take its pictures, give {pictures}"
+    unread = ((path, describe_format_without_reader(path)) for path in files)
+    words = next((f"{path.name} {words}" for path, words in unread if words), None)
+    return words or "give slides, or a folder that holds them"
 
 
 def _parse_row(row: Mapping[str | Any, Any], where: str) -> SlideEntry:

@@ -52,7 +52,7 @@ from wsisr.slides.readers.tiff import (
 from wsisr.slides.readers.tiff_segments import TiffLevel
 from wsisr.slides.readers.tiff_structure import DamagedTiffError
 from wsisr.slides.slide import Slide, SlideInfo
-from wsisr.slides.unrecognised import describe_unrecognised_file, refuse_olympus_vsi
+from wsisr.slides.unrecognised import describe_inner_folder, describe_unrecognised_file, refuse_olympus_vsi
 from wsisr.slides.wrappers.aligned_levels import align_levels
 from wsisr.slides.wrappers.orientation import TURNS, TurnedSlide
 from wsisr.slides.wrappers.square_pixels import SquarePixelSlide
@@ -220,6 +220,9 @@ def _resolve_slide_file(path: Path) -> Path:
 def _find_dicom_file(folder: Path) -> Path:
     from wsisr.slides.readers.dicom import find_dicom_file  # noqa: PLC0415
 
+    inner = describe_inner_folder(folder)
+    if inner:
+        raise SlideError(f"{folder}: {inner}")
     return find_dicom_file(folder)
 
 

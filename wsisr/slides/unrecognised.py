@@ -6,6 +6,7 @@ from pathlib import Path
 
 from wsisr.errors import SlideError
 from wsisr.slides.readers.dicom_header import read_dicom_header
+from wsisr.slides.readers.signatures import JPEG_MAGIC, MIRAX_SUFFIX
 
 _ARCHIVES = {
     b"PK\x03\x04": "a zip archive",
@@ -19,19 +20,41 @@ _ARCHIVES = {
 }
 """Kinds by the first bytes of a file."""
 
+_MAKERS_EXPORT = "export it as OME-TIFF, DICOM or SVS with its maker's software"
+_BIO_FORMATS = (
+    "convert it to OME-TIFF with QuPath, or by Bio-Formats "
+    "(bfconvert -noflat -tilex 512 -tiley 512 -compression JPEG {name} {stem}.ome.tif)"
+)
+_LIBISYNTAX = "convert it by libisyntax (isyntax-to-tiff {name} {stem}.tiff --quality 95)"
+_BRIGHTFIELD = "give a brightfield slide"
+_AS_PNG = "save it as PNG, and give its pixel size by --mpp"
+
 _FORMATS_WITHOUT_READER = {
-    ".kfb": "a KFBIO slide",
-    ".tmap": "a Unic TMAP slide",
-    ".sdpc": "an SQRay slide",
-    ".isyntax": "a Philips iSyntax slide",
-    ".mds": "a Motic slide",
-    ".mdsx": "a Motic slide",
+    ".kfb": ("a KFBIO slide", _MAKERS_EXPORT),
+    ".tmap": ("a Unic TMAP slide", _MAKERS_EXPORT),
+    ".sdpc": ("an SQRay slide", _MAKERS_EXPORT),
+    ".isyntax": ("a Philips iSyntax slide", _LIBISYNTAX),
+    ".i2syntax": ("a Philips iSyntax slide of the second kind", _MAKERS_EXPORT),
+    ".mds": ("a Motic slide", _MAKERS_EXPORT),
+    ".mdsx": ("a Motic slide", _MAKERS_EXPORT),
+    ".vsi": ("an Olympus VSI", _BIO_FORMATS),
+    ".oir": ("an Olympus OIR image", _BIO_FORMATS),
+    ".zvi": ("a Zeiss ZVI image", _BIO_FORMATS),
+    ".lif": ("a Leica LIF image", _BIO_FORMATS),
+    ".nd2": ("a Nikon ND2 image", _BIO_FORMATS),
+    ".ndpis": ("a list of the channels of a Hamamatsu fluorescence scan", _BRIGHTFIELD),
+    ".afi": ("a list of the channels of an Aperio fluorescence scan", _BRIGHTFIELD),
+    ".bmp": ("a BMP picture", _AS_PNG),
+    ".gif": ("a GIF picture", _AS_PNG),
+    ".webp": ("a WebP picture", _AS_PNG),
+    ".jp2": ("a JPEG 2000 picture", _AS_PNG),
 }
-"""Formats, by suffix, for which there is no open reader that could be tested on a brightfield slide at hand."""
+"""Formats that no reader opens, by suffix, and what to do. Of some there are open readers, but no brightfield slide was
+at hand to test them on."""
 
 _ETS_MAGIC = b"SIS\0"
-_CONVERSION = "export it as OME-TIFF, DICOM or SVS with its maker's software"
-_VSI_CONVERSION = "convert the .vsi to OME-TIFF with QuPath or Bio-Formats (bfconvert)"
+_SLIDEDAT = "Slidedat.ini"
+"""Name of the index in the folder of a MIRAX slide."""
 
 _TAR_MAGIC, _TAR_MAGIC_OFFSET = b"ustar", 257
 _ZIPPED_ZARR_NAMES = (b".zattrs", b".zgroup", b"zarr.json")
@@ -52,14 +75,32 @@ def describe_unrecognised_file(path: Path) -> str:
     if archive:
         return f"is {archive}; unpack it and give the slide in it"
     if head.startswith(_ETS_MAGIC):
-        return f"holds the pixels of an Olympus VSI, which wsisr does not read; {_VSI_CONVERSION}"
+        return f"holds the pixels of an Olympus VSI, which wsisr does not read; {_convert_vsi(path.parent.parent)}"
     header = read_dicom_header(path)
     if header is not None and not header.is_whole_slide:
         return f"is DICOM, but no whole-slide image (modality {header.modality or 'unknown'}); give a slide"
-    name = _FORMATS_WITHOUT_READER.get(path.suffix.lower())
-    if name:
-        return f"is {name} by its name, which wsisr does not read; {_CONVERSION}"
-    return "not a slide, or in a format that neither OpenSlide nor tifffile reads; check the file"
+    if path.suffix.lower() == MIRAX_SUFFIX and (head.startswith(JPEG_MAGIC) or path.with_suffix("").is_dir()):
+        return _describe_mirax(path)
+    return describe_format_without_reader(path) or (
+        "not a slide, or in a format that neither OpenSlide nor tifffile reads; check the file"
+    )
+
+
+def describe_format_without_reader(path: Path) -> str | None:
+    """Return what a file is by its name, and what to do; None for any other suffix."""
+    kind, advice = _FORMATS_WITHOUT_READER.get(path.suffix.lower(), ("", ""))
+    how = advice.format(name=path.name, stem=path.stem)
+    return f"is {kind} by its name, which wsisr does not read; {how}" if kind else None
+
+
+def describe_inner_folder(folder: Path) -> str | None:
+    """Return in words of which slide a folder holds the scan, and what to give instead; None for any other folder."""
+    if (folder / _SLIDEDAT).is_file():
+        slide = folder.with_name(folder.name + MIRAX_SUFFIX)
+        return f"holds the scan of a MIRAX slide; give {slide.name} {_say_where(slide)}"
+    if _holds_ets(folder):
+        return f"holds the pixels of an Olympus VSI, which wsisr does not read; {_convert_vsi(folder)}"
+    return None
 
 
 def refuse_olympus_vsi(path: Path) -> None:
@@ -68,8 +109,34 @@ def refuse_olympus_vsi(path: Path) -> None:
     The slide itself lies in `.ets` files in a folder named after it. Of those only a fluorescence one was at hand to
     test a reader on.
     """
-    pixels = path.parent / f"_{path.stem}_"
-    if path.suffix.lower() == ".vsi" or (pixels.is_dir() and any(pixels.glob("*/*.ets"))):
-        raise SlideError(
-            f"{path}: is an Olympus VSI, of which wsisr could read no more than the preview; {_VSI_CONVERSION}"
-        )
+    folder = path.with_name(f"_{path.stem}_")
+    if _holds_ets(folder):
+        words = "is an Olympus VSI, of which wsisr could read no more than the preview"
+        raise SlideError(f"{path}: {words}; {_BIO_FORMATS.format(name=path.name, stem=path.stem)}")
+    if path.suffix.lower() == ".vsi":
+        words = f"is an Olympus VSI without its scan, the folder {folder.name}; copy that beside it"
+        raise SlideError(f"{path}: {words}, then {_BIO_FORMATS.format(name=path.name, stem=path.stem)}")
+
+
+def _holds_ets(folder: Path) -> bool:
+    """Return whether a folder is that of a VSI, which is named after it between underscores."""
+    return folder.match("_*_") and folder.is_dir() and any(folder.glob("*/*.ets"))
+
+
+def _convert_vsi(folder: Path) -> str:
+    """Return how to convert the slide whose pixels lie in a folder."""
+    stem = folder.name[1:-1] if folder.match("_*_") else "NAME"
+    return _BIO_FORMATS.format(name=f"{stem}.vsi", stem=stem)
+
+
+def _describe_mirax(path: Path) -> str:
+    """Describe a file with the suffix of MIRAX that OpenSlide does not recognise: only the picture of the glass."""
+    folder = path.with_suffix("")
+    if not (folder / _SLIDEDAT).is_file():
+        missing = f"{_SLIDEDAT} in the folder {folder.name}" if folder.is_dir() else f"the folder {folder.name}"
+        return f"is a MIRAX slide without its scan, as {missing} is missing; copy all of that folder beside it"
+    return f"is a MIRAX slide, which OpenSlide knows by the suffix {MIRAX_SUFFIX} only; rename it, in small letters"
+
+
+def _say_where(path: Path) -> str:
+    return "beside it" if path.is_file() else "beside it, which is missing"

@@ -19,13 +19,19 @@ WSISR_MAGNIFICATION_KEY = "wsisr magnification"
 WSISR_SIZE_KEY = "size"
 """Key of the size in px among what such a PNG records as JSON; absent where a caller left it out."""
 
-_PICTURE_MAGIC = {b"\x89PNG\r\n\x1a\n": PNG, b"\xff\xd8\xff": JPEG}
+JPEG_MAGIC = b"\xff\xd8\xff"
+_PICTURE_MAGIC = {b"\x89PNG\r\n\x1a\n": PNG, JPEG_MAGIC: JPEG}
 
 _CZI_MAGIC = b"ZISRAWFILE"
 
+MIRAX_SUFFIX = ".mrxs"
+"""Suffix of MIRAX slides: a JPEG of the glass, whose scan lies in the folder of the same name."""
+
 
 def detect_picture(path: Path) -> str | None:
-    """Return `png` or `jpeg`; None for any other file."""
+    """Return `png` or `jpeg`; None for any other file, and for the JPEG of a MIRAX slide."""
+    if path.suffix.lower() == MIRAX_SUFFIX:
+        return None
     head = _read_head(path)
     return next((name for magic, name in _PICTURE_MAGIC.items() if head.startswith(magic)), None)
 
