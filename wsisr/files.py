@@ -13,6 +13,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from wsisr.errors import OutputError, OutputNameError
+from wsisr.remote.path import is_url, make_path
 
 _ADVICE = {
     errno.ENOSPC: "free some space or choose another folder",
@@ -31,6 +32,8 @@ _ADVICE = {
 
 _DICOM_MAGIC_END = 132
 """Bytes up to the end of DICOM's magic, which follows 128 of any content."""
+
+LOCAL_OUTPUT_ADVICE = "results are written on this machine; give a path, and copy the finished result to the server"
 
 REPLACED_FOLDER = "replaced"
 """Temporary name of a folder while another replaces it."""
@@ -76,6 +79,8 @@ def check_output(output: Path, *, overwrite: bool, marker: str = "", own_files: 
     An output folder may replace only a folder of its kind, which contains a file named `marker`, and nothing whose name
     matches none of the patterns `own_files`.
     """
+    if is_url(output):
+        raise OutputNameError(f"{make_path(output)}: {LOCAL_OUTPUT_ADVICE}")
     with translate_disk_errors(output):
         if not output.parent.is_dir():
             raise OutputNameError(f"{output}: there is no folder {output.parent}; create it first")
@@ -108,6 +113,8 @@ def check_suffix(output: Path, suffixes: tuple[str, ...]) -> None:
 
 def refuse_source(output: Path, slide: Path) -> None:
     """Raise `OutputError` if an output is the slide it is made from or a part of it. Call it before any work."""
+    if is_url(slide):
+        return  # an output is a path of this machine
     try:
         with translate_disk_errors(output):
             is_part = _is_part_of_slide(output.resolve(), slide.resolve())
@@ -119,6 +126,8 @@ def refuse_source(output: Path, slide: Path) -> None:
 
 def is_zarr(folder: Path) -> bool:
     """Whether a folder is a zarr group or array, of version 2 or 3."""
+    if is_url(folder) and not any(part.endswith(".zarr") for part in folder.parts) and folder.is_file():
+        return False  # known from one question in place of four
     return any((folder / name).is_file() for name in ("zarr.json", ".zgroup", ".zattrs", ".zarray"))
 
 

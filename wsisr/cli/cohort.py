@@ -77,8 +77,10 @@ class RunOptions:
 
 def run_upscale(entries: Sequence[SlideEntry], request: UpscaleRequest, options: RunOptions) -> None:
     """Enlarge slides as requested, and exit with the run's code. Raises `WsisrError`."""
-    single = [BatchItem(entries[0].path, request.output_path)]
-    items = plan_items(entries, request, options.folder) if options.several else single
+    if options.several:
+        items = plan_items(entries, request, options.folder)
+    else:
+        items = [BatchItem(entries[0].path, request.output_path)]
     if request.dry_run:  # a run itself finds out where it can be reported
         check_run_folders({"work in progress": request.work_path, "copies of slides": options.stage})
     with report_as_usage_error():

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from wsisr.cli.report_format import HTML_SUFFIXES, is_page
+from wsisr.remote.path import hide_secrets
 
 if TYPE_CHECKING:
     from wsisr.evaluation import ExamplePatch, FlatProbe, ScoreRow
@@ -87,6 +88,6 @@ def _list_facts() -> Iterator[tuple[str, str | None]]:
 
     from wsisr.cli.run_report import describe_versions
 
-    yield "command", shlex.join(["wsisr", *sys.argv[1:]])
+    yield "command", shlex.join(["wsisr", *map(hide_secrets, sys.argv[1:])])
     yield "written", datetime.now(UTC).isoformat(timespec="seconds")
     yield from describe_versions().items()

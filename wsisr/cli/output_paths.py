@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from wsisr.errors import ConfigError, OutputError, OutputNameError
-from wsisr.files import is_zarr, translate_disk_errors
+from wsisr.files import LOCAL_OUTPUT_ADVICE, is_zarr, translate_disk_errors
+from wsisr.remote.path import is_url
 
 if TYPE_CHECKING:
     from wsisr.slides.listing import SlideEntry
@@ -43,11 +44,10 @@ def output_path_for(folder: Path | None, entry: SlideEntry, ending: str) -> Path
     A table may name it; a name without a suffix gets the ending. Raises `ConfigError`, with the line of the table, for
     a relative name that leads out of the folder.
     """
-    from wsisr.upscaling.request import default_output_path
+    from wsisr.upscaling.request import default_output_path, result_name
 
     if entry.output is None:
-        path = default_output_path(entry.path, ending)
-        return folder / path.name if folder else path
+        return folder / result_name(entry.path, ending) if folder else default_output_path(entry.path, ending)
     if entry.output.name in ("", ".."):
         raise ConfigError(f"{entry.origin}: output {entry.output} is a folder; give the name of a result")
     if folder and not entry.output.is_absolute() and Path(os.path.normpath(entry.output)).parts[0] == "..":
@@ -55,6 +55,8 @@ def output_path_for(folder: Path | None, entry: SlideEntry, ending: str) -> Path
             f"{entry.origin}: output {entry.output} is outside {folder}, where the results go; give a name in it, or a "
             "path from the root"
         )
+    if folder is None and is_url(entry.path) and not entry.output.is_absolute():
+        raise ConfigError(f"{entry.origin}: output {entry.output} would lie beside a URL; give a folder with -o")
     name = entry.output if entry.output.suffix else entry.output.with_name(f"{entry.output.name}.{ending}")
     return (folder or entry.path.parent) / name
 
@@ -81,6 +83,8 @@ def check_output_folder(folder: Path) -> None:
     """Raise `OutputError` if a folder for several results could not be created, or the name is that of one result."""
     from wsisr.writing.layouts.catalog import LAYOUTS
 
+    if is_url(folder):
+        raise OutputNameError(f"{folder}: {LOCAL_OUTPUT_ADVICE}")
     result = _describe_result(folder) if folder.is_dir() else None
     if result:
         raise OutputError(f"{folder}: is {result}, not a folder for several results; choose another name")

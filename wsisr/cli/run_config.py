@@ -15,6 +15,7 @@ import typer
 
 from wsisr.config import read_toml
 from wsisr.errors import ConfigError
+from wsisr.remote.path import hide_secrets
 
 SLIDES_KEY = "slides"
 
@@ -82,7 +83,7 @@ def _differs(value: Any, default: Any) -> bool:
 def _to_plain(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_to_plain(item) for item in value]
-    return str(value) if isinstance(value, Path) else value
+    return hide_secrets(str(value)) if isinstance(value, Path) else value
 
 
 def format_configuration(context: typer.Context) -> Iterator[str]:

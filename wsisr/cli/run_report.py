@@ -25,6 +25,7 @@ from wsisr.cli.run_process import is_at_work
 from wsisr.cli.usage import find_error_code
 from wsisr.errors import OutputError
 from wsisr.files import check_output, check_suffix, translate_disk_errors, write_atomically
+from wsisr.remote.path import hide_secrets
 from wsisr.version import __version__
 
 if TYPE_CHECKING:
@@ -166,7 +167,7 @@ class RunReport:
             "seconds": round((now - self.started).total_seconds(), 1),
             "exit_code": exit_code,
             "folder": str(Path.cwd()),
-            "command": sys.argv,
+            "command": [hide_secrets(word) for word in sys.argv],
             "configuration": dict(self.configuration),
             "versions": describe_versions(),
             "totals": sum_rows(rows, self.slide_count),

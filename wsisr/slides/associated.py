@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import openslide
 
@@ -9,6 +11,7 @@ from wsisr.bounds import MAX_ASSOCIATED_PX
 from wsisr.errors import SlideError, describe_error
 from wsisr.imaging.geometry import Size
 from wsisr.imaging.pixels import Rgb
+from wsisr.slides.header_copy import provide_header
 from wsisr.slides.readers.openslide import composite_over_white
 from wsisr.slides.readers.tiff import is_tiff, open_tiff
 from wsisr.slides.readers.tiff_segments import DECODING_ERRORS
@@ -42,17 +45,19 @@ def read_associated_image(info: SlideInfo, name: str) -> Rgb:
 
 def _read_by_openslide(info: SlideInfo, name: str) -> Rgb | None:
     """Read an associated image through OpenSlide; None where OpenSlide does not know it, or does not read the slide."""
-    if openslide.OpenSlide.detect_format(info.path) is None or (info.reader != "openslide" and not _is_read(info)):
-        return None
-    with openslide.OpenSlide(info.path) as handle:
-        images = handle.associated_images
-        return composite_over_white(np.asarray(images[name])) if name in images else None
+    with provide_header(info.path, with_images=True) as path:
+        is_known = openslide.OpenSlide.detect_format(path) is not None
+        if not is_known or (info.reader != "openslide" and not _is_read(path)):
+            return None
+        with openslide.OpenSlide(path) as handle:
+            images = handle.associated_images
+            return composite_over_white(np.asarray(images[name])) if name in images else None
 
 
-def _is_read(info: SlideInfo) -> bool:
+def _is_read(path: Path) -> bool:
     """Whether OpenSlide opens a slide that it recognises: not in WebP, nor in most forms of JPEG 2000."""
     try:
-        openslide.OpenSlide(info.path).close()
+        openslide.OpenSlide(path).close()
     except openslide.OpenSlideError:
         return False
     return True

@@ -14,6 +14,7 @@ from typing import NamedTuple
 from wsisr.errors import SlideError
 from wsisr.files import has_dicom_suffix, is_dicom
 from wsisr.parallel.threads import translate_shortage
+from wsisr.remote.path import is_url
 from wsisr.slides.slide import SlideInfo
 
 _PIECE_BYTES = 2**20
@@ -87,10 +88,12 @@ def read_file_states(files: Iterable[Path]) -> Iterator[tuple[Path, FileState | 
 
 
 def read_file_state(file: Path) -> FileState | None:
-    """Return the state of a file; None if there is none."""
+    """Return the state of a file; None if there is none. Raises `SlideError` where a server does not answer."""
     try:
         stat = file.stat()
-    except OSError:
+    except OSError as error:
+        if is_url(file) and not isinstance(error, FileNotFoundError):
+            raise SlideError(f"{file}: {error.strerror}") from None
         return None
     return FileState(stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
 
@@ -127,15 +130,26 @@ def hash_slide(info: SlideInfo, stop: Event) -> str | None:
     """Return the SHA-256 of a slide's file in hexadecimal; of several files, that of the lines `sha256sum` prints.
 
     That is `find . -type f -printf '%P\\n' | LC_ALL=C sort | xargs -d '\\n' sha256sum | sha256sum` in the folder that
-    holds them. None for no files. Memory: 1 MiB. After `stop` is set the result is meaningless.
+    holds them. None for no files. Memory: 1 MiB. After `stop` is set the result is meaningless. Of a slide by URL, of
+    which not all is read, the version that the server names, in words.
     Raises `SlideError` where a file cannot be read, or has changed while it was read.
     """
+    if is_url(info.path):
+        return _describe_version(info.path)
     files = list_slide_files(info)
     before = fingerprint_files(files)
     digest = _hash_files(files, info.path, stop)
     if fingerprint_files(files) != before:
         raise SlideError(f"{info.path}: has changed while it was read; repeat the command when it is complete")
     return digest
+
+
+def _describe_version(path: Path) -> str:
+    """Return what stands for the SHA-256 of a slide by URL: size, and time or digest of its version on the server."""
+    state = read_file_state(path)
+    if state is None:
+        raise SlideError(f"{path}: has been removed; repeat the command when it is there")
+    return f"none, the slide was read by URL: {state.size} bytes, version {state.ctime_ns:014x}"
 
 
 def _hash_files(files: Sequence[Path], path: Path, stop: Event) -> str | None:
@@ -181,4 +195,6 @@ def _read_head(path: Path) -> bytes:
 
 
 def _make_file_error(path: Path, error: OSError) -> SlideError:
+    if is_url(path):
+        return SlideError(f"{path}: {error.strerror}")
     return SlideError(f"{path}: cannot be read ({error.strerror}); copy the slide again")

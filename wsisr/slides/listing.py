@@ -16,6 +16,7 @@ from typing import Any
 from wsisr.bounds import MAX_TABLE_BYTES
 from wsisr.errors import ConfigError, ConfigNotFoundError, SlideError, SlideNotFoundError, describe_error
 from wsisr.files import has_dicom_suffix, is_dicom, is_zarr
+from wsisr.remote.path import is_url, make_path
 from wsisr.slides.pixel_size import is_plausible_mpp
 from wsisr.slides.unrecognised import describe_format_without_reader, describe_inner_folder
 
@@ -99,7 +100,10 @@ def list_slides(words: Iterable[str | Path], is_result: Callable[[Path], bool] |
     `ConfigError` for a list or table that cannot be read, and for a slide with two pixel sizes or cases but one output.
     That a slide exists is not checked.
     """
-    texts = [str(word) for word in words]
+    words = list(words)
+    for word in words:
+        make_path(word)  # which keeps the secrets of URLs out of all that follows
+    texts = [str(make_path(word)) if is_url(word) else str(word) for word in words]
     scan = _Scan(is_result or (lambda _path: False))
     entries = [entry for text in texts for entry in scan.expand(text, Path())]
     unique: dict[tuple[str, Path | None], SlideEntry] = {}
@@ -138,6 +142,8 @@ def is_slide_folder(folder: Path) -> bool:
 
 
 def _is_path_of_slide(word: str) -> bool:
+    if is_url(word):
+        return True
     if _names_several(word):
         return False
     try:
@@ -163,6 +169,9 @@ class _Scan:
 
     def expand(self, word: str, folder: Path, *, in_list: bool = False) -> Iterator[SlideEntry]:
         """Yield the slides that a word stands for; relative paths start at the folder."""
+        if is_url(word):
+            yield SlideEntry(make_path(word))
+            return
         path = folder / word
         if not os.path.lexists(path) and word.startswith(LIST_MARK) and not in_list:
             yield from self._expand_list(folder / word.removeprefix(LIST_MARK))
@@ -285,7 +294,7 @@ def read_slide_table(path: Path) -> SlideTable:
     if not entries:
         raise ConfigError(f"{path}: no slide in this table; give one on each line")
     return SlideTable(
-        tuple(replace(entry, path=path.parent / entry.path) for entry in entries),
+        tuple(entry if is_url(entry.path) else replace(entry, path=path.parent / entry.path) for entry in entries),
         tuple(name for name in columns if name not in TABLE_COLUMNS),
     )
 
@@ -318,7 +327,7 @@ def _parse_row(row: Mapping[str | Any, Any], where: str) -> SlideEntry:
         raise ConfigError(f"{where}: has no path; give that of a slide")
     output = cells.get("output")
     return SlideEntry(
-        Path(cells["path"]),
+        make_path(cells["path"]),
         _parse_mpp(cells.get("mpp", ""), where),
         cells.get("case") or None,
         Path(output) if output else None,

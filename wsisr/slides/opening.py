@@ -17,7 +17,6 @@ is a TIFF of a preview only, and refused. A PNG or JPEG is a field of a microsco
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -28,6 +27,7 @@ from wsisr.bounds import MAX_ICC_BYTES, MAX_LEVELS, MAX_SLIDE_PX
 from wsisr.errors import SlideError, SlideNotFoundError, WsisrError, describe_shortage
 from wsisr.files import describe_special_file, is_zarr
 from wsisr.imaging.geometry import Size
+from wsisr.remote.path import is_url, make_path
 from wsisr.slides.files import read_file_state
 from wsisr.slides.level_geometry import LevelRecord
 from wsisr.slides.pixel_size import (
@@ -61,9 +61,6 @@ from wsisr.slides.wrappers.ycbcr import correct_colours
 
 TiffLevels: TypeAlias = tuple[TiffLevel, ...]
 
-_REMOTE = re.compile(r"[a-z][a-z0-9]+:/", re.IGNORECASE)
-"""Beginning of a URL; `Path` folds the two slashes into one."""
-
 OTHER_COLOURS_WARNING = "the header and the JPEG tiles say different things about their colours; the tiles are believed"
 
 _TILES_ARE_THE_IMAGE = ("aperio", GENERIC_TIFF)
@@ -85,8 +82,9 @@ def open_slide(
     largest. A slide whose files change or go after this raises `SlideError` when it is read.
     Raises `SlideError` where the file is missing, damaged, of no known format, or not 8-bit RGB.
     """
-    with _tell_shortage(Path(path)):
-        return _open_slide(Path(path), mpp, estimate, series)
+    path = make_path(path)
+    with _tell_shortage(path):
+        return _open_slide(path, mpp, estimate, series)
 
 
 @contextmanager
@@ -98,6 +96,8 @@ def _tell_shortage(path: Path) -> Iterator[None]:
         shortage = describe_shortage(error)
         if shortage:
             raise SlideError(f"{path}: cannot be opened: {shortage}") from error
+        if isinstance(error, OSError) and is_url(path):
+            raise SlideError(f"{path}: {error.strerror}") from None  # its words are about the server
         if isinstance(error, OSError):
             raise SlideError(f"{path}: cannot be opened ({error.strerror}); look after its disk") from error
         raise
@@ -143,6 +143,8 @@ def _open_with_best_reader(
 
         info, zarr_levels = select_stored_levels(*open_zarr(file, series))
         return ZarrSlide(settle_pixel_size(info), zarr_levels)
+    if is_url(file) and not is_tiff(file):
+        raise _make_local_only_error(file)
     if is_czi(file):
         from wsisr.slides.readers.czi import CziSlide, open_czi  # noqa: PLC0415
 
@@ -158,12 +160,21 @@ def _open_with_best_reader(
     info, tiff_levels = _choose_reader(file, series)
     if tiff_levels:
         return TiffSlide(settle_pixel_size(info), tiff_levels)
+    if is_url(file):
+        raise _make_local_only_error(file)
     slide = OpenSlideSlide(settle_pixel_size(info))
     try:
         return correct_colours(slide)
     except SlideError:
         slide.close()
         raise
+
+
+def _make_local_only_error(file: Path) -> SlideError:
+    return SlideError(
+        f"{file}: is in a format that is read on this machine only, not by URL; copy it here, or let upscale do so "
+        "with --stage FOLDER"
+    )
 
 
 def _resolve_pixel_size(info: SlideInfo, given: float | None, estimate: bool) -> SlideInfo:
@@ -197,8 +208,6 @@ def _resolve_pixel_size(info: SlideInfo, given: float | None, estimate: bool) ->
 
 def _resolve_slide_file(path: Path) -> Path:
     """Return the file, or the folder of a zarr, for a reader. Raises `SlideError` where it is missing or empty."""
-    if _REMOTE.match(str(path)):
-        raise SlideError(f"{path}: wsisr reads no remote slides; copy it to this machine")
     if is_zarr(path):
         return path
     special = describe_special_file(path)
@@ -211,6 +220,8 @@ def _resolve_slide_file(path: Path) -> Path:
                 return file
     except OSError as error:
         if describe_shortage(error):
+            raise
+        if is_url(path) and not isinstance(error, FileNotFoundError):
             raise
         error_type = SlideNotFoundError if isinstance(error, FileNotFoundError) else SlideError
         raise error_type(f"{path}: cannot be opened ({error.strerror}); give the path of a slide") from error

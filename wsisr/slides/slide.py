@@ -13,6 +13,7 @@ import numpy as np
 from wsisr.errors import SlideError, describe_error, describe_shortage
 from wsisr.imaging.geometry import Box, Size
 from wsisr.imaging.pixels import WHITE, Rgb
+from wsisr.remote.path import is_url
 from wsisr.slides.level_geometry import LevelRecord
 from wsisr.slides.series import ImageSeries
 from wsisr.slides.unreadable import UnreadableRegion
@@ -198,6 +199,8 @@ def make_read_error(path: Path, level: int, box: Box, error: BaseException) -> S
     shortage = describe_shortage(error)
     if shortage:
         return SlideError(f"{path}: {where} cannot be read: {shortage}")
+    if is_url(path) and isinstance(error, OSError):
+        return SlideError(f"{path}: {where} cannot be read: {error.strerror}")
     if isinstance(error, OSError):
         return SlideError(f"{path}: {where} cannot be read ({describe_error(error)}); look after its disk, then repeat")
     return UndecodableError(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from wsisr.errors import SlideError
+from wsisr.remote.path import is_url
 from wsisr.slides.readers.dicom_header import read_dicom_header
 from wsisr.slides.readers.signatures import JPEG_MAGIC, MIRAX_SUFFIX
 
@@ -120,7 +121,7 @@ def refuse_olympus_vsi(path: Path) -> None:
 
 def _holds_ets(folder: Path) -> bool:
     """Return whether a folder is that of a VSI, which is named after it between underscores."""
-    return folder.match("_*_") and folder.is_dir() and any(folder.glob("*/*.ets"))
+    return not is_url(folder) and folder.match("_*_") and folder.is_dir() and any(folder.glob("*/*.ets"))
 
 
 def _convert_vsi(folder: Path) -> str:

@@ -7,8 +7,9 @@ from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 from typing import TypeAlias
 
-from wsisr.errors import OptionError, OutputError, check_choice
+from wsisr.errors import OptionError, OutputError, OutputNameError, check_choice
 from wsisr.models.spec import DEVICE_KINDS, PRECISIONS
+from wsisr.remote.path import is_url, make_path
 from wsisr.tissue import ORIGINS
 from wsisr.upscaling.memory import DEFAULT_MEMORY_GB
 from wsisr.upscaling.selection import PixelSelection, check_mpp_option
@@ -127,11 +128,11 @@ class UpscaleRequest:
 
     @property
     def slide_path(self) -> Path:
-        return Path(self.slide)
+        return make_path(self.slide)
 
     @property
     def output_path(self) -> Path:
-        """The given output, or the default one beside the slide."""
+        """The given output, or the default one beside the slide. Raises `OutputError` for none beside a URL."""
         return default_output_path(self.slide_path, self.output_ending) if self.output is None else Path(self.output)
 
     @property
@@ -208,7 +209,21 @@ class UpscaleRequest:
 
 
 def default_output_path(slide: Path, ending: str) -> Path:
-    """Return a path beside the slide: for `dir/a.svs` at x4 it is `dir/a.x4.ome.tif`."""
+    """Return a path beside the slide: for `dir/a.svs` at x4 it is `dir/a.x4.ome.tif`.
+
+    Raises `OutputError` for a URL.
+    """
+    if is_url(slide):
+        raise OutputNameError(f"{slide}: results are written on this machine; name the result with -o")
+    return _name_result(slide, ending)
+
+
+def result_name(slide: Path, ending: str) -> str:
+    """Return the name of a slide's result: for `dir/a.svs` at x4 it is `a.x4.ome.tif`."""
+    return _name_result(slide, ending).name
+
+
+def _name_result(slide: Path, ending: str) -> Path:
     path = slide.resolve() if slide.is_dir() else slide
     stem = path.name if slide.is_dir() else slide.stem
     return path.with_name(f"{stem.removesuffix('.zarr').removesuffix('.ome').removesuffix('.dcm')}.{ending}")

@@ -36,7 +36,7 @@ def read_metadata(path: Path) -> dict[str, str]:
     if path.is_file() and detect_picture(path) == PNG:
         return read_png_metadata(path)
     try:
-        with tifffile.TiffFile(path) as tiff:
+        with path.open("rb") as file, tifffile.TiffFile(file) as tiff:
             description = tiff.pages.first.description
     except _TIFF_ERRORS as error:
         error_type = SlideNotFoundError if isinstance(error, FileNotFoundError) else SlideError

@@ -439,13 +439,6 @@ def test_what_is_not_one_image_of_three_channels_is_refused(tmp_path: Path) -> N
     assert "damaged" in refusal(path)
 
 
-def test_a_remote_store_is_refused() -> None:
-    with pytest.raises(SlideError, match="no remote slides; copy it"):
-        open_slide("https://example.org/slide.ome.zarr")
-    with pytest.raises(SlideError, match="no remote slides; copy it"):
-        open_slide(Path("s3://bucket/slide.ome.zarr"))
-
-
 @pytest.mark.parametrize("name", ["0.4 zlib, Fortran order", "0.5 gzip and checksum", "0.5 sharded", "0.5 plain"])
 def test_a_damaged_chunk_is_a_line_that_names_the_box(tmp_path: Path, name: str) -> None:
     version, options = LAYOUTS[name]

@@ -28,7 +28,7 @@ def _load_companion(path: Path, name: str) -> str | None:
         return None
     try:
         if companion.suffix.lower() in _TIFF_SUFFIXES:
-            with tifffile.TiffFile(companion, _multifile=False) as tiff:
+            with companion.open("rb") as file, tifffile.TiffFile(file, _multifile=False) as tiff:
                 return str(tiff.pages.first.description)
         with companion.open("rb") as file:
             return file.read(MAX_XML_CHARACTERS + 1).decode()

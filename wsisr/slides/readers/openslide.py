@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 
@@ -14,6 +15,8 @@ import openslide
 from wsisr.errors import SlideError, describe_error
 from wsisr.imaging.geometry import Box, Size
 from wsisr.imaging.pixels import Rgb
+from wsisr.remote.path import is_url
+from wsisr.slides.header_copy import provide_header
 from wsisr.slides.pixel_size import derive_pixel_size, parse_number
 from wsisr.slides.series import ImageSeries, choose_series
 from wsisr.slides.slide import Level, Slide, SlideInfo, make_read_error, read_on_white
@@ -86,8 +89,9 @@ class OpenSlideSlide(Slide):
 
 def detect_vendor(path: Path) -> str | None:
     """Return OpenSlide's name for the format of a file; None for a format that it does not recognise."""
-    vendor: str | None = openslide.OpenSlide.detect_format(path)
-    return vendor
+    with provide_header(path) as header:
+        vendor: str | None = openslide.OpenSlide.detect_format(header)
+        return vendor
 
 
 def read_openslide_info(path: Path, series: int | None = None) -> SlideInfo | None:
@@ -110,9 +114,10 @@ def read_openslide_info(path: Path, series: int | None = None) -> SlideInfo | No
 
 def _read_info(path: Path, series: int | None) -> SlideInfo:
     """Return the facts that OpenSlide finds. Raises `SlideError` where it refuses the file."""
-    with _open_handle(path) as handle:
+    with provide_header(path) as header, _open_handle(header, path) as handle:
         try:
-            return _build_info(path, handle, series)
+            info = _build_info(path, handle, series)
+            return replace(info, properties=_drop_pixel_digest(info.properties)) if is_url(path) else info
         except (KeyError, openslide.OpenSlideError) as error:  # a property that is listed but cannot be read
             raise _make_refusal_error(path, error) from error
 
@@ -126,11 +131,17 @@ def composite_over_white(rgba: npt.NDArray[np.uint8]) -> Rgb:
     return ((rgba[..., :3] * weight + 255 * (255 - weight) + 127) // 255).astype(np.uint8)
 
 
-def _open_handle(path: Path) -> openslide.OpenSlide:
+def _open_handle(path: Path, named: Path | None = None) -> openslide.OpenSlide:
+    """Open a file; `named` is the slide of which it holds the directories, for errors."""
     try:
         return openslide.OpenSlide(path)
     except openslide.OpenSlideError as error:
-        raise _make_refusal_error(path, error) from error
+        raise _make_refusal_error(named or path, error) from error
+
+
+def _drop_pixel_digest(properties: Mapping[str, str]) -> dict[str, str]:
+    """Return properties without OpenSlide's digest of the lowest level, which a copy of the directories lacks."""
+    return {name: text for name, text in properties.items() if name != "openslide.quickhash-1"}
 
 
 def _make_refusal_error(path: Path, error: Exception) -> SlideError:

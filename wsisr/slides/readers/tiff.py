@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import struct
-import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -19,6 +18,7 @@ from wsisr.errors import SlideError, describe_error
 from wsisr.imaging.geometry import Box, Size
 from wsisr.imaging.pixels import Rgb
 from wsisr.parallel.threads import ThreadTeam
+from wsisr.remote.ranges import open_ranges
 from wsisr.slides.level_geometry import LevelRecord
 from wsisr.slides.pixel_size import PixelSize, check_unit, convert_resolution_to_mpp, derive_pixel_size
 from wsisr.slides.readers.ome_xml import OmeFacts, describe_excess
@@ -115,13 +115,12 @@ class TiffImage:
 
 
 class TiffSlide(Slide):
-    """A slide read from a TIFF's segments: one file handle behind a lock, decoding in several threads."""
+    """A slide read from a TIFF's segments, decoded in several threads."""
 
     def __init__(self, info: SlideInfo, levels: tuple[TiffLevel, ...]) -> None:
         self._info, self._levels = info, levels
-        self._file = info.path.open("rb")
-        self._file_bytes = info.path.stat().st_size
-        self._lock = threading.Lock()
+        self._ranges = open_ranges(info.path)
+        self._closed = False
         largest = max(level.segment_bytes for level in levels)
         segments = max(1, CACHE_BYTES // largest, *(level.segments_to_cache for level in levels))
         self._decode_cached = lru_cache(maxsize=segments)(self._decode)
@@ -132,7 +131,7 @@ class TiffSlide(Slide):
         return self._info
 
     def read(self, box: Box, level: int) -> Rgb:
-        if self._file.closed:
+        if self._closed:
             raise ValueError(f"{self.info.path}: read after close")
         self.info.get_level(level)
         try:
@@ -148,7 +147,7 @@ class TiffSlide(Slide):
         return None if jpeg_tiles is None else jpeg_tiles.tile
 
     def read_jpeg_tile(self, level: int, column: int, row: int) -> bytes | None:
-        if self._file.closed:
+        if self._closed:
             raise ValueError(f"{self.info.path}: read after close")
         self.info.get_level(level)
         tiff_level, index = self._levels[level], row * self._levels[level].segments_per_row + column
@@ -166,7 +165,8 @@ class TiffSlide(Slide):
     def close(self) -> None:
         self._team.close()
         self._decode_cached.cache_clear()
-        self._file.close()
+        self._closed = True
+        self._ranges.close()
 
     def _read_segment_part(self, level: int, index: int, box: Box) -> Rgb | None:
         tiff_level = self._levels[level]
@@ -195,11 +195,10 @@ class TiffSlide(Slide):
         return tiff_level.decode_segment(stored, index)
 
     def _read_stored(self, offset: int, count: int) -> bytes:
-        if offset + count > self._file_bytes:
-            raise DamagedSegmentError(f"the file ends {offset + count - self._file_bytes} bytes too early")
-        with self._lock:
-            self._file.seek(offset)
-            return self._file.read(count)
+        missing_bytes = offset + count - self._ranges.file_bytes
+        if missing_bytes > 0:
+            raise DamagedSegmentError(f"the file ends {missing_bytes} bytes too early")
+        return self._ranges.read_range(offset, count)
 
 
 def is_tiff(path: Path) -> bool:
@@ -261,7 +260,7 @@ def open_tiff(path: Path) -> Iterator[Any]:
     refuse_excessive_structure(path)
     try:
         # The XML of an OME-TIFF may name other files, which are none of the user's choice.
-        with _SlideTiff(path, _multifile=False) as tiff:
+        with path.open("rb") as file, _SlideTiff(file, _multifile=False) as tiff:
             if not len(tiff.pages):
                 raise ValueError("no image")
             excess = describe_excess(tiff.pages.first.description)

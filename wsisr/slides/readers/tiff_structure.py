@@ -6,6 +6,7 @@ what it finds. Many tags may point to one large value, which is then read for ea
 
 from __future__ import annotations
 
+import os
 import struct
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,7 +19,9 @@ _TYPE_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 
 """Bytes of a value of each type."""
 
 _SUBIFDS = 330
+_STRIP_OFFSETS, _STRIP_BYTES = 273, 279
 _OFFSET_TYPES = (4, 13, 16, 18)
+_NUMBER_FORMS = {3: "H", 4: "I", 13: "I", 16: "Q", 18: "Q"}
 _MAX_TAGS = 4096
 """Tags of a directory; tifffile reads no more either."""
 
@@ -45,12 +48,22 @@ def refuse_excessive_structure(path: Path) -> None:
 
     A file that is cut off or no TIFF passes: the libraries say what is wrong with it.
     """
+    list_header_ranges(path)
+
+
+def list_header_ranges(path: Path, *, with_images: bool = False) -> list[tuple[int, int]]:
+    """List the ranges of bytes (offset, count) that hold the directories of a TIFF and the values of their tags.
+
+    With `with_images` also the pixels of the images that are not tiled: label, macro and thumbnail. Raises
+    `DamagedTiffError` as `refuse_excessive_structure` does; a file that is no TIFF has its first 16 bytes.
+    """
     with path.open("rb") as file:
         head = file.read(16)
         if len(head) < 16 or head[2:4] not in (b"*\0", b"\0*", b"+\0", b"\0+"):
-            return
+            return [(0, len(head))]
         walk = _Walk(file, path)
         walk.follow_chain(walk.first_directory(head))
+        return [(0, len(head)), *walk.ranges, *(walk.strip_ranges() if with_images else ())]
 
 
 class _Walk:
@@ -58,7 +71,9 @@ class _Walk:
 
     def __init__(self, file: BinaryIO, path: Path) -> None:
         self._file, self._path = file, path
-        self._file_bytes = path.stat().st_size
+        self._file_bytes = file.seek(0, os.SEEK_END)
+        self.ranges: list[tuple[int, int]] = []
+        self._strips: list[tuple[_Tag, _Tag]] = []
         self._pages, self._tag_bytes = 0, 0
         self._form, self._is_big = "<", False
 
@@ -77,6 +92,7 @@ class _Walk:
                 seen.add(at)
                 self._count_page()
                 tags, following = self._read_directory(at)
+                self._note_strips(tags)
                 for tag in tags:
                     self._count_bytes(tag)
                     if tag.code == _SUBIFDS:
@@ -84,6 +100,24 @@ class _Walk:
                 if following in seen and is_main:
                     raise self._make_error("its chain of directories leads back to itself")
                 at = following
+
+    def strip_ranges(self) -> Iterator[tuple[int, int]]:
+        """Yield the ranges of the strips of all directories that have strips."""
+        for offsets, counts in self._strips:
+            yield from zip(self._read_numbers(offsets), self._read_numbers(counts), strict=False)
+
+    def _note_strips(self, tags: list[_Tag]) -> None:
+        by_code = {tag.code: tag for tag in tags if tag.kind in _NUMBER_FORMS}
+        if _STRIP_OFFSETS in by_code and _STRIP_BYTES in by_code:
+            self._strips.append((by_code[_STRIP_OFFSETS], by_code[_STRIP_BYTES]))
+
+    def _read_numbers(self, tag: _Tag) -> Iterator[int]:
+        form = _NUMBER_FORMS[tag.kind]
+        for number in range(min(tag.length, MAX_TIFF_TAG_BYTES // struct.calcsize(form))):
+            value = self._read_number(form, tag.value_at + number * struct.calcsize(form))
+            if value is None:
+                return
+            yield value
 
     def _count_page(self) -> None:
         self._pages += 1
@@ -93,6 +127,7 @@ class _Walk:
     def _count_bytes(self, tag: _Tag) -> None:
         if tag.value_at + tag.value_bytes <= self._file_bytes:  # tifffile reads no others
             self._tag_bytes += tag.value_bytes
+            self.ranges.append((tag.value_at, tag.value_bytes))
         if self._tag_bytes > MAX_TIFF_TAG_BYTES:
             raise self._make_error(f"its tags have more than {MAX_TIFF_TAG_BYTES // 2**20} MiB")
 
@@ -105,6 +140,7 @@ class _Walk:
         start = at + count_bytes
         self._file.seek(start)
         data = self._file.read(count * entry_bytes)
+        self.ranges.append((at, count_bytes + len(data) + (8 if self._is_big else 4)))
         following = self._read_number("Q" if self._is_big else "I", start + count * entry_bytes)
         entries = range(0, len(data) - entry_bytes + 1, entry_bytes)
         return [self._parse_tag(data[place : place + entry_bytes], start + place) for place in entries], following or 0

@@ -2,6 +2,7 @@
 
 An open file shows neither that it was deleted nor that another was given its name, and reading an overwritten one gives
 pixels of both. So the state of all files is compared behind every read, and once more by whoever has read the last box.
+A server is asked for bytes of the opened version only, and for its state every `CHECK_EVERY_S` seconds.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from typing import TypeVar
 from wsisr.errors import SlideError
 from wsisr.imaging.geometry import Box, Size
 from wsisr.imaging.pixels import Rgb
+from wsisr.remote.path import is_url
 from wsisr.slides.files import FileState, list_slide_files, read_file_state, read_file_states
 from wsisr.slides.slide import Slide, SlideWrapper
 
@@ -88,7 +90,7 @@ class UnchangedSlide(SlideWrapper):
     @property
     def is_checked_per_read(self) -> bool:
         self._note_states()
-        return len(self._states) <= MOST_FILES_PER_READ
+        return len(self._states) <= MOST_FILES_PER_READ and not is_url(self.info.path)
 
     def check_unchanged(self) -> None:
         self._note_states()

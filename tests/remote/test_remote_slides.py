@@ -1,0 +1,242 @@
+"""A slide by URL is the slide: the same facts, pixels and result as from this machine, by the bytes that are needed."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+from hypothesis import given, settings
+from typer.testing import CliRunner, Result
+
+from tests.slides.contract import BOXES
+from tests.support.http_server import RangeServer, serve_folder
+from tests.support.samples import make_noise_levels, write_ome_pyramid
+from wsisr.cli.app import app
+from wsisr.cli.output_paths import output_path_for
+from wsisr.errors import SlideError, SlideNotFoundError, WsisrError
+from wsisr.imaging.geometry import Box, Size
+from wsisr.remote.path import RemotePath, hide_secrets, make_path
+from wsisr.slides import Slide, open_slide
+from wsisr.slides.associated import read_associated_image
+from wsisr.slides.listing import SlideEntry
+from wsisr.writing import read_metadata
+
+SECRET = "geheim"
+SIGNED = "?X-Amz-Signature=geheim&X-Amz-Expires=60"
+LEVELS = make_noise_levels(Size(500, 420), Size(250, 210))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory, cmu_slide: Path) -> Path:
+    folder = tmp_path_factory.mktemp("served")
+    (folder / "scan.svs").symlink_to(cmu_slide)
+    write_ome_pyramid(folder / "pyramid.ome.tif", LEVELS, tile=(64, 64), compression="jpeg")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def server(folder: Path) -> Iterator[RangeServer]:
+    with serve_folder(folder, password=SECRET) as server:
+        yield server
+
+
+def locate(server: RangeServer, name: str) -> str:
+    """Return the URL of a file with all secrets that it can have."""
+    return f"{server.url.replace('//', f'//lab:{SECRET}@')}/{name}{SIGNED}"
+
+
+def run(*words: str | Path) -> Result:
+    return CliRunner(env={"COLUMNS": "200"}).invoke(app, [str(word) for word in words])
+
+
+def read_stored_tiles(path: Path) -> Iterator[bytes]:
+    """Yield the tiles of all levels as they are stored."""
+    with tifffile.TiffFile(path) as tiff:
+        for level in tiff.series[0].levels:
+            page = level.keyframe
+            for data, _ in tiff.filehandle.read_segments(page.dataoffsets, bytecounts=page.databytecounts, sort=False):
+                yield bytes(data or b"")
+
+
+@pytest.fixture(scope="module")
+def slides(server: RangeServer, folder: Path) -> Iterator[tuple[Slide, Slide]]:
+    url = locate(server, "pyramid.ome.tif")
+    with open_slide(url, 0.5) as remote, open_slide(folder / "pyramid.ome.tif", 0.5) as local:
+        yield remote, local
+
+
+@settings(max_examples=15)
+@given(box=BOXES)
+def test_a_box_has_the_same_pixels(slides: tuple[Slide, Slide], box: Box) -> None:
+    remote, local = slides
+    for level in range(2):
+        assert np.array_equal(remote.read(box, level), local.read(box, level))
+
+
+def test_a_slide_has_the_same_facts(server: RangeServer, cmu_slide: Path) -> None:
+    with open_slide(locate(server, "scan.svs")) as remote, open_slide(cmu_slide) as local:
+        facts = ("vendor", "reader", "levels", "mpp", "objective", "associated", "icc", "bounds", "level_records")
+        assert [getattr(remote.info, name) for name in facts] == [getattr(local.info, name) for name in facts]
+        # OpenSlide's digest of pixels is the only property that its directories do not tell.
+        assert set(remote.info.properties.items()) <= set(local.info.properties.items())
+        assert set(local.info.properties) - set(remote.info.properties) == {"openslide.quickhash-1"}
+        for name in local.info.associated:
+            expected = read_associated_image(local.info, name)
+            assert np.array_equal(read_associated_image(remote.info, name), expected)
+
+
+def test_each_tile_is_fetched_once_and_headers_are_small(server: RangeServer, cmu_slide: Path) -> None:
+    with tifffile.TiffFile(cmu_slide) as tiff:
+        tile_bytes = sum(tiff.pages.first.databytecounts)
+    (server.folder / "fresh.svs").symlink_to(cmu_slide)
+    server.forget()
+    with open_slide(locate(server, "fresh.svs")) as slide:
+        header_bytes = server.sent_bytes
+        assert header_bytes < 130_000
+        for top in range(0, slide.info.size.height, 300):
+            slide.read(Box(0, max(0, top - 20), slide.info.size.width, top + 320), 0)
+    assert server.sent_bytes - header_bytes == tile_bytes
+
+
+def test_a_result_is_the_same_but_for_what_stands_for_the_digest(
+    server: RangeServer, folder: Path, tmp_path: Path
+) -> None:
+    options: list[str | Path] = [
+        "--scale",
+        "2",
+        "--model",
+        "bicubic",
+        "--mpp",
+        "0.5",
+        "--report",
+        tmp_path / "report.json",
+    ]
+    assert run("upscale", folder / "pyramid.ome.tif", *options, "-o", tmp_path / "local.ome.tif").exit_code == 0
+    (tmp_path / "report.json").unlink()
+    url = locate(server, "pyramid.ome.tif")
+    done = run("upscale", url, *options, "-o", tmp_path / "remote.ome.tif")
+    assert done.exit_code == 0, done.output
+    local, remote = (read_metadata(tmp_path / f"{name}.ome.tif") for name in ("local", "remote"))
+    assert remote.pop("source sha256").startswith("none, the slide was read by URL: ")
+    local.pop("source sha256")
+    assert remote == local
+    assert list(read_stored_tiles(tmp_path / "local.ome.tif")) == list(read_stored_tiles(tmp_path / "remote.ome.tif"))
+    again = run("upscale", url, *options, "-o", tmp_path / "remote.ome.tif")
+    assert again.exit_code == 0
+    assert "finished already" in again.output
+    public = f"{server.url}/pyramid.ome.tif"
+    assert json.loads((tmp_path / "report.json").read_text())["slides"][0]["slide"] == public
+    for text in (done.output, again.output, *(file.read_bytes().decode("latin-1") for file in tmp_path.iterdir())):
+        assert SECRET not in text
+        assert "Amz" not in text
+
+
+def test_results_of_urls_need_a_name_on_this_machine(server: RangeServer, tmp_path: Path) -> None:
+    url = locate(server, "pyramid.ome.tif")
+    for words, message in (
+        ([], "name the result with -o"),
+        (["-o", "s3://bucket/a.ome.zarr"], "results are written on this machine"),
+        (["-o", "s3://bucket/folder/"], "results are written on this machine"),
+    ):
+        done = run("upscale", url, "--scale", "2", "--model", "bicubic", "--mpp", "0.5", *words)
+        assert isinstance(done.exception, WsisrError) or done.exit_code
+        text = f"{done.output}{done.exception}"
+        assert message in text
+        assert SECRET not in text
+    output = output_path_for(tmp_path, SlideEntry(make_path(url)), "x2.ome.tif")
+    assert output == tmp_path / "pyramid.x2.ome.tif"
+
+
+def test_lists_and_tables_name_urls(server: RangeServer, tmp_path: Path) -> None:
+    url = locate(server, "pyramid.ome.tif")
+    (tmp_path / "list.txt").write_text(f"{url}\n")
+    (tmp_path / "table.csv").write_text(f"path,mpp\n{url},0.5\n")
+    for word in (f"@{tmp_path / 'list.txt'}", tmp_path / "table.csv"):
+        done = run("info", "--json", word)
+        assert json.loads(done.output)["path"] == f"{server.url}/pyramid.ome.tif"
+
+
+def test_what_cannot_be_read_is_one_clear_line(server: RangeServer, folder: Path) -> None:
+    cases = {
+        locate(server, "none.svs"): "the server has no such file",
+        f"{server.url}/scan.svs": "the server wants credentials",
+        "http://127.0.0.1:9/scan.svs": "the connection failed",
+        "gopher://127.0.0.1/scan.svs": "its protocol is unknown",
+    }
+    for url, message in cases.items():
+        with pytest.raises(SlideError, match=message) as caught:
+            open_slide(url)
+        assert SECRET not in str(caught.value)
+        assert "\n" not in str(caught.value)
+    with pytest.raises(SlideNotFoundError):
+        open_slide(locate(server, "none.svs"))
+    with serve_folder(folder, sends_ranges=False) as whole, pytest.raises(SlideError, match="does not send parts"):
+        open_slide(f"{whole.url}/scan.svs")
+
+
+def test_a_slide_that_changes_on_its_server_is_given_up(tmp_path: Path) -> None:
+    write_ome_pyramid(tmp_path / "a.ome.tif", LEVELS, tile=(64, 64))
+    with serve_folder(tmp_path) as server, open_slide(f"{server.url}/a.ome.tif", 0.5) as slide:
+        slide.read(Box(0, 0, 64, 64), 0)
+        write_ome_pyramid(tmp_path / "a.ome.tif", LEVELS[::-1][1:], tile=(64, 64))
+        with pytest.raises(SlideError, match="has changed"):
+            slide.read(Box(300, 300, 400, 400), 0)
+        with pytest.raises(SlideError, match="has changed"):
+            slide.check_unchanged()
+
+
+def test_a_run_whose_connection_is_lost_goes_on(tmp_path: Path, folder: Path) -> None:
+    words: list[str | Path] = [
+        "--scale",
+        "2",
+        "--model",
+        "bicubic",
+        "--mpp",
+        "0.5",
+        "--tile-px",
+        "128",
+        "-o",
+        tmp_path / "a.ome.tif",
+    ]
+    with serve_folder(folder) as server:
+        url = f"{server.url}/pyramid.ome.tif"
+        server.fails_after = 14
+        lost = run("upscale", url, *words)
+        assert lost.exit_code or lost.exception
+        assert "cannot be read: the connection failed" in f"{lost.output}{lost.exception}"
+        assert not (tmp_path / "a.ome.tif").exists()
+        assert [path.name for path in tmp_path.iterdir()] == ["a.ome.tif.wsisr-part"]
+        server.fails_after = None
+        done = run("upscale", url, *words)
+    assert done.exit_code == 0, done.output
+    assert "goes on from" in done.output
+
+
+def test_a_url_keeps_its_secrets_to_itself() -> None:
+    path = make_path(f"https://lab:{SECRET}@host/a%20b.svs?sig={SECRET}")
+    assert isinstance(path, RemotePath)
+    assert str(path) == "https://host/a%20b.svs"
+    assert path.secret_url == f"https://lab:{SECRET}@host/a%20b.svs?sig={SECRET}"
+    assert (path.name, path.stem, path.suffix) == ("a%20b.svs", "a%20b", ".svs")
+    assert str(pickle.loads(pickle.dumps(path))) == str(path)
+    assert make_path(Path(str(path))).secret_url == path.secret_url  # type: ignore[attr-defined] # it is one, too
+    text = f"wsisr upscale https://lab:{SECRET}@host/a.svs?sig={SECRET} 's3:/{SECRET}@b/c' -o x"
+    assert hide_secrets(text) == "wsisr upscale https://host/a.svs 's3:/b/c' -o x"
+
+
+def test_urls_that_differ_in_their_query_are_two_slides_and_signatures_are_none() -> None:
+    one, two = (make_path(f"https://host/get?slide={number}&sig={SECRET}") for number in (1, 2))
+    assert one != two
+    assert make_path("https://host/get?slide=1&sig=other") == one
+    assert make_path(str(one)) == one
+    assert SECRET not in str(one)
+
+
+def test_paths_of_this_machine_are_left_alone() -> None:
+    for word in ("a.svs", "/x/a.svs", "C:/x/a.svs", "x:y/a.svs"):
+        assert type(make_path(word)) is type(Path())
