@@ -48,7 +48,7 @@ def serve_folder(folder: Path, **options: object) -> Iterator[RangeServer]:
     """Context: a folder by HTTP, on a free port of this machine."""
     server = RangeServer(folder, **options)  # type: ignore[arg-type] # its own fields
     handler = type("Handler", (_Handler,), {"files": server})
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as http:
+    with _QuietServer(("127.0.0.1", 0), handler) as http:
         http.daemon_threads = True
         server.url = f"http://127.0.0.1:{http.server_address[1]}"
         thread = threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
@@ -58,6 +58,11 @@ def serve_folder(folder: Path, **options: object) -> Iterator[RangeServer]:
         finally:
             http.shutdown()
             thread.join()
+
+
+class _QuietServer(ThreadingHTTPServer):
+    def handle_error(self, request: object, client_address: object) -> None:  # noqa: ARG002 - a client went away
+        pass
 
 
 class _Handler(BaseHTTPRequestHandler):
