@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import shutil
 import threading
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from io import BytesIO
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,7 @@ from PIL import Image
 
 from tests.viewer.pictures import REGION, SCAN_MPP, Pair
 from tests.viewer.test_server import write_layer
+from tests.viewer.test_unfinished import run as run_upscaling
 from wsisr.imaging.geometry import Box
 from wsisr.imaging.pixels import Rgb
 from wsisr.slides import open_slide
@@ -228,6 +231,29 @@ def check_stored_pixels(browser: Browser, path: Path, mpp: float, corner: tuple[
     with open_slide(path) as slide:
         stored = slide.read(part.translate(round(left), round(top)), 0)
     np.testing.assert_array_equal(picture[part.rows, part.columns], stored)
+
+
+def test_tiles_of_a_run_at_work_appear_and_the_rest_is_hatched(chromium: Browser, pair: Pair, tmp_path: Path) -> None:
+    output = tmp_path / "scan.x2.ome.tif"
+    with run_upscaling(pair.scan, output) as steps:
+        deque(islice(steps, 6), 0)
+        with View(ViewRequest([pair.scan, output])) as view, ViewServer(view) as server, run_server(server):
+            chromium.open(server.url)
+            chromium.press("b", " ")
+            first = chromium.list_captions()[1]
+            before = chromium.take_picture()
+            deque(islice(steps, 8), 0)
+            chromium.page.evaluate("wsisrView.runs.look()")
+            chromium.settle()
+            _, second, research = chromium.list_captions()
+            after = chromium.take_picture()
+    assert research == RESEARCH
+    shares = [int(text.removeprefix("unfinished, ").removesuffix(" % of its tiles")) for text in (first, second)]
+    assert 30 <= shares[0] < 60 < shares[1]  # the run may be a few tiles ahead of what it has told
+    grey = [np.ptp(picture, axis=2) < 12 for picture in (before, after)]
+    assert (grey[0] & ~grey[1]).mean() > 0.2
+    assert (~grey[0] & grey[1]).mean() < 0.01
+    assert chromium.complaints == []
 
 
 def test_the_curtain_follows_its_handle(browser: Browser) -> None:

@@ -21,7 +21,8 @@ def view_command(
     images: Annotated[
         list[Path],
         slide_argument(
-            "Slides and results to compare, of any format that wsisr reads; the scan first.", metavar="IMAGE"
+            "Slides and results to compare, of any format that wsisr reads, the scan first; also unfinished results.",
+            metavar="IMAGE",
         ),
     ],
     annotations: Annotated[

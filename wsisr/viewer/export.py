@@ -23,6 +23,9 @@ def export_view(view: View, folder: Path, limit_bytes: int) -> Iterator[Progress
     Raises `OutputError` where the folder exists, the files would take more than `limit_bytes`, or the disk refuses;
     nothing is left then.
     """
+    unfinished = next((image for image in view.images if image.unfinished), None)
+    if unfinished:
+        raise OutputError(f"{unfinished.info.path}: is not finished, and a page stays as it is; export it afterwards")
     if os.path.lexists(folder):
         raise OutputError(f"{folder}: exists already, and a page replaces nothing; choose another name, or remove it")
     check_output(folder, overwrite=False, marker="view.json")

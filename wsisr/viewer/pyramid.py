@@ -116,7 +116,7 @@ class TilePyramid:
             stored = self._slide.read_jpeg_tile(level.stored_level, column, row)
             if stored is not None:
                 return EncodedTile(stored, JPEG)
-        return EncodedTile(_encode_png(self._slide.read(_locate_tile(level, column, row), level.stored_level)), PNG)
+        return EncodedTile(encode_png(self._slide.read(_locate_tile(level, column, row), level.stored_level)), PNG)
 
     def read_thumbnail(self) -> EncodedTile:
         """Return the whole coarsest level as JPEG."""
@@ -169,5 +169,6 @@ def _encode_jpeg(pixels: Rgb) -> bytes:
     return bytes(imagecodecs.jpeg8_encode(pixels, level=_COMPUTED_QUALITY, subsampling="444"))
 
 
-def _encode_png(pixels: Rgb) -> bytes:
+def encode_png(pixels: Rgb) -> bytes:
+    """(h, w, 3) or, with opacity, (h, w, 4) to a PNG, quickly rather than small."""
     return bytes(imagecodecs.png_encode(pixels, level=1))

@@ -10,10 +10,10 @@ from functools import cached_property
 from importlib.resources import files
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeAlias
 
 from wsisr.errors import SlideError
-from wsisr.slides import Slide, open_slide
+from wsisr.slides import Slide, SlideInfo, open_slide
 from wsisr.upscaling.provenance import DERIVED_WARNING, read_derived_metadata
 from wsisr.upscaling.trust.belonging import is_layer_of
 from wsisr.version import __version__
@@ -23,6 +23,7 @@ from wsisr.viewer.placement import Placement, describe_other_scale, place_images
 from wsisr.viewer.pyramid import PNG, TilePyramid, ViewLevel
 from wsisr.viewer.tissue_layer import draw_tissue_layer
 from wsisr.viewer.trust_layer import TRUST_SUFFIX, TrustLayer, find_trust_layer, read_trust_layer
+from wsisr.viewer.unfinished import RunPyramid, UnfinishedResult, find_work_folder
 
 PAGE_TYPES = {
     ".html": "text/html; charset=utf-8",
@@ -33,10 +34,15 @@ PAGE_TYPES = {
 PAGE_FILES = (
     "index.html",
     "viewer.css",
-    *(f"{name}.js" for name in ("main", "images", "panes", "cards", "capture", "links", "minimap", "scale")),
+    *(
+        f"{name}.js"
+        for name in ("main", "images", "panes", "cards", "capture", "links", "minimap", "scale", "runs", "first")
+    ),
 )
 """The files of `page/`."""
 ORIGINS_OF_ANNOTATIONS = ("canvas", "bounds")
+
+ImageSource: TypeAlias = Slide | UnfinishedResult
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +50,8 @@ class ViewRequest:
     """What to look at."""
 
     paths: Sequence[Path]
-    """Slides and results, the scan first. Trust layers, `*.trust.ome.tif`, lie over all: those among them, and those
-    beside results."""
+    """Slides and results, the scan first; a result that is not finished by its name, or by its work folder. Trust
+    layers, `*.trust.ome.tif`, lie over all: those among them, and those beside results."""
     mpp: float | None = None
     """um/px of images that record none."""
     series: int | None = None
@@ -68,18 +74,27 @@ class Resource:
 class ViewImage:
     """One open image."""
 
-    slide: Slide
+    source: ImageSource
     derived: Mapping[str, str]
     """Metadata of a result of wsisr; empty for a scan."""
     placement: Placement
 
     @property
+    def info(self) -> SlideInfo:
+        return self.source.info
+
+    @property
     def name(self) -> str:
-        return self.slide.info.path.name
+        return self.info.path.name
 
     @cached_property
-    def pyramid(self) -> TilePyramid:
-        return TilePyramid(self.slide)
+    def pyramid(self) -> TilePyramid | RunPyramid:
+        return self.source.pyramid if isinstance(self.source, UnfinishedResult) else TilePyramid(self.source)
+
+    @property
+    def unfinished(self) -> UnfinishedResult | None:
+        """The result, while a run has not finished it."""
+        return self.source if isinstance(self.source, UnfinishedResult) else None
 
 
 class View:
@@ -91,13 +106,16 @@ class View:
             paths = [path for path in request.paths if not path.name.endswith(TRUST_SUFFIX)]
             if not paths:
                 raise SlideError(f"{request.paths[0]}: is a layer over a result; give the result, too")
-            slides = [opening.enter_context(_open_image(path, request)) for path in paths]
-            derived = [read_derived_metadata(path) for path in paths]
-            placements = place_images([slide.info for slide in slides], derived)
-            self.images = tuple(map(ViewImage, slides, derived, placements))
+            sources: list[ImageSource] = []
+            for path in paths:
+                sources.append(_open_image(path, request))
+                opening.callback(sources[-1].close)
+            derived = [_read_result_metadata(path, source) for path, source in zip(paths, sources, strict=True)]
+            placements = place_images([source.info for source in sources], derived)
+            self.images = tuple(map(ViewImage, sources, derived, placements))
             self._doubts: list[str] = []
             self.trust_layers = self._read_trust_layers(request.paths)
-            self.has_um = all(slide.info.mpp is not None for slide in slides)
+            self.has_um = all(source.info.mpp is not None for source in sources)
             self.annotations = [self._read_annotations(path, request) for path in request.annotations]
             self._annotation_names = [path.name for path in request.annotations]
             self.failures: dict[str, str] = {}
@@ -117,7 +135,7 @@ class View:
         """Doubts about what is seen, one line each."""
         scans = [image for image in self.images if not image.placement.is_recorded]
         return [
-            *(f"{image.name}: {warning}" for image in self.images for warning in image.slide.info.warnings),
+            *(f"{image.name}: {warning}" for image in self.images for warning in image.info.warnings),
             *(f"{image.name}: records no place; its corner is put on that of {scans[0].name}" for image in scans[1:]),
             *(
                 f"{image.name}: was made of a result, so its place counts from the corner of that, not of a scan"
@@ -128,7 +146,7 @@ class View:
                 f"{image.name}: {doubt}"
                 for image in self.images
                 if (first := self.images[0]) and not first.derived
-                if (doubt := describe_other_scale(image.derived, first.slide.info))
+                if (doubt := describe_other_scale(image.derived, first.info))
             ),
             *self._doubts,
         ]
@@ -154,7 +172,7 @@ class View:
         if name == "view.json":
             return _make_json(self.describe())
         if name == "status.json":
-            return _make_json({"failures": list(self.failures.values())})
+            return _make_json({"failures": list(self.failures.values()), "runs": self._describe_runs()})
         if name in LIBRARY_FILES:
             return Resource(read_library_file(name), PAGE_TYPES[Path(name).suffix])
         if name not in PAGE_FILES:
@@ -170,8 +188,8 @@ class View:
             if parts[0] == "thumbnails" and len(parts) == 2:
                 thumbnail = image.pyramid.read_thumbnail()
                 return Resource(thumbnail.data, thumbnail.media_type)
-            if parts[0] == "tissue" and len(parts) == 2:
-                return Resource(draw_tissue_layer(image.slide), PNG)
+            if parts[0] == "tissue" and len(parts) == 2 and not isinstance(image.source, UnfinishedResult):
+                return Resource(draw_tissue_layer(image.source), PNG)
         except SlideError as error:
             self.failures[image.name] = str(error)
             raise
@@ -193,11 +211,18 @@ class View:
             ],
         }
 
+    def _describe_runs(self) -> dict[int, dict[str, Any]]:
+        """Return how far the unfinished images are, by number. Raises `SlideError`."""
+        return {
+            number: image.unfinished.describe_progress() for number, image in enumerate(self.images) if image.unfinished
+        }
+
     def _read_trust_layers(self, paths: Sequence[Path]) -> list[TrustLayer]:
         """Read the layers that are given, and those that lie beside results."""
         images = [path for path in paths if not path.name.endswith(TRUST_SUFFIX)]
         # As they were given: a DICOM slide is opened by one of its files.
-        results = [path for path, image in zip(images, self.images, strict=True) if image.derived]
+        opened = zip(images, self.images, strict=True)
+        results = [path for path, image in opened if image.derived and not image.unfinished]
         found = {result: find_trust_layer(result) for result in results}
         beside = {result: layer for result, layer in found.items() if layer is not None}
         own = [layer for result, layer in beside.items() if is_layer_of(layer, result)]
@@ -217,14 +242,16 @@ class View:
 
     def _read_annotations(self, path: Path, request: ViewRequest) -> list[Feature]:
         first = self.images[0]
-        bounds = first.slide.info.bounds if request.annotations_origin == "bounds" else None
+        bounds = first.info.bounds if request.annotations_origin == "bounds" else None
         corner = (bounds.left, bounds.top) if bounds else (0, 0)
         place, mpp = first.placement, first.placement.mpp
         return read_annotations(path, (place.left + corner[0] * mpp, place.top + corner[1] * mpp), mpp)
 
 
-def _open_image(path: Path, request: ViewRequest) -> Slide:
+def _open_image(path: Path, request: ViewRequest) -> ImageSource:
     """Open an image; the request's pixel size and series are for files that need them, not for all."""
+    if find_work_folder(path):
+        return UnfinishedResult(path)
     slide = open_slide(path, estimate=True)
     needs_mpp = slide.info.mpp is None and request.mpp is not None
     needs_series = bool(slide.info.all_series) and request.series not in (None, slide.info.series_number)
@@ -235,8 +262,12 @@ def _open_image(path: Path, request: ViewRequest) -> Slide:
     return open_slide(path, request.mpp if needs_mpp else None, estimate=True, series=series)
 
 
+def _read_result_metadata(path: Path, source: ImageSource) -> Mapping[str, str]:
+    return source.metadata if isinstance(source, UnfinishedResult) else read_derived_metadata(path)
+
+
 def _describe_image(number: int, image: ViewImage) -> dict[str, Any]:
-    info, place = image.slide.info, image.placement
+    info, place = image.info, image.placement
     return {
         "name": image.name,
         "derived": image.derived.get("derived"),
@@ -248,7 +279,8 @@ def _describe_image(number: int, image: ViewImage) -> dict[str, Any]:
         "width": info.size.width,
         "height": info.size.height,
         "thumbnail": f"thumbnails/{number}.jpg",
-        "tissue": f"tissue/{number}.png",
+        "tissue": None if image.unfinished else f"tissue/{number}.png",
+        "run": image.unfinished.describe_progress() if image.unfinished else None,
         "levels": [_describe_level(number, position, level) for position, level in enumerate(image.pyramid.levels)],
     }
 
@@ -264,7 +296,7 @@ def _describe_level(image: int, position: int, level: ViewLevel) -> dict[str, An
 
 
 def _list_facts(image: ViewImage) -> list[tuple[str, str]]:
-    info = image.slide.info
+    info = image.info
     return [
         ("size", f"{info.size} px"),
         ("pixel size", "not recorded" if info.mpp is None else f"{info.mpp:.4g} um/px, {info.mpp_origin}"),

@@ -4,7 +4,8 @@
 Both serve the same slide from this process, on the same server of the standard library, to one client with six
 connections, as a browser has. A DeepZoom server decodes, resamples and encodes every tile; the viewer hands stored ones
 out. The first picture is everything a page fetches before it shows the slide: page, description and the tiles of the
-coarsest levels that fill a screen. `--browser` measures it in Chromium, too, from the address to the last tile drawn.
+coarsest levels that fill a screen. `--browser` measures it in Chromium, too, in turns: from the address to the overview
+and to the last tile drawn, beside a page without any script whose HTML names the DeepZoom tiles that fill the screen.
 """
 
 from __future__ import annotations
@@ -45,14 +46,31 @@ class DeepZoomHandler(BaseHTTPRequestHandler):
     disable_nagle_algorithm = True
 
     def do_GET(self) -> None:
-        level, place = self.path.strip("/").split("/")
-        column, row = map(int, place.partition(".")[0].split("_"))
-        file = BytesIO()
-        self.generator.get_tile(int(level), (column, row)).save(file, "jpeg", quality=75)
+        first, *rest = self.path.strip("/").split("/")
+        is_page = first == "page"
+        body = self.write_page(*rest) if is_page else self.encode_tile(int(first), rest[0]) if rest else b""
         self.send_response(200)
-        self.send_header("Content-Length", str(file.tell()))
+        self.send_header("Content-Type", "text/html" if is_page else "image/jpeg")
+        self.send_header("Content-Length", str(len(body)))
         self.end_headers()
-        self.wfile.write(file.getvalue())
+        self.wfile.write(body)
+
+    def encode_tile(self, level: int, name: str) -> bytes:
+        column, row = map(int, name.partition(".")[0].split("_"))
+        file = BytesIO()
+        self.generator.get_tile(level, (column, row)).save(file, "jpeg", quality=75)
+        return file.getvalue()
+
+    def write_page(self, level: str, *places: str) -> bytes:
+        """Return a page that shows tiles of a level in their places, and fetches nothing else."""
+        side = DEEPZOOM_TILE_PX
+
+        def place_tile(name: str) -> str:
+            x, y = map(int, name.split("_"))
+            return f"<img src='/{level}/{name}.jpeg' style='position:absolute;left:{x * side}px;top:{y * side}px'>"
+
+        tiles = "".join(map(place_tile, places))
+        return f"<!doctype html><title>tiles</title><link rel=icon href='data:,'>{tiles}".encode()
 
     def log_message(self, *_words: object) -> None:
         pass
@@ -122,42 +140,61 @@ def measure_viewer(path: Path) -> dict[str, float]:
         return {"first picture": opened + picture, f"{TILES} tiles": fetch_all(port, tile_paths(0, TILES))}
 
 
-def measure_deepzoom(path: Path) -> dict[str, float]:
-    began = time.perf_counter()
+@contextmanager
+def serve_deepzoom(path: Path) -> Iterator[tuple[int, DeepZoomGenerator]]:
+    """Context: the port of a server, and its generator."""
     with openslide.OpenSlide(str(path)) as slide:
         generator = DeepZoomGenerator(slide, DEEPZOOM_TILE_PX, 1)
         handler = type("Handler", (DeepZoomHandler,), {"generator": generator})
         with run_server(ThreadingHTTPServer(("127.0.0.1", 0), handler)) as port:
-            opened = time.perf_counter() - began
-
-            def tile_paths(number: int, count: int) -> list[str]:
-                columns, rows = generator.level_tiles[number]
-                return [f"/{number}/{x}_{y}.jpeg" for x, y in choose_tiles(columns, rows, count)]
-
-            fits = [
-                number
-                for number, (width, height) in enumerate(generator.level_dimensions)
-                if max(width / SCREEN[0], height / SCREEN[1]) >= 1
-            ]
-            first = fits[0] if fits else generator.level_count - 1
-            picture = fetch_all(port, tile_paths(first, 10**4))
-            tiles = fetch_all(port, tile_paths(generator.level_count - 1, TILES))
-            return {"first picture": opened + picture, f"{TILES} tiles": tiles}
+            yield port, generator
 
 
-def measure_in_chromium(path: Path, program: str) -> dict[str, float]:
-    """Return seconds from the address of the page to its first whole picture, and from there to 30 tiles at 1:1."""
-    from playwright.sync_api import sync_playwright
+def find_first_level(generator: DeepZoomGenerator) -> int:
+    """Return the coarsest level that fills the screen; the finest where none does."""
+    sizes = enumerate(generator.level_dimensions)
+    fits = (number for number, (width, height) in sizes if max(width / SCREEN[0], height / SCREEN[1]) >= 1)
+    return next(fits, generator.level_count - 1)
 
-    with sync_playwright() as playwright:
-        browser: Any = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
-        with View(ViewRequest([path])) as view, ViewServer(view) as server, run_server(server):
-            page = browser.new_page(viewport={"width": SCREEN[0], "height": SCREEN[1]})
-            wait = "async () => { while (!(CONDITION)) await new Promise(requestAnimationFrame); }"
-            began = time.perf_counter()
-            page.goto(server.url, wait_until="commit")
-            page.evaluate(wait.replace("CONDITION", "document.documentElement.hasAttribute('data-drawn')"))
-            first = time.perf_counter() - began
+
+def measure_deepzoom(path: Path) -> dict[str, float]:
+    began = time.perf_counter()
+    with serve_deepzoom(path) as (port, generator):
+        opened = time.perf_counter() - began
+
+        def tile_paths(number: int, count: int) -> list[str]:
+            columns, rows = generator.level_tiles[number]
+            return [f"/{number}/{x}_{y}.jpeg" for x, y in choose_tiles(columns, rows, count)]
+
+        picture = fetch_all(port, tile_paths(find_first_level(generator), 10**4))
+        tiles = fetch_all(port, tile_paths(generator.level_count - 1, TILES))
+        return {"first picture": opened + picture, f"{TILES} tiles": tiles}
+
+
+@contextmanager
+def open_page(browser: Any, url: str) -> Iterator[Any]:
+    page = browser.new_page(viewport={"width": SCREEN[0], "height": SCREEN[1]})
+    page.goto(url, wait_until="commit")
+    yield page
+    page.close()
+
+
+def wait_for(page: Any, condition: str) -> None:
+    """Wait until a JavaScript expression is true."""
+    page.evaluate(
+        "async () => { while (!(CONDITION)) await new Promise(requestAnimationFrame); }".replace("CONDITION", condition)
+    )
+
+
+def measure_viewer_in_chromium(path: Path, browser: Any) -> dict[str, float]:
+    """Return seconds from the address to the overview and to the whole picture, and from there to tiles at 1:1."""
+    with View(ViewRequest([path])) as view, ViewServer(view) as server, run_server(server):
+        began = time.perf_counter()
+        with open_page(browser, server.url) as page:
+            wait_for(page, "document.documentElement.hasAttribute('data-first')")
+            overview = time.perf_counter() - began
+            wait_for(page, "document.documentElement.hasAttribute('data-drawn')")
+            whole = time.perf_counter() - began
             began = time.perf_counter()
             page.evaluate(
                 """async () => {
@@ -167,13 +204,56 @@ def measure_in_chromium(path: Path, program: str) -> dict[str, float]:
                 }"""
             )
             tiles = time.perf_counter() - began
+    return {"first picture": overview, "sharp picture": whole, f"{TILES} tiles": tiles}
+
+
+def measure_deepzoom_in_chromium(path: Path, browser: Any) -> dict[str, float]:
+    """Return seconds from the address to the last DeepZoom tile of the first picture, and of a screen at 1:1."""
+    with serve_deepzoom(path) as (port, generator):
+
+        def measure(level: int, count: int) -> float:
+            places = choose_tiles(*generator.level_tiles[level], count)
+            began = time.perf_counter()
+            with open_page(
+                browser, f"http://127.0.0.1:{port}/page/{level}/{'/'.join(f'{x}_{y}' for x, y in places)}"
+            ) as page:
+                wait_for(page, "document.readyState === 'complete'")
+                return time.perf_counter() - began
+
+        picture = measure(find_first_level(generator), 10**4)
+        return {
+            "first picture": picture,
+            "sharp picture": picture,
+            f"{TILES} tiles": measure(generator.level_count - 1, TILES),
+        }
+
+
+def compare(ours: Callable[[], dict[str, float]], other: Callable[[], dict[str, float]], times: int) -> list[Row]:
+    """Measure both in turns; return the medians of each step, and of the ratios of a turn."""
+    turns = [(ours(), other()) for _ in range(times)]
+    return [
+        {
+            "step": step,
+            "wsisr s": statistics.median(one[step] for one, _ in turns),
+            "DeepZoom s": statistics.median(two[step] for _, two in turns),
+            "times as fast": statistics.median(two[step] / one[step] for one, two in turns),
+        }
+        for step in turns[0][0]
+    ]
+
+
+def compare_in_chromium(path: Path, program: str, times: int) -> list[Row]:
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser: Any = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        rows = compare(
+            lambda: measure_viewer_in_chromium(path, browser),
+            lambda: measure_deepzoom_in_chromium(path, browser),
+            times,
+        )
         browser.close()
-    return {"first picture": first, f"{TILES} tiles": tiles}
-
-
-def take_medians(measure: Callable[[], dict[str, float]], times: int) -> dict[str, float]:
-    trials = [measure() for _ in range(times)]
-    return {step: statistics.median(trial[step] for trial in trials) for step in trials[0]}
+    return [row | {"step": f"{row['step']} in Chromium"} for row in rows]
 
 
 def main() -> None:
@@ -184,20 +264,9 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     measure_viewer(arguments.slide)  # imports, and the file in the system's cache
-    viewer = take_medians(lambda: measure_viewer(arguments.slide), arguments.times)
-    deepzoom = take_medians(lambda: measure_deepzoom(arguments.slide), arguments.times)
-    rows: list[Row] = [
-        {
-            "step": step,
-            "wsisr s": viewer[step],
-            "DeepZoom s": deepzoom[step],
-            "times as fast": deepzoom[step] / viewer[step],
-        }
-        for step in viewer
-    ]
+    rows = compare(lambda: measure_viewer(arguments.slide), lambda: measure_deepzoom(arguments.slide), arguments.times)
     if arguments.browser:
-        seen = take_medians(lambda: measure_in_chromium(arguments.slide, arguments.browser), arguments.times)
-        rows = [row | {"in Chromium s": seen[str(row["step"])]} for row in rows]
+        rows += compare_in_chromium(arguments.slide, arguments.browser, arguments.times)
     report(rows, arguments.json, slide=arguments.slide.name, openslide=openslide.__version__)
 
 

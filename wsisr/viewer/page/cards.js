@@ -2,7 +2,7 @@
 
 export function listLayers(description, root = null, change = () => {}) {
   const layers = [
-    { key: "tissue:0", name: "tissue that wsisr finds", opacity: 1 },
+    ...(description.images[0].tissue ? [{ key: "tissue:0", name: "tissue that wsisr finds", opacity: 1 }] : []),
     ...description.trust.map(({ name, summary }, number) => ({ key: `trust:${number}`, name, summary, opacity: 1 })),
     ...description.annotations.map(({ name }, number) => ({ key: `annotations:${number}`, name, opacity: 1 })),
   ];

@@ -21,6 +21,9 @@ class StoredGrid extends ol.tilegrid.TileGrid {
   }
 }
 
+// The pixels of an unfinished image change: under another address a browser asks for them again.
+export const withVersion = (url, image) => (image.run ? `${url}?v=${image.run.version}` : url);
+
 function makeSource(image, interpolate, reportError) {
   const levels = [...image.levels].reverse(); // OpenLayers counts from the coarsest
   const source = new ol.source.TileImage({
@@ -34,7 +37,7 @@ function makeSource(image, interpolate, reportError) {
       tileSizes: levels.map((level) => level.tile),
       sizes: levels.map((level) => [level.columns, level.rows]),
     }),
-    tileUrlFunction: ([z, x, y]) => levels[z].url.replace("{x}", x).replace("{y}", y),
+    tileUrlFunction: ([z, x, y]) => withVersion(levels[z].url.replace("{x}", x).replace("{y}", y), image),
   });
   source.on("tileloaderror", reportError);
   return source;
@@ -54,6 +57,12 @@ export class ImageStore {
   setInterpolation(interpolate) {
     this.interpolate = interpolate;
     this.sources.clear();
+  }
+
+  // Ask for the tiles of an unfinished image again; those on the screen stay until the new ones are there.
+  refresh(image) {
+    const source = this.sources.get(image.thumbnail);
+    source?.setTileUrlFunction(source.getTileUrlFunction(), String(image.run.version));
   }
 
   makeLayer(image, className) {

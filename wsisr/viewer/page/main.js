@@ -6,6 +6,7 @@ import { ImageStore, extentOf, projection } from "./images.js";
 import { readPlace, writePlace } from "./links.js";
 import { MiniMap } from "./minimap.js";
 import { Panes } from "./panes.js";
+import { RunWatch } from "./runs.js";
 import { drawScale } from "./scale.js";
 
 const find = (id) => document.getElementById(id);
@@ -283,7 +284,12 @@ if (place) {
   panes.fit();
 }
 view.on("change", showPlace);
-for (const map of panes.maps) map.once("rendercomplete", () => document.documentElement.setAttribute("data-drawn", ""));
+for (const map of panes.maps) {
+  map.once("rendercomplete", () => {
+    document.documentElement.setAttribute("data-drawn", "");
+    find("first")?.remove();
+  });
+}
 addEventListener("pointerup", () => setTimeout(snapToPixels, 300));
 addEventListener("hashchange", () => {
   const position = readPlace.position();
@@ -295,4 +301,8 @@ addEventListener("hashchange", () => {
 });
 addEventListener("resize", showPlace);
 showPlace();
-window.wsisrView = { view, state, panes, update }; // for the console, and for tests
+const runs = new RunWatch(images, store, (image) => {
+  if (image === miniMap.image) miniMap.load();
+  panes.restyle();
+});
+window.wsisrView = { view, state, panes, runs, update }; // for the console, and for tests

@@ -1,12 +1,14 @@
 // The overview in the corner: where the view is on the first image; a click goes there.
 
+import { withVersion } from "./images.js";
+
 const LONGEST_PX = 180;
 
 export class MiniMap {
   constructor(root, image, view, getSize) {
     Object.assign(this, { root, image, view, getSize });
     this.box = root.querySelector("#minimap-box");
-    root.querySelector("#minimap-picture").src = image.thumbnail;
+    this.load();
     this.scale = LONGEST_PX / Math.max(image.width, image.height); // px of the overview per px of the image
     root.style.width = `${image.width * this.scale}px`;
     root.style.height = `${image.height * this.scale}px`;
@@ -16,6 +18,10 @@ export class MiniMap {
       root.onpointermove = (move) => this.goTo(move);
       root.onpointerup = () => (root.onpointermove = null);
     });
+  }
+
+  load() {
+    this.root.querySelector("#minimap-picture").src = withVersion(this.image.thumbnail, this.image);
   }
 
   goTo({ clientX, clientY }) {

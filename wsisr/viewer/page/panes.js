@@ -7,6 +7,31 @@ const RESEARCH = "super-resolved, research use only";
 export const describeDerived = (image) =>
   image.derived ? (image.derived.startsWith("super-resolved") ? RESEARCH : image.derived) : "";
 
+function addBox(event, from, to) {
+  const a = ol.render.getRenderPixel(event, from);
+  const b = ol.render.getRenderPixel(event, to);
+  event.context.rect(a[0], a[1], b[0] - a[0], b[1] - a[1]);
+}
+
+// What a run has not finished is hatched: white would look like glass.
+function hatch(map, event, [left, bottom, right, top]) {
+  const tile = Object.assign(document.createElement("canvas"), { width: 16, height: 16 });
+  const pen = tile.getContext("2d");
+  pen.fillStyle = "#e9edf0";
+  pen.fillRect(0, 0, 16, 16);
+  pen.strokeStyle = "#c3ccd3";
+  pen.lineWidth = 2;
+  for (const x of [-16, 0, 16]) {
+    pen.moveTo(x, 16);
+    pen.lineTo(x + 16, 0);
+  }
+  pen.stroke();
+  event.context.fillStyle = event.context.createPattern(tile, "repeat");
+  event.context.beginPath();
+  addBox(event, map.getPixelFromCoordinate([left, top]), map.getPixelFromCoordinate([right, bottom]));
+  event.context.fill();
+}
+
 export class Panes {
   constructor(root, handle, store, view) {
     Object.assign(this, { root, handle, store, view });
@@ -61,19 +86,20 @@ export class Panes {
   // In the curtain, an image is drawn on its own side of the handle only.
   clipLayer(map, layer, index) {
     layer.on("prerender", (event) => {
-      const context = event.context;
-      context.save();
-      if (this.state.mode !== "curtain" || map.images.length < 2) return;
-      const [width, height] = map.getSize();
-      const x = Math.round(width * this.state.curtain);
-      const [from, to] = this.isLeft(index) ? [0, x] : [x, width];
-      const a = ol.render.getRenderPixel(event, [from, 0]);
-      const b = ol.render.getRenderPixel(event, [to, height]);
-      context.beginPath();
-      context.rect(a[0], a[1], b[0] - a[0], b[1] - a[1]);
-      context.clip();
+      event.context.save();
+      if (this.state.mode === "curtain" && map.images.length > 1) this.clipToSide(map, event, index);
+      if (map.images[index].run) hatch(map, event, extentOf(map.images[index]));
     });
     layer.on("postrender", (event) => event.context.restore());
+  }
+
+  clipToSide(map, event, index) {
+    const [width, height] = map.getSize();
+    const x = Math.round(width * this.state.curtain);
+    const [from, to] = this.isLeft(index) ? [0, x] : [x, width];
+    event.context.beginPath();
+    addBox(event, [from, 0], [to, height]);
+    event.context.clip();
   }
 
   isLeft(index) {
@@ -104,7 +130,8 @@ export class Panes {
     for (const [place, image] of places) {
       const caption = document.createElement("div");
       caption.className = `caption ${place}`;
-      for (const [kind, text] of [["name", image.name], ["research", describeDerived(image)]]) {
+      const texts = [["name", image.name], ["progress", image.run?.words], ["research", describeDerived(image)]];
+      for (const [kind, text] of texts) {
         if (!text) continue;
         const line = document.createElement("span");
         line.className = kind;

@@ -132,3 +132,43 @@ class AppendLog:
         packed = self._fields.pack(*fields)
         crc_place = bytes(_CRC.size) if self._has_content else b""
         return packed + _CRC.pack(zlib.crc32(content, zlib.crc32(packed + crc_place)))
+
+
+class LogFollower:
+    """Reads what is appended to a log without content, by a process that runs or one that has ended; changes nothing.
+
+    Raises `OSError` for disk errors; a symbolic link is refused, as such an error.
+    """
+
+    def __init__(self, path: Path, fields: struct.Struct) -> None:
+        self._fields = fields
+        self._file = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        self._start = 0
+
+    def read_new(self) -> list[Fields]:
+        """Return the fields of the intact records since the last call. Memory: all of them.
+
+        A damaged record counts as never written; the last ones are read again next time, since they may be being
+        written now.
+        """
+        size = self._fields.size + _CRC.size
+        records: list[Fields] = []
+        data = os.pread(self._file, os.fstat(self._file).st_size - self._start, self._start)
+        start = self._start
+        for offset in range(0, len(data) - size + 1, size):
+            packed = data[offset : offset + self._fields.size]
+            if _CRC.unpack_from(data, offset + self._fields.size) == (zlib.crc32(packed),):
+                records.append(self._fields.unpack(packed))
+                self._start = start + offset + size
+        return records
+
+    def is_current(self, path: Path) -> bool:
+        """Return whether the file is still the one of that name; a run that has ended, or begun anew, removes it."""
+        try:
+            return os.path.samestat(os.fstat(self._file), path.stat(follow_symlinks=False))
+        except FileNotFoundError:
+            return False
+
+    def close(self) -> None:
+        file, self._file = self._file, -1
+        os.close(file)

@@ -87,11 +87,11 @@ class PartFolder:
 
     def tiles_path(self, level: int) -> Path:
         """File for the encoded tiles of a level."""
-        return self.folder / f"level-{level}.tiles"
+        return level_tiles_path(self.folder, level)
 
     def journal_path(self, level: int) -> Path:
         """File for the journal of a level's tiles."""
-        return self.folder / f"level-{level}.journal"
+        return level_journal_path(self.folder, level)
 
     def halves_path(self, level: int) -> Path:
         """File for the halved tiles of a level whose neighbours are still to come."""
@@ -133,6 +133,21 @@ class PartFolder:
         for entry in _list_own_entries(self.folder, self._own_folders):
             if not entry.is_dir() or entry.name in self._own_folders:
                 remove_path(entry)
+
+
+def level_tiles_path(folder: Path, level: int) -> Path:
+    """Return the file for the encoded tiles of a level in a work folder."""
+    return folder / f"level-{level}.tiles"
+
+
+def level_journal_path(folder: Path, level: int) -> Path:
+    """Return the file for the journal of a level's tiles in a work folder."""
+    return folder / f"level-{level}.journal"
+
+
+def run_record_path(folder: Path) -> Path:
+    """Return the file of the run's record in a work folder."""
+    return folder / _RUN
 
 
 _ADVICE = "repeat the command of that run, or start again with --overwrite"

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from wsisr.writing.workdir.append_log import AppendLog, LogPosition
+from wsisr.writing.workdir.append_log import AppendLog, Fields, LogFollower, LogPosition
 from wsisr.writing.workdir.run_log import RunLog
 
 _FIELDS = struct.Struct("<QQIIQI")
@@ -61,3 +61,13 @@ class TileJournal:
 
     def close(self) -> None:
         self._log.close()
+
+
+def follow_journal(path: Path) -> LogFollower:
+    """Open the journal of a run that may be at work; `parse_tile_record` tells what its fields mean."""
+    return LogFollower(path, _FIELDS)
+
+
+def parse_tile_record(fields: Fields) -> TileRecord:
+    """Return the tile of a followed record. Whether the run log is intact only matters to the run that resumes."""
+    return TileRecord(*fields[: len(TileRecord._fields)])
