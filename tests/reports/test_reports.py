@@ -87,7 +87,9 @@ def test_a_mean_lies_on_its_axis_also_where_nothing_was_gained(value: float) -> 
 
 def test_curves_are_drawn_in_order_over_an_axis() -> None:
     curves = [Curve("area", [(-2, 0), (2, 1)]), Curve("found", [(0, 0.5)])]
-    page = Elements(render_curves(CurveChart("label", 400, 170, ticks=(-2, 0, 2)), curves))
+    page = Elements(
+        render_curves(CurveChart("label", 400, 170, (-2, 2), (-0.35, 1.35), {-2: "-2", 0: "0", 2: "+2"}), curves)
+    )
     drawn = [(line["class"], line["points"]) for line in page.named("polyline")]
     assert drawn == [("area", "-2,0 2,1"), ("found", "0,0.5")]
     assert [float(tick["x"]) for tick in page.named("text")] == [0, 200, 400]

@@ -16,7 +16,14 @@ from wsisr.evaluation.ring_scores import RingScores
 from wsisr.evaluation.scores import InputSummary, ScoreRow, ScoreSummary, derive_file_case, summarise_rows
 from wsisr.imaging.ring_correlation import CORRELATION_THRESHOLD, RING_WINDOW_PX, RingCorrelation
 from wsisr.progress import format_count
-from wsisr.reports.charts import Interval, LineChart, NamedLine, render_intervals, render_lines
+from wsisr.reports.charts import (
+    Curve,
+    CurveChart,
+    Interval,
+    render_curve_figure,
+    render_curves,
+    render_intervals,
+)
 from wsisr.reports.pictures import encode_data_uri
 from wsisr.reports.templating import render_template
 
@@ -28,6 +35,18 @@ MAX_EXAMPLES = 12
 
 MAX_CURVES = 6
 """Inputs whose ring correlation is drawn."""
+
+RING_CHART = CurveChart(
+    "Correlation with the truth, by frequency",
+    width=300,
+    height=150,
+    x_ends=(0, 0.5),
+    y_ends=(-0.1, 1),
+    x_ticks={0: "0", 0.25: "0.25", 0.5: "0.5"},
+    y_ticks={0: "0", CORRELATION_THRESHOLD: f"{CORRELATION_THRESHOLD:g}", 1: "1"},
+    x_label="cycles per px of the truth",
+    level=CORRELATION_THRESHOLD,
+)
 
 LOW_QUALITY, HIGH_QUALITY = 95, 90
 
@@ -158,13 +177,13 @@ def _draw_rings(label: str, rows: Sequence[ScoreRow]) -> Markup:
     rings = [row.rings for row in rows if row.rings and row.source.label == label]
     if not rings:
         return Markup()
-    lines = [
-        NamedLine("bicubic", "bicubic", _average(rings, lambda each: each.bicubic)),
-        NamedLine("second", "back-projection", _average(rings, lambda each: each.back_projection)),
-        NamedLine("found", "model", _average(rings, lambda each: each.model)),
+    curves = [
+        Curve("bicubic", _average(rings, lambda each: each.bicubic)),
+        Curve("second", _average(rings, lambda each: each.back_projection)),
+        Curve("found", _average(rings, lambda each: each.model)),
     ]
-    chart = LineChart(label, "cycles per px of the truth", x_end=0.5, y_ends=(-0.1, 1.0), level=CORRELATION_THRESHOLD)
-    return render_lines(chart, lines)
+    legend = {"bicubic": "bicubic", "second": "back-projection", "found": "model"}
+    return render_curve_figure(label, "", render_curves(RING_CHART, curves), legend)
 
 
 def _average(rings: Sequence[RingScores], choose: Callable[[RingScores], RingCorrelation]) -> list[tuple[float, float]]:

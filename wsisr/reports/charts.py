@@ -1,9 +1,9 @@
-"""SVG charts: histograms, curves over a common axis, lines from the origin, and means with their intervals."""
+"""SVG charts: histograms, curves over a common axis, and means with their intervals."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from markupsafe import Markup
@@ -60,18 +60,20 @@ class Curve:
 
 @dataclass(frozen=True, slots=True)
 class CurveChart:
-    """Size in px of a chart of curves, and the range of its axes."""
+    """Size in px of a chart of curves, and its axes."""
 
     label: str
     width: int
     height: int
-    ticks: Sequence[int] = ()
-    """Positions along the horizontal axis that are labelled."""
-    half_width: float = 2.0
-    """The horizontal axis extends from minus to plus this."""
-    bottom: float = -0.35
-    top: float = 1.35
-    """Range of the vertical axis."""
+    x_ends: tuple[float, float]
+    y_ends: tuple[float, float]
+    """Range of the vertical axis, which holds 0."""
+    x_ticks: Mapping[float, str] = field(default_factory=dict)
+    """What is written below places of the horizontal axis."""
+    y_ticks: Mapping[float, str] = field(default_factory=dict)
+    x_label: str = ""
+    level: float | None = None
+    """Value at which a dashed line is drawn."""
 
 
 def render_curves(chart: CurveChart, curves: Sequence[Curve]) -> Markup:
@@ -82,34 +84,6 @@ def render_curves(chart: CurveChart, curves: Sequence[Curve]) -> Markup:
 def render_curve_figure(title: str, note: str, svg: Markup, legend: Mapping[str, str]) -> Markup:
     """Render a chart of curves with its title and legend, which maps the style of a curve to its name."""
     return render_template("curve_figure.html", title=title, note=note, svg=svg, legend=legend)
-
-
-@dataclass(frozen=True, slots=True)
-class NamedLine:
-    """A line through points, in the units of its chart."""
-
-    style: str
-    """Class in the style sheet, as of a `Curve`."""
-    name: str
-    points: Sequence[tuple[float, float]]
-
-
-@dataclass(frozen=True, slots=True)
-class LineChart:
-    """Title and axes of a chart of lines; the horizontal axis begins at 0."""
-
-    title: str
-    x_label: str
-    x_end: float
-    y_ends: tuple[float, float]
-    """Lowest and highest value; the lowest is at most 0."""
-    level: float
-    """Value at which a dashed line is drawn."""
-
-
-def render_lines(chart: LineChart, lines: Sequence[NamedLine]) -> Markup:
-    """Render lines with their legend, the first lowest."""
-    return render_template("lines.html", chart=chart, lines=lines)
 
 
 @dataclass(frozen=True, slots=True)

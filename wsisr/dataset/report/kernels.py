@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -18,8 +19,8 @@ MAX_CURVES = 60
 """Most relations whose kernels are drawn individually, as faint lines."""
 
 LABEL = "Weights along an axis, in coarse px from the middle"
-LARGE_CHART = CurveChart(LABEL, width=340, height=150, ticks=(-2, -1, 0, 1, 2))
-SMALL_CHART = CurveChart(LABEL, width=150, height=44)
+SMALL_CHART = CurveChart(LABEL, width=150, height=44, x_ends=(-2, 2), y_ends=(-0.35, 1.35))
+LARGE_CHART = replace(SMALL_CHART, width=340, height=150, x_ticks={-2: "-2", -1: "-1", 0: "0", 1: "+1", 2: "+2"})
 
 
 def render_kernels(scale: int, relations: Sequence[LevelRelation]) -> Markup:
