@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from io import BytesIO
 from itertools import islice
 from pathlib import Path
 
@@ -9,10 +10,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from wsisr.errors import SlideError
 from wsisr.imaging.geometry import Box, Size
-from wsisr.upscaling.result_trust import find_doubtful_windows, read_bounds
+from wsisr.upscaling.result_trust import draw_overview, find_doubtful_windows, read_bounds
 from wsisr.upscaling.trust.layer import write_trust_layer
 from wsisr.upscaling.trust.summary import NOT_CALIBRATED
 
@@ -33,6 +35,21 @@ def test_the_first_window_is_the_planted_doubt_and_none_overlap(column: int, row
     for number, window in enumerate(windows):
         assert Box.from_size(SIZE).contains(window.box)
         assert not any(window.box.intersection(other.box).size.pixel_count for other in windows[:number])
+
+
+@settings(max_examples=10)
+@given(st.integers(1, 90), st.integers(1, 70), st.integers(8, 64), st.data())
+def test_no_doubt_is_lost_in_the_overlay(columns: int, rows: int, longest_px: int, data: st.DataObject) -> None:
+    bounds = np.full((rows, columns), 3, np.uint8)
+    row, column = data.draw(st.integers(0, rows - 1)), data.draw(st.integers(0, columns - 1))
+    bounds[row, column] = 40
+    overlay = draw_overview(bounds, 8, longest_px)
+    opacity = np.asarray(Image.open(BytesIO(overlay.png)).convert("RGBA"))[..., 3]
+    cell_px = overlay.size.width // opacity.shape[1]
+    assert max(opacity.shape) <= longest_px
+    assert overlay.size == Size(opacity.shape[1], opacity.shape[0]) * cell_px
+    assert overlay.size.width >= 8 * columns
+    assert np.argwhere(opacity).tolist() == [[row * 8 // cell_px, column * 8 // cell_px]]
 
 
 def test_what_is_unknown_is_no_doubt() -> None:

@@ -211,7 +211,7 @@ def test_a_file_that_changes_is_one_line_and_never_mixed(pair: Pair, tmp_path: P
                 status, body = client.get("tiles/0/0/1_0.jpg")
                 assert (status, b"has changed since it was opened" in body) == (410, True)
             assert client.messages == [body.decode()]
-            assert json.loads(client.get("status.json")[1]) == {"failures": client.messages}
+            assert json.loads(client.get("status.json")[1]) == {"failures": client.messages, "runs": {}}
 
 
 def test_a_taken_port_is_one_line(client: Client) -> None:

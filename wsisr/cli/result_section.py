@@ -10,7 +10,7 @@ from markupsafe import Markup
 
 from wsisr.imaging.geometry import Box
 from wsisr.imaging.pixels import Rgb
-from wsisr.reports.pictures import encode_data_uri
+from wsisr.reports.pictures import encode_data_uri, encode_png_uri
 from wsisr.reports.templating import render_template
 from wsisr.upscaling.result_pictures import Outline, PlacePictures, ResultPictures
 
@@ -64,6 +64,8 @@ def _render_overview(pictures: ResultPictures, detail: Sequence[PlacePictures]) 
         tiles=[_scale_box(tile, ratio) for tile in pictures.worst_tiles],
         marks=marks,
         kinds={kind for kind, _, _ in marks},
+        trust=pictures.trust and encode_png_uri(pictures.trust.png),
+        trust_size=pictures.trust and (pictures.trust.size.width * ratio, pictures.trust.size.height * ratio),
     )
 
 

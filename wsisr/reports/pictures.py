@@ -25,6 +25,11 @@ def make_data_uri(content: str) -> str:
     return f"data:image/jpeg;base64,{content}"
 
 
+def encode_png_uri(png: bytes) -> str:
+    """Return a PNG as a data URI."""
+    return f"data:image/png;base64,{base64.b64encode(png).decode()}"
+
+
 def is_base64_jpeg(content: str, max_characters: int) -> bool:
     """Check that text from a file is nothing but a base64 JPEG of at most `max_characters`."""
     return content.startswith("/9j/") and len(content) <= max_characters and bool(_BASE64.fullmatch(content))

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -27,6 +28,9 @@ from wsisr.upscaling.result_places import (
     window_side,
 )
 from wsisr.upscaling.result_view import ResultView, open_result_view
+
+if TYPE_CHECKING:
+    from wsisr.upscaling.result_trust import TrustOverlay
 
 OVERVIEW_PX = 720
 """Longer side of the overview."""
@@ -68,6 +72,8 @@ class ResultPictures:
     """Windows in which added detail was measured."""
     most_detail: list[PlacePictures] = field(default_factory=list)
     least_trust: list[PlacePictures] = field(default_factory=list)
+    trust: TrustOverlay | None = None
+    """None without a trust layer."""
 
 
 def read_result_pictures(
@@ -84,7 +90,7 @@ def read_result_pictures(
         cells = None if tissue is None else _mask_region(tissue, view.region, side)
         windows = [measure_place(view, box) for box in list_windows(size, side, cells)]
         tiles = [_shrink_box(tile, view.scale, size) for tile in worst_tiles]
-        doubtful = _measure_doubtful(request, view, places)
+        doubtful, overlay = _read_trust(request, view, places)
         if not doubtful:
             worst = [measure_place(view, find_worst_window(view, tile)) for tile in tiles if tile.size.pixel_count]
             doubtful = list(choose_places(sorted(worst or windows, key=lambda place: -place.error), places))
@@ -101,19 +107,26 @@ def read_result_pictures(
             sampled_windows=len(windows),
             most_detail=[_read_place(view, place) for place in detailed],
             least_trust=[_read_place(view, place) for place in doubtful],
+            trust=overlay,
         )
 
 
-def _measure_doubtful(request: UpscaleRequest, view: ResultView, places: int) -> list[Place]:
-    """Return the windows that the trust layer doubts most; none if there is no layer, or it knows nothing."""
+def _read_trust(request: UpscaleRequest, view: ResultView, places: int) -> tuple[list[Place], TrustOverlay | None]:
+    """Return the windows that the trust layer doubts most, if it knows any, and the layer itself, if there is one."""
     files = request.trust_files
     if files is None or not files.are_written:
-        return []
-    from wsisr.upscaling.result_trust import find_doubtful_windows, read_bounds  # noqa: PLC0415 - only with a layer
+        return [], None
+    from wsisr.upscaling.result_trust import (  # noqa: PLC0415 - only with a layer
+        draw_overview,
+        find_doubtful_windows,
+        read_bounds,
+    )
 
     size = view.region.size
-    windows = find_doubtful_windows(*read_bounds(files.layer, size), window_side(view.scale), size)
-    return [replace(measure_place(view, window.box), bound=window.bound) for window in islice(windows, places)]
+    bounds, cell_px = read_bounds(files.layer, size)
+    windows = find_doubtful_windows(bounds, cell_px, window_side(view.scale), size)
+    doubtful = [replace(measure_place(view, window.box), bound=window.bound) for window in islice(windows, places)]
+    return doubtful, draw_overview(bounds, cell_px, OVERVIEW_PX)
 
 
 def _read_overview(view: ResultView) -> Rgb:

@@ -1,9 +1,9 @@
-"""Windows of a finished result that its trust layer doubts most."""
+"""What the trust layer of a finished result shows: an overlay in colours, and the windows that it doubts most."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import cv2
@@ -13,7 +13,9 @@ import tifffile
 
 from wsisr.errors import SlideError, describe_error
 from wsisr.imaging.geometry import Box, Size
+from wsisr.upscaling.trust.colours import draw_bounds
 from wsisr.upscaling.trust.features import CELL_PX
+from wsisr.upscaling.trust.layer import halve_bounds
 from wsisr.upscaling.trust.summary import NOT_CALIBRATED, BoundPlane
 
 MAX_CELLS = 4_000_000
@@ -34,6 +36,15 @@ class DoubtfulWindow:
     bound: float
 
 
+@dataclass(frozen=True, slots=True)
+class TrustOverlay:
+    """The trust layer in colours, from the corner of the region on."""
+
+    png: bytes = field(repr=False)
+    size: Size
+    """In px of the region: whole cells, so it may be a little larger."""
+
+
 def read_bounds(path: Path, size: Size) -> tuple[BoundPlane, int]:
     """Return the bounds of a trust layer, and the side of a cell in px of the region, which has a size.
 
@@ -50,6 +61,14 @@ def read_bounds(path: Path, size: Size) -> tuple[BoundPlane, int]:
     if bounds.dtype != np.uint8 or bounds.shape != (-(-size.height // cell_px), -(-size.width // cell_px)):
         raise SlideError(f"{path}: is not the trust layer of this result; repeat the run with --trust")
     return bounds, cell_px
+
+
+def draw_overview(bounds: BoundPlane, cell_px: int, longest_px: int) -> TrustOverlay:
+    """Draw bounds as an overlay of at most `longest_px` along either side."""
+    while max(bounds.shape) > longest_px:
+        bounds, cell_px = halve_bounds(bounds), 2 * cell_px
+    size = Size(bounds.shape[1] * cell_px, bounds.shape[0] * cell_px)
+    return TrustOverlay(draw_bounds(bounds), size)
 
 
 def find_doubtful_windows(bounds: BoundPlane, cell_px: int, side: int, size: Size) -> Iterator[DoubtfulWindow]:

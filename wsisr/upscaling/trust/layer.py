@@ -68,7 +68,7 @@ def write_trust_layer(
     """
     levels = [bounds]
     while max(levels[-1].shape) > _SMALLEST_LEVEL_PX:
-        levels.append(_halve_bounds(levels[-1]))
+        levels.append(halve_bounds(levels[-1]))
     size = Size(bounds.shape[1], bounds.shape[0])
     title = "bound of the error in grey levels, 255 unknown; research use only"
     options: dict[str, Any] = {
@@ -117,7 +117,7 @@ def _measure_block(region: SlideRegion, result: Slide, block: Box) -> CellFeatur
     return features[top : top + cells.height, left : left + cells.width]
 
 
-def _halve_bounds(bounds: BoundPlane) -> BoundPlane:
+def halve_bounds(bounds: BoundPlane) -> BoundPlane:
     """Return the largest known bound of 2 x 2 cells; 255 where none is known: (h, w) to (ceil(h/2), ceil(w/2))."""
     known = np.where(bounds == NOT_CALIBRATED, 0, bounds + np.uint8(1))  # 0 is unknown here
     padded = np.pad(known, [(0, side % 2) for side in bounds.shape])
