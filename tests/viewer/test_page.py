@@ -122,7 +122,7 @@ class Browser:
 
 @contextmanager
 def run_server(server: Any) -> Iterator[None]:
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
     thread.start()
     yield
     server.shutdown()

@@ -70,7 +70,7 @@ class Client:
 def serve(view: View, **options: object) -> Iterator[Client]:
     messages: list[str] = []
     with ViewServer(view, report_failure=messages.append, **options) as server:  # type: ignore[arg-type]
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
         thread.start()
         client = Client(server)
         client.messages = messages
