@@ -36,7 +36,7 @@ PAGE_FILES = (
     "viewer.css",
     *(
         f"{name}.js"
-        for name in ("main", "images", "panes", "cards", "capture", "links", "minimap", "scale", "runs", "first")
+        for name in ("main", "images", "panes", "cards", "capture", "links", "minimap", "scale", "runs", "start")
     ),
 )
 """The files of `page/`."""

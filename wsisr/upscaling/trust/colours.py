@@ -23,15 +23,15 @@ _UNKNOWN = (120, 130, 140, 90)
 def draw_bounds(bounds: BoundPlane) -> bytes:
     """Return a PNG, a pixel a cell."""
     picture = Image.fromarray(bounds)
-    colours = _list_colours()
+    colours = list_bound_colours()
     picture.putpalette(colours[:, :3].tobytes())
     file = BytesIO()
     picture.save(file, "PNG", transparency=colours[:, 3].tobytes())
     return file.getvalue()
 
 
-def _list_colours() -> np.ndarray[tuple[int, int], np.dtype[np.uint8]]:
-    """Return red, green, blue and opacity of each value of the layer, (256, 4)."""
+def list_bound_colours() -> np.ndarray[tuple[int, int], np.dtype[np.uint8]]:
+    """Return red, green, blue and opacity of each value of the layer, (256, 4) uint8."""
     share = (np.arange(256) - _CLEAR) / (_DARKEST - _CLEAR)
     channels = [np.interp(share, np.linspace(0, 1, len(_RAMP)), _RAMP[:, channel]) for channel in range(4)]
     colours = np.stack(channels, axis=1)

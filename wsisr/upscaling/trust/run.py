@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from wsisr.files import is_zarr
 from wsisr.models.catalog import find_weights_folder
 from wsisr.models.upscaler import UpscalerInfo
 from wsisr.progress import Progress
@@ -20,6 +21,7 @@ from wsisr.upscaling.trust.layer import bound_result, count_cells, write_doubtfu
 from wsisr.upscaling.trust.outlines import outline_cells
 from wsisr.upscaling.trust.predictor import TrustPredictor
 from wsisr.upscaling.trust.summary import NOT_CALIBRATED, CellMaps, TrustFiles, TrustSaved, TrustSummary
+from wsisr.upscaling.trust.zarr_labels import write_zarr_labels
 from wsisr.version import __version__
 from wsisr.writing import read_metadata
 
@@ -76,6 +78,8 @@ def make_trust_layer(
     write_doubtful_areas(files.areas, polygons, doubtful_from, overwrite=overwrite)
     mpp = (plan.region.mpp or 0.0) * CELL_PX
     metadata = _build_metadata(plan, predictor, summary) | {RESULT_KEY: digest_result(read_metadata(result_path))}
+    if is_zarr(result_path):
+        write_zarr_labels(result_path, bounds, CELL_PX * plan.scale, metadata)
     write_trust_layer(files.layer, bounds, mpp, metadata, overwrite=overwrite)
     yield TrustSaved(files.layer, files.areas, len(polygons), summary)
 

@@ -14,7 +14,6 @@ const MODES = { c: "curtain", s: "side", b: "blink", o: "blend" };
 const OBJECTIVES = [5, 10, 20, 40, 80];
 
 const description = await (await fetch("view.json")).json();
-await new Promise((resolve) => (window.ol ? resolve() : addEventListener("DOMContentLoaded", resolve)));
 const { images } = description;
 const comparable = images.map((image, number) => number);
 document.title = `${comparable.map((number) => images[number].name).join(" · ")} – wsisr view`;

@@ -42,7 +42,7 @@ SHARD_TILES = 16
 _EMPTY_CHUNK = 2**64 - 1
 """Offset and length by which a shard's index marks an omitted chunk."""
 
-_MAX_METADATA_BYTES = 16 * 2**20
+MAX_METADATA_BYTES = 16 * 2**20
 _CHANNELS = {"Red": "FF0000", "Green": "00FF00", "Blue": "0000FF"}
 
 
@@ -55,16 +55,16 @@ def write_ome_zarr(folder: Path, levels: Sequence[TileStore], spec: PyramidSpec)
     copied = 0
     for number, level in enumerate(levels):
         level_folder = folder / str(number)
-        _write_file(level_folder / METADATA_FILE, _serialise(_build_image_array(level.grid)))
+        write_new_file(level_folder / METADATA_FILE, serialise_metadata(_build_image_array(level.grid)))
         for row, column in product(*(range(-(-side // SHARD_TILES)) for side in (level.grid.rows, level.grid.columns))):
             tiles = _list_shard_tiles(level.grid, row, column)
-            _write_file(level_folder / "c" / "0" / str(row) / str(column), _iterate_shard_bytes(level, tiles))
+            write_new_file(level_folder / "c" / "0" / str(row) / str(column), _iterate_shard_bytes(level, tiles))
             copied += sum(tile is not None for tile in tiles)
             yield copied
     if spec.icc:
-        _write_file(folder / PROFILE_ARRAY / METADATA_FILE, _serialise(_build_bytes_array(len(spec.icc))))
-        _write_file(folder / PROFILE_ARRAY / "c" / "0", [spec.icc])
-    _write_file(folder / METADATA_FILE, _serialise(_build_group(spec, len(levels))))
+        write_new_file(folder / PROFILE_ARRAY / METADATA_FILE, serialise_metadata(_build_bytes_array(len(spec.icc))))
+        write_new_file(folder / PROFILE_ARRAY / "c" / "0", [spec.icc])
+    write_new_file(folder / METADATA_FILE, serialise_metadata(_build_group(spec, len(levels))))
     for subfolder in [*folder.rglob("*/"), folder]:
         sync_folder(subfolder)
 
@@ -73,7 +73,7 @@ def read_ome_zarr_metadata(folder: Path) -> dict[str, str]:
     """Return our metadata from an OME-Zarr; empty if it has none. Raises `SlideError` if the folder is no Zarr 3."""
     try:
         with (folder / METADATA_FILE).open("rb") as file:
-            own = dict(json.loads(file.read(_MAX_METADATA_BYTES))).get("attributes", {}).get(OWN_ATTRIBUTE, {})
+            own = dict(json.loads(file.read(MAX_METADATA_BYTES))).get("attributes", {}).get(OWN_ATTRIBUTE, {})
         return {str(name): str(text) for name, text in own.get("note", {}).items()}
     except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
         raise SlideError(f"{folder}: cannot be read as a zarr of version 3; give a file that wsisr wrote") from error
@@ -116,14 +116,14 @@ def _build_image_array(grid: LevelGrid) -> dict[str, Any]:
     }
     shape, shard = [3, grid.size.height, grid.size.width], [3, shard_height, shard_width]
     codecs = [{"name": "sharding_indexed", "configuration": sharding}]
-    return _build_array(shape, shard, codecs, WHITE) | {"dimension_names": ["c", "y", "x"]}
+    return build_array(shape, shard, codecs, WHITE) | {"dimension_names": ["c", "y", "x"]}
 
 
 def _build_bytes_array(length: int) -> dict[str, Any]:
-    return _build_array([length], [length], [{"name": "bytes"}], 0)
+    return build_array([length], [length], [{"name": "bytes"}], 0)
 
 
-def _build_array(shape: list[int], chunk: list[int], codecs: list[dict[str, Any]], fill: int) -> dict[str, Any]:
+def build_array(shape: list[int], chunk: list[int], codecs: list[dict[str, Any]], fill: int) -> dict[str, Any]:
     return {
         "zarr_format": 3,
         "node_type": "array",
@@ -179,11 +179,11 @@ def _build_transformations(spec: PyramidSpec, level: int) -> list[dict[str, Any]
     return [scale, {"type": "translation", "translation": [0.0, y, x]}]
 
 
-def _serialise(metadata: Mapping[str, Any]) -> list[bytes]:
+def serialise_metadata(metadata: Mapping[str, Any]) -> list[bytes]:
     return [json.dumps(metadata, indent=2).encode()]
 
 
-def _write_file(file: Path, pieces: Iterator[bytes] | list[bytes]) -> None:
+def write_new_file(file: Path, pieces: Iterator[bytes] | list[bytes]) -> None:
     """Write a new file and flush it to the disk."""
     file.parent.mkdir(parents=True, exist_ok=True)
     with file.open("xb") as stream:
