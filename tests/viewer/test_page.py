@@ -235,25 +235,29 @@ def check_stored_pixels(browser: Browser, path: Path, mpp: float, corner: tuple[
 
 def test_tiles_of_a_run_at_work_appear_and_the_rest_is_hatched(chromium: Browser, pair: Pair, tmp_path: Path) -> None:
     output = tmp_path / "scan.x2.ome.tif"
+    page = chromium.page.context.browser.new_page(viewport={"width": WIDTH, "height": HEIGHT})
+    browser = Browser(page)
+    page.on("pageerror", lambda error: browser.complaints.append(str(error)))
     with run_upscaling(pair.scan, output) as steps:
         deque(islice(steps, 6), 0)
         with View(ViewRequest([pair.scan, output])) as view, ViewServer(view) as server, run_server(server):
-            chromium.open(server.url)
-            chromium.press("b", " ")
-            first = chromium.list_captions()[1]
-            before = chromium.take_picture()
+            browser.open(server.url)
+            browser.press("b", " ")
+            first = browser.list_captions()[1]
+            before = browser.take_picture()
             deque(islice(steps, 8), 0)
-            chromium.page.evaluate("wsisrView.runs.look()")
-            chromium.settle()
-            _, second, research = chromium.list_captions()
-            after = chromium.take_picture()
+            page.evaluate("wsisrView.runs.look()")
+            browser.settle()
+            _, second, research = browser.list_captions()
+            after = browser.take_picture()
+            page.close()
     assert research == RESEARCH
     shares = [int(text.removeprefix("unfinished, ").removesuffix(" % of its tiles")) for text in (first, second)]
     assert 30 <= shares[0] < 60 < shares[1]  # the run may be a few tiles ahead of what it has told
     grey = [np.ptp(picture, axis=2) < 12 for picture in (before, after)]
     assert (grey[0] & ~grey[1]).mean() > 0.02
     assert (~grey[0] & grey[1]).mean() < 0.01
-    assert chromium.complaints == []
+    assert browser.complaints == []
 
 
 def test_the_curtain_follows_its_handle(browser: Browser) -> None:
