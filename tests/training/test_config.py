@@ -16,7 +16,8 @@ from wsisr.dataset.degradation import Degradation, DegradationRound
 from wsisr.dataset.degradation_steps import Jpeg
 from wsisr.errors import ConfigError
 from wsisr.models.catalog import find_weights_folder
-from wsisr.training.config import DATA_PRESETS, PYRAMID_KERNELS, TrainConfig, read_train_config
+from wsisr.training.config import DATA_PRESETS, PYRAMID_KERNELS, TrainConfig
+from wsisr.training.config_file import read_train_config
 from wsisr.training.pixel_size_variation import PixelSizeVariation
 from wsisr.training.stages import read_recipe
 from wsisr.training.stain_augmentation import StainVariation

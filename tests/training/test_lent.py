@@ -14,7 +14,7 @@ from tests.support.pairs import write_dataset
 from tests.support.samples import REPOSITORY
 from wsisr.dataset.packing import DatasetPacking
 from wsisr.models.weights import load_network
-from wsisr.training.config import read_train_config
+from wsisr.training.config_file import read_train_config
 from wsisr.training.loop import TrainingRun
 from wsisr.training.stages import read_recipe
 
@@ -54,7 +54,7 @@ STEPS = """
 from itertools import islice
 from pathlib import Path
 import torch
-from wsisr.training.config import read_train_config
+from wsisr.training.config_file import read_train_config
 from wsisr.training.loop import TrainingRun
 
 torch.set_num_threads(1)

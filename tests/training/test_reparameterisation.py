@@ -12,7 +12,8 @@ from tests.support.networks import make_small_network, make_small_spec
 from tests.support.pairs import write_dataset
 from wsisr.errors import ConfigError
 from wsisr.models.weights import build_network, load_network
-from wsisr.training.config import DataConfig, NetworkConfig, ScheduleConfig, TrainConfig, read_train_config
+from wsisr.training.config import DataConfig, NetworkConfig, ScheduleConfig, TrainConfig
+from wsisr.training.config_file import read_train_config
 from wsisr.training.loop import BEST_WEIGHTS_FILE, LAST_WEIGHTS_FILE, TrainingRun
 from wsisr.training.reparameterisation import (
     KernelBranches,

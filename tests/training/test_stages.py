@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 from tests.support.pairs import write_dataset
 from tests.support.samples import REPOSITORY
 from wsisr.errors import ConfigError
-from wsisr.training.config import read_train_config
+from wsisr.training.config_file import read_train_config
 from wsisr.training.loop import BEST_WEIGHTS_FILE, LAST_WEIGHTS_FILE, METRICS_FILE, TrainingRun
 from wsisr.training.stages import TrainRecipe, read_recipe
 

@@ -7,7 +7,8 @@ import tomllib
 from wsisr.files import write_atomically
 from wsisr.finetuning.request import FinetuneRequest
 from wsisr.models.catalog import Model
-from wsisr.training.config import TrainConfig, parse_train_config
+from wsisr.training.config import TrainConfig
+from wsisr.training.config_file import parse_train_config
 
 RECIPE_FILE, PAIRS_FOLDER, RUN_FOLDER = "recipe.toml", "dataset", "run"
 

@@ -1,32 +1,20 @@
-"""Configuration of a training run: the TOML file holds values, this module defaults and meaning.
-
-An unknown key is an error that lists the known ones.
-"""
+"""Configuration of a training run: meaning and defaults of the values that its TOML file holds."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from wsisr.config import describe_unknown_key, parse_table, read_toml
-from wsisr.dataset.degradation import ARCHIVE, CAPTURE, Degradation, DegradationRound, choose_degradation
-from wsisr.errors import ConfigError, ModelError, ModelNotFoundError
-from wsisr.imaging.metrics import SSIM_RADIUS_PX
-from wsisr.models.catalog import RUN_WEIGHTS, locate_weights
-from wsisr.models.spec import CLASSIFYING_FAMILY, SCALES, ModelSpec
+from wsisr.dataset.degradation import ARCHIVE, CAPTURE, Degradation, DegradationRound
+from wsisr.models.spec import ModelSpec
 from wsisr.training.pixel_size_variation import PixelSizeVariation
 from wsisr.training.stain_augmentation import StainVariation
 
-MIN_DISCRIMINATOR_PX = 16
-MIN_PERCEPTUAL_PX = 16
 DISCRIMINATOR_NAMES = ("unet", "vgg")
-
-WEIGHTS_KEYS = (("network", "warm_start"), ("loss", "features"))
-"""Tables and keys that take weights files, and shipped models by name."""
 
 UNDIGESTED_KEYS = (
     ("data", "dataset"),
@@ -252,156 +240,3 @@ def _without_added_steps(values: dict[str, Any]) -> dict[str, Any]:
     """Return nested values without those of `ADDED_STEPS` that are None."""
     nested = {key: _without_added_steps(value) if isinstance(value, dict) else value for key, value in values.items()}
     return {key: value for key, value in nested.items() if key not in ADDED_STEPS or value is not None}
-
-
-CONFIG_TABLES: dict[str, type] = {
-    "network": NetworkConfig,
-    "data": DataConfig,
-    "schedule": ScheduleConfig,
-    "loss": LossConfig,
-    "adversary": AdversaryConfig,
-    "result": ResultConfig,
-}
-OPTIONAL_TABLES = ("loss", "adversary", "result")
-
-
-def read_train_config(path: Path) -> TrainConfig:
-    """Read a recipe of one stage: a TOML file with the tables `CONFIG_TABLES`; see also `stages.read_recipe`.
-
-    Relative paths start at the file's folder.
-
-    Raises `ConfigError` if the file cannot be read or a key or value in it is invalid.
-    """
-    return parse_train_config(read_toml(path), str(path), path.parent)
-
-
-def parse_train_config(values: dict[str, Any], where: str, folder: Path) -> TrainConfig:
-    """Parse the tables of one stage. Raises `ConfigError` that begins with `where`."""
-    known = [item.name for item in fields(TrainConfig)]
-    for key in sorted(set(values) - set(known)):  # before a table counts as missing whose name is mistyped
-        raise ConfigError(f"{where}: {describe_unknown_key(key, known)}")
-    data = values.get("data")
-    if isinstance(data, dict):
-        values = values | {"data": resolve_data_names(data, f"{where} [data]", folder)}
-    values = values | _locate_named_weights(values, where, folder)
-    tables: dict[str, Any] = {}
-    for name, kind in CONFIG_TABLES.items():
-        table = values.get(name, {} if name in OPTIONAL_TABLES else None)
-        if not isinstance(table, dict):
-            raise ConfigError(f"{where}: table [{name}] is missing")
-        tables[name] = parse_table(kind, table, f"{where} [{name}]", folder)
-    config = parse_table(TrainConfig, values | tables, where, folder)
-    for message in _find_faults(config):
-        raise ConfigError(f"{where}: {message}")
-    return config
-
-
-def resolve_data_names(data: dict[str, Any], where: str, folder: Path) -> dict[str, Any]:
-    """Return the table with the values of its preset, and with the degradation that it names."""
-    name = data.get("preset")
-    if name is not None and name not in DATA_PRESETS:
-        raise ConfigError(f"{where}: unknown preset {name!r}; known: {', '.join(DATA_PRESETS)}")
-    preset = {} if name is None else DATA_PRESETS[name]
-    values = preset | {key: value for key, value in data.items() if key != "preset"}
-    if isinstance(values.get("degradation"), str):
-        values["degradation"] = choose_degradation(values["degradation"], folder)
-    return values
-
-
-def _locate_named_weights(values: dict[str, Any], where: str, folder: Path) -> dict[str, Any]:
-    """Return the tables that name weights, with the path in place of each name of a shipped model."""
-    located: dict[str, Any] = {}
-    for table, key in WEIGHTS_KEYS:
-        content = values.get(table)
-        if not isinstance(content, dict):
-            continue
-        words: Any = content.get(key)
-        listed: list[Any] = words if isinstance(words, list) else [words]
-        if not all(isinstance(word, str) for word in listed):
-            continue  # what is wrong with it is said where it is parsed
-        try:
-            paths = [str(locate_weights(word, folder)) for word in listed]
-        except ModelNotFoundError as error:
-            raise ConfigError(f"{where} [{table}]: {key}: {error}") from error
-        located[table] = content | {key: paths if isinstance(words, list) else paths[0]}
-    return located
-
-
-def _find_faults(config: TrainConfig) -> Iterator[str]:
-    """Yield a message for each value that is invalid although its type is right."""
-    data = config.data
-    yield from _find_kernel_faults(data)
-    if min(data.magnifications, default=1.0) <= 0:
-        yield "magnifications of data must be above 0"
-    if config.network.scale not in SCALES:
-        yield f"scale = {config.network.scale} is not one of {', '.join(map(str, SCALES))}"
-    if min(data.patch_px, data.batch) < 1 or data.processes < 0:
-        yield "patch_px and batch must be at least 1, processes at least 0"
-    if config.network.fold and not config.network.warm_start:
-        yield "fold needs a warm_start, whose attention is folded"
-    if config.result.weights not in RUN_WEIGHTS:
-        yield f"weights = {config.result.weights} is not one of {', '.join(RUN_WEIGHTS)}"
-    if not 0 <= data.stain_jitter <= 1:
-        yield "stain_jitter must be from 0 to 1"
-    yield from _find_schedule_faults(config)
-    yield from _find_loss_faults(config)
-    if not 0 <= config.seed < 2**63:
-        yield "seed must be at least 0 and below 2^63"
-    try:
-        config.network.build_spec((1.0, 1.0))
-    except ModelError as error:
-        yield str(error)
-
-
-def _find_schedule_faults(config: TrainConfig) -> Iterator[str]:
-    data, schedule = config.data, config.schedule
-    least_steps = 0 if config.network.warm_start else 1
-    if schedule.steps < least_steps or min(schedule.validate_every, schedule.save_every) < 1:
-        yield "steps, validate_every and save_every must be at least 1; with a warm_start, steps may be 0"
-    if schedule.stop_after < 0:
-        yield "stop_after must be at least 0"
-    if schedule.learning_rate <= 0 or schedule.warm_up < 0:
-        yield "learning_rate must be above 0 and warm_up at least 0"
-    if not 1 <= schedule.accumulate <= data.batch or data.batch % schedule.accumulate:
-        yield f"accumulate = {schedule.accumulate} does not divide the batch of {data.batch}"
-    if schedule.trunk_rate < 0:
-        yield "trunk_rate must be at least 0"
-    if config.network.reparameterise and not schedule.trunk_rate:
-        yield "reparameterise is for a trunk that learns; set trunk_rate above 0, or reparameterise = false"
-    if not 0 <= schedule.ema < 1:
-        yield "ema must be at least 0 and below 1"
-
-
-def _find_kernel_faults(data: DataConfig) -> Iterator[str]:
-    kernels = PYRAMID_KERNELS if data.kernels is None else data.kernels
-    unknown = sorted(set(kernels) - set(TRAINING_KERNELS))
-    if unknown:
-        yield f"unknown kernel {unknown[0]!r}; known: {', '.join(TRAINING_KERNELS)}"
-    if not sum(kernels.values()) > 0 <= min(kernels.values(), default=0):
-        yield "the shares of kernels must be at least 0, and one of them above 0"
-    if data.degradation and "degraded" not in kernels:
-        yield "degradation belongs to the kernel degraded, which has no share"
-
-
-def _find_loss_faults(config: TrainConfig) -> Iterator[str]:
-    loss, classifying = config.loss, config.network.family == CLASSIFYING_FAMILY
-    negative = [name for name, weight in loss.weights.items() if weight < 0]
-    if negative or not loss.weights:
-        yield "losses need weights of which none is below 0 and one is above"
-    if classifying != bool(loss.classification):
-        yield f"the loss classification belongs to the family {CLASSIFYING_FAMILY}, which needs it above 0"
-    if not loss.trains_pixels and config.schedule.trunk_rate:
-        yield "classification alone would spoil the trunk's pixels; set trunk_rate = 0, or add a loss of pixels"
-    if bool(loss.perceptual) != bool(loss.features):
-        yield "the perceptual loss needs `features`, and `features` needs the perceptual loss"
-    if loss.perceptual and config.data.patch_px * config.network.scale < MIN_PERCEPTUAL_PX:
-        yield f"the loss perceptual needs patches of at least {MIN_PERCEPTUAL_PX} px at high resolution"
-    if loss.ssim and config.data.patch_px * config.network.scale <= 2 * SSIM_RADIUS_PX:
-        yield f"the loss ssim needs patches of more than {2 * SSIM_RADIUS_PX} px at high resolution"
-    if loss.adversarial and config.data.patch_px * config.network.scale < MIN_DISCRIMINATOR_PX:
-        yield f"the loss adversarial needs patches of at least {MIN_DISCRIMINATOR_PX} px at high resolution"
-    adversary = config.adversary
-    if adversary.judge not in DISCRIMINATOR_NAMES:
-        yield f"judge = {adversary.judge} is not one of {', '.join(DISCRIMINATOR_NAMES)}"
-    if not 1 <= adversary.channels <= 1024 or adversary.learning_rate <= 0 or adversary.head_start < 0:
-        yield "the adversary needs 1 to 1024 channels, a learning_rate above 0 and a head_start of at least 0"

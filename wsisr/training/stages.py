@@ -41,7 +41,8 @@ import torch
 
 from wsisr.config import describe_unknown_key, read_toml
 from wsisr.errors import ConfigError
-from wsisr.training.config import CONFIG_TABLES, TrainConfig, parse_train_config
+from wsisr.training.config import TrainConfig
+from wsisr.training.config_file import CONFIG_TABLES, parse_train_config
 from wsisr.training.loop import TrainingRun, result_file
 
 STAGES_KEY = "stage"

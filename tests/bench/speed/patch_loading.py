@@ -20,14 +20,8 @@ from wsisr.config import parse_table
 from wsisr.dataset.codecs import PATCH_CODECS, decode_patch
 from wsisr.dataset.reader import PatchStore
 from wsisr.dataset.records import PatchRecord
-from wsisr.training.config import (
-    DATA_PRESETS,
-    DataConfig,
-    NetworkConfig,
-    ScheduleConfig,
-    TrainConfig,
-    resolve_data_names,
-)
+from wsisr.training.config import DATA_PRESETS, DataConfig, NetworkConfig, ScheduleConfig, TrainConfig
+from wsisr.training.config_file import resolve_data_names
 from wsisr.training.distributed import launch_fabric
 from wsisr.training.sampler import BatchSampler
 from wsisr.training.trainer import Trainer
