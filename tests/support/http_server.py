@@ -61,7 +61,7 @@ def serve_folder(folder: Path, **options: object) -> Iterator[RangeServer]:
 
 
 class _QuietServer(ThreadingHTTPServer):
-    def handle_error(self, request: object, client_address: object) -> None:  # noqa: ARG002 - a client went away
+    def handle_error(self, request: object, client_address: object) -> None:
         pass
 
 

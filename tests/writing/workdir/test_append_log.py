@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.support.disks import limit_file_size
-from wsisr.writing.workdir.append_log import AppendLog, Fields
+from wsisr.writing.workdir.append_log import AppendLog, Fields, LogFollower
 from wsisr.writing.workdir.run_log import LogEntry, RunLog
 from wsisr.writing.workdir.tile_journal import TileJournal, TileRecord
 
@@ -107,6 +107,26 @@ def test_a_damaged_byte_never_comes_back_as_a_record(path: Path, data: st.DataOb
     assert recover(open_log, path) == records[:damaged] + after
     append(open_log, path, [records[damaged]])
     assert recover(open_log, path) == records[:damaged] + after + [records[damaged]]
+
+
+@given(fixed_records, st.data())
+def test_who_looks_on_sees_each_record_once_as_soon_as_it_is_whole(
+    path: Path, records: list[Record], data: st.DataObject
+) -> None:
+    """Whatever was on the disk at each look; and looking changes nothing."""
+    written = write(open_fixed, path, records)
+    path.write_bytes(b"")
+    follower = LogFollower(path, struct.Struct("<QI"))
+    seen: list[Fields] = []
+    for end in sorted(data.draw(st.lists(st.integers(0, len(written)), max_size=4))):
+        path.write_bytes(written[:end])
+        seen += follower.read_new()
+        assert seen == [fields for fields, _ in records[: end * len(records) // max(1, len(written))]]
+        assert path.read_bytes() == written[:end]
+    assert follower.is_current(path)
+    path.unlink()
+    assert not follower.is_current(path)
+    follower.close()
 
 
 @pytest.mark.parametrize("open_log", [open_fixed, open_with_content])

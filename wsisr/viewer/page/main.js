@@ -271,6 +271,7 @@ listLayers(description, find("layer-list"), (key, change) => {
   Object.assign(state.layers[key], change);
   update();
 });
+find("layers-title").hidden = !find("layer-list").children.length;
 describeFacts(description, find("facts"));
 
 Object.assign(state, readPlace(state, images));
