@@ -24,10 +24,11 @@ from tests.support.disks import make_readable_folder, run_as_nobody
 from tests.support.samples import make_noise, write_tiff
 from wsisr.cli.app import app
 from wsisr.cli.batch import BatchItem, BatchRun, run_batch, select_shard
-from wsisr.cli.cohort import SlideEnlargement, enlarge_from_stage
+from wsisr.cli.enlargement import SlideEnlargement
 from wsisr.cli.frontend import TerminalFrontend
 from wsisr.cli.resources import ParallelResources
 from wsisr.cli.run_report import ReportRow, RunReport
+from wsisr.cli.slide_stage import enlarge_from_stage
 from wsisr.cli.usage import find_error_code
 from wsisr.errors import NotFoundError, OutputError, OutputNameError, SlideError, WsisrError
 from wsisr.imaging.geometry import Size

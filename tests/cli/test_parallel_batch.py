@@ -14,7 +14,7 @@ import typer
 from typer.testing import CliRunner, Result
 
 from tests.support.samples import make_noise, write_tiff
-from wsisr.cli import cohort
+from wsisr.cli import enlargement
 from wsisr.cli.app import app
 from wsisr.cli.batch import BatchItem
 from wsisr.cli.frontend import STOPPED_MESSAGE, Frontend
@@ -64,7 +64,7 @@ class CtrlC(Waiting):
         super().happens()
 
 
-class Killed(cohort.SlideEnlargement):
+class Killed(enlargement.SlideEnlargement):
     """The process of one of the slides is killed."""
 
     def __call__(
@@ -77,7 +77,7 @@ class Killed(cohort.SlideEnlargement):
         return super().__call__(item, Fated(frontend) if item.slide.name == "b.tif" else frontend, slot, cluster)
 
 
-class Interrupted(cohort.SlideEnlargement):
+class Interrupted(enlargement.SlideEnlargement):
     """One Ctrl-C while slides are in hand: a second would end this process, and the tests with it, at once."""
 
     def __call__(
@@ -140,7 +140,7 @@ def test_a_killed_process_fails_its_slide_alone_and_the_same_command_finishes_it
 ) -> None:
     folder = tmp_path / "out"
     with monkeypatch.context() as patch:
-        patch.setattr(cohort, "SlideEnlargement", Killed)
+        patch.setattr(enlargement, "SlideEnlargement", Killed)
         done = upscaled(folder, slides, "--jobs", "2")
     assert done.exit_code == 3
     assert states(folder) == ["done", "failed", "done"]
@@ -156,7 +156,7 @@ def test_ctrl_c_ends_all_after_what_is_in_hand_and_the_same_command_goes_on(
 ) -> None:
     folder = tmp_path / "out"
     with monkeypatch.context() as patch:
-        patch.setattr(cohort, "SlideEnlargement", Interrupted)
+        patch.setattr(enlargement, "SlideEnlargement", Interrupted)
         done = upscaled(folder, slides, "--jobs", "2")
     assert done.exit_code == 130
     assert done.stderr.count(STOPPED_MESSAGE) == 1

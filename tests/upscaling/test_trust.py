@@ -254,6 +254,23 @@ def test_trust_changes_no_pixel_and_is_told_of(slide: Path, trusted: tuple[Path,
     assert areas["type"] == "FeatureCollection"
 
 
+def test_a_dry_run_tells_what_the_layer_takes_and_what_it_would_warn_of(slide: Path, tmp_path: Path) -> None:
+    options: dict[str, Any] = {"scale": 2, "output": tmp_path / "out.ome.tif", "tissue": "none", "device": "cpu"}
+    report = wsisr.upscale_slide(slide, dry_run=True, trust=True, **options)
+    assert report.estimate is not None
+    trust = report.estimate.trust
+    assert trust is not None
+    assert 0 < trust.seconds < report.estimate.seconds
+    assert 0 < trust.layer_bytes < 11 * 13 * 2 + 20
+    assert report.to_json()["estimate"]["trust_bytes"] == trust.layer_bytes
+    assert any("scanner is not recorded" in text for text in report.warnings)
+    filtered = wsisr.upscale_slide(slide, dry_run=True, trust=True, model="bicubic", **options)
+    assert filtered.warnings == ("trust: not calibrated, no layer is written: bicubic is no network",)
+    assert filtered.estimate is not None
+    assert filtered.estimate.trust is None
+    assert not [*tmp_path.iterdir()]
+
+
 def test_a_trust_layer_that_is_missing_is_added_to_a_finished_result(
     slide: Path, trusted: tuple[Path, wsisr.UpscaleReport]
 ) -> None:

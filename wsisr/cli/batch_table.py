@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from wsisr.cli.console import literal_text
+from wsisr.cli.console import literal_text, log_writers, stdout_console, write_log
 from wsisr.cli.progress import format_duration
 from wsisr.cli.run_report import ReportRow, sum_rows
 from wsisr.progress import format_count
@@ -91,15 +91,31 @@ def build_plan_table(rows: Sequence[ReportRow]) -> Table:
 
 
 def describe_plan_disk(rows: Sequence[ReportRow], folder: Path) -> str:
-    """Return the disk space that a run needs, with the work on its largest slide, and what is free."""
+    """Return the disk space that a run needs, with the work on its largest slide, what is free, and the share of trust
+    layers."""
     from wsisr.cli.summary import format_bytes
 
     estimates = [row["estimate"] for row in rows if row["state"] == "planned"]
-    results = sum(estimate["bytes"] for estimate in estimates)
-    needed = results + max((estimate["disk"] - estimate["bytes"] for estimate in estimates), default=0)
-    free = shutil.disk_usage(folder).free
+    kept = [estimate["bytes"] + estimate.get("trust_bytes", 0) for estimate in estimates]
+    work = [estimate["disk"] - count for estimate, count in zip(estimates, kept, strict=True)]
+    needed, free = sum(kept) + max(work, default=0), shutil.disk_usage(folder).free
     warning = "warning: too little disk space: " if needed > free else ""
-    return f"{warning}about {format_bytes(needed)} of disk space are needed, {format_bytes(free)} are free in {folder}"
+    trusted = [estimate for estimate in estimates if "trust_seconds" in estimate]
+    seconds, layers = (sum(estimate[key] for estimate in trusted) for key in ("trust_seconds", "trust_bytes"))
+    trust = f"; trust layers are about {format_bytes(layers)} of it, and {format_duration(seconds)} of the time"
+    return (
+        f"{warning}about {format_bytes(needed)} of disk space are needed, {format_bytes(free)} are free in {folder}"
+        + trust * bool(trusted)
+    )
+
+
+def print_table(table: Table) -> None:
+    """Print a table on stdout, and into the log of the run."""
+    stdout_console.print(table)
+    if log_writers:
+        with stdout_console.capture() as text:
+            stdout_console.print(table)
+        write_log(text.get())
 
 
 def _describe_result(row: ReportRow) -> str:

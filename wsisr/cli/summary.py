@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from wsisr.progress import Progress
     from wsisr.upscaling.plan import UpscalePlan
     from wsisr.upscaling.report import QualityFigures, UpscaleReport
+    from wsisr.upscaling.trust.estimate import TrustEstimate
 
 
 def format_pace(progress: Progress, seconds: float) -> str:
@@ -45,9 +46,15 @@ def dry_run_panel(plan: UpscalePlan, report: UpscaleReport, tissue: str, work_di
             "memory": f"at most {format_bytes(plan.work_unit.total_bytes)}{network}",
             "time": f"about {format_duration(estimate.seconds)} on an otherwise idle machine",
             "output": f"{output}, about {format_bytes(estimate.output_bytes)}{taken}",
+            **({"trust": describe_trust(estimate.trust)} if estimate.trust else {}),
             "disk": describe_disk_space(estimate.disk_bytes, output.parent, work_dir or output.parent),
         },
     )
+
+
+def describe_trust(trust: TrustEstimate) -> str:
+    """Return what the trust layer takes of a run's time, and of the disk beside its result."""
+    return f"the layer takes about {format_duration(trust.seconds)} of that time, and {format_bytes(trust.layer_bytes)}"
 
 
 def describe_disk_space(needed: int, *folders: Path) -> str:

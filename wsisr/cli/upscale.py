@@ -334,8 +334,9 @@ def upscale_command(
     ] = False,
 ) -> None:
     """Upscale slides into new pyramidal files."""
-    from wsisr.cli.cohort import RunOptions, run_upscale
+    from wsisr.cli.cohort import run_upscale
     from wsisr.cli.output_paths import is_output_folder
+    from wsisr.cli.run_options import RunOptions
     from wsisr.cli.slide_words import list_given_slides
     from wsisr.upscaling.request import UpscaleRequest
 

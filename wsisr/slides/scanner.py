@@ -78,8 +78,11 @@ _PRODUCTS = (
 
 def identify_scanner(vendor: str, properties: Mapping[str, str]) -> dict[str, str]:
     """Return `scanner maker` and `scanner model`, as far as a slide of that format records known ones."""
-    makers = (maker for field in _MAKER_FIELDS for maker in _MAKERS if _find_words(maker, properties.get(field, "")))
-    models = (_find_words(product, properties.get(field, "")) for field in _MODEL_FIELDS for product in _PRODUCTS)
+    maker_texts, model_texts = (
+        [text for field in fields if (text := properties.get(field))] for fields in (_MAKER_FIELDS, _MODEL_FIELDS)
+    )
+    makers = (maker for text in maker_texts for maker in _MAKERS if _find_words(maker, text))
+    models = (_find_words(product, text) for text in model_texts for product in _PRODUCTS)
     maker = next(makers, _MAKER_OF_FORMAT.get(vendor))
     scanner = {"scanner maker": maker, "scanner model": next(filter(None, models), None)}
     return {name: value for name, value in scanner.items() if value}

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -20,7 +21,13 @@ from wsisr.models.upscaler import Upscaler, UpscalerInfo
 from wsisr.parallel.cpu import count_usable_cores
 from wsisr.upscaling.plan import UpscalePlan
 
+if TYPE_CHECKING:
+    from wsisr.upscaling.trust.estimate import TrustEstimate
+
 SAMPLE_COUNT = 4
+
+TILES_PER_SAMPLE = 8
+"""Stored tiles for each sample that is read and encoded, up to `SAMPLE_COUNT` of them: a small slide has one."""
 
 FIXED_S = 0.03
 """Processor time of any run, however small, for files, folders and threads (`tests.bench cohort`)."""
@@ -46,7 +53,15 @@ class RunEstimate:
     """Time of the whole run on an idle machine, but for loading the network."""
     output_bytes: int
     disk_bytes: int
-    """Needed while the run goes on: encoded tiles and the file assembled from them."""
+    """Needed while the run goes on: encoded tiles and the file assembled from them, or the trust layer after them."""
+    trust: TrustEstimate | None = None
+    """The part of it that is for a trust layer; None where none is written."""
+
+    def add_trust(self, trust: TrustEstimate) -> RunEstimate:
+        """Return the estimate of a run that writes a trust layer, too."""
+        return replace(
+            self, seconds=self.seconds + trust.seconds, disk_bytes=self.disk_bytes + trust.layer_bytes, trust=trust
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +81,7 @@ _network_paces: dict[UpscalerInfo, float] = {}
 def estimate_run(plan: UpscalePlan, planning_s: float = 0.0) -> RunEstimate:
     """Enlarge a few samples and time them; `planning_s` is what the run will take before its first tile."""
     network_pace = _measure_network_pace(plan)
-    samples = [_measure_sample(plan, box) for box in _sample_boxes(plan, -(-plan.output.tile_px // plan.scale))]
+    samples = [_measure_sample(plan, box) for box in _list_stored_boxes(plan)]
     read_s, encode_s, bytes_per_pixel = (
         float(np.mean([getattr(sample, name) for sample in samples])) for name in ("read_s", "encode_s", "output_bytes")
     )
@@ -113,11 +128,18 @@ def _measure_sample(plan: UpscalePlan, box: Box) -> _Sample:
     return _Sample(read_s / box.size.pixel_count, encode_s / side**2 * plan.scale**2, bytes_per_pixel)
 
 
-def _sample_boxes(plan: UpscalePlan, side: int) -> list[Box]:
+def _list_stored_boxes(plan: UpscalePlan) -> list[Box]:
+    """Return boxes of a stored tile, in input px: a share of the slide, so that a plan of many small ones is quick."""
+    side = -(-plan.output.tile_px // plan.scale)
+    count = plan.region.size.pixel_count // (TILES_PER_SAMPLE * side**2)
+    return _sample_boxes(plan, side, min(max(count, 1), SAMPLE_COUNT))
+
+
+def _sample_boxes(plan: UpscalePlan, side: int, count: int = SAMPLE_COUNT) -> list[Box]:
     """Return boxes in input px, evenly spaced on the diagonal."""
     size = plan.region.size
     width, height = min(side, size.width), min(side, size.height)
-    shares = np.linspace(0.2, 0.8, SAMPLE_COUNT)
+    shares = np.linspace(0.2, 0.8, count) if count > 1 else [0.5]
     corners = [(round(share * (size.width - width)), round(share * (size.height - height))) for share in shares]
     return [Box(left, top, left + width, top + height) for left, top in corners]
 

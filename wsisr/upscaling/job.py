@@ -10,7 +10,7 @@ from collections.abc import Generator, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol, TypeAlias
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from PIL import Image
 
@@ -27,14 +27,14 @@ from wsisr.slides.wrappers.fault_tolerant import BLACK
 from wsisr.tissue import find_tissue, make_full_map
 from wsisr.upscaling.background import BackgroundOptions, advise_on_missing_tissue
 from wsisr.upscaling.engine import LevelWriter, run_plan
-from wsisr.upscaling.estimate import estimate_run
+from wsisr.upscaling.estimate import RunEstimate, estimate_run
 from wsisr.upscaling.finished import (
     check_output_names,
     find_finished_metadata,
     is_written_by_wsisr,
     refuse_foreign_slide,
 )
-from wsisr.upscaling.magnification_check import check_magnification
+from wsisr.upscaling.magnification_check import LEAST_PLANNED_PX, check_magnification
 from wsisr.upscaling.plan import UpscaleOptions, UpscalePlan, plan_upscaling
 from wsisr.upscaling.preview import save_png
 from wsisr.upscaling.provenance import DERIVED_WARNING, read_derived_metadata, refuse_derived
@@ -45,6 +45,9 @@ from wsisr.upscaling.target import ScalePlan
 from wsisr.upscaling.trust.belonging import is_layer_of, refuse_other_layer
 from wsisr.upscaling.trust.summary import TrustFiles, TrustSaved, TrustSummary
 from wsisr.writing import WorkFolder, read_metadata
+
+if TYPE_CHECKING:
+    from wsisr.upscaling.trust.predictor import TrustPredictor
 
 
 class ModelLoader(Protocol):
@@ -163,6 +166,8 @@ def _yield_events(
             if not request.overwrite and _work_folder(request, plan).can_resume(output):
                 yield Noted(f"{output}: a stopped run left finished tiles, from which the run will go on")
             estimate = estimate_run(plan, time.process_time() - began)
+            if request.trust_files:
+                estimate = yield from _estimate_trust(request, plan, estimate)
             yield Finished(plan, UpscaleReport.from_plan(request, plan, "planned", estimate=estimate))
         else:
             yield from _run_engine(request, plan, write_level_0)
@@ -190,7 +195,8 @@ def _check_region(
     region, scale = scale_plan.region, scale_plan.scale
     if request.allow_derived and read_derived_metadata(request.slide_path):
         region = replace(region, selection_warnings=(*region.selection_warnings, DERIVED_WARNING))
-    if scale == 1:
+    is_quick_plan = request.dry_run and region.size.pixel_count < LEAST_PLANNED_PX and not request.output_path.exists()
+    if scale == 1 or is_quick_plan:
         return region
     classifier = models.load_magnification_classifier(request.model, scale=scale, device=request.device, mpp=region.mpp)
     warning = check_magnification(region, background.tissue, classifier) if classifier else None
@@ -328,24 +334,40 @@ def _warn_of_other_layer(request: UpscaleRequest) -> Iterator[JobEvent]:
 
 def _add_trust(request: UpscaleRequest, plan: UpscalePlan, files: TrustFiles) -> Iterator[JobEvent]:
     """Write the trust layer of the finished result, or say why no bound of its errors is known."""
-    from wsisr.upscaling.trust.run import (  # noqa: PLC0415 - only some runs need it
-        find_predictor,
-        find_scanner_doubt,
-        make_trust_layer,
-    )
+    from wsisr.upscaling.trust.run import make_trust_layer  # noqa: PLC0415 - only some runs need it
+
+    predictor = yield from _choose_predictor(request, plan)
+    if predictor is None:
+        return
+    replaceable = request.overwrite or not files.are_written  # one of the two may be there of a run that was killed
+    for step in make_trust_layer(plan, request.output_path, files, predictor, overwrite=replaceable):
+        yield Advanced(step) if isinstance(step, Progress) else step
+
+
+def _estimate_trust(
+    request: UpscaleRequest, plan: UpscalePlan, estimate: RunEstimate
+) -> Generator[JobEvent, None, RunEstimate]:
+    """Yield what a trust layer would warn of, and return the estimate with what the layer takes."""
+    from wsisr.upscaling.trust.estimate import estimate_trust  # noqa: PLC0415 - only some runs need it
+
+    predictor = yield from _choose_predictor(request, plan)
+    return estimate.add_trust(estimate_trust(plan, predictor)) if predictor else estimate
+
+
+def _choose_predictor(request: UpscaleRequest, plan: UpscalePlan) -> Generator[JobEvent, None, TrustPredictor | None]:
+    """Return what bounds the errors of the result; None, and a warning, where nothing does."""
+    from wsisr.upscaling.trust.run import find_predictor, find_scanner_doubt  # noqa: PLC0415 - only some runs need it
 
     predictor = find_predictor(plan.upscaler.info, plan.region.mpp)
     if read_derived_metadata(request.slide_path):
         predictor = "the slide was itself written by wsisr"
     if isinstance(predictor, str):
         yield Warned(f"trust: not calibrated, no layer is written: {predictor}")
-        return
+        return None
     doubt = find_scanner_doubt(predictor, plan.region.slide.info)
     if doubt:
         yield Warned(doubt)
-    replaceable = request.overwrite or not files.are_written  # one of the two may be there of a run that was killed
-    for step in make_trust_layer(plan, request.output_path, files, predictor, overwrite=replaceable):
-        yield Advanced(step) if isinstance(step, Progress) else step
+    return predictor
 
 
 def _work_folder(request: UpscaleRequest, plan: UpscalePlan) -> WorkFolder:

@@ -21,6 +21,9 @@ WINDOW_COUNT = 16
 """Windows that are classified. A region with fewer is not checked: on four windows of a small region, the network was
 wrong. Every figure about how often this check is right was measured with this number."""
 
+LEAST_PLANNED_PX = 64 * WINDOW_PX**2
+"""Pixels of the smallest region that a dry run checks: of smaller ones a window is more than 2 % of the run."""
+
 CONTRADICTED_BELOW = {2: 0.1, 3: 0.05}
 """Number of magnifications that a network distinguishes, to the probability below which the recorded magnification
 counts as contradicted, where another one leads.

@@ -176,7 +176,9 @@ class UpscaleReport:
         if self.estimate is None:
             return planned
         estimate = {"seconds": self.estimate.seconds, "bytes": self.estimate.output_bytes}
-        return planned | {"estimate": estimate | {"disk": self.estimate.disk_bytes}}
+        part = self.estimate.trust
+        trust = {"trust_seconds": part.seconds, "trust_bytes": part.layer_bytes} if part else {}
+        return planned | {"estimate": estimate | {"disk": self.estimate.disk_bytes} | trust}
 
 
 def _quality_json(quality: QualityFigures) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """Runs a cohort of small slides as a lab would: bad slides among them, killed twice, interrupted, again when finished.
 
-    python -m tests.bench cohort SLIDE [--slides 200] [--side 256] [--model bicubic] [--json FILE]
+    python -m tests.bench cohort SLIDE [--slides 200] [--side 256] [--model mmsrnet-x2] [--json FILE]
 
 Crops of the slide become slides in ten folders, with five bad ones beside them. The cohort is planned by a dry run, run
 by its folder and killed twice (SIGKILL), run to its end, and run again; then by a CSV with names of outputs, stopped by
@@ -119,7 +119,7 @@ def main() -> None:
     parser.add_argument("slide", type=Path)
     parser.add_argument("--slides", type=int, default=200)
     parser.add_argument("--side", type=int, default=256)
-    parser.add_argument("--model", default="bicubic")
+    parser.add_argument("--model", default="mmsrnet-x2")
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     checks, count = Checks(), arguments.slides
