@@ -31,7 +31,9 @@ def estimate_trust(plan: UpscalePlan, predictor: TrustPredictor) -> TrustEstimat
     """Bound the errors of a part in the middle of the slide, where bicubic stands for the result, and time it."""
     size = plan.region.size
     side = min(max(round((size.pixel_count * SAMPLED_SHARE) ** 0.5), CELL_PX), BLOCK_PX)
-    width, height = (max(min(side, whole) // CELL_PX * CELL_PX, min(whole, CELL_PX)) for whole in size)
+    width, height = (
+        max(min(side, whole) // CELL_PX * CELL_PX, min(whole, CELL_PX)) for whole in (size.width, size.height)
+    )
     left, top = (size.width - width) // 2, (size.height - height) // 2
     began = time.thread_time()
     low = plan.region.read(Box(left, top, left + width, top + height))
@@ -43,6 +45,6 @@ def estimate_trust(plan: UpscalePlan, predictor: TrustPredictor) -> TrustEstimat
     bounds = predictor.bound_errors(measure_cell_features(low, high))
     # The result is read, too: as many times the pixels, each about as fast as the slide's.
     sample_s = time.thread_time() - began + read_s * (1 + plan.scale**2)
-    bytes_per_cell = len(zlib.compress(bounds.tobytes())) / bounds.size
+    bytes_per_cell = min(len(zlib.compress(bounds.tobytes())) / bounds.size, 1.0)  # a few cells do not compress
     cells = count_cells(size).pixel_count
     return TrustEstimate(sample_s / (width * height) * size.pixel_count, round(bytes_per_cell * cells * PYRAMID_RATIO))
