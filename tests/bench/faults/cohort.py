@@ -1,6 +1,6 @@
 """Runs a cohort of small slides as a lab would: bad slides among them, killed twice, interrupted, again when finished.
 
-    python -m tests.bench cohort SLIDE [--slides 200] [--side 256] [--model mmsrnet-x2] [--json FILE]
+    python -m tests.bench cohort SLIDE [--slides 200] [--side 256] [--model bicubic] [--json FILE]
 
 Crops of the slide become slides in ten folders, with five bad ones beside them. The cohort is planned by a dry run, run
 by its folder and killed twice (SIGKILL), run to its end, and run again; then by a CSV with names of outputs, stopped by
@@ -119,7 +119,7 @@ def main() -> None:
     parser.add_argument("slide", type=Path)
     parser.add_argument("--slides", type=int, default=200)
     parser.add_argument("--side", type=int, default=256)
-    parser.add_argument("--model", default="mmsrnet-x2")
+    parser.add_argument("--model", default="bicubic")
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     checks, count = Checks(), arguments.slides
@@ -128,7 +128,7 @@ def main() -> None:
         cohort, cache, report = root / "cohort", root / "cache", root / "run.json"
         good = make_cohort(cohort, arguments.slide, count, arguments.side)
         time.sleep(2.1)  # slides that were just written get no entry in the index of finished results
-        options = ("--scale", 2, "--model", arguments.model, "--report", report)
+        options = ("--scale", 2, "--model", arguments.model, "--tissue", "none", "--report", report)
         figures = run_by_folder(checks, cohort, root / "out", cache, options)
         figures |= run_finished(checks, good, root, cache, options)
         run_by_table(checks, good, root, cache, options)
