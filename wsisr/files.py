@@ -13,7 +13,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from wsisr.errors import OutputError, OutputNameError
-from wsisr.remote.path import is_url, make_path
+from wsisr.remote.path import ZARR_METADATA_NAMES, is_url, make_path
 
 _ADVICE = {
     errno.ENOSPC: "free some space or choose another folder",
@@ -128,7 +128,7 @@ def is_zarr(folder: Path) -> bool:
     """Whether a folder is a zarr group or array, of version 2 or 3."""
     if is_url(folder) and not any(part.endswith(".zarr") for part in folder.parts) and folder.is_file():
         return False  # known from one question in place of four
-    return any((folder / name).is_file() for name in ("zarr.json", ".zgroup", ".zattrs", ".zarray"))
+    return any((folder / name).is_file() for name in ZARR_METADATA_NAMES)
 
 
 def describe_special_file(path: Path) -> str:

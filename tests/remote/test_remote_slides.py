@@ -6,6 +6,7 @@ import json
 import pickle
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from typer.testing import CliRunner, Result
 
 from tests.slides.contract import BOXES
 from tests.support.http_server import RangeServer, serve_folder
-from tests.support.samples import make_noise_levels, write_ome_pyramid
+from tests.support.samples import make_noise_levels, write_ome_pyramid, write_ome_zarr
 from wsisr.cli.app import app
 from wsisr.cli.output_paths import output_path_for
 from wsisr.errors import SlideError, SlideNotFoundError, WsisrError
@@ -135,6 +136,23 @@ def test_a_result_is_the_same_but_for_what_stands_for_the_digest(
     for text in (done.output, again.output, *(file.read_bytes().decode("latin-1") for file in tmp_path.iterdir())):
         assert SECRET not in text
         assert "Amz" not in text
+
+
+@pytest.mark.parametrize("version", ["0.4", "0.5", "sharded"])
+def test_an_ome_zarr_has_the_same_pixels_and_its_chunks_are_fetched_once(tmp_path: Path, version: str) -> None:
+    options: dict[str, Any] = {"shards": (3, 256, 256)} if version == "sharded" else {}
+    path = write_ome_zarr(tmp_path / "a.ome.zarr", LEVELS, "0.5" if options else version, scale=0.5, **options)
+    with serve_folder(tmp_path) as server, open_slide(path) as local:
+        assert json.loads(run("info", f"{server.url}/a.ome.zarr", "--json").output)["vendor"] == "ome-zarr"
+        server.forget()
+        with open_slide(f"{server.url}/a.ome.zarr") as remote:
+            assert (remote.info.levels, remote.info.mpp) == (local.info.levels, local.info.mpp)
+            for level in range(2):
+                for top in range(0, 420, 100):
+                    box = Box(0, top - 10, 500, top + 110)
+                    assert np.array_equal(remote.read(box, level), local.read(box, level))
+    assert len(server.ranges) > 20
+    assert len(server.ranges) == len(set(server.ranges))
 
 
 def test_results_of_urls_need_a_name_on_this_machine(server: RangeServer, tmp_path: Path) -> None:

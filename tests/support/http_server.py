@@ -117,7 +117,7 @@ class _Handler(BaseHTTPRequestHandler):
         if not with_content:
             return
         with self.files.lock:
-            self.files.ranges.append((path.name, start, end - start))
+            self.files.ranges.append((path.relative_to(self.files.folder).as_posix(), start, end - start))
             is_cut = self.files.fails_after is not None and len(self.files.ranges) > self.files.fails_after
         with path.open("rb") as file:
             file.seek(start)

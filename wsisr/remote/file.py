@@ -28,8 +28,8 @@ from wsisr.remote.server import (
 BLOCK_BYTES = 16 * 2**10
 """Bytes of headers that are fetched together: directories of a TIFF lie far apart, and are small."""
 
-CACHE_BYTES = 64 * 2**20
-"""Ranges that are kept of a file, as they were fetched. Tiles overlap, so that neighbours ask for the same ones."""
+CACHE_BYTES = 128 * 2**20
+"""Ranges that are kept, as they were fetched. Tiles overlap, so that neighbours ask for the same ones."""
 
 _WHOLE_BYTES = 2**20
 """A read this long is of a file as a whole, and not kept."""
@@ -37,8 +37,37 @@ _WHOLE_BYTES = 2**20
 _RETRY_AFTER_S = (0.1, 1.0)
 """Waits before a range is asked for once more, where a connection failed."""
 
-_MOST_FILES = 16
-"""Files whose ranges are kept."""
+_MOST_FILES = 1024
+"""Files that stay open: a level of an OME-Zarr is many."""
+
+
+class RangeCache:
+    """The ranges that were fetched last, of all files together."""
+
+    def __init__(self, limit_bytes: int) -> None:
+        self._limit_bytes, self._bytes = limit_bytes, 0
+        self._ranges: OrderedDict[tuple[object, int, int], bytes] = OrderedDict()
+        self._lock = Lock()
+
+    def get(self, owner: object, offset: int, count: int) -> bytes | None:
+        with self._lock:
+            data = self._ranges.get((owner, offset, count))
+            if data is not None:
+                self._ranges.move_to_end((owner, offset, count))
+            return data
+
+    def put(self, owner: object, offset: int, data: bytes, count: int) -> None:
+        """Keep a range that was asked for with `count` bytes; the longest unused ones make room."""
+        with self._lock:
+            if (owner, offset, count) not in self._ranges:
+                self._ranges[owner, offset, count] = data
+                self._bytes += len(data)
+            while self._bytes > self._limit_bytes:
+                _, dropped = self._ranges.popitem(last=False)
+                self._bytes -= len(dropped)
+
+
+_cache = RangeCache(CACHE_BYTES)
 
 
 class RemoteFile:
@@ -47,9 +76,8 @@ class RemoteFile:
     def __init__(self, path: RemotePath, status: RemoteStatus) -> None:
         self._path, self.status = path, status
         self._handles: LifoQueue[Any] = LifoQueue()
-        self._cache: OrderedDict[tuple[int, int], bytes] = OrderedDict()
-        self._cache_bytes = 0
-        self._lock = Lock()
+        self._owner = (str(path), status)
+        self._header_lock = Lock()
 
     @property
     def file_bytes(self) -> int:
@@ -58,42 +86,21 @@ class RemoteFile:
     def read_range(self, offset: int, count: int) -> bytes:
         """Read exactly this range, less only where the file ends. Raises `OSError`, one line in its `strerror`."""
         count = max(0, min(count, self.file_bytes - offset))
-        key = offset, count
-        with self._lock:
-            data = self._cache.get(key)
-            if data is not None:
-                self._cache.move_to_end(key)
-                return data
-        data = self._fetch(offset, count) if count else b""
-        with self._lock:
-            self._keep(key, data)
+        if not count:
+            return b""
+        data = _cache.get(self._owner, offset, count)
+        if data is None:
+            data = self._fetch(offset, count)
+            _cache.put(self._owner, offset, data, count)
         return data
 
-    def read_by_blocks(self, offset: int, count: int) -> bytes:
+    def read_header(self, offset: int, count: int) -> bytes:
         """Read a range of a header; the blocks around it are fetched, those that follow each other at once."""
         count = max(0, min(count, self.file_bytes - offset))
         if count >= _WHOLE_BYTES or not count:
             return self._fetch(offset, count) if count else b""
-        first, last = offset // BLOCK_BYTES, (offset + count - 1) // BLOCK_BYTES
-        missing = [
-            number for number in range(first, last + 1) if (number * BLOCK_BYTES, BLOCK_BYTES) not in self._cache
-        ]
-        fetched: dict[int, bytes] = {}
-        for start, end in _find_runs(missing):
-            data = self._fetch(start * BLOCK_BYTES, min(end * BLOCK_BYTES, self.file_bytes) - start * BLOCK_BYTES)
-            for number in range(start, end):
-                fetched[number] = data[(number - start) * BLOCK_BYTES : (number - start + 1) * BLOCK_BYTES]
-        with self._lock:
-            for number, data in fetched.items():
-                self._keep((number * BLOCK_BYTES, BLOCK_BYTES), data)
-            kept = [
-                fetched.get(number) or self._cache.get((number * BLOCK_BYTES, BLOCK_BYTES))
-                for number in range(first, last + 1)
-            ]
-        if any(data is None for data in kept):  # another thread's ranges have pushed it out
-            return self._fetch(offset, count)
-        within = offset - first * BLOCK_BYTES
-        return b"".join(data for data in kept if data)[within : within + count]
+        with self._header_lock:  # threads that read tiles of one shard all want its index first
+            return self._join_blocks(offset, count)
 
     def close(self) -> None:
         """Close what is open at the server; a later read opens it again."""
@@ -103,13 +110,17 @@ class RemoteFile:
             except Empty:
                 return
 
-    def _keep(self, key: tuple[int, int], data: bytes) -> None:
-        if key not in self._cache:
-            self._cache[key] = data
-            self._cache_bytes += len(data)
-        while self._cache_bytes > CACHE_BYTES:
-            _, dropped = self._cache.popitem(last=False)
-            self._cache_bytes -= len(dropped)
+    def _join_blocks(self, offset: int, count: int) -> bytes:
+        numbers = range(offset // BLOCK_BYTES, -(-(offset + count) // BLOCK_BYTES))
+        blocks = {number: _cache.get(self._owner, number * BLOCK_BYTES, BLOCK_BYTES) for number in numbers}
+        for start, end in _find_runs([number for number, data in blocks.items() if data is None]):
+            data = self._fetch(start * BLOCK_BYTES, min(end * BLOCK_BYTES, self.file_bytes) - start * BLOCK_BYTES)
+            for number in range(start, end):
+                block = data[(number - start) * BLOCK_BYTES : (number - start + 1) * BLOCK_BYTES]
+                blocks[number] = block
+                _cache.put(self._owner, number * BLOCK_BYTES, block, BLOCK_BYTES)
+        within = offset - numbers[0] * BLOCK_BYTES
+        return b"".join(block or b"" for block in blocks.values())[within : within + count]
 
     def _fetch(self, offset: int, count: int) -> bytes:
         for wait in _RETRY_AFTER_S:
@@ -180,7 +191,7 @@ class RawRemoteFile(io.RawIOBase):
 
     def readinto(self, buffer: Any) -> int:
         view = memoryview(buffer).cast("B")
-        data = self._file.read_by_blocks(self._position, len(view))
+        data = self._file.read_header(self._position, len(view))
         view[: len(data)] = data
         self._position += len(data)
         return len(data)

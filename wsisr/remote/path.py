@@ -29,6 +29,9 @@ _SIGNATURE = re.compile(
 
 _DIGEST = re.compile(r"query=[0-9a-f]{8}")
 
+ZARR_METADATA_NAMES = ("zarr.json", ".zgroup", ".zattrs", ".zarray")
+"""Files of which a group or an array of zarr has at least one: what a folder of HTTP is known by."""
+
 _secret_urls: dict[str, str] = {}
 """Public URL to the one that the user gave, where these differ."""
 
@@ -91,6 +94,11 @@ class RemotePath(type(Path())):  # type: ignore[misc] # the class of this system
                 place, mark, query = url.partition("?")
                 return f"{place}{str(self).removeprefix(str(parent))}{mark}{query}"
         return str(self)
+
+    @property
+    def is_http(self) -> bool:
+        """Whether it is reached by HTTP, which has no folders."""
+        return self.parts[0] in ("http:", "https:")
 
     def stat(self, *, follow_symlinks: bool = True) -> os.stat_result:  # noqa: ARG002 - as `Path` has it
         from wsisr.remote.server import fetch_status  # noqa: PLC0415 - only slides by URL need fsspec

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from threading import Lock
 from typing import Protocol
@@ -21,6 +22,10 @@ class RangeReader(Protocol):
         """Read `count` bytes, less only where the file ends. Raises `OSError`."""
         ...
 
+    def read_header(self, offset: int, count: int) -> bytes:
+        """Read a few bytes near which more will be asked for, such as an entry of an index. Raises `OSError`."""
+        ...
+
     def close(self) -> None: ...
 
 
@@ -29,13 +34,16 @@ class LocalRanges:
 
     def __init__(self, path: Path) -> None:
         self._file = path.open("rb")
-        self.file_bytes = path.stat().st_size
+        self.file_bytes = os.fstat(self._file.fileno()).st_size
         self._lock = Lock()
 
     def read_range(self, offset: int, count: int) -> bytes:
         with self._lock:
             self._file.seek(offset)
             return self._file.read(count)
+
+    def read_header(self, offset: int, count: int) -> bytes:
+        return self.read_range(offset, count)
 
     def close(self) -> None:
         self._file.close()

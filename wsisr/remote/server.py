@@ -17,7 +17,7 @@ from threading import Lock
 from typing import Any
 
 from wsisr.errors import describe_error
-from wsisr.remote.path import RemotePath, hide_secrets
+from wsisr.remote.path import ZARR_METADATA_NAMES, RemotePath, hide_secrets
 
 _MOST_REMEMBERED = 4096
 """Files whose last answer is remembered."""
@@ -101,15 +101,30 @@ _lock = Lock()
 def fetch_status(path: RemotePath) -> RemoteStatus:
     """Ask the server for a file. Raises `OSError`; `FileNotFoundError` where there is none."""
     try:
-        with translate_server_errors(path):
-            system, name = connect(path)
-            system.invalidate_cache()
-            status = _parse_status(system.info(name))
+        status = _ask_server(path)
     except FileNotFoundError:
         _remember(path, None)
         raise
     _remember(path, status)
     return status
+
+
+def _ask_server(path: RemotePath) -> RemoteStatus:
+    if path.is_http and _may_be_zarr_group(path):
+        # A folder is nothing to HTTP, and servers answer for one with a page.
+        if any(recall_status(path / name) is not None for name in ZARR_METADATA_NAMES):
+            return RemoteStatus(0, "", None, is_folder=True)
+        raise FileNotFoundError(*_STATUS_WORDS[404], str(path))
+    with translate_server_errors(path):
+        system, name = connect(path)
+        system.invalidate_cache()
+        return _parse_status(system.info(name))
+
+
+def _may_be_zarr_group(path: RemotePath) -> bool:
+    """Whether a name is one of a zarr or of a group in it."""
+    is_inside = any(part.endswith(".zarr") for part in path.parts[:-1])
+    return path.name.endswith(".zarr") or (is_inside and "." not in path.name and "c" not in path.parts)
 
 
 def recall_status(path: RemotePath) -> RemoteStatus | None:
@@ -129,14 +144,13 @@ def connect(path: RemotePath) -> tuple[Any, str]:
     """Return fsspec's file system, which it keeps for the next call, and the name of a file there."""
     import fsspec  # noqa: PLC0415 - only slides by URL need it
 
-    url = path.secret_url
     options: dict[str, Any] = {}
-    if url.startswith(("http://", "https://")):
+    if path.is_http:
         import aiohttp  # noqa: PLC0415 - as above
 
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_S, sock_read=_READ_S)
         options = {"client_kwargs": {"timeout": timeout, "trust_env": True}}
-    system, name = fsspec.url_to_fs(url, **options)
+    system, name = fsspec.url_to_fs(path.secret_url, **options)
     return system, str(name)
 
 

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from wsisr.errors import SlideError
 from wsisr.files import has_dicom_suffix, is_dicom
 from wsisr.parallel.threads import translate_shortage
-from wsisr.remote.path import is_url
+from wsisr.remote.path import ZARR_METADATA_NAMES, is_url
 from wsisr.slides.slide import SlideInfo
 
 _PIECE_BYTES = 2**20
@@ -34,7 +34,8 @@ class FileState(NamedTuple):
 def list_slide_files(info: SlideInfo, *, folders: bool = False) -> tuple[Path, ...]:
     """List the files that a slide's pixels and facts come from, sorted by path; none where it is not stored in files.
 
-    OME-Zarr: all files of its folder, and with `folders` that and those in it. MIRAX: also the folder of the same name.
+    OME-Zarr: all files of its folder, and with `folders` that and those in it; by URL, its metadata alone. MIRAX: also
+    the folder of the same name.
     DICOM: the files beside it of the same series. Hamamatsu VMS and VMU: the files beside it that its index names.
     Raises `SlideError` where the files cannot be listed.
     """
@@ -47,6 +48,8 @@ def list_slide_files(info: SlideInfo, *, folders: bool = False) -> tuple[Path, .
 def list_files_at(path: Path, series: str | None = None) -> tuple[Path, ...]:
     """List a slide's files from its path alone, and from its series instance UID in DICOM, without opening it."""
     try:
+        if is_url(path) and path.is_dir():
+            return tuple(file for name in ZARR_METADATA_NAMES if (file := path / name).is_file())
         candidates = [path] if path.is_file() else []
         if path.is_dir():
             candidates += path.rglob("*")
@@ -146,7 +149,8 @@ def hash_slide(info: SlideInfo, stop: Event) -> str | None:
 
 def _describe_version(path: Path) -> str:
     """Return what stands for the SHA-256 of a slide by URL: size, and time or digest of its version on the server."""
-    state = read_file_state(path)
+    files = list_files_at(path)
+    state = read_file_state(files[0]) if files else None
     if state is None:
         raise SlideError(f"{path}: has been removed; repeat the command when it is there")
     return f"none, the slide was read by URL: {state.size} bytes, version {state.ctime_ns:014x}"

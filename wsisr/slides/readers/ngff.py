@@ -17,6 +17,7 @@ from typing import Any
 from wsisr.bounds import MAX_LEVELS, MAX_ZARR_ARRAY_METADATA_BYTES, MAX_ZARR_METADATA_BYTES
 from wsisr.files import is_zarr
 from wsisr.imaging.units import is_unknown_unit, parse_length_unit
+from wsisr.remote.path import is_url
 from wsisr.slides.pixel_size import parse_number
 from wsisr.slides.readers.zarr_array import ZarrArrayError
 
@@ -173,6 +174,8 @@ def _find_nested_images(folder: Path) -> Iterator[Path]:
 
 def _list_groups(folder: Path) -> list[Path]:
     """Return the zarr groups in a folder by name; links are left out, as they may lead anywhere."""
+    if is_url(folder):
+        return []  # HTTP lists nothing; whoever gives a URL names the image
     with os.scandir(folder) as entries:
         names = [entry.name for entry in islice(entries, _MAX_SEARCHED_FOLDERS) if entry.is_dir(follow_symlinks=False)]
     return [folder / name for name in sorted(names) if is_zarr(folder / name)]

@@ -18,6 +18,7 @@ from wsisr.files import find_outermost_zarr, is_zarr
 from wsisr.imaging.geometry import Box, Size
 from wsisr.imaging.pixels import Rgb
 from wsisr.parallel.threads import ThreadTeam
+from wsisr.remote.path import is_url
 from wsisr.slides.level_geometry import LevelRecord
 from wsisr.slides.pixel_size import check_unit, derive_pixel_size, parse_number
 from wsisr.slides.readers.ngff import ZarrImage, find_images, read_array_metadata, read_metadata_json
@@ -31,6 +32,8 @@ from wsisr.slides.slide import Level, Slide, SlideInfo, compute_downsamples, mak
 CACHE_BYTES = 64 * 2**20
 """Decoded chunks cached per slide, as neighbouring boxes touch the same ones."""
 
+
+UNCOUNTED_CHUNKS = "by URL the chunks of an OME-Zarr are not counted: one that is missing is in its fill value or white"
 
 _OME_XML = Path("OME", "METADATA.ome.xml")
 """Where bioformats2raw stores the metadata of all images."""
@@ -159,7 +162,7 @@ def select_stored_levels(info: SlideInfo, levels: tuple[ZarrLevel, ...]) -> tupl
         info,
         levels=tuple(info.levels[number] for number in used),
         level_records=tuple(info.level_records[number] for number in used),
-        warnings=(*info.warnings, *missing_chunks, *empty),
+        warnings=(*info.warnings, *missing_chunks, *empty, *((UNCOUNTED_CHUNKS,) if is_url(info.path) else ())),
     )
     return selected, tuple(replace(levels[number], array=stored[number][1]) for number in used)
 

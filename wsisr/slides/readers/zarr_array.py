@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial, reduce
 from pathlib import Path
@@ -27,6 +28,7 @@ import numpy.typing as npt
 from wsisr.bounds import MAX_ZARR_CHUNK_BYTES
 from wsisr.errors import describe_error
 from wsisr.imaging.pixels import WHITE
+from wsisr.remote.ranges import open_ranges
 
 ChunkDecoder: TypeAlias = Callable[[bytes], bytes]
 ChunkIndex: TypeAlias = tuple[int, ...]
@@ -143,18 +145,16 @@ class ChunkedArray:
         file = self.folder / self.file_name_of(file_index)
         if not file.is_file():
             return None
-        file_bytes = file.stat().st_size
-        with file.open("rb") as opened:
-            offset, count = 0, file_bytes
+        with closing(open_ranges(file)) as ranges:
+            offset, count = 0, ranges.file_bytes
             if self.shard_layout:
-                opened.seek(max(0, self.shard_layout.entry_offset(position, file_bytes)))
-                offset, count = np.frombuffer(opened.read(16), "<u8").tolist() or (0, 0)
+                entry = ranges.read_header(max(0, self.shard_layout.entry_offset(position, ranges.file_bytes)), 16)
+                offset, count = np.frombuffer(entry, "<u8").tolist() or (0, 0)
             if offset == count == MISSING_CHUNK:
                 return None
-            if offset + count > file_bytes or count > 2 * MAX_ZARR_CHUNK_BYTES:
-                raise ValueError(f"{count} stored bytes in a file of {file_bytes}")
-            opened.seek(offset)
-            return opened.read(count)
+            if offset + count > ranges.file_bytes or count > 2 * MAX_ZARR_CHUNK_BYTES:
+                raise ValueError(f"{count} stored bytes in a file of {ranges.file_bytes}")
+            return ranges.read_range(offset, count)
 
 
 def list_file_namings() -> tuple[FileNaming, ...]:

@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from wsisr.bounds import MAX_ZARR_FILES
 from wsisr.errors import describe_error
+from wsisr.remote.path import is_url
 from wsisr.slides.readers.zarr_array import (
     MISSING_CHUNK,
     ChunkedArray,
@@ -46,9 +47,13 @@ class StoredCounts:
 def adopt_stored_names(array: ChunkedArray) -> tuple[ChunkedArray, StoredCounts]:
     """Return the array with the names under which most of its files lie, by default the recorded ones; and its counts.
 
+    By URL the names are the recorded ones and all files count as stored, as HTTP lists none.
+
     Copies and converters lose the record: zarr 2 leaves the separator out where it is a point, and programs that store
     chunks in nested folders have done the same.
     """
+    if is_url(array.folder):
+        return array, StoredCounts(_count_expected_files(array), missing_files=0, missing_chunks=0, is_empty=False)
     existing, expected_files = _list_files(array.folder), _count_expected_files(array)
     stored_files = _find_stored_files(array, existing)
     for naming in list_file_namings() if len(stored_files) < expected_files else ():
