@@ -79,3 +79,5 @@ def test_what_a_bucket_lacks_is_one_clear_line() -> None:
     for url in ("s3://lab/none.svs", "s3://none/a.svs", "s3://lab/none.ome.zarr"):
         with pytest.raises(SlideError, match="the server has no such file"):
             open_slide(url)
+    with pytest.raises(SlideError, match="folders on a server are not looked into"):
+        open_slide("s3://lab/a.ome.zarr/0/c")

@@ -6,13 +6,13 @@ go nowhere but to the server and to worker processes of the same run.
 
 from __future__ import annotations
 
-import hashlib
+import errno
 import io
 import os
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import IO, Any, Self, cast
+from typing import IO, Any, NoReturn, Self, cast
 
 _URL = re.compile(r"([a-z][a-z0-9+.-]+):/{1,2}(?=[^/])", re.IGNORECASE)
 """Beginning of a URL; `Path` folds the two slashes into one. A single letter would be a drive of Windows."""
@@ -69,8 +69,12 @@ def _remove_secrets(url: str) -> str:
         return f"{public}?{query}"
     telling = sorted(part for part in query.split("&") if part and not _SIGNATURE.fullmatch(part.partition("=")[0]))
     # Two files may differ in their query alone; what it says may be a secret of an unknown kind.
+    if not telling:
+        return public
+    import hashlib  # noqa: PLC0415 - every command imports this module, and few meet such a URL
+
     digest = hashlib.sha256("&".join(telling).encode()).hexdigest()[:8]
-    return f"{public}?query={digest}" if telling else public
+    return f"{public}?query={digest}"
 
 
 class RemotePath(type(Path())):  # type: ignore[misc] # the class of this system's paths, as `Path` itself is abstract
@@ -137,6 +141,10 @@ class RemotePath(type(Path())):  # type: ignore[misc] # the class of this system
         if mode == "rb":
             return cast("IO[Any]", raw if buffering == 0 else io.BufferedReader(raw))
         return io.TextIOWrapper(io.BufferedReader(raw), *text, **more_text)
+
+    def iterdir(self) -> NoReturn:
+        """Refuse to list a folder, which HTTP cannot."""
+        raise OSError(errno.ENOTSUP, "folders on a server are not looked into; give the URL of a slide", str(self))
 
     def absolute(self) -> Self:
         return self
