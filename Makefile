@@ -43,8 +43,9 @@ demo: $(INSTALLED) $(SLIDE)
 	@echo '  in Python: $(BIN)/python -c "import openslide; print(openslide.OpenSlide('"'$(UPSCALED)'"').level_dimensions)"'
 	@echo 'The report of the run:      $(PAGE), for a browser'
 
+# A process for each core, of which each has one thread for matrices: threads of several would wait for each other.
 test: $(INSTALLED) $(SLIDE)
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n logical --maxprocesses 4 --dist worksteal
 
 check: lint test
 

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Iterator
 from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
-import torch
 from typer.testing import CliRunner
 
 from tests.support.disks import limit_file_size
@@ -19,6 +17,8 @@ from wsisr.cli.app import app, print_errors_as_lines
 from wsisr.cli.exit_codes import EXIT_FAILED, EXIT_USAGE
 from wsisr.imaging.geometry import Size
 from wsisr.models.weights import save_weights
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 RECIPE = """
 [network]
@@ -42,10 +42,8 @@ save_every = {save_every}
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two datasets, weights of another family, and weights that are none."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
     folder = tmp_path_factory.mktemp("lab")
     write_dataset(folder / "pairs")
     write_dataset(folder / "others", mpps=(0.25, 0.25, 0.25))
@@ -54,8 +52,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     (folder / "pickle.safetensors").write_bytes(pickle.dumps({"weight": [1.0]}))
     (folder / "pickle.pth").write_bytes(pickle.dumps({"weight": [1.0]}))
     write_tiff(folder / "slide.tif", make_noise(Size(120, 90)), resolution=(20000, 20000), resolutionunit="CENTIMETER")
-    yield folder
-    torch.set_num_threads(before)
+    return folder
 
 
 def train(folder: Path, run: str, **values: object) -> list[str]:

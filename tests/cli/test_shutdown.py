@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner, Result
 
 from tests.support.pairs import write_slide
+from tests.support.patience import PATIENCE_S
 from tests.support.samples import REPOSITORY
 from wsisr import writing
 from wsisr.cli import shutdown
@@ -172,7 +173,7 @@ def test_the_second_ctrl_c_waits_for_no_tile(tmp_path: Path, send: str) -> None:
         main()
     """
     command = [sys.executable, "-c", dedent(program)]
-    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False, timeout=PATIENCE_S)
     assert done.returncode == 130, done.stderr
     assert "interrupted at once; what is finished is kept" in done.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["o.tif.wsisr-part"]
@@ -188,8 +189,8 @@ def test_a_ctrl_c_during_the_handler_of_the_first_counts_as_the_second(call: int
 def test_the_end_of_the_terminal_is_one_request_however_often_it_is_sent_and_none_under_nohup(ignored: bool) -> None:
     program = f"""
         import signal
-        if {ignored}:
-            signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        # Under nohup it is inherited as ignored.
+        signal.signal(signal.SIGHUP, signal.SIG_IGN if {ignored} else signal.SIG_DFL)
         from wsisr.cli.shutdown import catch_stop_signals
 
         with catch_stop_signals(end_message="interrupted") as stop:
@@ -220,7 +221,7 @@ def test_the_second_ctrl_c_ends_a_program_whose_stderr_is_a_full_pipe() -> None:
     """
     command = [sys.executable, "-c", dedent(program)]
     with subprocess.Popen(command, cwd=REPOSITORY, stderr=subprocess.PIPE) as process:
-        assert process.wait(timeout=60) == 130
+        assert process.wait(timeout=PATIENCE_S) == 130
 
 
 def test_handlers_and_wakeup_descriptor_are_restored() -> None:

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import resource
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +12,7 @@ import pytest
 import tifffile
 from PIL import Image, ImageCms
 
+from tests.support.command_line import Finished, run_wsisr, run_wsisr_as_process
 from tests.support.samples import make_noise, write_tiff
 from wsisr.cli.exit_codes import EXIT_FAILED, EXIT_USAGE
 from wsisr.imaging.geometry import Size
@@ -26,23 +24,12 @@ PITCHED = {"resolution": (20000, 20000), "resolutionunit": "CENTIMETER", "photom
 """0.5 um/px."""
 
 
-def wsisr(*arguments: object, largest_file: int | None = None) -> subprocess.CompletedProcess[str]:
-    """A real run, with its narrow log lines and, if asked, a bound on what it may write."""
-
-    def bounded() -> None:
-        if largest_file is not None:
-            resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, largest_file))
-
-    command = [sys.executable, "-m", "wsisr", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False, preexec_fn=bounded)
-
-
 @pytest.fixture
 def slide(tmp_path: Path) -> Path:
     return write_tiff(tmp_path / "slide.tif", make_noise(Size(300, 200)), **PITCHED)
 
 
-def refused(done: subprocess.CompletedProcess[str], *words: str, code: int = EXIT_FAILED) -> None:
+def refused(done: Finished, *words: str, code: int = EXIT_FAILED) -> None:
     """One line on stderr, besides that which names the output, and an exit code."""
     assert done.returncode == code, done.stderr
     lines = [line for line in done.stderr.splitlines() if " is to be " not in line]
@@ -51,14 +38,12 @@ def refused(done: subprocess.CompletedProcess[str], *words: str, code: int = EXI
     assert [word for word in words if word not in lines[0]] == []
 
 
-def upscaled(
-    slide: Path, output: Path, *more: object, scale: int = 2, **bounds: int
-) -> subprocess.CompletedProcess[str]:
-    return wsisr("upscale", slide, "--scale", scale, "--model", "bicubic", "-o", output, *more, **bounds)
+def upscaled(slide: Path, output: Path, *more: object, scale: int = 2) -> Finished:
+    return run_wsisr("upscale", slide, "--scale", scale, "--model", "bicubic", "-o", output, *more)
 
 
 def test_the_default_output_lies_beside_the_slide(slide: Path) -> None:
-    done = wsisr("upscale", slide, "--scale", 2, "--model", "bicubic")
+    done = run_wsisr_as_process("upscale", slide, "--scale", 2, "--model", "bicubic")
     assert done.returncode == 0, done.stderr
     with tifffile.TiffFile(slide.with_name("slide.x2.ome.tif")) as tiff:
         assert tiff.pages[0].shape == (400, 600, 3)
@@ -69,7 +54,8 @@ def test_the_default_output_lies_beside_the_slide(slide: Path) -> None:
 
 
 def test_quiet_says_nothing(slide: Path, tmp_path: Path) -> None:
-    done = upscaled(slide, tmp_path / "out.tif", "--quiet")
+    words = ("upscale", slide, "--scale", 2, "--model", "bicubic", "-o", tmp_path / "out.tif", "--quiet")
+    done = run_wsisr_as_process(*words)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
@@ -97,12 +83,12 @@ def test_a_region_is_written_with_its_place_on_the_slide(slide: Path, tmp_path: 
         with tifffile.TiffFile(output) as tiff:
             assert tiff.pages[0].shape == (100, 120, 3)
         assert read_metadata(output)["source origin"] == "100, 40 px of level 0"
-        assert "100, 40 px of level 0" in wsisr("info", output).stdout
+        assert "100, 40 px of level 0" in run_wsisr("info", output).stdout
 
 
 def test_a_target_as_coarse_as_the_slide_needs_no_network_and_says_so(slide: Path, tmp_path: Path) -> None:
     output = tmp_path / "out.tif"
-    done = wsisr("upscale", slide, "--target-mpp", 1, "-o", output)
+    done = run_wsisr("upscale", slide, "--target-mpp", 1, "-o", output)
     assert done.returncode == 0, done.stderr
     assert "wsisr: no network" in done.stderr
     assert "0.5 um/px to 1 um/px" in done.stdout
@@ -125,9 +111,9 @@ def test_a_preview_calls_no_result_of_wsisr_a_scan(slide: Path, tmp_path: Path) 
     once, picture = tmp_path / "once.tif", tmp_path / "look.png"
     assert upscaled(slide, once).returncode == 0
     command = ("preview", once, "--region", "0,0,64,64", "--model", "bicubic", "--scale", 2, "-o", picture)
-    refused(wsisr(*command), str(once), "--allow-derived")
+    refused(run_wsisr(*command), str(once), "--allow-derived")
     assert not picture.exists()
-    assert wsisr(*command, "--allow-derived").returncode == 0
+    assert run_wsisr(*command, "--allow-derived").returncode == 0
     assert picture.exists()
 
 
@@ -255,14 +241,17 @@ def test_a_missing_folder_is_named(slide: Path, tmp_path: Path) -> None:
 
 
 def test_a_disk_that_takes_no_more_leaves_no_output(slide: Path, tmp_path: Path) -> None:
-    refused(upscaled(slide, tmp_path / "out.tif", "--quiet", largest_file=20_000), "out.tif", "cannot be written")
-    assert not (tmp_path / "out.tif").exists()
+    output = tmp_path / "out.tif"
+    words = ("upscale", slide, "--scale", 2, "--model", "bicubic", "-o", output, "--quiet")
+    refused(run_wsisr_as_process(*words, largest_file=20_000), "out.tif", "cannot be written")
+    assert not output.exists()
 
 
 def test_two_runs_never_write_the_same_output(slide: Path, tmp_path: Path) -> None:
     output = tmp_path / "out.tif"
     with PyramidWriter(output, PyramidSpec(Size(10, 10), 0.5)):
-        refused(upscaled(slide, output, "--quiet"), str(output), "another")
+        words = ("upscale", slide, "--scale", 2, "--model", "bicubic", "-o", output, "--quiet")
+        refused(run_wsisr_as_process(*words), str(output), "another")
     assert not output.exists()
 
 
@@ -274,7 +263,7 @@ def test_two_runs_never_write_the_same_output(slide: Path, tmp_path: Path) -> No
     ],
 )
 def test_a_model_that_does_not_exist_is_wrong_usage(slide: Path, model: str, words: tuple[str, ...]) -> None:
-    refused(wsisr("upscale", slide, "--scale", 2, "--model", model), *words, code=EXIT_USAGE)
+    refused(run_wsisr("upscale", slide, "--scale", 2, "--model", model), *words, code=EXIT_USAGE)
     assert not slide.with_name("slide.x2.ome.tif").exists()
 
 
@@ -287,7 +276,7 @@ def test_a_model_that_does_not_exist_is_wrong_usage(slide: Path, model: str, wor
     ],
 )
 def test_what_cannot_be_done_is_one_line(slide: Path, options: tuple[object, ...], words: tuple[str, ...]) -> None:
-    refused(wsisr("upscale", slide, "--scale", 2, *options), *words)
+    refused(run_wsisr("upscale", slide, "--scale", 2, *options), *words)
     assert not slide.with_name("slide.x2.ome.tif").exists()
 
 
@@ -314,7 +303,7 @@ def test_what_cannot_be_done_is_one_line(slide: Path, options: tuple[object, ...
     ],
 )
 def test_wrong_usage_ends_with_2(slide: Path, options: tuple[object, ...]) -> None:
-    assert wsisr("upscale", slide, *options).returncode == 2
+    assert run_wsisr("upscale", slide, *options).returncode == 2
 
 
 def test_a_slide_is_not_replaced_by_its_preview(slide: Path, tmp_path: Path) -> None:
@@ -322,7 +311,7 @@ def test_a_slide_is_not_replaced_by_its_preview(slide: Path, tmp_path: Path) -> 
     slide.rename(picture)
     before = picture.read_bytes()
     region = ("--region", "0,0,9,9", "--model", "bicubic")
-    refused(wsisr("preview", picture, *region, "-o", picture, "--overwrite"), "belongs to the slide")
+    refused(run_wsisr("preview", picture, *region, "-o", picture, "--overwrite"), "belongs to the slide")
     assert picture.read_bytes() == before
 
 
@@ -330,17 +319,17 @@ def test_a_gpu_that_is_not_there_is_refused(slide: Path, tmp_path: Path) -> None
     torch = pytest.importorskip("torch")
     if torch.cuda.is_available():
         pytest.skip("there is a GPU")
-    done = wsisr("upscale", slide, "--scale", 2, "-o", tmp_path / "o.tif", "--device", "cuda")
+    done = run_wsisr("upscale", slide, "--scale", 2, "-o", tmp_path / "o.tif", "--device", "cuda")
     refused(done, "cuda", "--device cpu", code=EXIT_USAGE)
 
 
 def test_a_model_of_another_scale_is_refused(slide: Path) -> None:
-    refused(wsisr("upscale", slide, "--scale", 4, "--model", "masrgan-x2"), "by 2, not by 4", code=EXIT_USAGE)
+    refused(run_wsisr("upscale", slide, "--scale", 4, "--model", "masrgan-x2"), "by 2, not by 4", code=EXIT_USAGE)
 
 
 def test_an_untrained_pitch_is_warned_about_in_terminal_and_file(slide: Path, tmp_path: Path) -> None:
     output = tmp_path / "out.tif"
-    done = wsisr("upscale", slide, "--scale", 2, "-o", output, "--mpp", 15, "--quiet", "--device", "cpu")
+    done = run_wsisr("upscale", slide, "--scale", 2, "-o", output, "--mpp", 15, "--quiet", "--device", "cpu")
     assert done.returncode == 0, done.stderr
     assert "not on 15 um/px" in done.stderr
     assert "not on 15 um/px" in read_metadata(output)["warning"]
@@ -350,15 +339,15 @@ def test_an_untrained_pitch_is_warned_about_in_terminal_and_file(slide: Path, tm
 def test_a_preview_shows_three_views_and_an_overview(slide: Path, tmp_path: Path) -> None:
     output = tmp_path / "before-after.png"
     options = ("--scale", 4, "--model", "lanczos", "--region", "10,20,60,50", "-o", output)
-    assert wsisr("preview", slide, *options).returncode == 0
+    assert run_wsisr("preview", slide, *options).returncode == 0
     with Image.open(output) as picture:
         assert picture.width > 3 * 240
         assert picture.height > 200
         assert np.asarray(picture.convert("RGB")).std() > 10
-    refused(wsisr("preview", slide, *options), "exists")
+    refused(run_wsisr("preview", slide, *options), "exists")
 
 
 @pytest.mark.parametrize("region", ["290,190,60,50", "-1,0,10,10"])
 def test_a_preview_of_nothing_is_refused(slide: Path, tmp_path: Path, region: str) -> None:
-    done = wsisr("preview", slide, "--model", "bicubic", f"--region={region}", "-o", tmp_path / "p.png")
+    done = run_wsisr("preview", slide, "--model", "bicubic", f"--region={region}", "-o", tmp_path / "p.png")
     refused(done, "region", "300 x 200")

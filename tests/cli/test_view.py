@@ -12,6 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from tests.support.pairs import write_slide
+from tests.support.patience import PATIENCE_S
 from wsisr.cli.app import app
 from wsisr.cli.view import announce_server, serve_until_stopped
 from wsisr.viewer.server import ViewServer
@@ -32,9 +33,11 @@ def test_it_serves_until_ctrl_c(
     answers = []
 
     def visit_and_stop(url: str) -> None:
-        with urllib.request.urlopen(url, timeout=20) as answer:
-            answers.append(answer.read())
-        os.kill(os.getpid(), signal.SIGINT)
+        try:
+            with urllib.request.urlopen(url, timeout=PATIENCE_S) as answer:
+                answers.append(answer.read())
+        finally:
+            os.kill(os.getpid(), signal.SIGINT)
 
     with View(ViewRequest([slide])) as view, ViewServer(view) as server:
         announce_server(server, opens_browser=True)

@@ -17,6 +17,7 @@ from msgspec.structs import replace
 from typer.testing import CliRunner
 
 from tests.support.pairs import build_small_dataset, make_record, write_dataset, write_manifest, write_slide
+from tests.support.patience import PATIENCE_S
 from tests.support.samples import make_noise
 from wsisr.cli.build_dataset import build_dataset_app
 from wsisr.dataset.reader import HEADER, MANIFEST, REPORT, SLIDES, PatchStore
@@ -247,7 +248,7 @@ def test_a_browser_shows_it_without_complaint_and_without_scrolling_sideways(dat
     )
     command = [str(CHROMIUM), *flags.split(), f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom"]
     done = subprocess.run(
-        [*command, (tmp_path / "page.html").as_uri()], capture_output=True, text=True, check=True, timeout=120
+        [*command, (tmp_path / "page.html").as_uri()], capture_output=True, text=True, check=True, timeout=PATIENCE_S
     )
     assert "CONSOLE" not in done.stderr
     width, window, images, broken = map(int, done.stdout.split("<title>")[1].split("</title>")[0].split(","))

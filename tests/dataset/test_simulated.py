@@ -186,10 +186,10 @@ def test_validation_scores_the_stored_low_resolution(blurred: PatchStore) -> Non
     assert np.array_equal(inputs[0], stored)
 
 
+@pytest.mark.usefixtures("one_thread")
 def test_what_is_learned_on_simulated_pairs_undoes_some_of_what_they_suffered(
     blurred: PatchStore, tmp_path: Path
 ) -> None:
-    torch.set_num_threads(1)
     network = NetworkConfig(2, channels=8, blocks=1, window=3)
     schedule = ScheduleConfig(40, learning_rate=3e-3, warm_up=5, ema=0.9, validate_every=40)
     config = TrainConfig(network, DataConfig(blurred.folder, patch_px=16, batch=8), schedule)

@@ -12,6 +12,7 @@ from textwrap import dedent
 
 import pytest
 
+from tests.support.patience import PATIENCE_S
 from tests.support.samples import REPOSITORY
 from wsisr.parallel.processes import Channel, JobDone, Message, WorkerDied, WorkerEvent, run_in_processes
 
@@ -81,7 +82,7 @@ def test_workers_end_with_a_first_process_that_ends_at_once_and_nothing_is_print
     """
     command = [sys.executable, "-c", dedent(program)]
     # It returns when the last process that could print has ended.
-    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False, timeout=PATIENCE_S)
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
 
 

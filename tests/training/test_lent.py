@@ -8,6 +8,7 @@ import sys
 from collections import deque
 from pathlib import Path
 
+import pytest
 import torch
 
 from tests.support.pairs import write_dataset
@@ -17,6 +18,8 @@ from wsisr.models.weights import load_network
 from wsisr.training.config_file import read_train_config
 from wsisr.training.loop import TrainingRun
 from wsisr.training.stages import read_recipe
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 RECIPE = """
 [network]
@@ -86,7 +89,6 @@ def write_recipe(folder: Path) -> Path:
 
 def test_a_run_goes_on_on_a_bare_machine_as_one(tmp_path: Path) -> None:
     recipe = write_recipe(tmp_path)
-    torch.set_num_threads(1)
     for _ in TrainingRun(read_train_config(recipe), tmp_path / "alone", torch.device("cpu")):
         pass
     for _ in range(2):
@@ -108,7 +110,6 @@ def test_recipes_side_by_side_on_a_bare_machine_are_what_each_is_alone(tmp_path:
     said = bare(tmp_path, COMMAND, *recipes, "-o", "home", "--device", "cpu")
     assert "home/recipe: step 6 of 6, loss 0." in said
     assert "home/staged/stage-2: step 4 of 4, loss 0." in said
-    torch.set_num_threads(1)
     for path in map(Path, recipes):
         for run in read_recipe(path).open_runs(tmp_path / path.stem, torch.device("cpu")):
             list(run)

@@ -9,8 +9,6 @@ import os
 import pickle
 import shutil
 import signal
-import subprocess
-import sys
 from dataclasses import fields, replace
 from itertools import islice
 from pathlib import Path
@@ -23,8 +21,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from tests.support.disks import limit_file_size, make_readable_folder, run_as_nobody
+from tests.support.forks import run_in_forks
 from tests.support.pairs import write_dataset
-from tests.support.samples import REPOSITORY
 from wsisr.errors import ConfigError, DatasetError, ModelError, OutputError, WsisrError
 from wsisr.models.weights import load_network, save_weights
 from wsisr.training.checkpoint import CheckpointKey, load_checkpoint
@@ -111,27 +109,36 @@ def test_a_run_dropped_after_every_step_ends_as_if_it_had_not_been(dataset: Path
 
 
 KILLED = """
-import os, signal, sys
+import os, signal
 from pathlib import Path
 import torch
 from tests.training.test_run import config
 from wsisr.training.loop import TrainingRun
-torch.set_num_threads(1)
-for report in TrainingRun(config(Path(sys.argv[1])), Path(sys.argv[2]), torch.device("cpu")):
-    if report.step == int(sys.argv[3]):
-        os.kill(os.getpid(), signal.SIGKILL)
+
+def train_until(dataset, folder, step):
+    torch.set_num_threads(1)
+    for report in TrainingRun(config(Path(dataset)), Path(folder), torch.device("cpu")):
+        if report.step == step:
+            os.kill(os.getpid(), signal.SIGKILL)
 """
+KILLS = [2, 8]
 
 
-@pytest.mark.parametrize("step", [2, 8])
+@pytest.fixture(scope="module")
+def killed_folders(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[int, Path]:
+    """Step to the folder of a run whose process was killed in it."""
+    folders = {step: tmp_path_factory.mktemp("killed") for step in KILLS}
+    calls = [f"train_until({str(dataset)!r}, {str(folder)!r}, {step})" for step, folder in folders.items()]
+    assert run_in_forks(KILLED, calls) == [-signal.SIGKILL] * len(KILLS)
+    return folders
+
+
+@pytest.mark.parametrize("step", KILLS)
 def test_a_run_killed_in_a_process_of_its_own_ends_as_if_it_had_not_been(
-    dataset: Path, tmp_path: Path, whole: Path, step: int
+    dataset: Path, killed_folders: dict[int, Path], whole: Path, step: int
 ) -> None:
-    command = [sys.executable, "-c", KILLED, str(dataset), str(tmp_path), str(step)]
-    done = subprocess.run(command, cwd=REPOSITORY, env=os.environ | {"OMP_NUM_THREADS": "1"}, check=False)
-    assert done.returncode == -signal.SIGKILL
-    finish(config(dataset), tmp_path)
-    assert outcome(tmp_path) == outcome(whole)
+    finish(config(dataset), killed_folders[step])
+    assert outcome(killed_folders[step]) == outcome(whole)
 
 
 def test_saving_and_validating_at_other_steps_changes_no_weight(dataset: Path, tmp_path: Path, whole: Path) -> None:

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import signal
-import subprocess
-import sys
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -14,8 +11,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from tests.support.forks import run_in_forks
 from tests.support.pairs import write_dataset
-from tests.support.samples import REPOSITORY
 from wsisr.errors import ConfigError
 from wsisr.training.config_file import read_train_config
 from wsisr.training.loop import BEST_WEIGHTS_FILE, LAST_WEIGHTS_FILE, METRICS_FILE, TrainingRun
@@ -152,30 +149,39 @@ def test_stages_dropped_after_every_step_end_as_if_they_had_not_been(folder: Pat
 
 
 KILLED = """
-import os, signal, sys
+import os, signal
 from pathlib import Path
 import torch
 from wsisr.training.stages import read_recipe
-torch.set_num_threads(1)
-recipe, folder, stage, step = sys.argv[1:]
-for number, run in enumerate(read_recipe(Path(recipe)).open_runs(Path(folder), torch.device("cpu")), start=1):
-    for report in run:
-        if (number, report.step) == (int(stage), int(step)):
-            os.kill(os.getpid(), signal.SIGKILL)
+
+def train_until(recipe, folder, stage, step):
+    torch.set_num_threads(1)
+    for number, run in enumerate(read_recipe(Path(recipe)).open_runs(Path(folder), torch.device("cpu")), start=1):
+        for report in run:
+            if (number, report.step) == (stage, step):
+                os.kill(os.getpid(), signal.SIGKILL)
 """
+KILLS = [(1, 4), (2, 2), (4, 3)]
 
 
-@pytest.mark.parametrize(("stage", "step"), [(1, 4), (2, 2), (4, 3)])
+@pytest.fixture(scope="module")
+def killed_folders(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[int, int], Path]:
+    """Stage and step to the folder of a recipe whose process was killed in it."""
+    recipe, folders = str(folder / "recipe.toml"), {kill: tmp_path_factory.mktemp("killed") for kill in KILLS}
+    calls = [f"train_until({recipe!r}, {str(killed)!r}, *{kill})" for kill, killed in folders.items()]
+    assert run_in_forks(KILLED, calls) == [-signal.SIGKILL] * len(KILLS)
+    return folders
+
+
+@pytest.mark.parametrize(("stage", "step"), KILLS)
 def test_a_recipe_killed_in_any_stage_ends_as_if_it_had_not_been(
-    folder: Path, tmp_path: Path, stage: int, step: int
+    folder: Path, killed_folders: dict[tuple[int, int], Path], stage: int, step: int
 ) -> None:
-    command = [sys.executable, "-c", KILLED, str(folder / "recipe.toml"), str(tmp_path), str(stage), str(step)]
-    done = subprocess.run(command, cwd=REPOSITORY, env=os.environ | {"OMP_NUM_THREADS": "1"}, check=False)
-    assert done.returncode == -signal.SIGKILL
-    assert (tmp_path / f"stage-{stage}").exists()
-    assert not (tmp_path / f"stage-{stage + 1}").exists()
-    finish(read_recipe(folder / "recipe.toml"), tmp_path)
-    assert read_outcome(tmp_path) == read_outcome(folder / "whole")
+    killed = killed_folders[stage, step]
+    assert (killed / f"stage-{stage}").exists()
+    assert not (killed / f"stage-{stage + 1}").exists()
+    finish(read_recipe(folder / "recipe.toml"), killed)
+    assert read_outcome(killed) == read_outcome(folder / "whole")
 
 
 def test_a_stage_whose_start_has_changed_is_another_run(tmp_path: Path) -> None:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from collections import deque
 from dataclasses import replace
 from functools import cache
@@ -17,7 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.support.disks import limit_file_size, make_readable_folder, run_as_nobody
-from tests.support.samples import REPOSITORY, InMemorySlide, make_noise
+from tests.support.forks import run_in_forks
+from tests.support.samples import InMemorySlide, make_noise
 from wsisr.errors import OutputError, SlideError
 from wsisr.imaging.geometry import Box, Size
 from wsisr.imaging.pixels import Rgb
@@ -89,18 +88,28 @@ def test_the_file_is_the_same_wherever_the_run_was_stopped(options: UpscaleOptio
         assert output.read_bytes() == whole(feathered=options is FEATHERED)
 
 
-@pytest.mark.parametrize("steps", [1, 9, 16, 17, STEPS, STEPS + 1, STEPS + LEVELS])
-def test_the_file_is_the_same_after_a_kill_in_any_phase(tmp_path: Path, steps: int) -> None:
-    output = tmp_path / "a.tif"
-    program = f"from tests.upscaling.test_resuming import *; die_after({steps}, Path({str(output)!r}))"
-    assert subprocess.run([sys.executable, "-c", program], cwd=REPOSITORY, check=False).returncode == 9
+KILLS = [1, 9, 16, 17, STEPS, STEPS + 1, STEPS + LEVELS]
+
+
+@pytest.fixture(scope="module")
+def killed_outputs(tmp_path_factory: pytest.TempPathFactory) -> dict[int, Path]:
+    """Steps to the output of a process that died after so many."""
+    outputs = {steps: tmp_path_factory.mktemp("killed") / "a.tif" for steps in KILLS}
+    calls = [f"die_after({steps}, Path({str(output)!r}))" for steps, output in outputs.items()]
+    assert run_in_forks("from tests.upscaling.test_resuming import *", calls) == [9] * len(KILLS)
+    return outputs
+
+
+@pytest.mark.parametrize("steps", KILLS)
+def test_the_file_is_the_same_after_a_kill_in_any_phase(killed_outputs: dict[int, Path], steps: int) -> None:
+    output = killed_outputs[steps]
     assert not output.exists()
     again = picture()
     deque(upscale_region(again, UPSCALER, output, options=EXACT), 0)
     reads = again.slide.reads  # type: ignore[attr-defined]
     in_hand = 1 + 2 * PARALLEL_STORES  # what was stored, but not told of yet, when the process ended
     assert max(0, 16 - steps - in_hand) <= reads <= max(0, 16 - steps)
-    assert list(tmp_path.iterdir()) == [output]
+    assert list(output.parent.iterdir()) == [output]
     assert output.read_bytes() == whole()
 
 

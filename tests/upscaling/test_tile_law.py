@@ -24,8 +24,8 @@ from wsisr.slides.region import SlideRegion
 from wsisr.upscaling.engine import enlarge_blocks
 from wsisr.upscaling.plan import UpscaleOptions, plan_upscaling
 
-REGION = Box(330, 1000, 330 + 640, 1000 + 400)
-"""Tissue and glass; in px of level 0."""
+REGION = Box(790, 1150, 790 + 320, 1150 + 208)
+"""Tissue, where most seams of tiles lie, and glass; in px of level 0."""
 
 SHIFT_X, SHIFT_Y = 38, 50
 """Multiples of the cells that some networks compute together."""
@@ -72,10 +72,8 @@ def test_a_shifted_grid_shows_the_same(real: Rgb, upscaler: Upscaler, reference:
 
 
 def test_without_overlap_the_law_is_broken(real: Rgb, upscaler: Upscaler, reference: Rgb) -> None:
-    part = real[:, :512]
-    cut = upscale_pixels(part, upscaler, UpscaleOptions(tile_px=256, overlap_px=0))
-    width = (part.shape[1] - upscaler.info.receptive_field) * upscaler.info.scale
-    assert largest_difference(cut[:, :width], reference[:, :width]) > 1
+    cut = upscale_pixels(real, upscaler, UpscaleOptions(tile_px=256, overlap_px=0))
+    assert largest_difference(cut, reference) > 1
 
 
 def make_upscaler(family: str) -> Upscaler:
@@ -83,7 +81,7 @@ def make_upscaler(family: str) -> Upscaler:
 
 
 def upscale_with_two_tilings(family: str, real: Rgb) -> tuple[Rgb, Rgb]:
-    part = real[:200, 400:720]
+    part = real[:200, :240]
     small, large = UpscaleOptions(tile_px=128, batch=4), UpscaleOptions(tile_px=512)
     return upscale_pixels(part, make_upscaler(family), small), upscale_pixels(part, make_upscaler(family), large)
 
@@ -96,7 +94,7 @@ def test_every_local_family_keeps_the_law(real: Rgb, family: str) -> None:
 
 @pytest.mark.parametrize("family", ["half", "span"])
 def test_a_region_at_an_odd_place_shows_what_the_whole_slide_shows(real: Rgb, family: str) -> None:
-    slide, upscaler = InMemorySlide(real[:200, 400:720]), make_upscaler(family)
+    slide, upscaler = InMemorySlide(real[:200, :240]), make_upscaler(family)
     whole = upscaler(slide.pixels[None])[0]
     region = SlideRegion(slide, 0).crop_to_area(Box(37, 51, 221, 180))
     result = np.zeros_like(whole)

@@ -17,6 +17,7 @@ import pytest
 import tifffile
 from PIL import Image
 
+from tests.support.patience import PATIENCE_S
 from tests.support.samples import make_noise
 from tests.viewer.pictures import REGION, SCAN_MPP, Pair
 from tests.viewer.test_pyramid import decode
@@ -54,7 +55,7 @@ class Client:
     def __init__(self, server: ViewServer) -> None:
         self.server = server
         self.messages: list[str] = []
-        self._connection = http.client.HTTPConnection("127.0.0.1", server.server_address[1], timeout=20)
+        self._connection = http.client.HTTPConnection("127.0.0.1", server.server_address[1], timeout=PATIENCE_S)
 
     def close(self) -> None:
         self._connection.close()
@@ -129,7 +130,7 @@ def test_what_is_not_there_is_not_found(client: Client, path: str) -> None:
 
 def test_what_is_no_address_is_a_bad_request(client: Client) -> None:
     address = "127.0.0.1", client.server.server_address[1]
-    with socket.create_connection(address, timeout=20) as connection:  # a client of HTTP would not send it
+    with socket.create_connection(address, timeout=PATIENCE_S) as connection:  # a client of HTTP would not send it
         connection.sendall(b"GET http://[ HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
         assert connection.recv(12) == b"HTTP/1.1 400"
 

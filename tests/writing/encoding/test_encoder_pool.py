@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.support.patience import PATIENCE_S
 from tests.support.samples import make_noise
 from wsisr.errors import OutputError
 from wsisr.imaging.geometry import Box, Size
@@ -121,7 +122,7 @@ def test_processes_end_with_a_parent_that_is_killed() -> None:
         ends = [os.pidfd_open(pid) for pid in list_processes(int(parent.stdout.readline()))]
         parent.kill()
     for end in ends:
-        assert select.select([end], [], [], 60)[0]
+        assert select.select([end], [], [], PATIENCE_S)[0]
         os.close(end)
 
 

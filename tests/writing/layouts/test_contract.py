@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import signal
-import subprocess
-import sys
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -25,6 +23,7 @@ from PIL import Image
 from pydicom import dcmread
 from wsidicom import WsiDicom
 
+from tests.support.forks import run_in_forks
 from wsisr.errors import OutputError
 from wsisr.imaging.geometry import Box, Size
 from wsisr.imaging.pixels import Rgb, halve_image
@@ -352,26 +351,43 @@ def test_the_second_of_two_writers_is_refused_and_the_first_goes_on(output: Path
 
 
 KILLED = """
-import os, signal, sys
+import os, signal
 from pathlib import Path
 import numpy as np
 from wsisr.imaging.geometry import Box, Size
 from wsisr.writing import PyramidSpec, PyramidWriter
 from wsisr.writing.layouts.catalog import LAYOUTS
-spec = PyramidSpec(Size(160, 160), 0.25, 16, codec=LAYOUTS[sys.argv[2]].select_codec(), layout=sys.argv[2])
-with PyramidWriter(Path(sys.argv[1]), spec) as writer:
-    writer.write(Box.from_size(spec.size), np.zeros((160, 160, 3), np.uint8))
-    for progress in writer.finish():
-        if progress.stage == sys.argv[3]:
-            os.kill(os.getpid(), signal.SIGKILL)
+
+def write_until(path, layout, stage):
+    spec = PyramidSpec(Size(160, 160), 0.25, 16, codec=LAYOUTS[layout].select_codec(), layout=layout)
+    with PyramidWriter(Path(path), spec) as writer:
+        writer.write(Box.from_size(spec.size), np.zeros((160, 160, 3), np.uint8))
+        for progress in writer.finish():
+            if progress.stage == stage:
+                os.kill(os.getpid(), signal.SIGKILL)
 """
+STAGES = ["pyramid", "assemble"]
+
+
+@pytest.fixture(scope="module")
+def killed_outputs(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str], Path]:
+    """Layout and stage to the output of a process that was killed there."""
+    folder = tmp_path_factory.mktemp("killed")
+    cases = [(layout, stage) for layout in LAYOUTS for stage in STAGES]
+    outputs = {case: name_output(folder / ".".join(case), case[0]) for case in cases}
+    for output in outputs.values():
+        output.parent.mkdir()
+    calls = [f"write_until({str(output)!r}, *{case})" for case, output in outputs.items()]
+    assert run_in_forks(KILLED, calls) == [-signal.SIGKILL] * len(cases)
+    return outputs
 
 
 @every_layout
-@pytest.mark.parametrize("stage", ["pyramid", "assemble"])
-def test_a_killed_run_leaves_no_output_and_does_not_stand_in_the_way(output: Path, layout: str, stage: str) -> None:
-    run = subprocess.run([sys.executable, "-c", KILLED, str(output), layout, stage], check=False)
-    assert run.returncode == -signal.SIGKILL
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_killed_run_leaves_no_output_and_does_not_stand_in_the_way(
+    killed_outputs: dict[tuple[str, str], Path], layout: str, stage: str
+) -> None:
+    output = killed_outputs[layout, stage]
     assert [entry.name for entry in output.parent.iterdir()] == [f"{output.name}.wsisr-part"]
     write(output, build_spec(layout))
     assert list(output.parent.iterdir()) == [output]
