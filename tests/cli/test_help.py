@@ -188,6 +188,7 @@ def test_an_exported_model_is_never_proposed_to_be_a_filter() -> None:
         ("build-dataset captured a b -o c --mpp 1", "--mpp needs 2 values: --mpp LOW HIGH; "),
         ("upscale a.svs --overwrite=yes", "--overwrite takes no value; wsisr upscale --help explains it"),
         ("upscale a.svs --scal 2", "there is no option --scal; did you mean --scale or --stage?"),
+        ("upscale a.svs -scale 2", "there is no option -scale; did you mean --scale?"),
         ("upscale a.svs -z", "there is no option -z; wsisr upscale --help lists all"),
         ("models a b", "too many arguments: a b; wsisr models --help shows how many there are"),
         ("upscal a.svs", "there is no command upscal; did you mean upscale?"),

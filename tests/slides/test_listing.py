@@ -104,6 +104,8 @@ def test_a_table_says_pixel_size_case_and_output(tmp_path: Path) -> None:
     ("lines", "message"),
     [
         (["slide", "a.svs"], "its columns are slide; it needs path"),
+        (["slide;mpp", "a.svs;1"], "its columns are slide, mpp; it needs path"),
+        (["path;mpp", "a.svs;0,5"], "line 2: mpp '0,5' is no pixel size; give um/px, such as 0.25"),
         (["path,path", "a.svs,b.svs"], "its columns are path, path"),
         (["path,mpp", "a.svs,0.5um"], "line 2: mpp '0.5um' is no pixel size"),
         (["path,mpp", "a.svs,0.5", "b.svs,-1"], "line 3: mpp '-1'"),

@@ -47,6 +47,7 @@ class WsisrGroup(TyperGroup):
             if not standalone:
                 raise
             words, command = self.find_command(sys.argv[1:] if args is None else args)
+            error = restore_option_name(error, sys.argv[1:] if args is None else args, command)
             if message := describe_usage_error(error, command, f"{' '.join(['wsisr', *words])} --help"):
                 print_message(f"error: {message}")
             raise SystemExit(EXIT_USAGE) from None
@@ -84,6 +85,17 @@ class WsisrGroup(TyperGroup):
         if Path(name).exists():
             advice = f"to enlarge this file: wsisr upscale {name} --scale 2"
         raise OptionError(f"there is no command {name}; {advice}")
+
+
+def restore_option_name(error: Any, args: Sequence[str], command: Any) -> Any:
+    """Return the error, which names `-scale` as it was typed where the library saw an option `-s`."""
+    if hasattr(error, "possibilities") and len(error.option_name) == 2 and error.option_name not in args:
+        typed = next((word for word in args if word.startswith(error.option_name)), None)
+        if typed and len(typed) > 3:
+            name = f"-{typed.partition('=')[0]}"
+            known = [option for param in command.params for option in param.opts]
+            error.option_name, error.possibilities = typed, [name] if name in known else known
+    return error
 
 
 def find_error_code(error: BaseException) -> int:

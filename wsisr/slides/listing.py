@@ -276,12 +276,14 @@ class SlideTable:
 
 
 def read_slide_table(path: Path) -> SlideTable:
-    """Read a CSV with the column `path` and, if wanted, `mpp`, `case` and `output`.
+    """Read a CSV with the column `path` and, if wanted, `mpp`, `case` and `output`; semicolons are commas as well.
 
     Relative slides start at the folder of the table. Raises `ConfigError`, with the line, for what cannot be meant.
     """
-    # Spreadsheets write a byte order mark.
-    reader = csv.DictReader(_read_text(path, "a table of slides").removeprefix("\ufeff").splitlines(), strict=True)
+    # Spreadsheets write a byte order mark, and semicolons where the decimal point is a comma.
+    lines = _read_text(path, "a table of slides").removeprefix("\ufeff").splitlines()
+    has_semicolons = bool(lines) and ";" in lines[0] and "," not in lines[0]
+    reader = csv.DictReader(lines, strict=True, delimiter=";" if has_semicolons else ",")
     try:
         columns = [name.strip().lower() for name in reader.fieldnames or ()]
         if "path" not in columns or len(set(columns)) < len(columns):
