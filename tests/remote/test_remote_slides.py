@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import pickle
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from wsisr.remote.path import RemotePath, hide_secrets, make_path
 from wsisr.slides import Slide, open_slide
 from wsisr.slides.associated import read_associated_image
 from wsisr.slides.listing import SlideEntry
+from wsisr.slides.staging import SlideStage
 from wsisr.writing import read_metadata
 
 SECRET = "geheim"
@@ -234,6 +236,12 @@ def test_a_run_whose_connection_is_lost_goes_on(tmp_path: Path, folder: Path) ->
         done = run("upscale", url, *words)
     assert done.exit_code == 0, done.output
     assert "goes on from" in done.output
+
+
+def test_a_slide_by_url_is_staged_whole(server: RangeServer, folder: Path, tmp_path: Path) -> None:
+    url = make_path(locate(server, "pyramid.ome.tif"))
+    with closing(SlideStage(tmp_path, 10**8, [url])) as stage, stage.hold(url) as copy:
+        assert copy.read_bytes() == (folder / "pyramid.ome.tif").read_bytes()
 
 
 def test_a_url_keeps_its_secrets_to_itself() -> None:

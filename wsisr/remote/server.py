@@ -81,7 +81,7 @@ class RemoteStatus:
         mode = stat.S_IFDIR | 0o555 if self.is_folder else stat.S_IFREG | 0o444
         seconds = int(self.modified.timestamp()) if self.modified else 0
         digest = int.from_bytes(hashlib.sha256(self.version.encode()).digest()[:7])
-        times = {"st_mtime_ns": seconds * 10**9, "st_ctime_ns": digest}
+        times = {"st_atime_ns": seconds * 10**9, "st_mtime_ns": seconds * 10**9, "st_ctime_ns": digest}
         return os.stat_result((mode, digest, 0, 1, 0, 0, self.size, seconds, seconds, seconds), times)
 
     @property
