@@ -219,3 +219,33 @@ def test_options_that_exclude_each_other_are_wrong_usage(slide: Path, tmp_path: 
     done = upscale(tmp_path / "out.tif", [slide], *options)
     assert done.exit_code == 2
     assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("script", "reason"),
+    [
+        (
+            "#!/bin/sh\necho submitting\necho 'sbatch: error: Invalid partition' >&2\nexit 1\n",
+            "sbatch: error: Invalid part",
+        ),
+        (None, "this machine has no sbatch"),
+    ],
+    ids=["refused", "no batch system"],
+)
+def test_a_batch_system_that_takes_no_job_ends_the_run_in_a_line(
+    request_one: UpscaleRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str | None, reason: str
+) -> None:
+    """What dask-jobqueue itself only logs; without that the run would wait for a worker for ever."""
+    jobs = tmp_path / "slurm.yaml"
+    jobs.write_text("jobqueue:\n  slurm: {cores: 1, memory: 1GB, scheduler-options: {dashboard_address: ':0'}}\n")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    if script:
+        (tmp_path / "sbatch").write_text(script)
+        (tmp_path / "sbatch").chmod(0o755)
+    with (
+        pytest.raises(ClusterError, match=f"slurm.yaml: the batch system refuses its jobs; {reason}") as raised,
+        open_session(ClusterPlace.parse(str(jobs), "2"), warn=warned.append) as session,
+    ):
+        finish(run_cluster_job(replace(request_one, output=tmp_path / "out.tif"), session))
+    assert "\n" not in str(raised.value)
+    assert warned == []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import signal
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
@@ -84,7 +85,7 @@ class ClusterPlace:
 def _parse_worker_counts(workers: str) -> tuple[int, int]:
     numbers = re.fullmatch(r"(\d{1,5})(?::(\d{1,5}))?", workers)
     least, most = (int(numbers[1]), int(numbers[2] or numbers[1])) if numbers else (0, 0)
-    if not most or least > most:
+    if not least or least > most:
         raise OptionError(f"give a number from 1, or two as 1:40, not {workers}", option="--workers")
     return least, most
 
@@ -148,17 +149,66 @@ def _start_jobs(place: ClusterPlace) -> Any:
     except ModuleNotFoundError as error:
         raise ClusterError(f"{error.name} is missing; install wsisr[cluster]") from error
     system, options = read_jobqueue_file(Path(place.text))
+    check_jobqueue_keys(Path(place.text), system, options)
     dask.config.update(dask.config.config, {"jobqueue": {system: options}}, priority="new")
     module, _, name = SYSTEMS[system].rpartition(".")
+    make_cluster = getattr(getattr(dask_jobqueue, module) if module else dask_jobqueue, name)
+    submissions = Submissions()
     try:
-        cluster = getattr(getattr(dask_jobqueue, module) if module else dask_jobqueue, name)()
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", r"(?s)Port \d+ is already in use")  # by others' dashboards
+            cluster = make_cluster(job_cls=_note_submissions(make_cluster.job_cls, submissions))
     except (ValueError, TypeError, OSError, RuntimeError) as error:
         raise ClusterError(f"{place.text}: dask-jobqueue refuses it ({describe_error(error)})") from error
+    cluster.submissions = submissions
     if place.least_workers == place.most_workers:
         cluster.scale(place.most_workers)
     else:
         cluster.adapt(minimum=place.least_workers, maximum=place.most_workers)
     return cluster
+
+
+@dataclass(slots=True)
+class Submissions:
+    """What became of the jobs that a batch system was asked for. dask-jobqueue tells nobody of refused ones."""
+
+    accepted: int = 0
+    refusal: str | None = None
+    """Why the last one was refused that was."""
+
+
+def _note_submissions(job_class: Any, submissions: Submissions) -> Any:
+    """Return a class of jobs of dask-jobqueue that also notes what becomes of each."""
+
+    from distributed.core import Status  # noqa: PLC0415
+
+    class NotedJob(job_class):  # type: ignore[misc]
+        async def start(self) -> None:
+            try:
+                await super().start()
+            except (OSError, RuntimeError, ValueError) as error:
+                # Raised, it would end as a traceback that nobody catches; so the job is one that never joins.
+                submissions.refusal = _describe_refusal(self.submit_command, error)
+                self.status = Status.running
+            else:
+                submissions.accepted += 1
+
+    return NotedJob
+
+
+def _describe_refusal(command: str, error: Exception) -> str:
+    """Return in a line why a job could not be submitted: what the command of the batch system said last."""
+    if isinstance(error, FileNotFoundError):
+        return f"this machine has no {command}; start the run where jobs can be submitted"
+    _, _, said = str(error).partition("stderr:\n")
+    lines = said.split("\n")
+    return next((line.strip() for line in reversed(lines) if line.strip()), f"{command}: {describe_error(error)}")
+
+
+def find_submissions(client: Any) -> Submissions:
+    """Return what became of a client's jobs; of clusters that submit none, that nothing did."""
+    submissions = getattr(client.cluster, "submissions", None)
+    return submissions if isinstance(submissions, Submissions) else Submissions()
 
 
 def read_jobqueue_file(path: Path) -> tuple[str, Mapping[str, Any]]:
@@ -181,6 +231,17 @@ def read_jobqueue_file(path: Path) -> tuple[str, Mapping[str, Any]]:
     if not isinstance(options, dict):
         raise ClusterError(f"{path}: {system} has no options; it needs at least cores and memory")
     return system, options
+
+
+def check_jobqueue_keys(path: Path, system: str, options: Mapping[str, Any]) -> None:
+    """Raise `ClusterError` for a key that dask-jobqueue does not have: it would leave it out without a word."""
+    import dask  # noqa: PLC0415
+    import dask_jobqueue  # noqa: F401, PLC0415 - brings its keys with their defaults
+
+    known = {key.replace("_", "-") for key in dask.config.get(f"jobqueue.{system}")}
+    unknown = [key for key in options if str(key).replace("_", "-") not in known]
+    if unknown:
+        raise ClusterError(f"{path}: dask-jobqueue has no {unknown[0]} for {system}; it has {', '.join(sorted(known))}")
 
 
 def _close_quietly(closable: Any) -> None:

@@ -17,7 +17,7 @@ from typing import Any
 
 from wsisr.cluster import worker
 from wsisr.cluster.job_spec import ModelDescription, WorkerRefusal
-from wsisr.cluster.place import ClusterPlace, connect_client, describe_dashboard
+from wsisr.cluster.place import ClusterPlace, connect_client, describe_dashboard, find_submissions
 from wsisr.cluster.task_sizes import TaskSizes
 from wsisr.errors import ClusterError, ClusterLostError, describe_error
 from wsisr.upscaling.request import UpscaleRequest
@@ -128,14 +128,19 @@ class ClusterSession:
         )
 
     def _note_absence(self) -> None:
-        """Say once that there is no worker."""
-        now = time.monotonic()
+        """Say once that there is no worker, or that a job was refused. Raises `ClusterError` if all jobs were."""
+        now, submissions = time.monotonic(), find_submissions(self.client)
+        if submissions.refusal and not self._workers and not submissions.accepted:
+            raise ClusterError(f"{self.place.text}: the batch system refuses its jobs; {submissions.refusal}")
+        if submissions.refusal:
+            self.tell_once(f"{self.place.text}: the batch system refused a job; {submissions.refusal}")
         if self._workers:
             self._without_workers_since = None
         elif self._without_workers_since is None:
             self._without_workers_since = now
         elif now - self._without_workers_since > SILENCE_S:
-            self.tell_once(f"{self.place.text} has no worker yet; the run waits for the first")
+            queue = "; its jobs wait in their queue, or their logs say why none came" if submissions.accepted else ""
+            self.tell_once(f"{self.place.text} has no worker yet; the run waits for the first{queue}")
 
     def tell_once(self, text: str) -> None:
         """Warn, unless that was said before."""
