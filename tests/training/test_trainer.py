@@ -194,8 +194,9 @@ finish(config(Path(sys.argv[1])), Path(sys.argv[2]))
 """
 
 
-def test_two_processes_learn_what_one_does(dataset: Path, tmp_path: Path) -> None:
-    finish(config(dataset), tmp_path / "one")
+def test_two_processes_learn_what_one_does_that_accumulates(dataset: Path, tmp_path: Path) -> None:
+    given = config(dataset)
+    finish(replace(given, schedule=replace(given.schedule, accumulate=2)), tmp_path / "one")
     script = tmp_path / "worker.py"
     script.write_text(WORKER)
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", str(script)]

@@ -30,8 +30,9 @@ from wsisr.cli.datasets import (
     print_dataset_summary,
     require_existing,
 )
-from wsisr.cli.options import AllowDerivedOption, QuietOption
+from wsisr.cli.options import AllowDerivedOption, ClusterWorkersOption, QuietOption, SharedClusterOption
 from wsisr.cli.packing import pack_command
+from wsisr.cli.resources import parse_cluster
 from wsisr.cli.simulated import build_simulated_pairs
 from wsisr.cli.slide_words import list_given_slides
 from wsisr.cli.usage import WsisrCommand, WsisrGroup
@@ -55,11 +56,14 @@ def build_pyramid_pairs(
     split_by_place: SplitByPlaceOption = False,
     case_pattern: CasePatternOption = None,
     jobs: DatasetJobsOption = 0,
+    cluster: SharedClusterOption = None,
+    workers: ClusterWorkersOption = None,
     allow_derived: AllowDerivedOption = False,
     overwrite: DatasetOverwriteOption = False,
     quiet: QuietOption = False,
 ) -> None:
     """Make pairs from the levels of slides: a coarser level is the low resolution of a finer one."""
+    place = parse_cluster(cluster, workers, jobs=str(jobs or "auto"))
     announce_dataset(output, slides, quiet=quiet)
     from wsisr.dataset.builder import BuildOptions, DatasetBuilder
     from wsisr.dataset.pyramid import plan_pyramid_dataset
@@ -88,7 +92,7 @@ def build_pyramid_pairs(
             sources, output, recipe, BuildOptions(jobs or count_usable_cores(), overwrite, allow_derived)
         )
     )
-    build_and_show(builder, quiet=quiet)
+    build_and_show(builder, place, quiet=quiet)
     print_dataset_summary(builder, quiet=quiet)
 
 

@@ -21,7 +21,8 @@ from wsisr.cli.datasets import (
     print_dataset_summary,
     require_existing,
 )
-from wsisr.cli.options import QuietOption
+from wsisr.cli.options import ClusterWorkersOption, QuietOption, SharedClusterOption
+from wsisr.cli.resources import parse_cluster
 
 
 def build_captured_pairs(
@@ -38,10 +39,13 @@ def build_captured_pairs(
     split_by_place: SplitByPlaceOption = False,
     case_pattern: CasePatternOption = None,
     jobs: Annotated[int, typer.Option(metavar="N", help="Captures at a time; 0 is one for each core.", min=0)] = 0,
+    cluster: SharedClusterOption = None,
+    workers: ClusterWorkersOption = None,
     overwrite: DatasetOverwriteOption = False,
     quiet: QuietOption = False,
 ) -> None:
     """Make pairs from two captures of one specimen, registered field by field; fields that do not fit are counted."""
+    place = parse_cluster(cluster, workers, jobs=str(jobs or "auto"))
     announce_dataset(output, [low, high], quiet=quiet)
     from wsisr.dataset.builder import BuildOptions, DatasetBuilder
     from wsisr.dataset.captured import CaptureSet, plan_captured_dataset
@@ -68,5 +72,5 @@ def build_captured_pairs(
     builder = DatasetBuilder(
         plan_captured_dataset(pairs, output, recipe, BuildOptions(jobs or count_usable_cores(), overwrite))
     )
-    build_and_show(builder, quiet=quiet)
+    build_and_show(builder, place, quiet=quiet)
     print_dataset_summary(builder, quiet=quiet)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -20,6 +21,7 @@ from wsisr.progress import format_count
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from wsisr.cluster.place import ClusterPlace
     from wsisr.dataset.builder import DatasetBuilder
     from wsisr.dataset.recipe import Recipe
     from wsisr.dataset.records import PatchRecord
@@ -124,8 +126,9 @@ def check_cases(sources: Sequence[DatasetSlide], recipe: Recipe, advice: str = "
         )
 
 
-def build_and_show(builder: DatasetBuilder, *, quiet: bool) -> None:
-    """Build the dataset and show progress; a slide that cannot be used is an error line at once.
+def build_and_show(builder: DatasetBuilder, cluster: ClusterPlace | None, *, quiet: bool) -> None:
+    """Build the dataset, on a cluster if one is given, and show progress; a slide that cannot be used is an error line
+    at once.
 
     After Ctrl-C finished slides are kept, and the program exits as an interrupted one.
     """
@@ -136,11 +139,27 @@ def build_and_show(builder: DatasetBuilder, *, quiet: bool) -> None:
     from wsisr.cli.streams import allow_lost_output
 
     allow_lost_output()
-    with catch_stop_signals() as stop, closing(iter(builder)) as steps:
+    with catch_stop_signals() as stop, use_cluster(builder, cluster, quiet=quiet), closing(iter(builder)) as steps:
         advice = "stopped; the same command goes on from there"
         stoppable = stop_between_steps(_print_failures(steps, builder), stop, advice)
         for _ in show_progress(stoppable, format_rate, quiet=quiet):
             pass
+
+
+@contextmanager
+def use_cluster(builder: DatasetBuilder, cluster: ClusterPlace | None, *, quiet: bool) -> Iterator[None]:
+    """Context: the workers of a cluster build the parts; without one, nothing."""
+    if cluster is None:
+        yield
+        return
+    from functools import partial
+
+    from wsisr.cli.cluster_batch import open_cluster
+    from wsisr.cluster.dataset_jobs import run_dataset_jobs
+
+    with open_cluster(cluster, allow_mixed=False, quiet=quiet) as session:
+        builder.run_jobs = partial(run_dataset_jobs, session)
+        yield
 
 
 def print_dataset_summary(builder: DatasetBuilder, *, quiet: bool) -> None:

@@ -3,27 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NamedTuple
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from wsisr.cli.datasets import CasePatternOption
+from wsisr.cli.evaluation_run import EvaluationCase, EvaluationFindings, EvaluationSetup, run_evaluation
 from wsisr.cli.nuclei_tables import build_nuclei_summary, build_nuclei_table
 from wsisr.cli.options import (
     AllowDerivedOption,
+    ClusterWorkersOption,
     ConsistencyOption,
     DeviceOption,
     NoGuardOption,
     QuietOption,
     SeriesOption,
+    SharedClusterOption,
     choice_option,
     flag,
     model_option,
     slide_argument,
 )
+from wsisr.cli.resources import parse_cluster, warn_of_unused_gpu
 from wsisr.cli.score_tables import build_probe_table, build_score_table, build_summary_table
 from wsisr.cli.slide_failures import SlideFailures
 from wsisr.cli.slide_words import SLIDES_HELP
@@ -31,15 +34,9 @@ from wsisr.cli.slide_words import SLIDES_HELP
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from wsisr.cli.evaluation_files import EvaluationFiles
-    from wsisr.evaluation import EvaluationInput, NucleiOptions, Sampling, ScoreRow
+    from wsisr.evaluation import ScoreRow
     from wsisr.imaging.pixels import FilterName
-    from wsisr.models.upscaler import Upscaler
-    from wsisr.progress import Progress
     from wsisr.slides.listing import SlideEntry
-
-STEPS_PER_ROW = 1000
-"""Steps of the progress bar for each row of the score table."""
 
 
 class KernelName(StrEnum):
@@ -48,23 +45,6 @@ class KernelName(StrEnum):
     area = "area"
     bicubic = "bicubic"
     lanczos = "lanczos"
-
-
-class EvaluationCase(NamedTuple):
-    """A level to evaluate on, and how truth and input are made of it: one row of the score table."""
-
-    slide: SlideEntry
-    series: int | None
-    level: int
-    source: EvaluationInput
-
-
-class EvaluationSettings(NamedTuple):
-    """What is the same for all cases."""
-
-    upscaler: Upscaler
-    sampling: Sampling
-    nuclei: NucleiOptions | None
 
 
 def evaluate_command(
@@ -135,15 +115,16 @@ def evaluate_command(
     json_file: Annotated[
         Path | None, typer.Option("--json", metavar="FILE.json", help="Write the scores as JSON, too.")
     ] = None,
+    cluster: SharedClusterOption = None,
+    workers: ClusterWorkersOption = None,
     allow_derived: AllowDerivedOption = False,
     overwrite: Annotated[bool, flag("--overwrite", "Replace a report or JSON file that exists.")] = False,
     quiet: QuietOption = False,
 ) -> None:
     """Measure a model against bicubic on slides."""
-    from wsisr.cli.console import print_message, relay_warnings
+    from wsisr.cli.console import print_message
     from wsisr.cli.evaluation_files import EvaluationFiles
-    from wsisr.cli.progress import print_first_line, show_preparation, show_progress
-    from wsisr.cli.resources import warn_of_unused_gpu
+    from wsisr.cli.progress import print_first_line
     from wsisr.cli.slide_words import list_given_slides
 
     print_first_line(
@@ -152,14 +133,15 @@ def evaluate_command(
         quiet=quiet,
     )
     from wsisr.dataset.recipe import Recipe
-    from wsisr.evaluation import NucleiOptions, Sampling, list_inputs, measure_flat_images
+    from wsisr.evaluation import NucleiOptions, Sampling, list_inputs
+    from wsisr.evaluation.tasks import ScoredModel
     from wsisr.files import check_suffix
-    from wsisr.models.corrections import add_corrections
-    from wsisr.models.loading import load_upscaler
     from wsisr.upscaling.provenance import refuse_derived
 
     _check_choices(scale, device, level if all_levels else None)
-    warn_of_unused_gpu(device, model)
+    place = parse_cluster(cluster, workers)
+    if place is None:
+        warn_of_unused_gpu(device, model)
     if json_file:
         check_suffix(json_file, (".json",))
     files = EvaluationFiles([*filter(None, (report, json_file))], overwrite)
@@ -179,23 +161,23 @@ def evaluate_command(
     cases.sort(key=lambda case: listed.entries.index(case.slide))
     if not cases:
         failures.exit_if_any()
-    with show_preparation("loads the model", quiet=quiet):
-        upscaler = load_upscaler(model, scale=scale, device=device)
-        upscaler = add_corrections(upscaler, guard=not no_guard, consistency=consistency)
-        probes = measure_flat_images(upscaler, list_inputs(kernels, quality, as_stored=as_stored))
-    rows: list[ScoreRow] = []
-    sampling = Sampling(limit_px=limit_px)
-    settings = EvaluationSettings(upscaler, sampling, NucleiOptions() if nuclei else None)
-    steps = _evaluate_cases(cases, settings, rows, files, failures)
-    for _ in show_progress(relay_warnings(steps, upscaler.warnings), _format_pace, quiet=quiet):
-        pass
+    setup = EvaluationSetup(
+        ScoredModel(model, scale, device, guard=not no_guard, consistency=consistency),
+        list_inputs(kernels, quality, as_stored=as_stored),
+        Sampling(limit_px=limit_px),
+        NucleiOptions() if nuclei else None,
+        place,
+    )
+    findings = EvaluationFindings([], files, failures)
+    upscaler, probes = run_evaluation(cases, setup, findings, quiet=quiet)
+    rows = findings.rows
     files.failed = failures.to_json()
     files.write(upscaler, rows, probes, derive_case)  # first: nobody may read the tables, or there may be no room
     tables = [build_score_table(rows, upscaler), build_summary_table(rows, derive_case), build_probe_table(probes)]
     _print_tables([*tables, *([build_nuclei_table(rows), build_nuclei_summary(rows, derive_case)] if nuclei else [])])
     for path in files.paths:
         print_message(f"{path}: written", quiet=quiet)
-    _print_sampling(rows, sampling.block_px * scale)
+    _print_sampling(rows, setup.sampling.block_px * scale)
     failures.exit_if_any()
 
 
@@ -279,44 +261,6 @@ def _list_real_levels(slides: Sequence[SlideEntry], series: int | None, scale: i
                     print_warnings([str(error)])
                 else:
                     yield EvaluationCase(entry, series, 0, EvaluationInput(kernel=None, stored_level=level))
-
-
-def _evaluate_cases(
-    jobs: Sequence[EvaluationCase],
-    settings: EvaluationSettings,
-    rows: list[ScoreRow],
-    files: EvaluationFiles,
-    failures: SlideFailures,
-) -> Iterator[Progress]:
-    """Evaluate the cases one by one, append a row for each, keep example patches, and yield progress.
-
-    A slide that fails gets no rows.
-    """
-    from wsisr.evaluation import ExamplePatch, ScoreRow
-    from wsisr.evaluation import evaluate_level as evaluated
-    from wsisr.progress import Progress
-    from wsisr.slides import open_slide
-
-    total = STEPS_PER_ROW * len(jobs)
-    yield Progress("evaluate", 0, total)
-    for number, job in enumerate(jobs):
-        path = job.slide.path
-        if path in failures.errors:
-            continue
-        with failures.catch(path), open_slide(path, job.slide.mpp, series=job.series) as slide:
-            for step in evaluated(slide, settings.upscaler, job.level, job.source, settings.sampling, settings.nuclei):
-                if isinstance(step, ScoreRow):
-                    rows.append(replace(step, slide=path))  # not a DICOM folder's first file
-                elif isinstance(step, ExamplePatch):
-                    files.add_example(step, job.slide.path, job.source.label)
-                else:
-                    yield Progress("evaluate", STEPS_PER_ROW * number + STEPS_PER_ROW * step.done // step.total, total)
-        if path in failures.errors:
-            rows[:] = [row for row in rows if row.slide != path]
-
-
-def _format_pace(progress: Progress, seconds: float) -> str:
-    return f"{progress.done // STEPS_PER_ROW}/{progress.total // STEPS_PER_ROW} images in {seconds:.0f} s"
 
 
 def _print_sampling(rows: Sequence[ScoreRow], block_px: int) -> None:

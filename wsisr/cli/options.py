@@ -147,3 +147,19 @@ AllowDerivedOption: TypeAlias = Annotated[
 JsonLinesOption: TypeAlias = Annotated[
     bool, flag("--json", "Print JSON instead of a table: one document for each path, a line each.")
 ]
+
+SharedClusterOption: TypeAlias = Annotated[
+    str | None,
+    choice_option(
+        "local|local:N|tcp://HOST:PORT|FILE.yaml",
+        help="Have slides done by workers of Dask: on this machine, of a scheduler, or by jobs as a file of "
+        "dask-jobqueue describes them.",
+    ),
+]
+ClusterWorkersOption: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        metavar="N|MIN:MAX",
+        help="How many workers --cluster FILE.yaml starts, or between which numbers it keeps them.",
+    ),
+]

@@ -64,14 +64,16 @@ def check_jobs_option(jobs: str, *, staged: bool = False) -> None:
         raise typer.BadParameter("copies for one slide at a time; give --jobs 1", param_hint="--stage")
 
 
-def parse_cluster(where: str | None, workers: str | None, *, jobs: str, staged: bool) -> ClusterPlace | None:
+def parse_cluster(
+    where: str | None, workers: str | None, *, jobs: str = "auto", staged: bool = False
+) -> ClusterPlace | None:
     """Return the place that `--cluster` names. Raises `OptionError` for one that is none, or excludes other options."""
     if where is None:
         if workers is not None:
             raise OptionError("is for the workers of --cluster FILE.yaml", option="--workers")
         return None
     if jobs not in ("auto", "1"):
-        raise OptionError("--cluster and --jobs exclude each other: its workers share the tiles of all slides")
+        raise OptionError("--cluster and --jobs exclude each other: its workers share the work")
     if staged:
         raise OptionError("other machines do not see copies; leave it out with --cluster", option="--stage")
     from wsisr.cluster.place import ClusterPlace

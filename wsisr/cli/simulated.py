@@ -25,7 +25,8 @@ from wsisr.cli.datasets import (
     print_dataset_summary,
     require_existing,
 )
-from wsisr.cli.options import AllowDerivedOption, QuietOption, choice_option
+from wsisr.cli.options import AllowDerivedOption, ClusterWorkersOption, QuietOption, SharedClusterOption, choice_option
+from wsisr.cli.resources import parse_cluster
 from wsisr.cli.slide_words import list_given_slides
 
 
@@ -51,11 +52,14 @@ def build_simulated_pairs(
     split_by_place: SplitByPlaceOption = False,
     case_pattern: CasePatternOption = None,
     jobs: DatasetJobsOption = 0,
+    cluster: SharedClusterOption = None,
+    workers: ClusterWorkersOption = None,
     allow_derived: AllowDerivedOption = False,
     overwrite: DatasetOverwriteOption = False,
     quiet: QuietOption = False,
 ) -> None:
     """Make pairs whose low resolution is simulated from the high one: optics, noise, sharpening and JPEG, on record."""
+    place = parse_cluster(cluster, workers, jobs=str(jobs or "auto"))
     announce_dataset(output, slides, quiet=quiet)
     from wsisr.dataset.builder import BuildOptions, DatasetBuilder
     from wsisr.dataset.degradation import choose_degradation
@@ -79,5 +83,5 @@ def build_simulated_pairs(
     announce_cases(sources, recipe, quiet=quiet)
     options = BuildOptions(jobs or count_usable_cores(), overwrite, allow_derived)
     builder = DatasetBuilder(plan_simulated_dataset(sources, output, recipe, simulation, options))
-    build_and_show(builder, quiet=quiet)
+    build_and_show(builder, place, quiet=quiet)
     print_dataset_summary(builder, quiet=quiet)

@@ -1,20 +1,20 @@
-"""Cluster job: the tasks of one slide, from their numbers to their results, whatever befalls the workers."""
+"""Cluster job: numbered work, such as the tiles of a slide, from tasks to results, whatever befalls the workers."""
 
 from __future__ import annotations
 
 import queue
 from asyncio import CancelledError as AsyncCancelledError
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Generic, TypeVar
 
-from wsisr.cluster import worker
-from wsisr.cluster.job_spec import JobSpec, TaskFailure, TaskResult, WorkerRefusal
+from wsisr.cluster.job_spec import TaskFailure, WorkerRefusal
 from wsisr.cluster.session import HEARTBEAT_S, CancelledTaskError, ClusterSession, WorkerAddress
 from wsisr.errors import ClusterError, WsisrError, describe_error
-from wsisr.imaging.geometry import Box
+
+R = TypeVar("R")
 
 MOST_TRIES = 5
 """Times that a task is submitted again after the cluster has lost it."""
@@ -29,27 +29,41 @@ class _Task:
     tries: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class RemoteWork(Generic[R]):
+    """What workers are to do, piece by piece; a piece is named by its number."""
+
+    job: str
+    """Name of the job, unique among all runs."""
+    packed: bytes
+    """All that a worker must know, in a few kB."""
+    compute: Callable[[bytes, Sequence[int]], R | TaskFailure | WorkerRefusal]
+    """Computes pieces on a worker."""
+    describe_death: Callable[[int], str]
+    """Returns the beginning of the message about a piece at which several workers died."""
+
+
 @contextmanager
-def open_job(session: ClusterSession, spec: JobSpec, order: int) -> Iterator[ClusterJob]:
+def open_job(session: ClusterSession, work: RemoteWork[R], order: int) -> Iterator[ClusterJob[R]]:
     """Context: a job whose tasks are run; leaving it takes back those that are not done."""
-    job = ClusterJob(session, spec, order)
+    job = ClusterJob(session, work, order)
     try:
         yield job
     finally:
         job.cancel()
 
 
-class ClusterJob:
-    """The tasks of one slide."""
+class ClusterJob(Generic[R]):
+    """The tasks of one slide, or of one command."""
 
-    def __init__(self, session: ClusterSession, spec: JobSpec, order: int) -> None:
-        self._session, self._client, self._spec, self._order = session, session.client, spec, order
+    def __init__(self, session: ClusterSession, work: RemoteWork[R], order: int) -> None:
+        self._session, self._client, self._work, self._order = session, session.client, work, order
         self._running: dict[Any, _Task] = {}
         self._finished: queue.Queue[Any] = queue.Queue()
         self._barred: dict[WorkerAddress, str] = {}
         self._count = 0
         # Plain bytes, which also a worker without wsisr can keep for the others: they travel to each worker once.
-        self._packed = session.client.submit(bytes, spec.pack(), key=f"{spec.job}-spec", priority=10)
+        self._packed = session.client.submit(bytes, work.packed, key=f"{work.job}-spec", priority=10)
 
     @property
     def is_idle(self) -> bool:
@@ -57,13 +71,13 @@ class ClusterJob:
         return not self._running
 
     def submit(self, numbers: Sequence[int], expected_bytes: int) -> None:
-        """Have tiles computed, given by their numbers. A later slide's wait for those of an earlier one."""
+        """Have pieces computed, given by their numbers. A later job's wait for those of an earlier one."""
         self._submit(_Task(tuple(numbers), expected_bytes))
 
-    def wait(self) -> TaskResult | None:
+    def wait(self) -> R | None:
         """Return the result of a task that is done, or None after `HEARTBEAT_S` without one.
 
-        Raises the `WsisrError` of a task, with the place of its tiles if it has killed its workers.
+        Raises the `WsisrError` of a task, with its place if it has killed its workers.
         """
         try:
             future = self._finished.get(timeout=HEARTBEAT_S)
@@ -79,17 +93,16 @@ class ClusterJob:
         if error is None:
             result, error = self._fetch(future)
         future.release()
-        if isinstance(result, TaskResult):
-            return result
+        if error is not None:
+            self._repeat_or_raise(task, error)
+            return None
         if isinstance(result, TaskFailure):
             raise result.error or RuntimeError(f"on a worker:\n{result.traceback}")
         if isinstance(result, WorkerRefusal):
             self._bar(result)
             self._submit(task)
-        else:
-            assert error is not None
-            self._repeat_or_raise(task, error)
-        return None
+            return None
+        return result
 
     def cancel(self) -> None:
         """Take back what is not done."""
@@ -100,7 +113,7 @@ class ClusterJob:
         with suppress(Exception):  # the scheduler may be gone
             self._client.cancel([*futures, self._packed], force=True)
 
-    def _fetch(self, future: Any) -> tuple[TaskResult | TaskFailure | WorkerRefusal | None, BaseException | None]:
+    def _fetch(self, future: Any) -> tuple[R | TaskFailure | WorkerRefusal | None, BaseException | None]:
         """Return what a worker holds, or why it could not be fetched."""
         try:
             return self._client.gather(future, direct=True), None
@@ -113,10 +126,10 @@ class ClusterJob:
         task.allowed = self._session.find_allowed(self._barred)
         restriction = {} if task.allowed is None else {"workers": sorted(task.allowed)}
         future = self._client.submit(
-            worker.compute_tiles,
+            self._work.compute,
             self._packed,
             task.numbers,
-            key=f"{self._spec.job}-{self._count}",
+            key=f"{self._work.job}-{self._count}",
             priority=-self._order,
             pure=False,
             **restriction,
@@ -126,7 +139,7 @@ class ClusterJob:
         future.add_done_callback(self._finished.put)
 
     def _bar(self, refusal: WorkerRefusal) -> None:
-        """Give a worker nothing more of this slide."""
+        """Give a worker nothing more of this job."""
         self._barred[refusal.worker] = refusal.reason
         self._session.tell_refusal(refusal, of_one_slide=True)
 
@@ -156,18 +169,10 @@ class ClusterJob:
         raise error
 
     def _divide_or_raise(self, task: _Task) -> None:
-        """Try the tiles of a task that has killed its workers one by one: most of them only had bad company."""
+        """Try the pieces of a task that has killed its workers one by one: most of them only had bad company."""
         if len(task.numbers) > 1:
             for number in task.numbers:
                 self._submit(_Task((number,), task.expected_bytes // len(task.numbers)))
             return
-        core = self._tile_core(task.numbers[0])
-        raise ClusterError(
-            f"{self._spec.request.slide_path}: several workers died at the tile of {core.size} px at {core.left}, "
-            f"{core.top} of the input, out of memory?; the same command goes on from what is finished"
-        )
-
-    def _tile_core(self, number: int) -> Box:
-        grid = self._spec.grid
-        row, column = divmod(number, grid.columns)
-        return grid.tile_at(column, row).core
+        death = self._work.describe_death(task.numbers[0])
+        raise ClusterError(f"{death}, out of memory?; the same command goes on from what is finished")

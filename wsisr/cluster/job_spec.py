@@ -25,6 +25,19 @@ from wsisr.writing import Codec
 from wsisr.writing.encoding.block import EncodedBlock
 
 
+class ModelRequest(NamedTuple):
+    """A network that workers are to load, as `load_upscaler` takes it."""
+
+    model: str | None
+    scale: int
+    """1 for no network."""
+    device: str = "auto"
+    precision: str = "auto"
+    mpp: float | None = None
+    """Pixel size of the input in um/px."""
+    perception: float = 0.0
+
+
 @dataclass(frozen=True, slots=True)
 class ModelDescription:
     """What decides which pixels a worker's network gives, besides its input."""
@@ -127,6 +140,10 @@ class JobSpec:
         spec = pickle.loads(zlib.decompress(packed))
         assert isinstance(spec, cls)
         return spec
+
+
+class UnfitWorkerError(WsisrError):
+    """A worker cannot do a job, though another one may."""
 
 
 class ComputedTile(NamedTuple):

@@ -7,8 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-from wsisr.cluster.job import ClusterJob, open_job
-from wsisr.cluster.job_spec import ComputedTile, JobSpec, ModelDescription, TaskResult
+from wsisr.cluster import worker
+from wsisr.cluster.job import ClusterJob, RemoteWork, open_job
+from wsisr.cluster.job_spec import ComputedTile, JobSpec, ModelDescription, ModelRequest, TaskResult
 from wsisr.cluster.session import ClusterSession
 from wsisr.cluster.task_sizes import BatchQueue, TaskSizes
 from wsisr.imaging.pixels import RgbBatch
@@ -53,8 +54,8 @@ class RemoteUpscaler:
 class RemoteModels:
     """A `ModelLoader` whose networks are those of the workers."""
 
-    def __init__(self, session: ClusterSession, request: UpscaleRequest) -> None:
-        self._session, self._request = session, request
+    def __init__(self, session: ClusterSession) -> None:
+        self._session = session
         self.description: ModelDescription | None = None
 
     def load_upscaler(
@@ -68,8 +69,8 @@ class RemoteModels:
         perception: float = 0.0,
     ) -> Upscaler:
         """Ask the workers for a network. Raises `ClusterError` if none has it."""
-        request = replace(self._request, model=model, device=device, precision=precision, perception=perception)
-        self.description = self._session.describe_model(request, scale, mpp)
+        request = ModelRequest(locate_model(model), scale, device, precision, mpp, perception)
+        self.description = self._session.describe_model(request)
         return RemoteUpscaler(self.description.info)
 
     def load_magnification_classifier(
@@ -85,7 +86,7 @@ class RemoteRun:
 
     def __init__(self, session: ClusterSession, request: UpscaleRequest) -> None:
         self.request = make_paths_absolute(request)
-        self.models = RemoteModels(session, self.request)
+        self.models = RemoteModels(session)
         self._session = session
 
     def write_level_0(self, plan: UpscalePlan, writer: PyramidWriter) -> Iterator[Progress]:
@@ -94,7 +95,7 @@ class RemoteRun:
         Yields `upscale` in output pixels, at least every half second. Raises `WsisrError`.
         """
         begin_quality(plan, writer.run_log)
-        description = self.models.description or self._session.describe_model(self.request, plan.scale, plan.region.mpp)
+        description = self.models.description or self._session.describe_model(self._describe_request(plan))
         model = replace(description, info=plan.upscaler.info)
         name, order = self._session.name_job()
         spec = JobSpec.from_plan(name, self.request, plan, model, allow_mixed=self._session.allow_mixed)
@@ -104,7 +105,7 @@ class RemoteRun:
         done = before = count_finished_pixels(plan, writer)
         if before:
             yield Progress("upscale", done, total, before)
-        with open_job(self._session, spec, order) as job:
+        with open_job(self._session, _describe_work(spec), order) as job:
             while waves.submit(job):
                 result = job.wait()
                 if result is not None:
@@ -113,13 +114,46 @@ class RemoteRun:
                 yield Progress("upscale", done, total, before)
         store.finish()
 
+    def _describe_request(self, plan: UpscalePlan) -> ModelRequest:
+        """Return the network of a plan for which none was loaded."""
+        request = self.request
+        return ModelRequest(
+            locate_model(request.model),
+            plan.scale,
+            request.device,
+            request.precision,
+            plan.region.mpp,
+            request.perception,
+        )
+
 
 def make_paths_absolute(request: UpscaleRequest) -> UpscaleRequest:
     """Return a request whose paths mean the same in another folder: workers run elsewhere."""
-    model = request.model
-    if model is not None and Path(model).exists():
-        model = Path(model).absolute()
-    return replace(request, slide=request.slide_path.absolute(), output=request.output_path.absolute(), model=model)
+    return replace(
+        request,
+        slide=request.slide_path.absolute(),
+        output=request.output_path.absolute(),
+        model=locate_model(request.model),
+    )
+
+
+def locate_model(model: AnyPath | None) -> str | None:
+    """Return a model's name, or the absolute path of its file."""
+    if model is None:
+        return None
+    return str(Path(model).absolute()) if Path(model).exists() else str(model)
+
+
+def _describe_work(spec: JobSpec) -> RemoteWork[TaskResult]:
+    def describe_tile(number: int) -> str:
+        row, column = divmod(number, spec.grid.columns)
+        core = spec.grid.tile_at(column, row).core
+        return (
+            f"{spec.request.slide_path}: several workers died at the tile of {core.size} px at {core.left}, {core.top} "
+            "of the input"
+        )
+
+    return RemoteWork(spec.job, spec.pack(), worker.compute_tiles, describe_tile)
 
 
 class _Submitted(NamedTuple):
@@ -144,7 +178,7 @@ class _Waves:
             (bool(has_tissue(batch[0].blend_box).any()), tiles) for batch, tiles in missing if tiles
         )
 
-    def submit(self, job: ClusterJob) -> bool:
+    def submit(self, job: ClusterJob[TaskResult]) -> bool:
         """Submit tasks while there is room; return whether any task is left."""
         while self._queue and self._session.has_room:
             has_tissue, batches = self._queue.take(self._sizes, self._session.count_threads())

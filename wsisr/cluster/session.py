@@ -16,11 +16,10 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 from wsisr.cluster import worker
-from wsisr.cluster.job_spec import ModelDescription, WorkerRefusal
+from wsisr.cluster.job_spec import ModelDescription, ModelRequest, WorkerRefusal
 from wsisr.cluster.place import ClusterPlace, connect_client, describe_dashboard, find_submissions
 from wsisr.cluster.task_sizes import TaskSizes
 from wsisr.errors import ClusterError, ClusterLostError, describe_error
-from wsisr.upscaling.request import UpscaleRequest
 from wsisr.version import __version__
 
 TASKS_PER_THREAD = 2
@@ -63,7 +62,7 @@ class ClusterSession:
         """Whether the scheduler was found to be gone."""
         self._is_interrupted = threading.Event()
         self._without_workers_since: float | None = None
-        self._descriptions: dict[Any, ModelDescription] = {}
+        self._descriptions: dict[ModelRequest, ModelDescription] = {}
         self.task_sizes: dict[Any, TaskSizes] = {}
         """What tasks took, by the network and the tiles."""
 
@@ -150,21 +149,20 @@ class ClusterSession:
         if is_new:
             self._warn(text)
 
-    def describe_model(self, request: UpscaleRequest, scale: int, mpp: float | None) -> ModelDescription:
-        """Return what most of the workers compute a request's network with; others are refused, and said.
+    def describe_model(self, request: ModelRequest) -> ModelDescription:
+        """Return what most of the workers compute a network with; others are refused, and said.
 
         Waits for a worker. Raises `ClusterError` if none can.
         """
-        key = (request.model, request.device, request.precision, request.perception, scale, mpp)
         with self._lock:
-            if key not in self._descriptions:
-                self._descriptions[key] = self._compare_workers(request, scale, mpp)
-            return self._descriptions[key]
+            if request not in self._descriptions:
+                self._descriptions[request] = self._compare_workers(request)
+            return self._descriptions[request]
 
-    def _compare_workers(self, request: UpscaleRequest, scale: int, mpp: float | None) -> ModelDescription:
+    def _compare_workers(self, request: ModelRequest) -> ModelDescription:
         answers: dict[WorkerAddress, ModelDescription | WorkerRefusal] = {}
         while not answers:
-            answers = self._ask_each_worker(request, scale, mpp)
+            answers = self._ask_each_worker(request)
         described = {address: answer for address, answer in answers.items() if isinstance(answer, ModelDescription)}
         refusals = [answer for answer in answers.values() if isinstance(answer, WorkerRefusal)]
         if not described:
@@ -185,11 +183,9 @@ class ClusterSession:
                 self.tell_refusal(WorkerRefusal(address, f"{difference}: it would give other pixels"))
         return usual
 
-    def _ask_each_worker(
-        self, request: UpscaleRequest, scale: int, mpp: float | None
-    ) -> dict[WorkerAddress, ModelDescription | WorkerRefusal]:
+    def _ask_each_worker(self, request: ModelRequest) -> dict[WorkerAddress, ModelDescription | WorkerRefusal]:
         """Return what each worker of now says; of slow ones nothing. Who cannot even load this program is refused."""
-        futures = self._submit_to_each(worker.describe_model, request, scale, mpp)
+        futures = self._submit_to_each(worker.describe_model, request)
         finished: queue.Queue[tuple[WorkerAddress, Any]] = queue.Queue()
         for address, future in futures.items():
             future.add_done_callback(lambda future, address=address: finished.put((address, future)))

@@ -20,7 +20,16 @@ from threading import Lock
 
 import cv2
 
-from wsisr.cluster.job_spec import ComputedTile, JobSpec, ModelDescription, TaskFailure, TaskResult, WorkerRefusal
+from wsisr.cluster.job_spec import (
+    ComputedTile,
+    JobSpec,
+    ModelDescription,
+    ModelRequest,
+    TaskFailure,
+    TaskResult,
+    UnfitWorkerError,
+    WorkerRefusal,
+)
 from wsisr.errors import DeviceError, ModelError, SlideError, WsisrError, describe_error
 from wsisr.imaging.tiling import Tile
 from wsisr.models import loading
@@ -38,7 +47,6 @@ from wsisr.upscaling.job import load_requested_upscaler, select_pixels
 from wsisr.upscaling.memory import WorkUnit
 from wsisr.upscaling.plan import UpscalePlan, find_cell_side
 from wsisr.upscaling.quality import QualityMonitor
-from wsisr.upscaling.request import UpscaleRequest
 from wsisr.upscaling.target import ScalePlan
 from wsisr.version import __version__
 from wsisr.writing import PyramidSpec
@@ -78,22 +86,15 @@ def describe_processor(*, on_gpu: bool) -> str:
     return " ".join([*instructions, *([f"at most {cap}"] if cap else [])]) or "no vector instructions"
 
 
-def describe_model(request: UpscaleRequest, scale: int, mpp: float | None) -> ModelDescription | WorkerRefusal:
-    """Load a request's network, and tell what decides about its pixels here."""
-    if scale == 1:
+def describe_model(request: ModelRequest) -> ModelDescription | WorkerRefusal:
+    """Load a network, and tell what decides about its pixels here."""
+    if request.scale == 1:
         return ModelDescription(Unchanged().info, describe_processor(on_gpu=False), read_versions())
     try:
         with _model_lock:
-            upscaler = loading.load_upscaler(
-                request.model,
-                scale=scale,
-                device=request.device,
-                precision=request.precision,
-                mpp=mpp,
-                perception=request.perception,
-            )
+            upscaler = loading.load_upscaler(**request._asdict())
     except (ModelError, DeviceError, ImportError) as error:
-        return _refuse(describe_error(error))
+        return refuse_work(describe_error(error))
     return ModelDescription(upscaler.info, describe_processor(on_gpu=upscaler.info.on_gpu), read_versions())
 
 
@@ -106,8 +107,8 @@ def compute_tiles(packed: bytes, numbers: Sequence[int]) -> TaskResult | TaskFai
     try:
         with _borrow_job(packed) as job:
             return job.compute(numbers, began)
-    except (_UnfitError, DeviceError) as error:
-        return _refuse(describe_error(error))
+    except (UnfitWorkerError, DeviceError) as error:
+        return refuse_work(describe_error(error))
     except WsisrError as error:
         return TaskFailure(error, "")
     except Exception:  # noqa: BLE001 - a bug, whose traceback is shown where the run was started
@@ -121,11 +122,8 @@ def close_jobs(run: str) -> None:
             _jobs.pop(name).retire()
 
 
-class _UnfitError(WsisrError):
-    """This worker cannot do the job."""
-
-
-def _refuse(reason: str) -> WorkerRefusal:
+def refuse_work(reason: str) -> WorkerRefusal:
+    """Return the refusal of the worker in which this runs."""
     from distributed import get_worker  # noqa: PLC0415
 
     return WorkerRefusal(get_worker().address, f"{socket.gethostname()}: {reason}")
@@ -140,7 +138,7 @@ class _WorkerJob:
         try:
             self._slide = open_slide(request.slide_path, request.mpp, estimate=True, series=request.series)
         except SlideError as error:
-            raise _UnfitError(f"{error} (does this machine see the slide's folder?)") from error
+            raise UnfitWorkerError(f"{error} (does this machine see the slide's folder?)") from error
         try:
             self._plan, self._arithmetic = self._make_plan()
             self._batches = _TileBatches(self._plan)
@@ -198,19 +196,18 @@ class _WorkerJob:
         """Return the plan of the run that the user started, and how this worker computes if it differs from it."""
         spec, request = self._spec, self._spec.request
         if fingerprint_files(list_slide_files(self._slide.info)) != spec.fingerprint:
-            raise _UnfitError(f"{request.slide_path}: is another file here, by its size or date")
+            raise UnfitWorkerError(f"{request.slide_path}: is another file here, by its size or date")
         self._scale_plan = select_pixels(request, self._slide)
         try:
             upscaler = self._load_upscaler(self._scale_plan)
         except (ModelError, ImportError) as error:
-            raise _UnfitError(describe_error(error)) from error
+            raise UnfitWorkerError(describe_error(error)) from error
         info = upscaler.info
         here = ModelDescription(info, describe_processor(on_gpu=info.on_gpu), read_versions())
         difference = spec.model.describe_difference(here)
         if difference and not (spec.allow_mixed and spec.model.is_usable_with(here)):
-            raise _UnfitError(f"{difference}: it would give other pixels")
-        limit_cores(1 if not info.on_gpu else count_usable_cores() // _count_threads())
-        cv2.setNumThreads(1)
+            raise UnfitWorkerError(f"{difference}: it would give other pixels")
+        limit_to_share(on_gpu=info.on_gpu)
         region, scale = self._scale_plan.region, self._scale_plan.scale
         finishers = min(MOST_FINISHERS, count_usable_cores())
         plan = UpscalePlan(
@@ -285,7 +282,10 @@ def _borrow_job(packed: bytes) -> Iterator[_WorkerJob]:
         usage.__exit__(None, None, None)
 
 
-def _count_threads() -> int:
+def limit_to_share(*, on_gpu: bool) -> None:
+    """Give each thread of this worker one core; on a GPU they divide the cores."""
     from distributed import get_worker  # noqa: PLC0415
 
-    return max(1, get_worker().state.nthreads)
+    threads = max(1, get_worker().state.nthreads)
+    limit_cores(count_usable_cores() // threads if on_gpu else 1)
+    cv2.setNumThreads(1)

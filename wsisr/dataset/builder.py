@@ -23,7 +23,15 @@ from wsisr.dataset.place_split import split_by_place
 from wsisr.dataset.reader import HEADER, MANIFEST, SLIDES
 from wsisr.dataset.records import parse_manifest
 from wsisr.dataset.report import write_report
-from wsisr.dataset.shard_writer import PARTS_FOLDER, ShardWriter, open_shard_writer, part_path, read_part, write_part
+from wsisr.dataset.shard_writer import (
+    PARTS_FOLDER,
+    ShardWriter,
+    open_shard_writer,
+    part_path,
+    read_part,
+    remove_partial_shards,
+    write_part,
+)
 from wsisr.dataset.slide_facts import JsonObject, SlideFacts
 from wsisr.errors import DatasetError, OutputError, WsisrError
 from wsisr.files import check_output, publish_output, remove_path, translate_disk_errors, write_atomically
@@ -115,12 +123,22 @@ class FinishedJob:
     failure: str | None
 
 
+class JobRunner(Protocol):
+    """Builds parts in an unfinished dataset."""
+
+    def __call__(self, jobs: Sequence[DatasetJob], dataset: Path) -> Iterator[FinishedJob | None]:
+        """Yield jobs as they finish, in any order, and None now and then so that the caller can stop."""
+        ...
+
+
 class DatasetBuilder:
     """Builds a dataset; iterate over it to run and follow the progress."""
 
     def __init__(self, plan: DatasetPlan) -> None:
         """Raises `OutputError` if the folder cannot become the dataset; nothing is written yet."""
         self.plan = plan
+        self.run_jobs: JobRunner = partial(_run_jobs, workers=plan.options.workers)
+        """Builds the parts: processes of this machine, unless something else is put here."""
         self.failures: dict[str, str] = {}
         """Name of a job to the message why its slide could not be used; grows during the run."""
         self.reused_parts = 0
@@ -151,7 +169,8 @@ class DatasetBuilder:
         total = len(self.plan.jobs)
         self.reused_parts = reused = done = total - len(due)
         yield Progress("slides", done, total, reused)
-        for finished in _run_jobs(due, dataset, self.plan.options.workers):
+        remove_partial_shards(dataset)
+        for finished in self.run_jobs(due, dataset):
             if finished is not None:
                 done += 1
                 if finished.failure is not None:
@@ -160,6 +179,7 @@ class DatasetBuilder:
 
     def _publish(self, dataset: Path) -> None:
         """Write the files about all parts and the report, and give the dataset its name."""
+        remove_partial_shards(dataset)
         names = [job.name for job in self.plan.jobs if job.name not in self.failures]
         parts = [part for part in (read_part(part_path(dataset, name)) for name in names) if part is not None]
         if self.plan.place_share:
@@ -217,16 +237,19 @@ def _check_folder(plan: DatasetPlan) -> None:
         check_output(folder, overwrite=plan.options.overwrite, marker=MANIFEST)
 
 
-def build_part(job: DatasetJob, dataset: Path, stop: StopSignal) -> str | None:
+def build_part(
+    job: DatasetJob, dataset: Path, stop: StopSignal, identity: Mapping[str, str] | None = None
+) -> str | None:
     """Build one part; return the message of its failure if the slide cannot be used.
 
-    Raises `OutputError` if writing fails, `BuildStopped` if the flag is set.
+    Its identity is the job's, unless another is given. Raises `OutputError` if writing fails, `BuildStopped` if the
+    flag is set.
     """
     try:
         # One BLAS thread: several jobs share the cores, and the last bits of a sum may depend on its threads.
         with threadpool_limits(1), open_shard_writer(dataset, job.name) as writer:
             facts = job(writer, stop)
-        write_part(part_path(dataset, job.name), job.identity, facts, writer.records)
+        write_part(part_path(dataset, job.name), identity or job.identity, facts, writer.records)
     except OutputError:
         raise
     except WsisrError as error:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 import os
+import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -28,6 +29,9 @@ from wsisr.imaging.pixels import Rgb
 
 PARTS_FOLDER = "parts"
 """Folder of the finished parts, within a dataset that is being built."""
+
+
+_PARTIAL_SUFFIX = ".partial"
 
 
 class ShardWriter:
@@ -59,7 +63,8 @@ def open_shard_writer(folder: Path, name: str) -> Iterator[ShardWriter]:
     Raises `OutputError` if writing fails.
     """
     path = folder / SHARDS / f"{name}.bin"
-    partial = path.with_name(f"{path.name}.partial")
+    # Of this writer alone: a cluster may have lost a worker that still writes while another builds the part again.
+    partial = path.with_name(f"{path.name}.{uuid.uuid4().hex[:8]}{_PARTIAL_SUFFIX}")
     with translate_disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -72,6 +77,13 @@ def open_shard_writer(folder: Path, name: str) -> Iterator[ShardWriter]:
         finally:
             with suppress(OSError):
                 partial.unlink()  # it no longer exists after the rename
+
+
+def remove_partial_shards(folder: Path) -> None:
+    """Remove what processes left that were killed while they wrote a shard. Raises `OutputError`."""
+    with translate_disk_errors(folder):
+        for partial in (folder / SHARDS).glob(f"*{_PARTIAL_SUFFIX}"):
+            partial.unlink(missing_ok=True)
 
 
 def write_part(path: Path, identity: Mapping[str, str], facts: SlideFacts, records: Sequence[PatchRecord]) -> None:
