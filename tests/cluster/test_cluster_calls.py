@@ -39,9 +39,10 @@ def fail_or_report(errand: Errand) -> str:
 
 
 def die_once(errand: Errand) -> int:
-    """End the worker's process at the first call."""
-    if not errand.path.with_suffix(".dead").exists():
-        errand.path.with_suffix(".dead").touch()
+    """End the worker's process at the first call with item 7. One must be left: Dask does not always start another."""
+    dead = errand.path.with_suffix(".dead")
+    if errand.number == 7 and not dead.exists():
+        dead.touch()
         os.kill(os.getpid(), signal.SIGKILL)
     return errand.number
 
