@@ -81,6 +81,16 @@ def test_padding_is_seen_without_a_recorded_pixel_size_where_nothing_else_fits()
     assert (placements[1], warnings) == (LevelPlacement(1, 2.0, Size(1800, 1000)), ())
 
 
+@pytest.mark.parametrize("tile", [Size(128, 128), None])
+def test_a_third_that_may_be_a_padded_quarter_is_not_used(tile: Size | None) -> None:
+    third = Size(384, 256)
+    placements, warnings = place(LevelRecord(Size(1152, 768), tile), LevelRecord(third, tile))
+    assert len(warnings) == (1 if tile else 0)
+    assert placements[1:] == ([] if tile else [LevelPlacement(1, 3.0, third)])
+    recorded = place(spaced(Size(1152, 768), 0.5, Size(128, 128)), spaced(third, 1.5, Size(128, 128)))
+    assert recorded == ([LevelPlacement(0, 1.0, Size(1152, 768)), LevelPlacement(1, 3.0, third)], ())
+
+
 @pytest.mark.parametrize("spacing", [(1.0, 0.5), None])
 def test_a_level_shrunk_along_one_axis_is_made_square(spacing: tuple[float, float] | None) -> None:
     tile = Size(128, 128)

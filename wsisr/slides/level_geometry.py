@@ -104,12 +104,15 @@ def _place_level(base: LevelRecord, record: LevelRecord, number: int, downsample
         return None
     if recorded is not None and is_recorded and not _is_plain(base.size, record.size, recorded):
         return _make_placement(base, record, number, recorded)
-    if is_recorded or _is_plain_by_whole_factor(base.size, record.size):
-        return LevelPlacement(number, downsample, record.size)
     guesses = list(_guess_ratios(base, record))
+    may_be_padded = any(not _is_plain_by_axis(base.size, record.size, guess) for guess in guesses)
+    factor = _find_whole_factor(base.size, record.size)
+    # A third in whole tiles may as well be a padded quarter; halves and quarters are taken for what they are.
+    is_sure = factor is not None and (factor.bit_count() == 1 or not may_be_padded)
+    if is_recorded or is_sure:
+        return LevelPlacement(number, downsample, record.size)
     if _has_common_ratio(base.size, record.size):
         # It may as well be padded alike along both axes as shrunk by a fraction.
-        may_be_padded = any(not _is_plain_by_axis(base.size, record.size, guess) for guess in guesses)
         return None if may_be_padded else LevelPlacement(number, downsample, record.size)
     return _make_placement(base, record, number, guesses[0]) if len(guesses) == 1 else None
 
@@ -181,11 +184,12 @@ def _is_plain_by_axis(whole: Size, stored: Size, ratios: Ratios) -> bool:
     return all(_is_rounded(own, first / ratio) for first, own, ratio in axes)
 
 
-def _is_plain_by_whole_factor(whole: Size, stored: Size) -> bool:
-    """Whether a level is shrunk by a whole factor, up to the rounding of its sides; the longer one tells the factor."""
+def _find_whole_factor(whole: Size, stored: Size) -> int | None:
+    """Return the whole factor by which a level is shrunk, up to the rounding of its sides; the longer one tells it."""
     own, first = max(zip(_sides(stored), _sides(whole), strict=True))
     factor = max(1, round(first / own))
-    return _has_common_ratio(whole, stored) and _is_plain_by_axis(whole, stored, (factor, factor))
+    is_shrunk = _has_common_ratio(whole, stored) and _is_plain_by_axis(whole, stored, (factor, factor))
+    return factor if is_shrunk else None
 
 
 def _is_isotropic(ratios: Ratios) -> bool:
