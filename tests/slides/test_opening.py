@@ -119,9 +119,14 @@ def test_what_is_not_8_bit_rgb_is_refused_by_name(tmp_path: Path, kind: str) -> 
     assert word in refusal(write(tmp_path / "image.tif"))
 
 
-def test_rgb_that_no_reader_decodes_is_refused_with_a_way_out(tmp_path: Path) -> None:
-    line = refusal(write_tiff(tmp_path / "image.tif", make_noise(SMALL), compression="lerc"))
-    assert "codec 34887" in line
+@pytest.mark.parametrize(("compression", "number"), [("lerc", 34887), ("lzma", 34925)])
+@pytest.mark.parametrize("is_tiled", [False, True])
+def test_rgb_that_no_reader_decodes_is_refused_with_a_way_out(
+    tmp_path: Path, compression: str, number: int, is_tiled: bool
+) -> None:
+    tile = (64, 64) if is_tiled else None
+    line = refusal(write_tiff(tmp_path / "image.tif", make_noise(SMALL), compression=compression, tile=tile))
+    assert f"codec {number}" in line
     assert "vips" in line
 
 

@@ -274,8 +274,10 @@ def _choose_reader_for_tiff(
         openslide_info = read_openslide_info(path, None if vendor == GENERIC_TIFF else series)
     except SlideError:
         # libtiff lacks WebP, JPEG 2000 and JPEG XL in most builds, and OpenSlide then refuses the file.
-        if tiff_image.obstacle or tiff_image.is_common or vendor not in _TILES_ARE_THE_IMAGE:
+        if tiff_image.is_common or vendor not in _TILES_ARE_THE_IMAGE:
             raise
+        if tiff_image.obstacle:
+            return _require_tifffile(tiff_image)
         facts = tiff_image.info
         return (replace(facts, vendor=vendor) if vendor != GENERIC_TIFF else facts), tiff_image.levels
     if openslide_info is None:

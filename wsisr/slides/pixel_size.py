@@ -113,9 +113,12 @@ def check_unit(unit: str | None) -> Iterator[str]:
 
 
 def parse_number(text: str | None) -> float | None:
-    """Parse a number from a file's metadata; None where the text is no finite number."""
+    """Parse a number from a file's metadata; None where the text is no finite number.
+
+    Some scanners write the comma of their country, as OpenSlide knows, too.
+    """
     try:
-        value = math.nan if text is None else float(text)
+        value = math.nan if text is None else float(text.replace(",", "."))
     except ValueError:
         return None
     return value if math.isfinite(value) else None

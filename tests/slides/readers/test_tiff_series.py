@@ -106,6 +106,31 @@ def write_pages(path: Path, pages: Sequence[tuple[Rgb, dict[str, Any]]]) -> Path
     return path
 
 
+@pytest.mark.parametrize("order", [(0, 2, 1), (0, 1, 2)])
+@pytest.mark.parametrize("compression", ["zlib", "webp"])
+@pytest.mark.parametrize("in_subifds", [True, False])
+def test_levels_of_plain_tiff_go_from_fine_to_coarse_too(
+    tmp_path: Path, order: Sequence[int], compression: str, in_subifds: bool
+) -> None:
+    levels = make_noise_levels(Size(512, 384), Size(256, 192), Size(128, 96))
+    layout = TILED | {
+        "compression": compression,
+        "compressionargs": {"lossless": True} if compression == "webp" else {},
+    }
+    pages = [(levels[number], layout | {"subfiletype": min(number, 1)}) for number in order]
+    if in_subifds:
+        pages[0][1]["subifds"] = 2
+    assert_shows(write_pages(tmp_path / "a.tif", pages), levels)
+
+
+def test_a_marked_level_belongs_to_the_image_before_it(tmp_path: Path) -> None:
+    images = [make_noise_levels(*(Size(width >> n, 384 >> n) for n in range(3))) for width in (512, 480)]
+    pages = [(image[number], TILED | {"subfiletype": min(number, 1)}) for image in images for number in (0, 2, 1)]
+    path = write_pages(tmp_path / "a.tif", pages)
+    for number, image in enumerate(images):
+        assert_shows(path, image, series=number)
+
+
 @pytest.mark.parametrize("place", [1, 2])
 @pytest.mark.parametrize("compression", ["zlib", None])
 def test_a_thumbnail_between_unmarked_levels_is_no_level(tmp_path: Path, place: int, compression: str | None) -> None:
@@ -235,6 +260,7 @@ APERIO = "Aperio Image Library v8.2.43\r\n81713x37331 [70791,733 256x192] (0x0) 
         ("ImageJ=1.53t\nunit=micron\n", {"resolution": (2, 2), "resolutionunit": "NONE"}, 0.5, None),
         ("ImageJ=1.53t\nunit=\\u00B5m\n", {"resolution": (4, 4), "resolutionunit": "NONE"}, 0.25, None),
         ("ImageJ=1.53t\nunit=pixel\n", {"resolution": (2, 2), "resolutionunit": "NONE"}, None, None),
+        ("Image Library|AppMag = 20|MPP = 0,4970", TILED, 0.497, 20),
         ("|MPP = nonsense|AppMag = |MPP", {}, None, None),
     ],
 )

@@ -135,21 +135,44 @@ def _regroup_pages(images: Sequence[TiffSeries]) -> Iterator[TiffSeries]:
         ((image, pages) for image in images for pages in image.levels),
         key=lambda pair: -_page_size(pair[1][0]).pixel_count,
     )
+    bases = [pages[0] for _, pages in remaining if not _is_marked(pages[0])]
     while remaining:
         image, base = remaining[0]
-        candidates = [pair for pair in remaining if _is_level(base[0], pair[1][0], is_listed=pair[0] is image)]
+        candidates = [
+            pair
+            for pair in remaining
+            if _is_level(base[0], pair[1][0], is_listed=pair[0] is image, owner=_find_owner(pair[1][0], bases))
+        ]
         by_size = {_page_size(pair[1][0]): pair for pair in candidates if pair[1] is not base}
         chosen = [remaining[0], *by_size.values()]
         remaining = [pair for pair in remaining if not any(pair is other for other in chosen)]
         yield replace(image, levels=tuple(pages for _, pages in chosen))
 
 
-def _is_level(base: Any, page: Any, *, is_listed: bool) -> bool:
-    """Whether a page is a level of another one, or that page itself; `is_listed`: tifffile takes it for one."""
-    is_marked = page.is_reduced or page.is_subifd or not base.is_tiled
-    if page is base or is_marked:
-        return page is base or is_listed
+def _is_level(base: Any, page: Any, *, is_listed: bool, owner: Any) -> bool:
+    """Whether a page is a level of another one, or that page itself.
+
+    `is_listed`: tifffile takes it for one. `owner`: the page that a marked one belongs to by its place in the file, for
+    tifffile takes a level that is larger than the one before it for an image of its own.
+    """
+    if page is base or (is_listed and (_is_marked(page) or not base.is_tiled)):
+        return True
+    if not base.is_tiled or (_is_marked(page) and owner is not base):
+        return False
     return bool(page.is_tiled) and _is_shrunk_alike(base, page) and not _contradicts_in_resolution(base, page)
+
+
+def _is_marked(page: Any) -> bool:
+    """Whether a page is said to show another one at a lower resolution."""
+    return bool(page.is_reduced or page.is_subifd)
+
+
+def _find_owner(page: Any, bases: Sequence[Any]) -> Any:
+    """Return the page whose SubIFD a marked page is, or the last unmarked one before it; None where there is none."""
+    if not _is_marked(page):
+        return None
+    before = [base for base in bases if base.treeindex[0] <= page.treeindex[0]]
+    return max(before, key=lambda base: base.treeindex[0], default=None)
 
 
 def _is_shrunk_alike(base: Any, page: Any) -> bool:
