@@ -70,9 +70,8 @@ def parse_table(cls: type[T], values: dict[str, Any], where: str, folder: Path) 
 def describe_unknown_key(key: str, known: Collection[str]) -> str:
     """Return that a key is unknown, all known ones, and the most similar of them."""
     similar = get_close_matches(key, known, n=1)
-    return (
-        f"unknown key {_shorten(key)}; known: {', '.join(known)}{f'; did you mean {similar[0]!r}?' if similar else ''}"
-    )
+    hint = f"; did you mean {similar[0]!r}?" if similar else ""
+    return f"unknown key {shorten_value(key)}; known: {', '.join(known)}{hint}"
 
 
 def _parse_value(value: Any, hint: Any, where: str, folder: Path) -> Any:
@@ -97,21 +96,21 @@ def _parse_value(value: Any, hint: Any, where: str, folder: Path) -> Any:
 def _refuse_wrong_type(value: Any, hint: Any, where: str) -> None:
     whole = isinstance(value, int) and not isinstance(value, bool) and abs(value) < _WHOLE_LIMIT
     if hint is bool and not isinstance(value, bool):
-        raise ConfigError(f"{where} = {_shorten(value)} is not true or false")
+        raise ConfigError(f"{where} = {shorten_value(value)} is not true or false")
     if hint is int and not whole:
-        raise ConfigError(f"{where} = {_shorten(value)} is not a whole number")
+        raise ConfigError(f"{where} = {shorten_value(value)} is not a whole number")
     if hint is float and not whole and not (isinstance(value, float) and math.isfinite(value)):
-        raise ConfigError(f"{where} = {_shorten(value)} is not a number")
+        raise ConfigError(f"{where} = {shorten_value(value)} is not a number")
     if hint in (str, Path) and not isinstance(value, str):
-        raise ConfigError(f"{where} = {_shorten(value)} is not a text in quotes")
+        raise ConfigError(f"{where} = {shorten_value(value)} is not a text in quotes")
     if hint in (tuple[float, ...], tuple[str, ...]) and not isinstance(value, list):
         kind = "numbers" if hint == tuple[float, ...] else "texts in quotes"
-        raise ConfigError(f"{where} = {_shorten(value)} is not a list of {kind}")
+        raise ConfigError(f"{where} = {shorten_value(value)} is not a list of {kind}")
     if hint == dict[str, float] and not isinstance(value, dict):
-        raise ConfigError(f"{where} = {_shorten(value)} is not a table of names and shares")
+        raise ConfigError(f"{where} = {shorten_value(value)} is not a table of names and shares")
 
 
-def _shorten(value: Any) -> str:
+def shorten_value(value: Any) -> str:
     """Return a value as it may stand in a message: text in quotes, of bounded length."""
     return describe_error(ValueError(repr(value)))
 
@@ -121,15 +120,17 @@ def _parse_nested_table(value: Any, kind: type[T], where: str, folder: Path) -> 
     if isinstance(value, kind):
         return value
     if not isinstance(value, dict):
-        raise ConfigError(f"{where} = {_shorten(value)} is not a table")
+        raise ConfigError(f"{where} = {shorten_value(value)} is not a table")
     return parse_table(kind, value, where, folder)
 
 
 def _parse_range(value: Any, kind: type, where: str, folder: Path) -> tuple[Any, Any]:
     ends = value if isinstance(value, list) else [value, value]
     if len(ends) != 2:
-        raise ConfigError(f"{where} = {_shorten(value)} is not a range: give its least and its most, or one number")
+        raise ConfigError(
+            f"{where} = {shorten_value(value)} is not a range: give its least and its most, or one number"
+        )
     least, most = (_parse_value(end, kind, where, folder) for end in ends)
     if least > most:
-        raise ConfigError(f"{where} = {_shorten(value)} is not a range: the least comes first")
+        raise ConfigError(f"{where} = {shorten_value(value)} is not a range: the least comes first")
     return kind(least), kind(most)

@@ -34,7 +34,11 @@ class Repeat:
 
 
 class TestConsistentUpscaler(UpscalerContract):
-    @pytest.fixture(scope="class", params=[Repeat(20), Resampling("bicubic", 2), Resampling("lanczos", 4)], ids=str)
+    @pytest.fixture(
+        scope="class",
+        params=[Repeat(20), Resampling("bicubic", 2), Resampling("lanczos", 4)],
+        ids=["repeat", "bicubic", "lanczos"],
+    )
     @classmethod
     def upscaler(cls, request: pytest.FixtureRequest) -> Upscaler:
         return ConsistentUpscaler(request.param)

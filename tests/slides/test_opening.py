@@ -423,6 +423,27 @@ def test_the_picture_in_a_mirax_file_is_not_taken_for_the_slide(tmp_path: Path) 
     assert "is a MIRAX slide without its scan, as the folder b is missing; copy all of that" in refusal(lonely)
 
 
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("DIGITIZER_WIDTH", "20000"),
+        ("DIGITIZER_HEIGHT", "0"),
+        ("OVERLAP_X", "64"),
+        ("OVERLAP_Y", "-1e9"),
+        ("OVERLAP_Y", "none"),
+        ("IMAGENUMBER_X", "200000"),
+    ],
+)
+def test_a_number_of_a_mirax_slide_that_no_scanner_writes_is_refused(tmp_path: Path, key: str, value: str) -> None:
+    path = write_mirax(tmp_path / "a.mrxs", [make_blobs(Size(128, 128))])
+    index = tmp_path / "a" / "Slidedat.ini"
+    before, line, after = re.split(rf"({key}=.*)", index.read_text("utf-8-sig"), maxsplit=1)
+    index.write_text(f"{before}{key}={value}{after}", "utf-8-sig")
+    assert f"{key} in its Slidedat.ini is '{value}', where" in refusal(path), line
+    index.write_text(f"{before}{line}{after}" + "\n" * 5_000_000)
+    assert "its Slidedat.ini has more than 4 MB, so it is no index" in refusal(path)
+
+
 @pytest.mark.skipif(not OLYMPUS_VSI.exists(), reason="no shared slides")
 def test_a_real_olympus_vsi_is_refused_by_name() -> None:
     assert "is an Olympus VSI" in refusal(OLYMPUS_VSI)

@@ -316,6 +316,8 @@ def test_weights_are_given_by_the_name_of_a_shipped_model_or_by_path(tmp_path: P
 def test_a_name_that_no_model_has_is_refused_with_the_names_there_are(tmp_path: Path) -> None:
     refusal = read_refusal(write_recipe(tmp_path / "run.toml", change_table("network", warm_start="mmsrnet-2x")))
     assert "[network]: warm_start: no model is called 'mmsrnet-2x'; similar names: " in refusal
+    refusal = read_refusal(write_recipe(tmp_path / "run.toml", change_table("network", warm_start="9" * 400)))
+    assert f"no model is called '{'9' * 80}'; choose from " in refusal
     refusal = read_refusal(write_recipe(tmp_path / "run.toml", change_table("network", warm_start=["x"])))
     assert "choose from masrgan-x2-best, " in refusal
     (tmp_path / "x").touch()  # a file of that name is no slip of the pen: what is in it is said later

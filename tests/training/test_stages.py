@@ -215,6 +215,10 @@ def test_a_result_in_half_precision_is_the_whole_one_rounded(tmp_path: Path) -> 
             '[[stage]]\nname = "a"\n[[stage]]\nstart = "b"',
             "stage 2: start = 'b' does not name earlier stages; there are: a",
         ),
+        (
+            f'[[stage]]\nname = "{"x" * 999}"\n[[stage]]\nstart = "{"y" * 999}"',
+            f"stage 2: start = 'y{{9,300}}.* does not name earlier stages; there are: {'x' * 80}$",
+        ),
         ('[[stage]]\nstart = "1"', "stage 1: start = '1' does not name earlier stages; there are: none"),
         ('[[stage]]\nlike = "2"', "stage 1: like = '2' does not name earlier stages; there are: none"),
         ('[[stage]]\n[[stage]]\n[[stage]]\nlike = ["1", "2"]', "stage 3: like = .* does not name earlier stages"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -105,10 +106,10 @@ def locate_weights(word: str, folder: Path) -> Path:
     path = (folder / word).resolve()
     if word in shipped:
         return shipped[word]
-    if Path(word).name == word and not Path(word).suffix and not path.is_file():
+    if Path(word).name == word and not Path(word).suffix and not os.path.isfile(path):  # noqa: PTH113 - of any length
         similar = get_close_matches(word, shipped)
         names = f"similar names: {', '.join(similar)}" if similar else f"choose from {', '.join(shipped)}"
-        raise ModelNotFoundError(f"no model is called {word!r}; {names}, or give a .safetensors file")
+        raise ModelNotFoundError(f"no model is called {word[:80]!r}; {names}, or give a .safetensors file")
     return path
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from wsisr.errors import SlideError
 from wsisr.remote.path import is_url
 from wsisr.slides.readers.dicom_header import read_dicom_header
+from wsisr.slides.readers.mirax_index import SLIDEDAT
 from wsisr.slides.readers.signatures import JPEG_MAGIC, MIRAX_SUFFIX
 
 _ARCHIVES = {
@@ -54,7 +55,6 @@ _FORMATS_WITHOUT_READER = {
 at hand to test them on."""
 
 _ETS_MAGIC = b"SIS\0"
-_SLIDEDAT = "Slidedat.ini"
 """Name of the index in the folder of a MIRAX slide."""
 
 _TAR_MAGIC, _TAR_MAGIC_OFFSET = b"ustar", 257
@@ -96,7 +96,7 @@ def describe_format_without_reader(path: Path) -> str | None:
 
 def describe_inner_folder(folder: Path) -> str | None:
     """Return in words of which slide a folder holds the scan, and what to give instead; None for any other folder."""
-    if (folder / _SLIDEDAT).is_file():
+    if (folder / SLIDEDAT).is_file():
         slide = folder.with_name(folder.name + MIRAX_SUFFIX)
         return f"holds the scan of a MIRAX slide; give {slide.name} {_say_where(slide)}"
     if _holds_ets(folder):
@@ -133,8 +133,8 @@ def _convert_vsi(folder: Path) -> str:
 def _describe_mirax(path: Path) -> str:
     """Describe a file with the suffix of MIRAX that OpenSlide does not recognise: only the picture of the glass."""
     folder = path.with_suffix("")
-    if not (folder / _SLIDEDAT).is_file():
-        missing = f"{_SLIDEDAT} in the folder {folder.name}" if folder.is_dir() else f"the folder {folder.name}"
+    if not (folder / SLIDEDAT).is_file():
+        missing = f"{SLIDEDAT} in the folder {folder.name}" if folder.is_dir() else f"the folder {folder.name}"
         return f"is a MIRAX slide without its scan, as {missing} is missing; copy all of that folder beside it"
     return f"is a MIRAX slide, which OpenSlide knows by the suffix {MIRAX_SUFFIX} only; rename it, in small letters"
 

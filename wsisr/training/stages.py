@@ -39,7 +39,7 @@ from typing import Any
 
 import torch
 
-from wsisr.config import describe_unknown_key, read_toml
+from wsisr.config import describe_unknown_key, read_toml, shorten_value
 from wsisr.errors import ConfigError
 from wsisr.training.config import TrainConfig
 from wsisr.training.config_file import CONFIG_TABLES, parse_train_config
@@ -172,8 +172,8 @@ def _find_stages(value: Any, names: Sequence[str], where: str, key: str) -> tupl
     """Return the indices of the earlier stages that a key names: one of them, or a list."""
     chosen = [value] if isinstance(value, str) else value
     if not isinstance(chosen, list) or not set(map(str, chosen)) <= set(names) or (key == "like" and len(chosen) != 1):
-        known = ", ".join(names) or "none"
-        raise ConfigError(f"{where}: {key} = {value!r} does not name earlier stages; there are: {known}")
+        known = ", ".join(name[:80] for name in names[:12]) or "none"
+        raise ConfigError(f"{where}: {key} = {shorten_value(value)} does not name earlier stages; there are: {known}")
     return tuple(names.index(str(name)) for name in chosen)
 
 

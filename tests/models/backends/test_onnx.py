@@ -80,6 +80,14 @@ def write_onnx(path: Path, nodes: list[Any] | None = None, shape: tuple[str | in
     return path
 
 
+@pytest.mark.parametrize("name", ["height", "width"])
+def test_names_that_are_no_text_are_refused(tmp_path: Path, name: str) -> None:
+    path = write_onnx(tmp_path / "a.onnx", shape=("n", 3, "height", "width"))
+    path.write_bytes(path.read_bytes().replace(name.encode(), b"\xdb" + name[1:].encode()))
+    with pytest.raises(ModelError, match=r"a\.onnx: holds names that are no text; export it again"):
+        load_upscaler(path, scale=2, device="cpu")
+
+
 class TestOnnxUpscaler(UpscalerContract):
     tolerance = 1
 

@@ -155,15 +155,23 @@ def _start_session(
 ) -> Any:
     """Start a session with the first providers that work: a driver may be missing. ONNX Runtime would print that."""
     try:
-        return onnxruntime.InferenceSession(
-            file.content, options, providers=providers, enable_fallback=0, read_config_from_model=0
-        )
-    except UnicodeDecodeError as error:  # its message repeats a name in the file
-        raise ModelError(f"{file.path}: holds names that are no text; export it again") from error
+        with _refuse_names_without_text(file):
+            return onnxruntime.InferenceSession(
+                file.content, options, providers=providers, enable_fallback=0, read_config_from_model=0
+            )
     except RuntimeError:
         if not may_fall_back or len(providers) < 2:
             raise
         return _start_session(file, options, providers[-1:])
+
+
+@contextmanager
+def _refuse_names_without_text(file: OnnxFile) -> Iterator[None]:
+    """Context: names in the file that are not UTF-8, which the error would repeat, raise `ModelError`."""
+    try:
+        yield
+    except UnicodeDecodeError as error:
+        raise ModelError(f"{file.path}: holds names that are no text; export it again") from error
 
 
 def select_providers(device: str) -> list[tuple[str, dict[str, int]]]:
@@ -188,18 +196,20 @@ def _check_input(file: OnnxFile, session: Any) -> tuple[str, np.dtype[Any], bool
 
     Raises `ModelError` unless the input is one array of float pixels of any size.
     """
-    inputs, outputs = session.get_inputs(), session.get_outputs()
-    dtype = ONNX_DTYPES.get(inputs[0].type) if len(inputs) == len(outputs) == 1 else None
-    if dtype is None or len(inputs[0].shape) != 4:
+    with _refuse_names_without_text(file):
+        inputs, outputs = session.get_inputs(), session.get_outputs()
+        dtype = ONNX_DTYPES.get(inputs[0].type) if len(inputs) == len(outputs) == 1 else None
+        name, shape = (str(inputs[0].name), list(inputs[0].shape)) if dtype is not None else ("", [])
+    if dtype is None or len(shape) != 4:
         raise ModelError(f"{file.path}: takes something else than float pixels (n, 3, h, w); export it again")
-    batch, channels, height, width = inputs[0].shape
+    batch, channels, height, width = shape
     if (
         channels != 3
         or any(isinstance(side, int) for side in (height, width))
         or (isinstance(batch, int) and batch != 1)
     ):
-        raise ModelError(f"{file.path}: takes pixels of one size only, {inputs[0].shape}; export it again")
-    return str(inputs[0].name), dtype, batch == 1
+        raise ModelError(f"{file.path}: takes pixels of one size only, {shape}; export it again")
+    return name, dtype, batch == 1
 
 
 @contextmanager

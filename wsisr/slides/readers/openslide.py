@@ -18,6 +18,7 @@ from wsisr.imaging.pixels import Rgb
 from wsisr.remote.path import is_url
 from wsisr.slides.header_copy import provide_header
 from wsisr.slides.pixel_size import derive_pixel_size, parse_number
+from wsisr.slides.readers.mirax_index import refuse_unbounded_mirax
 from wsisr.slides.series import ImageSeries, choose_series
 from wsisr.slides.slide import Level, Slide, SlideInfo, make_read_error, read_on_white
 
@@ -109,6 +110,8 @@ def read_openslide_info(path: Path, series: int | None = None) -> SlideInfo | No
 
         refuse_excessive_tiles(path)
         return complete_dicom_facts(_read_info(path, series))
+    if vendor == "mirax":
+        refuse_unbounded_mirax(path)
     return _read_info(path, series)
 
 
