@@ -19,6 +19,7 @@ from PIL import Image
 
 from tests.support.dicom import DicomLevel, write_dicom_level
 from tests.support.fuzz_targets import write_onnx_files
+from tests.support.mirax import write_mirax
 from tests.support.pairs import make_record
 from tests.support.samples import REPOSITORY, make_noise, write_ome_zarr, write_tiff
 from wsisr import bounds
@@ -107,6 +108,14 @@ def write_padded(folder: Path, name: str, size: int) -> Path:
     text = (folder / name).read_text()
     (folder / name).write_text(text + " " * (size - len(text)))
     return folder
+
+
+def write_small_mirax(folder: Path) -> Path:
+    """Two pictures of 64 px along each side, with an index of 2,000 bytes."""
+    path = write_mirax(folder / "a.mrxs", [make_noise(Size(128, 128))])
+    index = folder / "a" / "Slidedat.ini"
+    index.write_bytes(index.read_bytes().ljust(2000, b"\n"))
+    return path
 
 
 def write_text(path: Path, text: str) -> Path:
@@ -228,6 +237,9 @@ CASES = {
         "strips that are 64 px wide",
         lambda folder: write_tiff(folder / "a.tif", SMALL, compression="zlib", rowsperstrip=16),
     ),
+    "MAX_MIRAX_INDEX_BYTES": case_of_slide("readers.mirax_index", 2000, "so it is no index", write_small_mirax),
+    "MAX_MIRAX_PICTURE_PX": case_of_slide("readers.mirax_index", 64, "DIGITIZER_WIDTH in its", write_small_mirax),
+    "MAX_MIRAX_PICTURES": case_of_slide("readers.mirax_index", 2, "IMAGENUMBER_X in its", write_small_mirax),
     "MAX_DICOM_FRAMES": case_of_slide(
         "readers.dicom", 1, "counts 1 frames", lambda folder: write_dicom_level(folder / "a.dcm", SMALL)
     ),

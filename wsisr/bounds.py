@@ -48,6 +48,15 @@ MAX_XML_TAGS = 1_000_000
 MAX_OME_PLANES = 100_000
 """Planes that OME-XML may count for one image."""
 
+MAX_MIRAX_INDEX_BYTES = 4 * MIB
+"""Bytes of a MIRAX slide's index, Slidedat.ini."""
+
+MAX_MIRAX_PICTURE_PX = 16_384
+"""Side of a picture of a MIRAX scanner's camera; pictures overlap by less."""
+
+MAX_MIRAX_PICTURES = 100_000
+"""Pictures along a side of a MIRAX slide."""
+
 MAX_DICOM_ELEMENTS = 100_000
 """Elements before the pixels of a DICOM file."""
 

@@ -437,11 +437,8 @@ def test_the_picture_in_a_mirax_file_is_not_taken_for_the_slide(tmp_path: Path) 
 def test_a_number_of_a_mirax_slide_that_no_scanner_writes_is_refused(tmp_path: Path, key: str, value: str) -> None:
     path = write_mirax(tmp_path / "a.mrxs", [make_blobs(Size(128, 128))])
     index = tmp_path / "a" / "Slidedat.ini"
-    before, line, after = re.split(rf"({key}=.*)", index.read_text("utf-8-sig"), maxsplit=1)
-    index.write_text(f"{before}{key}={value}{after}", "utf-8-sig")
-    assert f"{key} in its Slidedat.ini is '{value}', where" in refusal(path), line
-    index.write_text(f"{before}{line}{after}" + "\n" * 5_000_000)
-    assert "its Slidedat.ini has more than 4 MB, so it is no index" in refusal(path)
+    index.write_text(re.sub(rf"{key}=.*", f"{key}={value}", index.read_text("utf-8-sig"), count=1), "utf-8-sig")
+    assert f"{key} in its Slidedat.ini is '{value}', where" in refusal(path)
 
 
 @pytest.mark.skipif(not OLYMPUS_VSI.exists(), reason="no shared slides")

@@ -6,19 +6,11 @@ import math
 from collections import defaultdict
 from pathlib import Path
 
+from wsisr.bounds import MAX_MIRAX_INDEX_BYTES, MAX_MIRAX_PICTURE_PX, MAX_MIRAX_PICTURES, MIB
 from wsisr.errors import SlideError
 
 SLIDEDAT = "Slidedat.ini"
 """Name of the index, in the folder that is named after the slide."""
-
-MOST_INDEX_BYTES = 4_000_000
-"""Those of real slides hold tens of kilobytes."""
-
-MOST_CAMERA_PX = 16_384
-"""Side of a camera's picture; 4 times that of the largest that scanners with this format are known to have."""
-
-MOST_IMAGES = 100_000
-"""Pictures of the camera along a side of the slide."""
 
 SIDES = (("OVERLAP_X", "DIGITIZER_WIDTH"), ("OVERLAP_Y", "DIGITIZER_HEIGHT"))
 
@@ -30,19 +22,19 @@ def refuse_unbounded_mirax(path: Path) -> None:
     """
     sections = _read_sections(path)
     for key in ("IMAGENUMBER_X", "IMAGENUMBER_Y"):
-        _require(path, sections["GENERAL"], key, 1, MOST_IMAGES)
+        _require(path, sections["GENERAL"], key, 1, MAX_MIRAX_PICTURES)
     for section in sections.values():
         for overlap, side in SIDES:
-            px = _require(path, section, side, 1, MOST_CAMERA_PX)
+            px = _require(path, section, side, 1, MAX_MIRAX_PICTURE_PX)
             _require(path, section, overlap, 1 - px, px - 1)
 
 
 def _read_sections(path: Path) -> dict[str, dict[str, str]]:
     with (path.with_suffix("") / SLIDEDAT).open("rb") as file:
-        content = file.read(MOST_INDEX_BYTES + 1)
-    if len(content) > MOST_INDEX_BYTES:
-        megabytes = MOST_INDEX_BYTES // 1_000_000
-        raise SlideError(f"{path}: its {SLIDEDAT} has more than {megabytes} MB, so it is no index; copy it again")
+        content = file.read(MAX_MIRAX_INDEX_BYTES + 1)
+    if len(content) > MAX_MIRAX_INDEX_BYTES:
+        mebibytes = MAX_MIRAX_INDEX_BYTES // MIB
+        raise SlideError(f"{path}: its {SLIDEDAT} has more than {mebibytes} MiB, so it is no index; copy it again")
     sections: defaultdict[str, dict[str, str]] = defaultdict(dict)
     name = ""
     for line in content.decode("utf-8-sig", errors="replace").splitlines():
