@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,9 @@ from tests.support.samples import CMU_SLIDE, SHARED_SLIDES
 
 settings.register_profile("untimed", deadline=None)  # a busy machine fails no test
 settings.load_profile("untimed")
+
+# The width of a shell's window, which pytest-xdist hands on, is not that of what tests read: they read no terminal.
+os.environ.pop("COLUMNS", None)
 
 # A shell that runs the tests in its background makes them, and all that they start, deaf to Ctrl-C.
 signal.signal(signal.SIGINT, signal.default_int_handler)
