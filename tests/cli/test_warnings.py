@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+import wsisr.evaluation.tasks
 import wsisr.models.loading
 from tests.support.samples import make_noise, write_tiff
 from wsisr.cli.app import app
@@ -34,7 +35,8 @@ class Modest:
 
 @pytest.mark.parametrize("command", ["upscale", "preview", "evaluate"])
 def test_a_warning_is_printed_once(command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(wsisr.models.loading, "load_upscaler", lambda *_, **__: Modest())
+    for module in (wsisr.models.loading, wsisr.evaluation.tasks):
+        monkeypatch.setattr(module, "load_upscaler", lambda *_, **__: Modest())
     pitch: dict[str, Any] = {"resolution": (20000, 20000), "resolutionunit": 3}
     slide = write_tiff(tmp_path / "slide.tif", make_noise(Size(300, 200)), **pitch)
     options = {
