@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import pickle
-import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from wsisr.cluster.job_spec import ModelDescription, ModelRequest
+from wsisr.cluster.packing import PackableSpec
 from wsisr.errors import SlideError, WsisrError
 from wsisr.slides.files import fingerprint_files, list_files_at
 
 
 @dataclass(frozen=True, slots=True)
-class CallSpec:
+class CallSpec(PackableSpec):
     """What a worker must know to call a function with any of the items, and whether it is a worker like the others."""
 
     job: str
@@ -28,17 +27,6 @@ class CallSpec:
     """Of the files of each item, as the process sees them that started the run."""
     request: ModelRequest
     model: ModelDescription
-
-    def pack(self) -> bytes:
-        """Return the specification as bytes for `unpack`."""
-        return zlib.compress(pickle.dumps(self))
-
-    @classmethod
-    def unpack(cls, packed: bytes) -> CallSpec:
-        """Return the specification. Only for bytes from the scheduler, which may run any code here anyway."""
-        spec = pickle.loads(zlib.decompress(packed))
-        assert isinstance(spec, cls)
-        return spec
 
 
 class CallResult(NamedTuple):

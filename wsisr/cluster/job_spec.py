@@ -5,14 +5,13 @@ A worker opens slide and network itself. No pixel and no weight travels to it; a
 
 from __future__ import annotations
 
-import pickle
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 
+from wsisr.cluster.packing import PackableSpec
 from wsisr.errors import WsisrError
 from wsisr.imaging.geometry import Size
 from wsisr.imaging.tiling import TileGrid
@@ -80,7 +79,7 @@ class ModelDescription:
 
 
 @dataclass(frozen=True, slots=True)
-class JobSpec:
+class JobSpec(PackableSpec):
     """One slide, as its workers compute it. `pack` makes it a few kB."""
 
     job: str
@@ -129,17 +128,6 @@ class JobSpec:
         rows, columns = self.tissue_shape
         bits = np.unpackbits(np.frombuffer(self.tissue, np.uint8), count=rows * columns)
         return bits.reshape(rows, columns).astype(bool)
-
-    def pack(self) -> bytes:
-        """Return the specification as bytes for `unpack`, which the cluster keeps without understanding them."""
-        return zlib.compress(pickle.dumps(self))
-
-    @classmethod
-    def unpack(cls, packed: bytes) -> JobSpec:
-        """Return the specification. Only for bytes from the scheduler, which may run any code here anyway."""
-        spec = pickle.loads(zlib.decompress(packed))
-        assert isinstance(spec, cls)
-        return spec
 
 
 class UnfitWorkerError(WsisrError):
