@@ -13,12 +13,12 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from tests.cluster.local_session import open_local_session
 from tests.support.pairs import write_slide
 from wsisr.cli.app import app
 from wsisr.cluster.call_spec import fingerprint_item, make_item_absolute
 from wsisr.cluster.calls import call_on_workers
-from wsisr.cluster.place import ClusterPlace
-from wsisr.cluster.session import ClusterSession, open_session
+from wsisr.cluster.session import ClusterSession
 from wsisr.errors import ClusterError, SlideError
 from wsisr.imaging.geometry import Size
 
@@ -64,10 +64,8 @@ def slides(folder: Path) -> list[Path]:
 @pytest.fixture(scope="module")
 def session(folder: Path) -> Iterator[ClusterSession]:
     """Two workers, in a folder of their own."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        with open_session(ClusterPlace.parse("local:2"), warn=warned.append) as opened:
-            yield opened
+    with open_local_session(folder, warned) as opened:
+        yield opened
 
 
 warned: list[str] = []

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from tests.cluster.local_session import open_local_session
 from tests.support.samples import make_noise, write_tiff
 from wsisr.cli.app import app
 from wsisr.cluster import place, worker
@@ -58,10 +59,8 @@ def expected(request_one: UpscaleRequest) -> UpscaleReport:
 @pytest.fixture(scope="module")
 def session(folder: Path) -> Iterator[ClusterSession]:
     """Two workers, in a folder of their own."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        with open_session(ClusterPlace.parse("local:2"), warn=warned.append) as opened:
-            yield opened
+    with open_local_session(folder, warned) as opened:
+        yield opened
 
 
 @pytest.fixture(autouse=True)

@@ -31,6 +31,7 @@ from wsisr.writing import read_metadata
 
 SECRET = "geheim"
 SIGNED = "?X-Amz-Signature=geheim&X-Amz-Expires=60"
+BICUBIC_OPTIONS = ("--scale", "2", "--model", "bicubic", "--mpp", "0.5")
 LEVELS = make_noise_levels(Size(500, 420), Size(250, 210))
 
 
@@ -111,12 +112,7 @@ def test_a_result_is_the_same_but_for_what_stands_for_the_digest(
     server: RangeServer, folder: Path, tmp_path: Path
 ) -> None:
     options: list[str | Path] = [
-        "--scale",
-        "2",
-        "--model",
-        "bicubic",
-        "--mpp",
-        "0.5",
+        *BICUBIC_OPTIONS,
         "--report",
         tmp_path / "report.json",
     ]
@@ -213,12 +209,7 @@ def test_a_slide_that_changes_on_its_server_is_given_up(tmp_path: Path) -> None:
 
 def test_a_run_whose_connection_is_lost_goes_on(tmp_path: Path, folder: Path) -> None:
     words: list[str | Path] = [
-        "--scale",
-        "2",
-        "--model",
-        "bicubic",
-        "--mpp",
-        "0.5",
+        *BICUBIC_OPTIONS,
         "--tile-px",
         "128",
         "-o",
