@@ -20,6 +20,7 @@ from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from tempfile import TemporaryDirectory
 
 from tests.support.samples import REPOSITORY
 
@@ -54,10 +55,15 @@ def keep_busy(count: int, limit_s: float) -> Iterator[None]:
 def run_tests(tests: list[str]) -> str:
     """Run the tests once, in a process of their own; return what pytest printed if one failed, else nothing."""
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *tests]
-    try:
-        done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False, timeout=RUN_LIMIT_S)
-    except subprocess.TimeoutExpired:
-        return f"the tests did not end within {RUN_LIMIT_S} s"
+    # pytests that run at once sweep one shared folder, and trip over what another has just removed.
+    with TemporaryDirectory() as folder:
+        command += ["--basetemp", f"{folder}/pytest"]
+        try:
+            done = subprocess.run(
+                command, cwd=REPOSITORY, capture_output=True, text=True, check=False, timeout=RUN_LIMIT_S
+            )
+        except subprocess.TimeoutExpired:
+            return f"the tests did not end within {RUN_LIMIT_S} s"
     return done.stdout + done.stderr if done.returncode else ""
 
 
