@@ -312,7 +312,7 @@ CASES = {
         lambda folder: write_text(folder / "a", "# comment"),
     ),
     "MAX_TABLE_BYTES": Case(
-        "dataset.slides_and_splits",
+        "slides.csv_table",
         17,
         "larger than",
         read_case_table,

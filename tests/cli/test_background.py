@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from pathlib import Path
 
@@ -83,6 +84,7 @@ def test_a_mask_shows_the_whole_slide_even_of_a_region(slide: Path, tmp_path: Pa
 def test_a_region_without_tissue_has_an_exit_code_of_its_own_whenever_it_was_made(slide: Path, tmp_path: Path) -> None:
     marks = {"type": "Polygon", "coordinates": [[[0, 0], [40, 0], [40, 40], [0, 40]]]}
     (tmp_path / "a.geojson").write_text(json.dumps(marks))
+    os.utime(slide, (1_600_000_000, 1_600_000_000))  # so long ago that the index of finished results is used
     glass = ("--region", "900,200,300,300", "--background", "white", "--report", tmp_path / "run.json")
     for tissue, advice in (("auto", "--save-mask FILE.png"), (tmp_path / "a.geojson", "px of level 0")):
         output = tmp_path / f"{Path(tissue).stem}.tif"
@@ -92,3 +94,7 @@ def test_a_region_without_tissue_has_an_exit_code_of_its_own_whenever_it_was_mad
             assert advice in done.stderr
             (row,) = json.loads((tmp_path / "run.json").read_bytes())["slides"]
             assert (row["state"], row["no_tissue"]) == (state, True)
+    for warning in ("no tissue was found in", "1 slide without any tissue"):  # a batch of one
+        done = upscaled(slide, tmp_path / "results", *glass)
+        assert done.exit_code == 3
+        assert warning in done.stderr

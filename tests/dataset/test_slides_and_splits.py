@@ -13,8 +13,14 @@ from msgspec.structs import replace
 from tests.support.pairs import make_record
 from wsisr.dataset.recipe import Recipe
 from wsisr.dataset.records import parse_manifest
-from wsisr.dataset.slides_and_splits import DatasetSlide, assign_slides, assign_slides_by_table, read_case_table
-from wsisr.errors import DatasetError
+from wsisr.dataset.slides_and_splits import (
+    CaseEntry,
+    DatasetSlide,
+    assign_slides,
+    assign_slides_by_table,
+    read_case_table,
+)
+from wsisr.errors import ConfigError, ConfigNotFoundError, DatasetError
 from wsisr.slides.listing import SlideEntry, list_slides
 
 NAMES = st.sampled_from(["a", "A", "a~2", "b", "b~3", "c_1", "C_2"])
@@ -107,33 +113,46 @@ def test_a_slide_that_is_not_in_the_table_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "lines",
+    ("lines", "message"),
     [
-        ["name,case", "a.svs,P1"],
-        ["slide,case", "a.svs,"],
-        ["slide,case,split", "a.svs,P1,test"],
-        ["slide,case,split", "a.svs,P1,val", "b.svs,P1,train"],
+        (["name,case", "a.svs,P1"], "its columns are name, case; it needs slide and case and may have split"),
+        (["slide,case", "a.svs,"], "line 2: has no case"),
+        (["slide,case,split", "a.svs,P1,test"], "line 2: there is no split test; write train or val"),
+        (["slide,case,split", "a.svs,P1,val", "b.svs,P1,train"], "line 3: case P1 is in two splits"),
+        (["slide,case", "a.svs,P1", "a.svs,P2"], "line 3: a.svs is of another case or split than above"),
     ],
 )
-def test_a_table_that_cannot_be_meant_is_one_line(tmp_path: Path, lines: list[str]) -> None:
+def test_a_table_that_cannot_be_meant_is_one_line(tmp_path: Path, lines: list[str], message: str) -> None:
     path = table(tmp_path, *lines)
-    with pytest.raises(DatasetError) as error:
+    with pytest.raises(ConfigError) as error:
         read_case_table(path)
-    assert str(error.value).startswith(f"{path}: ")
+    assert str(error.value).startswith(str(path))
+    assert message in str(error.value)
 
 
 def test_a_table_that_is_not_there_is_one_line(tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match="cannot be read as a CSV"):
+    with pytest.raises(ConfigNotFoundError, match="cannot be read as a table of cases"):
         read_case_table(tmp_path / "none.csv")
+
+
+@pytest.mark.parametrize("mark", [",", ";", "\t"])
+def test_spreadsheets_separate_columns_as_they_like(tmp_path: Path, mark: str) -> None:
+    path = table(
+        tmp_path, f"\ufeffSlide {mark}case{mark} Split", f"a.svs{mark} Müller{mark}val", f"b.svs{mark}P2{mark}"
+    )
+    assert read_case_table(path) == {"a.svs": CaseEntry("Müller", "val"), "b.svs": CaseEntry("P2", None)}
+    path.write_bytes(path.read_text().encode("latin-1", "ignore"))
+    with pytest.raises(ConfigError, match="line 2: case is no text in UTF-8"):
+        read_case_table(path)
 
 
 @pytest.mark.parametrize(
     "content",
-    [b"PAR1\xff\xfe" * 50_000, "slide,case\na,b\n".encode("utf-16"), b"slide;case\na;b\n", b"", b'slide,case\n"a'],
+    [b"PAR1\xff\xfe" * 50_000, "slide,case\na,b\n".encode("utf-16"), b"", b'slide,case\n"a'],
 )
 def test_a_table_of_another_type_is_one_short_line(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "cases.csv").write_bytes(content)
-    with pytest.raises(DatasetError, match=r"cannot be read as a CSV|needs a case") as error:
+    with pytest.raises(ConfigError, match=r"its columns are|is no text|not a CSV") as error:
         read_case_table(tmp_path / "cases.csv")
     assert len(str(error.value)) < 300 + len(str(tmp_path))
 

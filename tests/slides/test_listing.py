@@ -98,6 +98,8 @@ def test_a_table_says_pixel_size_case_and_output(tmp_path: Path) -> None:
         SlideEntry(tmp_path / "b.svs"),
     )
     assert listed.unused_columns == (f"{table}: stain",)
+    table.write_text("path;mpp\na.svs;0,5\n")  # as spreadsheets write it where the decimal point is a comma
+    assert list_slides([table]).entries == (SlideEntry(tmp_path / "a.svs", 0.5),)
 
 
 @pytest.mark.parametrize(
@@ -105,7 +107,7 @@ def test_a_table_says_pixel_size_case_and_output(tmp_path: Path) -> None:
     [
         (["slide", "a.svs"], "its columns are slide; it needs path"),
         (["slide;mpp", "a.svs;1"], "its columns are slide, mpp; it needs path"),
-        (["path;mpp", "a.svs;0,5"], "line 2: mpp '0,5' is no pixel size; give um/px, such as 0.25"),
+        (["path;mpp", "a.svs;1,5,0"], "line 2: mpp '1,5,0' is no pixel size; give um/px, such as 0.25"),
         (["path,path", "a.svs,b.svs"], "its columns are path, path"),
         (["path,mpp", "a.svs,0.5um"], "line 2: mpp '0.5um' is no pixel size"),
         (["path,mpp", "a.svs,0.5", "b.svs,-1"], "line 3: mpp '-1'"),
@@ -161,10 +163,15 @@ def test_what_is_missing_is_named(tmp_path: Path) -> None:
         list_slides([f"@{tmp_path / 'list.txt'}"])
     with pytest.raises(ConfigNotFoundError, match="table"):
         list_slides([tmp_path / "cohort.csv"])
-    with pytest.raises(SlideNotFoundError, match="no file has such a name"):
+    with pytest.raises(SlideNotFoundError, match="no file has such a name; give other slides"):
         list_slides([tmp_path / "*.svs"])
-    with pytest.raises(SlideError, match="no slide in this folder"):
+    with pytest.raises(SlideNotFoundError, match="no slide in this folder"):
         list_slides([tmp_path])
+    touch_files(tmp_path, "in/a.tif", "in/b.tif", "in/c.ndpi", "in/notes.txt")
+    with pytest.raises(SlideNotFoundError, match=r"no file has such a name; there are 2 \.tif, 1 \.ndpi in "):
+        list_slides([tmp_path / "in" / "*.svs"])
+    with pytest.raises(SlideNotFoundError, match=r"there is no folder .*/inn; did you mean .*/in\?"):
+        list_slides([tmp_path / "inn" / "*.svs"])
     with pytest.raises(ConfigError, match="no slide in this list"):
         list_slides([f"@{write_lines(tmp_path / 'list.txt', '#')}"])
     assert list_slides([tmp_path / "missing.svs"]).paths == [tmp_path / "missing.svs"]

@@ -50,6 +50,24 @@ def test_a_missing_file(tmp_path: Path) -> None:
     assert "No such file" in refusal(tmp_path / "missing.svs")
 
 
+def test_a_missing_file_is_answered_by_the_slides_of_similar_names(tmp_path: Path) -> None:
+    for name in ("tumour-1.svs", "tumour-1.txt", "notes.md", "Tumour-10.svs"):
+        (tmp_path / "scans" / name).parent.mkdir(exist_ok=True)
+        (tmp_path / "scans" / name).touch()
+    folder = tmp_path / "scans"
+    assert refusal(folder / "tumor-1.svs").endswith(f"mean {folder / 'tumour-1.svs'} or {folder / 'Tumour-10.svs'}?")
+    assert refusal(tmp_path / "scan").endswith(f"did you mean {folder}?")
+    assert refusal(tmp_path / "scams" / "a.svs").endswith(f"no folder {tmp_path / 'scams'}; did you mean {folder}?")
+    assert refusal(folder / "note.md").endswith("give the path of a slide")
+
+
+@pytest.mark.parametrize(("name", "first"), [("list.txt", "gone.svs"), ("list.md", "a slide.svs")])
+def test_a_list_that_is_given_as_a_slide_is_answered_by_its_mark(tmp_path: Path, name: str, first: str) -> None:
+    (tmp_path / "a slide.svs").touch()
+    (tmp_path / name).write_text(f"# slides\n\n{first}\n")
+    assert refusal(tmp_path / name).endswith(f"if its lines name slides, give @{tmp_path / name}")
+
+
 def test_a_path_may_be_a_string(tmp_path: Path) -> None:
     assert "No such file" in refusal(str(tmp_path / "missing.svs"))
 

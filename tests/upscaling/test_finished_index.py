@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from wsisr.upscaling.finished_index import FinishedIndex, try_describe_slide
+from wsisr.upscaling.finished_index import FinishedEntry, FinishedIndex, try_describe_slide
 from wsisr.upscaling.request import UpscaleRequest
 
 LONG_AGO = 1_600_000_000
@@ -28,8 +28,11 @@ def request_(tmp_path: Path) -> UpscaleRequest:
     return UpscaleRequest(slide, scale=2, output=output, model=model)
 
 
-def add_entry(index: FinishedIndex, request: UpscaleRequest, unreadable: str | None = None) -> None:
-    index.add(request, try_describe_slide(request.slide_path), time.time(), unreadable)
+COMPLETE = FinishedEntry(None)
+
+
+def add_entry(index: FinishedIndex, request: UpscaleRequest, entry: FinishedEntry = COMPLETE) -> None:
+    index.add(request, try_describe_slide(request.slide_path), time.time(), entry)
 
 
 def open_index(folder: Path) -> FinishedIndex:
@@ -39,10 +42,22 @@ def open_index(folder: Path) -> FinishedIndex:
 def test_what_was_added_is_found_by_the_next_run(request_: UpscaleRequest, tmp_path: Path) -> None:
     assert open_index(tmp_path).find(request_) is None
     add_entry(open_index(tmp_path), request_)
-    found = open_index(tmp_path).find(request_)
-    assert found is not None
-    assert found.unreadable is None
-    assert open_index(tmp_path).find(replace(request_, memory=4.0, device="cpu", verify=False)) == found
+    for request in (request_, replace(request_, memory=4.0, device="cpu", verify=False)):
+        assert open_index(tmp_path).find(request) == COMPLETE
+
+
+def test_a_result_without_tissue_is_found_as_such_until_what_decides_tissue_changes(
+    request_: UpscaleRequest, tmp_path: Path
+) -> None:
+    (tmp_path / "mask.png").write_bytes(b"one mask")
+    for tissue in ("auto", tmp_path / "mask.png"):
+        request, entry = replace(request_, tissue=tissue), FinishedEntry(None, lacks_tissue=True)
+        add_entry(open_index(tmp_path), request, entry)
+        assert open_index(tmp_path).find(request) == entry
+        for options in ({"tissue": "none"}, {"tissue_origin": "bounds"}, {"background": "white"}):
+            assert open_index(tmp_path).find(replace(request, **options)) is None
+    (tmp_path / "mask.png").write_bytes(b"another mask")
+    assert open_index(tmp_path).find(request) is None
 
 
 def rewrite(path: Path) -> None:
@@ -101,11 +116,10 @@ def test_work_that_was_left_must_be_looked_at(request_: UpscaleRequest, tmp_path
 
 
 def test_holes_are_finished_only_for_those_who_take_them(request_: UpscaleRequest, tmp_path: Path) -> None:
-    add_entry(open_index(tmp_path), request_, "shown white: a place")
+    entry = FinishedEntry("shown white: a place")
+    add_entry(open_index(tmp_path), request_, entry)
     assert open_index(tmp_path).find(request_) is None
-    found = open_index(tmp_path).find(replace(request_, on_error="white"))
-    assert found is not None
-    assert found.unreadable == "shown white: a place"
+    assert open_index(tmp_path).find(replace(request_, on_error="white")) == entry
 
 
 def test_a_slide_that_was_just_written_or_has_changed_meanwhile_is_not_added(
@@ -114,7 +128,7 @@ def test_a_slide_that_was_just_written_or_has_changed_meanwhile_is_not_added(
     before = try_describe_slide(request_.slide_path)
     os.utime(request_.slide_path)
     for state in (before, try_describe_slide(request_.slide_path), None):
-        open_index(tmp_path).add(request_, state, time.time(), None)
+        open_index(tmp_path).add(request_, state, time.time(), COMPLETE)
         assert open_index(tmp_path).find(request_) is None
 
 

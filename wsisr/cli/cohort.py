@@ -15,7 +15,7 @@ from wsisr.cli.batch_plan import announce_dry_run, plan_batch
 from wsisr.cli.batch_table import build_batch_table, print_table
 from wsisr.cli.console import print_message
 from wsisr.cli.enlargement import SlideEnlargement, choose_resources, enlarge_slides, open_cluster_of_run
-from wsisr.cli.finished_slides import SAME_ADVICE, find_finished_row, find_finished_slides, open_index
+from wsisr.cli.finished_slides import announce_finished_slide, find_finished_row, find_finished_slides, open_index
 from wsisr.cli.frontend import TerminalFrontend
 from wsisr.cli.log_file import open_log
 from wsisr.cli.output_paths import check_output_folder, create_output_folder
@@ -69,7 +69,7 @@ def _run_single(entry: SlideEntry, request: UpscaleRequest, options: RunOptions)
     report.page = make_page(report, request, [item])
     row = find_finished_row(open_index(), request, item)
     if row:
-        print_message(f"{item.output}: is finished already, {SAME_ADVICE}")
+        announce_finished_slide(request, row)
         report.write_somewhere([row], batch.find_exit_code([row]))
     else:
         enlargement = SlideEnlargement(request, ParallelResources(1, (request.device,)), options.quiet)

@@ -38,9 +38,10 @@ def require_existing(paths: Sequence[Path]) -> None:
         try:
             path.stat()
         except FileNotFoundError as error:
-            raise DatasetNotFoundError(
-                f"{path}: cannot be opened ({error.strerror}); give the path of a slide"
-            ) from error
+            from wsisr.slides.missing import advise_on_missing_slide
+
+            advice = advise_on_missing_slide(path)
+            raise DatasetNotFoundError(f"{path}: cannot be opened ({error.strerror}); {advice}") from error
         except OSError:  # the slide reader knows more about it
             continue
 

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import csv
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from io import StringIO
 from pathlib import Path
 
-from wsisr.bounds import MAX_TABLE_BYTES
 from wsisr.dataset.case_names import DoubtfulCases, find_doubtful_cases, list_names
 from wsisr.dataset.recipe import Recipe
 from wsisr.dataset.records import SPLITS
-from wsisr.errors import DatasetError, DatasetNotFoundError, SlideError, describe_error
+from wsisr.errors import ConfigError, DatasetError, SlideError, describe_error
 from wsisr.progress import format_count
+from wsisr.slides.csv_table import read_csv_table
 from wsisr.slides.files import fingerprint_files, list_files_at
 from wsisr.slides.listing import SlideEntry
 
@@ -62,35 +60,23 @@ class CaseEntry:
 def read_case_table(path: Path) -> dict[str, CaseEntry]:
     """Read a CSV with the columns `slide`, `case` and optionally `split`; slide names may lack their suffix.
 
-    Returns slide name to entry. Raises `DatasetError` if it is not such a CSV or a case is in two splits.
+    Returns slide name to entry. Raises `ConfigError` if it is not such a CSV or a slide or case is in two splits.
     """
-    entries = {row["slide"]: CaseEntry(row["case"] or "", row.get("split") or None) for row in _read_case_rows(path)}
+    rows = read_csv_table(path, "a table of cases", ("slide", "case"), ("split",)).rows
+    entries: dict[str, CaseEntry] = {}
     splits: dict[str, str | None] = {}
-    for case in entries.values():
-        if not case.name or case.split not in (None, *SPLITS):
-            raise DatasetError(f"{path}: needs a case in each row, and no split but {' or '.join(SPLITS)}")
+    for row in rows:
+        slide, case = row.cells["slide"], CaseEntry(row.get_text("case"), row.get_text("split") or None)
+        if not (slide and case.name):
+            raise ConfigError(f"{row.origin}: has no {'case' if slide else 'slide'}; each row needs both")
+        if case.split not in (None, *SPLITS):
+            found = describe_error(ValueError(case.split))
+            raise ConfigError(f"{row.origin}: there is no split {found}; write {' or '.join(SPLITS)}, or nothing")
+        if entries.setdefault(slide, case) != case:
+            raise ConfigError(f"{row.origin}: {slide} is of another case or split than above; a slide belongs to one")
         if splits.setdefault(case.name, case.split) != case.split:
-            raise DatasetError(f"{path}: case {case.name} is in two splits; a case belongs to one")
+            raise ConfigError(f"{row.origin}: case {case.name} is in two splits; a case belongs to one")
     return entries
-
-
-def _read_case_rows(path: Path) -> list[dict[str, str]]:
-    """Read the rows of a table of cases. Raises `DatasetError`."""
-    try:
-        with path.open("rb") as file:
-            content = file.read(MAX_TABLE_BYTES + 1)
-        if len(content) > MAX_TABLE_BYTES:
-            raise ValueError(f"larger than {MAX_TABLE_BYTES // 2**20} MiB")
-        reader = csv.DictReader(StringIO(content.decode("utf-8-sig"), newline=""))  # spreadsheets write a mark first
-        missing = {"slide", "case"} - set(reader.fieldnames or ())
-        if missing:
-            raise ValueError(f"no column {' or '.join(sorted(missing))}")
-        return list(reader)
-    except (OSError, ValueError, csv.Error) as error:
-        is_missing, is_text = isinstance(error, FileNotFoundError), not isinstance(error, UnicodeDecodeError)
-        reason = describe_error(error) if is_text else "it is no text in UTF-8"
-        line = f"{path}: cannot be read as a CSV with the columns slide and case ({reason}); save it as CSV in UTF-8"
-        raise (DatasetNotFoundError if is_missing else DatasetError)(line) from error
 
 
 def assign_slides_by_table(

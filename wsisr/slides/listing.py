@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import csv
 import glob
 import math
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
-from wsisr.bounds import MAX_TABLE_BYTES
-from wsisr.errors import ConfigError, ConfigNotFoundError, SlideError, SlideNotFoundError, describe_error
+from wsisr.errors import ConfigError, SlideError, SlideNotFoundError, describe_error
 from wsisr.files import has_dicom_suffix, is_dicom, is_zarr
 from wsisr.remote.path import is_url, make_path
+from wsisr.slides.csv_table import CsvRow, read_csv_table, read_text_file
 from wsisr.slides.pixel_size import is_plausible_mpp
-from wsisr.slides.unrecognised import describe_format_without_reader, describe_inner_folder
 
 SLIDE_SUFFIXES = {
     ".svs",
@@ -96,9 +93,8 @@ def list_slides(words: Iterable[str | Path], is_result: Callable[[Path], bool] |
     wanted, `mpp`, `case` and `output`. Relative paths in a list or a table start at its folder. A DICOM folder or an
     OME-Zarr is one slide. Slides of folders and patterns for which `is_result` is True are left out.
 
-    Raises `SlideError` for a folder without slides, `SlideNotFoundError` for a pattern without matches, and
-    `ConfigError` for a list or table that cannot be read, and for a slide with two pixel sizes or cases but one output.
-    That a slide exists is not checked.
+    Raises `SlideNotFoundError` for a folder or a pattern without slides, and `ConfigError` for a list or table that
+    cannot be read, and for a slide with two pixel sizes or cases but one output. That a slide exists is not checked.
     """
     words = list(words)
     for word in words:
@@ -185,7 +181,7 @@ class _Scan:
             yield from (SlideEntry(slide) for slide in self._expand_path(path))
 
     def _expand_list(self, path: Path) -> Iterator[SlideEntry]:
-        lines = (line.strip() for line in _read_text(path, "a list of slides").splitlines())
+        lines = (line.strip() for line in read_text_file(path, "a list of slides").splitlines())
         words = [line for line in lines if line and not line.startswith("#")]
         if not words:
             raise ConfigError(f"{path}: no slide in this list; write the path of a slide on each line")
@@ -195,10 +191,13 @@ class _Scan:
     def _expand_pattern(self, pattern: str, folder: Path) -> Iterator[SlideEntry]:
         matches = sorted(folder / name for name in glob.glob(pattern, root_dir=folder, recursive=True))  # noqa: PTH207
         if not matches:
-            raise SlideNotFoundError(f"{folder / pattern}: no file has such a name; give other slides")
+            from wsisr.slides.missing import advise_on_pattern  # noqa: PLC0415 - which imports this
+
+            advice = advise_on_pattern(folder / pattern)
+            raise SlideNotFoundError(f"{folder / pattern}: no file has such a name; {advice}")
         slides = list(self._select_matches(matches, (folder / pattern).parent.parts))
         if not slides:
-            raise SlideError(
+            raise SlideNotFoundError(
                 f"{folder / pattern}: matches no slide, only results, unfinished work or folders; give slides"
             )
         yield from map(SlideEntry, slides)
@@ -221,7 +220,11 @@ class _Scan:
                 return [path]
         slides = self._list_folder(path)
         if not slides:
-            raise SlideError(f"{path}: {_describe_folder_without_slides(path, holds_results=bool(self.left_out))}")
+            from wsisr.slides.missing import describe_folder_without_slides  # noqa: PLC0415 - which imports this
+
+            with _translate_errors(path):
+                words = describe_folder_without_slides(path, holds_results=bool(self.left_out))
+            raise SlideNotFoundError(f"{path}: {words}")
         return slides
 
     def _list_folder(self, folder: Path) -> list[Path]:
@@ -276,70 +279,40 @@ class SlideTable:
 
 
 def read_slide_table(path: Path) -> SlideTable:
-    """Read a CSV with the column `path` and, if wanted, `mpp`, `case` and `output`; semicolons are commas as well.
+    """Read a CSV with the column `path` and, if wanted, `mpp`, `case` and `output` (see `read_csv_table`).
 
     Relative slides start at the folder of the table. Raises `ConfigError`, with the line, for what cannot be meant.
     """
-    # Spreadsheets write a byte order mark, and semicolons where the decimal point is a comma.
-    lines = _read_text(path, "a table of slides").removeprefix("\ufeff").splitlines()
-    has_semicolons = bool(lines) and ";" in lines[0] and "," not in lines[0]
-    reader = csv.DictReader(lines, strict=True, delimiter=";" if has_semicolons else ",")
-    try:
-        columns = [name.strip().lower() for name in reader.fieldnames or ()]
-        if "path" not in columns or len(set(columns)) < len(columns):
-            found = describe_error(ValueError(", ".join(columns) or "none"))
-            raise ConfigError(f"{path}: its columns are {found}; it needs path and may have mpp, case and output")
-        reader.fieldnames = columns
-        entries = [_parse_row(row, f"{path}, line {reader.line_num}") for row in reader]
-    except csv.Error as error:
-        raise ConfigError(f"{path}: not a CSV ({error}); separate columns by commas") from error
+    required, optional = TABLE_COLUMNS[:1], TABLE_COLUMNS[1:]
+    table = read_csv_table(path, "a table of slides", required, optional)
+    entries = [_parse_row(row) for row in table.rows]
     if not entries:
         raise ConfigError(f"{path}: no slide in this table; give one on each line")
     return SlideTable(
         tuple(entry if is_url(entry.path) else replace(entry, path=path.parent / entry.path) for entry in entries),
-        tuple(name for name in columns if name not in TABLE_COLUMNS),
+        tuple(name for name in table.columns if name not in TABLE_COLUMNS),
     )
 
 
-def _describe_folder_without_slides(folder: Path, *, holds_results: bool) -> str:
-    with _translate_errors(folder):
-        inner = describe_inner_folder(folder)
-        files = sorted(path for path in folder.iterdir() if path.is_file())
-    results = ", only results of wsisr" if holds_results else ""
-    return inner or f"no slide in this folder{results}; {_advise_on_files(folder, files)}"
-
-
-def _advise_on_files(folder: Path, files: Sequence[Path]) -> str:
-    """Return what to give instead of a folder whose files are no slides that are read."""
-    suffixes = sorted({path.suffix for path in files if path.suffix.lower() in PICTURE_SUFFIXES})
-    if suffixes:
-        pictures = " ".join(f"'{folder}/*{suffix}'" for suffix in suffixes)
-        return f"to take its pictures, give {pictures}"
-    unread = ((path, describe_format_without_reader(path)) for path in files)
-    words = next((f"{path.name} {words}" for path, words in unread if words), None)
-    return words or "give slides, or a folder that holds them"
-
-
-def _parse_row(row: Mapping[str | Any, Any], where: str) -> SlideEntry:
+def _parse_row(row: CsvRow) -> SlideEntry:
     """Convert a row of a table; an empty cell is a value that is not given."""
-    if None in row:
-        raise ConfigError(f"{where}: has more cells than there are columns; put a path with commas in quotes")
-    cells = {name: str(cell or "").strip() for name, cell in row.items()}
+    cells = row.cells
     if not cells["path"]:
-        raise ConfigError(f"{where}: has no path; give that of a slide")
+        raise ConfigError(f"{row.origin}: has no path; give that of a slide")
     output = cells.get("output")
     return SlideEntry(
         make_path(cells["path"]),
-        _parse_mpp(cells.get("mpp", ""), where),
-        cells.get("case") or None,
+        _parse_mpp(cells.get("mpp", ""), row.origin),
+        row.get_text("case") or None,
         Path(output) if output else None,
-        where,
+        row.origin,
     )
 
 
 def _parse_mpp(text: str, where: str) -> float | None:
     try:
-        mpp = float(text) if text else None
+        # A decimal comma is what comes with columns separated by semicolons.
+        mpp = float(text.replace(",", ".")) if text else None
     except ValueError:
         mpp = math.nan
     if mpp is not None and not is_plausible_mpp(mpp):
@@ -347,17 +320,3 @@ def _parse_mpp(text: str, where: str) -> float | None:
             f"{where}: mpp {describe_error(ValueError(text))!r} is no pixel size; give um/px, such as 0.25"
         )
     return mpp
-
-
-def _read_text(path: Path, noun: str) -> str:
-    try:
-        with path.open("rb") as file:
-            content = file.read(MAX_TABLE_BYTES + 1)
-    except OSError as error:
-        error_type = ConfigNotFoundError if isinstance(error, FileNotFoundError) else ConfigError
-        raise error_type(f"{path}: cannot be read as {noun} ({error.strerror})") from error
-    if len(content) > MAX_TABLE_BYTES:
-        raise ConfigError(f"{path}: larger than {MAX_TABLE_BYTES // 2**20} MiB, too large for {noun}; divide it")
-    if b"\0" in content:  # a spreadsheet, Parquet or UTF-16; no path holds such a byte either
-        raise ConfigError(f"{path}: is no text, so it cannot be {noun}; save it as text in UTF-8")
-    return content.decode("utf-8", "surrogateescape")  # as names of files are

@@ -223,8 +223,12 @@ def _resolve_slide_file(path: Path) -> Path:
             raise
         if is_url(path) and not isinstance(error, FileNotFoundError):
             raise
-        error_type = SlideNotFoundError if isinstance(error, FileNotFoundError) else SlideError
-        raise error_type(f"{path}: cannot be opened ({error.strerror}); give the path of a slide") from error
+        if isinstance(error, FileNotFoundError):
+            from wsisr.slides.missing import advise_on_missing_slide  # noqa: PLC0415 - only for what is not there
+
+            advice = "give the path of a slide" if is_url(path) else advise_on_missing_slide(path)
+            raise SlideNotFoundError(f"{path}: cannot be opened ({error.strerror}); {advice}") from error
+        raise SlideError(f"{path}: cannot be opened ({error.strerror}); give the path of a slide") from error
     raise SlideError(f"{path}: the file is empty; copy it again")
 
 

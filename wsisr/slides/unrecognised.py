@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from wsisr.errors import SlideError
@@ -54,6 +55,10 @@ _FORMATS_WITHOUT_READER = {
 """Formats that no reader opens, by suffix, and what to do. Of some there are open readers, but no brightfield slide was
 at hand to test them on."""
 
+_LIST_SUFFIXES = (".txt", ".list", ".lst")
+_MOST_NAME_BYTES = 4095
+"""Bytes of the longest path that a system takes."""
+
 _ETS_MAGIC = b"SIS\0"
 """Name of the index in the folder of a MIRAX slide."""
 
@@ -82,9 +87,22 @@ def describe_unrecognised_file(path: Path) -> str:
         return f"is DICOM, but no whole-slide image (modality {header.modality or 'unknown'}); give a slide"
     if path.suffix.lower() == MIRAX_SUFFIX and (head.startswith(JPEG_MAGIC) or path.with_suffix("").is_dir()):
         return _describe_mirax(path)
-    return describe_format_without_reader(path) or (
-        "not a slide, or in a format that neither OpenSlide nor tifffile reads; check the file"
+    return (
+        _describe_list(path, head)
+        or describe_format_without_reader(path)
+        or "not a slide, or in a format that neither OpenSlide nor tifffile reads; check the file"
     )
+
+
+def _describe_list(path: Path, head: bytes) -> str | None:
+    """Return what to give where a file is text whose first word is a path, or a list by its suffix; else None."""
+    lines = [line.strip() for line in head.split(b"\n")]
+    words = [line for line in lines if line and not line.startswith(b"#")]
+    if b"\0" in head or not words:
+        return None
+    names_a_path = os.path.lexists(path.parent / os.fsdecode(words[0][:_MOST_NAME_BYTES]))
+    is_list = path.suffix.lower() in _LIST_SUFFIXES or names_a_path
+    return f"is text, no slide; if its lines name slides, give @{path}" if is_list else None
 
 
 def describe_format_without_reader(path: Path) -> str | None:

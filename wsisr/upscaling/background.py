@@ -159,6 +159,13 @@ def expand_cells(flags: BoolMask, cell_px: int, image: Rgb) -> BoolMask:
     return flags.repeat(cell_px, axis=0)[:height].repeat(cell_px, axis=1)[:, :width]
 
 
+def describe_missing_tissue(choice: Path | str, background: str) -> str:
+    """Return what is wrong where nothing is tissue, and what to look at; the request's `tissue` and `background`."""
+    looked = "no tissue was found" if choice == "auto" else f"{choice}: marks no tissue"
+    shown = "all white" if background == "white" else "bicubic, without the network"
+    return f"{looked} in what is enlarged, so the result is {shown}: {advise_on_missing_tissue(choice)}"
+
+
 def advise_on_missing_tissue(choice: Path | str) -> str:
     """Return what to look at if there is next to no tissue; `choice` is the request's `tissue`."""
     if choice == "auto":

@@ -59,6 +59,8 @@ class FinishedEntry:
 
     unreadable: str | None
     """Places of the slide that could not be decoded; None if there are none."""
+    lacks_tissue: bool = False
+    """Whether nothing of the area is tissue."""
 
 
 class FinishedIndex:
@@ -80,14 +82,15 @@ class FinishedIndex:
         try:
             state = describe_slide_state(request.slide_path)
             entry = json.loads(line)
-            expected = _make_line(request, state, entry["unreadable"])
+            found = FinishedEntry(entry["unreadable"], "no_tissue" in entry)
+            expected = _make_line(request, state, found)
         except (WsisrError, OSError, ValueError, KeyError, TypeError):
             return None
-        if line != expected or (entry["unreadable"] and request.on_error != "white"):
+        if line != expected or (found.unreadable and request.on_error != "white"):
             return None
-        return FinishedEntry(entry["unreadable"])
+        return found
 
-    def add(self, request: UpscaleRequest, before: SlideState | None, began: float, unreadable: str | None) -> None:
+    def add(self, request: UpscaleRequest, before: SlideState | None, began: float, entry: FinishedEntry) -> None:
         """Add the finished result of a request. Nothing is added where it could not be relied on, or written.
 
         `before` is the state of the slide before it was read, and `began` the time then, in seconds since 1970.
@@ -97,7 +100,7 @@ class FinishedIndex:
             if state != before or state.newest_change > began - SETTLED_S:
                 return
             output = request.output_path.absolute()
-            line = _make_line(request, state, unreadable)
+            line = _make_line(request, state, entry)
             self._append(output, line)
         except (WsisrError, OSError):
             return  # costs only time: the next run looks into slide and result
@@ -162,7 +165,7 @@ def _lacks_side_files(request: UpscaleRequest) -> bool:
     return bool((mask and not mask.exists()) or lacks_trust)
 
 
-def _make_line(request: UpscaleRequest, state: SlideState, unreadable: str | None) -> str:
+def _make_line(request: UpscaleRequest, state: SlideState, entry: FinishedEntry) -> str:
     output = request.output_path
     marker = select_layout(output, request.layout_name).marker
     result = _describe_stat((output / marker if marker else output).stat())
@@ -170,9 +173,9 @@ def _make_line(request: UpscaleRequest, state: SlideState, unreadable: str | Non
         "result": _hash_text(result),
         "slide": state.digest,
         "request": _hash_lines(_describe_request(request)),
-        "unreadable": unreadable,
+        "unreadable": entry.unreadable,
     }
-    return json.dumps(values)
+    return json.dumps(values | ({"no_tissue": True} if entry.lacks_tissue else {}))
 
 
 def _describe_request(request: UpscaleRequest) -> Iterator[str]:

@@ -25,7 +25,7 @@ from wsisr.slides import FaultTolerantSlide, Slide, SrgbSlide, open_slide
 from wsisr.slides.region import SlideRegion
 from wsisr.slides.wrappers.fault_tolerant import BLACK
 from wsisr.tissue import find_tissue, make_full_map
-from wsisr.upscaling.background import BackgroundOptions, advise_on_missing_tissue
+from wsisr.upscaling.background import BackgroundOptions, describe_missing_tissue
 from wsisr.upscaling.engine import LevelWriter, run_plan
 from wsisr.upscaling.estimate import RunEstimate, estimate_run
 from wsisr.upscaling.finished import (
@@ -255,6 +255,8 @@ def _keep_finished(request: UpscaleRequest, plan: UpscalePlan, report: UpscaleRe
             "with --on-error white, or replace it with --overwrite"
         )
     yield Noted(f"{report.output}: is finished already, of the same source and parameters; --overwrite makes it anew")
+    if report.unreadable:
+        yield Warned(f"{request.slide_path}: parts could not be decoded and are {report.unreadable}")
     yield from _warn_of_missing_tissue(request, plan)
     if not request.dry_run:
         _work_folder(request, plan).remove_leftovers(report.output)
@@ -282,10 +284,7 @@ def describe_plan(request: UpscaleRequest, plan: UpscalePlan) -> Iterator[JobEve
 
 def _warn_of_missing_tissue(request: UpscaleRequest, plan: UpscalePlan) -> Iterator[JobEvent]:
     if not plan.background.tissue.any():
-        shown = "all white" if request.background == "white" else "bicubic, without the network"
-        looked = "no tissue was found" if request.tissue == "auto" else f"{request.tissue}: marks no tissue"
-        advice = advise_on_missing_tissue(request.tissue)
-        yield Warned(f"{looked} in what is enlarged, so the result is {shown}: {advice}")
+        yield Warned(describe_missing_tissue(request.tissue, request.background))
 
 
 def _run_engine(request: UpscaleRequest, plan: UpscalePlan, write_level_0: LevelWriter | None) -> Iterator[JobEvent]:
