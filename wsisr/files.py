@@ -128,7 +128,10 @@ def is_zarr(folder: Path) -> bool:
     """Whether a folder is a zarr group or array, of version 2 or 3."""
     if is_url(folder) and not any(part.endswith(".zarr") for part in folder.parts) and folder.is_file():
         return False  # known from one question in place of four
-    return any((folder / name).is_file() for name in ZARR_METADATA_NAMES)
+    if is_url(folder):
+        return any((folder / name).is_file() for name in ZARR_METADATA_NAMES)
+    # Asked of every slide and all folders above it, so without a `Path` for each name.
+    return os.path.isdir(folder) and any(os.path.isfile(f"{folder}/{name}") for name in ZARR_METADATA_NAMES)  # noqa: PTH112, PTH113
 
 
 def describe_special_file(path: Path) -> str:

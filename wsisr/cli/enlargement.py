@@ -50,8 +50,11 @@ class SlideEnlargement:
         if slot is not None:
             memory = request.memory / self.resources.slides_per_device
             request = replace(request, device=self.resources.device_for(slot.number), memory=memory)
+        show = partial(show_job, request, frontend, quiet=self.quiet, brief=self.brief, cluster=cluster)
+        if request.dry_run:
+            return show().to_json()
         with record_finished(requested) as finished:
-            report = show_job(request, frontend, quiet=self.quiet, brief=self.brief, cluster=cluster)
+            report = show()
             finished.append(report)
         return report.to_json()
 

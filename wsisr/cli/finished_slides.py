@@ -79,5 +79,5 @@ def record_finished(request: UpscaleRequest) -> Iterator[list[UpscaleReport]]:
     reports: list[UpscaleReport] = []
     yield reports
     for report in reports:
-        if report.state in ("done", "finished before") and not request.dry_run:
+        if report.state in ("done", "finished before"):
             open_index().add(request, before, began, FinishedEntry(report.unreadable, report.lacks_tissue))

@@ -90,10 +90,11 @@ def identify_scanner(vendor: str, properties: Mapping[str, str]) -> dict[str, st
 
 def parse_scan_date(properties: Mapping[str, str]) -> str | None:
     """Return the date of the scan, as in 2009-12-31; None where none is recorded in a known format."""
-    for name, forms in _SCAN_DATE_FIELDS.items():
+    recorded = ((text, forms) for name, forms in _SCAN_DATE_FIELDS.items() if (text := properties.get(name)))
+    for text, forms in recorded:
         for form in forms:
             with suppress(ValueError):
-                return datetime.strptime(_cut_off_time(properties.get(name, ""), form), form).date().isoformat()
+                return datetime.strptime(_cut_off_time(text, form), form).date().isoformat()
     return None
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -28,6 +28,13 @@ SAMPLE_COUNT = 4
 
 TILES_PER_SAMPLE = 8
 """Stored tiles for each sample that is read and encoded, up to `SAMPLE_COUNT` of them: a small slide has one."""
+
+SAMPLED_SLIDES = 8
+"""Slides of a kind, at least, that samples are read and encoded of, ..."""
+
+STORED_SAMPLE_SHARE = 1 / 16
+"""... and the share of the pixels of a kind from which on the mean of earlier samples stands for those of a slide: of a
+cohort of small slides the samples would else be most of what a dry run costs."""
 
 FIXED_S = 0.03
 """Processor time of any run, however small, for files, folders and threads (`tests.bench cohort`)."""
@@ -74,14 +81,31 @@ class _Sample:
     """Bytes an output pixel."""
 
 
+@dataclass(slots=True)
+class _SlideKind:
+    """The slides of one reader, vendor and codec that were planned, and what was measured on them."""
+
+    planned_px: int = 0
+    sampled_px: int = 0
+    slide_count: int = 0
+    """Slides that were sampled."""
+    samples: list[_Sample] = field(default_factory=list)
+
+    @property
+    def is_known(self) -> bool:
+        return self.slide_count >= SAMPLED_SLIDES and self.sampled_px >= STORED_SAMPLE_SHARE * self.planned_px
+
+
 _network_paces: dict[UpscalerInfo, float] = {}
 """Seconds an input pixel of each upscaler that was measured: the slides of a batch measure it once."""
+
+_slide_kinds: dict[tuple[object, ...], _SlideKind] = {}
 
 
 def estimate_run(plan: UpscalePlan, planning_s: float = 0.0) -> RunEstimate:
     """Enlarge a few samples and time them; `planning_s` is what the run will take before its first tile."""
     network_pace = _measure_network_pace(plan)
-    samples = [_measure_sample(plan, box) for box in _list_stored_boxes(plan)]
+    samples = _find_samples(plan)
     read_s, encode_s, bytes_per_pixel = (
         float(np.mean([getattr(sample, name) for sample in samples])) for name in ("read_s", "encode_s", "output_bytes")
     )
@@ -113,6 +137,21 @@ def _measure(work: Callable[[], object], upscaler: Upscaler) -> float:
     began = clock()
     work()
     return (clock() - began) / (1 if upscaler.info.on_gpu else count_usable_cores())
+
+
+def _find_samples(plan: UpscalePlan) -> list[_Sample]:
+    """Measure samples of a slide; of a small one like many before it return what was measured on those."""
+    info, codec = plan.region.slide.info, plan.output.codec
+    kind = _slide_kinds.setdefault((info.reader, info.vendor, codec.description, plan.scale), _SlideKind())
+    kind.planned_px += plan.region.size.pixel_count
+    if kind.is_known:
+        return kind.samples
+    boxes = _list_stored_boxes(plan)
+    samples = [_measure_sample(plan, box) for box in boxes]
+    kind.sampled_px += sum(box.size.pixel_count for box in boxes)
+    kind.slide_count += 1
+    kind.samples += samples
+    return samples
 
 
 def _measure_sample(plan: UpscalePlan, box: Box) -> _Sample:

@@ -29,7 +29,7 @@ from wsisr.slides.files import list_candidate_files
 from wsisr.upscaling.request import UpscaleRequest
 from wsisr.version import __version__
 from wsisr.writing.layouts.catalog import select_layout
-from wsisr.writing.workdir.folder import list_work_folders
+from wsisr.writing.workdir.folder import has_work_folder
 
 SETTLED_S = 2.0
 """Coarsest tick of a file system's clock, that of FAT, in seconds."""
@@ -74,7 +74,7 @@ class FinishedIndex:
     def find(self, request: UpscaleRequest) -> FinishedEntry | None:
         """Return the entry of a request whose result is certainly finished; None where only a run can tell."""
         output = request.output_path.absolute()
-        if request.overwrite or _lacks_side_files(request) or _has_work(request, output):
+        if request.overwrite or _lacks_side_files(request) or has_work_folder(output, request.work_path):
             return None
         line = self._read_lines(output.parent).get(_hash_text(output.name))
         if line is None:
@@ -196,14 +196,6 @@ def _describe_request(request: UpscaleRequest) -> Iterator[str]:
 def _hash_file_once(path: Path, _state: str) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _has_work(request: UpscaleRequest, output: Path) -> bool:
-    """Return whether an earlier run left a work folder, which the next one may have to remove."""
-    try:
-        return any(folder.exists() for folder in list_work_folders(output, request.work_path))
-    except OSError:
-        return True
 
 
 def _describe_stat(stat: os.stat_result) -> str:

@@ -45,6 +45,7 @@ from wsisr.upscaling.target import ScalePlan
 from wsisr.upscaling.trust.belonging import is_layer_of, refuse_other_layer
 from wsisr.upscaling.trust.summary import TrustFiles, TrustSaved, TrustSummary
 from wsisr.writing import WorkFolder, read_metadata
+from wsisr.writing.workdir.folder import has_work_folder
 
 if TYPE_CHECKING:
     from wsisr.upscaling.trust.predictor import TrustPredictor
@@ -163,7 +164,8 @@ def _yield_events(
         check_output_names(request, overwrite=replaceable)
         yield from describe_plan(request, plan)
         if request.dry_run:
-            if not request.overwrite and _work_folder(request, plan).can_resume(output):
+            has_work = not request.overwrite and has_work_folder(output, request.work_path)
+            if has_work and _work_folder(request, plan).can_resume(output):
                 yield Noted(f"{output}: a stopped run left finished tiles, from which the run will go on")
             estimate = estimate_run(plan, time.process_time() - began)
             if request.trust_files:

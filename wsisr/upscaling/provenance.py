@@ -6,10 +6,13 @@ No field of the slide's header is copied as it stands: of names, numbers and dat
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 
 from wsisr.errors import SlideError, WsisrError
 from wsisr.models.upscaler import Upscaler
+from wsisr.remote.path import is_url
+from wsisr.slides.files import FileState, read_file_state
 from wsisr.slides.region import SlideRegion
 from wsisr.slides.scanner import identify_scanner, parse_scan_date
 from wsisr.slides.unreadable import UnreadableRegion, describe_unreadable_regions
@@ -88,6 +91,17 @@ def image_title(region: SlideRegion, scale: int) -> str:
 
 def read_derived_metadata(path: Path) -> dict[str, str]:
     """Return the metadata of a file that wsisr wrote; empty for any other file, and for one that cannot be read."""
+    state = None if is_url(path) or path.is_dir() else read_file_state(path)
+    return dict(_read_metadata_once(path, state)) if state else _try_read_metadata(path)
+
+
+@lru_cache(maxsize=4096)
+def _read_metadata_once(path: Path, _state: FileState) -> dict[str, str]:
+    """Read the metadata of a file in a state: a run asks more than once whether wsisr wrote a slide."""
+    return _try_read_metadata(path)
+
+
+def _try_read_metadata(path: Path) -> dict[str, str]:
     try:
         return read_metadata(path)
     except WsisrError:

@@ -176,6 +176,14 @@ def list_work_folders(output: Path, parent: Path | None = None) -> list[Path]:
     return [_folder_path(output, folder) for folder in dict.fromkeys((output.parent, parent or output.parent))]
 
 
+def has_work_folder(output: Path, parent: Path | None = None) -> bool:
+    """Return whether there may be work on an output that an earlier run left; it is not looked into."""
+    try:
+        return any(folder.exists() for folder in list_work_folders(output, parent))
+    except OSError:
+        return True
+
+
 def _folder_path(output: Path, parent: Path) -> Path:
     """Return the work folder of an output.
 
