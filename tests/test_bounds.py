@@ -325,6 +325,7 @@ ELSEWHERE = {
     *("MAX_DICOM_ELEMENTS", "MAX_DICOM_DEPTH", "MAX_DICOM_VALUE_BYTES", "MAX_DICOM_FILES"),
     "MAX_DICOM_NOTE_BYTES",  # tests/writing/layouts
     *("MAX_CZI_BLOCKS", "MAX_CZI_BLOCK_PX"),  # tests/slides/readers/test_czi.py
+    *("MAX_ETS_TILES", "MAX_ETS_TILE_PX", "MAX_VSI_FIELDS"),  # tests/slides/readers/test_vsi.py
     "MAX_ONNX_BYTES",  # tests/models/backends/test_onnx.py
 }
 

@@ -93,6 +93,15 @@ MAX_CZI_BLOCKS = 400_000
 MAX_CZI_BLOCK_PX = 2**26
 """Pixels of one block of a CZI: four times as many as the camera of a slide scanner has."""
 
+MAX_ETS_TILES = 1_000_000
+"""Tiles that the pixels of an Olympus VSI may list, over all levels and planes: a large scan has a fifth of that."""
+
+MAX_ETS_TILE_PX = 2**26
+"""Pixels of one of its tiles; scanners store 512 px squared, microscopes a whole picture of their camera."""
+
+MAX_VSI_FIELDS = 200_000
+"""Fields of an Olympus VSI that are looked at; one of two channels has some hundred."""
+
 MAX_MASK_PX = 64_000_000
 """Pixels of a mask picture, and of the mask that polygons are drawn on."""
 

@@ -41,6 +41,12 @@ REPLACED_FOLDER = "replaced"
 # Errors of `link` for folders and on file systems without hard links (FAT, some network shares).
 _NO_HARD_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
 
+MIRAX_SUFFIX = ".mrxs"
+"""Suffix of MIRAX slides: a JPEG of the glass, whose scan lies in the folder of the same name."""
+
+VSI_SUFFIX = ".vsi"
+"""Suffix of Olympus slides: a TIFF of the glass, whose scan lies in the folder of the same name between underscores."""
+
 
 @contextmanager
 def translate_disk_errors(output: Path) -> Iterator[None]:
@@ -142,6 +148,12 @@ def describe_special_file(path: Path) -> str:
         return ""
     kinds = {stat.S_ISFIFO: "a pipe", stat.S_ISSOCK: "a socket", stat.S_ISCHR: "a device", stat.S_ISBLK: "a device"}
     return next((words for is_kind, words in kinds.items() if is_kind(mode)), "")
+
+
+def find_scan_folder(path: Path) -> Path | None:
+    """Return the folder beside a MIRAX slide or an Olympus VSI that holds its scan; None for any other slide."""
+    suffix = path.suffix.lower()
+    return {MIRAX_SUFFIX: path.with_suffix(""), VSI_SUFFIX: path.with_name(f"_{path.stem}_")}.get(suffix)
 
 
 def has_dicom_suffix(path: Path) -> bool:

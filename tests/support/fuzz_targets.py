@@ -32,6 +32,9 @@ from tests.support.mutations import (
 )
 from tests.support.pairs import write_dataset
 from tests.support.samples import make_noise, write_generic_pyramid, write_ome_pyramid, write_ome_zarr, write_tiff
+from tests.support.vsi import JPEG as VSI_JPEG
+from tests.support.vsi import JPEG_2000 as VSI_JPEG_2000
+from tests.support.vsi import Scan, write_vsi
 from wsisr.errors import SlideError, WsisrError
 from wsisr.imaging.geometry import Box, Size
 from wsisr.slides import Slide, open_slide
@@ -169,6 +172,18 @@ def _write_mirax(folder: Path) -> Sequence[Path]:
     (folder / "slide").mkdir()
     write_mirax(folder / "slide" / "a.mrxs", [make_blobs(Size(side, side)) for side in (128, 64)])
     return [folder / "slide"]
+
+
+def _write_vsis(folder: Path) -> Sequence[Path]:
+    """Write slides whose files, in folders of their own, are damaged one by one."""
+    for codec in (VSI_JPEG, VSI_JPEG_2000):
+        (folder / f"{codec}").mkdir()
+        write_vsi(folder / f"{codec}" / "a.vsi", Scan(LEVELS, codec))
+    return [folder / f"{VSI_JPEG}", folder / f"{VSI_JPEG_2000}"]
+
+
+def _exercise_vsi(folder: Path) -> None:
+    exercise_slide(folder / "a.vsi")
 
 
 def _exercise_mirax(folder: Path) -> None:
@@ -373,6 +388,7 @@ TARGETS = {
     "dicom": FuzzTarget(_write_dicoms, exercise_slide),
     "mirax": FuzzTarget(_write_mirax, _exercise_mirax, (*ANY_BYTES, *[replace_numbers_in_text] * 3)),
     "czi": FuzzTarget(_write_czis, exercise_slide, (*ANY_BYTES, replace_czi_number)),
+    "vsi": FuzzTarget(_write_vsis, _exercise_vsi),
     "pictures": FuzzTarget(_write_pictures, exercise_slide),
     "geojson": FuzzTarget(_write_geojson, _exercise_marks, text_suffixes=(".json", ".geojson")),
     "masks": FuzzTarget(_write_masks, _exercise_marks),

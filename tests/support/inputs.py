@@ -17,6 +17,7 @@ from tests.support.czi import JPEG_XR, ZSTD, write_czi_pyramid
 from tests.support.formats import make_blobs, write_leica, write_philips, write_qptiff, write_trestle
 from tests.support.mirax import decode_mirax_tiles, write_mirax
 from tests.support.samples import CMU_SLIDE, SHARED_SLIDES, write_generic_pyramid, write_ome_pyramid, write_ome_zarr
+from tests.support.vsi import JPEG, JPEG_2000, Scan, decode_vsi_tiles, write_vsi
 from wsisr.errors import SlideError
 from wsisr.imaging.geometry import Box, Size
 from wsisr.imaging.pixels import Rgb
@@ -223,6 +224,22 @@ INPUTS = (
         mpp=0.25,
         other_reader="libCZI",
         read_independently=read_with_libczi,
+    ),
+    *(
+        Input(
+            f"Olympus VSI, {name}",
+            "synthetic",
+            lambda folder, codec=codec: write_vsi(folder / "a.vsi", Scan(LEVELS, codec, mpp=(0.5, 0.5))),
+            other_reader="its own tiles",
+            read_independently=lambda path, info, level: decode_vsi_tiles(path, info.levels[level].size, level),
+        )
+        for name, codec in (("JPEG", JPEG), ("JPEG 2000", JPEG_2000))
+    ),
+    Input(
+        "Olympus VSI, 16-bit",
+        "vsi-ets-test-jpg2k",
+        _use_file(VENDOR / "olympus-vsi" / "vsi-ets-test-jpg2k.vsi"),
+        refusal="16-bit samples",
     ),
     Input(
         "PNG",

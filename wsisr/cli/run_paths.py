@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from wsisr.errors import OptionError, OutputNameError
-from wsisr.files import find_outermost_zarr, translate_disk_errors
+from wsisr.files import find_outermost_zarr, find_scan_folder, translate_disk_errors
 
 if TYPE_CHECKING:
     from wsisr.cli.batch import BatchItem
@@ -40,8 +40,9 @@ class InputPaths:
         zarr = self._find_zarr(real if real.is_dir() else real.parent)
         if zarr:
             self._folders.setdefault(zarr, words)
-        if real.suffix.lower() == ".mrxs":
-            self._folders.setdefault(real.with_suffix(""), words)
+        scan_folder = find_scan_folder(real)
+        if scan_folder:
+            self._folders.setdefault(scan_folder, words)
 
     def find(self, path: Path) -> str | None:
         """Return the words for the input that a path is or lies inside; None if it is apart. Raises `OSError`."""

@@ -12,7 +12,7 @@ from threading import Event
 from typing import NamedTuple
 
 from wsisr.errors import SlideError
-from wsisr.files import has_dicom_suffix, is_dicom
+from wsisr.files import find_scan_folder, has_dicom_suffix, is_dicom
 from wsisr.parallel.threads import translate_shortage
 from wsisr.remote.path import ZARR_METADATA_NAMES, is_url
 from wsisr.slides.slide import SlideInfo
@@ -34,8 +34,8 @@ class FileState(NamedTuple):
 def list_slide_files(info: SlideInfo, *, folders: bool = False) -> tuple[Path, ...]:
     """List the files that a slide's pixels and facts come from, sorted by path; none where it is not stored in files.
 
-    OME-Zarr: all files of its folder, and with `folders` that and those in it; by URL, its metadata alone. MIRAX: also
-    the folder of the same name.
+    OME-Zarr: all files of its folder, and with `folders` that and those in it; by URL, its metadata alone. MIRAX and
+    Olympus VSI: also the folder that holds the scan.
     DICOM: the files beside it of the same series. Hamamatsu VMS and VMU: the files beside it that its index names.
     Raises `SlideError` where the files cannot be listed.
     """
@@ -53,8 +53,8 @@ def list_files_at(path: Path, series: str | None = None) -> tuple[Path, ...]:
         candidates = [path] if path.is_file() else []
         if path.is_dir():
             candidates += path.rglob("*")
-        elif path.suffix.lower() == ".mrxs":
-            candidates += path.with_suffix("").rglob("*")
+        elif scan_folder := find_scan_folder(path):
+            candidates += scan_folder.rglob("*")
         elif series:
             candidates += _find_files_of_series(series, path)
         elif candidates and path.suffix.lower() in (".vms", ".vmu"):

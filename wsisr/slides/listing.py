@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from wsisr.errors import ConfigError, SlideError, SlideNotFoundError, describe_error
-from wsisr.files import has_dicom_suffix, is_dicom, is_zarr
+from wsisr.files import MIRAX_SUFFIX, VSI_SUFFIX, find_scan_folder, has_dicom_suffix, is_dicom, is_zarr
 from wsisr.remote.path import is_url, make_path
 from wsisr.slides.csv_table import CsvRow, read_csv_table, read_text_file
 from wsisr.slides.pixel_size import is_plausible_mpp
@@ -23,13 +23,14 @@ SLIDE_SUFFIXES = {
     ".tiff",
     ".ndpi",
     ".scn",
-    ".mrxs",
+    MIRAX_SUFFIX,
     ".vms",
     ".vmu",
     ".bif",
     ".svslide",
     ".qptiff",
     ".czi",
+    VSI_SUFFIX,
 }
 """Suffixes that count as slides within a folder; a slide given by its own path may have any name."""
 
@@ -266,8 +267,9 @@ def _is_part_of_work(path: Path) -> bool:
 
 
 def _is_companion(path: Path) -> bool:
-    """Return whether a folder holds the pixels of the MIRAX slide beside it."""
-    return path.with_name(f"{path.name}.mrxs").is_file()
+    """Return whether a folder holds the pixels of the MIRAX slide or the Olympus VSI beside it."""
+    slides = (path.with_name(path.name + MIRAX_SUFFIX), path.with_name(path.name[1:-1] + VSI_SUFFIX))
+    return any(slide.is_file() and find_scan_folder(slide) == path for slide in slides)
 
 
 @dataclass(frozen=True, slots=True)

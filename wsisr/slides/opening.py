@@ -11,8 +11,9 @@ Facts come from the library that knows the format best, pixels from the one that
   OpenSlide interpolates levels whose downsample is not whole (in nearly every Aperio slide), and come several times as
   fast.
 
-A folder is an OME-Zarr or a DICOM slide. Zeiss CZI is read from its blocks, as OpenSlide lacks JPEG XR; an Olympus VSI
-is a TIFF of a preview only, and refused. A PNG or JPEG is a field of a microscope, and decoded as a whole.
+A folder is an OME-Zarr or a DICOM slide. Zeiss CZI is read from its blocks, as OpenSlide lacks JPEG XR; an Olympus VSI,
+a TIFF of a preview, from the tiles of the files beside it. A PNG or JPEG is a field of a microscope, and decoded as a
+whole.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from typing import TypeAlias
 
 from wsisr.bounds import MAX_ICC_BYTES, MAX_LEVELS, MAX_SLIDE_PX
 from wsisr.errors import SlideError, SlideNotFoundError, WsisrError, describe_shortage
-from wsisr.files import describe_special_file, is_zarr
+from wsisr.files import VSI_SUFFIX, describe_special_file, is_zarr
 from wsisr.imaging.geometry import Size
 from wsisr.remote.path import is_url, make_path
 from wsisr.slides.files import read_file_state
@@ -52,7 +53,7 @@ from wsisr.slides.readers.tiff import (
 from wsisr.slides.readers.tiff_segments import TiffLevel
 from wsisr.slides.readers.tiff_structure import DamagedTiffError
 from wsisr.slides.slide import Slide, SlideInfo
-from wsisr.slides.unrecognised import describe_inner_folder, describe_unrecognised_file, refuse_olympus_vsi
+from wsisr.slides.unrecognised import describe_inner_folder, describe_unrecognised_file, refuse_renamed_vsi
 from wsisr.slides.wrappers.aligned_levels import align_levels
 from wsisr.slides.wrappers.orientation import TURNS, TurnedSlide
 from wsisr.slides.wrappers.square_pixels import SquarePixelSlide
@@ -143,8 +144,14 @@ def _open_with_best_reader(
 
         info, zarr_levels = select_stored_levels(*open_zarr(file, series))
         return ZarrSlide(settle_pixel_size(info), zarr_levels)
-    if is_url(file) and not is_tiff(file):
+    is_vsi = file.suffix.lower() == VSI_SUFFIX and is_tiff(file)
+    if is_url(file) and (is_vsi or not is_tiff(file)):
         raise _make_local_only_error(file)
+    if is_vsi:
+        from wsisr.slides.readers.vsi import VsiSlide, open_vsi  # noqa: PLC0415
+
+        info, ets_levels, scan = open_vsi(file, series)
+        return VsiSlide(settle_pixel_size(info), ets_levels, scan)
     if is_czi(file):
         from wsisr.slides.readers.czi import CziSlide, open_czi  # noqa: PLC0415
 
@@ -252,7 +259,7 @@ def _choose_reader(path: Path, series: int | None) -> tuple[SlideInfo, TiffLevel
     if not is_tiff(path):
         return _require_recognised(path, read_openslide_info(path, series)), ()
     # Of a known scanner's file, `series` counts OpenSlide's scanned regions, else tifffile's images.
-    refuse_olympus_vsi(path)
+    refuse_renamed_vsi(path)
     vendor = detect_vendor(path)
     has_known_scanner = vendor not in (None, GENERIC_TIFF)
     try:

@@ -35,6 +35,7 @@ _MAKER_OF_FORMAT = {
     "hamamatsu": "Hamamatsu",
     "leica": "Leica",
     "mirax": "3DHISTECH",
+    "olympus": "Olympus",
     "philips": "Philips",
     "sakura": "Sakura",
     "trestle": "Trestle",

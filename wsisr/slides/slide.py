@@ -34,8 +34,8 @@ class SlideInfo:
 
     path: Path
     reader: str
-    """Library that reads the pixels: `openslide`, `tifffile`, `imagecodecs` for OME-Zarr and CZI, `pillow` for PNG and
-    JPEG, `numpy` for an array."""
+    """Library that reads the pixels: `openslide`, `tifffile`, `imagecodecs` for OME-Zarr, CZI and VSI, `pillow` for
+    PNG and JPEG, `numpy` for an array."""
     vendor: str
     """Format, by OpenSlide's names; `ome` for OME-TIFF, `ome-zarr`, `generic-tiff` for a TIFF of no known scanner, and
     `png`, `jpeg` and `array`."""

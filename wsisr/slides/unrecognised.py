@@ -6,10 +6,11 @@ import os
 from pathlib import Path
 
 from wsisr.errors import SlideError
+from wsisr.files import MIRAX_SUFFIX, VSI_SUFFIX
 from wsisr.remote.path import is_url
 from wsisr.slides.readers.dicom_header import read_dicom_header
 from wsisr.slides.readers.mirax_index import SLIDEDAT
-from wsisr.slides.readers.signatures import JPEG_MAGIC, MIRAX_SUFFIX
+from wsisr.slides.readers.signatures import JPEG_MAGIC
 
 _ARCHIVES = {
     b"PK\x03\x04": "a zip archive",
@@ -40,7 +41,6 @@ _FORMATS_WITHOUT_READER = {
     ".i2syntax": ("a Philips iSyntax slide of the second kind", _MAKERS_EXPORT),
     ".mds": ("a Motic slide", _MAKERS_EXPORT),
     ".mdsx": ("a Motic slide", _MAKERS_EXPORT),
-    ".vsi": ("an Olympus VSI", _BIO_FORMATS),
     ".oir": ("an Olympus OIR image", _BIO_FORMATS),
     ".zvi": ("a Zeiss ZVI image", _BIO_FORMATS),
     ".lif": ("a Leica LIF image", _BIO_FORMATS),
@@ -81,7 +81,7 @@ def describe_unrecognised_file(path: Path) -> str:
     if archive:
         return f"is {archive}; unpack it and give the slide in it"
     if head.startswith(_ETS_MAGIC):
-        return f"holds the pixels of an Olympus VSI, which wsisr does not read; {_convert_vsi(path.parent.parent)}"
+        return _describe_vsi_pixels(path.parent.parent)
     header = read_dicom_header(path)
     if header is not None and not header.is_whole_slide:
         return f"is DICOM, but no whole-slide image (modality {header.modality or 'unknown'}); give a slide"
@@ -118,23 +118,20 @@ def describe_inner_folder(folder: Path) -> str | None:
         slide = folder.with_name(folder.name + MIRAX_SUFFIX)
         return f"holds the scan of a MIRAX slide; give {slide.name} {_say_where(slide)}"
     if _holds_ets(folder):
-        return f"holds the pixels of an Olympus VSI, which wsisr does not read; {_convert_vsi(folder)}"
+        return _describe_vsi_pixels(folder)
     return None
 
 
-def refuse_olympus_vsi(path: Path) -> None:
-    """Raise `SlideError` for an Olympus VSI, which is a TIFF of nothing but a preview.
+def refuse_renamed_vsi(path: Path) -> None:
+    """Raise `SlideError` for a TIFF that lies beside the scan of an Olympus VSI, and is nothing but its preview."""
+    if _holds_ets(path.with_name(f"_{path.stem}_")):
+        name = path.with_suffix(VSI_SUFFIX).name
+        raise SlideError(f"{path}: is an Olympus VSI, by the folder _{path.stem}_ beside it; name it {name}")
 
-    The slide itself lies in `.ets` files in a folder named after it. Of those only a fluorescence one was at hand to
-    test a reader on.
-    """
-    folder = path.with_name(f"_{path.stem}_")
-    if _holds_ets(folder):
-        words = "is an Olympus VSI, of which wsisr could read no more than the preview"
-        raise SlideError(f"{path}: {words}; {_BIO_FORMATS.format(name=path.name, stem=path.stem)}")
-    if path.suffix.lower() == ".vsi":
-        words = f"is an Olympus VSI without its scan, the folder {folder.name}; copy that beside it"
-        raise SlideError(f"{path}: {words}, then {_BIO_FORMATS.format(name=path.name, stem=path.stem)}")
+
+def advise_bio_formats(path: Path) -> str:
+    """Return how to convert a file that Bio-Formats reads."""
+    return _BIO_FORMATS.format(name=path.name, stem=path.stem)
 
 
 def _holds_ets(folder: Path) -> bool:
@@ -142,10 +139,12 @@ def _holds_ets(folder: Path) -> bool:
     return not is_url(folder) and folder.match("_*_") and folder.is_dir() and any(folder.glob("*/*.ets"))
 
 
-def _convert_vsi(folder: Path) -> str:
-    """Return how to convert the slide whose pixels lie in a folder."""
-    stem = folder.name[1:-1] if folder.match("_*_") else "NAME"
-    return _BIO_FORMATS.format(name=f"{stem}.vsi", stem=stem)
+def _describe_vsi_pixels(folder: Path) -> str:
+    """Describe what a folder holds that is named after its slide, between underscores."""
+    if not folder.match("_*_"):
+        return "holds the scan of an Olympus VSI; give the .vsi, beside the folder of this one's folder"
+    slide = folder.with_name(folder.name[1:-1] + VSI_SUFFIX)
+    return f"holds the scan of an Olympus VSI; give {slide.name} {_say_where(slide)}"
 
 
 def _describe_mirax(path: Path) -> str:

@@ -8,6 +8,7 @@ import tempfile
 from importlib import import_module
 from pathlib import Path
 from typing import Any
+from zipfile import ZipFile
 
 import numpy as np
 import openslide
@@ -109,18 +110,38 @@ def make_bioformats_reader(jar: Path) -> Reader:
         words = _run_java(jar, "loci.formats.tools.ImageInfo", "-nopix", "-omexml", "-noflat", str(file))
         levels = re.findall(r"Resolutions = (\d+)", words)
         count = int(levels[0]) if levels else 1
-        mpp = re.search(r'PhysicalSizeX="(\S+)" PhysicalSizeXUnit="(\w+)"', words)
         power = re.search(r'NominalMagnification="([\d.]+)"', words)
         with tempfile.TemporaryDirectory() as folder:
-            regions = {number: _convert(jar, file, number, Path(folder) / f"{number}.ome.tif") for number in COMPARED}
+            regions = {
+                number: convert_with_bioformats(jar, file, number, Path(folder) / f"{number}.ome.tif")
+                for number in COMPARED
+            }
         errors = compare_levels(lambda number: regions[number], count, truth)
-        in_um = mpp and float(mpp[1]) * _UM_PER_UNIT[mpp[2]]
-        return Seen(count, in_um, power and float(power[1]), errors)
+        return Seen(count, _parse_mpp(words), power and float(power[1]), errors)
 
     return read
 
 
-def _convert(jar: Path, path: Path, level: int, output: Path) -> Rgb:
+def read_bioformats_version(jar: Path) -> str:
+    """Return name and version of the library in a jar."""
+    with ZipFile(jar) as archive:
+        manifest = archive.read("META-INF/MANIFEST.MF").decode()
+    found = re.search(r"^Implementation-Version: (\S+)", manifest, re.MULTILINE)
+    return f"Bio-Formats {found[1] if found else ''}".rstrip()
+
+
+def read_bioformats_mpp(jar: Path, path: Path) -> float:
+    """Read the um/px of the first image that Bio-Formats finds; 0 where it finds none."""
+    return _parse_mpp(_run_java(jar, "loci.formats.tools.ImageInfo", "-nopix", "-omexml", "-noflat", str(path))) or 0.0
+
+
+def _parse_mpp(words: str) -> float | None:
+    found = re.search(r'PhysicalSizeX="(\S+)" PhysicalSizeXUnit="(\w+)"', words)
+    return float(found[1]) * _UM_PER_UNIT[found[2]] if found else None
+
+
+def convert_with_bioformats(jar: Path, path: Path, level: int, output: Path) -> Rgb:
+    """Let Bio-Formats write a level as OME-TIFF, and read that."""
     # Without -noflat every level is a series of its own.
     _run_java(jar, "loci.formats.tools.ImageConverter", "-series", str(level), str(path), str(output))
     return np.asarray(tifffile.imread(output))

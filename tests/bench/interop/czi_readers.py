@@ -7,17 +7,14 @@ wsisr[dev]: pip install slideio fastslide czifile, in an environment of its own.
 
 from __future__ import annotations
 
-import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TypeAlias
 
 import numpy as np
 
-from tests.bench.result_tables import Row, table
+from tests.bench.interop._questions import describe_colours, describe_value, print_answers
 from tests.support.czi import (
     JPEG,
     JPEG_XR,
@@ -94,21 +91,9 @@ READERS: dict[str, Reader] = {
 }
 
 
-def describe_colours(read: Reader, path: Path) -> str:
-    """Say in which order a reader gives the colours, and how far they are from those that were stored."""
-    pixels = read(path)
-    errors = [int(np.abs(order.astype(int) - IMAGE).max()) for order in (pixels, pixels[..., ::-1])]
-    return f"{'RGB' if errors[0] <= errors[1] else 'BGR'}, {min(errors)}"
-
-
-def describe_value(read: Reader, path: Path, box: Box) -> str:
-    values = read(path)[box.rows, box.columns].reshape(-1)
-    return str(int(values[0])) if values.size and values.min() == values.max() else "several values"
-
-
 def describe_overlap(read: Reader, paths: Sequence[Path]) -> str:
     """Say which of two tiles lies above, where the one of the higher number is stored first, and where it is last."""
-    shown = [describe_value(read, path, Box(70, 70, 90, 90)) for path in paths]
+    shown = [describe_value(read(path)[70:90, 70:90]) for path in paths]
     meanings = {
         ("200", "200"): "higher number",
         ("10", "10"): "lower number",
@@ -127,16 +112,16 @@ def write_samples(folder: Path) -> Iterator[tuple[str, Callable[[Reader], str]]]
     """Write a file for each question, and yield the question with what answers it."""
     for name, codec in CODECS.items():
         path = write_czi(folder / f"{codec}.czi", tile_image(IMAGE, codec=codec), METADATA)
-        yield name, partial(describe_colours, path=path)
+        yield name, lambda read, path=path: describe_colours(read(path), IMAGE)
     tiles = list(tile_image(IMAGE, codec=RAW))
     hole = write_czi(folder / "hole.czi", [tile for tile in tiles if (tile.left, tile.top) != (64, 64)], METADATA)
-    yield "hole", lambda read: describe_value(read, hole, HOLE)
+    yield "hole", lambda read: describe_value(read(hole)[HOLE.rows, HOLE.columns])
     damaged = write_czi(folder / "damaged.czi", tile_image(IMAGE, codec=ZSTD), METADATA)
     start, count = find_stored_bytes(damaged, 5)
     content = bytearray(damaged.read_bytes())
     content[start : start + count] = b"x" * count
     damaged.write_bytes(content)
-    yield "damaged tile", lambda read: describe_value(read, damaged, HOLE)
+    yield "damaged tile", lambda read: describe_value(read(damaged)[HOLE.rows, HOLE.columns])
     low = Block(np.full((100, 100, 3), 10, np.uint8), dimensions={"C": 0, "M": 0})
     high = Block(np.full((100, 100, 3), 200, np.uint8), 60, 60, dimensions={"C": 0, "M": 1})
     metadata = describe_czi(size=(160, 160))
@@ -149,26 +134,10 @@ def write_samples(folder: Path) -> Iterator[tuple[str, Callable[[Reader], str]]]
     yield "one channel", lambda read: describe_grey(read, grey)
 
 
-def answer(question: Callable[[Reader], str], read: Reader) -> str:
-    """Return a cell of the table; a reader that refuses is one, not the end."""
-    try:
-        return question(read)
-    except Exception:  # noqa: BLE001 - that a reader fails, however it does, is what is measured
-        return "refused"
-
-
 def main() -> None:
     """Print the table in Markdown."""
     with tempfile.TemporaryDirectory() as folder:
-        questions = dict(write_samples(Path(folder)))
-        rows: list[Row] = []
-        for name, read in READERS.items():
-            try:
-                label = f"{name} {version(name)}"
-            except PackageNotFoundError:
-                continue
-            rows.append({"library": label, **{asked: answer(each, read) for asked, each in questions.items()}})
-    sys.stdout.write(table(rows))
+        print_answers(dict(write_samples(Path(folder))), READERS, {})
 
 
 if __name__ == "__main__":

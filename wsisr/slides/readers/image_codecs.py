@@ -44,6 +44,11 @@ def decode_webp(data: bytes, expected: ExpectedImage) -> npt.NDArray[np.uint8]:
     return _decode_to_size(imagecodecs.webp_decode, data, expected, hasalpha=False)
 
 
+def decode_jpeg(data: bytes, expected: ExpectedImage) -> npt.NDArray[np.uint8]:
+    """Decode a JPEG with tables of its own, whose markers say what its colours are."""
+    return _decode_to_size(imagecodecs.jpeg8_decode, data, expected)
+
+
 def decode_jpegxl(data: bytes, expected: ExpectedImage) -> npt.NDArray[np.uint8]:
     """Decode JPEG XL, which is RGB whatever the header says."""
     return _decode_to_size(imagecodecs.jpegxl_decode, data, expected)

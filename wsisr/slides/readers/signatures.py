@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from wsisr.files import MIRAX_SUFFIX
+
 PNG, JPEG = "png", "jpeg"
 """Vendors of pictures."""
 
@@ -23,9 +25,6 @@ JPEG_MAGIC = b"\xff\xd8\xff"
 _PICTURE_MAGIC = {b"\x89PNG\r\n\x1a\n": PNG, JPEG_MAGIC: JPEG}
 
 _CZI_MAGIC = b"ZISRAWFILE"
-
-MIRAX_SUFFIX = ".mrxs"
-"""Suffix of MIRAX slides: a JPEG of the glass, whose scan lies in the folder of the same name."""
 
 
 def detect_picture(path: Path) -> str | None:
