@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import imagecodecs
@@ -99,6 +100,10 @@ def _find_scanned_box(info: SlideInfo, level: int) -> Box:
     factor = info.levels[level].downsample
     edges = (info.bounds.left, info.bounds.top, info.bounds.right, info.bounds.bottom)
     return Box(*(round(edge / factor) for edge in edges))
+
+
+def write_small_vsi(folder: Path, codec: int) -> Path:
+    return write_vsi(folder / "a.vsi", Scan(LEVELS, codec, mpp=(0.5, 0.5)))
 
 
 def write_picture(path: Path) -> Path:
@@ -229,7 +234,7 @@ INPUTS = (
         Input(
             f"Olympus VSI, {name}",
             "synthetic",
-            lambda folder, codec=codec: write_vsi(folder / "a.vsi", Scan(LEVELS, codec, mpp=(0.5, 0.5))),
+            partial(write_small_vsi, codec=codec),
             other_reader="its own tiles",
             read_independently=lambda path, info, level: decode_vsi_tiles(path, info.levels[level].size, level),
         )

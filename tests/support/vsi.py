@@ -22,8 +22,8 @@ _UINT8 = 2
 
 _ENCODERS: Mapping[int, Callable[[Rgb], bytes]] = {
     RAW: lambda tile: tile.tobytes(),
-    JPEG: lambda tile: imagecodecs.jpeg8_encode(tile, level=95, subsampling="444"),
-    JPEG_2000: lambda tile: imagecodecs.jpeg2k_encode(tile, level=0, codecformat="j2k"),
+    JPEG: lambda tile: bytes(imagecodecs.jpeg8_encode(tile, level=95, subsampling="444")),
+    JPEG_2000: lambda tile: bytes(imagecodecs.jpeg2k_encode(tile, level=0, codecformat="j2k")),
 }
 
 _COLLECTION, _IMAGE, _FRAME, _EXTERNAL, _STACK = 2000, 2001, 2002, 2018, 2005

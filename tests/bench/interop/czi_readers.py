@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TypeAlias
 
@@ -91,6 +92,10 @@ READERS: dict[str, Reader] = {
 }
 
 
+def describe_image(path: Path, read: Reader) -> str:
+    return describe_colours(read(path), IMAGE)
+
+
 def describe_overlap(read: Reader, paths: Sequence[Path]) -> str:
     """Say which of two tiles lies above, where the one of the higher number is stored first, and where it is last."""
     shown = [describe_value(read(path)[70:90, 70:90]) for path in paths]
@@ -112,7 +117,7 @@ def write_samples(folder: Path) -> Iterator[tuple[str, Callable[[Reader], str]]]
     """Write a file for each question, and yield the question with what answers it."""
     for name, codec in CODECS.items():
         path = write_czi(folder / f"{codec}.czi", tile_image(IMAGE, codec=codec), METADATA)
-        yield name, lambda read, path=path: describe_colours(read(path), IMAGE)
+        yield name, partial(describe_image, path)
     tiles = list(tile_image(IMAGE, codec=RAW))
     hole = write_czi(folder / "hole.czi", [tile for tile in tiles if (tile.left, tile.top) != (64, 64)], METADATA)
     yield "hole", lambda read: describe_value(read(hole)[HOLE.rows, HOLE.columns])

@@ -12,6 +12,7 @@ import argparse
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -102,12 +103,16 @@ def describe_level(pixels: Rgb, truth: Rgb) -> str:
     return f"{Size(pixels.shape[1], pixels.shape[0])} px, {error}"
 
 
+def describe_finest_level(path: Path, truth: Rgb, reader: VsiReader) -> str:
+    return describe_colours(reader.read(path, 0), truth)
+
+
 def write_samples(folder: Path) -> Iterator[tuple[str, Callable[[VsiReader], str]]]:
     """Write a file for each question, and yield the question with what answers it."""
     for name, codec in CODECS.items():
         path = write_vsi(folder / f"{codec}.vsi", Scan(LEVELS, codec))
         truth = LEVELS[0] if codec == RAW else decode_vsi_tiles(path, SIZES[0], 0)
-        yield name, lambda reader, path=path, truth=truth: describe_colours(reader.read(path, 0), truth)
+        yield name, partial(describe_finest_level, path, truth)
     lossless = folder / f"{JPEG_2000}.vsi"
     yield "level 1", lambda reader: describe_level(reader.read(lossless, 1), LEVELS[1])
     yield "um/px", lambda reader: f"{reader.read_mpp(lossless):.4g}"

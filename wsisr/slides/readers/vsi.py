@@ -162,7 +162,8 @@ class VsiSlide(Slide):
 
     def _read_tile_part(self, level: int, index: int, box: Box) -> Rgb | None:
         if self._levels[level].find_stored(index) is None:
-            return self._background and np.full((box.height, box.width, 3), self._background, np.uint8)
+            shape = (box.height, box.width, 3)
+            return None if self._background is None else np.full(shape, self._background, np.uint8)
         return self._decode_cached(level, index)[box.rows, box.columns]
 
     def _decode(self, level: int, index: int) -> Rgb:
