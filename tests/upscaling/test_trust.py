@@ -31,7 +31,13 @@ from wsisr.upscaling.provenance import read_derived_metadata
 from wsisr.upscaling.trust import layer
 from wsisr.upscaling.trust.features import FEATURE_NAMES, measure_cell_features
 from wsisr.upscaling.trust.outlines import Ring, outline_cells
-from wsisr.upscaling.trust.predictor import Calibration, TrustPredictor, find_conformal_rank, fit_coefficients
+from wsisr.upscaling.trust.predictor import (
+    Calibration,
+    TrustPredictor,
+    find_conformal_rank,
+    fit_coefficients,
+    predict_logarithms,
+)
 from wsisr.upscaling.trust.run import find_predictor, find_scanner_doubt
 from wsisr.upscaling.trust.summary import NOT_CALIBRATED, CellMaps, TrustSummary
 
@@ -39,14 +45,14 @@ CALIBRATION = Calibration(
     model="net",
     weights_sha256="ab",
     scale=2,
-    coefficients=(0.5, 0.3, 0.0, 0.2, 0.0, 0.4, 0.0),
+    coefficients=(0.5, 0.2, 0.0, 0.1, 0.0, 0.4, 0.0, 0.1, 0.1, 0.0, 0.0, 0.3),
     factor_logarithm=0.25,
     cells=100,
     cases=("one", "two"),
     scanners=("AT2",),
     mpp=(0.5, 1.0),
-    least=(0.0,) * 6,
-    largest=(255.0,) * 6,
+    least=(0.0,) * 10,
+    largest=(255.0,) * 10,
 )
 
 INFO = UpscalerInfo("net", 2, 0, "in a test", weights=Weights(None, "ab"), is_guarded=True)
@@ -87,16 +93,31 @@ def test_of_exchangeable_values_at_least_nine_of_ten_stay_below_the_bound_of_the
 
 
 def test_the_fit_finds_the_powers_that_errors_follow() -> None:
-    features = np.random.default_rng(0).uniform(1, 50, (500, 6)).astype(np.float32)
-    powers = np.array([0.3, -0.2, 0.5, 0.1, 0.4, -0.1])
-    errors = np.exp(0.7 + np.log(features + 0.5) @ powers) - 0.5
-    assert fit_coefficients(features, errors.astype(np.float32)) == pytest.approx((0.7, *powers), abs=1e-4)
+    random = np.random.default_rng(0)
+    features, mpp = random.uniform(1, 50, (500, 6)).astype(np.float32), random.choice([0.5, 1, 4], 500)
+    powers = np.array([0.3, -0.2, 0.5, 0.1, 0.4, -0.1, 0.25])
+    errors = np.exp(0.7 + np.log(np.column_stack([features + 0.5, mpp])) @ powers) - 0.5
+    found = fit_coefficients(features, mpp.astype(np.float32), errors.astype(np.float32))
+    assert found == pytest.approx((0.7, *powers), abs=1e-4)
+    for each in (0.5, 4.0):
+        predicted = predict_logarithms(features[mpp == each], each, found)
+        assert predicted == pytest.approx(np.log(errors[mpp == each] + 0.5), abs=1e-3)
+
+
+def test_a_cell_is_judged_with_those_around_it() -> None:
+    low = np.full((40, 40, 3), 150, np.uint8)
+    low[16:24, 16:24] += make_noise(Size(8, 8)) // 8
+    features = measure_cell_features(low, enlarge_image(low, 2, "lanczos"))
+    around = features[..., FEATURE_NAMES.index("contrast around")]
+    assert (around[1:4, 1:4] > 2 * around[0, 0]).all()
+    alone = np.log(features[..., FEATURE_NAMES.index("contrast")] + 0.5)
+    assert np.log(around[2, 2] + 0.5) == pytest.approx(alone[1:4, 1:4].mean(), abs=1e-4)
 
 
 def test_cells_unlike_those_of_the_calibration_have_no_bound(tmp_path: Path) -> None:
-    narrow = replace(CALIBRATION, least=(10.0,) * 6, largest=(20.0,) * 6)
-    predictor = TrustPredictor.from_file(write_calibration(tmp_path, narrow))
-    features = np.full((1, 4, 6), 15, np.float32)
+    narrow = replace(CALIBRATION, least=(10.0,) * 10, largest=(20.0,) * 10)
+    predictor = TrustPredictor.from_file(write_calibration(tmp_path, narrow), 0.5)
+    features = np.full((1, 4, 10), 15, np.float32)
     features[0, 1, 0], features[0, 2, 5], features[0, 3, 2] = 2, 60, 38
     bounds = predictor.bound_errors(features)
     assert (bounds == NOT_CALIBRATED).tolist() == [[False, True, True, False]]
@@ -111,7 +132,7 @@ def test_bounds_do_not_depend_on_the_blocks(
     noise = make_noise(Size(*size) * 2) // 8 * (np.arange(size[0] * 2) % 64 > 32)[:, None]
     high = np.clip(enlarge_image(low, 2, "lanczos").astype(int) + noise, 0, 255)
     region, result = SlideRegion(InMemorySlide(low), 0), InMemorySlide(high.astype(np.uint8))
-    predictor = TrustPredictor.from_file(write_calibration(tmp_path))
+    predictor = TrustPredictor.from_file(write_calibration(tmp_path), 0.5)
     found = []
     for block_px in (64, 512):
         monkeypatch.setattr(layer, "BLOCK_PX", block_px)
@@ -126,7 +147,7 @@ def test_bounds_do_not_depend_on_the_blocks(
     whole = measure_cell_features(
         low[: size[1] // 8 * 8, : size[0] // 8 * 8], result.pixels[: size[1] // 8 * 16, : size[0] // 8 * 16]
     )
-    assert (predictor.bound_errors(whole)[:-1, :-1] == found[0][: size[1] // 8 - 1, : size[0] // 8 - 1]).all()
+    assert (predictor.bound_errors(whole)[:-2, :-2] == found[0][: size[1] // 8 - 2, : size[0] // 8 - 2]).all()
 
 
 def test_a_layer_is_a_pyramid_that_no_doubt_gets_lost_in_and_no_folder_takes_for_a_slide(tmp_path: Path) -> None:
@@ -181,7 +202,7 @@ def test_what_was_not_calibrated_says_so(tmp_path: Path, info: UpscalerInfo, mpp
 
 
 def test_a_scanner_that_was_not_calibrated_is_named(tmp_path: Path) -> None:
-    predictor = TrustPredictor.from_file(write_calibration(tmp_path))
+    predictor = TrustPredictor.from_file(write_calibration(tmp_path), 0.5)
 
     def describe(**properties: str) -> SlideInfo:
         return replace(InMemorySlide(make_noise(Size(9, 9))).info, properties=properties)
@@ -218,7 +239,7 @@ def test_shipped_calibrations_are_of_shipped_weights() -> None:
     files = sorted((REPOSITORY / "weights").glob("*.trust.json"))
     assert files
     for path in files:
-        calibration = TrustPredictor.from_file(path).calibration
+        calibration = TrustPredictor.from_file(path, 1.0).calibration
         weights = path.with_name(path.name.replace(".trust.json", ".safetensors"))
         assert calibration.weights_sha256 == hashlib.sha256(weights.read_bytes()).hexdigest()
         assert len(calibration.least) == len(FEATURE_NAMES)

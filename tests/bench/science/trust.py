@@ -88,14 +88,27 @@ def store_as_jpeg(image: Rgb) -> Rgb:
     return stored
 
 
-def join_cells(parts: Sequence[Cells]) -> tuple[CellFeatures, CellPlane]:
-    return np.concatenate([part.features for part in parts]), np.concatenate([part.errors for part in parts])
+def join_features(parts: Sequence[Cells]) -> CellFeatures:
+    return np.concatenate([part.features for part in parts])
+
+
+def join_errors(parts: Sequence[Cells]) -> CellPlane:
+    return np.concatenate([part.errors for part in parts])
+
+
+def fit_to(parts: Sequence[Cells]) -> tuple[float, ...]:
+    pixel_sizes = np.concatenate([np.full(len(part.errors), part.mpp, np.float32) for part in parts])
+    return fit_coefficients(join_features(parts), pixel_sizes, join_errors(parts))
+
+
+def predict_parts(parts: Sequence[Cells], coefficients: Sequence[float]) -> CellPlane:
+    """The logarithm of each cell's expected error."""
+    return np.concatenate([predict_logarithms(part.features, part.mpp, coefficients) for part in parts])
 
 
 def measure_excess(parts: Sequence[Cells], coefficients: Sequence[float]) -> CellPlane:
     """How far, as a logarithm, each cell's error lies above the prediction."""
-    features, errors = join_cells(parts)
-    return np.asarray(np.log(errors + FLOOR) - predict_logarithms(features, coefficients), np.float32)
+    return np.asarray(np.log(join_errors(parts) + FLOOR) - predict_parts(parts, coefficients), np.float32)
 
 
 def find_factor(parts: Sequence[Cells], coefficients: Sequence[float]) -> float:
@@ -115,23 +128,22 @@ def find_factor(parts: Sequence[Cells], coefficients: Sequence[float]) -> float:
 
 def show_slide(parts: Sequence[Cells], coefficients: Sequence[float], factor: float) -> Row:
     """Coverage and correlations of one slide."""
-    features, errors = join_cells(parts)
-    predicted = predict_logarithms(features, coefficients)
+    errors, predicted = join_errors(parts), predict_parts(parts, coefficients)
     return {
         "slide": parts[0].slide,
         "cells": len(errors),
         "median error": float(np.median(errors)),
         "median bound": float(np.exp(np.median(predicted) + factor) - FLOOR),
         "coverage": float(np.mean(np.log(errors + FLOOR) <= predicted + factor)),
-        "correlation": correlate(parts, lambda features: predict_logarithms(features, coefficients)),
-        "of contrast": correlate(parts, lambda features: features[:, FEATURE_NAMES.index("contrast")]),
-        "of distance": correlate(parts, lambda features: features[:, FEATURE_NAMES.index("distance")]),
+        "correlation": correlate(parts, lambda part: predict_parts([part], coefficients)),
+        "of contrast": correlate(parts, lambda part: part.features[:, FEATURE_NAMES.index("contrast")]),
+        "of distance": correlate(parts, lambda part: part.features[:, FEATURE_NAMES.index("distance")]),
     }
 
 
-def correlate(parts: Sequence[Cells], predict: Callable[[CellFeatures], CellPlane]) -> float:
+def correlate(parts: Sequence[Cells], predict: Callable[[Cells], CellPlane]) -> float:
     """Mean over levels of the rank correlation with the errors: between levels any measure of blur would do."""
-    return fmean(float(spearmanr(predict(part.features), part.errors).statistic) for part in parts)
+    return fmean(float(spearmanr(predict(part), part.errors).statistic) for part in parts)
 
 
 def show_slides(parts: Sequence[Cells], others: Sequence[Cells], coefficients: Sequence[float]) -> Iterator[Row]:
@@ -148,8 +160,7 @@ def show_slides(parts: Sequence[Cells], others: Sequence[Cells], coefficients: S
 def build_calibration(
     parts: Sequence[Cells], coefficients: tuple[float, ...], upscaler: Upscaler, scanners: Sequence[str]
 ) -> Calibration:
-    features, errors = join_cells(parts)
-    least, largest = np.percentile(features, (0.5, 99.5), axis=0).round(4).tolist()
+    least, largest = np.percentile(join_features(parts), (0.5, 99.5), axis=0).round(4).tolist()
     weights = upscaler.info.weights
     if weights is None:
         raise SystemExit("a filter has no weights to be calibrated for")
@@ -159,7 +170,7 @@ def build_calibration(
         scale=upscaler.info.scale,
         coefficients=tuple(round(each, 6) for each in coefficients),
         factor_logarithm=round(find_factor(parts, coefficients), 6),
-        cells=len(errors),
+        cells=len(join_errors(parts)),
         cases=tuple(dict.fromkeys(part.case for part in parts)),
         scanners=tuple(scanners),
         mpp=(min(part.mpp for part in parts), max(part.mpp for part in parts)),
@@ -186,7 +197,7 @@ def main() -> None:
         [cells for path in paths for cells in read_cells(path, upscaler) if len(cells.errors)]
         for paths in (asked.fit, asked.calibrate, asked.other)
     )
-    coefficients = fit_coefficients(*join_cells(fitted))
+    coefficients = fit_to(fitted)
     rows = list(show_slides(calibrated, others, coefficients))
     shown = rows[: len({cells.slide for cells in calibrated})]
     names = ("coverage", "correlation", "of contrast", "of distance")

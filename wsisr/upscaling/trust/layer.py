@@ -22,7 +22,13 @@ from wsisr.imaging.pixels import pad_by_repetition
 from wsisr.progress import Progress
 from wsisr.slides import Slide
 from wsisr.slides.region import SlideRegion
-from wsisr.upscaling.trust.features import CELL_PX, CellFeatures, find_light_cells, measure_cell_features
+from wsisr.upscaling.trust.features import (
+    CELL_PX,
+    FEATURE_RADIUS_PX,
+    CellFeatures,
+    find_light_cells,
+    measure_cell_features,
+)
 from wsisr.upscaling.trust.predictor import TrustPredictor
 from wsisr.upscaling.trust.summary import NOT_CALIBRATED, BoundPlane, CellMaps
 from wsisr.writing.layouts.ome_xml import build_plane_xml
@@ -30,8 +36,8 @@ from wsisr.writing.layouts.ome_xml import build_plane_xml
 BLOCK_PX = 512
 """Side of a block in px of the slide."""
 
-_MARGIN_PX = CELL_PX
-"""Read around a block: more than features depend on."""
+_MARGIN_PX = -(-FEATURE_RADIUS_PX // CELL_PX) * CELL_PX
+"""Read around a block: whole cells, and at least what features depend on."""
 
 _SMALLEST_LEVEL_PX, _TILE_PX = 256, 256
 

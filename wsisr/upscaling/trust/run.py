@@ -42,9 +42,9 @@ def find_predictor(info: UpscalerInfo, mpp: float | None, folder: Path | None = 
     if mpp is None:
         return "the pixel size of the slide is not known"
     for path in sorted((folder or find_weights_folder()).glob("*.trust.json")):
-        predictor = TrustPredictor.from_file(path)
+        predictor = TrustPredictor.from_file(path, mpp)
         if predictor.calibration.weights_sha256 == info.weights.sha256:
-            return predictor if not (reason := _find_mismatch(predictor, info, mpp)) else reason
+            return predictor if not (reason := _find_mismatch(predictor, info)) else reason
     return f"{info.name} has no calibration"
 
 
@@ -84,14 +84,14 @@ def make_trust_layer(
     yield TrustSaved(files.layer, files.areas, len(polygons), summary)
 
 
-def _find_mismatch(predictor: TrustPredictor, info: UpscalerInfo, mpp: float) -> str:
+def _find_mismatch(predictor: TrustPredictor, info: UpscalerInfo) -> str:
     """Return how an upscaler of the same weights, or a slide, differs from what was calibrated; empty if none does."""
     calibration = predictor.calibration
     if info.name != calibration.model or (info.weights and info.weights.blend) or not info.is_guarded:
         return f"{calibration.model} was calibrated as it is by default, with its guard and nothing blended"
-    if not predictor.knows_pixel_size(mpp):
+    if not predictor.knows_pixel_size:
         least, largest = calibration.mpp
-        return f"{mpp:.3g} um/px lies outside of the {least:.3g} to {largest:.3g} um/px that were calibrated"
+        return f"{predictor.mpp:.3g} um/px lies outside of the {least:.3g} to {largest:.3g} um/px that were calibrated"
     return ""
 
 
