@@ -16,6 +16,7 @@ from packaging.utils import canonicalize_name
 
 from tests.support.fetch_slide import MEMBER, extract
 from tests.support.samples import REPOSITORY
+from tests.support.versions import read_pins
 
 WEIGHTS = REPOSITORY / "weights"
 WEIGHTS_LIMIT = 24 * 2**20
@@ -23,13 +24,6 @@ WEIGHTS_LIMIT = 24 * 2**20
 
 def pyproject() -> dict[str, Any]:
     return tomllib.loads((REPOSITORY / "pyproject.toml").read_text())
-
-
-def pins() -> dict[str, str]:
-    """Distribution to the version that the constraints file pins."""
-    lines = (REPOSITORY / ".ci" / "constraints.txt").read_text().splitlines()
-    pairs = (line.split("==") for line in lines if not line.startswith("#"))
-    return {canonicalize_name(name): version for name, version in pairs}
 
 
 def requirements() -> list[Requirement]:
@@ -86,7 +80,7 @@ def test_a_wheel_that_is_built_from_the_sdist_holds_the_package_and_its_weights(
 
 @pytest.mark.parametrize("requirement", requirements(), ids=lambda requirement: requirement.name)
 def test_the_tested_version_of_every_dependency_is_pinned_and_within_its_range(requirement: Requirement) -> None:
-    assert requirement.specifier.contains(pins()[canonicalize_name(requirement.name)])
+    assert requirement.specifier.contains(read_pins()[canonicalize_name(requirement.name)])
 
 
 def test_the_two_builds_of_onnxruntime_are_never_installed_together() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -15,9 +15,11 @@ from PIL import Image
 from pylibCZIrw import czi
 
 from tests.support.czi import JPEG_XR, ZSTD, write_czi_pyramid
+from tests.support.doc_tables import Cells
 from tests.support.formats import make_blobs, write_leica, write_philips, write_qptiff, write_trestle
 from tests.support.mirax import decode_mirax_tiles, write_mirax
 from tests.support.samples import CMU_SLIDE, SHARED_SLIDES, write_generic_pyramid, write_ome_pyramid, write_ome_zarr
+from tests.support.versions import name_installed
 from tests.support.vsi import JPEG, JPEG_2000, Scan, decode_vsi_tiles, write_vsi
 from wsisr.errors import SlideError
 from wsisr.imaging.geometry import Box, Size
@@ -34,7 +36,7 @@ SQUARE = [make_blobs(Size(256, 256), 2), make_blobs(Size(128, 128), 3)]
 CM = {"resolution": (20_000, 20_000), "resolutionunit": "CENTIMETER", "compression": "jpeg"}
 OME = {"PhysicalSizeX": 0.5, "PhysicalSizeXUnit": "µm", "PhysicalSizeY": 0.5, "PhysicalSizeYUnit": "µm"}
 
-FRAMES = "its own JPEG frames"
+FRAMES = "imagecodecs, frame by frame"
 
 Independent = Callable[[Path, SlideInfo, int], Rgb]
 """Reads the pixels of a level with another library, from a slide's path, its info and the level."""
@@ -54,6 +56,7 @@ class Input:
     mpp: float | None = 0.5
     """Pixel size of level 0 in um/px; None where it has to be given."""
     other_reader: str = "libvips"
+    """Library, and how it is used where that is not plain."""
     read_independently: Independent = lambda path, _, level: read_vips_page(path, level)
     refusal: str = ""
     """Words of the error message, if the slide is to be refused."""
@@ -61,6 +64,35 @@ class Input:
     @property
     def is_available(self) -> bool:
         return self.sample == "synthetic" or self.path(Path()).exists()
+
+
+COLUMNS = (
+    "format",
+    "sample",
+    "read by",
+    "levels",
+    "um/px",
+    "independent reader",
+    "largest error of a pixel, all levels",
+)
+"""Columns of the table in docs/inputs.md."""
+
+README_COLUMNS = ("format", "read by", "independent reader", "largest error")
+"""Columns of the table in the README, for formats that are read."""
+
+
+def make_cells(each: Input, found: Examination) -> Cells:
+    """Return the row of a sample in docs/inputs.md."""
+    if found.info is None:
+        return (each.name, each.sample, f"refused: {found.refusal}", "", "", "", "")
+    mpp = f"{found.info.mpp:.4g}" if found.info.mpp else "by --mpp"
+    readers = name_installed(found.info.reader), name_installed(each.other_reader)
+    return (each.name, each.sample, readers[0], str(len(found.sizes)), mpp, readers[1], str(found.error))
+
+
+def make_readme_rows(rows: Iterable[Cells]) -> list[Cells]:
+    """Return the README's rows for those of docs/inputs.md."""
+    return [(cells[0], cells[2], cells[5], cells[6]) for cells in rows if cells[5]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,7 +236,7 @@ INPUTS = (
         "synthetic",
         lambda folder: write_mirax(folder / "a.mrxs", SQUARE),
         (Size(256, 256), Size(128, 128)),
-        other_reader="its own JPEG tiles",
+        other_reader="imagecodecs, tile by tile",
         read_independently=lambda path, info, level: decode_mirax_tiles(path, info.levels[level].size, level),
     ),
     Input("Trestle", "synthetic", lambda folder: write_trestle(folder / "a.tif", LEVELS)),
@@ -219,7 +251,7 @@ INPUTS = (
         "synthetic",
         lambda folder: write_czi_pyramid(folder / "a.czi", LEVELS, JPEG_XR),
         mpp=0.25,
-        other_reader="libCZI",
+        other_reader="pylibCZIrw",
         read_independently=read_with_libczi,
     ),
     Input(
@@ -227,7 +259,7 @@ INPUTS = (
         "synthetic",
         lambda folder: write_czi_pyramid(folder / "a.czi", LEVELS, ZSTD),
         mpp=0.25,
-        other_reader="libCZI",
+        other_reader="pylibCZIrw",
         read_independently=read_with_libczi,
     ),
     *(
@@ -235,7 +267,7 @@ INPUTS = (
             f"Olympus VSI, {name}",
             "synthetic",
             partial(write_small_vsi, codec=codec),
-            other_reader="its own tiles",
+            other_reader="pillow, tile by tile",
             read_independently=lambda path, info, level: decode_vsi_tiles(path, info.levels[level].size, level),
         )
         for name, codec in (("JPEG", JPEG), ("JPEG 2000", JPEG_2000))

