@@ -13,7 +13,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from wsisr.errors import OutputError, OutputNameError
-from wsisr.remote.path import ZARR_METADATA_NAMES, is_url, make_path
+from wsisr.remote.path import ZARR_METADATA_NAMES, RemotePath, is_url, make_path
 
 _ADVICE = {
     errno.ENOSPC: "free some space or choose another folder",
@@ -33,7 +33,10 @@ _ADVICE = {
 _DICOM_MAGIC_END = 132
 """Bytes up to the end of DICOM's magic, which follows 128 of any content."""
 
-LOCAL_OUTPUT_ADVICE = "results are written on this machine; give a path, and copy the finished result to the server"
+LOCAL_OUTPUT_ADVICE = (
+    "results are written on this machine, only one OME-Zarr into a bucket (s3://BUCKET/NAME.ome.zarr); give a path, "
+    "and copy the finished result to the server"
+)
 
 REPLACED_FOLDER = "replaced"
 """Temporary name of a folder while another replaces it."""
@@ -86,7 +89,8 @@ def check_output(output: Path, *, overwrite: bool, marker: str = "", own_files: 
     matches none of the patterns `own_files`.
     """
     if is_url(output):
-        raise OutputNameError(f"{make_path(output)}: {LOCAL_OUTPUT_ADVICE}")
+        check_url_output(make_path(output), marker=marker, overwrite=overwrite)
+        return
     with translate_disk_errors(output):
         if not output.parent.is_dir():
             raise OutputNameError(f"{output}: there is no folder {output.parent}; create it first")
@@ -105,6 +109,15 @@ def check_output(output: Path, *, overwrite: bool, marker: str = "", own_files: 
             pass  # permission bits do not tell everything, a trial does; the file has no name, or loses it at once
 
 
+def check_url_output(output: Path, *, marker: str, overwrite: bool) -> None:
+    """Raise `OutputError` if an output by URL could not be written: only an OME-Zarr in a bucket can."""
+    from wsisr.remote.upload import check_upload  # noqa: PLC0415 - only outputs by URL need it
+
+    if not isinstance(output, RemotePath) or marker != "zarr.json":
+        raise OutputNameError(f"{output}: {LOCAL_OUTPUT_ADVICE}")
+    check_upload(output, marker, overwrite=overwrite)
+
+
 def _list_other_names(folder: Path, patterns: tuple[str, ...]) -> list[str]:
     """Return the names in a folder that match none of the patterns."""
     names = sorted(path.name for path in folder.iterdir()) if patterns != ("*",) else []
@@ -119,8 +132,12 @@ def check_suffix(output: Path, suffixes: tuple[str, ...]) -> None:
 
 def refuse_source(output: Path, slide: Path) -> None:
     """Raise `OutputError` if an output is the slide it is made from or a part of it. Call it before any work."""
+    if is_url(output) != is_url(slide):
+        return
     if is_url(slide):
-        return  # an output is a path of this machine
+        if make_path(slide) in (make_path(output), *make_path(output).parents):
+            raise OutputError(f"{output}: belongs to the slide; give the result another name")
+        return
     try:
         with translate_disk_errors(output):
             is_part = _is_part_of_slide(output.resolve(), slide.resolve())
@@ -186,7 +203,11 @@ def _is_part_of_slide(output: Path, slide: Path) -> bool:
 
 
 def count_file_bytes(path: Path) -> int:
-    """Return the size of a file, or of all files in a folder."""
+    """Return the size of a file, or of all files in a folder, which may be in a bucket."""
+    if isinstance(path, RemotePath):
+        from wsisr.remote.upload import list_uploaded_files  # noqa: PLC0415 - only outputs by URL need it
+
+        return sum(list_uploaded_files(path).values())
     return sum(file.stat().st_size for file in ([path] if path.is_file() else path.rglob("*")) if file.is_file())
 
 

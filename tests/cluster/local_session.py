@@ -1,4 +1,4 @@
-"""A cluster of two workers on this machine, for a module of tests."""
+"""A cluster of a few workers on this machine, for a module of tests."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from wsisr.cluster.session import ClusterSession, open_session
 
 
 @contextmanager
-def open_local_session(folder: Path, warned: list[str]) -> Iterator[ClusterSession]:
-    """Context: two workers in a folder of their own; what the session warns of goes into a list."""
+def open_local_session(folder: Path, warned: list[str], workers: int = 2) -> Iterator[ClusterSession]:
+    """Context: workers in a folder of their own, by default two; what the session warns of goes into a list."""
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        with open_session(ClusterPlace.parse("local:2"), warn=warned.append) as opened:
+        with open_session(ClusterPlace.parse(f"local:{workers}"), warn=warned.append) as opened:
             yield opened

@@ -16,13 +16,15 @@ import pytest
 from typer.testing import CliRunner
 
 from tests.cluster.local_session import open_local_session
+from tests.support.disks import limit_file_size
+from tests.support.http_server import serve_folder
 from tests.support.samples import make_noise, write_tiff
 from wsisr.cli.app import app
 from wsisr.cluster import place, worker
 from wsisr.cluster.place import ClusterPlace
 from wsisr.cluster.remote import run_cluster_job
 from wsisr.cluster.session import ClusterSession, open_session
-from wsisr.errors import ClusterError
+from wsisr.errors import ClusterError, OutputError
 from wsisr.imaging.geometry import Size
 from wsisr.models import loading
 from wsisr.upscaling.job import Advanced, Finished, JobEvent, run_job
@@ -117,6 +119,22 @@ def test_options_that_change_pixels_change_them_alike(
     assert without_times(reports[0]) == without_times(reports[1])
 
 
+def test_workers_read_a_url_by_themselves_with_its_secrets(
+    session: ClusterSession, request_one: UpscaleRequest, slide: Path
+) -> None:
+    with serve_folder(slide.parent, password="geheim") as server:
+        url = f"{server.url.replace('//', '//lab:geheim@')}/{slide.name}?X-Amz-Signature=geheim"
+        here, there = (rename(request_one, f"url-{name}.ome.tif", slide=url) for name in ("here", "there"))
+        finish(run_job(here, loading))
+        server.forget()
+        report = finish(run_cluster_job(there, session))
+        assert server.sent_bytes > slide.stat().st_size  # this process reads headers alone
+    assert read(here) == read(there)
+    assert b"geheim" not in read(there)
+    assert "geheim" not in json.dumps(report.to_json())
+    assert warned == []
+
+
 def pretend_version(version: str) -> None:
     """Have the worker process in which this runs be of another version."""
     worker.read_versions()["wsisr"] = version
@@ -149,6 +167,41 @@ def test_a_killed_worker_and_a_stopped_client_change_nothing(
     assert not request.output_path.exists()
     report = finish(run_cluster_job(request, session))
     assert report.finished_before > 0
+    assert read(request) == read(request_one)
+
+
+def test_a_full_disk_ends_the_run_in_a_line_and_the_same_command_goes_on(
+    session: ClusterSession, request_one: UpscaleRequest
+) -> None:
+    """Written by this process, whatever its workers compute: half of the tiles have room."""
+    request = rename(request_one, "full.ome.tif", tile_px=128)
+    with (
+        limit_file_size(len(read(request_one)) // 2),
+        pytest.raises(OutputError, match="cannot be written: ") as raised,
+    ):
+        finish(run_cluster_job(request, session))
+    assert "\n" not in str(raised.value)
+    assert not request.output_path.exists()
+    report = finish(run_cluster_job(request, session))
+    assert 0 < report.finished_before < 1
+    assert read(request) == read(request_one)
+
+
+def test_workers_of_this_machine_that_do_not_come_back_end_the_run_in_a_line(
+    request_one: UpscaleRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("wsisr.cluster.session.LOST_S", 0.5)
+    request = rename(request_one, "lost.ome.tif", tile_px=128)
+    with (
+        open_local_session(tmp_path, warned, workers=1) as session,
+        closing(run_cluster_job(request, session)) as events,
+    ):
+        next(event for event in events if isinstance(event, Advanced) and event.progress.done)
+        session.client.cluster.scale(0)  # as where its processes die, and no other can be started
+        with pytest.raises(ClusterError, match=r"local:1: all of its workers have died.*same command") as raised:
+            finish(events)
+    assert "\n" not in str(raised.value)
+    assert finish(run_job(request, loading)).finished_before > 0
     assert read(request) == read(request_one)
 
 

@@ -157,7 +157,7 @@ def test_results_of_urls_need_a_name_on_this_machine(server: RangeServer, tmp_pa
     url = locate(server, "pyramid.ome.tif")
     for words, message in (
         ([], "name the result with -o"),
-        (["-o", "s3://bucket/a.ome.zarr"], "results are written on this machine"),
+        (["-o", "s3://bucket/a.ome.tif"], "results are written on this machine"),
         (["-o", "s3://bucket/folder/"], "results are written on this machine"),
     ):
         done = run("upscale", url, "--scale", "2", "--model", "bicubic", "--mpp", "0.5", *words)
@@ -245,6 +245,15 @@ def test_a_url_keeps_its_secrets_to_itself() -> None:
     assert make_path(Path(str(path))).secret_url == path.secret_url  # type: ignore[attr-defined] # it is one, too
     text = f"wsisr upscale https://lab:{SECRET}@host/a.svs?sig={SECRET} 's3:/{SECRET}@b/c' -o x"
     assert hide_secrets(text) == "wsisr upscale https://host/a.svs 's3:/b/c' -o x"
+
+
+def test_a_url_without_credentials_is_asked_for_without_those_of_before(server: RangeServer) -> None:
+    with open_slide(locate(server, "pyramid.ome.tif"), 0.5) as slide:
+        expected = slide.read(Box(0, 0, 64, 64), 0)
+        with pytest.raises(SlideError, match="the server wants credentials"):
+            open_slide(f"{server.url}/pyramid.ome.tif", 0.5)
+    with open_slide(locate(server, "pyramid.ome.tif"), 0.5) as slide:
+        assert np.array_equal(slide.read(Box(0, 0, 64, 64), 0), expected)
 
 
 def test_urls_that_differ_in_their_query_are_two_slides_and_signatures_are_none() -> None:

@@ -48,6 +48,8 @@ def output_path_for(folder: Path | None, entry: SlideEntry, ending: str) -> Path
 
     if entry.output is None:
         return folder / result_name(entry.path, ending) if folder else default_output_path(entry.path, ending)
+    if is_url(entry.output):
+        raise ConfigError(f"{entry.origin}: output is a URL; {LOCAL_OUTPUT_ADVICE}")
     if entry.output.name in ("", ".."):
         raise ConfigError(f"{entry.origin}: output {entry.output} is a folder; give the name of a result")
     if folder and not entry.output.is_absolute() and Path(os.path.normpath(entry.output)).parts[0] == "..":

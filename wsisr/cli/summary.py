@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 def format_pace(progress: Progress, seconds: float) -> str:
     """Return how far a stage is and its rate; pixels are counted in Mpx, stored tiles one by one."""
     if progress.stage != "upscale":
-        return format_rate(progress, seconds, "tile")
+        return format_rate(progress, seconds, "file" if progress.stage == "upload" else "tile")
     done, total = progress.done / 1e6, progress.total / 1e6
     rate = (progress.done - progress.done_before) / 1e6 / max(seconds, 1e-9)
     digits = 1 if total >= 1 else 4
@@ -34,6 +34,8 @@ def format_pace(progress: Progress, seconds: float) -> str:
 
 def dry_run_panel(plan: UpscalePlan, report: UpscaleReport, tissue: str, work_dir: Path | None = None) -> Panel:
     """Return what a run would do and take; its work folder may lie on another disk than the output."""
+    from wsisr.writing.workdir.folder import list_work_parents
+
     estimate, output = report.estimate, report.output
     assert estimate is not None
     network = " besides the network" if plan.upscaler.info.weights else ""
@@ -47,7 +49,7 @@ def dry_run_panel(plan: UpscalePlan, report: UpscaleReport, tissue: str, work_di
             "time": f"about {format_duration(estimate.seconds)} on an otherwise idle machine",
             "output": f"{output}, about {format_bytes(estimate.output_bytes)}{taken}",
             **({"trust": describe_trust(estimate.trust)} if estimate.trust else {}),
-            "disk": describe_disk_space(estimate.disk_bytes, output.parent, work_dir or output.parent),
+            "disk": describe_disk_space(estimate.disk_bytes, *list_work_parents(output, work_dir)),
         },
     )
 

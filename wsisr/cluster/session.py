@@ -37,6 +37,9 @@ FIRST_ANSWERS_S = 30.0
 SILENCE_S = 10.0
 """Seconds without any worker after which that is said."""
 
+LOST_S = 60.0
+"""Seconds without any worker after which those of this machine count as lost: Dask starts another one in a few."""
+
 WorkerAddress = str
 
 
@@ -137,6 +140,11 @@ class ClusterSession:
             self._without_workers_since = None
         elif self._without_workers_since is None:
             self._without_workers_since = now
+        elif self.place.is_local and now - self._without_workers_since > LOST_S:
+            raise ClusterError(
+                f"{self.place.text}: all of its workers have died, out of memory?; what is finished is kept, and the "
+                "same command goes on from there"
+            )
         elif now - self._without_workers_since > SILENCE_S:
             queue = "; its jobs wait in their queue, or their logs say why none came" if submissions.accepted else ""
             self.tell_once(f"{self.place.text} has no worker yet; the run waits for the first{queue}")

@@ -21,6 +21,7 @@ from wsisr.remote.server import (
     RemoteStatus,
     connect,
     fetch_status,
+    find_access,
     recall_status,
     translate_server_errors,
 )
@@ -76,7 +77,8 @@ class RemoteFile:
     def __init__(self, path: RemotePath, status: RemoteStatus) -> None:
         self._path, self.status = path, status
         self._handles: LifoQueue[Any] = LifoQueue()
-        self._owner = (str(path), status)
+        self.access = find_access(path)
+        self._owner = (self.access, status)
         self._header_lock = Lock()
 
     @property
@@ -155,7 +157,7 @@ class RemoteFile:
         self._handles.put(handle)
 
     def _open_handle(self) -> Any:
-        system, name = connect(self._path)
+        system, name = connect(self._path, self.access[0])
         options: dict[str, Any] = {}
         if name.startswith(("http://", "https://")):
             # Compressed bytes would be counted otherwise; the conditions make the server refuse another version.
@@ -208,7 +210,7 @@ def find_remote_file(path: RemotePath) -> RemoteFile:
         raise IsADirectoryError(errno.EISDIR, "is a folder on the server; give the URL of a slide", str(path))
     with _files_lock:
         file = _files.get(str(path))
-        if file is None or file.status != status:
+        if file is None or (file.status, file.access) != (status, find_access(path)):
             file = _files[str(path)] = RemoteFile(path, status)
         _files.move_to_end(str(path))
         while len(_files) > _MOST_FILES:

@@ -37,7 +37,10 @@ _secret_urls: dict[str, str] = {}
 
 
 def make_path(word: Path | str) -> Path:
-    """Return the path that a person means: a `RemotePath` for a URL, also for one that `Path` has folded."""
+    """Return the path that a person means: a `RemotePath` for a URL, also for one that `Path` has folded.
+
+    A URL as text is as a person gives it, with its secrets or without; a path keeps those that it had as text.
+    """
     if isinstance(word, RemotePath):
         return word
     match = _URL.match(str(word))
@@ -47,6 +50,8 @@ def make_path(word: Path | str) -> Path:
     public = _remove_secrets(url)
     if url != public:
         _secret_urls[public] = url
+    elif isinstance(word, str) and not _is_with_digest(public):
+        _secret_urls.pop(public, None)  # whoever gives it without a password now does not want that of before
     return RemotePath(public)
 
 
@@ -65,7 +70,7 @@ def _remove_secrets(url: str) -> str:
     place, _, query = rest.partition("#")[0].partition("?")
     authority, slash, name = place.partition("/")
     public = f"{scheme}://{authority.rpartition('@')[2]}{slash}{name}"
-    if _DIGEST.fullmatch(query) and f"{public}?{query}" in _secret_urls:
+    if _is_with_digest(f"{public}?{query}"):
         return f"{public}?{query}"
     telling = sorted(part for part in query.split("&") if part and not _SIGNATURE.fullmatch(part.partition("=")[0]))
     # Two files may differ in their query alone; what it says may be a secret of an unknown kind.
@@ -75,6 +80,11 @@ def _remove_secrets(url: str) -> str:
 
     digest = hashlib.sha256("&".join(telling).encode()).hexdigest()[:8]
     return f"{public}?query={digest}"
+
+
+def _is_with_digest(url: str) -> bool:
+    """Return whether a URL is a public one that stands for another query."""
+    return _DIGEST.fullmatch(url.partition("?")[2]) is not None and url in _secret_urls
 
 
 class RemotePath(type(Path())):  # type: ignore[misc] # the class of this system's paths, as `Path` itself is abstract

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from threading import Lock
-from typing import Any
+from typing import Any, TypeAlias
 
 from wsisr.errors import describe_error
 from wsisr.remote.path import ZARR_METADATA_NAMES, RemotePath, hide_secrets
@@ -24,6 +24,9 @@ _MOST_REMEMBERED = 4096
 
 _CONNECT_S, _READ_S = 15.0, 60.0
 """Longest waits of https for a connection and for the next bytes."""
+
+_CREDENTIALS = ("AWS_", "AZURE_", "GOOGLE_")
+"""Beginnings of the variables that tell libraries of servers who asks."""
 
 _ETAG_KEYS = ("ETag", "etag", "version_id", "md5Hash", "Content-MD5")
 _TIME_KEYS = ("LastModified", "last_modified", "Last-Modified", "mtime", "updated", "created")
@@ -94,8 +97,23 @@ class RemoteStatus:
         return {}
 
 
-_statuses: OrderedDict[str, RemoteStatus | None] = OrderedDict()
+Access: TypeAlias = tuple[str, tuple[tuple[str, str], ...]]
+"""A URL with all its secrets, and what the environment says of credentials. It must not be printed or stored."""
+
+_statuses: OrderedDict[Access, RemoteStatus | None] = OrderedDict()
 _lock = Lock()
+
+_environments: dict[str, tuple[tuple[str, str], ...]] = {}
+"""Protocol to the credentials with which fsspec was asked for it last."""
+
+
+def find_access(path: RemotePath) -> Access:
+    """Return by what a server is asked for a file: what it said to one is nothing to another."""
+    return path.secret_url, _read_environment()
+
+
+def _read_environment() -> tuple[tuple[str, str], ...]:
+    return tuple(sorted((name, value) for name, value in os.environ.items() if name.startswith(_CREDENTIALS)))
 
 
 def fetch_status(path: RemotePath) -> RemoteStatus:
@@ -129,19 +147,23 @@ def _may_be_zarr_group(path: RemotePath) -> bool:
 
 def recall_status(path: RemotePath) -> RemoteStatus | None:
     """Return the last answer for a file, which is asked for if there is none; None where there is no such file."""
-    known = [_statuses.get(str(parent)) for parent in path.parents]
+    known = [_statuses.get(find_access(parent)) for parent in path.parents]
     if len(known) < 3 or any(status is not None and not status.is_folder for status in known):
         return None  # a server or its protocol alone, or inside a file
-    if str(path) in _statuses:
-        return _statuses[str(path)]
+    access = find_access(path)
+    if access in _statuses:
+        return _statuses[access]
     try:
         return fetch_status(path)
     except FileNotFoundError:
         return None
 
 
-def connect(path: RemotePath) -> tuple[Any, str]:
-    """Return fsspec's file system, which it keeps for the next call, and the name of a file there."""
+def connect(path: RemotePath, secret_url: str | None = None) -> tuple[Any, str]:
+    """Return fsspec's file system, which it keeps for the next call, and the name of a file there.
+
+    By the URL with the secrets that were given last, or by those of an open file.
+    """
     import fsspec  # noqa: PLC0415 - only slides by URL need it
 
     options: dict[str, Any] = {}
@@ -150,7 +172,12 @@ def connect(path: RemotePath) -> tuple[Any, str]:
 
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_S, sock_read=_READ_S)
         options = {"client_kwargs": {"timeout": timeout, "trust_env": True}}
-    system, name = fsspec.url_to_fs(path.secret_url, **options)
+    protocol, environment = path.parts[0], _read_environment()
+    if _environments.setdefault(protocol, environment) != environment:
+        # fsspec would go on with the connection of whoever asked before.
+        fsspec.get_filesystem_class(protocol.rstrip(":")).clear_instance_cache()
+        _environments[protocol] = environment
+    system, name = fsspec.url_to_fs(secret_url or path.secret_url, **options)
     return system, str(name)
 
 
@@ -214,9 +241,18 @@ def _parse_time(value: object) -> datetime | None:
         return None
 
 
+def forget_statuses(folder: RemotePath) -> None:
+    """Forget what was said of a file, and of all that a folder holds, so that the server is asked again."""
+    with _lock:
+        inside = folder.secret_url.partition("?")[0]
+        for access in [access for access in _statuses if f"{access[0]}/".startswith(f"{inside}/")]:
+            del _statuses[access]
+
+
 def _remember(path: RemotePath, status: RemoteStatus | None) -> None:
     with _lock:
-        _statuses[str(path)] = status
-        _statuses.move_to_end(str(path))
+        access = find_access(path)
+        _statuses[access] = status
+        _statuses.move_to_end(access)
         while len(_statuses) > _MOST_REMEMBERED:
             _statuses.popitem(last=False)

@@ -98,9 +98,7 @@ def list_slides(words: Iterable[str | Path], is_result: Callable[[Path], bool] |
     cannot be read, and for a slide with two pixel sizes or cases but one output. That a slide exists is not checked.
     """
     words = list(words)
-    for word in words:
-        make_path(word)  # which keeps the secrets of URLs out of all that follows
-    texts = [str(make_path(word)) if is_url(word) else str(word) for word in words]
+    texts = [make_path(word) if is_url(word) else str(word) for word in words]
     scan = _Scan(is_result or (lambda _path: False))
     entries = [entry for text in texts for entry in scan.expand(text, Path())]
     unique: dict[tuple[str, Path | None], SlideEntry] = {}
@@ -138,8 +136,8 @@ def is_slide_folder(folder: Path) -> bool:
     return any(map(has_dicom_suffix, files)) or (not holds_other_slides and any(map(is_dicom, files)))
 
 
-def _is_path_of_slide(word: str) -> bool:
-    if is_url(word):
+def _is_path_of_slide(word: Path | str) -> bool:
+    if isinstance(word, Path) or is_url(word):
         return True
     if _names_several(word):
         return False
@@ -164,9 +162,9 @@ class _Scan:
         self.unused_columns: list[str] = []
         self._is_result = is_result
 
-    def expand(self, word: str, folder: Path, *, in_list: bool = False) -> Iterator[SlideEntry]:
-        """Yield the slides that a word stands for; relative paths start at the folder."""
-        if is_url(word):
+    def expand(self, word: Path | str, folder: Path, *, in_list: bool = False) -> Iterator[SlideEntry]:
+        """Yield the slides that a word stands for, or the path of a URL; relative paths start at the folder."""
+        if isinstance(word, Path) or is_url(word):
             yield SlideEntry(make_path(word))
             return
         path = folder / word

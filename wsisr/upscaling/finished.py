@@ -8,8 +8,9 @@ from contextlib import suppress
 from pathlib import Path
 from threading import Event
 
-from wsisr.errors import OutputError, WsisrError
-from wsisr.files import check_output, check_suffix, refuse_source, translate_disk_errors
+from wsisr.errors import OutputError, OutputNameError, WsisrError
+from wsisr.files import check_output, check_suffix, is_zarr, refuse_source, translate_disk_errors
+from wsisr.remote.path import is_url
 from wsisr.slides import SlideInfo, open_slide
 from wsisr.slides.files import hash_slide
 from wsisr.upscaling.provenance import describe_difference, digest_metadata, read_derived_metadata
@@ -47,7 +48,9 @@ def is_written_by_wsisr(output: Path) -> bool:
 
 def refuse_foreign_slide(output: Path) -> None:
     """Raise `OutputError` if there is a slide of another program at an output: it may be somebody's only scan."""
-    if os.path.lexists(output) and not is_written_by_wsisr(output) and _is_slide(output):
+    with translate_disk_errors(output):
+        is_there = is_zarr(output) or output.is_file() if is_url(output) else os.path.lexists(output)
+    if is_there and not is_written_by_wsisr(output) and _is_slide(output):
         advice = "wsisr never replaces such a slide; choose another name, or remove it by hand"
         raise OutputError(f"{output}: exists already, and wsisr did not write it; {advice}")
 
@@ -62,6 +65,15 @@ def _is_slide(path: Path) -> bool:
     with suppress(WsisrError), open_slide(path, estimate=True):
         return True
     return False
+
+
+def check_url_output_place(request: UpscaleRequest) -> None:
+    """Raise `OutputError` if an output by URL could not be written, whatever there is; any other is none of its."""
+    output = request.output_path
+    if is_url(output):
+        select_layout(output, request.layout_name).check_output(output, overwrite=True)
+        if request.work_path is None:
+            raise OutputNameError(f"{output}: finished tiles are kept on this machine; give a folder with --work-dir")
 
 
 def check_output_names(request: UpscaleRequest, *, overwrite: bool) -> None:

@@ -30,6 +30,7 @@ from wsisr.upscaling.engine import LevelWriter, run_plan
 from wsisr.upscaling.estimate import RunEstimate, estimate_run
 from wsisr.upscaling.finished import (
     check_output_names,
+    check_url_output_place,
     find_finished_metadata,
     is_written_by_wsisr,
     refuse_foreign_slide,
@@ -148,6 +149,7 @@ def _yield_events(
         if not request.allow_derived:
             refuse_derived(request.slide_path)
         refuse_source(output, request.slide_path)
+        check_url_output_place(request)
         refuse_foreign_slide(output)
         # A file that wsisr wrote may be just what is requested, which only a plan can tell.
         check_output_names(request, overwrite=replaceable or is_written_by_wsisr(output))

@@ -133,7 +133,9 @@ class UpscaleRequest:
     @property
     def output_path(self) -> Path:
         """The given output, or the default one beside the slide. Raises `OutputError` for none beside a URL."""
-        return default_output_path(self.slide_path, self.output_ending) if self.output is None else Path(self.output)
+        return (
+            default_output_path(self.slide_path, self.output_ending) if self.output is None else make_path(self.output)
+        )
 
     @property
     def output_ending(self) -> str:

@@ -17,6 +17,7 @@ from wsisr.imaging.geometry import Box
 from wsisr.imaging.pixels import Rgb
 from wsisr.parallel.threads import ThreadTeam
 from wsisr.progress import Progress
+from wsisr.remote.path import RemotePath, is_url
 from wsisr.writing.encoding.block import EncodedBlock
 from wsisr.writing.encoding.downsampling import PyramidLevels
 from wsisr.writing.encoding.encoder import LocalEncoder, TileEncoder
@@ -25,7 +26,7 @@ from wsisr.writing.encoding.grid import build_level_grids
 from wsisr.writing.layouts.catalog import select_layout
 from wsisr.writing.spec import PyramidSpec
 from wsisr.writing.workdir.byte_store import ByteStore
-from wsisr.writing.workdir.folder import PartFolder, check_left_work, list_work_folders
+from wsisr.writing.workdir.folder import PartFolder, check_left_work, list_work_folders, list_work_parents
 from wsisr.writing.workdir.run_log import RunLog
 from wsisr.writing.workdir.run_record import RunIdentity, RunSource
 from wsisr.writing.workdir.tile_journal import TileJournal
@@ -61,14 +62,15 @@ class WorkFolder:
         Raises `OutputError` if that is the work of another run, and what hashes the source.
         """
         with translate_disk_errors(self.parent or output):
-            return check_left_work(list_work_folders(output, self.parent)[-1], self.identity, self.source)
+            folders = list_work_folders(output, self.parent)
+            return bool(folders) and check_left_work(folders[-1], self.identity, self.source)
 
     def remove_leftovers(self, output: Path) -> None:
         """Remove work of this run that was left because it was killed after its result had been published.
 
         A folder that holds only a lock goes, too; work of any other run stays, and so does what is in use or not ours.
         """
-        for parent in {output.parent, self.parent or output.parent}:
+        for parent in list_work_parents(output, self.parent):
             if PartFolder.exists(output, parent):
                 with suppress(OutputError), translate_disk_errors(self.parent or output):
                     folder = PartFolder(output, parent)
@@ -118,7 +120,8 @@ class PyramidWriter:
         """
         self._layout.check_output(self.output, overwrite=self.overwrite)
         with translate_disk_errors(self._error_path):
-            self._tile_folder = self._output_folder = PartFolder(self.output)
+            image_parent = self.work_folder.parent if is_url(self.output) else None
+            self._tile_folder = self._output_folder = PartFolder(self.output, image_parent)
             try:
                 self._tile_folder = self._claim_tile_folder(self._output_folder)
                 self._tile_folder.resume_or_clear(
@@ -199,9 +202,9 @@ class PyramidWriter:
     def finish(self, check: OutputCheck | None = None) -> Iterator[Progress]:
         """Complete the coarser levels, assemble the file, check it, and move it to its name when the iterator ends.
 
-        Yields progress of the stages `pyramid` and `assemble`, in tiles. Raises `OutputError` for disk errors, for
-        faults that `check` describes, and if the output's name has been taken meanwhile; `ValueError` if level 0 is
-        incomplete.
+        Yields progress of the stages `pyramid` and `assemble`, in tiles, and for a URL `upload`, in files. Raises
+        `OutputError` for disk errors, for faults that `check` describes, and if the output's name has been taken
+        meanwhile; `ValueError` if level 0 is incomplete.
         """
         if self._stores[0].missing_count:
             raise ValueError(f"{self._stores[0].missing_count} tiles of level 0 were never written")
@@ -210,7 +213,7 @@ class PyramidWriter:
             yield from self._assemble_file()
             self._raise_fault(check(self._output_folder.image_path, self.spec) if check else None)
             size = count_file_bytes(self._output_folder.image_path)
-            publish_output(self._output_folder.image_path, self.output, overwrite=self.overwrite)
+            yield from self._publish_file()
             self._published_bytes = size
 
     def _complete_levels(self) -> Iterator[Progress]:
@@ -233,6 +236,15 @@ class PyramidWriter:
         remove_path(self._output_folder.image_path)  # of an earlier run that was killed while it assembled
         for done in self._layout.write_file(self._output_folder.image_path, self._stores, self.spec):
             yield Progress("assemble", done, total)
+
+    def _publish_file(self) -> Iterator[Progress]:
+        image = self._output_folder.image_path
+        if isinstance(self.output, RemotePath):
+            from wsisr.remote.upload import upload_folder  # noqa: PLC0415 - only outputs by URL need it
+
+            yield from upload_folder(image, self.output, self._layout.marker, overwrite=self.overwrite)
+        else:
+            publish_output(image, self.output, overwrite=self.overwrite)
 
     def _raise_fault(self, fault: str | None) -> None:
         if fault is not None:
@@ -260,7 +272,7 @@ class PyramidWriter:
     def _claim_tile_folder(self, output_folder: PartFolder) -> PartFolder:
         """Claim the folder for tiles. The image is always assembled beside the output: a rename then publishes it."""
         parent = self.work_folder.parent
-        if parent is None or parent.samefile(self.output.parent):
+        if parent is None or is_url(self.output) or parent.samefile(self.output.parent):
             return output_folder
         return PartFolder(self.output, parent)
 

@@ -14,8 +14,9 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-from wsisr.errors import OutputError
+from wsisr.errors import OutputError, OutputNameError
 from wsisr.files import REPLACED_FOLDER, remove_path
+from wsisr.remote.path import is_url
 from wsisr.writing.workdir.lock import FolderLock, is_lock_of_wsisr
 from wsisr.writing.workdir.run_record import RunIdentity, RunRecord, RunSource, read_run_record
 
@@ -39,8 +40,11 @@ class PartFolder:
     def __init__(self, output: Path, parent: Path | None = None, content: str = _IMAGE) -> None:
         """Claim the folder, beside the output or in `parent`. `content` is the name of the result that grows in it.
 
-        Raises `OutputError` if a running process owns it, and if it is no work folder of ours.
+        Raises `OutputError` if a running process owns it, and if it is no work folder of ours; for a URL without
+        `parent`, too.
         """
+        if parent is None and is_url(output):
+            raise OutputNameError(f"{output}: finished tiles are kept on this machine; give a folder with --work-dir")
         self.folder = _folder_path(output, parent or output.parent)
         self._own_folders = (content, REPLACED_FOLDER)
         self._record: RunRecord | None = None
@@ -173,7 +177,14 @@ def check_left_work(folder: Path, identity: RunIdentity | None, source: RunSourc
 
 def list_work_folders(output: Path, parent: Path | None = None) -> list[Path]:
     """Return where work on an output may lie: beside it, and in `parent` if given. Raises `OSError`."""
-    return [_folder_path(output, folder) for folder in dict.fromkeys((output.parent, parent or output.parent))]
+    return [_folder_path(output, folder) for folder in list_work_parents(output, parent)]
+
+
+def list_work_parents(output: Path, parent: Path | None) -> list[Path]:
+    """Return the folders of this machine that may hold work on an output, the most likely one last."""
+    if is_url(output):
+        return [parent] if parent else []
+    return list(dict.fromkeys((output.parent, parent or output.parent)))
 
 
 def has_work_folder(output: Path, parent: Path | None = None) -> bool:
@@ -189,7 +200,7 @@ def _folder_path(output: Path, parent: Path) -> Path:
 
     In a folder other than the output's, outputs of the same name may meet: a hash of the full path tells them apart.
     """
-    if parent.samefile(output.parent):
+    if not is_url(output) and parent.samefile(output.parent):
         return parent / f"{output.name}.wsisr-part"
     path_hash = hashlib.sha256(os.fsencode(output.resolve())).hexdigest()[:8]
     return parent / f"{output.name}.{path_hash}.wsisr-part"
