@@ -193,8 +193,8 @@ def find_outermost_zarr(path: Path) -> Path | None:
 
 def _is_part_of_slide(output: Path, slide: Path) -> bool:
     """Whether an output lies anywhere inside a zarr slide or among the files of a DICOM slide. Paths are absolute."""
-    zarr = find_outermost_zarr(slide)
-    if zarr is not None and zarr in (output, *output.parents):
+    above_output = {output, *output.parents}
+    if any(is_zarr(folder) for folder in (slide, *slide.parents) if folder in above_output):
         return True
     # All files in the folder belong to a DICOM slide, whichever of them was named.
     folder = slide if slide.is_dir() else slide.parent if has_dicom_suffix(slide) or is_dicom(slide) else None

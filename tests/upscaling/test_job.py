@@ -26,6 +26,7 @@ from wsisr.cli.app import app
 from wsisr.cli.upscale import upscale_command
 from wsisr.errors import AnnotationError, OptionError, OutputError, SlideError, WsisrError
 from wsisr.imaging.geometry import Size
+from wsisr.upscaling.estimate import SAMPLED_SLIDES
 from wsisr.upscaling.job import JobEvent
 from wsisr.upscaling.report import UpscaleReport
 
@@ -118,6 +119,20 @@ def test_a_dry_run_plans_the_same_and_writes_nothing(slide: Path, tmp_path: Path
     assert report.estimate is not None
     assert "dry run: nothing was written" in done.stdout
     assert f"{report.size}" in done.stdout
+
+
+def test_of_many_small_slides_a_dry_run_measures_some_and_of_large_ones_all(tmp_path: Path) -> None:
+    flat, noise = np.full((128, 128, 3), 200, np.uint8), make_noise(Size(128, 128))
+    wide = make_noise(Size(512, 256))
+    pictures = [flat] * SAMPLED_SLIDES + [noise, wide]
+    slides = [write_tiff(tmp_path / f"{number}.tif", pixels, **PITCHED) for number, pixels in enumerate(pictures)]
+    options = BASE | {"dry_run": True, "quality": 61}  # of a quality that no other test asks for
+    estimates = [wsisr.upscale_slide(slide, **options).to_json()["estimate"] for slide in slides]
+    *small, like_small, large = [
+        round(each["bytes"] / pixels.size, 3) for each, pixels in zip(estimates, pictures, strict=True)
+    ]
+    assert {like_small} == set(small)
+    assert large > 5 * like_small
 
 
 def test_a_dry_run_foresees_the_work_that_a_stopped_run_left(slide: Path, tmp_path: Path) -> None:

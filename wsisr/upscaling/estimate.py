@@ -30,17 +30,15 @@ TILES_PER_SAMPLE = 8
 """Stored tiles for each sample that is read and encoded, up to `SAMPLE_COUNT` of them: a small slide has one."""
 
 SAMPLED_SLIDES = 8
-"""Slides of a kind, at least, that samples are read and encoded of, ..."""
-
-STORED_SAMPLE_SHARE = 1 / 16
-"""... and the share of the pixels of a kind from which on the mean of earlier samples stands for those of a slide: of a
-cohort of small slides the samples would else be most of what a dry run costs."""
+"""Small slides of a kind, of fewer than `TILES_PER_SAMPLE` stored tiles, of which a sample is encoded. After that, as
+long as these are more than `SAMPLED_SHARE` of the pixels of all, their mean stands for a slide: else samples would be
+most of what a dry run of many costs."""
 
 FIXED_S = 0.03
 """Processor time of any run, however small, for files, folders and threads (`tests.bench cohort`)."""
 
 SAMPLED_SHARE = 1 / 50
-"""Share of the pixels to come that goes through the network for the estimate."""
+"""Share of the pixels to come that goes through the network for the estimate, and of many slides' that is encoded."""
 
 LEAST_SAMPLE_PX, LARGEST_SAMPLE_PX = 64, 512
 """Side of a sample for the network, in input px; those for reading and encoding are a stored tile."""
@@ -83,23 +81,21 @@ class _Sample:
 
 @dataclass(slots=True)
 class _SlideKind:
-    """The slides of one reader, vendor and codec that were planned, and what was measured on them."""
+    """The small slides of one reader, vendor and codec that were planned, and what was measured on them."""
 
     planned_px: int = 0
     sampled_px: int = 0
-    slide_count: int = 0
-    """Slides that were sampled."""
     samples: list[_Sample] = field(default_factory=list)
 
     @property
     def is_known(self) -> bool:
-        return self.slide_count >= SAMPLED_SLIDES and self.sampled_px >= STORED_SAMPLE_SHARE * self.planned_px
+        return len(self.samples) >= SAMPLED_SLIDES and self.sampled_px >= SAMPLED_SHARE * self.planned_px
 
 
 _network_paces: dict[UpscalerInfo, float] = {}
 """Seconds an input pixel of each upscaler that was measured: the slides of a batch measure it once."""
 
-_slide_kinds: dict[tuple[object, ...], _SlideKind] = {}
+_small_slides: dict[tuple[object, ...], _SlideKind] = {}
 
 
 def estimate_run(plan: UpscalePlan, planning_s: float = 0.0) -> RunEstimate:
@@ -141,17 +137,16 @@ def _measure(work: Callable[[], object], upscaler: Upscaler) -> float:
 
 def _find_samples(plan: UpscalePlan) -> list[_Sample]:
     """Measure samples of a slide; of a small one like many before it return what was measured on those."""
+    boxes, pixels = _list_stored_boxes(plan), plan.region.size.pixel_count
+    if pixels >= TILES_PER_SAMPLE * _find_stored_side(plan) ** 2:
+        return [_measure_sample(plan, box) for box in boxes]
     info, codec = plan.region.slide.info, plan.output.codec
-    kind = _slide_kinds.setdefault((info.reader, info.vendor, codec.description, plan.scale), _SlideKind())
-    kind.planned_px += plan.region.size.pixel_count
-    if kind.is_known:
-        return kind.samples
-    boxes = _list_stored_boxes(plan)
-    samples = [_measure_sample(plan, box) for box in boxes]
-    kind.sampled_px += sum(box.size.pixel_count for box in boxes)
-    kind.slide_count += 1
-    kind.samples += samples
-    return samples
+    kind = _small_slides.setdefault((info.reader, info.vendor, codec.description, plan.scale), _SlideKind())
+    kind.planned_px += pixels
+    if not kind.is_known:
+        kind.samples += [_measure_sample(plan, box) for box in boxes]
+        kind.sampled_px += sum(box.size.pixel_count for box in boxes)
+    return kind.samples
 
 
 def _measure_sample(plan: UpscalePlan, box: Box) -> _Sample:
@@ -169,9 +164,14 @@ def _measure_sample(plan: UpscalePlan, box: Box) -> _Sample:
 
 def _list_stored_boxes(plan: UpscalePlan) -> list[Box]:
     """Return boxes of a stored tile, in input px: a share of the slide, so that a plan of many small ones is quick."""
-    side = -(-plan.output.tile_px // plan.scale)
+    side = _find_stored_side(plan)
     count = plan.region.size.pixel_count // (TILES_PER_SAMPLE * side**2)
     return _sample_boxes(plan, side, min(max(count, 1), SAMPLE_COUNT))
+
+
+def _find_stored_side(plan: UpscalePlan) -> int:
+    """Return the side, in input px, of what fills a stored tile."""
+    return -(-plan.output.tile_px // plan.scale)
 
 
 def _sample_boxes(plan: UpscalePlan, side: int, count: int = SAMPLE_COUNT) -> list[Box]:

@@ -55,17 +55,19 @@ _MULTI_IMAGE_KINDS = ("ome", "generic", "uniform", "shaped")
 ORIENTATION_PROPERTY = "tiff.Orientation"
 """Property for how the stored picture is to be turned, a number from 1 to 8."""
 
-_PROPERTY_TAGS = (
-    "ImageDescription",
-    "Software",
-    "Make",
-    "Model",
-    "DateTime",
-    "XResolution",
-    "YResolution",
-    "ResolutionUnit",
-    "Orientation",
-)
+_PROPERTY_TAGS = {
+    "ImageDescription": 270,
+    "Software": 305,
+    "Make": 271,
+    "Model": 272,
+    "DateTime": 306,
+    "XResolution": 282,
+    "YResolution": 283,
+    "ResolutionUnit": 296,
+    "Orientation": 274,
+}
+"""Names of tags that are kept to their numbers: by name, tifffile looks through all tags of a page."""
+
 _MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 # tifffile checks little of a header before it computes with it; on damaged files it has been seen to raise these.
@@ -301,7 +303,9 @@ def _build_info(path: Path, tiff: Any, image: TiffSeries, others: Sequence[TiffS
         objective=ome.objective or words.objective,
         icc=_read_icc_profile(page),
         associated={other.name.lower() or f"image {number}": other.size for number, other in enumerate(others, 1)},
-        properties={f"tiff.{tag}": str(page.tags.valueof(tag)) for tag in _PROPERTY_TAGS if tag in page.tags}
+        properties={
+            f"tiff.{name}": str(page.tags.valueof(tag)) for name, tag in _PROPERTY_TAGS.items() if tag in page.tags
+        }
         | dict(ome.properties),
         warnings=() if pixel_size.mpp else tuple(check_unit(ome.unknown_unit or words.unknown_unit)),
         level_records=tuple(_make_level_record(pages[0]) for pages in image.levels),
