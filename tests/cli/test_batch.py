@@ -67,6 +67,13 @@ def test_one_bad_slide_stops_no_other_and_ends_with_3(slides: list[Path], tmp_pa
     assert done.stderr.count("error: ") == 1
 
 
+def test_a_missing_slide_is_wrong_usage_if_it_is_the_only_one(slides: list[Path], tmp_path: Path) -> None:
+    missing = slides[0].with_name("gone.tif")
+    done = upscaled(missing, "-o", tmp_path / "results")
+    assert isinstance(done.exception, NotFoundError)
+    assert not (tmp_path / "results").exists()
+
+
 def test_a_slide_that_may_not_be_read_stops_no_other() -> None:
     with make_readable_folder() as folder:
         folder.chmod(0o777)

@@ -193,6 +193,7 @@ def test_an_exported_model_is_never_proposed_to_be_a_filter() -> None:
         ("models a b", "too many arguments: a b; wsisr models --help shows how many there are"),
         ("upscal a.svs", "there is no command upscal; did you mean upscale?"),
         ("build-dataset pyramids a.svs", "there is no command pyramids; did you mean pyramid?"),
+        ("build-dataset tests", "there is no command tests; give pyramid or "),
         ("README.md", "there is no command README.md; to enlarge this file: wsisr upscale README.md --scale 2"),
         ("upscale a.svs --scale 3", "--scale: choose 2 or 4"),
     ],

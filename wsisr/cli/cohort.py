@@ -98,6 +98,10 @@ def make_page(report: RunReport, request: UpscaleRequest, items: Sequence[BatchI
 
 
 def _run_batch(entries: Sequence[SlideEntry], request: UpscaleRequest, options: RunOptions) -> None:
+    if len(entries) == 1:  # of several, one that is missing is a failed slide
+        from wsisr.slides.missing import refuse_missing_slide
+
+        refuse_missing_slide(entries[0].path)
     warn_of_table_mpp(entries, request.mpp)
     items = plan_items(entries, request, options.folder)
     batch.refuse_shared_outputs(items)

@@ -15,7 +15,7 @@ from wsisr.cli.exit_codes import EXIT_PARTLY_FAILED
 from wsisr.cli.options import UM_PER_PX, flag
 from wsisr.cli.progress import print_first_line
 from wsisr.cli.slide_words import SLIDES_HELP
-from wsisr.errors import DatasetError, DatasetNotFoundError
+from wsisr.errors import DatasetError
 from wsisr.progress import format_count
 
 if TYPE_CHECKING:
@@ -26,24 +26,17 @@ if TYPE_CHECKING:
     from wsisr.dataset.recipe import Recipe
     from wsisr.dataset.records import PatchRecord
     from wsisr.dataset.slides_and_splits import DatasetSlide
-    from wsisr.errors import DatasetNotFoundError
 from wsisr.progress import Progress
 
 SPLITS = ("train", "val")
 
 
 def require_existing(paths: Sequence[Path]) -> None:
-    """Raise `DatasetNotFoundError` if a path does not exist."""
-    for path in paths:
-        try:
-            path.stat()
-        except FileNotFoundError as error:
-            from wsisr.slides.missing import advise_on_missing_slide
+    """Raise `SlideNotFoundError` if a path does not exist."""
+    from wsisr.slides.missing import refuse_missing_slide
 
-            advice = advise_on_missing_slide(path)
-            raise DatasetNotFoundError(f"{path}: cannot be opened ({error.strerror}); {advice}") from error
-        except OSError:  # the slide reader knows more about it
-            continue
+    for path in paths:
+        refuse_missing_slide(path)
 
 
 SlidesArgument = Annotated[

@@ -82,7 +82,9 @@ class WsisrGroup(TyperGroup):
         if name.startswith("-") or self.get_command(ctx, name):
             return super().resolve_command(ctx, args)
         advice = suggest(name, self.commands) or f"{ctx.command_path} --help lists the commands"
-        if Path(name).exists():
+        if ctx.parent is not None:  # a group of commands, such as build-dataset
+            advice = suggest(name, self.commands) or f"give {' or '.join(self.list_commands(ctx))} before it"
+        elif Path(name).exists():
             advice = f"to enlarge this file: wsisr upscale {name} --scale 2"
         raise OptionError(f"there is no command {name}; {advice}")
 

@@ -67,8 +67,12 @@ def read_text_file(path: Path, noun: str) -> str:
         with path.open("rb") as file:
             content = file.read(MAX_TABLE_BYTES + 1)
     except OSError as error:
-        error_type = ConfigNotFoundError if isinstance(error, FileNotFoundError) else ConfigError
-        raise error_type(f"{path}: cannot be read as {noun} ({error.strerror})") from error
+        words = f"{path}: cannot be read as {noun} ({error.strerror})"
+        if isinstance(error, FileNotFoundError):
+            from wsisr.slides.missing import advise_on_missing_file  # noqa: PLC0415 - only for what is not there
+
+            raise ConfigNotFoundError(f"{words}; {advise_on_missing_file(path) or 'give one that exists'}") from error
+        raise ConfigError(f"{words}; give a file that can be read") from error
     if len(content) > MAX_TABLE_BYTES:
         raise ConfigError(f"{path}: larger than {MAX_TABLE_BYTES // 2**20} MiB, too large for {noun}; divide it")
     if b"\0" in content:  # a spreadsheet, Parquet or UTF-16; no path holds such a byte either

@@ -9,6 +9,8 @@ from difflib import get_close_matches
 from itertools import islice
 from pathlib import Path
 
+from wsisr.errors import SlideNotFoundError
+from wsisr.remote.path import is_url
 from wsisr.slides.listing import PICTURE_SUFFIXES, SLIDE_SUFFIXES, WORK_FOLDER_SUFFIX, is_stage_folder
 from wsisr.slides.unrecognised import describe_format_without_reader, describe_inner_folder
 
@@ -18,7 +20,36 @@ MOST_NAMES = 10_000
 _READ_SUFFIXES = {*SLIDE_SUFFIXES, *PICTURE_SUFFIXES, ".dcm"}
 
 
-def advise_on_missing_slide(path: Path) -> str:
+def refuse_missing_slide(path: Path) -> None:
+    """Raise `SlideNotFoundError` if nothing is at a path. Whatever else is wrong with it, a reader knows more about."""
+    if is_url(path):
+        return
+    try:
+        path.stat()
+    except FileNotFoundError as error:
+        raise SlideNotFoundError(describe_missing_slide(path, error)) from error
+    except OSError:
+        return
+
+
+def describe_missing_slide(path: Path, error: FileNotFoundError) -> str:
+    """Return that there is nothing at a path, and what to give in its place."""
+    advice = "give the path of a slide" if is_url(path) else _advise_on_missing_slide(path)
+    return f"{path}: cannot be opened ({error.strerror}); {advice}"
+
+
+def advise_on_missing_file(path: Path) -> str:
+    """Return the files of similar names and the same suffix beside a path that does not exist, as a question; or
+    nothing."""
+    try:
+        names = [other.name for other in islice(path.parent.iterdir(), MOST_NAMES) if other.suffix == path.suffix]
+    except OSError:
+        return ""
+    similar = get_close_matches(path.name, names, n=2)
+    return f"did you mean {' or '.join(str(path.with_name(name)) for name in similar)}?" if similar else ""
+
+
+def _advise_on_missing_slide(path: Path) -> str:
     """Return what to give in place of a path that does not exist: similar names of slides and folders beside it."""
     missing = next((parent for parent in reversed(path.parents) if not parent.exists()), path)
     known = _list_names(missing.parent, folders_only=missing != path)
@@ -33,7 +64,7 @@ def advise_on_pattern(pattern: Path) -> str:
     """Return what to give in place of a pattern that matches nothing: what the names of slides in its folder end in."""
     folder = next(parent for parent in pattern.parents if not glob.has_magic(str(parent)))
     if not folder.exists():
-        return advise_on_missing_slide(folder / pattern.name)
+        return _advise_on_missing_slide(folder / pattern.name)
     names = _list_names(folder, folders_only=False)
     counts = Counter(suffix for name in names if (suffix := Path(name).suffix) in _READ_SUFFIXES)
     suffixes = ", ".join(f"{count} {suffix}" for suffix, count in counts.most_common(3))

@@ -231,10 +231,9 @@ def _resolve_slide_file(path: Path) -> Path:
         if is_url(path) and not isinstance(error, FileNotFoundError):
             raise
         if isinstance(error, FileNotFoundError):
-            from wsisr.slides.missing import advise_on_missing_slide  # noqa: PLC0415 - only for what is not there
+            from wsisr.slides.missing import describe_missing_slide  # noqa: PLC0415 - only for what is not there
 
-            advice = "give the path of a slide" if is_url(path) else advise_on_missing_slide(path)
-            raise SlideNotFoundError(f"{path}: cannot be opened ({error.strerror}); {advice}") from error
+            raise SlideNotFoundError(describe_missing_slide(path, error)) from error
         raise SlideError(f"{path}: cannot be opened ({error.strerror}); give the path of a slide") from error
     raise SlideError(f"{path}: the file is empty; copy it again")
 
