@@ -159,7 +159,7 @@ def test_a_folder_says_what_it_holds_that_is_not_read(tmp_path: Path) -> None:
 
 
 def test_what_is_missing_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ConfigNotFoundError, match="list of slides .*; give one that exists"):
+    with pytest.raises(ConfigNotFoundError, match=r"list of slides .*; give one that exists"):
         list_slides([f"@{tmp_path / 'list.txt'}"])
     touch_files(tmp_path, "lists/night.txt")
     with pytest.raises(ConfigNotFoundError, match=r"did you mean .*lists/night\.txt\?"):
