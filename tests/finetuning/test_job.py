@@ -76,6 +76,7 @@ def test_it_ends_with_weights_of_the_folder_s_name_and_a_verdict(whole: tuple[Pa
     assert model.path.read_bytes() == (folder / "run" / "last.safetensors").read_bytes()
     assert json.loads((folder / "report.json").read_text())["verdict"] == report.verdict
     assert any("learns from 1 slide of 1 case (" in str(event) for event in events)
+    assert any("mostly make a model worse, so give --minutes" in str(event) for event in events)
 
 
 def test_left_at_any_step_the_same_call_goes_on_and_ends_with_the_same_weights(

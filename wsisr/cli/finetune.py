@@ -90,8 +90,7 @@ def finetune_command(
     report = reports[0]
     stdout_console.print(build_comparison_table(report))
     print_line(report.verdict)
-    kept = f"what was trained all the same is {report.weights}; the same command with more --minutes trains it on"
-    print_line(report.command if report.is_better else kept)
+    print_line(report.advice)
 
 
 def _relay_events(events: Iterable[FinetuneEvent], reports: list[FinetuneReport], *, quiet: bool) -> Iterator[Progress]:

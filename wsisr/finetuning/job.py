@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
@@ -24,7 +25,7 @@ from wsisr.evaluation.inputs import EvaluationInput, list_inputs
 from wsisr.files import write_atomically
 from wsisr.finetuning.cases import SlideSelection, find_finest_level, select_slides
 from wsisr.finetuning.recipe_file import PAIRS_FOLDER, RUN_FOLDER, format_recipe, parse_recipe, write_recipe
-from wsisr.finetuning.report import FinetuneReport
+from wsisr.finetuning.report import FEW_STEPS, FinetuneReport
 from wsisr.finetuning.request import FinetuneRequest
 from wsisr.finetuning.state import REPORT_FILE, FinetuneState, open_state
 from wsisr.models.backends.device import select_device
@@ -156,7 +157,11 @@ class FinetuneJob:
         state.steps, state.stop_after = done + max(1, int(left_s * PLANNED_SHARE * pace)), 0
         state.minutes = request.minutes
         state.save(request.folder)
-        yield Noted(f"{state.steps:,} steps in {request.minutes:g} min, at {pace:.2g} a second")
+        planned = f"{state.steps:,} steps in {request.minutes:g} min, at {pace:.2g} a second"
+        if state.steps < FEW_STEPS:
+            enough = math.ceil((state.trained_s + (FEW_STEPS - done) / (PLANNED_SHARE * pace)) / 60)
+            planned += f"; fewer than {FEW_STEPS} mostly make a model worse, so give --minutes {enough} or more"
+        yield Noted(planned)
 
     def _check_prolonging(self) -> int:
         """Return the steps of a training that may be prolonged. Raises `ConfigError`."""

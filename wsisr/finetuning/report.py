@@ -12,6 +12,9 @@ from wsisr.evaluation.comparison import InputComparison, MeanGain
 LEAST_GAIN_DB = 0.05
 """Least gain for which a model of one's own is worth having; shipped models differ by more."""
 
+FEW_STEPS = 200
+"""Steps below which a model mostly gets worse: 260 were a gain, 44 and 28 a loss (docs/training.md)."""
+
 
 @dataclass(frozen=True, slots=True)
 class FinetuneReport:
@@ -51,6 +54,20 @@ class FinetuneReport:
         """The command that uses the finetuned model."""
         return f"wsisr upscale SLIDE --scale {self.scale} --model {shlex.quote(str(self.weights))}"
 
+    @property
+    def advice(self) -> str:
+        """What to do next, in one line: the command that uses the model, or how to train it on."""
+        if self.is_better:
+            return self.command
+        few = f"{self.steps} steps are few, as fewer than {FEW_STEPS} mostly make a model worse; " * self.has_few_steps
+        return (
+            f"what was trained all the same is {self.weights}; {few}the same command with more --minutes trains it on"
+        )
+
+    @property
+    def has_few_steps(self) -> bool:
+        return self.steps < FEW_STEPS
+
     def to_json(self) -> dict[str, Any]:
         """Return all values for `report.json`; gains are in dB above bicubic."""
         return asdict(self) | {
@@ -67,7 +84,8 @@ class FinetuneReport:
         if gain.interval is None:
             return f"a single {first.unit} cannot tell; give more slides to judge by"
         if gain.mean < 0:
-            return f"the finetuned one is worse on the input {first.label}, {describe_gain(gain)}"
+            worse = "worse" if gain.interval[1] < 0 else "no better"
+            return f"the finetuned one is {worse} on the input {first.label}, {describe_gain(gain)}"
         if gain.mean < LEAST_GAIN_DB:
             return f"next to nothing is gained on the input {first.label}, {describe_gain(gain)}"
         if gain.interval[0] <= 0:
