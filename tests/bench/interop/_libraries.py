@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import textwrap
 from collections.abc import Mapping
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -20,6 +21,9 @@ from wsisr.imaging.pixels import Rgb
 TIFFS = {"ome-tiff": "image.ome.tif", "aperio": "image.svs"}
 ZARRS = {"ome-zarr": "image.ome.zarr"}
 DICOMS = {"dicom": "image.dcm"}
+
+MAX_ERROR_CHARACTERS = 100
+"""Characters of an error that are shown."""
 
 Key: TypeAlias = tuple[str, str]
 """Layout and codec of a file."""
@@ -116,4 +120,5 @@ def _ask(name: str, jar: Path | None, path: Path, truth: list[Rgb]) -> Seen | st
     try:
         return read(path, truth)
     except Exception as error:  # noqa: BLE001 - that a reader fails, however it does, is what is measured
-        return f"fails: {' '.join(str(error).replace(str(path), path.name).split())[:60].replace('|', '/')}"
+        words = " ".join(str(error).replace(str(path), path.name).split()).replace("|", "/")
+        return f"fails: {textwrap.shorten(words, MAX_ERROR_CHARACTERS, placeholder=' ...')}"
