@@ -121,4 +121,5 @@ def _ask(name: str, jar: Path | None, path: Path, truth: list[Rgb]) -> Seen | st
         return read(path, truth)
     except Exception as error:  # noqa: BLE001 - that a reader fails, however it does, is what is measured
         words = " ".join(str(error).replace(str(path), path.name).split()).replace("|", "/")
+        words = type(error).__name__ if words in ("", path.name) else words
         return f"fails: {textwrap.shorten(words, MAX_ERROR_CHARACTERS, placeholder=' ...')}"
