@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from tests.support.disks import limit_file_size, run_as_nobody
 from wsisr.errors import OutputError
-from wsisr.files import write_atomically
+from wsisr.files import find_scan_folder, write_atomically
 
 
 @given(pieces=st.lists(st.binary()))
@@ -67,3 +67,11 @@ def test_a_missing_folder_is_one_line(tmp_path: Path) -> None:
 def test_a_folder_without_permission_is_one_line(tmp_path: Path) -> None:
     with run_as_nobody(), pytest.raises(OutputError, match="permission denied; choose a folder that you may write to"):
         write_atomically(tmp_path / "a.bin", [b"new"])
+
+
+@pytest.mark.parametrize(
+    ("slide", "folder"),
+    [("a/b.mrxs", "a/b"), ("a/b.MRXS", "a/b"), ("a/b.c.vsi", "a/_b.c_"), ("a/b.svs", None), ("/", None), (".", None)],
+)
+def test_the_scan_of_a_mirax_slide_or_a_vsi_lies_in_a_folder_beside_it(slide: str, folder: str | None) -> None:
+    assert find_scan_folder(Path(slide)) == (folder and Path(folder))

@@ -169,8 +169,9 @@ def describe_special_file(path: Path) -> str:
 
 def find_scan_folder(path: Path) -> Path | None:
     """Return the folder beside a MIRAX slide or an Olympus VSI that holds its scan; None for any other slide."""
-    suffix = path.suffix.lower()
-    return {MIRAX_SUFFIX: path.with_suffix(""), VSI_SUFFIX: path.with_name(f"_{path.stem}_")}.get(suffix)
+    if path.suffix.lower() == MIRAX_SUFFIX:
+        return path.with_suffix("")
+    return path.with_name(f"_{path.stem}_") if path.suffix.lower() == VSI_SUFFIX else None
 
 
 def has_dicom_suffix(path: Path) -> bool:
