@@ -11,7 +11,7 @@ from typer.testing import CliRunner, Result
 from tests.support.pairs import write_blank_slide, write_slide
 from wsisr.cli.build_dataset import build_dataset_app
 from wsisr.dataset.reader import PatchStore
-from wsisr.errors import ConfigError, DatasetError, OutputError
+from wsisr.errors import ConfigError, OutputError, SlideError
 from wsisr.imaging.geometry import Size
 
 
@@ -90,7 +90,7 @@ def test_a_reason_is_given_once_and_leads_to_simulated_pairs(tmp_path: Path) -> 
 
 def test_bad_input_is_refused_and_leaves_nothing(tmp_path: Path) -> None:
     good = write_slide(tmp_path / "a.ome.tif")
-    with pytest.raises(DatasetError, match=r"none\.svs: .*No such file"):
+    with pytest.raises(SlideError, match=r"none\.svs: .*No such file"):
         run_build_dataset(tmp_path / "none.svs", "-o", tmp_path / "pairs")
     with pytest.raises(ConfigError, match="is not a regular expression"):
         run_build_dataset(good, "-o", tmp_path / "pairs", "--case-pattern", "(")

@@ -17,6 +17,7 @@ from typer.testing import CliRunner, Result
 
 from tests.slides.contract import BOXES
 from tests.support.http_server import RangeServer, serve_folder
+from tests.support.pairs import write_slide
 from tests.support.samples import make_noise_levels, write_ome_pyramid, write_ome_zarr
 from wsisr.cli.app import app
 from wsisr.cli.output_paths import output_path_for
@@ -254,6 +255,42 @@ def test_a_url_without_credentials_is_asked_for_without_those_of_before(server: 
             open_slide(f"{server.url}/pyramid.ome.tif", 0.5)
     with open_slide(locate(server, "pyramid.ome.tif"), 0.5) as slide:
         assert np.array_equal(slide.read(Box(0, 0, 64, 64), 0), expected)
+
+
+def test_scores_and_datasets_of_a_url_are_those_of_the_slide(tmp_path: Path) -> None:
+    write_slide(tmp_path / "a.ome.tif", Size(256, 256), (2,))
+    with serve_folder(tmp_path, password=SECRET) as server:
+        for name, slide in (("here", str(tmp_path / "a.ome.tif")), ("there", locate(server, "a.ome.tif"))):
+            scores: list[str | Path] = [
+                "--scale",
+                "2",
+                "--model",
+                "bicubic",
+                "--kernel",
+                "area",
+                "--json",
+                tmp_path / f"{name}.json",
+            ]
+            assert run("evaluate", slide, *scores).exit_code == 0
+            pairs = ["--patch-px", "64", "--most-patches", "3", "--jobs", "1"]
+            done = run("build-dataset", "pyramid", slide, "-o", tmp_path / name, *pairs)
+            assert done.exit_code == 0, done.output
+            assert SECRET not in done.output
+        missing = run("build-dataset", "pyramid", locate(server, "none.svs"), "-o", tmp_path / "none")
+    assert (tmp_path / "here.json").read_bytes() == (tmp_path / "there.json").read_bytes()
+    here, there = (
+        {
+            file.relative_to(tmp_path / name): file.read_bytes()
+            for file in (tmp_path / name).rglob("*")
+            if file.is_file() and file.suffix != ".html"  # which tells when it was written
+        }
+        for name in ("here", "there")
+    )
+    assert len(here) > 3
+    assert here == there
+    assert missing.exit_code != 0
+    assert "the server has no such file" in f"{missing.output}{missing.exception}"
+    assert SECRET not in f"{missing.output}{missing.exception}"
 
 
 def test_urls_that_differ_in_their_query_are_two_slides_and_signatures_are_none() -> None:

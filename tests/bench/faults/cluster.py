@@ -4,8 +4,8 @@
         [--trials 3] [--rounds 3] [--workers 1 8 32] [--wait 2] [--tiles 24] [--sides 12800 100000] [--json FILE]
 
 Point 1, exactness: the result of one process is compared with those of 1, 2 and 4 local workers, of a late one, and, in
-so many trials, of runs of which a worker, the client or the scheduler is killed at a random moment and, for the last
-two, the same command is given again. `different` counts results with another byte.
+so many trials (twice as many for the worker), of runs of which a worker, the client or the scheduler is killed at a
+random moment and, for the last two, the same command is given again. `different` counts results with another byte.
 
 Point 2, efficiency: two workers with a core each against one process with two cores, in turns; output Mpx/s without
 start-up, and the median ratio.
@@ -130,7 +130,7 @@ def compare(asked: argparse.Namespace, slide: Path, folder: Path) -> list[Row]:
         "4 workers": (1, lambda request: run_local(request, 4)),
         "a worker comes late": (1, lambda request: run_with_late_worker(request, folder)),
         "one of three workers killed": (
-            asked.trials,
+            2 * asked.trials,
             lambda request: run_with_killed_worker(request, draw(0, seconds / 2)),
         ),
         "client killed": (asked.trials, lambda request: run_with_killed_client(request, draw(0, seconds))),
