@@ -19,6 +19,7 @@ from wsisr.cli.app import app
 from wsisr.errors import SlideError
 from wsisr.imaging.geometry import Box
 from wsisr.models import loading
+from wsisr.remote.upload import UNFINISHED
 from wsisr.slides import open_slide
 from wsisr.upscaling.job import Advanced, Finished, run_job
 from wsisr.upscaling.request import UpscaleRequest
@@ -146,10 +147,13 @@ def test_an_upload_that_was_stopped_is_no_result_and_goes_on(folder: Path, endpo
         part = read_bucket(endpoint, "cut.ome.zarr/")
         assert part
         assert "zarr.json" not in part
+        assert part.pop(UNFINISHED) == b""
         assert len(list(tmp_path.glob("cut.ome.zarr.*.wsisr-part"))) == 1
         report = next(event.report for event in run_job(request, loading) if isinstance(event, Finished))
         assert report.finished_before == 1
-        assert set(read_bucket(endpoint, "cut.ome.zarr/")) >= set(part) | {"zarr.json"}
+        whole = set(read_bucket(endpoint, "cut.ome.zarr/"))
+        assert whole >= set(part) | {"zarr.json"}
+        assert UNFINISHED not in whole
         assert not list(tmp_path.iterdir())
         request = replace(request, overwrite=True)
 
@@ -175,6 +179,21 @@ def test_what_cannot_be_written_into_a_bucket_is_refused_before_the_work(
         CliRunner().invoke(app, ["upscale", str(slide), *OPTIONS, "-o", "s3://lab/x.ome.zarr"]).exception
     )
     assert read_bucket(endpoint, "mine.ome.zarr/") == {"notes.txt": b"mine"}
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.usefixtures("credentials")
+@pytest.mark.parametrize("names", [("0/c/0/0", "7/c/0/0"), ("0/zarr.json",)])
+@pytest.mark.parametrize("more", [(), ("--overwrite",)])
+def test_files_that_no_stopped_upload_left_are_kept(
+    folder: Path, endpoint: str, tmp_path: Path, names: tuple[str, ...], more: tuple[str, ...]
+) -> None:
+    for name in names:
+        connect_client(endpoint).put_object(Bucket="lab", Key=f"theirs.ome.zarr/{name}", Body=b"theirs")
+    before = read_bucket(endpoint, "theirs.ome.zarr/")
+    refused = upscale(folder / "a.ome.tif", "s3://lab/theirs.ome.zarr", tmp_path, *more)
+    assert f"also holds {min(before)}, which would be lost" in str(refused.exception)
+    assert read_bucket(endpoint, "theirs.ome.zarr/") == before
     assert not list(tmp_path.iterdir())
 
 

@@ -1,6 +1,7 @@
 """A finished folder in a bucket: its files are sent and read back one by one, that which makes it a result at last.
 
 A bucket knows no renaming. So a reader who opens the folder by its marker, as `zarr.json` is, finds all of it or none.
+Until then another file says that what is there was sent by wsisr: files without either may be somebody's only copy.
 """
 
 from __future__ import annotations
@@ -21,6 +22,9 @@ _OWN_FILES = re.compile(r"(([0-9]+|icc)/)?zarr\.json|([0-9]+|icc)/c/[0-9/]+")
 
 _TRIAL = ".wsisr-trial"
 """Name of an empty file that is sent to find out whether files may be."""
+
+UNFINISHED = ".wsisr-unfinished"
+"""Name of an empty file that is sent first and removed last."""
 
 
 def check_upload(output: RemotePath, marker: str, *, overwrite: bool) -> None:
@@ -46,13 +50,15 @@ def upload_folder(source: Path, output: RemotePath, marker: str, *, overwrite: b
     files = [file.relative_to(source).as_posix() for file in sorted(source.rglob("*")) if file.is_file()]
     try:
         present = _list_own_files(output, marker, overwrite=overwrite)
+        _upload_file(output / UNFINISHED, b"", is_present=UNFINISHED in present)
         # From here on the folder is no result, until its marker is sent.
-        for name in sorted({marker} & present.keys()) + sorted(present.keys() - {marker, *files}):
+        for name in sorted({marker} & present.keys()) + sorted(present.keys() - {marker, UNFINISHED, *files}):
             _remove_file(output / name)
         for done, name in enumerate(sorted(files, key=lambda name: name == marker), start=1):
             data = (source / name).read_bytes()
             _upload_file(output / name, data, is_present=name != marker and present.get(name) == len(data))
             yield Progress("upload", done, len(files))
+        _remove_file(output / UNFINISHED)
     except OSError as error:
         raise _make_upload_error(output, error) from None
     finally:
@@ -64,7 +70,9 @@ def _list_own_files(output: RemotePath, marker: str, *, overwrite: bool) -> dict
     present = list_uploaded_files(output)
     if marker in present and not overwrite:
         raise OutputError(f"{output}: exists already; choose another name, or replace it with --overwrite")
-    foreign = next((name for name in sorted(present) if not _OWN_FILES.fullmatch(name)), None)
+    files = sorted(present.keys() - {UNFINISHED})
+    is_ours = not present.keys().isdisjoint({marker, UNFINISHED})
+    foreign = next((name for name in files if not (is_ours and _OWN_FILES.fullmatch(name))), None)
     if foreign:
         raise OutputError(f"{output}: also holds {foreign}, which would be lost; choose another name")
     return present
