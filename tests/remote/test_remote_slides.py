@@ -20,6 +20,7 @@ from tests.support.http_server import RangeServer, serve_folder
 from tests.support.pairs import write_slide
 from tests.support.samples import make_noise_levels, write_ome_pyramid, write_ome_zarr
 from wsisr.cli.app import app
+from wsisr.cli.console import print_message, print_traceback
 from wsisr.cli.output_paths import output_path_for
 from wsisr.errors import SlideError, SlideNotFoundError, WsisrError
 from wsisr.imaging.geometry import Box, Size
@@ -28,6 +29,7 @@ from wsisr.slides import Slide, open_slide
 from wsisr.slides.associated import read_associated_image
 from wsisr.slides.listing import SlideEntry
 from wsisr.slides.staging import SlideStage
+from wsisr.upscaling.request import result_name
 from wsisr.writing import read_metadata
 
 SECRET = "geheim"
@@ -246,6 +248,35 @@ def test_a_url_keeps_its_secrets_to_itself() -> None:
     assert make_path(Path(str(path))).secret_url == path.secret_url  # type: ignore[attr-defined] # it is one, too
     text = f"wsisr upscale https://lab:{SECRET}@host/a.svs?sig={SECRET} 's3:/{SECRET}@b/c' -o x"
     assert hide_secrets(text) == "wsisr upscale https://host/a.svs 's3:/b/c' -o x"
+
+
+@pytest.mark.parametrize(
+    ("url", "public"),
+    [
+        ("s3://AKIA:a/b+c@lab/slides/a.svs", "s3://lab/slides/a.svs"),  # as keys of AWS are
+        ("https://lab:a/b/c@host:8080/a.svs", "https://host:8080/a.svs"),
+        ("https://host:8080/x/a@2.svs", "https://host:8080/x/a@2.svs"),
+        ("https://lab:word@host/a@2.svs", "https://host/a@2.svs"),
+        ("s3://lab/a@2.svs", "s3://lab/a@2.svs"),
+    ],
+)
+def test_a_password_with_a_slash_is_hidden_and_names_with_an_at_stay(url: str, public: str) -> None:
+    assert str(make_path(url)) == public
+    assert hide_secrets(f"results go to {url}, once") == f"results go to {public}, once"
+    assert make_path(url).secret_url == url  # type: ignore[attr-defined] # it is a RemotePath
+
+
+def test_no_message_and_no_configuration_holds_a_password(capsys: pytest.CaptureFixture[str]) -> None:
+    print_message(f"results go to /work/s3:/K:{SECRET}@lab/dir")
+    print_traceback(f"OSError: https://u:{SECRET}@host/a.svs?sig={SECRET}")
+    shown = capsys.readouterr().err
+    assert SECRET not in shown
+    assert "/work/s3:/lab/dir" in shown
+    assert "https://host/a.svs" in shown
+
+
+def test_the_name_of_a_result_asks_no_server() -> None:
+    assert result_name(make_path("https://127.0.0.1:1/a.ome.zarr"), "x2.ome.tif") == "a.x2.ome.tif"
 
 
 def test_a_url_without_credentials_is_asked_for_without_those_of_before(server: RangeServer) -> None:

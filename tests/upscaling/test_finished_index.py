@@ -42,8 +42,16 @@ def open_index(folder: Path) -> FinishedIndex:
 def test_what_was_added_is_found_by_the_next_run(request_: UpscaleRequest, tmp_path: Path) -> None:
     assert open_index(tmp_path).find(request_) is None
     add_entry(open_index(tmp_path), request_)
-    for request in (request_, replace(request_, memory=4.0, device="cpu", verify=False)):
+    for request in (request_, replace(request_, memory=4.0, verify=False)):
         assert open_index(tmp_path).find(request) == COMPLETE
+
+
+def test_a_result_of_another_precision_or_device_is_left_to_a_run(request_: UpscaleRequest, tmp_path: Path) -> None:
+    named = replace(request_, device="cpu", precision="bf16")
+    add_entry(open_index(tmp_path), named)
+    assert open_index(tmp_path).find(named) == COMPLETE
+    for other in (request_, replace(named, precision="fp32"), replace(named, device="auto")):
+        assert open_index(tmp_path).find(other) is None
 
 
 def test_a_result_without_tissue_is_found_as_such_until_what_decides_tissue_changes(

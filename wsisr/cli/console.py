@@ -13,6 +13,7 @@ from rich.segment import Segment
 from rich.text import Text
 
 from wsisr.cli.control_characters import escape_controls
+from wsisr.remote.path import hide_secrets
 
 T = TypeVar("T")
 
@@ -73,16 +74,18 @@ log_writers: list[Callable[[str], None]] = []
 def print_message(message: str, *, quiet: bool = False) -> None:
     """Print `wsisr: MESSAGE` on stderr as exactly one line, whatever its length and the characters of paths in it.
 
-    If quiet, it goes only to the log.
+    URLs in it lose their passwords: a word of the command line may be anywhere in a message. If quiet, it goes only to
+    the log.
     """
-    line = f"wsisr: {escape_controls(message)}"
+    line = f"wsisr: {hide_secrets(escape_controls(message))}"
     write_log(line)
     if not quiet:
         stderr_console.print(line, soft_wrap=True, highlight=False)
 
 
 def print_traceback(text: str) -> None:
-    """Print the traceback of a bug on stderr."""
+    """Print the traceback of a bug on stderr, without the passwords of URLs."""
+    text = hide_secrets(text)
     write_log(text)
     stderr_console.print(text, soft_wrap=True, highlight=False)
 

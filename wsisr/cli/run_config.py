@@ -83,7 +83,7 @@ def _differs(value: Any, default: Any) -> bool:
 def _to_plain(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_to_plain(item) for item in value]
-    return hide_secrets(str(value)) if isinstance(value, Path) else value
+    return hide_secrets(str(value)) if isinstance(value, Path | str) else value
 
 
 def format_configuration(context: typer.Context) -> Iterator[str]:

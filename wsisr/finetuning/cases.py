@@ -78,8 +78,8 @@ def choose_held_out_cases(cases: set[str]) -> set[str]:
 def find_obstacle(entry: SlideEntry, spec: ModelSpec, recipe: Recipe) -> str | None:
     """Return why a slide cannot be trained on or judged by; None if it can."""
     try:
-        refuse_derived(entry.path)
         with open_slide(entry.path, entry.mpp) as slide:
+            refuse_derived(entry.path)
             find_finest_level(slide.info, spec, recipe)
     except SlideError as error:
         return str(error).replace(", or --allow-derived", "")
@@ -128,7 +128,9 @@ def _require_two_cases(cases: set[str], refusals: Sequence[str]) -> None:
     if not names:
         raise DatasetError(refusals[0] if len(refusals) == 1 else f"no slide can be used; the first: {refusals[0]}")
     if len(names) == 1:
-        left_out = f", {format_count(len(refusals), 'other')} cannot be used" if refusals else ""
+        left_out = (
+            f" ({format_count(len(refusals), 'other')} cannot be used; the first: {refusals[0]})" if refusals else ""
+        )
         raise DatasetError(
             f"all slides are of one case, {names[0]}{left_out}: a network must be judged on a case that it has not "
             "seen; give slides of another patient, or --case-pattern if file names begin otherwise"

@@ -17,7 +17,12 @@ from typing import IO, Any, NoReturn, Self, cast
 _URL = re.compile(r"([a-z][a-z0-9+.-]+):/{1,2}(?=[^/])", re.IGNORECASE)
 """Beginning of a URL; `Path` folds the two slashes into one. A single letter would be a drive of Windows."""
 
-_URL_IN_TEXT = re.compile(r"\b([a-z][a-z0-9+.-]+:/{1,2})([^\s/?#@'\"]*@)?([^\s?#'\"]*)(\?[^\s'\"]*)?", re.IGNORECASE)
+_SLASHED_PASSWORD = r"[^\s/?#@'\":]*:(?!\d+/)[^\s/?#@'\"]*/[^\s?#'\"]*@"
+"""User and password of which the latter holds a slash, as keys of AWS may: what stands behind the colon is no port."""
+
+_URL_IN_TEXT = re.compile(
+    rf"\b([a-z][a-z0-9+.-]+:/{{1,2}})([^\s/?#@'\"]*@|{_SLASHED_PASSWORD})?([^\s?#'\"]*)(\?[^\s'\"]*)?", re.IGNORECASE
+)
 
 _SIGNATURE = re.compile(
     r"x-amz-.*|x-goog-.*|awsaccesskeyid|googleaccessid|signature|expires|key-pair-id|policy"
@@ -68,7 +73,8 @@ def hide_secrets(text: str) -> str:
 def _remove_secrets(url: str) -> str:
     scheme, _, rest = url.partition("://")
     place, _, query = rest.partition("#")[0].partition("?")
-    authority, slash, name = place.partition("/")
+    slashed = re.match(_SLASHED_PASSWORD, place)
+    authority, slash, name = place[slashed.end() if slashed else 0 :].partition("/")
     public = f"{scheme}://{authority.rpartition('@')[2]}{slash}{name}"
     if _is_with_digest(f"{public}?{query}"):
         return f"{public}?{query}"

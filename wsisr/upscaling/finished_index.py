@@ -35,10 +35,10 @@ SETTLED_S = 2.0
 """Coarsest tick of a file system's clock, that of FAT, in seconds."""
 
 _NOT_ABOUT_PIXELS = {
-    "slide", "output", "device", "precision", "memory", "save_mask", "trust", "on_error", "overwrite", "verify",
+    "slide", "output", "memory", "save_mask", "trust", "on_error", "overwrite", "verify",
     "work_dir", "keep_work", "dry_run",
 }  # fmt: skip
-"""Options that do not say what a result is; device and precision are not compared with a result either."""
+"""Options that do not say what a result is. Device and precision do where they are named: a run compares them."""
 
 _STALE_LINES = 100
 """Lines of replaced entries that a file of the index may hold before it is written anew."""

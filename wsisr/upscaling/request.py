@@ -226,6 +226,7 @@ def result_name(slide: Path, ending: str) -> str:
 
 
 def _name_result(slide: Path, ending: str) -> Path:
-    path = slide.resolve() if slide.is_dir() else slide
-    stem = path.name if slide.is_dir() else slide.stem
+    is_folder = not is_url(slide) and slide.is_dir()  # a server is not asked for a name
+    path = slide.resolve() if is_folder else slide
+    stem = path.name if is_folder else slide.stem
     return path.with_name(f"{stem.removesuffix('.zarr').removesuffix('.ome').removesuffix('.dcm')}.{ending}")
