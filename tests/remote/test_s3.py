@@ -119,7 +119,7 @@ def test_a_result_in_a_bucket_is_that_of_this_machine(folder: Path, endpoint: st
     slide = folder / "a.ome.tif"
     assert upscale(slide, str(tmp_path / "here.ome.zarr"), tmp_path).exit_code == 0
     report = tmp_path / "report.json"
-    done = upscale(slide, "s3://lab/out/there.ome.zarr", tmp_path, "--report", str(report))
+    done = upscale(slide, "s3://lab/out/there.ome.zarr/", tmp_path, "--report", str(report))
     assert done.exit_code == 0, done.output
     assert read_bucket(endpoint, "out/there.ome.zarr/") == read_local(tmp_path / "here.ome.zarr")
     (row,) = json.loads(report.read_bytes())["slides"]
@@ -167,19 +167,31 @@ def test_what_cannot_be_written_into_a_bucket_is_refused_before_the_work(
     for url, message in {
         "s3://lab/x.ome.tif": "results are written on this machine",
         f"{endpoint}/lab/x.ome.zarr": "only an OME-Zarr in a bucket",
-        "s3://none/x.ome.zarr": "the server has no such file",
+        "s3://none/x.ome.zarr": "its bucket or folder is missing; create it",
+        "s3://no bucket/x.ome.zarr": "the URL is wrong; check it",
         "s3://lab/mine.ome.zarr": "also holds notes.txt",
         "s3://lab/a.ome.zarr": "wsisr did not write it",
-        "s3://lab/folder/": "results are written on this machine",
+        f"s3://{KEY}:{SECRET}@lab/folder/": "results are written on this machine",
     }.items():
         refused = upscale(slide, url, tmp_path, "--overwrite")
         assert refused.exit_code != 0
-        assert message in f"{refused.exception} {refused.output}", url
+        told = f"{refused.exception} {refused.output}"
+        assert message in told, url
+        assert SECRET not in told
+        assert "results go to" not in told
+    trusted = upscale(slide, "s3://lab/x.ome.zarr", tmp_path, "--trust")
+    assert "s3://lab/x.ome.zarr: --trust cannot go with a result in a bucket" in str(trusted.exception)
     assert "give a folder with --work-dir" in str(
         CliRunner().invoke(app, ["upscale", str(slide), *OPTIONS, "-o", "s3://lab/x.ome.zarr"]).exception
     )
     assert read_bucket(endpoint, "mine.ome.zarr/") == {"notes.txt": b"mine"}
     assert not list(tmp_path.iterdir())
+
+
+def test_verify_says_that_it_reads_no_urls() -> None:
+    refused = CliRunner().invoke(app, ["verify", f"s3://{KEY}:{SECRET}@lab/secret.ome.zarr"])
+    assert refused.exit_code
+    assert str(refused.exception) == "s3://lab/secret.ome.zarr: verify reads files of this machine; copy it here first"
 
 
 @pytest.mark.usefixtures("credentials")

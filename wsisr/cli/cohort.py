@@ -28,6 +28,7 @@ from wsisr.cli.run_report import ReportRow, RunReport
 from wsisr.cli.selection import report_as_usage_error
 from wsisr.cli.slide_stage import enlarge_from_stage, open_stage
 from wsisr.progress import format_count
+from wsisr.remote.path import is_url
 
 if TYPE_CHECKING:
     from wsisr.cli.run_page import RunPage
@@ -98,6 +99,8 @@ def make_page(report: RunReport, request: UpscaleRequest, items: Sequence[BatchI
 
 
 def _run_batch(entries: Sequence[SlideEntry], request: UpscaleRequest, options: RunOptions) -> None:
+    if options.folder and is_url(options.folder):
+        check_output_folder(options.folder)  # which refuses it, before a line takes it for a folder of this machine
     if len(entries) == 1:  # of several, one that is missing is a failed slide
         from wsisr.slides.missing import refuse_missing_slide
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from wsisr.errors import ConfigError, OutputError, OutputNameError
 from wsisr.files import LOCAL_OUTPUT_ADVICE, is_zarr, translate_disk_errors
-from wsisr.remote.path import is_url
+from wsisr.remote.path import is_url, make_path
 
 if TYPE_CHECKING:
     from wsisr.slides.listing import SlideEntry
@@ -22,6 +22,8 @@ def is_output_folder(output: str, layout: str | None = None) -> bool:
     one result.
     """
     path = Path(output)
+    if is_url(output) and path.suffix.lower() == ".zarr":
+        return False
     if output.endswith(("/", os.sep)):
         return True
     if path.is_dir():
@@ -86,7 +88,7 @@ def check_output_folder(folder: Path) -> None:
     from wsisr.writing.layouts.catalog import LAYOUTS
 
     if is_url(folder):
-        raise OutputNameError(f"{folder}: {LOCAL_OUTPUT_ADVICE}")
+        raise OutputNameError(f"{make_path(folder)}: {LOCAL_OUTPUT_ADVICE}")
     result = _describe_result(folder) if folder.is_dir() else None
     if result:
         raise OutputError(f"{folder}: is {result}, not a folder for several results; choose another name")

@@ -20,9 +20,13 @@ def verify_command(
 
     from wsisr.cli.batch import check_each_file
     from wsisr.cli.console import print_json, print_line
+    from wsisr.errors import SlideError
+    from wsisr.remote.path import is_url, make_path
     from wsisr.writing.verification import verify_pyramid
 
     def print_findings(file: Path) -> bool:
+        if is_url(file):
+            raise SlideError(f"{make_path(file)}: verify reads files of this machine; copy it here first")
         findings = list(verify_pyramid(file, every_tile=every_tile))
         if as_json:
             print_json({"path": str(file), "findings": [asdict(finding) for finding in findings]})

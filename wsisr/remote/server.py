@@ -49,7 +49,7 @@ _CAUSES: tuple[tuple[type[BaseException], str, int, str], ...] = (
         ImportError,
         "",
         errno.ENOPKG,
-        "reading by URL needs other packages; install wsisr[remote], or fsspec's for this protocol",
+        "this URL needs other packages; install wsisr[remote], or fsspec's for this protocol",
     ),
     (
         Exception,
@@ -62,6 +62,12 @@ _CAUSES: tuple[tuple[type[BaseException], str, int, str], ...] = (
         "Protocol not known",
         errno.EPROTONOSUPPORT,
         "its protocol is unknown; give an s3:// or https:// URL, or one of fsspec's",
+    ),
+    (
+        Exception,
+        "^ParamValidationError|Parameter validation failed",
+        errno.EINVAL,
+        "the URL is wrong; check it, and the name of its bucket",
     ),
     (ValueError, "range requests", errno.ENOTSUP, NO_RANGES),
 )

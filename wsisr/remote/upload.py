@@ -107,4 +107,7 @@ def _remove_file(path: RemotePath) -> None:
 
 
 def _make_upload_error(output: RemotePath, error: OSError) -> OutputError:
-    return OutputError(f"{output}: cannot be written: {error.strerror or error}")
+    # Nothing is read before it is sent, so whatever is missing is above it.
+    is_missing = error.errno == errno.ENOENT
+    reason = "its bucket or folder is missing; create it, or check the URL" if is_missing else error.strerror or error
+    return OutputError(f"{output}: cannot be written: {reason}")

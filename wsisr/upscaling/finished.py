@@ -71,6 +71,10 @@ def check_url_output_place(request: UpscaleRequest) -> None:
     """Raise `OutputError` if an output by URL could not be written, whatever there is; any other is none of its."""
     output = request.output_path
     if is_url(output):
+        if request.trust_files:
+            raise OutputNameError(
+                f"{output}: --trust cannot go with a result in a bucket; leave it out, or give a path"
+            )
         select_layout(output, request.layout_name).check_output(output, overwrite=True)
         if request.work_path is None:
             raise OutputNameError(f"{output}: finished tiles are kept on this machine; give a folder with --work-dir")
