@@ -35,6 +35,7 @@ from wsisr.slides import open_slide
 from wsisr.slides.associated import read_associated_image
 from wsisr.slides.readers.czi import CACHE_BYTES, CziSlide, open_czi
 from wsisr.slides.scanner import identify_scanner, parse_scan_date
+from wsisr.slides.slide import UndecodableError
 
 LEVELS = make_noise_levels(Size(221, 180), Size(111, 90), Size(56, 45))
 LOSSLESS = [RAW, JPEG_XR, ZSTD, ZSTD_WITH_HEADER]
@@ -289,3 +290,14 @@ def test_a_slide_of_another_suffix_is_known_by_its_content(tmp_path: Path) -> No
     path = write_czi(tmp_path / "a.dat", [Block(LEVELS[0])])
     with open_slide(path) as slide:
         assert slide.info.vendor == "zeiss"
+
+
+def test_a_jpeg_block_that_is_cut_off_is_refused(tmp_path: Path) -> None:
+    image = make_noise(Size(64, 64))
+    path = write_czi_pyramid(tmp_path / "slide.czi", [image], JPEG)
+    start, length = find_stored_bytes(path, 0)
+    content = bytearray(path.read_bytes())
+    content[start + length // 2 : start + length] = bytes(length - length // 2)
+    path.write_bytes(content)
+    with open_slide(path) as slide, pytest.raises(UndecodableError):
+        slide.read(Box(0, 0, 64, 64), 0)

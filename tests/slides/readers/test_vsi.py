@@ -22,6 +22,7 @@ from wsisr.slides.pixel_size import PixelSize
 from wsisr.slides.readers.ets_container import read_ets_contents
 from wsisr.slides.readers.vsi_volumes import VsiError, VsiScan, read_vsi_scans
 from wsisr.slides.scanner import identify_scanner
+from wsisr.slides.slide import UndecodableError
 
 LEVELS = make_noise_levels(Size(221, 180), Size(111, 90), Size(56, 45))
 SMALL = LEVELS[2:]
@@ -224,3 +225,17 @@ def test_a_real_file_of_two_channels_has_the_facts_that_its_makers_software_show
     # slideio 2.10.0 shows this tile as slice 5 of 11 of the first channel.
     assert dict(contents.grids[0].tiles) == {(0, 0): (744, 10544)}
     assert "holds 16-bit samples of a grayscale image, as in fluorescence; give a brightfield" in refusal(OLYMPUS_VSI)
+
+
+@pytest.mark.parametrize("damage", ["zeroed", "cut"])
+def test_a_jpeg_tile_that_is_cut_off_is_refused(tmp_path: Path, damage: str) -> None:
+    path = write_vsi(tmp_path / "slide.vsi", Scan(SMALL[:1], codec=JPEG))
+    ets = find_ets(path)
+    table_at = struct.unpack_from("<Q", ets.read_bytes(), 32)[0]
+    start, length = struct.unpack_from("<QI", ets.read_bytes(), table_at + 20)
+    if damage == "zeroed":
+        change(ets, start + length // 2, bytes(length - length // 2))
+    else:
+        change(ets, table_at + 28, struct.pack("<I", length // 2))
+    with open_slide(path) as slide, pytest.raises(UndecodableError):
+        slide.read(Box(0, 0, 56, 45), 0)

@@ -25,6 +25,7 @@ from wsisr.parallel.threads import ThreadTeam
 from wsisr.slides.pixel_size import PixelSize, derive_pixel_size, parse_number
 from wsisr.slides.readers.czi_container import CziError, CziFile, read_czi_contents
 from wsisr.slides.readers.czi_pyramid import PIXEL_TYPES, RGB_TYPE, CziLevel, CziScene, find_scenes
+from wsisr.slides.readers.image_codecs import DamagedSegmentError, require_complete_jpeg
 from wsisr.slides.readers.ome_xml import is_safe_xml
 from wsisr.slides.readers.openslide import read_openslide_info
 from wsisr.slides.readers.tiled_level import DECODING_BYTES, MAX_THREADS
@@ -43,7 +44,7 @@ _MAX_JPEG_XR_TAGS = 64
 
 _UM_PER_M = 1e6
 
-DECODING_ERRORS = (CziError, RuntimeError, ValueError, OSError)
+DECODING_ERRORS = (CziError, DamagedSegmentError, RuntimeError, ValueError, OSError)
 """Errors that reading and decoding a block of a damaged file raise; imagecodecs derives its own from RuntimeError."""
 
 
@@ -182,6 +183,10 @@ def _decode_zstd_with_header(data: bytes, size: Size) -> Rgb:
     return _decode_zstd(data[header_bytes:], size)
 
 
+def _decode_complete_jpeg(data: bytes, size: Size) -> Rgb:
+    return _decode_image(imagecodecs.jpeg8_decode)(require_complete_jpeg(data, size, size), size)
+
+
 def _decode_jpeg_xr(data: bytes, out: Rgb) -> Any:
     """Decode JPEG XR. jxrlib prints a line for each tag of a header that it does not know: so there may be few."""
     start = int.from_bytes(data[4:8], "little")
@@ -202,7 +207,7 @@ def _decode_image(decode: Callable[..., Any]) -> Callable[[bytes, Size], Rgb]:
 
 CODECS: Mapping[int, Callable[[bytes, Size], Rgb]] = {
     0: _decode_raw,
-    1: _decode_image(imagecodecs.jpeg8_decode),
+    1: _decode_complete_jpeg,
     4: _decode_image(_decode_jpeg_xr),
     5: _decode_zstd,
     6: _decode_zstd_with_header,

@@ -35,8 +35,37 @@ _CODESTREAM = b"\xff\x4f\xff\x51"
 """Start of a JPEG 2000 codestream and the marker of its size; boxes of a JP2 file may come before."""
 
 
+# JPEG's start-of-frame markers; 0xC4, 0xC8 and 0xCC among them mean something else.
+_START_OF_FRAME = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+_END_OF_IMAGE = b"\xff\xd9"
+_BLOCK_PX = 16
+"""Largest side of JPEG's blocks."""
+
+
+class DamagedSegmentError(Exception):
+    """Stored bytes that contradict the header."""
+
+
 class ImageSizeError(Exception):
     """A stored image whose size is not that of its segment."""
+
+
+def require_complete_jpeg(data: bytes, segment: Size, visible: Size) -> bytes:
+    """Return the same bytes, or raise `DamagedSegmentError`.
+
+    The decoder does not check: it allocates the size in the JPEG's own header, fills a cut-off image with grey, and one
+    that is smaller than its segment with black.
+    """
+    frame = _parse_jpeg_size(data)
+    # Some encoders pad rows and columns to whole blocks.
+    whole = [-(-side // _BLOCK_PX) * _BLOCK_PX for side in (segment.width, segment.height)]
+    if frame is None or frame.width > whole[0] or frame.height > whole[1]:
+        raise DamagedSegmentError(f"a JPEG of {frame or 'no size'} where {segment} px are expected")
+    if frame.width < visible.width or frame.height < visible.height:
+        raise DamagedSegmentError(f"a JPEG of {frame} where {visible} px are seen")
+    if not data.rstrip(b"\0").endswith(_END_OF_IMAGE):
+        raise DamagedSegmentError("a JPEG that is cut off")
+    return data
 
 
 def decode_webp(data: bytes, expected: ExpectedImage) -> npt.NDArray[np.uint8]:
@@ -45,8 +74,9 @@ def decode_webp(data: bytes, expected: ExpectedImage) -> npt.NDArray[np.uint8]:
 
 
 def decode_jpeg(data: bytes, expected: ExpectedImage) -> npt.NDArray[np.uint8]:
-    """Decode a JPEG with tables of its own, whose markers say what its colours are."""
-    return _decode_to_size(imagecodecs.jpeg8_decode, data, expected)
+    """Decode a JPEG with tables of its own, whose markers say what its colours are; one that is cut off is refused."""
+    jpeg = require_complete_jpeg(data, expected.segment, expected.visible)
+    return _decode_to_size(imagecodecs.jpeg8_decode, jpeg, expected)
 
 
 def decode_jpegxl(data: bytes, expected: ExpectedImage) -> npt.NDArray[np.uint8]:
@@ -105,3 +135,15 @@ def _parse_jpeg2k_size(data: bytes) -> Size | None:
         return None
     right, bottom, left, top = (int.from_bytes(data[at + start : at + start + 4], "big") for start in (8, 12, 16, 20))
     return Size(right - left, bottom - top)
+
+
+def _parse_jpeg_size(data: bytes) -> Size | None:
+    marker = 2
+    while marker + 9 <= len(data) and data[marker] == 0xFF:
+        code, length = data[marker + 1], int.from_bytes(data[marker + 2 : marker + 4], "big")
+        if code in _START_OF_FRAME:
+            height, width = data[marker + 5 : marker + 7], data[marker + 7 : marker + 9]
+            return Size(int.from_bytes(width, "big"), int.from_bytes(height, "big"))
+        # A marker may be preceded by any number of 0xFF.
+        marker += 1 if code == 0xFF else 2 + length
+    return None

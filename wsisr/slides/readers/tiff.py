@@ -21,12 +21,12 @@ from wsisr.parallel.threads import ThreadTeam
 from wsisr.remote.ranges import open_ranges
 from wsisr.slides.level_geometry import LevelRecord
 from wsisr.slides.pixel_size import PixelSize, check_unit, convert_resolution_to_mpp, derive_pixel_size
+from wsisr.slides.readers.image_codecs import DamagedSegmentError
 from wsisr.slides.readers.ome_xml import OmeFacts, describe_excess
 from wsisr.slides.readers.tiff_contradictions import Contradiction, find_contradiction
 from wsisr.slides.readers.tiff_description import parse_description
 from wsisr.slides.readers.tiff_segments import (
     DECODING_ERRORS,
-    DamagedSegmentError,
     Samples,
     TiffLevel,
     contradicts_in_colour,

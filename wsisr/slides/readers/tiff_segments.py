@@ -17,7 +17,13 @@ import tifffile
 
 from wsisr.bounds import MAX_CACHED_ROW_BYTES, MAX_TIFF_SEGMENT_BYTES
 from wsisr.imaging.geometry import Size
-from wsisr.slides.readers.image_codecs import IMAGE_CODECS, ExpectedImage, ImageSizeError
+from wsisr.slides.readers.image_codecs import (
+    IMAGE_CODECS,
+    DamagedSegmentError,
+    ExpectedImage,
+    ImageSizeError,
+    require_complete_jpeg,
+)
 from wsisr.slides.readers.jpeg_tiles import JpegTileFormat, describe_jpeg_tiles
 from wsisr.slides.readers.tiff_contradictions import count_segments, find_contradiction, read_segment_size
 from wsisr.slides.readers.tiled_level import TiledLevel
@@ -45,17 +51,6 @@ PageGroup: TypeAlias = Sequence[Any]
 
 _JPEG_HEAD_BYTES = 2**16
 """Bytes within which a JPEG says what its colours are."""
-
-# JPEG's start-of-frame markers; 0xC4, 0xC8 and 0xCC among them mean something else.
-_START_OF_FRAME = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
-_END_OF_IMAGE = b"\xff\xd9"
-_BLOCK_PX = 16
-"""Largest side of JPEG's blocks."""
-
-
-class DamagedSegmentError(Exception):
-    """Stored bytes that contradict the header."""
-
 
 DECODING_ERRORS = (DamagedSegmentError, ImageSizeError, tifffile.TiffFileError, RuntimeError, ValueError, OSError)
 """Errors that reading and decoding a segment of a damaged file raise; imagecodecs derives its own from RuntimeError."""
@@ -192,7 +187,7 @@ def _make_page_decoder(page: Any) -> SegmentDecoder:
         is_unseen_ycbcr = page.photometric == _RGB and samples == 3 and not page.is_jfif
 
         def decode_jpeg(data: bytes, index: int) -> Samples:
-            jpeg = _require_complete_jpeg(data, segment, visible(index))
+            jpeg = require_complete_jpeg(data, segment, visible(index))
             pixels = _require_samples(decode(jpeg, index, jpegtables=tables), samples)
             return convert_ycbcr_to_rgb(pixels) if is_unseen_ycbcr and is_jfif(data) else pixels
 
@@ -217,33 +212,3 @@ def _require_samples(result: tuple[Any, Any, Any], samples: int) -> Samples:
     if pixels.ndim != 3 or pixels.shape[2] != samples:
         raise DamagedSegmentError(f"a segment of shape {pixels.shape}")
     return pixels
-
-
-def _require_complete_jpeg(data: bytes, segment: Size, visible: Size) -> bytes:
-    """Return the same bytes, or raise `DamagedSegmentError`.
-
-    The decoder does not check: it allocates the size in the JPEG's own header, fills a cut-off image with grey, and one
-    that is smaller than its segment with black.
-    """
-    frame = _parse_jpeg_size(data)
-    # Some encoders pad rows and columns to whole blocks.
-    whole = [-(-side // _BLOCK_PX) * _BLOCK_PX for side in (segment.width, segment.height)]
-    if frame is None or frame.width > whole[0] or frame.height > whole[1]:
-        raise DamagedSegmentError(f"a JPEG of {frame or 'no size'} where {segment} px are expected")
-    if frame.width < visible.width or frame.height < visible.height:
-        raise DamagedSegmentError(f"a JPEG of {frame} where {visible} px are seen")
-    if not data.rstrip(b"\0").endswith(_END_OF_IMAGE):
-        raise DamagedSegmentError("a JPEG that is cut off")
-    return data
-
-
-def _parse_jpeg_size(data: bytes) -> Size | None:
-    marker = 2
-    while marker + 9 <= len(data) and data[marker] == 0xFF:
-        code, length = data[marker + 1], int.from_bytes(data[marker + 2 : marker + 4], "big")
-        if code in _START_OF_FRAME:
-            height, width = data[marker + 5 : marker + 7], data[marker + 7 : marker + 9]
-            return Size(int.from_bytes(width, "big"), int.from_bytes(height, "big"))
-        # A marker may be preceded by any number of 0xFF.
-        marker += 1 if code == 0xFF else 2 + length
-    return None

@@ -25,6 +25,7 @@ from wsisr.parallel.threads import ThreadTeam
 from wsisr.remote.ranges import open_ranges
 from wsisr.slides.readers.ets_container import EtsContents, EtsError, EtsGrid, read_ets_contents
 from wsisr.slides.readers.image_codecs import (
+    DamagedSegmentError,
     ExpectedImage,
     ImageDecoder,
     ImageSizeError,
@@ -40,7 +41,7 @@ from wsisr.slides.unrecognised import advise_bio_formats
 CACHE_BYTES = 64 * 2**20
 """Decoded tiles cached per slide, as neighbouring boxes touch the same ones."""
 
-DECODING_ERRORS = (EtsError, ImageSizeError, RuntimeError, ValueError, OSError)
+DECODING_ERRORS = (DamagedSegmentError, EtsError, ImageSizeError, RuntimeError, ValueError, OSError)
 """Errors that reading and decoding a tile of a damaged file raise; imagecodecs derives its own from RuntimeError."""
 
 _BYTES, _BGR = 2, 4
