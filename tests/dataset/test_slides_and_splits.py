@@ -112,6 +112,15 @@ def test_a_slide_that_is_not_in_the_table_is_refused(tmp_path: Path) -> None:
         )
 
 
+def test_rows_with_and_without_suffix_that_differ_are_refused(tmp_path: Path) -> None:
+    slides = [SlideEntry(path) for path in touched(tmp_path, "a.svs")]
+    cases = read_case_table(table(tmp_path, "slide,case,split", "a.svs,k,train", "a,m,val"))
+    with pytest.raises(DatasetError, match=r"a\.svs: the table of cases says something else"):
+        assign_slides_by_table(slides, cases, Recipe())
+    same = read_case_table(table(tmp_path, "slide,case,split", "a.svs,k,train", "a,k,train"))
+    assert [slide.case for slide in assign_slides_by_table(slides, same, Recipe())] == ["k"]
+
+
 @pytest.mark.parametrize(
     ("lines", "message"),
     [

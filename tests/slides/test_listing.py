@@ -108,7 +108,7 @@ def test_a_table_says_pixel_size_case_and_output(tmp_path: Path) -> None:
         (["slide", "a.svs"], "its columns are slide; it needs path"),
         (["slide;mpp", "a.svs;1"], "its columns are slide, mpp; it needs path"),
         (["path;mpp", "a.svs;1,5,0"], "line 2: mpp '1,5,0' is no pixel size; give um/px, such as 0.25"),
-        (["path,path", "a.svs,b.svs"], "its columns are path, path"),
+        (["path,path", "a.svs,b.svs"], "has column path twice"),
         (["path,mpp", "a.svs,0.5um"], "line 2: mpp '0.5um' is no pixel size"),
         (["path,mpp", "a.svs,0.5", "b.svs,-1"], "line 3: mpp '-1'"),
         (["path,mpp", "a.svs,nan"], "line 2: mpp 'nan'"),
@@ -123,6 +123,36 @@ def test_a_table_that_cannot_be_meant_is_an_error_with_its_line(tmp_path: Path, 
         list_slides([table])
     assert str(error.value).startswith(f"{table}")
     assert message in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "path;mpp;;\na.svs;0,5;;\n;;;\n",
+        "path;;mpp\n\na.svs;;0,5\n   \n",
+        "path;mpp\na.svs;0,5;;\n",
+        "path;mpp;size (w, h)\na.svs;0,5;1\n",
+        'path;"note, other";mpp\na.svs;x;0,5\n',
+        ";;\r\npath;mpp;\r\na.svs;0,5;\r\n",
+    ],
+)
+def test_tables_are_read_as_spreadsheets_save_them(tmp_path: Path, text: str) -> None:
+    (tmp_path / "cohort.csv").write_bytes(text.encode())
+    assert list_slides([tmp_path / "cohort.csv"]).entries == (SlideEntry(tmp_path / "a.svs", 0.5),)
+
+
+def test_text_under_a_column_without_a_name_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="line 2: has more cells"):
+        list_slides([write_lines(tmp_path / "cohort.csv", "path;;mpp", "a.svs;x;0,5")])
+
+
+@pytest.mark.parametrize("mark", ["\u2028", "\x85", "\f", "\v"])
+def test_only_line_breaks_end_a_row_or_a_line(tmp_path: Path, mark: str) -> None:
+    (slide,) = touch_files(tmp_path, f"a{mark}b.svs")
+    (tmp_path / "cohort.csv").write_bytes(f'path,case\r\n{slide.name},"P\n1"\r\n'.encode())
+    (tmp_path / "list.txt").write_bytes(f"{slide.name}\r\n".encode())
+    assert list_slides([tmp_path / "cohort.csv"]).entries == (SlideEntry(slide, case="P\n1"),)
+    assert list_slides([f"@{tmp_path / 'list.txt'}"]).paths == [slide]
 
 
 def test_rows_of_one_slide_and_output_that_differ_are_refused_with_both_lines(tmp_path: Path) -> None:

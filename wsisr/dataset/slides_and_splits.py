@@ -84,12 +84,19 @@ def assign_slides_by_table(
 ) -> list[DatasetSlide]:
     """Assign slides to the cases and splits of a table; without a split, by hash.
 
-    Raises `DatasetError` for a slide that is not in the table.
+    Raises `DatasetError` for a slide that is not in the table, or is in it with and without suffix as different cases.
     """
     entries = _drop_repeated(slides)
+    names = {entry.path.name for entry in entries}
     assigned = []
     for entry, stem in zip(entries, _unique_stems(entries), strict=True):
-        case = cases.get(entry.path.name) or cases.get(entry.path.stem)
+        by_name, by_stem = cases.get(entry.path.name), cases.get(entry.path.stem)
+        if by_name and by_stem and by_name != by_stem and entry.path.stem not in names:
+            raise DatasetError(
+                f"{entry.path}: the table of cases says something else of {entry.path.name} than of {entry.path.stem}; "
+                "keep one of the rows"
+            )
+        case = by_name or by_stem
         if case is None:
             raise DatasetError(f"{entry.path}: is not in the table of cases; add it there, or leave the slide out")
         split = case.split or recipe.assign_split(case.name)

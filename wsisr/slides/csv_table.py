@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
+import io
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 
 from wsisr.bounds import MAX_TABLE_BYTES
 from wsisr.errors import ConfigError, ConfigNotFoundError, describe_error
 
 DELIMITERS = (",", ";", "\t")
-"""What may separate columns; the first that the heading holds does."""
+"""What may separate columns; the first that gives the columns that are needed does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,22 +46,26 @@ def read_csv_table(path: Path, noun: str, required: Sequence[str], optional: Seq
     """Read a CSV whose columns are separated by commas, semicolons or tabs, and may stand in any order.
 
     The noun says what the table is, as `a table of slides`. Raises `ConfigError`, with the line, for a table that
-    lacks a required column, has a column twice, or a row with more cells than columns.
+    lacks a required column, has a column twice, or a row with more cells than columns. Rows and unnamed columns in
+    which nothing stands are left out.
     """
     # Spreadsheets write a byte order mark, and semicolons where the decimal point is a comma.
-    lines = read_text_file(path, noun).removeprefix("\ufeff").splitlines()
-    heading = lines[0] if lines else ""
-    reader = csv.DictReader(lines, strict=True, delimiter=next((mark for mark in DELIMITERS if mark in heading), ","))
+    text = read_text_file(path, noun).removeprefix("\ufeff")
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True, delimiter=_choose_delimiter(text, required))
     try:
-        columns = [name.strip().lower() for name in reader.fieldnames or ()]
-        if not set(required) <= set(columns) or len(set(columns)) < len(columns):
-            found = describe_error(ValueError(", ".join(columns) or "none"))
+        columns = _parse_heading(reader)
+        named = [name for name in columns if name]
+        if not set(required) <= set(named):
+            found = describe_error(ValueError(", ".join(named) or "none"))
             raise ConfigError(f"{path}: its columns are {found}; {_describe_columns(required, optional)}")
-        reader.fieldnames = columns
-        rows = [_convert_row(row, f"{path}, line {reader.line_num}") for row in reader]
+        repeated = next((name for name in named if named.count(name) > 1), None)
+        if repeated is not None:
+            raise ConfigError(f"{path}: has column {describe_error(ValueError(repeated))} twice; keep one of them")
+        cells = ([cell.strip() for cell in row] for row in reader)
+        rows = [_convert_row(columns, row, f"{path}, line {reader.line_num}") for row in cells if any(row)]
     except csv.Error as error:
         raise ConfigError(f"{path}: not a CSV ({error}); separate columns by commas or semicolons") from error
-    return CsvTable(tuple(columns), tuple(rows))
+    return CsvTable(tuple(named), tuple(rows))
 
 
 def read_text_file(path: Path, noun: str) -> str:
@@ -80,10 +87,30 @@ def read_text_file(path: Path, noun: str) -> str:
     return content.decode("utf-8", "surrogateescape")  # as names of files are
 
 
-def _convert_row(row: dict[str, str | None], origin: str) -> CsvRow:
-    if None in row:
+def _choose_delimiter(text: str, required: Sequence[str]) -> str:
+    """Return the first that gives the required columns, else the first that the heading holds."""
+    for mark in DELIMITERS:
+        with suppress(csv.Error):
+            heading = _parse_heading(csv.reader(io.StringIO(text, newline=""), strict=True, delimiter=mark))
+            if set(required) <= set(heading):
+                return mark
+    first_line = text.partition("\n")[0]
+    return next((mark for mark in DELIMITERS if mark in first_line), DELIMITERS[0])
+
+
+def _parse_heading(rows: Iterable[list[str]]) -> list[str]:
+    """Return the cells of the first row that is not empty, in small letters."""
+    headings = ([name.strip().lower() for name in row] for row in rows)
+    return next(filter(any, headings), [])
+
+
+def _convert_row(columns: Sequence[str], texts: Sequence[str], origin: str) -> CsvRow:
+    """Convert a row; columns without a name, which spreadsheets save, may hold nothing."""
+    if any(text and not name for name, text in zip_longest(columns, texts, fillvalue="")):
         raise ConfigError(f"{origin}: has more cells than there are columns; put text with commas in quotes")
-    return CsvRow({name: (cell or "").strip() for name, cell in row.items()}, origin)
+    return CsvRow(
+        {name: text for name, text in zip_longest(columns, texts[: len(columns)], fillvalue="") if name}, origin
+    )
 
 
 def _describe_columns(required: Sequence[str], optional: Sequence[str]) -> str:

@@ -180,7 +180,8 @@ class _Scan:
             yield from (SlideEntry(slide) for slide in self._expand_path(path))
 
     def _expand_list(self, path: Path) -> Iterator[SlideEntry]:
-        lines = (line.strip() for line in read_text_file(path, "a list of slides").splitlines())
+        # `str.splitlines` would break at characters that names of files may hold.
+        lines = (line.strip() for line in read_text_file(path, "a list of slides").split("\n"))
         words = [line for line in lines if line and not line.startswith("#")]
         if not words:
             raise ConfigError(f"{path}: no slide in this list; write the path of a slide on each line")
