@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import queue
 from asyncio import CancelledError as AsyncCancelledError
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError
+from concurrent.futures import wait as wait_for_futures
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
@@ -114,9 +116,16 @@ class ClusterJob(Generic[R]):
             self._client.cancel([*futures, self._packed], force=True)
 
     def _fetch(self, future: Any) -> tuple[R | TaskFailure | WorkerRefusal | None, BaseException | None]:
-        """Return what a worker holds, or why it could not be fetched."""
+        """Return what a worker holds, or why it could not be fetched: `gather` alone waits for ever for a lost one."""
+        gathering = self._client.gather(future, direct=True, asynchronous=True)
+        fetching = asyncio.run_coroutine_threadsafe(gathering, self._client.loop.asyncio_loop)
+        while not wait_for_futures([fetching], timeout=HEARTBEAT_S).done:
+            if future.status != "finished":
+                fetching.cancel()
+                self._session.check_alive()
+                return None, CancelledTaskError("the worker that held it is gone")
         try:
-            return self._client.gather(future, direct=True), None
+            return fetching.result(), None
         except (OSError, TimeoutError, CancelledError, AsyncCancelledError) as error:
             self._session.check_alive()
             return None, CancelledTaskError(describe_error(error))
