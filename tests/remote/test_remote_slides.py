@@ -267,11 +267,11 @@ def test_a_password_with_a_slash_is_hidden_and_names_with_an_at_stay(url: str, p
 
 
 def test_no_message_and_no_configuration_holds_a_password(capsys: pytest.CaptureFixture[str]) -> None:
-    print_message(f"results go to /work/s3:/K:{SECRET}@lab/dir")
+    print_message(f"results go to /results/s3:/K:{SECRET}@lab/dir")
     print_traceback(f"OSError: https://u:{SECRET}@host/a.svs?sig={SECRET}")
     shown = capsys.readouterr().err
     assert SECRET not in shown
-    assert "/work/s3:/lab/dir" in shown
+    assert "/results/s3:/lab/dir" in shown
     assert "https://host/a.svs" in shown
 
 

@@ -59,14 +59,9 @@ class FinetuneReport:
         """What to do next, in one line: the command that uses the model, or how to train it on."""
         if self.is_better:
             return self.command
-        few = f"{self.steps} steps are few, as fewer than {FEW_STEPS} mostly make a model worse; " * self.has_few_steps
-        return (
-            f"what was trained all the same is {self.weights}; {few}the same command with more --minutes trains it on"
-        )
-
-    @property
-    def has_few_steps(self) -> bool:
-        return self.steps < FEW_STEPS
+        few = f"{self.steps} steps are few, as fewer than {FEW_STEPS} mostly make a model worse; "
+        again = f"{few if self.steps < FEW_STEPS else ''}the same command with more --minutes trains it on"
+        return f"what was trained all the same is {self.weights}; {again}"
 
     def to_json(self) -> dict[str, Any]:
         """Return all values for `report.json`; gains are in dB above bicubic."""

@@ -10,7 +10,7 @@ from wsisr.files import MIRAX_SUFFIX, VSI_SUFFIX
 from wsisr.remote.path import is_url
 from wsisr.slides.readers.dicom_header import read_dicom_header
 from wsisr.slides.readers.mirax_index import SLIDEDAT
-from wsisr.slides.readers.signatures import JPEG_MAGIC
+from wsisr.slides.readers.signatures import ETS_MAGIC, JPEG_MAGIC
 
 _ARCHIVES = {
     b"PK\x03\x04": "a zip archive",
@@ -59,9 +59,6 @@ _LIST_SUFFIXES = (".txt", ".list", ".lst")
 _MOST_NAME_BYTES = 4095
 """Bytes of the longest path that a system takes."""
 
-_ETS_MAGIC = b"SIS\0"
-"""Name of the index in the folder of a MIRAX slide."""
-
 _TAR_MAGIC, _TAR_MAGIC_OFFSET = b"ustar", 257
 _ZIPPED_ZARR_NAMES = (b".zattrs", b".zgroup", b"zarr.json")
 _HEAD_BYTES = 2**16
@@ -80,7 +77,7 @@ def describe_unrecognised_file(path: Path) -> str:
         return "is a zipped OME-Zarr; unzip it and give the folder"
     if archive:
         return f"is {archive}; unpack it and give the slide in it"
-    if head.startswith(_ETS_MAGIC):
+    if head.startswith(ETS_MAGIC):
         return _describe_vsi_pixels(path.parent.parent)
     header = read_dicom_header(path)
     if header is not None and not header.is_whole_slide:

@@ -184,7 +184,7 @@ def _decode_zstd_with_header(data: bytes, size: Size) -> Rgb:
 
 
 def _decode_complete_jpeg(data: bytes, size: Size) -> Rgb:
-    return _decode_image(imagecodecs.jpeg8_decode)(require_complete_jpeg(data, size, size), size)
+    return _decode_jpeg(require_complete_jpeg(data, size, size), size)
 
 
 def _decode_jpeg_xr(data: bytes, out: Rgb) -> Any:
@@ -204,6 +204,8 @@ def _decode_image(decode: Callable[..., Any]) -> Callable[[bytes, Size], Rgb]:
 
     return decode_to_size
 
+
+_decode_jpeg = _decode_image(imagecodecs.jpeg8_decode)
 
 CODECS: Mapping[int, Callable[[bytes, Size], Rgb]] = {
     0: _decode_raw,

@@ -19,8 +19,7 @@ import numpy.typing as npt
 from wsisr.bounds import MAX_ETS_TILES, MAX_LEVELS
 from wsisr.imaging.geometry import Size
 from wsisr.remote.ranges import RangeReader, open_ranges
-
-ETS_MAGIC = b"SIS\0"
+from wsisr.slides.readers.signatures import ETS_MAGIC
 
 _HEADER = struct.Struct("<4sIIIQIIQI")
 """Magic, bytes of this header, version, coordinates of a tile, place and bytes of the second header, a spare number,

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -15,23 +14,19 @@ import numpy as np
 from wsisr.bounds import MAX_SERIES, MAX_XML_CHARACTERS
 from wsisr.errors import SlideError, describe_error
 from wsisr.files import find_outermost_zarr, is_zarr
-from wsisr.imaging.geometry import Box, Size
+from wsisr.imaging.geometry import Size
 from wsisr.imaging.pixels import Rgb
-from wsisr.parallel.threads import ThreadTeam
 from wsisr.remote.path import is_url
 from wsisr.slides.level_geometry import LevelRecord
 from wsisr.slides.pixel_size import check_unit, derive_pixel_size, parse_number
 from wsisr.slides.readers.ngff import ZarrImage, find_images, read_array_metadata, read_metadata_json
 from wsisr.slides.readers.ome_xml import parse_ome_facts
 from wsisr.slides.readers.tiled_level import TiledLevel
+from wsisr.slides.readers.tiled_slide import TiledSlide
 from wsisr.slides.readers.zarr_array import ChunkedArray, ZarrArrayError, parse_array
 from wsisr.slides.readers.zarr_integrity import StoredCounts, adopt_stored_names
 from wsisr.slides.series import ImageSeries, choose_series, describe_default_choice
-from wsisr.slides.slide import Level, Slide, SlideInfo, compute_downsamples, make_read_error
-
-CACHE_BYTES = 64 * 2**20
-"""Decoded chunks cached per slide, as neighbouring boxes touch the same ones."""
-
+from wsisr.slides.slide import Level, SlideInfo, compute_downsamples
 
 UNCOUNTED_CHUNKS = "by URL the chunks of an OME-Zarr are not counted: one that is missing is in its fill value or white"
 
@@ -67,35 +62,10 @@ class ZarrLevel(TiledLevel):
         return np.asarray(pixels[(0,) * len(single_axes)])
 
 
-class ZarrSlide(Slide):
-    """A slide read from the chunks of an OME-Zarr, decoded in several threads."""
+class ZarrSlide(TiledSlide[ZarrLevel]):
+    """A slide read from the chunks of an OME-Zarr."""
 
-    def __init__(self, info: SlideInfo, levels: tuple[ZarrLevel, ...]) -> None:
-        self._info, self._levels = info, levels
-        largest = max(level.segment_bytes for level in levels)
-        self._decode_cached = lru_cache(maxsize=max(1, CACHE_BYTES // largest))(self._decode)
-        self._team = ThreadTeam(min(level.max_threads for level in levels), "wsisr-decode")
-        self._closed = False
-
-    @property
-    def info(self) -> SlideInfo:
-        return self._info
-
-    def read(self, box: Box, level: int) -> Rgb:
-        if self._closed:
-            raise ValueError(f"{self.info.path}: read after close")
-        self.info.get_level(level)
-        try:
-            return self._levels[level].read_box(
-                box, lambda index, place: self._decode_cached(level, index)[place.rows, place.columns], self._team
-            )
-        except (ValueError, RuntimeError, OSError) as error:
-            raise make_read_error(self.info.path, level, box, error) from error
-
-    def close(self) -> None:
-        self._closed = True
-        self._team.close()
-        self._decode_cached.cache_clear()
+    decoding_errors = (ValueError, RuntimeError, OSError)
 
     def _decode(self, level: int, index: int) -> Rgb:
         return self._levels[level].decode_segment(index)

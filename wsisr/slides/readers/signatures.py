@@ -24,6 +24,9 @@ WSISR_SIZE_KEY = "size"
 JPEG_MAGIC = b"\xff\xd8\xff"
 _PICTURE_MAGIC = {b"\x89PNG\r\n\x1a\n": PNG, JPEG_MAGIC: JPEG}
 
+ETS_MAGIC = b"SIS\0"
+"""Of the files that hold the pixels of an Olympus VSI."""
+
 _CZI_MAGIC = b"ZISRAWFILE"
 
 

@@ -7,7 +7,6 @@ import struct
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,6 @@ import tifffile
 from wsisr.errors import SlideError, describe_error
 from wsisr.imaging.geometry import Box, Size
 from wsisr.imaging.pixels import Rgb
-from wsisr.parallel.threads import ThreadTeam
 from wsisr.remote.ranges import open_ranges
 from wsisr.slides.level_geometry import LevelRecord
 from wsisr.slides.pixel_size import PixelSize, check_unit, convert_resolution_to_mpp, derive_pixel_size
@@ -38,12 +36,9 @@ from wsisr.slides.readers.tiff_segments import (
 )
 from wsisr.slides.readers.tiff_series import TiffSeries, list_tiff_series, read_ome_facts
 from wsisr.slides.readers.tiff_structure import DamagedTiffError, refuse_excessive_structure
+from wsisr.slides.readers.tiled_slide import TiledSlide
 from wsisr.slides.series import ImageSeries, choose_series, describe_default_choice
-from wsisr.slides.slide import Level, Slide, SlideInfo, compute_downsamples, make_read_error
-
-CACHE_BYTES = 64 * 2**20
-"""Decoded segments cached per slide, as neighbouring boxes touch the same ones; of strips, more (see
-`TiffLevel.segments_to_cache`)."""
+from wsisr.slides.slide import Level, SlideInfo, compute_downsamples, make_read_error
 
 GENERIC_TIFF = "generic-tiff"
 """Vendor of a TIFF that no known scanner wrote, by OpenSlide's name."""
@@ -116,32 +111,14 @@ class TiffImage:
         return all(all(level.byte_counts) for level in self.levels)
 
 
-class TiffSlide(Slide):
-    """A slide read from a TIFF's segments, decoded in several threads."""
+class TiffSlide(TiledSlide[TiffLevel]):
+    """A slide read from a TIFF's segments."""
+
+    decoding_errors = DECODING_ERRORS
 
     def __init__(self, info: SlideInfo, levels: tuple[TiffLevel, ...]) -> None:
-        self._info, self._levels = info, levels
         self._ranges = open_ranges(info.path)
-        self._closed = False
-        largest = max(level.segment_bytes for level in levels)
-        segments = max(1, CACHE_BYTES // largest, *(level.segments_to_cache for level in levels))
-        self._decode_cached = lru_cache(maxsize=segments)(self._decode)
-        self._team = ThreadTeam(min(level.max_threads for level in levels), "wsisr-decode")
-
-    @property
-    def info(self) -> SlideInfo:
-        return self._info
-
-    def read(self, box: Box, level: int) -> Rgb:
-        if self._closed:
-            raise ValueError(f"{self.info.path}: read after close")
-        self.info.get_level(level)
-        try:
-            return self._levels[level].read_box(
-                box, lambda index, place: self._read_segment_part(level, index, place), self._team
-            )
-        except DECODING_ERRORS as error:
-            raise make_read_error(self.info.path, level, box, error) from error
+        super().__init__(info, levels, max(1, *(level.segments_to_cache for level in levels)))
 
     def get_jpeg_tile_size(self, level: int) -> Size | None:
         self.info.get_level(level)
@@ -149,8 +126,7 @@ class TiffSlide(Slide):
         return None if jpeg_tiles is None else jpeg_tiles.tile
 
     def read_jpeg_tile(self, level: int, column: int, row: int) -> bytes | None:
-        if self._closed:
-            raise ValueError(f"{self.info.path}: read after close")
+        self._require_open()
         self.info.get_level(level)
         tiff_level, index = self._levels[level], row * self._levels[level].segments_per_row + column
         if tiff_level.jpeg_tiles is None or not tiff_level.byte_counts[index]:
@@ -165,9 +141,7 @@ class TiffSlide(Slide):
         return tiff_level.jpeg_tiles.complete_jpeg(stored)
 
     def close(self) -> None:
-        self._team.close()
-        self._decode_cached.cache_clear()
-        self._closed = True
+        super().close()
         self._ranges.close()
 
     def _read_segment_part(self, level: int, index: int, box: Box) -> Rgb | None:

@@ -197,14 +197,8 @@ def _make_page_decoder(page: Any) -> SegmentDecoder:
 
 def _make_visible_size(page: Any, segment: Size) -> Callable[[int], Size]:
     """Return the function that gives the part of a segment within the image."""
-    columns, rows = -(-page.imagewidth // segment.width), -(-page.imagelength // segment.height)
-
-    def visible_size(index: int) -> Size:
-        row, column = divmod(index % (columns * rows), columns)
-        left, top = column * segment.width, row * segment.height
-        return Size(min(segment.width, page.imagewidth - left), min(segment.height, page.imagelength - top))
-
-    return visible_size
+    level = TiledLevel(Size(page.imagewidth, page.imagelength), segment)
+    return lambda index: level.find_visible_size(index % level.segment_count)
 
 
 def _require_samples(result: tuple[Any, Any, Any], samples: int) -> Samples:

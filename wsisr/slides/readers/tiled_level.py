@@ -36,8 +36,18 @@ class TiledLevel:
         return -(-self.size.width // self.segment_size.width)
 
     @property
+    def segment_count(self) -> int:
+        return self.segments_per_row * -(-self.size.height // self.segment_size.height)
+
+    @property
     def segment_bytes(self) -> int:
         return self.segment_size.pixel_count * 3
+
+    def find_visible_size(self, index: int) -> Size:
+        """Return the size of the part of a segment that lies within the level."""
+        row, column = divmod(index, self.segments_per_row)
+        width, height = self.segment_size.width, self.segment_size.height
+        return Size(min(width, self.size.width - column * width), min(height, self.size.height - row * height))
 
     def find_segments(self, box: Box) -> Iterator[tuple[int, Box]]:
         """Yield index and box of each segment that has pixels in a box within the level."""

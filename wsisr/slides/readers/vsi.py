@@ -11,7 +11,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +20,6 @@ from wsisr.errors import SlideError
 from wsisr.files import find_scan_folder
 from wsisr.imaging.geometry import Box, Size
 from wsisr.imaging.pixels import Rgb
-from wsisr.parallel.threads import ThreadTeam
 from wsisr.remote.ranges import open_ranges
 from wsisr.slides.readers.ets_container import EtsContents, EtsError, EtsGrid, read_ets_contents
 from wsisr.slides.readers.image_codecs import (
@@ -33,13 +31,11 @@ from wsisr.slides.readers.image_codecs import (
     decode_jpeg2k,
 )
 from wsisr.slides.readers.tiled_level import TiledLevel
+from wsisr.slides.readers.tiled_slide import TiledSlide
 from wsisr.slides.readers.vsi_volumes import VsiError, VsiScan, read_vsi_scans
 from wsisr.slides.series import ImageSeries, choose_series, describe_default_choice
-from wsisr.slides.slide import Level, Slide, SlideInfo, make_read_error
+from wsisr.slides.slide import Level, SlideInfo
 from wsisr.slides.unrecognised import advise_bio_formats
-
-CACHE_BYTES = 64 * 2**20
-"""Decoded tiles cached per slide, as neighbouring boxes touch the same ones."""
 
 DECODING_ERRORS = (DamagedSegmentError, EtsError, ImageSizeError, RuntimeError, ValueError, OSError)
 """Errors that reading and decoding a tile of a damaged file raise; imagecodecs derives its own from RuntimeError."""
@@ -63,23 +59,13 @@ class EtsLevel(TiledLevel):
         row, column = divmod(index, self.segments_per_row)
         return self.grid.tiles.get((column, row))
 
-    @property
-    def tile_count(self) -> int:
-        columns, rows = count_tiles(self.size, self.segment_size)
-        return columns * rows
-
     def count_missing_tiles(self) -> int:
         columns, rows = count_tiles(self.size, self.segment_size)
         return columns * rows - sum(column < columns and row < rows for column, row in self.grid.tiles)
 
     def decode(self, data: bytes, index: int) -> Rgb:
         """Decode a tile, (h, w, 3); one at the border may end there."""
-        row, column = divmod(index, self.segments_per_row)
-        left, top = column * self.segment_size.width, row * self.segment_size.height
-        visible = Size(
-            min(self.segment_size.width, self.size.width - left), min(self.segment_size.height, self.size.height - top)
-        )
-        return self.decoder(data, ExpectedImage(self.segment_size, visible, 3, is_ycbcr=False))
+        return self.decoder(data, ExpectedImage(self.segment_size, self.find_visible_size(index), 3, is_ycbcr=False))
 
 
 def count_tiles(size: Size, tile: Size) -> tuple[int, int]:
@@ -128,44 +114,25 @@ def _explain_refused_pixels(contents: EtsContents) -> str:
     return ""
 
 
-class VsiSlide(Slide):
-    """A slide read from the tiles of an ETS file, decoded in several threads."""
+class VsiSlide(TiledSlide[EtsLevel]):
+    """A slide read from the tiles of an ETS file."""
+
+    decoding_errors = DECODING_ERRORS
 
     def __init__(self, info: SlideInfo, levels: tuple[EtsLevel, ...], scan: EtsScan) -> None:
-        self._info, self._levels = info, levels
         self._background = _choose_background(scan.contents)
         self._ranges = open_ranges(scan.file)
-        self._closed = False
-        cached = max(1, CACHE_BYTES // levels[0].segment_bytes)
-        self._decode_cached = lru_cache(maxsize=cached)(self._decode)
-        self._team = ThreadTeam(levels[0].max_threads, "wsisr-decode")
-
-    @property
-    def info(self) -> SlideInfo:
-        return self._info
-
-    def read(self, box: Box, level: int) -> Rgb:
-        if self._closed:
-            raise ValueError(f"{self.info.path}: read after close")
-        self.info.get_level(level)
-        try:
-            return self._levels[level].read_box(
-                box, lambda index, place: self._read_tile_part(level, index, place), self._team
-            )
-        except DECODING_ERRORS as error:
-            raise make_read_error(self.info.path, level, box, error) from error
+        super().__init__(info, levels)
 
     def close(self) -> None:
-        self._team.close()
-        self._decode_cached.cache_clear()
-        self._closed = True
+        super().close()
         self._ranges.close()
 
-    def _read_tile_part(self, level: int, index: int, box: Box) -> Rgb | None:
+    def _read_segment_part(self, level: int, index: int, box: Box) -> Rgb | None:
         if self._levels[level].find_stored(index) is None:
             shape = (box.height, box.width, 3)
             return None if self._background is None else np.full(shape, self._background, np.uint8)
-        return self._decode_cached(level, index)[box.rows, box.columns]
+        return super()._read_segment_part(level, index, box)
 
     def _decode(self, level: int, index: int) -> Rgb:
         ets_level = self._levels[level]
@@ -277,7 +244,7 @@ def _list_warnings(contents: EtsContents, levels: Sequence[EtsLevel]) -> tuple[s
         warnings.append(f"the slide holds {contents.plane_count} planes (focus or time); the middle one is read")
     if len(levels) < len(contents.grids):
         warnings.append(f"level {len(levels)} and coarser ones do not cover the slide; they are not used")
-    missing, whole = levels[0].count_missing_tiles(), levels[0].tile_count
+    missing, whole = levels[0].count_missing_tiles(), levels[0].segment_count
     if missing:
         warnings.append(f"{missing} of {whole} tiles of this VSI are not stored; its background colour is shown there")
     return tuple(warnings)
